@@ -1,0 +1,23 @@
+"""DeepVsClassicReg's library: `import DeepVsClassicRegLib as dvc; dvc.register(dvc.load_pair(f, m))`.
+
+Everything is reached lazily, so importing the package loads neither numpy nor SimpleITK nor torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from .core import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""The library of DeepVsClassicReg without Slicer: images, transforms, engines, evaluation."""

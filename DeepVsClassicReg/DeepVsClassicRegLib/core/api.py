@@ -1,0 +1,222 @@
+"""The library's front door: load a pair, register it, compare engines, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .device import Compute, sitk_threads
+from .engines.base import Diagnostics, Result
+from .engines.catalogue import engine_names, get_engine
+from .engines.settings import DEFAULT, make_settings
+from .evaluation.evaluate import Evaluation, evaluate
+from .images.checks import check_pair
+from .images.io import read_pair
+from .images.volume import Pair
+from .progress import Progress
+from .transforms.compact import compacted
+from .transforms.field import DisplacementField
+from .transforms.transform import Transform
+
+__all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
+
+LINEAR = "linear"
+LINEAR_SHARE = 0.2
+
+
+def load_pair(
+    fixed: str | os.PathLike[str],
+    moving: str | os.PathLike[str],
+    *,
+    fixed_labels: str | os.PathLike[str] | None = None,
+    moving_labels: str | os.PathLike[str] | None = None,
+    fixed_mask: str | os.PathLike[str] | None = None,
+    moving_mask: str | os.PathLike[str] | None = None,
+    fixed_points: str | os.PathLike[str] | None = None,
+    moving_points: str | os.PathLike[str] | None = None,
+    initial: str | os.PathLike[str] | None = None,
+) -> Pair:
+    """Read a pair of volumes, and whatever belongs to them, from files.
+
+    Parameters
+    ----------
+    fixed, moving : path
+        3D volumes (NIfTI, NRRD, MHA or a DICOM folder).
+    fixed_labels, moving_labels, fixed_mask, moving_mask : path, optional
+        Label maps and masks in the same patient coordinates.
+    fixed_points, moving_points : path, optional
+        Landmarks (.csv in LPS mm, .fcsv or .mrk.json).
+    initial : path, optional
+        A fixed-to-moving transform to start from.
+
+    Raises
+    ------
+    RegistrationError
+        When a file is missing, unreadable or unfit.
+
+    Examples
+    --------
+    >>> import tempfile, DeepVsClassicRegLib as dvc
+    >>> from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
+    >>> folder = tempfile.mkdtemp()
+    >>> files = write_phantom(make_phantom("head", size=24), folder)
+    >>> pair = dvc.load_pair(files["fixed"], files["moving"])
+    >>> pair.fixed.grid.size
+    (24, 24, 24)
+    """
+    return read_pair(
+        fixed,
+        moving,
+        fixed_labels=fixed_labels,
+        moving_labels=moving_labels,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        fixed_points=fixed_points,
+        moving_points=moving_points,
+        initial=initial,
+    )
+
+
+def register(
+    pair: Pair,
+    engine: str = "elastix",
+    *,
+    preset: str = DEFAULT,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Bring the moving volume of a pair onto the fixed one.
+
+    Parameters
+    ----------
+    pair : Pair
+        What is registered. Without `pair.initial` a robust linear alignment is done first.
+    engine, preset : str
+        See `engine_names()` and `dvcreg engines`.
+    settings : mapping, optional
+        Settings changed from the preset.
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+        Where to compute.
+    threads : int
+        Most CPU threads, 0 for all cores.
+    seed : int
+        Seed of every random number.
+    progress : Progress, optional
+        Hears the progress and may cancel.
+
+    Returns
+    -------
+    Result
+        The complete fixed-to-moving transform and how the run went.
+
+    Raises
+    ------
+    RegistrationError
+        When the pair, the settings or the installation do not allow it.
+
+    Examples
+    --------
+    >>> import DeepVsClassicRegLib as dvc
+    >>> from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+    >>> phantom = make_phantom("head", size=32)
+    >>> result = dvc.register(phantom.pair, engine="sitk-demons", threads=1)
+    >>> measures = dvc.evaluate(phantom.pair, result)
+    >>> measures.after["dice_mean"] > measures.before["dice_mean"]
+    True
+    """
+    listener = progress or Progress()
+    chosen = get_engine(engine)
+    wanted: Any = make_settings(chosen.info.settings, engine, preset, settings)
+    chosen.info.require()
+    compute = Compute(device=device, threads=threads, seed=seed)
+    remarks = check_pair(pair)
+    with sitk_threads(compute.thread_count):
+        aligned = _linear(pair, compute, listener) if _needs_linear(pair, engine) else None
+        start = aligned.transform if aligned else pair.initial
+        seen = pair if chosen.info.uses_labels else pair.without_answers()
+        part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
+        result = chosen.run(seen.replace(initial=start), wanted, part, compute)
+    listener.report(1.0, "Done")
+    diagnostics = _merged(aligned, result, remarks)
+    return dataclasses.replace(
+        result,
+        transform=stored(result.transform),
+        diagnostics=diagnostics,
+        engine=engine,
+        preset=preset,
+        settings=wanted,
+        start=start,
+    )
+
+
+def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tuple[Result, Evaluation]]:
+    """Run several engines from the same linear alignment and evaluate them alike.
+
+    Parameters
+    ----------
+    pair : Pair
+        What is registered.
+    engines : sequence of str
+        Engine names, each optionally with a preset: 'ants', 'ants:quick'.
+    **options
+        As for `register`.
+
+    Returns
+    -------
+    dict
+        Entry of `engines` -> (result, evaluation).
+    """
+    listener = options.pop("progress", None) or Progress()
+    compute = Compute(**{key: options[key] for key in ("device", "threads", "seed") if key in options})
+    if pair.initial is None:
+        with sitk_threads(compute.thread_count):
+            start = _linear(pair, compute, listener)
+        pair = pair.replace(initial=start.transform)
+    outcome = {}
+    for number, entry in enumerate(engines):
+        name, _, preset = entry.partition(":")
+        part = listener.part(
+            LINEAR_SHARE + (1 - LINEAR_SHARE) * number / len(engines),
+            LINEAR_SHARE + (1 - LINEAR_SHARE) * (number + 1) / len(engines),
+        )
+        result = register(pair, name, preset=preset or DEFAULT, progress=part, **options)
+        outcome[entry] = (result, evaluate(pair, result))
+    return outcome
+
+
+def stored(transform: Transform) -> Transform:
+    """Return the transform with each displacement field on the coarsest grid that holds it."""
+    return Transform(
+        tuple(compacted(part) if isinstance(part, DisplacementField) else part for part in transform.parts)
+    )
+
+
+def _needs_linear(pair: Pair, engine: str) -> bool:
+    return pair.initial is None and get_engine(engine).info.starts_linear
+
+
+def _linear(pair: Pair, compute: Compute, progress: Progress) -> Result:
+    """Align the pair linearly with the default settings; landmarks are not used, they judge the result."""
+    engine = get_engine(LINEAR)
+    settings: Any = make_settings(engine.info.settings, LINEAR)
+    return engine.run(pair.without_answers(), settings, progress.part(0.0, LINEAR_SHARE), compute)
+
+
+def _merged(aligned: Result | None, result: Result, remarks: list[str]) -> Diagnostics:
+    own = result.diagnostics
+    if aligned is None:
+        return dataclasses.replace(own, notes=(*remarks, *own.notes))
+    linear = aligned.diagnostics
+    return dataclasses.replace(
+        own,
+        trace=(*linear.trace, *own.trace),
+        seconds={**linear.seconds, **own.seconds},
+        cpu_seconds={**linear.cpu_seconds, **own.cpu_seconds},
+        confidence=linear.confidence,
+        notes=(*remarks, *linear.notes, *own.notes),
+    )

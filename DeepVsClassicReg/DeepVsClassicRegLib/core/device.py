@@ -1,0 +1,114 @@
+"""Which processor a job runs on, with how many threads, and what it used."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .errors import RegistrationError, SettingsError, did_you_mean
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how a job computes.
+
+    Attributes
+    ----------
+    device : str
+        'auto', 'cpu', 'cuda' or 'mps'; classical engines run on the CPU whatever is asked.
+    threads : int
+        Upper bound of the CPU threads; 0 means all cores this process may use.
+    seed : int
+        Seed of every random number the job draws.
+    """
+
+    device: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise SettingsError(f"Unknown device '{self.device}'.", hint=did_you_mean(self.device, DEVICES))
+        if self.threads < 0:
+            raise SettingsError(f"threads must be 0 (all cores) or more, got {self.threads}.")
+
+    @property
+    def thread_count(self) -> int:
+        """Number of CPU threads to use, at least 1."""
+        return self.threads or available_cores()
+
+
+def available_cores() -> int:
+    """Return the number of CPU cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def torch_device(wanted: str) -> str:
+    """Return the torch device for 'auto', 'cpu', 'cuda' or 'mps'.
+
+    Raises
+    ------
+    RegistrationError
+        When torch is missing or the wanted device is not there; a device asked for by name is never
+        replaced silently.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise RegistrationError("torch is not installed.", hint="Install it, or choose a classical engine.")
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there.get(wanted, False):
+        found = ", ".join(name for name, is_there in there.items() if is_there)
+        raise RegistrationError(f"Device '{wanted}' is not available; found: {found}.", hint="Use device 'auto'.")
+    return wanted
+
+
+@contextmanager
+def sitk_threads(count: int) -> Iterator[None]:
+    """Bound SimpleITK's threads inside the block and restore the former bound."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(max(1, count))
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def peak_memory_mb() -> float | None:
+    """Return the peak resident memory of this process and its children in MB, None where unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(peak / unit, 1)
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds (user and system) used so far by this process and its ended children."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def machine() -> dict[str, str | int]:
+    """Return what the machine is, for reports."""
+    return {
+        "system": platform.platform(terse=True),
+        "processor": platform.processor() or platform.machine(),
+        "cores": available_cores(),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,261 @@
+"""What every registration engine is: its description, its one method, and what it returns."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, ClassVar, Protocol
+
+from ..device import Compute, cpu_seconds, peak_memory_mb
+from ..errors import EngineUnavailable
+from ..images.volume import Pair
+from ..progress import Progress
+from ..transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A package or program an engine needs.
+
+    Attributes
+    ----------
+    name : str
+        Import name of the package, or name of the program on PATH.
+    package : str
+        What pip installs ('' for programs).
+    remedy : str
+        What the user does when it is missing.
+    program : bool
+        Whether it is a program rather than a Python package.
+    """
+
+    name: str
+    package: str = ""
+    remedy: str = ""
+    program: bool = False
+
+    def found(self) -> bool:
+        """Return whether it is installed, without importing it."""
+        if self.program:
+            return shutil.which(self.name) is not None
+        try:
+            return importlib.util.find_spec(self.name) is not None
+        except (ModuleNotFoundError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """Everything the panel, the command line and the recommendation know about an engine.
+
+    Attributes
+    ----------
+    name, title, summary : str
+        Name used in commands, name shown, one sentence.
+    family : str
+        'linear', 'classical' or 'deep'.
+    settings : type
+        The frozen dataclass of its settings.
+    citation : str
+        The paper to cite, with DOI or arXiv number.
+    requires : tuple of Requirement
+        What must be installed; all of them.
+    licence : str
+        Licence of the back end when it is not ours.
+    uses_labels : bool
+        Whether it may see segmentations and landmarks; every other engine gets a pair without them.
+    uses_masks : bool
+        Whether the masks of the pair have an effect.
+    starts_linear : bool
+        Whether it wants the linear alignment done before (every deformable engine).
+    multimodal : bool
+        Whether it can match different contrasts with some of its settings.
+    interruptible : bool
+        Whether it stops by itself soon after a cancel; others are killed with their worker process.
+    devices : tuple of str
+        Where it can compute.
+    """
+
+    name: str
+    title: str
+    summary: str
+    family: str
+    settings: type
+    citation: str
+    requires: tuple[Requirement, ...] = ()
+    licence: str = "Apache-2.0"
+    uses_labels: bool = False
+    uses_masks: bool = False
+    starts_linear: bool = True
+    multimodal: bool = False
+    interruptible: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+
+    def missing(self) -> tuple[Requirement, ...]:
+        """Return the requirements that are not installed."""
+        return tuple(need for need in self.requires if not need.found())
+
+    def require(self) -> None:
+        """Raise `EngineUnavailable` with the remedy when something is missing."""
+        missing = self.missing()
+        if missing:
+            names = ", ".join(need.package or need.name for need in missing)
+            raise EngineUnavailable(
+                f"Engine '{self.name}' needs {names}, not found here.",
+                hint=" ".join(need.remedy or f"pip install {need.package}" for need in missing),
+            )
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """The objective at one iteration (lower is better)."""
+
+    stage: str
+    iteration: int
+    metric: float
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a run went.
+
+    Attributes
+    ----------
+    trace : tuple of TracePoint
+        The objective over the iterations, as far as the back end tells.
+    stop_condition : str
+        Why it ended.
+    seconds, cpu_seconds : mapping of str to float
+        Wall and CPU seconds per stage.
+    device, threads, seed
+        What it ran with.
+    versions : mapping of str to str
+        Versions of the packages that did the work.
+    peak_memory_mb : float or None
+        Peak resident memory of the process so far.
+    confidence : float or None
+        0 to 1, for engines that judge their own success (the linear alignment does).
+    notes : tuple of str
+        What the user should know (repairs, repeats, failed starts).
+    """
+
+    trace: tuple[TracePoint, ...] = ()
+    stop_condition: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int = 0
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    confidence: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an engine returns: a transform, never an image.
+
+    Attributes
+    ----------
+    transform : Transform
+        The complete fixed-to-moving map, the pair's initial transform included.
+    diagnostics : Diagnostics
+        How it went.
+    engine, preset : str
+        Who made it.
+    settings : object
+        The engine's settings dataclass.
+    start : Transform or None
+        Where the deformable part began (the linear alignment or the given initial transform).
+    """
+
+    transform: Transform
+    diagnostics: Diagnostics
+    engine: str = ""
+    preset: str = ""
+    settings: Any = None
+    start: Transform | None = None
+
+
+class Engine(Protocol):
+    """The one thing an engine does.
+
+    `run` starts at `pair.initial` (identity when None), never changes the pair, calls
+    `progress.report` often enough to be cancelled, and returns the complete transform.
+    """
+
+    info: ClassVar[EngineInfo]
+
+    def run(self, pair: Pair, settings: Any, progress: Progress, compute: Compute) -> Result:
+        """Register the pair."""
+        ...
+
+
+class Recorder:
+    """Collects the diagnostics of a run while it goes on.
+
+    Examples
+    --------
+    >>> recorder = Recorder(Compute(threads=1))
+    >>> with recorder.stage("Affine"):
+    ...     recorder.trace("Affine", 1, -0.5)
+    >>> recorder.diagnostics("converged").stop_condition
+    'converged'
+    """
+
+    def __init__(self, compute: Compute, *, device: str = "cpu", packages: tuple[str, ...] = ()) -> None:
+        self.compute = compute
+        self.device = device
+        self.packages = packages
+        self.notes: list[str] = []
+        self.confidence: float | None = None
+        self._trace: list[TracePoint] = []
+        self._seconds: dict[str, float] = {}
+        self._cpu_seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to the stage."""
+        wall, cpu = time.perf_counter(), cpu_seconds()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - wall
+            self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + cpu_seconds() - cpu
+
+    def trace(self, stage: str, iteration: int, metric: float) -> None:
+        """Note the objective (lower is better) of an iteration."""
+        self._trace.append(TracePoint(stage, iteration, float(metric)))
+
+    def diagnostics(self, stop_condition: str) -> Diagnostics:
+        """Return what was collected."""
+        return Diagnostics(
+            trace=tuple(self._trace),
+            stop_condition=stop_condition,
+            seconds=dict(self._seconds),
+            cpu_seconds=dict(self._cpu_seconds),
+            device=self.device,
+            threads=self.compute.thread_count,
+            seed=self.compute.seed,
+            versions=versions(*self.packages),
+            peak_memory_mb=peak_memory_mb(),
+            confidence=self.confidence,
+            notes=tuple(self.notes),
+        )
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the installed versions of distributions, leaving out those without metadata."""
+    found = {}
+    for name in ("numpy", "SimpleITK", *packages):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

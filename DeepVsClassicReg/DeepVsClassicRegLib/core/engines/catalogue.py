@@ -1,0 +1,50 @@
+"""The list of engines: name -> where its class is. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from ..errors import SettingsError, did_you_mean
+from .base import Engine, EngineInfo
+
+ENGINES = {
+    "linear": "linear:LinearEngine",
+    "instance": "instance:InstanceEngine",
+    "elastix": "elastix:ElastixEngine",
+    "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
+    "sitk-demons": "sitk_demons:SitkDemonsEngine",
+    "ants": "ants:AntsEngine",
+    "greedy": "greedy:GreedyEngine",
+    "niftyreg": "niftyreg:NiftyRegEngine",
+    "fireants": "fireants:FireAntsEngine",
+}
+
+
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all engines, installed or not."""
+    return tuple(ENGINES)
+
+
+def get_engine(name: str) -> Engine:
+    """Return an engine by name, whether or not its packages are installed.
+
+    Raises
+    ------
+    SettingsError
+        When there is no engine of this name.
+    """
+    if name not in ENGINES:
+        raise SettingsError(f"There is no engine '{name}'.", hint=did_you_mean(name, ENGINES))
+    module, _, kind = ENGINES[name].partition(":")
+    return cast(Engine, getattr(importlib.import_module(f".{module}", __package__), kind)())
+
+
+def engine_infos() -> tuple[EngineInfo, ...]:
+    """Return what is known about every engine, without importing their packages."""
+    return tuple(get_engine(name).info for name in ENGINES)
+
+
+def available_engines() -> tuple[str, ...]:
+    """Return the names of the engines whose requirements are installed."""
+    return tuple(info.name for info in engine_infos() if not info.missing())

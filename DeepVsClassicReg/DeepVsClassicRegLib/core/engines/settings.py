@@ -1,0 +1,170 @@
+"""Settings: frozen dataclasses with described fields, JSON both ways, and named presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import SettingsError, did_you_mean
+from ..resources import read_json, resource_folder
+
+T = TypeVar("T")
+DEFAULT = "default"
+
+
+def option(
+    default: Any,
+    label: str,
+    *,
+    tooltip: str = "",
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+    advanced: bool = False,
+) -> Any:
+    """Return a dataclass field with what the panel and the checks need to know about it.
+
+    Parameters
+    ----------
+    default
+        Default value; its annotated type must be bool, int, float, str or a tuple of one of them.
+    label, tooltip : str
+        What a person reads.
+    unit : str
+        'mm', 'voxels', 's', ... shown beside the value.
+    minimum, maximum : float, optional
+        Inclusive range of numbers (of every entry of a tuple).
+    choices : sequence of str
+        Allowed values of a string.
+    advanced : bool
+        Whether the panel hides it behind 'more'.
+    """
+    metadata = {
+        "label": label,
+        "tooltip": tooltip,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+        "advanced": advanced,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of setting values.
+
+    Attributes
+    ----------
+    name, title, summary : str
+        What a person reads; the name is used in commands.
+    values : mapping
+        The settings that differ from the defaults.
+    source : str
+        Where the values come from (paper, script, measurement).
+    """
+
+    name: str
+    title: str
+    summary: str
+    values: Mapping[str, Any]
+    source: str = ""
+
+
+def presets(engine: str) -> dict[str, Preset]:
+    """Return the presets of an engine: `default` first, then those in Resources/Presets/<engine>/*.json."""
+    found = {DEFAULT: Preset(DEFAULT, "Default", "The engine's default settings.", {})}
+    for path in sorted((resource_folder() / "Presets" / engine).glob("*.json")):
+        content = read_json(path)
+        found[path.stem] = Preset(
+            path.stem,
+            content.get("title", path.stem),
+            content.get("summary", ""),
+            content.get("settings", {}),
+            content.get("source", ""),
+        )
+    return found
+
+
+def make_settings(kind: type[T], engine: str, preset: str = DEFAULT, changes: Mapping[str, Any] | None = None) -> T:
+    """Return the settings of a preset with some values changed.
+
+    Raises
+    ------
+    SettingsError
+        When the preset or a setting does not exist, or a value has the wrong type or range.
+    """
+    known = presets(engine)
+    if preset not in known:
+        raise SettingsError(f"Engine '{engine}' has no preset '{preset}'.", hint=did_you_mean(preset, known))
+    return from_json(kind, {**known[preset].values, **(changes or {})})
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """Return the settings as plain JSON values."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain
+
+
+def from_json(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Return settings made of plain values (strings are parsed, as they come from a command line).
+
+    Raises
+    ------
+    SettingsError
+        For unknown names, wrong types and values out of range.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    parsed = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise SettingsError(f"There is no setting '{name}'.", hint=did_you_mean(name, fields))
+        parsed[name] = _checked(name, _parse(name, value, hints[name]), fields[name].metadata)
+    return kind(**parsed)
+
+
+def _parse(name: str, value: Any, hint: Any) -> Any:
+    inner = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value is None or value == "none":
+            return None
+        return _parse(name, value, inner[0])
+    if typing.get_origin(hint) is tuple:
+        entries = value.split(",") if isinstance(value, str) else value
+        if not isinstance(entries, (list, tuple)):
+            entries = [entries]
+        if isinstance(value, str) and not value:
+            entries = []
+        return tuple(_parse(name, entry, inner[0]) for entry in entries)
+    return _parse_single(name, value, hint)
+
+
+def _parse_single(name: str, value: Any, hint: type) -> Any:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    try:
+        if hint is bool:
+            return value if isinstance(value, bool) else words[str(value).lower()]
+        if hint is int and (isinstance(value, bool) or float(value) != int(float(value))):
+            raise ValueError
+        return hint(float(value)) if hint is int else hint(value)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(f"Setting '{name}' must be of type {hint.__name__}, got {value!r}.") from error
+
+
+def _checked(name: str, value: Any, about: Mapping[str, Any]) -> Any:
+    choices, low, high = about.get("choices"), about.get("minimum"), about.get("maximum")
+    for entry in value if isinstance(value, tuple) else (value,):
+        if choices and entry not in choices:
+            raise SettingsError(f"Setting '{name}' cannot be '{entry}'.", hint=did_you_mean(str(entry), choices))
+        is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
+        if is_number and ((low is not None and entry < low) or (high is not None and entry > high)):
+            raise SettingsError(f"Setting '{name}' must lie in {low}..{high} {about.get('unit', '')}, got {entry}.")
+    return value

@@ -1,0 +1,85 @@
+"""What must be true of a pair before any compute, said in words a clinician understands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import GeometryError, RegistrationError
+from .volume import LabelMap, Pair, Volume
+
+FEWEST_VOXELS = 8
+
+
+def check_pair(pair: Pair) -> list[str]:
+    """Check a pair and return remarks that the user should know but that stop nothing.
+
+    Raises
+    ------
+    GeometryError
+        When a volume is a single slice or has fewer than 8 voxels along an axis.
+    RegistrationError
+        When a volume is constant, a mask is empty, or a mask misses its volume.
+    """
+    for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
+        _check_volume(volume, side)
+    for side, mask, volume in (
+        ("fixed", pair.fixed_mask, pair.fixed),
+        ("moving", pair.moving_mask, pair.moving),
+    ):
+        if mask is not None:
+            _check_mask(mask, volume, side)
+    return _remarks(pair)
+
+
+def _check_volume(volume: Volume, side: str) -> None:
+    smallest = min(volume.grid.size)
+    if smallest == 1:
+        raise GeometryError(
+            f"The {side} volume '{volume.name}' is a single slice {volume.grid.size}.",
+            hint="Give a 3D volume with several slices.",
+        )
+    if smallest < FEWEST_VOXELS:
+        raise GeometryError(
+            f"The {side} volume '{volume.name}' has only {smallest} voxels along one axis {volume.grid.size}; "
+            f"at least {FEWEST_VOXELS} are needed.",
+            hint="Resample it to thinner slices first if that makes sense for these data.",
+        )
+    low, high = volume.value_range
+    if low == high:
+        raise RegistrationError(
+            f"The {side} volume '{volume.name}' is constant (every voxel is {low:g}).",
+            hint="Check that the right file was chosen.",
+        )
+
+
+def _check_mask(mask: LabelMap, volume: Volume, side: str) -> None:
+    inside = np.argwhere(mask.mask())
+    if len(inside) == 0:
+        raise RegistrationError(f"The {side} mask '{mask.name}' is empty.", hint="Draw it, or give no mask.")
+    step = max(1, len(inside) // 1000)
+    points = mask.grid.index_to_point(inside[::step, ::-1])
+    if not volume.grid.contains(points).any():
+        raise GeometryError(
+            f"The {side} mask '{mask.name}' lies wholly outside the {side} volume.",
+            hint="Give a mask in the same patient coordinates as its volume.",
+        )
+
+
+def _remarks(pair: Pair) -> list[str]:
+    remarks = []
+    for side, volume, labels in (
+        ("fixed", pair.fixed, pair.fixed_labels),
+        ("moving", pair.moving, pair.moving_labels),
+    ):
+        thick = max(volume.grid.spacing_mm) / min(volume.grid.spacing_mm)
+        if thick > 4:
+            remarks.append(f"The {side} volume's slices are {thick:.1f} times thicker than its pixels.")
+        if labels is not None and not labels.labels:
+            remarks.append(f"The {side} segmentation '{labels.name}' has no label.")
+    if pair.fixed_labels is not None and pair.moving_labels is not None:
+        shared = set(pair.fixed_labels.labels) & set(pair.moving_labels.labels)
+        if not shared:
+            remarks.append("The two segmentations share no label number, so no overlap can be computed.")
+    if pair.fixed_points is not None and not pair.fixed.grid.contains(pair.fixed_points).all():
+        remarks.append("Some fixed landmarks lie outside the fixed volume; are they in LPS millimeters?")
+    return remarks

@@ -1,0 +1,175 @@
+"""Grid: where the voxels of a volume or a field lie in the patient, in LPS millimeters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GeometryError
+
+Array = npt.NDArray[np.floating]
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular 3D lattice of points.
+
+    Parameters
+    ----------
+    size : tuple of 3 int
+        Number of voxels along the index axes (i, j, k); the array shape is the reverse.
+    spacing_mm : tuple of 3 float
+        Distance of neighboring voxels along each index axis, positive.
+    origin_mm : tuple of 3 float
+        LPS position of the center of voxel (0, 0, 0).
+    direction : tuple of 9 float
+        Row-major 3x3 matrix whose columns are the unit vectors of the index axes in LPS.
+        Left-handed and oblique matrices are fine, sheared ones are not.
+
+    Raises
+    ------
+    GeometryError
+        When a number is not finite, a size or spacing not positive, or the direction not orthonormal.
+
+    Examples
+    --------
+    >>> grid = Grid(size=(4, 3, 2), spacing_mm=(1.0, 1.0, 2.0))
+    >>> grid.shape
+    (2, 3, 4)
+    >>> grid.index_to_point([[3, 2, 1]])
+    array([[3., 2., 2.]])
+    """
+
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = IDENTITY
+
+    def __post_init__(self) -> None:
+        _check_lengths(self)
+        numbers = np.array([*self.spacing_mm, *self.origin_mm, *self.direction], dtype=float)
+        if not np.isfinite(numbers).all():
+            raise GeometryError("The geometry holds numbers that are not finite.", hint="Repair the file's header.")
+        if min(self.size) < 1:
+            raise GeometryError(f"Every size must be at least 1 voxel, got {self.size}.")
+        if min(self.spacing_mm) <= 0:
+            raise GeometryError(f"Every spacing must be positive, got {self.spacing_mm} mm.")
+        axes = self.axes
+        if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
+            raise GeometryError(
+                "The image axes are not at right angles (sheared or not invertible geometry).",
+                hint="Resample the volume to an ordinary grid first (in Slicer: Harden transform, Resample).",
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Array shape (Z, Y, X)."""
+        return self.size[2], self.size[1], self.size[0]
+
+    @property
+    def axes(self) -> Array:
+        """Direction as a (3, 3) matrix; column a is the LPS unit vector of index axis a."""
+        return np.array(self.direction, dtype=float).reshape(3, 3)
+
+    @cached_property
+    def matrix(self) -> Array:
+        """(4, 4) matrix from homogeneous indices (i, j, k, 1) to LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.axes * np.array(self.spacing_mm)
+        matrix[:3, 3] = self.origin_mm
+        return matrix
+
+    @property
+    def center_mm(self) -> Array:
+        """LPS position of the center of the field of view, shape (3,)."""
+        return self.index_to_point((np.array(self.size) - 1) / 2)
+
+    @property
+    def extent_mm(self) -> Array:
+        """Edge lengths of the field of view along the index axes in mm, shape (3,)."""
+        return np.array(self.size) * np.array(self.spacing_mm)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of a voxel in cubic millimeters."""
+        return float(np.prod(self.spacing_mm))
+
+    @property
+    def voxel_count(self) -> int:
+        """Number of voxels."""
+        return int(np.prod(self.size))
+
+    def index_to_point(self, index: npt.ArrayLike) -> Array:
+        """Return LPS mm of continuous indices (i, j, k), shape (..., 3)."""
+        return np.asarray(index, dtype=float) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+
+    def point_to_index(self, points_mm: npt.ArrayLike) -> Array:
+        """Return continuous indices (i, j, k) of LPS mm points, shape (..., 3)."""
+        offset = np.asarray(points_mm, dtype=float) - self.matrix[:3, 3]
+        return offset @ np.linalg.inv(self.matrix[:3, :3]).T
+
+    def points(self) -> Array:
+        """Return the LPS mm position of every voxel center, shape (Z, Y, X, 3)."""
+        k, j, i = np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij")
+        return self.index_to_point(np.stack([i, j, k], axis=-1))
+
+    def contains(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which points lie inside the voxels of this grid (half a voxel beyond the centers)."""
+        index = self.point_to_index(points_mm)
+        inside = (index >= -0.5) & (index <= np.array(self.size) - 0.5)
+        return np.asarray(inside.all(axis=-1))
+
+    def same_as(self, other: Grid, *, tolerance_mm: float = 1e-3) -> bool:
+        """Return whether both grids have the same size and their corners agree within the tolerance."""
+        corners = np.array([[0, 0, 0], self.size, [self.size[0], 0, 0], [0, self.size[1], 0]])
+        return self.size == other.size and np.allclose(
+            self.index_to_point(corners), other.index_to_point(corners), rtol=0, atol=tolerance_mm
+        )
+
+    def with_spacing(self, spacing_mm: float | Sequence[float]) -> Grid:
+        """Return a grid over the same field of view with about this spacing.
+
+        Parameters
+        ----------
+        spacing_mm : float or 3 floats
+            Wanted spacing; the size is rounded to whole voxels, at least 1, and the returned spacing is
+            exact for the unchanged field of view.
+        """
+        wanted = np.broadcast_to(np.asarray(spacing_mm, dtype=float), 3)
+        size = np.maximum(1, np.round(self.extent_mm / wanted)).astype(int)
+        spacing = self.extent_mm / size
+        first = self.index_to_point(np.zeros(3) - 0.5) + self.axes @ (spacing / 2)
+        return Grid(_three_ints(size), _three(spacing), _three(first), self.direction)
+
+    def cropped(self, start: Sequence[int], size: Sequence[int]) -> Grid:
+        """Return the part of `size` voxels beginning at index `start` (negative starts pad)."""
+        return Grid(_three_ints(size), self.spacing_mm, _three(self.index_to_point(start)), self.direction)
+
+    def padded(self, voxels: int | Sequence[int]) -> Grid:
+        """Return this grid with so many voxels more on either side of each axis."""
+        margin = np.broadcast_to(np.asarray(voxels, dtype=int), 3)
+        return self.cropped([int(-m) for m in margin], [int(n) for n in np.array(self.size) + 2 * margin])
+
+
+def _three(values: npt.ArrayLike) -> tuple[float, float, float]:
+    x, y, z = (float(v) for v in np.asarray(values))
+    return x, y, z
+
+
+def _three_ints(values: npt.ArrayLike) -> tuple[int, int, int]:
+    x, y, z = (int(v) for v in np.asarray(values))
+    return x, y, z
+
+
+def _check_lengths(grid: Grid) -> None:
+    lengths = len(grid.size), len(grid.spacing_mm), len(grid.origin_mm), len(grid.direction)
+    if lengths != (3, 3, 3, 9):
+        raise GeometryError(
+            f"A grid needs 3 sizes, 3 spacings, 3 origin coordinates and 9 direction cosines, got {lengths}.",
+            hint="Only 3D volumes can be registered.",
+        )

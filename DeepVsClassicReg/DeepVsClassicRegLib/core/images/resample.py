@@ -1,0 +1,76 @@
+"""The only resampler: brings a volume, a label map or one-hot labels onto a grid through a transform."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from .grid import Grid
+from .intensity import background_value
+from .simple import image_from_array, labels_from_sitk, to_sitk, volume_from_sitk
+from .volume import LabelMap, Volume
+
+
+class Mapping(Protocol):
+    """Anything that can be handed to SimpleITK as a fixed-to-moving point map."""
+
+    def to_sitk(self) -> sitk.Transform:
+        """Return the map as a SimpleITK transform."""
+        ...
+
+
+def warp_volume(
+    moving: Volume, grid: Grid, transform: Mapping | None = None, *, fill: float | None = None, name: str | None = None
+) -> Volume:
+    """Return the moving volume on the grid, linearly interpolated.
+
+    Parameters
+    ----------
+    moving : Volume
+        What is sampled.
+    grid : Grid
+        Where the result lives, usually the fixed volume's grid.
+    transform : optional
+        Maps points of `grid` to points of `moving` (fixed to moving); identity when not given.
+    fill : float, optional
+        Value beyond the moving volume; its background value when not given.
+    """
+    value = background_value(moving) if fill is None else fill
+    image = _resample(to_sitk(moving), grid, transform, sitk.sitkLinear, value)
+    return volume_from_sitk(image, name=name or f"{moving.name} warped")
+
+
+def warp_labels(moving: LabelMap, grid: Grid, transform: Mapping | None = None) -> LabelMap:
+    """Return the moving label map on the grid, nearest neighbor, 0 beyond its field of view."""
+    image = _resample(to_sitk(moving), grid, transform, sitk.sitkNearestNeighbor, 0)
+    warped = labels_from_sitk(image, name=f"{moving.name} warped")
+    return LabelMap(warped.array, warped.grid, moving.names, warped.name)
+
+
+def warp_one_label(
+    moving: LabelMap, label: int, grid: Grid, transform: Mapping | None = None
+) -> npt.NDArray[np.float32]:
+    """Return one label as a linearly interpolated membership in 0..1 on the grid, (Z, Y, X).
+
+    One label at a time keeps the memory at one volume whatever the number of labels.
+    """
+    member = image_from_array((moving.array == label).astype(np.float32), moving.grid)
+    return sitk.GetArrayFromImage(_resample(member, grid, transform, sitk.sitkLinear, 0))
+
+
+def _resample(image: sitk.Image, grid: Grid, transform: Mapping | None, interpolator: int, fill: float) -> sitk.Image:
+    mapping = sitk.Transform(3, sitk.sitkIdentity) if transform is None else transform.to_sitk()
+    return sitk.Resample(
+        image,
+        grid.size,
+        mapping,
+        interpolator,
+        grid.origin_mm,
+        grid.spacing_mm,
+        grid.direction,
+        float(fill),
+        image.GetPixelID(),
+    )

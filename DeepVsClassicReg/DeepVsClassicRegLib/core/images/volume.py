@@ -1,0 +1,168 @@
+"""Volume, LabelMap and Pair: arrays with their grid, checked once when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GeometryError, RegistrationError
+from .grid import Grid
+
+if TYPE_CHECKING:
+    from ..transforms.transform import Transform
+
+Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scalar 3D image.
+
+    Parameters
+    ----------
+    array : (Z, Y, X) array
+        Finite intensities; stored as float32, not writable.
+    grid : Grid
+        Where the voxels lie, LPS mm.
+    name : str
+        Shown in messages and reports.
+
+    Raises
+    ------
+    GeometryError
+        When the array's shape is not the grid's.
+    RegistrationError
+        When a value is not finite.
+    """
+
+    array: npt.NDArray[np.float32]
+    grid: Grid
+    name: str = "volume"
+
+    def __post_init__(self) -> None:
+        array = _checked_array(self.array, self.grid, self.name).astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise RegistrationError(
+                f"'{self.name}' has values that are not finite (NaN or Inf).",
+                hint="Read it with repair='zero' (the default of the reader) or mask those voxels.",
+            )
+        object.__setattr__(self, "array", _frozen(array))
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Lowest and highest intensity."""
+        return float(self.array.min()), float(self.array.max())
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A segmentation: one integer label per voxel, 0 is background.
+
+    Parameters
+    ----------
+    array : (Z, Y, X) integer array
+        Labels; stored as int32, not writable. Masks are label maps with one label.
+    grid : Grid
+        Where the voxels lie, LPS mm.
+    names : mapping of int to str
+        Names of labels, when known.
+    name : str
+        Shown in messages and reports.
+    """
+
+    array: Labels
+    grid: Grid
+    names: Mapping[int, str] = field(default_factory=dict)
+    name: str = "segmentation"
+
+    def __post_init__(self) -> None:
+        array = _checked_array(self.array, self.grid, self.name)
+        if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
+            whole = np.rint(array)
+            if not np.array_equal(whole, array):
+                raise RegistrationError(
+                    f"'{self.name}' is no label map: it has values that are not whole numbers.",
+                    hint="Give a segmentation whose voxels hold label numbers.",
+                )
+            array = whole
+        object.__setattr__(self, "array", _frozen(array.astype(np.int32, copy=False)))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The labels present, ascending, without the background 0."""
+        return tuple(int(label) for label in np.unique(self.array) if label != 0)
+
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Return where any label is, (Z, Y, X)."""
+        return self.array > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What is to be registered: everything an engine or an evaluation may need.
+
+    Parameters
+    ----------
+    fixed, moving : Volume
+        The moving volume is brought onto the fixed one; their grids may differ in every way.
+    fixed_labels, moving_labels : LabelMap, optional
+        Segmentations, for evaluation and for engines that use labels.
+    fixed_mask, moving_mask : LabelMap, optional
+        Where the similarity shall be measured (non-zero voxels).
+    fixed_points, moving_points : (N, 3) array, optional
+        Corresponding landmarks, LPS mm.
+    initial : Transform, optional
+        A fixed-to-moving transform to start from.
+    """
+
+    fixed: Volume
+    moving: Volume
+    fixed_labels: LabelMap | None = None
+    moving_labels: LabelMap | None = None
+    fixed_mask: LabelMap | None = None
+    moving_mask: LabelMap | None = None
+    fixed_points: npt.NDArray[np.float64] | None = None
+    moving_points: npt.NDArray[np.float64] | None = None
+    initial: Transform | None = None
+
+    def __post_init__(self) -> None:
+        if (self.fixed_points is None) != (self.moving_points is None):
+            raise RegistrationError("Landmarks were given on one side only.", hint="Give both lists or none.")
+        if self.fixed_points is not None and self.moving_points is not None:
+            for side in ("fixed_points", "moving_points"):
+                points = np.asarray(getattr(self, side), dtype=np.float64).reshape(-1, 3)
+                object.__setattr__(self, side, points)
+            if len(self.fixed_points) != len(self.moving_points):
+                raise RegistrationError(
+                    f"The landmark lists differ in length: {len(self.fixed_points)} fixed, "
+                    f"{len(self.moving_points)} moving.",
+                    hint="Each fixed landmark needs its moving partner, in the same order.",
+                )
+
+    def without_answers(self) -> Pair:
+        """Return this pair without segmentations and landmarks, as engines that use neither see it."""
+        return self.replace(fixed_labels=None, moving_labels=None, fixed_points=None, moving_points=None)
+
+    def replace(self, **changes: Any) -> Pair:
+        """Return a pair with these fields changed."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Pair(**{**fields, **changes})
+
+
+def _checked_array(array: Any, grid: Grid, name: str) -> npt.NDArray[Any]:
+    checked = np.asarray(array)
+    if checked.shape != grid.shape:
+        raise GeometryError(f"'{name}' has an array of shape {checked.shape}, its grid needs {grid.shape}.")
+    if checked.size == 0:
+        raise RegistrationError(f"'{name}' is empty.")
+    return checked
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,119 @@
+"""How a computation tells its progress and learns that it shall stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Update:
+    """One progress message.
+
+    Attributes
+    ----------
+    fraction : float
+        Done part of the whole job, 0 to 1, never falling.
+    stage : str
+        What is being done, in words a clinician reads ("Affine alignment, level 2 of 3").
+    metric : float or None
+        The current value of the objective (lower is better), when there is one.
+    iteration : int or None
+        Iteration within the stage.
+    """
+
+    fraction: float
+    stage: str
+    metric: float | None = None
+    iteration: int | None = None
+
+
+def _ignore(_update: Update) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class Progress:
+    """Progress of a job or of a part of it; also carries the wish to cancel.
+
+    Parameters
+    ----------
+    listener : callable
+        Called with every `Update`.
+    cancelled : callable
+        Returns True once the user wants the job to stop.
+    start, stop : float
+        The part of the whole job this object speaks for.
+
+    Examples
+    --------
+    >>> seen = []
+    >>> progress = Progress(listener=seen.append)
+    >>> progress.part(0.0, 0.5).report(0.5, "Affine alignment")
+    >>> seen[0].fraction
+    0.25
+    """
+
+    listener: Callable[[Update], None] = _ignore
+    cancelled: Callable[[], bool] = _never
+    start: float = 0.0
+    stop: float = 1.0
+    _state: dict[str, float] = field(default_factory=lambda: {"highest": 0.0})
+
+    def part(self, start: float, stop: float) -> Progress:
+        """Return the progress of the part from `start` to `stop` (fractions of this one)."""
+        width = self.stop - self.start
+        return Progress(
+            listener=self.listener,
+            cancelled=self.cancelled,
+            start=self.start + start * width,
+            stop=self.start + stop * width,
+            _state=self._state,
+        )
+
+    def report(self, fraction: float, stage: str, *, metric: float | None = None, iteration: int | None = None) -> None:
+        """Tell the listener how far the work is, then raise `Cancelled` if it shall stop.
+
+        Parameters
+        ----------
+        fraction : float
+            Done part of *this* part, clipped to 0..1; the whole never falls back.
+        stage : str
+            What is being done.
+        metric : float, optional
+            Objective, lower is better.
+        iteration : int, optional
+            Iteration within the stage.
+
+        Raises
+        ------
+        Cancelled
+            When the user asked to stop.
+        """
+        whole = self.start + min(max(fraction, 0.0), 1.0) * (self.stop - self.start)
+        self._state["highest"] = max(self._state["highest"], whole)
+        self.listener(Update(self._state["highest"], stage, metric, iteration))
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the user asked to stop."""
+        if self.cancelled():
+            raise Cancelled
+
+
+def json_update(update: Update) -> dict[str, Any]:
+    """Return the update as plain JSON values, without empty entries."""
+    entries = {
+        "fraction": round(update.fraction, 4),
+        "stage": update.stage,
+        "metric": update.metric,
+        "iteration": update.iteration,
+    }
+    return {key: value for key, value in entries.items() if value is not None}

@@ -1,0 +1,62 @@
+"""Storing a field no finer than it needs."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..images.grid import Grid
+from .field import DisplacementField
+
+TOLERANCE_MM = 0.05
+
+
+def compacted(field: DisplacementField, *, tolerance_mm: float = TOLERANCE_MM) -> DisplacementField:
+    """Return the field on the coarsest grid whose linear interpolation stays within the tolerance.
+
+    Parameters
+    ----------
+    field : DisplacementField
+        The field as the engine made it.
+    tolerance_mm : float
+        Largest deviation allowed anywhere on the given grid.
+
+    Returns
+    -------
+    DisplacementField
+        On a grid 4, 3 or 2 times coarser, or the field itself.
+    """
+    for factor in (4, 3, 2):
+        coarse = _coarser(field, factor)
+        if coarse is not None and deviation_mm(coarse, field) <= tolerance_mm:
+            return coarse
+    return field
+
+
+def deviation_mm(coarse: DisplacementField, fine: DisplacementField) -> float:
+    """Return the largest difference of two fields over the voxels of the finer one, mm."""
+    back = sitk.GetArrayViewFromImage(_sampled(coarse, fine.grid))
+    return float(np.sqrt(((back - fine.array_mm) ** 2).sum(-1).max()))
+
+
+def _coarser(field: DisplacementField, factor: int) -> DisplacementField | None:
+    if min(field.grid.size) < 4 * factor:
+        return None
+    # Nodes lie on every factor-th voxel center and reach past the last one, so no border is lost.
+    size = [-(-(n - 1) // factor) + 1 for n in field.grid.size]
+    spacing = [s * factor for s in field.grid.spacing_mm]
+    grid = Grid(
+        (size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), field.grid.origin_mm, field.grid.direction
+    )
+    return DisplacementField.from_sitk(_sampled(field, grid))
+
+
+def _sampled(field: DisplacementField, grid: Grid) -> sitk.Image:
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.UseNearestNeighborExtrapolatorOn()
+    return resampler.Execute(field.image())
