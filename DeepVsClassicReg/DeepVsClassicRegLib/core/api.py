@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .device import Compute, sitk_threads
@@ -13,11 +14,12 @@ from .engines.catalogue import engine_names, get_engine
 from .engines.settings import DEFAULT, make_settings
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
-from .images.io import read_pair
+from .images.io import read_labels, read_points, read_volume
 from .images.volume import Pair
 from .progress import Progress
 from .transforms.compact import compacted
 from .transforms.field import DisplacementField
+from .transforms.files import read_transform
 from .transforms.transform import Transform
 
 __all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
@@ -47,7 +49,8 @@ def load_pair(
     fixed_labels, moving_labels, fixed_mask, moving_mask : path, optional
         Label maps and masks in the same patient coordinates.
     fixed_points, moving_points : path, optional
-        Landmarks (.csv in LPS mm, .fcsv or .mrk.json).
+        Landmarks (.csv in LPS mm, .fcsv or .mrk.json); the same .csv twice is read as one file with the
+        columns fixed_x..z and moving_x..z.
     initial : path, optional
         A fixed-to-moving transform to start from.
 
@@ -66,16 +69,17 @@ def load_pair(
     >>> pair.fixed.grid.size
     (24, 24, 24)
     """
-    return read_pair(
-        fixed,
-        moving,
-        fixed_labels=fixed_labels,
-        moving_labels=moving_labels,
-        fixed_mask=fixed_mask,
-        moving_mask=moving_mask,
-        fixed_points=fixed_points,
-        moving_points=moving_points,
-        initial=initial,
+    two_sided = fixed_points is not None and fixed_points == moving_points
+    return Pair(
+        read_volume(fixed),
+        read_volume(moving),
+        fixed_labels=_maybe(read_labels, fixed_labels),
+        moving_labels=_maybe(read_labels, moving_labels),
+        fixed_mask=_maybe(read_labels, fixed_mask),
+        moving_mask=_maybe(read_labels, moving_mask),
+        fixed_points=_maybe(partial(read_points, prefix="fixed_" if two_sided else ""), fixed_points),
+        moving_points=_maybe(partial(read_points, prefix="moving_" if two_sided else ""), moving_points),
+        initial=_maybe(read_transform, initial),
     )
 
 
@@ -194,6 +198,10 @@ def stored(transform: Transform) -> Transform:
     return Transform(
         tuple(compacted(part) if isinstance(part, DisplacementField) else part for part in transform.parts)
     )
+
+
+def _maybe(read: Callable[[Any], Any], path: Any) -> Any:
+    return None if path is None else read(path)
 
 
 def _needs_linear(pair: Pair, engine: str) -> bool:

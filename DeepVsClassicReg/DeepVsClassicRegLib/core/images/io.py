@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from .simple import grid_of, labels_from_sitk, to_sitk
-from .volume import LabelMap, Pair, Volume
+from .volume import LabelMap, Volume
 
 Pathlike = str | os.PathLike[str]
 log = logging.getLogger(__name__)
@@ -134,33 +134,13 @@ def write_points(points_mm: npt.ArrayLike, path: Pathlike, *, names: Sequence[st
     return target
 
 
-def read_pair(fixed: Pathlike, moving: Pathlike, **files: Pathlike | None) -> Pair:
-    """Read a pair from files; keywords as in `Pair`, each a path or None.
-
-    `fixed_points` and `moving_points` may name the same two-sided `.csv`. `initial` is a transform file.
-    """
-    from ..transforms.files import read_transform
-
-    same_csv = files.get("fixed_points") is not None and files.get("fixed_points") == files.get("moving_points")
-    parts: dict[str, Any] = {}
-    for key, path in files.items():
-        if path is None:
-            continue
-        if key.endswith("_points"):
-            parts[key] = read_points(path, prefix=key.removesuffix("points") if same_csv else "")
-        elif key == "initial":
-            parts[key] = read_transform(path)
-        else:
-            parts[key] = read_labels(path)
-    return Pair(read_volume(fixed), read_volume(moving), **parts)
-
-
 def stem(path: Pathlike) -> str:
     """Return the file's name without folder and (double) ending."""
     name = Path(path).name
     for ending in (".nii.gz", ".mrk.json", ".seg.nrrd"):
-        name = name.removesuffix(ending)
-    return name.rsplit(".", 1)[0] if "." in name else name
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return Path(name).stem
 
 
 def _read_image(path: Path) -> sitk.Image:
