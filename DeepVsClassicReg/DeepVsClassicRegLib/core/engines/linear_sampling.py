@@ -1,0 +1,297 @@
+"""Coarse copies of a pair and the sample points at which the linear alignment compares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..images.grid import Grid
+from ..images.volume import LabelMap, Pair, Volume
+
+Array = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
+FOREGROUND_FRACTION = 0.1
+CLOSED_FACE = 0.97
+MARGIN = 0.12
+
+
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """A coarse copy of a volume, its intensities in units of histogram bins.
+
+    Attributes
+    ----------
+    array : (Z, Y, X) float32
+        Intensities, 0 to bins - 1.
+    grid : Grid
+        Geometry of the copy.
+    closed_low, closed_high : (3,) bool
+        Along i, j, k: whether nothing but background lies at the first or last slice, so that what
+        lies beyond is known to be background too.
+    foreground : (Z, Y, X) bool
+        Voxels that are not background.
+    """
+
+    array: npt.NDArray[np.float32]
+    grid: Grid
+    closed_low: Bools
+    closed_high: Bools
+    foreground: Bools
+
+    @property
+    def closed(self) -> bool:
+        """Whether the object lies wholly inside its field of view."""
+        return bool(self.closed_low.all() and self.closed_high.all())
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Everything needed to score a linear map at one resolution.
+
+    Attributes
+    ----------
+    points : (3, N) float32
+        Sampled fixed points minus `center`, LPS mm.
+    values : (N,) float32
+        Fixed intensities there in bin units.
+    center : (3,) array
+        Center of rotation, LPS mm.
+    radius_mm : float
+        Root mean square distance of the points from the center.
+    moving : Coarse
+        What is sampled.
+    moving_mask : LabelMap or None
+        Where it may be sampled.
+    bins : int
+        Histogram bins.
+    step_mm : float
+        Voxel size of this level.
+    volume_ratio : float
+        Fixed field of view divided by the smaller one of both, for the overlap.
+    """
+
+    points: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
+    center: Array
+    radius_mm: float
+    moving: Coarse
+    moving_mask: LabelMap | None
+    bins: int
+    step_mm: float
+    volume_ratio: float
+
+
+def pair_size_mm(pair: Pair) -> float:
+    """Return the edge of a cube as large as the smaller of the two fields of view, mm."""
+    return float(min(np.prod(v.grid.extent_mm) for v in (pair.fixed, pair.moving)) ** (1 / 3))
+
+
+def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: int, smooth: int = 0) -> Level:
+    """Return the pair prepared for scoring at about this voxel size.
+
+    Parameters
+    ----------
+    pair : Pair
+        Volumes and masks.
+    voxel_mm : float
+        Wanted voxel size; axes that are coarser stay as they are.
+    samples : int
+        Number of sample points.
+    bins : int
+        Histogram bins of either volume.
+    seed : int
+        Seed of the sample points.
+    smooth : int
+        Passes of a (1 2 1)/4 filter over the coarse copies.
+    """
+    fixed = coarse_copy(pair.fixed, voxel_mm, bins=bins, smooth=smooth)
+    moving = coarse_copy(pair.moving, voxel_mm, bins=bins, smooth=smooth)
+    points = _sample_points(fixed, pair.fixed_mask, samples, np.random.default_rng(seed))
+    values, _ = interpolate(fixed, fixed.grid.point_to_index(points).T.astype(np.float32))
+    center = points.mean(axis=0)
+    spread = points - center
+    sizes = [float(np.prod(v.grid.extent_mm)) for v in (pair.fixed, pair.moving)]
+    return Level(
+        points=np.ascontiguousarray(spread.T, dtype=np.float32),
+        values=values,
+        center=center,
+        radius_mm=float(np.sqrt((spread**2).sum(axis=1).mean())),
+        moving=moving,
+        moving_mask=pair.moving_mask,
+        bins=bins,
+        step_mm=float(np.cbrt(moving.grid.voxel_volume_mm3)),
+        volume_ratio=sizes[0] / min(sizes),
+    )
+
+
+def coarse_copy(volume: Volume, voxel_mm: float, *, bins: int, smooth: int = 0) -> Coarse:
+    """Return a block-averaged copy with intensities in bin units."""
+    array, grid = shrink(volume, voxel_mm)
+    for _ in range(smooth):
+        array = _smoothed(array)
+    lower, upper = _range(array)
+    scaled = np.clip((array - lower) / max(upper - lower, 1e-12), 0, 1).astype(np.float32)
+    inside = scaled > FOREGROUND_FRACTION
+    low, high = _closed_faces(inside)
+    return Coarse(_spread(scaled, inside) * np.float32(bins - 1), grid, low, high, inside)
+
+
+def shrink(volume: Volume, voxel_mm: float) -> tuple[npt.NDArray[np.float32], Grid]:
+    """Average blocks of voxels so that the spacing becomes about `voxel_mm`, never finer than it is."""
+    size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing_mm)
+    factor = np.clip(np.round(voxel_mm / spacing), 1, np.maximum(1, size // 4)).astype(int)
+    count = size // factor
+    first = (size - count * factor) // 2
+    array = volume.array
+    for dimension, axis in enumerate((2, 1, 0)):
+        if factor[axis] == 1:
+            continue
+        part = [slice(None)] * 3
+        part[dimension] = slice(first[axis], first[axis] + count[axis] * factor[axis])
+        shape = list(array.shape)
+        shape[dimension : dimension + 1] = [count[axis], factor[axis]]
+        array = array[tuple(part)].reshape(shape).mean(axis=dimension + 1, dtype=np.float32)
+    origin = volume.grid.index_to_point(first + (factor - 1) / 2)
+    wide = spacing * factor
+    grid = Grid(
+        (int(count[0]), int(count[1]), int(count[2])),
+        (float(wide[0]), float(wide[1]), float(wide[2])),
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        volume.grid.direction,
+    )
+    return array, grid
+
+
+def interpolate(
+    coarse: Coarse, index: npt.NDArray[np.float32], *, gradient: bool = False
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return trilinear values, and their derivatives by index, at continuous indices.
+
+    Parameters
+    ----------
+    coarse : Coarse
+        What is sampled; indices beyond it are clamped.
+    index : (3, N) array
+        Continuous indices (i, j, k).
+    gradient : bool
+        Whether derivatives (3, N) are wanted.
+    """
+    shape = coarse.array.shape
+    flat = coarse.array.ravel()
+    strides = (1, shape[2], shape[1] * shape[2])
+    base = np.zeros(index.shape[1], dtype=np.int32)
+    fractions = []
+    for axis in range(3):
+        last = shape[2 - axis] - 1
+        place = np.clip(index[axis], 0, last)
+        whole = np.minimum(place.astype(np.int32), max(last - 1, 0))
+        fractions.append(place - whole)
+        base += whole * np.int32(strides[axis])
+    x, y, z = fractions
+    step = [stride if shape[2 - axis] > 1 else 0 for axis, stride in enumerate(strides)]
+    corner = [
+        [[flat.take(base + np.int32(k * step[2] + j * step[1] + i * step[0])) for i in (0, 1)] for j in (0, 1)]
+        for k in (0, 1)
+    ]
+    rows = [[corner[k][j][0] + x * (corner[k][j][1] - corner[k][j][0]) for j in (0, 1)] for k in (0, 1)]
+    planes = [rows[k][0] + y * (rows[k][1] - rows[k][0]) for k in (0, 1)]
+    values = planes[0] + z * (planes[1] - planes[0])
+    if not gradient:
+        return values, None
+    slopes = [[corner[k][j][1] - corner[k][j][0] for j in (0, 1)] for k in (0, 1)]
+    along = [slopes[k][0] + y * (slopes[k][1] - slopes[k][0]) for k in (0, 1)]
+    across = [rows[k][1] - rows[k][0] for k in (0, 1)]
+    slope = np.stack(
+        [along[0] + z * (along[1] - along[0]), across[0] + z * (across[1] - across[0]), planes[1] - planes[0]]
+    )
+    for axis in range(3):
+        slope[axis][(index[axis] < 0) | (index[axis] > shape[2 - axis] - 1)] = 0
+    return values, slope
+
+
+def inside_view(coarse: Coarse, index: npt.NDArray[np.float32]) -> Bools | None:
+    """Return which continuous indices have a known value; None when all have."""
+    known: Bools | None = None
+    for axis, size in enumerate(coarse.grid.size):
+        for closed, beyond in (
+            (coarse.closed_low[axis], index[axis] < -0.5),
+            (coarse.closed_high[axis], index[axis] > size - 0.5),
+        ):
+            if not closed:
+                known = ~beyond if known is None else known & ~beyond
+    return known
+
+
+def inside_mask(mask: LabelMap, points: Array) -> Bools:
+    """Return which points (N, 3), LPS mm, lie in the mask."""
+    index = np.rint(mask.grid.point_to_index(points)).astype(int)
+    held = ((index >= 0) & (index < np.array(mask.grid.size))).all(axis=1)
+    i, j, k = np.clip(index, 0, np.array(mask.grid.size) - 1).T
+    return held & (mask.array[k, j, i] > 0)
+
+
+def _range(array: npt.NDArray[np.float32]) -> tuple[float, float]:
+    values = array.ravel()[:: max(1, array.size // 200_000)]
+    lower, upper = np.percentile(values, [0.5, 99.5])
+    if upper <= lower:
+        lower, upper = array.min(), array.max()
+    return float(lower), float(upper)
+
+
+def _spread(scaled: npt.NDArray[np.float32], inside: Bools) -> npt.NDArray[np.float32]:
+    """Widen crowded intensity ranges: the mean of the linear scale and the foreground's rank.
+
+    Mutual information does not change under a monotone map, but its bins are then spent where the
+    tissue is (soft tissue in CT fills a small part of the range).
+    """
+    values = scaled[inside][:: max(1, int(inside.sum()) // 100_000)]
+    if values.size < 100:
+        return scaled
+    counts, edges = np.histogram(values, bins=256, range=(0, 1))
+    rank = np.concatenate([[0.0], np.cumsum(counts) / values.size])
+    return (0.5 * scaled + 0.5 * np.interp(scaled, edges, rank)).astype(np.float32)
+
+
+def _smoothed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    for axis in range(3):
+        padded = np.pad(array, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        lower = padded.take(range(array.shape[axis]), axis=axis)
+        upper = padded.take(range(2, array.shape[axis] + 2), axis=axis)
+        array = np.float32(0.5) * array + np.float32(0.25) * (lower + upper)
+    return array
+
+
+def _closed_faces(inside: Bools) -> tuple[Bools, Bools]:
+    low, high = np.zeros(3, dtype=bool), np.zeros(3, dtype=bool)
+    for dimension, axis in enumerate((2, 1, 0)):
+        low[axis] = 1 - inside.take(0, axis=dimension).mean() >= CLOSED_FACE
+        high[axis] = 1 - inside.take(-1, axis=dimension).mean() >= CLOSED_FACE
+    return low, high
+
+
+def _sample_points(
+    fixed: Coarse, mask: LabelMap | None, samples: int, random: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return jittered points of the fixed view: half of them everywhere, half in the foreground."""
+    size = np.array(fixed.grid.size)
+    margin = MARGIN * size
+    low = -0.5 - np.where(fixed.closed_low, margin, 0)
+    high = size - 0.5 + np.where(fixed.closed_high, margin, 0)
+    inside = np.argwhere(fixed.foreground)[:, ::-1]
+    share = 0.5 if 0 < len(inside) < 0.6 * fixed.array.size else 0.0
+    everywhere = low + random.random((int(samples * (1 - share)), 3)) * (high - low)
+    index = everywhere
+    if share:
+        chosen = inside[random.integers(0, len(inside), samples - len(everywhere))]
+        index = np.concatenate([everywhere, chosen + random.random(chosen.shape) - 0.5])
+    points = fixed.grid.index_to_point(index)
+    if mask is None:
+        return points
+    held = points[inside_mask(mask, points)]
+    if len(held) >= samples // 4:
+        return held
+    voxels = np.argwhere(mask.mask())[:, ::-1]
+    chosen = voxels[random.integers(0, len(voxels), samples)]
+    return mask.grid.index_to_point(chosen + random.random(chosen.shape) - 0.5)

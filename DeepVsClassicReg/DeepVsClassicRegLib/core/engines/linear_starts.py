@@ -1,0 +1,207 @@
+"""Candidate poses a linear alignment may start from, from headers, centers, moments and a translation search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+import numpy.typing as npt
+
+from ..images.grid import Grid
+from ..transforms.affine import Affine
+from .linear_sampling import Coarse, inside_view, interpolate
+
+Array = npt.NDArray[np.floating]
+DISTINCT = 0.2
+SEARCH_CELLS = 22
+SEARCH_BINS = 8
+SEARCH_OVERLAP = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A candidate pose.
+
+    Attributes
+    ----------
+    name : str
+        Where it comes from, in words.
+    transform : Affine
+        Fixed-to-moving map.
+    turned : bool
+        Whether it doubts the orientations written in the headers.
+    """
+
+    name: str
+    transform: Affine
+    turned: bool = False
+
+
+def header_start() -> Start:
+    """Return the pose the headers state."""
+    return Start("headers as they are", Affine.identity())
+
+
+def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
+    """Yield poses that bring centers together, orientations kept."""
+    yield Start("centers of the fields of view", Affine.shift(moving.grid.center_mm - fixed.grid.center_mm))
+    for name, binary in (("centers of the objects", True), ("centers of the intensities", False)):
+        from_fixed, from_moving = (_moments(c, binary=binary)[0] for c in (fixed, moving))
+        yield Start(name, Affine.shift(from_moving - from_fixed))
+
+
+def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
+    """Yield the four proper rotations that bring the objects' principal axes together."""
+    (center_f, axes_f), (center_m, axes_m) = _moments(fixed, binary=True), _moments(moving, binary=True)
+    for signs in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):
+        rotation = axes_m @ np.diag(signs) @ axes_f.T
+        if np.linalg.det(rotation) < 0:
+            rotation = axes_m @ np.diag([-s for s in signs]) @ axes_f.T
+        turned = float(np.trace(rotation)) < 1 + 2 * np.cos(np.radians(50))
+        yield Start("principal axes", Affine.about(rotation, center_f, center_m - center_f), turned)
+
+
+def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[float]) -> Iterator[Start]:
+    """Yield turns about each axis in both senses, for objects tilted between the scans."""
+    for angle in degrees:
+        for axis, sign in product(range(3), (-1, 1)):
+            radians = sign * np.radians(angle)
+            one, two = (axis + 1) % 3, (axis + 2) % 3
+            rotation = np.eye(3)
+            rotation[one, one] = rotation[two, two] = np.cos(radians)
+            rotation[one, two], rotation[two, one] = -np.sin(radians), np.sin(radians)
+            yield Start(
+                f"turned by {angle:g} degrees",
+                Affine.about(rotation, center_fixed, center_moving - center_fixed),
+                turned=angle > 50,
+            )
+
+
+def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Start]:
+    """Yield the 23 proper turns that swap or flip patient axes, for headers with wrong orientations."""
+    for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
+        rotation = np.zeros((3, 3))
+        rotation[order, range(3)] = signs
+        if np.linalg.det(rotation) > 0 and not np.allclose(rotation, np.eye(3)):
+            shift = center_moving - center_fixed
+            yield Start("axes swapped or flipped", Affine.about(rotation, center_fixed, shift), turned=True)
+
+
+def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[Start]:
+    """Return the best translations of an exhaustive search with mutual information.
+
+    The joint histogram at every offset of a coarse grid is a sum of correlations of bin memberships, so a
+    few Fourier transforms give the mutual information of all offsets at once.
+
+    Parameters
+    ----------
+    fixed, moving : Coarse
+        Coarse copies.
+    rotation : (3, 3) array
+        Turn applied to fixed points before the shift.
+    count : int
+        How many well separated maxima to return.
+    """
+    cell = float(max(*fixed.grid.extent_mm, *moving.grid.extent_mm)) / SEARCH_CELLS
+    first, mask_f, origin_f = _binned(fixed, cell, np.eye(3))
+    second, mask_m, origin_m = _binned(moving, cell, rotation)
+    shape = [int(a + b - 1) for a, b in zip(mask_f.shape, mask_m.shape, strict=True)]
+    information, overlap = _information_of_offsets(first, mask_f, second, mask_m, shape)
+    enough = overlap >= SEARCH_OVERLAP * min(mask_f.sum(), mask_m.sum())
+    part = np.minimum(overlap / (0.8 * min(mask_f.sum(), mask_m.sum())), 1)
+    value = np.where(enough, information * part * (2 - part), -np.inf)
+    found = []
+    for place in _maxima(value, count):
+        # A circular correlation at offset d pairs fixed cell x with moving cell x + d.
+        offset = np.array([p if p < m else p - s for p, m, s in zip(place, mask_m.shape, shape, strict=True)])
+        shift = origin_m + offset[::-1] * cell - origin_f
+        found.append(Start("translation search", Affine(rotation, rotation @ shift)))
+    return found
+
+
+def distinct(ranked: Iterable[Affine], points: Array, least_mm: float) -> list[int]:
+    """Return which maps differ from all better ones by at least this root mean square distance."""
+    kept: list[int] = []
+    places: list[Array] = []
+    for number, transform in enumerate(ranked):
+        here = transform.apply(points)
+        if all(float(np.sqrt(((here - there) ** 2).sum(axis=1).mean())) >= least_mm for there in places):
+            kept.append(number)
+            places.append(here)
+    return kept
+
+
+def _moments(coarse: Coarse, *, binary: bool) -> tuple[Array, Array]:
+    """Return center and principal axes (columns, longest first) in LPS mm."""
+    weights = coarse.foreground.astype(float) if binary else coarse.array.astype(float)
+    total = weights.sum()
+    if total <= 0:
+        return coarse.grid.center_mm, np.eye(3)
+    points = coarse.grid.points().reshape(-1, 3)
+    share = weights.ravel() / total
+    center = share @ points
+    spread = (points - center) * np.sqrt(share)[:, None]
+    _, vectors = np.linalg.eigh(spread.T @ spread)
+    return center, vectors[:, ::-1]
+
+
+def _binned(coarse: Coarse, cell_mm: float, rotation: Array) -> tuple[npt.NDArray[np.int32], Array, Array]:
+    """Return bins and mask of the copy on an upright grid in the turned frame, with that grid's origin."""
+    corners = np.array(list(product(*((-0.5, n - 0.5) for n in coarse.grid.size))))
+    turned = coarse.grid.index_to_point(corners) @ rotation
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    size = np.maximum(1, np.round((high - low) / cell_mm)).astype(int)
+    origin = (low + high) / 2 - (size - 1) / 2 * cell_mm
+    grid = Grid(
+        (int(size[0]), int(size[1]), int(size[2])),
+        (cell_mm, cell_mm, cell_mm),
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+    )
+    points = grid.points().reshape(-1, 3) @ rotation.T
+    index = coarse.grid.point_to_index(points).T.astype(np.float32)
+    values, _ = interpolate(coarse, index)
+    known = inside_view(coarse, index)
+    mask = np.ones(grid.shape) if known is None else known.reshape(grid.shape).astype(float)
+    top = max(float(coarse.array.max()), 1e-6)
+    bins = np.minimum((values * (SEARCH_BINS / top)).astype(np.int32), SEARCH_BINS - 1)
+    return bins.reshape(grid.shape), mask, origin
+
+
+def _information_of_offsets(
+    first: npt.NDArray[np.int32], mask_f: Array, second: npt.NDArray[np.int32], mask_m: Array, shape: list[int]
+) -> tuple[Array, Array]:
+    """Return mutual information (nats, bias removed) and overlap (cells) at every circular offset."""
+    spectra_f = [np.fft.rfftn((mask_f * (first == b)).astype(np.float32), shape) for b in range(SEARCH_BINS)]
+    spectra_m = [np.fft.rfftn((mask_m * (second == b)).astype(np.float32), shape) for b in range(SEARCH_BINS)]
+    entropy, by_fixed, by_moving = np.zeros(shape), np.zeros((SEARCH_BINS, *shape)), np.zeros((SEARCH_BINS, *shape))
+    for a, spectrum_f in enumerate(spectra_f):
+        for b, spectrum_m in enumerate(spectra_m):
+            together = np.fft.irfftn(np.conj(spectrum_f) * spectrum_m, shape)
+            together = np.maximum(np.round(together), 0)
+            entropy += _n_log_n(together)
+            by_fixed[a] += together
+            by_moving[b] += together
+    overlap = by_fixed.sum(axis=0)
+    safe = np.maximum(overlap, 1)
+    sums = entropy - _n_log_n(by_fixed).sum(axis=0) - _n_log_n(by_moving).sum(axis=0) + _n_log_n(overlap)
+    return sums / safe - (SEARCH_BINS - 1) ** 2 / (2 * safe), overlap
+
+
+def _n_log_n(counts: Array) -> Array:
+    return np.asarray(counts * np.log(np.maximum(counts, 1)))
+
+
+def _maxima(value: Array, count: int) -> list[tuple[int, ...]]:
+    """Return the places of the highest values that are no neighbors of a higher one."""
+    left = value.copy()
+    found = []
+    for _ in range(count):
+        place = np.unravel_index(int(np.argmax(left)), left.shape)
+        if not np.isfinite(left[place]):
+            break
+        found.append(tuple(int(p) for p in place))
+        around = np.ix_(*[[(p + d) % s for d in (-2, -1, 0, 1, 2)] for p, s in zip(place, left.shape, strict=True)])
+        left[around] = -np.inf
+    return found
