@@ -1,0 +1,194 @@
+"""elastix' text files: parameter files in, transform parameter files out and back as exact transforms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import EngineFailed, FileError, SettingsError
+from ..images.grid import Grid
+from ..transforms.affine import Affine
+from ..transforms.field import BSpline
+from ..transforms.transform import Part
+
+Values = tuple[str, ...]
+ParameterMap = dict[str, Values]
+TRANSFORMS = {
+    "TranslationTransform": "Shift",
+    "EulerTransform": "Rigid alignment",
+    "SimilarityTransform": "Similarity alignment",
+    "AffineTransform": "Affine alignment",
+    "BSplineTransform": "B-spline deformation",
+    "RecursiveBSplineTransform": "B-spline deformation",
+}
+LINE = re.compile(r"^\s*\(\s*(\S+)\s+(.*?)\s*\)\s*(?://.*)?$")
+VALUE = re.compile(r'"([^"]*)"|(\S+)')
+
+
+def read_parameters(path: Path) -> ParameterMap:
+    """Return the entries of an elastix parameter file.
+
+    Raises
+    ------
+    FileError
+        When it is missing, no text, or has no entry.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"Could not read the elastix parameter file {path}: {error}.") from error
+    found: ParameterMap = {}
+    for line in text.splitlines():
+        match = None if line.lstrip().startswith("//") else LINE.match(line)
+        if match:
+            found[match[1]] = tuple(quoted or bare for quoted, bare in VALUE.findall(match[2]))
+    if not found:
+        raise FileError(f"{path} is no elastix parameter file: it has no line like (Name value).")
+    return found
+
+
+def write_parameters(entries: Mapping[str, Sequence[str]], path: Path) -> Path:
+    """Write entries as elastix reads them; words are quoted, numbers are not."""
+    lines = [f"({name} {' '.join(_quoted(value) for value in values)})" for name, values in entries.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def prepared(entries: ParameterMap, *, seed: int, source: str) -> ParameterMap:
+    """Return a stage's entries with what this library decides itself: seed, outputs, start, composition.
+
+    Raises
+    ------
+    SettingsError
+        When the stage uses a transform that cannot be read back exactly.
+    """
+    kind = entries.get("Transform", ("",))[0]
+    if kind not in TRANSFORMS:
+        raise SettingsError(
+            f"{source}: elastix transform '{kind}' is not supported.", hint=f"Use one of {', '.join(TRANSFORMS)}."
+        )
+    if kind.endswith("BSplineTransform") and entries.get("BSplineTransformSplineOrder", ("3",))[0] != "3":
+        raise SettingsError(f"{source}: only cubic B-splines are supported.", hint="Set BSplineTransformSplineOrder 3.")
+    forced = {
+        "FixedImageDimension": "3",
+        "MovingImageDimension": "3",
+        "UseDirectionCosines": "true",
+        "HowToCombineTransforms": "Compose",
+        "AutomaticTransformInitialization": "false",
+        "RandomSeed": str(seed),
+        "WriteResultImage": "false",
+        "WriteResultImageAfterEachResolution": "false",
+        "WriteITKCompositeTransform": "false",
+        "UseBinaryFormatForTransformationParameters": "false",
+    }
+    return {**entries, **{name: (value,) for name, value in forced.items()}}
+
+
+def fitted(entries: ParameterMap, grid: Grid) -> ParameterMap:
+    """Return a shipped stage fitted to the fixed volume: thick slices and small crops are smoothed less.
+
+    The pyramid factors count in finest voxels, so an axis with thicker voxels gets smaller ones, and no
+    factor goes beyond a sixth of the axis; sample regions stay within half of the field of view (elastix
+    refuses larger ones than the volume).
+    """
+    changed = dict(entries)
+    if "ImagePyramidSchedule" in entries:
+        factors = np.array(entries["ImagePyramidSchedule"], dtype=float).reshape(-1, 3)
+        relative = np.array(grid.spacing_mm) / min(grid.spacing_mm)
+        allowed = np.maximum(1, np.array(grid.size) // 6)
+        factors = np.clip(np.rint(factors / relative), 1, allowed)
+        changed["ImagePyramidSchedule"] = tuple(str(int(f)) for f in factors.ravel())
+    if "SampleRegionSize" in entries:
+        wanted = np.array(entries["SampleRegionSize"], dtype=float)
+        region = np.minimum(wanted, (np.array(grid.size) - 1) * np.array(grid.spacing_mm) / 2)
+        changed["SampleRegionSize"] = tuple(f"{size:.3f}" for size in region)
+    return changed
+
+
+def iterations_of(entries: ParameterMap) -> list[int]:
+    """Return the planned iterations of each resolution level of a stage."""
+    levels = int(entries.get("NumberOfResolutions", ("3",))[0])
+    planned = [int(float(value)) for value in entries.get("MaximumNumberOfIterations", ("500",))]
+    return [planned[min(level, len(planned) - 1)] for level in range(levels)]
+
+
+def write_initial(affine: Affine, grid: Grid, path: Path) -> Path:
+    """Write an affine start as a transform parameter file (elastix' -t0)."""
+    numbers = [*affine.matrix.ravel(), *affine.translation_mm]
+    direction = grid.axes.T.ravel()  # elastix lists direction cosines column by column
+    entries = {
+        "Transform": ("AffineTransform",),
+        "NumberOfParameters": ("12",),
+        "TransformParameters": tuple(repr(float(number)) for number in numbers),
+        "InitialTransformParameterFileName": ("NoInitialTransform",),
+        "HowToCombineTransforms": ("Compose",),
+        "FixedImageDimension": ("3",),
+        "MovingImageDimension": ("3",),
+        "FixedInternalImagePixelType": ("float",),
+        "MovingInternalImagePixelType": ("float",),
+        "Size": tuple(str(n) for n in grid.size),
+        "Index": ("0", "0", "0"),
+        "Spacing": tuple(repr(float(s)) for s in grid.spacing_mm),
+        "Origin": tuple(repr(float(o)) for o in grid.origin_mm),
+        "Direction": tuple(repr(float(d)) for d in direction),
+        "UseDirectionCosines": ("true",),
+        "CenterOfRotationPoint": ("0", "0", "0"),
+    }
+    return write_parameters(entries, path)
+
+
+def read_part(path: Path) -> Part:
+    """Return what a TransformParameters file holds, exactly, without the transform it starts from.
+
+    Raises
+    ------
+    EngineFailed
+        When the file is missing or holds something unknown.
+    """
+    if not path.is_file():
+        raise EngineFailed("elastix ended without writing its transform.", hint="See the log for its last words.")
+    entries = read_parameters(path)
+    kind = entries["Transform"][0]
+    numbers = np.array(entries["TransformParameters"], dtype=float)
+    if kind.endswith("BSplineTransform"):
+        return _bspline(entries, numbers)
+    center = np.array(entries.get("CenterOfRotationPoint", ("0", "0", "0")), dtype=float)
+    if kind == "TranslationTransform":
+        return Affine.shift(numbers)
+    if kind == "AffineTransform":
+        return Affine.about(numbers[:9].reshape(3, 3), center, numbers[9:])
+    if kind not in TRANSFORMS:
+        raise EngineFailed(f"elastix wrote a transform of the unknown kind '{kind}'.")
+    turned = sitk.Euler3DTransform() if kind == "EulerTransform" else sitk.Similarity3DTransform()
+    turned.SetCenter(center.tolist())
+    if kind == "EulerTransform":
+        turned.SetComputeZYX(entries.get("ComputeZYX", ("false",))[0] == "true")
+    turned.SetParameters(numbers.tolist())
+    return Affine.from_sitk(turned)
+
+
+def _bspline(entries: ParameterMap, numbers: np.ndarray) -> BSpline:
+    size = [int(n) for n in entries["GridSize"]]
+    spacing, origin = ([float(v) for v in entries[name]] for name in ("GridSpacing", "GridOrigin"))
+    index = np.array(entries.get("GridIndex", ("0", "0", "0")), dtype=float)
+    direction = np.array(entries["GridDirection"], dtype=float).reshape(3, 3).T
+    first = np.array(origin) + direction @ (index * spacing)
+    grid = Grid(
+        (size[0], size[1], size[2]),
+        (spacing[0], spacing[1], spacing[2]),
+        (float(first[0]), float(first[1]), float(first[2])),
+        tuple(float(d) for d in direction.ravel()),
+    )
+    return BSpline(np.moveaxis(numbers.reshape(3, *grid.shape), 0, -1).astype(np.float32), grid)
+
+
+def _quoted(value: str) -> str:
+    try:
+        float(value)
+    except ValueError:
+        return f'"{value}"'
+    return value

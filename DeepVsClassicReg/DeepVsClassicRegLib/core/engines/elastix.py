@@ -1,0 +1,335 @@
+"""The elastix engine: the itk-elastix package or an elastix program, driven by the same parameter files."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..device import Compute
+from ..errors import EngineFailed, SettingsError, did_you_mean
+from ..images.grid import Grid
+from ..images.simple import image_from_array, to_sitk
+from ..images.volume import Pair
+from ..progress import Progress
+from ..resources import resource_folder
+from ..transforms.transform import Part
+from ._elastix_files import (
+    TRANSFORMS,
+    ParameterMap,
+    fitted,
+    iterations_of,
+    prepared,
+    read_parameters,
+    read_part,
+    write_initial,
+    write_parameters,
+)
+from ._program import Output, python_child, run_program, scratch_folder
+from ._start import Start, native_start
+from .base import EngineInfo, Recorder, Requirement, Result
+from .settings import option
+
+METRICS = (
+    "",
+    "AdvancedMattesMutualInformation",
+    "AdvancedNormalizedCorrelation",
+    "AdvancedMeanSquares",
+    "NormalizedMutualInformation",
+)
+FIRST_SEED = 121212  # elastix' own default
+ITERATION = re.compile(r"^(\d+)\t([-+.\deE]+)\t")
+
+
+@dataclass(frozen=True)
+class ElastixSettings:
+    """Stages of an elastix run and what is changed in all of them."""
+
+    stages: tuple[str, ...] = option(
+        ("bspline",), "Stages", tooltip="Parameter files shipped with this extension, run one after the other."
+    )
+    parameter_files: tuple[str, ...] = option(
+        (), "Parameter files", tooltip="Your own elastix parameter files, run instead of the stages."
+    )
+    grid_spacing_mm: float = option(
+        0.0, "B-spline grid", unit="mm", minimum=0, maximum=200, tooltip="0: as in the stage. Smaller follows detail."
+    )
+    iterations: int = option(
+        0, "Iterations per level", minimum=0, maximum=100000, tooltip="0: as in the stage. More is slower."
+    )
+    samples: int = option(
+        0, "Samples per iteration", minimum=0, maximum=1000000, tooltip="0: as in the stage.", advanced=True
+    )
+    metric: str = option(
+        "", "Similarity", choices=METRICS, tooltip="Empty: as in the stage; a bending penalty stays.", advanced=True
+    )
+    executable: str = option(
+        "", "elastix program", tooltip="Path of an elastix program; empty: package, ELASTIX_PATH, PATH.", advanced=True
+    )
+
+
+class ElastixRequirement(Requirement):
+    """The itk-elastix package or an elastix program: one of both is enough."""
+
+    def found(self) -> bool:
+        """Return whether one of both is there, without importing it."""
+        return package_installed() or find_program() is not None
+
+
+class ElastixEngine:
+    """Parametric registration with elastix."""
+
+    info: ClassVar[EngineInfo] = EngineInfo(
+        name="elastix",
+        title="elastix",
+        summary="B-spline registration driven by parameter files; fast, smooth, any contrast, any organ.",
+        family="classical",
+        settings=ElastixSettings,
+        citation="Klein et al., elastix, IEEE TMI 29:196-205, 2010, doi 10.1109/TMI.2009.2035616",
+        requires=(
+            ElastixRequirement(
+                name="itk",
+                package="itk-elastix",
+                remedy="pip install itk-elastix, or install the SlicerElastix extension, or set ELASTIX_PATH.",
+            ),
+        ),
+        uses_masks=True,
+        multimodal=True,
+        interruptible=True,
+    )
+
+    def run(self, pair: Pair, settings: ElastixSettings, progress: Progress, compute: Compute) -> Result:
+        """Register the pair; see `Engine.run`."""
+        stages = stage_parameters(settings, seed=FIRST_SEED + compute.seed, grid=pair.fixed.grid)
+        command = backend(settings.executable)
+        recorder = Recorder(compute, packages=("itk-elastix",))
+        recorder.notes.append(f"Back end: {'itk-elastix' if '_elastix_child' in str(command[-1]) else command[0]}.")
+        progress.report(0.0, "Preparing elastix")
+        start = native_start(pair)
+        with scratch_folder("elastix") as folder, recorder.stage("elastix"):
+            arguments = _write_inputs(start, stages, folder, compute)
+            follower = _Follower(stages, progress, recorder)
+            output = run_program(
+                [*command, *arguments],
+                folder=folder,
+                progress=progress,
+                on_line=follower.hear,
+                threads=compute.thread_count,
+                environment=_library_path(command),
+            )
+            _check(output, settings)
+            found = [read_part(folder / f"TransformParameters.{number}.txt") for number in range(len(stages))]
+        _check_finite(found)
+        progress.report(1.0, "elastix done")
+        parts: list[Part] = [start.affine, *found] if start.affine_matters else found
+        return Result(start.complete(*parts), recorder.diagnostics("all iterations done"), settings=settings)
+
+
+def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid) -> list[ParameterMap]:
+    """Return the parameter maps of all stages, ready to be written; shipped ones are fitted to the fixed grid.
+
+    Raises
+    ------
+    SettingsError
+        When a stage does not exist, none is given, or one cannot be used.
+    """
+    paths = [Path(name).expanduser() for name in settings.parameter_files] or [stage_file(s) for s in settings.stages]
+    if not paths:
+        raise SettingsError("elastix was given no stage.", hint="Choose a preset, a stage or a parameter file.")
+    maps = [prepared(read_parameters(path), seed=seed, source=path.name) for path in paths]
+    if not settings.parameter_files:
+        maps = [fitted(entries, grid) for entries in maps]
+    return [_changed(entries, settings) for entries in maps]
+
+
+def stage_file(name: str) -> Path:
+    """Return the shipped parameter file of a stage; `SettingsError` when there is none."""
+    folder = resource_folder() / "Presets" / "elastix"
+    known = {path.stem: path for path in folder.glob("*.txt")}
+    if name not in known:
+        raise SettingsError(f"There is no elastix stage '{name}'.", hint=did_you_mean(name, known))
+    return known[name]
+
+
+def package_installed() -> bool:
+    """Return whether the itk-elastix package is installed (itk alone is not enough)."""
+    try:
+        metadata.version("itk-elastix")
+        return importlib.util.find_spec("itk") is not None
+    except (metadata.PackageNotFoundError, ModuleNotFoundError, ValueError):
+        return False
+
+
+def find_program() -> Path | None:
+    """Return the elastix program of $ELASTIX_PATH, the SlicerElastix extension or PATH."""
+    name = "elastix.exe" if os.name == "nt" else "elastix"
+    folders = []
+    if given := os.environ.get("ELASTIX_PATH"):
+        folders += [Path(given).parent, Path(given), Path(given) / "bin"]
+    for module in (Path(entry) for entry in sys.path if entry.rstrip("/\\").endswith("qt-scripted-modules")):
+        # SlicerElastix is installed as <extension>/lib/Slicer-x.y/{elastix, qt-scripted-modules/Elastix.py}.
+        if (module / "Elastix.py").is_file():
+            folders += [module.parent, module.parents[2] / "bin"]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    on_path = shutil.which("elastix")
+    return Path(on_path) if on_path else None
+
+
+def backend(executable: str) -> list[str | os.PathLike[str]]:
+    """Return the beginning of the command line: the given program, the package, or a program that is found.
+
+    Raises
+    ------
+    SettingsError
+        When the given program does not exist.
+    """
+    if executable:
+        given = shutil.which(executable)
+        if given is None:
+            raise SettingsError(f"'{executable}' is no program that can be run.", hint="Give the full path of elastix.")
+        return [given]
+    if package_installed():
+        return python_child("_elastix_child")
+    program = find_program()
+    if program is None:
+        raise SettingsError("No elastix was found.", hint="pip install itk-elastix, or set ELASTIX_PATH.")
+    return [program]
+
+
+def _changed(entries: ParameterMap, settings: ElastixSettings) -> ParameterMap:
+    changed = dict(entries)
+    if settings.grid_spacing_mm and entries["Transform"][0].endswith("BSplineTransform"):
+        changed.pop("FinalGridSpacingInVoxels", None)
+        changed["FinalGridSpacingInPhysicalUnits"] = (str(settings.grid_spacing_mm),)
+    if settings.iterations:
+        changed["MaximumNumberOfIterations"] = (str(settings.iterations),)
+    if settings.samples:
+        changed["NumberOfSpatialSamples"] = (str(settings.samples),)
+    if settings.metric:
+        changed["Metric"] = (settings.metric, *entries.get("Metric", ())[1:])
+    return changed
+
+
+def _write_inputs(start: Start, stages: list[ParameterMap], folder: Path, compute: Compute) -> list[str]:
+    """Write volumes, masks, start and parameter files; return the command line arguments."""
+    for name, volume in (("fixed", start.fixed), ("moving", start.moving)):
+        sitk.WriteImage(to_sitk(volume), str(folder / f"{name}.mha"))
+    arguments = ["-f", "fixed.mha", "-m", "moving.mha", "-out", ".", "-threads", str(compute.thread_count)]
+    for flag, mask in (("-fMask", start.fixed_mask), ("-mMask", start.moving_mask)):
+        if mask is not None:
+            image = image_from_array(mask.mask().astype(np.uint8), mask.grid)
+            sitk.WriteImage(image, str(folder / f"{flag[1:]}.mha"))
+            arguments += [flag, f"{flag[1:]}.mha"]
+    if start.affine_matters:
+        write_initial(start.affine, start.fixed.grid, folder / "start.txt")
+        arguments += ["-t0", "start.txt"]
+    for number, entries in enumerate(stages):
+        write_parameters(entries, folder / f"parameters.{number}.txt")
+        arguments += ["-p", f"parameters.{number}.txt"]
+    return arguments
+
+
+class _Follower:
+    """Turns elastix' log lines into progress and a metric trace."""
+
+    def __init__(self, stages: list[ParameterMap], progress: Progress, recorder: Recorder) -> None:
+        self.planned = [iterations_of(entries) for entries in stages]
+        self.titles = [TRANSFORMS[entries["Transform"][0]] for entries in stages]
+        self.total = max(1, sum(map(sum, self.planned)))
+        self.progress, self.recorder = progress, recorder
+        self.stage, self.level, self.before = 0, -1, 0
+
+    def hear(self, line: str) -> None:
+        """Take in one line of the log."""
+        if line.startswith("Resolution: "):
+            self._next_level()
+        elif match := ITERATION.match(line):
+            self._iteration(int(match[1]), float(match[2]))
+
+    def _next_level(self) -> None:
+        if self.level >= 0:
+            self.before += self.planned[self.stage][self.level]
+        self.level += 1
+        if self.level >= len(self.planned[self.stage]) and self.stage + 1 < len(self.planned):
+            self.stage, self.level = self.stage + 1, 0
+        self.level = min(self.level, len(self.planned[self.stage]) - 1)
+
+    def _iteration(self, number: int, metric: float) -> None:
+        self.level = max(self.level, 0)
+        levels = len(self.planned[self.stage])
+        title = f"{self.titles[self.stage]}, level {self.level + 1} of {levels}"
+        if math.isfinite(metric):
+            self.recorder.trace(title, number, metric)
+        if number % 10 == 0:
+            fraction = (self.before + number) / self.total
+            self.progress.report(0.02 + 0.96 * fraction, title, metric=metric, iteration=number)
+
+
+def _check(output: Output, settings: ElastixSettings) -> None:
+    """Raise `EngineFailed` with a translation of elastix' complaint when it did not end well."""
+    if output.status == 0:
+        return
+    translations = (
+        (
+            "Too many samples map outside moving image buffer",
+            "The volumes hardly overlap at the start.",
+            "Check the linear alignment first (engine 'linear'), or give landmarks or an initial transform.",
+        ),
+        (
+            "Could not find enough image samples",
+            "The mask leaves too few voxels to compare.",
+            "Enlarge the mask, or run without it.",
+        ),
+        (
+            "Please select a smaller SampleRegionSize",
+            "The sample region of the parameter file is larger than the fixed volume.",
+            "Set SampleRegionSize to a third of the volume, or use a shipped stage.",
+        ),
+        ("bad_alloc", "There was not enough memory.", "Use a smaller volume or close other programs."),
+        ("No entry found in file for", "The elastix parameter files are incomplete.", "Compare with a shipped stage."),
+    )
+    for complaint, message, hint in translations:
+        if output.said(complaint):
+            raise EngineFailed(f"elastix stopped: {message}", hint=hint)
+    if output.status == 137:
+        raise EngineFailed("elastix was killed, probably for lack of memory.", hint="Use a smaller volume.")
+    files = ", ".join(settings.parameter_files)
+    raise EngineFailed(
+        f"elastix stopped with status {output.status}: {_complaint(output)}",
+        hint=f"Check your parameter files {files}." if files else "See the log for the whole story.",
+    )
+
+
+def _complaint(output: Output) -> str:
+    """Return elastix' own description of the problem, or its last words."""
+    described = [line for line in output.tail if line.startswith("Description:")]
+    return described[-1].removeprefix("Description:").strip() if described else output.last_words()
+
+
+def _check_finite(parts: list[Part]) -> None:
+    for part in parts:
+        values: Any = getattr(part, "coefficients_mm", 0.0)
+        if not np.isfinite(values).all():
+            raise EngineFailed("elastix diverged: its B-spline is not finite.", hint="Use a coarser grid.")
+
+
+def _library_path(command: list[str | os.PathLike[str]]) -> dict[str, str]:
+    """Return where an elastix program finds the libraries that lie beside it (its download has ../lib)."""
+    program = Path(command[0])
+    if len(command) > 1 or not program.is_absolute():
+        return {}
+    variable = {"darwin": "DYLD_LIBRARY_PATH", "win32": "PATH"}.get(sys.platform, "LD_LIBRARY_PATH")
+    beside = [str(program.parent), str(program.parent.parent / "lib"), os.environ.get(variable, "")]
+    return {variable: os.pathsep.join(filter(None, beside))}
