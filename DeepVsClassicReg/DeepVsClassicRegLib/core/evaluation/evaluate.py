@@ -1,0 +1,142 @@
+"""Judging a registration: every measure before and after, computed once and alike for every engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..device import available_cores, cpu_seconds, sitk_threads
+from ..engines.base import Result
+from ..errors import SettingsError, did_you_mean
+from ..images.volume import LabelMap, Pair, Volume
+from ..progress import Progress
+from ..transforms.transform import Transform
+from .judge import Judge, lost_label_note
+from .measures import FAMILIES
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured, and the volumes that were made for it.
+
+    Attributes
+    ----------
+    before, after : mapping of str to number, mapping or list
+        Measures (names in `measures.MEASURES`) with the headers as they are, and with the transform.
+        What cannot be measured for lack of labels or landmarks is left out; an undefined number is NaN.
+    start : mapping or None
+        The same where the deformable part began (after the linear alignment), when that is known.
+    warped : Volume
+        The moving volume on the fixed grid, linearly interpolated.
+    warped_labels : LabelMap or None
+        The moving segmentation on the fixed grid, nearest neighbor.
+    jacobian : Volume
+        Determinant of the fixed-to-moving map on the fixed grid.
+    labels : tuple of int
+        The labels that were scored.
+    region : str
+        Where intensities and the Jacobian were judged, in words.
+    notes : tuple of str
+        Labels left out and other things to know.
+    seconds, cpu_seconds : float
+        What the evaluation itself took.
+    """
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    start: Mapping[str, Any] | None
+    warped: Volume
+    warped_labels: LabelMap | None
+    jacobian: Volume
+    labels: tuple[int, ...] = ()
+    region: str = ""
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+def evaluate(
+    pair: Pair,
+    outcome: Result | Transform,
+    *,
+    labels: Sequence[int] | None = None,
+    measures: Iterable[str] | None = None,
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure how well a transform brings the moving volume of a pair onto the fixed one.
+
+    Parameters
+    ----------
+    pair : Pair
+        Volumes, and the segmentations and landmarks they are judged by.
+    outcome : Result or Transform
+        What an engine returned, or any fixed-to-moving map.
+    labels : sequence of int, optional
+        Labels to score; all that both segmentations hold when not given.
+    measures : iterable of str, optional
+        Families to compute, out of 'overlap', 'surface', 'landmarks', 'similarity', 'regularity' and
+        'consistency'; all when not given.
+    threads : int
+        Most CPU threads, 0 for all cores.
+    progress : Progress, optional
+        Hears the progress and may cancel.
+
+    Returns
+    -------
+    Evaluation
+        Measures before, at the start of the deformable part and after; warped volumes; Jacobian.
+
+    Raises
+    ------
+    SettingsError
+        When a family of measures does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from DeepVsClassicRegLib.core.images.grid import Grid
+    >>> ramp = Volume(np.arange(1000.0).reshape(10, 10, 10), Grid((10, 10, 10)))
+    >>> evaluate(Pair(ramp, ramp), Transform()).after["ncc"]
+    1.0
+    """
+    wanted = _checked_families(measures)
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    transform = outcome.transform if isinstance(outcome, Result) else outcome
+    start = outcome.start if isinstance(outcome, Result) else None
+    if start is not None and (not start.parts or start is transform):
+        start = None
+    listener = progress or Progress()
+    with sitk_threads(threads or available_cores()):
+        judge = Judge(pair, labels, wanted)
+        listener.report(0.1, "Measuring before")
+        before = judge.column(Transform())
+        listener.report(0.4, "Measuring the start")
+        first = judge.column(start) if start is not None else None
+        listener.report(0.6, "Measuring after")
+        after = judge.column(transform, final=True)
+    listener.report(1.0, "Measured")
+    if after.jacobian is None:
+        raise TypeError("The final column has no Jacobian.")
+    return Evaluation(
+        before=before.values,
+        after=after.values,
+        start=first.values if first else None,
+        warped=after.warped,
+        warped_labels=after.labels,
+        jacobian=after.jacobian,
+        labels=judge.labels.scored.labels if judge.labels else (),
+        region=judge.region_name,
+        notes=(*judge.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
+        seconds=time.perf_counter() - wall,
+        cpu_seconds=cpu_seconds() - cpu,
+    )
+
+
+def _checked_families(measures: Iterable[str] | None) -> frozenset[str]:
+    wanted = frozenset(FAMILIES if measures is None else measures)
+    for name in sorted(wanted - set(FAMILIES)):
+        raise SettingsError(f"There is no family of measures '{name}'.", hint=did_you_mean(name, FAMILIES))
+    return wanted

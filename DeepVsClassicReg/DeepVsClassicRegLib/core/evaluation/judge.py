@@ -1,0 +1,198 @@
+"""One judge per pair: prepares what all columns share, then measures one transform after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..images.intensity import background_value
+from ..images.resample import warp_labels, warp_volume
+from ..images.volume import LabelMap, Pair, Volume
+from ..transforms.field import DisplacementField
+from ..transforms.jacobian import field_jacobian, regularity
+from ..transforms.transform import Transform
+from .consistency import round_trip_measures
+from .landmarks import landmark_measures
+from .mapping import Ready, Sampled, seen_count, slab_of, slabs
+from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
+from .region import fixed_region
+from .similarity import SimilarityRegion
+from .surface import surface_measures
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The measures of one transform and the volumes made for them."""
+
+    values: dict[str, Any]
+    warped: Volume
+    labels: LabelMap | None
+    jacobian: Volume | None
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What label measures need: the scored labels and the fixed ones, coded on the fixed grid."""
+
+    scored: Scored
+    fixed: Codes
+    moving: LabelMap
+
+
+class Judge:
+    """Measures transforms of one pair.
+
+    Parameters
+    ----------
+    pair : Pair
+        Volumes, segmentations and landmarks.
+    labels : sequence of int or None
+        Labels that may be scored.
+    families : set of str
+        Families of measures to compute.
+    """
+
+    def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str]) -> None:
+        self.pair = pair
+        self.families = families
+        self.region, self.region_name = fixed_region(pair)
+        self.fill = background_value(pair.moving)
+        self.similarity = (
+            SimilarityRegion.of(pair.fixed, pair.moving, self.region) if "similarity" in families else None
+        )
+        self.labels, self.notes = _prepared_labels(pair, labels)
+
+    def column(self, transform: Transform, *, final: bool = False) -> Column:
+        """Return everything measured of a transform; regularity and round trip only of the final one."""
+        if transform.affine is not None:
+            sampling = self._linear(transform, with_jacobian=final)
+        else:
+            sampling = self._nonlinear(transform, with_jacobian=final)
+        values = {
+            **self._label_measures(sampling),
+            **self._landmark_measures(transform),
+            **self._intensity_measures(sampling),
+        }
+        if final and "regularity" in self.families and sampling.jacobian is not None:
+            found = regularity(sampling.jacobian, self.region)
+            values |= {
+                "folding_percent": found.folding_percent,
+                "sd_log_jacobian": found.sd_log_jacobian,
+                "jacobian_min": found.lowest,
+                "jacobian_max": found.highest,
+            }
+        if final and "consistency" in self.families:
+            values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
+        return Column(values, sampling.warped, sampling.labels, sampling.jacobian)
+
+    def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
+        pair, grid, mapping = self.pair, self.pair.fixed.grid, transform.affine
+        if mapping is None:
+            raise TypeError("The transform is not linear.")
+        sampling = _Sampling(self)
+        sampling.warped = warp_volume(pair.moving, grid, mapping, fill=self.fill)
+        if pair.moving_labels is not None:
+            sampling.labels = warp_labels(pair.moving_labels, grid, mapping)
+        sampling.count(slice(0, grid.size[2]), mapping)
+        if with_jacobian:
+            determinant = np.float32(np.linalg.det(mapping.matrix))
+            sampling.jacobian = Volume(np.full(grid.shape, determinant), grid, "Jacobian")
+        return sampling
+
+    def _nonlinear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
+        """Sample the map once per slab of the fixed grid and use that for everything."""
+        pair, grid, ready = self.pair, self.pair.fixed.grid, Ready(transform)
+        warped = np.empty(grid.shape, dtype=np.float32)
+        labels = np.empty(grid.shape, dtype=np.int32) if pair.moving_labels is not None else None
+        jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
+        sampling = _Sampling(self)
+        for part in slabs(grid):
+            wide = ready.displacement_on(slab_of(grid, part, margin=1))
+            first = part.start - max(part.start - 1, 0)
+            inner = slice(first, first + part.stop - part.start)
+            if jacobian is not None:
+                jacobian[part] = field_jacobian(wide).array[inner]
+            mapping = DisplacementField(wide.array_mm[inner], slab_of(grid, part))
+            warped[part] = warp_volume(pair.moving, mapping.grid, mapping, fill=self.fill).array
+            if labels is not None and pair.moving_labels is not None:
+                labels[part] = warp_labels(pair.moving_labels, mapping.grid, mapping).array
+            sampling.count(part, mapping)
+        sampling.warped = Volume(warped, grid, f"{pair.moving.name} warped")
+        if labels is not None and pair.moving_labels is not None:
+            names, title = pair.moving_labels.names, pair.moving_labels.name
+            sampling.labels = LabelMap(labels, grid, names, f"{title} warped")
+        sampling.jacobian = Volume(jacobian, grid, "Jacobian") if jacobian is not None else None
+        return sampling
+
+    def _label_measures(self, sampling: _Sampling) -> dict[str, Any]:
+        if self.labels is None or sampling.labels is None:
+            return {}
+        values: dict[str, Any] = {}
+        warped = self.labels.scored.codes(sampling.labels.array)
+        if "overlap" in self.families:
+            values |= hard_overlap(self.labels.fixed, warped, self.labels.scored)
+        if sampling.soft is not None:
+            values |= sampling.soft.measures()
+        if "surface" in self.families:
+            spacing = self.pair.fixed.grid.spacing_mm
+            values |= surface_measures(self.labels.fixed, warped, self.labels.scored, spacing)
+        return values
+
+    def _landmark_measures(self, transform: Transform) -> dict[str, Any]:
+        pair = self.pair
+        if "landmarks" not in self.families or pair.fixed_points is None or pair.moving_points is None:
+            return {}
+        return landmark_measures(transform, pair.fixed_points, pair.moving_points)
+
+    def _intensity_measures(self, sampling: _Sampling) -> dict[str, Any]:
+        if self.similarity is None:
+            return {}
+        share = 100.0 * sampling.seen / max(int(self.region.sum()), 1)
+        return {**self.similarity.measures(sampling.warped), "overlap_percent": share}
+
+
+class _Sampling:
+    """What is gathered while a map is sampled slab by slab."""
+
+    warped: Volume
+    labels: LabelMap | None = None
+    jacobian: Volume | None = None
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.seen = 0
+        self.soft: SoftOverlap | None = None
+        if judge.labels is not None and "overlap" in judge.families:
+            self.soft = SoftOverlap(judge.labels.moving, judge.labels.scored)
+
+    def count(self, part: slice, mapping: Sampled) -> None:
+        """Add the slices of a range of z."""
+        pair, grid = self._judge.pair, slab_of(self._judge.pair.fixed.grid, part)
+        if self._judge.similarity is not None:
+            self.seen += seen_count(grid, pair.moving.grid, mapping, self._judge.region[part])
+        if self.soft is not None and self._judge.labels is not None:
+            self.soft.add(self._judge.labels.fixed[part], grid, mapping)
+
+
+def _prepared_labels(pair: Pair, labels: Sequence[int] | None) -> tuple[Labels | None, tuple[str, ...]]:
+    if pair.fixed_labels is None or pair.moving_labels is None:
+        return None, ()
+    fixed, notes = pair.fixed_labels, []
+    if not fixed.grid.same_as(pair.fixed.grid):
+        fixed = warp_labels(fixed, pair.fixed.grid)
+        notes.append("The fixed segmentation was brought onto the fixed volume's grid (nearest neighbor).")
+    scored, remarks = scored_labels(fixed, pair.moving_labels, labels)
+    if not scored.labels:
+        return None, (*notes, *remarks, "No label is in both segmentations, so none was scored.")
+    return Labels(scored, scored.codes(fixed.array), pair.moving_labels), (*notes, *remarks)
+
+
+def lost_label_note(values: dict[str, Any], column: str) -> tuple[str, ...]:
+    """Return a remark when labels vanished, since they have no distance and are left out of its mean."""
+    lost = int(values.get("labels_lost", 0))
+    if not lost:
+        return ()
+    return (f"{column}: {lost} label(s) have nothing left in the fixed view; Dice 0, left out of distance means.",)

@@ -1,0 +1,86 @@
+"""Where the voxels of the fixed grid lie in the moving volume, slab by slab so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..images.grid import Grid
+from ..transforms.affine import Affine
+from ..transforms.field import DisplacementField
+from ..transforms.transform import Transform
+
+Array = npt.NDArray[np.float64]
+Sampled = Affine | DisplacementField
+POINTS_AT_ONCE = 1 << 20
+VOXELS_PER_SLAB = 1 << 24
+
+
+class Ready:
+    """A transform that was handed to SimpleITK once and is used many times."""
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform = transform.to_sitk()
+
+    def to_sitk(self) -> sitk.Transform:
+        """Return the SimpleITK transform."""
+        return self._transform
+
+    def displacement_on(self, grid: Grid) -> DisplacementField:
+        """Return the map sampled on the voxels of a grid."""
+        field = sitk.TransformToDisplacementField(
+            self._transform, sitk.sitkVectorFloat64, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
+        )
+        return DisplacementField.from_sitk(field)
+
+
+def slabs(grid: Grid, *, voxels: int = VOXELS_PER_SLAB) -> Iterator[slice]:
+    """Yield ranges of z of about so many voxels that together make up the grid."""
+    rows = max(4, voxels // (grid.size[0] * grid.size[1]))
+    for start in range(0, grid.size[2], rows):
+        yield slice(start, min(start + rows, grid.size[2]))
+
+
+def slab_of(grid: Grid, part: slice, *, margin: int = 0) -> Grid:
+    """Return the slices of a range of z as a grid, with up to `margin` slices more on either side."""
+    start, stop = max(part.start - margin, 0), min(part.stop + margin, grid.size[2])
+    return grid.cropped((0, 0, start), (grid.size[0], grid.size[1], stop - start))
+
+
+def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple[slice, Array]]:
+    """Yield ranges of z and the continuous moving indices (i, j, k) of their voxels, shape (N, 3).
+
+    Parameters
+    ----------
+    grid, moving : Grid
+        The fixed grid (or a slab of it) and the moving one.
+    mapping : Affine or DisplacementField
+        Fixed-to-moving map; a field must live on `grid`.
+    """
+    back = np.linalg.inv(moving.matrix)
+    linear = mapping.homogeneous if isinstance(mapping, Affine) else np.eye(4)
+    full = back @ linear @ grid.matrix
+    depth, height, width = grid.shape
+    rows = max(1, POINTS_AT_ONCE // (height * width))
+    plane = np.stack(np.meshgrid(np.arange(width), np.arange(height), indexing="xy"), axis=-1).reshape(-1, 2)
+    flat = plane @ full[:3, :2].T + full[:3, 3]
+    for start in range(0, depth, rows):
+        part = slice(start, min(start + rows, depth))
+        layers = np.arange(part.start, part.stop)[:, None] * full[:3, 2]
+        index = (flat[None] + layers[:, None]).reshape(-1, 3)
+        if isinstance(mapping, DisplacementField):
+            index += mapping.array_mm[part].reshape(-1, 3) @ back[:3, :3].T
+        yield part, index
+
+
+def seen_count(grid: Grid, moving: Grid, mapping: Sampled, inside: npt.NDArray[np.bool_]) -> int:
+    """Return how many voxels of a region of the grid are mapped into the moving field of view."""
+    seen = 0
+    upper = np.array(moving.size) - 0.5
+    for part, index in moving_indices(grid, moving, mapping):
+        chosen = index[inside[part].ravel()]
+        seen += int(((chosen >= -0.5) & (chosen <= upper)).all(axis=1).sum())
+    return seen

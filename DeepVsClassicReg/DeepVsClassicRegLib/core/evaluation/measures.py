@@ -1,0 +1,234 @@
+"""Every measure of this library: its name, what it is called, its unit, and whether more or less is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HIGHER, LOWER, NEUTRAL = "higher", "lower", ""
+FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "consistency")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is to be known about a number before it is shown.
+
+    Attributes
+    ----------
+    name, title : str
+        Key in `Evaluation.before/start/after` and in `report.json`; what a person reads.
+    family : str
+        One of `FAMILIES`; what `evaluate(measures=...)` chooses by.
+    direction : {'higher', 'lower', ''}
+        Which direction is better; '' when neither is.
+    unit : str
+        'mm', '%', 'nats' or '' for plain ratios.
+    decimals : int
+        Digits shown behind the point.
+    definition : str
+        One sentence that says what exactly was computed.
+    per_item : bool
+        Whether the value is a mapping of label or a list of points instead of one number.
+    main : bool
+        Whether it belongs into a short table.
+    """
+
+    name: str
+    title: str
+    family: str
+    direction: str
+    unit: str = ""
+    decimals: int = 3
+    definition: str = ""
+    per_item: bool = False
+    main: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """An arrow that points where the better values are, or nothing."""
+        return {HIGHER: "↑", LOWER: "↓"}.get(self.direction, "")
+
+    def text(self, value: Any) -> str:
+        """Return the value as it is shown, a dash when there is none."""
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return "–"
+        return f"{value:.{self.decimals}f}" if isinstance(value, (int, float)) else str(value)
+
+    def better(self, value: float | None, than: float | None) -> bool:
+        """Return whether `value` is strictly better than `than`; missing numbers never are."""
+        if not (_is_number(value) and _is_number(than)) or not self.direction:
+            return False
+        first, second = float(value or 0), float(than or 0)
+        return first > second if self.direction == HIGHER else first < second
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+_SHARED = "labels that both segmentations hold"
+_REGION = "inside the fixed mask, else the fixed foreground"
+_ALL = (
+    Measure(
+        "dice_mean",
+        "Dice, mean over labels",
+        "overlap",
+        HIGHER,
+        main=True,
+        definition=f"Mean of 2|F∩W|/(|F|+|W|) over the {_SHARED}; nearest-neighbor warped labels.",
+    ),
+    Measure("dice_per_label", "Dice per label", "overlap", HIGHER, per_item=True),
+    Measure(
+        "dice_pooled",
+        "Dice, all labels pooled",
+        "overlap",
+        HIGHER,
+        definition="2Σ|F∩W|/Σ(|F|+|W|): large labels weigh more (Klein et al. 2009).",
+    ),
+    Measure(
+        "soft_dice_mean",
+        "Soft Dice, mean over labels",
+        "overlap",
+        HIGHER,
+        definition="2Σpq/(Σp+Σq) with p the linearly warped membership and q the fixed label.",
+    ),
+    Measure("soft_dice_per_label", "Soft Dice per label", "overlap", HIGHER, per_item=True),
+    Measure(
+        "target_overlap_mean",
+        "Target overlap, mean",
+        "overlap",
+        HIGHER,
+        definition="Mean of |F∩W|/|F|: the share of the fixed structure that was covered.",
+    ),
+    Measure(
+        "volume_similarity_mean",
+        "Volume similarity, mean",
+        "overlap",
+        HIGHER,
+        definition="Mean of 1-||F|-|W||/(|F|+|W|): sizes only, wherever they lie.",
+    ),
+    Measure(
+        "labels_lost",
+        "Labels with nothing left",
+        "overlap",
+        LOWER,
+        decimals=0,
+        definition="Labels of both segmentations that vanished from the fixed field of view.",
+    ),
+    Measure(
+        "hd95_mm_mean",
+        "95 % Hausdorff distance, mean",
+        "surface",
+        LOWER,
+        "mm",
+        2,
+        main=True,
+        definition="Larger of the two directed 95th percentiles of boundary distances, mean over labels.",
+    ),
+    Measure("hd95_mm_per_label", "95 % Hausdorff distance per label", "surface", LOWER, "mm", 2, per_item=True),
+    Measure(
+        "hd_mm_mean",
+        "Hausdorff distance, mean",
+        "surface",
+        LOWER,
+        "mm",
+        2,
+        definition="Largest boundary distance, mean over labels.",
+    ),
+    Measure("hd_mm_per_label", "Hausdorff distance per label", "surface", LOWER, "mm", 2, per_item=True),
+    Measure(
+        "assd_mm_mean",
+        "Average surface distance, mean",
+        "surface",
+        LOWER,
+        "mm",
+        2,
+        definition="Mean of all boundary distances, both directions taken together, mean over labels.",
+    ),
+    Measure("assd_mm_per_label", "Average surface distance per label", "surface", LOWER, "mm", 2, per_item=True),
+    Measure(
+        "tre_mm_mean",
+        "Landmark error (TRE), mean",
+        "landmarks",
+        LOWER,
+        "mm",
+        2,
+        main=True,
+        definition="Distance of the mapped fixed landmarks from their moving partners.",
+    ),
+    Measure("tre_mm_median", "Landmark error, median", "landmarks", LOWER, "mm", 2),
+    Measure("tre_mm_max", "Landmark error, largest", "landmarks", LOWER, "mm", 2),
+    Measure("tre_mm_per_point", "Landmark error per point", "landmarks", LOWER, "mm", 2, per_item=True),
+    Measure(
+        "mi",
+        "Mutual information",
+        "similarity",
+        HIGHER,
+        "nats",
+        main=True,
+        definition=f"64 x 64 equal-width bins over the robust ranges, natural logarithm, {_REGION}.",
+    ),
+    Measure(
+        "nmi",
+        "Normalized mutual information",
+        "similarity",
+        HIGHER,
+        definition="(H(F)+H(W))/H(F,W), 1 to 2, same histogram (Studholme 1999).",
+    ),
+    Measure(
+        "ncc",
+        "Correlation (NCC)",
+        "similarity",
+        NEUTRAL,
+        main=True,
+        definition=f"Pearson correlation of the intensities {_REGION}; higher is better for equal contrasts only.",
+    ),
+    Measure(
+        "overlap_percent",
+        "Seen by the moving volume",
+        "similarity",
+        HIGHER,
+        "%",
+        1,
+        definition=f"Share of the voxels {_REGION} that are mapped into the moving field of view.",
+    ),
+    Measure(
+        "folding_percent",
+        "Folded voxels",
+        "regularity",
+        LOWER,
+        "%",
+        3,
+        main=True,
+        definition=f"Share of voxels with Jacobian determinant <= 0 {_REGION}.",
+    ),
+    Measure(
+        "sd_log_jacobian",
+        "Spread of volume change (SD log J)",
+        "regularity",
+        LOWER,
+        main=True,
+        definition=f"Standard deviation of the log Jacobian determinant {_REGION}.",
+    ),
+    Measure("jacobian_min", "Smallest Jacobian", "regularity", NEUTRAL),
+    Measure("jacobian_max", "Largest Jacobian", "regularity", NEUTRAL),
+    Measure(
+        "inverse_residual_mm",
+        "Round trip error, mean",
+        "consistency",
+        LOWER,
+        "mm",
+        3,
+        definition="How far points land from where they began, there and back through the numerical inverse.",
+    ),
+    Measure("inverse_residual_mm_max", "Round trip error, largest", "consistency", LOWER, "mm", 2),
+)
+MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _ALL}
+SECONDS = Measure("seconds", "Time", "cost", LOWER, "s", 1, main=True, definition="Wall time of all stages.")
+
+
+def scalars(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the single numbers among measured values, in the order of `MEASURES`."""
+    return {name: values[name] for name, measure in MEASURES.items() if name in values and not measure.per_item}

@@ -1,0 +1,42 @@
+"""Where intensities and the Jacobian are judged: the fixed mask, else the fixed foreground."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..images.intensity import foreground
+from ..images.resample import warp_labels
+from ..images.volume import Pair
+
+FEWEST_VOXELS = 100
+
+
+def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
+    """Return the region on the fixed grid, (Z, Y, X), and what it is in words.
+
+    The foreground is what is brighter than 10 % of the robust range or carries a fixed label, with the holes
+    in it (ventricles, airways) filled slice by slice.
+    """
+    if pair.fixed_mask is not None:
+        mask = pair.fixed_mask
+        if not mask.grid.same_as(pair.fixed.grid):
+            mask = warp_labels(mask, pair.fixed.grid)
+        if mask.mask().sum() >= FEWEST_VOXELS:
+            return mask.mask(), "the fixed mask"
+    inside = foreground(pair.fixed)
+    if pair.fixed_labels is not None and pair.fixed_labels.grid.same_as(pair.fixed.grid):
+        inside = inside | (pair.fixed_labels.array != 0)
+    filled = _filled(inside)
+    if filled.sum() < FEWEST_VOXELS:
+        return np.ones_like(filled), "the whole fixed volume"
+    return filled, "the fixed foreground"
+
+
+def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    slices = [
+        sitk.GetArrayViewFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane.astype(np.uint8)))) > 0
+        for plane in inside
+    ]
+    return np.stack(slices)
