@@ -1,0 +1,123 @@
+"""Tables and the accuracy-against-time plot of a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean, median
+
+COLUMNS = ("dice", "dice_all", "tre_mm", "folds", "sdlogj", "cpu_seconds", "seconds", "peak_memory_mb")
+TITLES = {
+    "dice": "Dice",
+    "dice_all": "Dice all",
+    "tre_mm": "TRE mm",
+    "folds": "folds %",
+    "sdlogj": "SD log J",
+    "cpu_seconds": "CPU s",
+    "seconds": "wall s",
+    "peak_memory_mb": "peak MB",
+}
+FORMATS = {"dice": ".3f", "dice_all": ".3f", "tre_mm": ".2f", "folds": ".4f", "sdlogj": ".2f"}
+
+
+def write_summary(out: Path, runs: list[dict]) -> None:
+    """Write `table.md` (per group, per pair, time ratios) and `pareto.png`."""
+    text = "\n\n".join(
+        [
+            "## Means per data set",
+            group_table(runs),
+            "## Time ratios",
+            ratio_table(runs),
+            "## Every pair",
+            pair_table(runs),
+        ]
+    )
+    (out / "table.md").write_text(text + "\n", encoding="utf-8")
+    write_pareto(out / "pareto.png", runs)
+
+
+def group_table(runs: list[dict]) -> str:
+    """Return mean measures per data set and engine."""
+    rows = []
+    for group in unique(run["group"] for run in runs):
+        for engine in unique(run["engine"] for run in runs):
+            chosen = [run for run in runs if (run["group"], run["engine"]) == (group, engine)]
+            done = [run for run in chosen if run["status"] == "done"]
+            if chosen:
+                rows.append([group, engine, f"{len(done)}/{len(chosen)}", *(averaged(done, key) for key in COLUMNS)])
+    return markdown(["data set", "engine", "done", *(TITLES[key] for key in COLUMNS)], rows)
+
+
+def ratio_table(runs: list[dict]) -> str:
+    """Return how many times the CPU time of each engine every other one takes, per pair: min, median, max."""
+    engines = [engine for engine in unique(run["engine"] for run in runs) if engine != "linear"]
+    time = {(run["case"], run["engine"]): run["cpu_seconds"] for run in runs if run["status"] == "done"}
+    cases = unique(run["case"] for run in runs)
+    rows = []
+    for engine in engines:
+        row = [engine]
+        for other in engines:
+            ratios = [
+                time[case, engine] / time[case, other]
+                for case in cases
+                if (case, engine) in time and time.get((case, other), 0) > 0
+            ]
+            row.append(f"{min(ratios):.2f} / {median(ratios):.2f} / {max(ratios):.2f}" if ratios else "")
+        rows.append(row)
+    return markdown(["CPU time of / by", *engines], rows)
+
+
+def pair_table(runs: list[dict]) -> str:
+    """Return every run."""
+    rows = []
+    for case in unique(run["case"] for run in runs):
+        for run in (run for run in runs if run["case"] == case):
+            if run["status"] == "done":
+                rows.append([case, run["engine"], *(formatted(run.get(key), key) for key in COLUMNS)])
+            else:
+                rows.append([case, run["engine"], run["reason"][:90], *[""] * (len(COLUMNS) - 1)])
+    return markdown(["pair", "engine", *(TITLES[key] for key in COLUMNS)], rows)
+
+
+def write_pareto(path: Path, runs: list[dict]) -> None:
+    """Plot mean Dice against mean CPU seconds per engine, one panel per data set with labels."""
+    from matplotlib.figure import Figure
+
+    scored = [run for run in runs if run["status"] == "done" and "dice" in run]
+    groups = unique(run["group"] for run in scored)
+    if not groups:
+        return
+    figure = Figure(figsize=(4.2 * min(3, len(groups)), 3.6 * -(-len(groups) // 3)), layout="constrained")
+    for number, group in enumerate(groups):
+        axes = figure.add_subplot(-(-len(groups) // 3), min(3, len(groups)), number + 1)
+        for engine in unique(run["engine"] for run in scored):
+            chosen = [run for run in scored if (run["group"], run["engine"]) == (group, engine)]
+            if chosen:
+                x, y = mean(run["cpu_seconds"] for run in chosen), mean(run["dice"] for run in chosen)
+                axes.plot(x, y, "o")
+                axes.annotate(engine, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.set(xscale="log", xlabel="CPU seconds", ylabel="mean Dice", title=group)
+        axes.margins(0.2)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def averaged(runs: list[dict], key: str) -> str:
+    """Return the mean of a measure over the runs that have it."""
+    values = [run[key] for run in runs if run.get(key) is not None]
+    return formatted(mean(values), key) if values else ""
+
+
+def formatted(value: float | None, key: str) -> str:
+    """Return a number as the table shows it."""
+    return "" if value is None else f"{value:{FORMATS.get(key, '.1f')}}"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def unique(values) -> list:
+    """Return the values in order of first appearance."""
+    return list(dict.fromkeys(values))
