@@ -1,0 +1,187 @@
+"""Runs a worker from Python without Qt: start it, hear its events, cancel it, learn the outcome."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from ..core.device import Compute
+from .environment import worker_command, worker_environment
+from .job import clean_up
+from .processes import WINDOWS
+from .protocol import KILL_AFTER_S, Event
+from .session import Outcome, Session
+
+CHUNK = 1 << 16
+DRAIN_S = 2.0
+
+
+class WorkerClient:
+    """One run of a worker process on a job folder.
+
+    Parameters
+    ----------
+    folder : path
+        The job folder, with its job.json; see `job.Job.write`.
+    python : str, optional
+        The Python program to use.
+    environment : mapping, optional
+        Where the worker's environment starts from; this process' when not given.
+
+    Examples
+    --------
+    >>> def run(folder):
+    ...     with WorkerClient(folder) as client:
+    ...         for event in client.events():
+    ...             if event.kind == "progress" and event.data["fraction"] > 0.5:
+    ...                 client.cancel()
+    ...         return client.outcome
+    """
+
+    def __init__(
+        self, folder: Path, *, python: str | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.session = Session(folder)
+        self._python = python
+        self._environment = worker_environment(Compute(), base=environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._killer: threading.Timer | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended, None while it lasts."""
+        return self.session.outcome
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the process that was started."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> WorkerClient:
+        """Start the process; when that fails the outcome says so."""
+        try:
+            self._process = subprocess.Popen(
+                worker_command(self.session.folder, python=self._python),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=self._environment,
+                start_new_session=not WINDOWS,  # Ctrl-C in the terminal reaches this process only
+                creationflags=0x200 if WINDOWS else 0,
+            )
+        except OSError as error:
+            self.session.not_started(str(error))
+            self._ended.set()
+            self._queue.put(None)
+            return self
+        threading.Thread(target=self._follow, args=(self._process,), name="worker", daemon=True).start()
+        return self
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events as they come, until the worker has ended."""
+        while True:
+            try:
+                # The pause keeps the main thread open to Ctrl-C on every system.
+                event = self._queue.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if event is None:
+                self._queue.put(None)
+                return
+            yield event
+
+    def run(self, listener: Callable[[Event], None] | None = None) -> Outcome:
+        """Start the worker, pass its events on, and return the outcome."""
+        with self:
+            for event in self.events():
+                if listener is not None:
+                    listener(event)
+            return self.wait()
+
+    def wait(self, timeout_s: float | None = None) -> Outcome:
+        """Return the outcome once the worker has ended.
+
+        Raises
+        ------
+        TimeoutError
+            When it has not within `timeout_s` seconds.
+        """
+        if not self._ended.wait(timeout_s) or self.outcome is None:
+            raise TimeoutError(f"The worker is still running after {timeout_s} s.")
+        return self.outcome
+
+    def cancel(self, *, kill_after_s: float = KILL_AFTER_S) -> None:
+        """Ask the worker to stop, and end it by force when it has not after some seconds."""
+        if self._process is None or self._ended.is_set():
+            return
+        wish = self.session.cancel()
+        if self._killer is None:
+            self._killer = threading.Timer(kill_after_s, self.kill)
+            self._killer.daemon = True
+            self._killer.start()
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.closed:
+            try:
+                stdin.write(wish)
+                stdin.close()
+            except (OSError, ValueError):
+                return  # it has just ended
+
+    def kill(self) -> None:
+        """End the worker and its children by force."""
+        if not self._ended.is_set():
+            self.session.kill(self.pid)
+
+    def __enter__(self) -> WorkerClient:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._ended.is_set():
+            self.cancel()
+            self._ended.wait(KILL_AFTER_S + DRAIN_S + 1)
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        readers = [
+            threading.Thread(target=self._read, args=(stream, feed), daemon=True)
+            for stream, feed in ((process.stdout, self.session.feed), (process.stderr, self.session.feed_log))
+        ]
+        for reader in readers:
+            reader.start()
+        code = process.wait()
+        if code < 0:
+            self.session.kill()
+        for reader in readers:
+            # A child that fled its group may hold the pipe open for ever.
+            reader.join(DRAIN_S)
+        if self._killer is not None:
+            self._killer.cancel()
+        self.session.finish(code, killed=code < 0)
+        clean_up(self.session.folder)
+        if not any(reader.is_alive() for reader in readers):
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        self._ended.set()
+        self._queue.put(None)
+
+    def _read(self, stream: IO[bytes], feed: Callable[[bytes], list[Event]]) -> None:
+        while True:
+            try:
+                data = os.read(stream.fileno(), CHUNK)
+            except (OSError, ValueError):
+                return
+            if not data:
+                return
+            for event in feed(data):
+                self._queue.put(event)

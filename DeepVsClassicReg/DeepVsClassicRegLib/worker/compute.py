@@ -1,0 +1,116 @@
+"""The worker's inner process: does the job, tells its progress, and leaves result.json or an error behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..core.errors import Cancelled, RegistrationError
+from ..core.progress import Progress, Update, json_update
+from .files import write_json
+from .job import RESULT_FILE, Job, clean_up
+from .processes import kill_own_group
+from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
+from .streams import Channel, listen, take_over
+from .tasks import get_task
+
+SHORTEST_PAUSE_S = 0.05
+
+
+class Reporter:
+    """Sends progress as events, at most one every 50 ms unless the stage changes."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._stage = ""
+        self._time = 0.0
+
+    def __call__(self, update: Update) -> None:
+        """Send an update, unless one was sent just now."""
+        now = time.monotonic()
+        if update.stage == self._stage and now - self._time < SHORTEST_PAUSE_S and update.fraction < 1:
+            return
+        self._stage, self._time = update.stage, now
+        self._channel.send("progress", **json_update(update))
+
+
+class NoteHandler(logging.Handler):
+    """Sends the library's warnings to the user as notes."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(level=logging.WARNING)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one warning."""
+        self._channel.send("note", text=record.getMessage())
+
+
+def main(arguments: list[str]) -> int:
+    """Do the job of a folder and return the exit code."""
+    events, wishes = take_over()
+    channel = Channel(events)
+    folder = Path(arguments[0])
+    stop = threading.Event()
+
+    def on_cancel(orphaned: bool) -> None:
+        stop.set()
+        threading.Timer(GRACE_S, _die, (folder, orphaned)).start()
+
+    listen(wishes, on_cancel)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger((__package__ or "").partition(".")[0]).addHandler(NoteHandler(channel))
+    try:
+        result = _work(folder, Progress(listener=Reporter(channel), cancelled=stop.is_set))
+        write_json(folder / RESULT_FILE, result)
+    except Cancelled:
+        channel.send("cancelled")
+        return EXIT_CANCELLED
+    except RegistrationError as error:
+        channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+        return EXIT_USER
+    except MemoryError:
+        traceback.print_exc()
+        hint = "Close other programs, or choose a coarser preset."
+        channel.send("error", cause="user", type="MemoryError", message="The memory ran out.", hint=hint)
+        return EXIT_USER
+    except (Exception, SystemExit) as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        channel.send("error", cause="bug", type=type(error).__name__, message=message, hint="The log tells more.")
+        return EXIT_BUG
+    channel.send("result", files=result.get("files", {}))
+    return EXIT_RESULT
+
+
+def _work(folder: Path, progress: Progress) -> dict[str, Any]:
+    job = Job.read(folder)
+    return {"task": job.task, **get_task(job.task)(job, folder, progress)}
+
+
+def _die(folder: Path, orphaned: bool) -> None:
+    """End this process and its children; the outer process does it too, unless it is gone."""
+    if orphaned:
+        clean_up(folder, orphaned=True)
+    kill_own_group()
+    os._exit(EXIT_CANCELLED)
+
+
+def leave(code: int) -> NoReturn:
+    """End at once: tearing down native libraries must not turn a written result into a crash."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            continue
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""The job folder: what a worker is asked to do (job.json) and where its answer lies (result.json)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.device import Compute
+from ..core.errors import FileError, SettingsError, did_you_mean
+from .files import write_json
+
+FORMAT = 1
+JOB_FILE = "job.json"
+RESULT_FILE = "result.json"
+OUTPUT_FOLDER = "out"
+SCRATCH_FOLDER = "tmp"
+INPUTS = (
+    "fixed",
+    "moving",
+    "fixed_labels",
+    "moving_labels",
+    "fixed_mask",
+    "moving_mask",
+    "fixed_points",
+    "moving_points",
+    "initial",
+)
+OUTPUTS: Mapping[str, str] = {
+    "warped": "warped.nii.gz",
+    "warped_labels": "warped_seg.nii.gz",
+    "transform": "transform.h5",
+    "jacobian": "jacobian.nii.gz",
+    "report": "report.json",
+    "html": "report.html",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker shall do.
+
+    Attributes
+    ----------
+    task : str
+        'register'; see `tasks.TASKS`.
+    inputs : mapping of str to str
+        Entry of `INPUTS` -> file, absolute or relative to the job folder. 'fixed' and 'moving' are needed.
+    engine, preset : str
+        Who registers.
+    settings : mapping
+        Settings changed from the preset, plain JSON values.
+    compute : Compute
+        Device, threads, seed.
+    outputs : mapping of str to str
+        What is wanted, entry of `OUTPUTS` -> file name inside the job's `out` folder; the ending chooses the
+        format. 'warped_labels' is left out when there is no moving segmentation.
+    label_names : mapping of str to str
+        Names of label numbers for the report.
+    evaluate : bool
+        Whether the measures before and after are computed (the report needs them).
+    options : mapping
+        What other tasks need beyond this.
+    ephemeral : bool
+        Whether the worker removes the whole job folder when its parent process vanishes.
+    """
+
+    inputs: Mapping[str, str]
+    engine: str = ""
+    preset: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    compute: Compute = field(default_factory=Compute)
+    outputs: Mapping[str, str] = field(default_factory=lambda: dict(OUTPUTS))
+    label_names: Mapping[str, str] = field(default_factory=dict)
+    evaluate: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+    ephemeral: bool = False
+    task: str = "register"
+
+    def __post_init__(self) -> None:
+        for given, known, what in ((self.inputs, INPUTS, "input"), (self.outputs, OUTPUTS, "output")):
+            for name in given:
+                if name not in known:
+                    raise SettingsError(f"A job has no {what} '{name}'.", hint=did_you_mean(name, known))
+        for name in self.outputs.values():
+            if not name or Path(name).name != name:
+                raise SettingsError(f"An output must be a plain file name, got '{name}'.")
+
+    def write(self, folder: Path) -> Path:
+        """Write job.json into the folder and return its path."""
+        return write_json(folder / JOB_FILE, {"format": FORMAT, **dataclasses.asdict(self)})
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """Read the job of a folder.
+
+        Raises
+        ------
+        FileError
+            When there is no job.json, or it is broken or of another version.
+        SettingsError
+            When an entry is unknown.
+        """
+        path = folder / JOB_FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise FileError(f"Could not read the job {path}: {error}.") from error
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise FileError(f"{path} is no job of format {FORMAT}.", hint="Use one version of the program throughout.")
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        for name in content:
+            if name not in known:
+                raise SettingsError(f"A job has no entry '{name}'.", hint=did_you_mean(name, known))
+        try:
+            return cls(**{**content, "compute": Compute(**content.get("compute", {}))})
+        except (TypeError, AttributeError) as error:
+            raise FileError(f"{path} is malformed: {error}.") from error
+
+    def input_paths(self, folder: Path) -> dict[str, Path]:
+        """Return the input files as absolute paths."""
+        return {name: folder / path for name, path in self.inputs.items()}
+
+
+def new_job_folder(parent: Path | None = None) -> Path:
+    """Make an empty folder for a job, in the system's temporary folder unless a parent is given.
+
+    Raises
+    ------
+    FileError
+        When it cannot be made.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix=".dvcreg-" if parent else "dvcreg-", dir=parent))
+    except OSError as error:
+        raise FileError(
+            f"Could not make a folder in {parent or tempfile.gettempdir()}: {error.strerror or error}.",
+            hint="Choose another folder, or check its permissions and the free space.",
+        ) from error
+
+
+def clean_up(folder: Path, *, orphaned: bool = False) -> None:
+    """Remove the scratch folder, or the whole job folder when it is ephemeral and its owner is gone."""
+    if orphaned and _is_ephemeral(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        shutil.rmtree(folder / SCRATCH_FOLDER, ignore_errors=True)
+
+
+def _is_ephemeral(folder: Path) -> bool:
+    try:
+        return Job.read(folder).ephemeral
+    except (FileError, SettingsError):
+        return False

@@ -1,0 +1,132 @@
+"""The lines a worker writes to its standard output: one JSON object each, mixed with whatever else is printed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MARK = b'{"event":'
+LONGEST_LINE = 1 << 20
+CANCEL = b"cancel\n"
+
+GRACE_S = 1.5  # how long a worker may take to stop by itself
+KILL_AFTER_S = 5.0  # when its parent ends it by force
+
+EXIT_RESULT = 0
+EXIT_BUG = 1
+EXIT_USER = 2
+EXIT_CANCELLED = 3
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the worker said.
+
+    Attributes
+    ----------
+    kind : str
+        'started' (pid, group), 'progress' (fraction, stage, metric, iteration), 'note' (text),
+        'result' (files), 'cancelled', 'error' (cause, type, message, hint), 'log' (text: a line of standard
+        error) or 'noise' (text: a line of standard output that is no event).
+    data : mapping
+        The entries named above.
+    """
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The text of a note, log line, noise or error; empty for other kinds."""
+        return str(self.data.get("text") or self.data.get("message") or "")
+
+
+def encode(kind: str, **data: Any) -> bytes:
+    """Return the line of an event: ASCII, without line breaks inside, NaN and infinities as null."""
+    return json.dumps({"event": kind, **_plain(data)}, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+
+
+class Decoder:
+    """Turns bytes, in pieces of any size, into events.
+
+    Text before, between or behind events, even on the same line, becomes 'noise' and never hides an event.
+
+    Examples
+    --------
+    >>> Decoder().feed(b'hello{"event":"note","text":"careful"}' + bytes([10]))
+    [Event(kind='noise', data={'text': 'hello'}), Event(kind='note', data={'text': 'careful'})]
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events completed by these bytes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            lines.append(self._rest)
+            self._rest = b""
+        return [event for line in lines for event in _events(line)]
+
+    def finish(self) -> list[Event]:
+        """Return what the last, unfinished line holds."""
+        line, self._rest = self._rest, b""
+        return _events(line)
+
+
+class LineSplitter:
+    """Turns the bytes of the log, in pieces of any size, into lines of text."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines completed by these bytes; carriage returns end lines too (progress bars)."""
+        *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            lines.append(self._rest)
+            self._rest = b""
+        return [text for line in lines if (text := _text(line))]
+
+    def finish(self) -> list[str]:
+        """Return the last, unfinished line."""
+        return self.feed(b"\n")
+
+
+def _events(line: bytes) -> list[Event]:
+    found: list[Event] = []
+    while line.strip():
+        before, mark, _ = line.partition(MARK)
+        if not mark:
+            return [*found, *_noise(line)]
+        text = line[len(before) :].decode("utf-8", errors="replace")
+        try:
+            entries, end = json.JSONDecoder().raw_decode(text)
+        except json.JSONDecodeError:
+            return [*found, *_noise(line)]
+        kind = entries.pop("event")
+        found += [*_noise(before), Event(str(kind), entries)]
+        line = text[end:].encode("utf-8")
+    return found
+
+
+def _noise(line: bytes) -> list[Event]:
+    text = _text(line)
+    return [Event("noise", {"text": text})] if text else []
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", errors="replace").rstrip()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,146 @@
+"""The worker's outer process: starts the computing process, and ends it within 2 s whatever it is doing.
+
+It stays free of numpy and of every back end, because native code may hold Python's lock for minutes, crash, or be
+killed for its memory; this process still hears the wish to cancel, reports the crash and clears up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from ..core.errors import FileError, RegistrationError
+from .environment import worker_command, worker_environment
+from .files import NO_SPACE
+from .job import RESULT_FILE, SCRATCH_FOLDER, Job, clean_up
+from .processes import WINDOWS, kill_groups, lead_own_group
+from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
+from .streams import Channel, listen, take_over
+
+COMPUTE_MODULE = f"{__package__}.compute"
+
+
+class Supervised:
+    """The computing process of a job, and the way to stop it.
+
+    Parameters
+    ----------
+    folder : path
+        The job folder.
+    job : Job
+        What it holds.
+    events : file
+        Where the computing process writes its events.
+    """
+
+    def __init__(self, folder: Path, job: Job, events: IO[bytes]) -> None:
+        self.cancelled = False
+        self.orphaned = False
+        self._ended = threading.Event()
+        scratch = folder / SCRATCH_FOLDER
+        self.process = subprocess.Popen(
+            worker_command(folder, python=sys.executable, module=COMPUTE_MODULE),
+            stdin=subprocess.PIPE,
+            stdout=events,
+            env=worker_environment(job.compute, scratch=scratch),
+            cwd=scratch,
+            **_own_group(),
+        )
+
+    def cancel(self, orphaned: bool = False) -> None:
+        """Ask the computing process to stop, and end it when it does not within `GRACE_S` seconds."""
+        self.orphaned = self.orphaned or orphaned
+        if self.cancelled:
+            return
+        self.cancelled = True
+        threading.Thread(target=self._stop, name="stop", daemon=True).start()
+
+    def wait(self) -> int:
+        """Return the exit code of the computing process once it and its children are gone."""
+        code = self.process.wait()
+        self._ended.set()
+        kill_groups([self.process.pid])
+        return code
+
+    def _stop(self) -> None:
+        stdin = self.process.stdin
+        try:
+            if stdin is not None:
+                stdin.write(CANCEL)
+                stdin.close()
+        except OSError:
+            pass  # it ended just now
+        if not self._ended.wait(GRACE_S):
+            kill_groups([self.process.pid])
+
+
+def main(arguments: list[str]) -> int:
+    """Work on a job folder; returns 0 for a result, 1 for a bug, 2 for a user's error, 3 for a cancel."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker JOB_FOLDER\n")
+        return EXIT_USER
+    lead_own_group()
+    events, wishes = take_over()
+    channel = Channel(events)
+    folder = Path(arguments[0]).resolve()
+    try:
+        job = _prepare(folder)
+        supervised = Supervised(folder, job, events)
+    except RegistrationError as error:
+        channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+        return EXIT_USER
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: supervised.cancel())
+    channel.send("started", pid=os.getpid(), group=supervised.process.pid)
+    listen(wishes, lambda gone: supervised.cancel(gone))
+    code = supervised.wait()
+    clean_up(folder, orphaned=supervised.orphaned)
+    return _verdict(code, supervised, channel)
+
+
+def _prepare(folder: Path) -> Job:
+    if not folder.is_dir():
+        raise FileError(f"No such job folder: {folder}.")
+    try:
+        (folder / RESULT_FILE).unlink(missing_ok=True)
+        (folder / SCRATCH_FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Could not write in the job folder {folder}: {error.strerror}.", hint=NO_SPACE) from error
+    return Job.read(folder)
+
+
+def _own_group() -> dict[str, Any]:
+    return {"creationflags": 0x200} if WINDOWS else {"process_group": 0}  # CREATE_NEW_PROCESS_GROUP
+
+
+def _verdict(code: int, supervised: Supervised, channel: Channel) -> int:
+    if code in (EXIT_RESULT, EXIT_CANCELLED):
+        return code
+    if supervised.cancelled:
+        channel.send("cancelled")
+        return EXIT_CANCELLED
+    if code in (EXIT_BUG, EXIT_USER):
+        return code
+    channel.send("error", cause="crash", type="Crash", message=_crash(code), hint=_crash_hint(code))
+    return EXIT_BUG
+
+
+def _crash(code: int) -> str:
+    if code >= 0:
+        return f"The computation ended with exit code {code} and no result."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"The computation was ended by {name}."
+
+
+def _crash_hint(code: int) -> str:
+    if not WINDOWS and code == -signal.SIGKILL:
+        return "Most likely the memory ran out: close other programs, or choose a coarser preset."
+    return "This is a fault of the back end: see the log, and try another engine or preset."

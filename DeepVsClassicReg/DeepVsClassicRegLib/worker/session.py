@@ -1,0 +1,230 @@
+"""One run of a worker as its parent sees it: bytes in, events and the outcome out. Knows no pipe and no process.
+
+The command line feeds it from `subprocess`, the panel from `QProcess`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import Cancelled, RegistrationError
+from .job import OUTPUT_FOLDER, RESULT_FILE, clean_up
+from .processes import kill_groups
+from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Decoder, Event, LineSplitter
+
+WAITING, RUNNING, CANCELLING = "waiting", "running", "cancelling"
+FINISHED, FAILED, REJECTED, CANCELLED = "finished", "failed", "rejected", "cancelled"
+LOG_LINES = 5000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    state : str
+        'finished' (there is a result), 'cancelled', 'rejected' (the user can mend it) or 'failed' (a bug, a crash
+        or a killed process).
+    message, hint : str
+        What happened and what to do, when there is no result.
+    result : mapping
+        The content of result.json; empty when there is no result.
+    files : mapping of str to Path
+        The files written, by entry of `job.OUTPUTS`.
+    exit_code : int or None
+        Of the worker; None when it could not be started.
+    log : tuple of str
+        The last lines of its log.
+    """
+
+    state: str
+    message: str = ""
+    hint: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    exit_code: int | None = None
+    log: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a result."""
+        return self.state == FINISHED
+
+    @property
+    def code(self) -> int:
+        """The exit code a program should end with."""
+        return {FINISHED: EXIT_RESULT, REJECTED: EXIT_USER, CANCELLED: EXIT_CANCELLED}.get(self.state, EXIT_BUG)
+
+    def require(self) -> Outcome:
+        """Return this outcome, or raise what happened instead of a result.
+
+        Raises
+        ------
+        RegistrationError
+            When the run was rejected.
+        Cancelled
+            When it was cancelled.
+        RuntimeError
+            When it failed.
+        """
+        if self.state == REJECTED:
+            raise RegistrationError(self.message, hint=self.hint)
+        if self.state == CANCELLED:
+            raise Cancelled
+        if self.state == FAILED:
+            raise RuntimeError(f"{self.message} {self.hint}".strip())
+        return self
+
+
+class Session:
+    """Follows one run of a worker.
+
+    Parameters
+    ----------
+    folder : path
+        The job folder.
+
+    Attributes
+    ----------
+    state : str
+        'waiting', 'running', 'cancelling', and at the end an outcome's state.
+    fraction, stage, metric
+        The last progress.
+    outcome : Outcome or None
+        How it ended, once it has.
+
+    Examples
+    --------
+    >>> session = Session(Path("job"))
+    >>> session.feed(b'{"event":"progress","fraction":0.5,"stage":"Affine"}' + bytes([10]))[0].kind
+    'progress'
+    >>> session.fraction, session.stage
+    (0.5, 'Affine')
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = WAITING
+        self.fraction = 0.0
+        self.stage = ""
+        self.metric: float | None = None
+        self.notes: list[str] = []
+        self.outcome: Outcome | None = None
+        self._error: Mapping[str, Any] = {}
+        self._groups: list[int] = []
+        self._events, self._lines = Decoder(), LineSplitter()
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take bytes of the worker's standard output and return the events they complete."""
+        return [self._take(event) for event in self._events.feed(data)]
+
+    def feed_log(self, data: bytes) -> list[Event]:
+        """Take bytes of the worker's standard error and return the lines they complete as 'log' events."""
+        return self._take_lines(self._lines.feed(data))
+
+    def cancel(self) -> bytes:
+        """Note the wish to cancel and return what must be written to the worker's standard input.
+
+        Close the standard input afterwards; after `protocol.KILL_AFTER_S` seconds call `kill`.
+        """
+        if self.outcome is None:
+            self.state = CANCELLING
+        return CANCEL
+
+    def kill(self, pid: int | None = None) -> None:
+        """End the worker and all its children by force.
+
+        Parameters
+        ----------
+        pid : int, optional
+            The process that was started, in case the worker has not told its own id yet; behind a launcher
+            (PythonSlicer) that is another process than the worker's.
+        """
+        kill_groups([*self._groups, pid])
+
+    def not_started(self, reason: str) -> Outcome:
+        """Note that the worker could not be started and return the outcome."""
+        return self._end(
+            Outcome(FAILED, f"The registration process could not be started: {reason}.", "Reinstall the extension.")
+        )
+
+    def finish(self, exit_code: int | None, *, killed: bool = False) -> Outcome:
+        """Note that the worker ended and return the outcome.
+
+        Parameters
+        ----------
+        exit_code : int or None
+            Its exit code, as far as known.
+        killed : bool
+            Whether it was ended by a signal (QProcess: CrashExit), so that the code means nothing.
+        """
+        if self.outcome is not None:
+            return self.outcome
+        for event in self._events.finish():
+            self._take(event)
+        self._take_lines(self._lines.finish())
+        if killed or exit_code not in (EXIT_RESULT, EXIT_BUG, EXIT_USER, EXIT_CANCELLED):
+            self.kill()
+            clean_up(self.folder)
+            return self._end(self._killed(exit_code))
+        return self._end(self._judged(exit_code))
+
+    def _take(self, event: Event) -> Event:
+        data = event.data
+        if self.state == WAITING:
+            self.state = RUNNING
+        if event.kind == "started":
+            self._groups = [number for key in ("pid", "group") if isinstance(number := data.get(key), int)]
+        elif event.kind == "progress":
+            self.fraction = max(self.fraction, float(data.get("fraction", 0.0)))
+            self.stage, self.metric = str(data.get("stage", "")), data.get("metric")
+        elif event.kind == "note":
+            self.notes.append(event.text)
+        elif event.kind == "error":
+            self._error = data
+        elif event.kind in ("log", "noise"):
+            self._log.append(event.text)
+        return event
+
+    def _take_lines(self, lines: list[str]) -> list[Event]:
+        return [self._take(Event("log", {"text": line})) for line in lines]
+
+    def _judged(self, exit_code: int | None) -> Outcome:
+        if exit_code == EXIT_CANCELLED:
+            return Outcome(CANCELLED, "Cancelled.", exit_code=exit_code)
+        if exit_code == EXIT_RESULT:
+            return self._result()
+        message = str(self._error.get("message") or f"The registration process ended with exit code {exit_code}.")
+        state = REJECTED if exit_code == EXIT_USER else FAILED
+        return Outcome(state, message, str(self._error.get("hint", "")), exit_code=exit_code)
+
+    def _result(self) -> Outcome:
+        try:
+            result = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            return Outcome(FAILED, f"The registration ended without a result ({error}).", exit_code=EXIT_RESULT)
+        out = self.folder / OUTPUT_FOLDER
+        files = {name: out / path for name, path in result.get("files", {}).items()}
+        return Outcome(FINISHED, result=result, files=files, exit_code=EXIT_RESULT)
+
+    def _killed(self, exit_code: int | None) -> Outcome:
+        if self.state == CANCELLING:
+            return Outcome(CANCELLED, "Cancelled.", exit_code=exit_code)
+        return Outcome(
+            FAILED,
+            str(self._error.get("message") or "The registration process was ended from outside."),
+            str(self._error.get("hint") or "The memory may have run out; try a coarser preset."),
+            exit_code=exit_code,
+        )
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        self.outcome = Outcome(**{**outcome.__dict__, "log": tuple(self._log)})
+        self.state = outcome.state
+        return self.outcome
