@@ -1,0 +1,194 @@
+"""The demons engine of SimpleITK: the paper's log-demons recipe, or multi-resolution diffeomorphic demons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..device import Compute
+from ..errors import EngineFailed, SettingsError
+from ..images.grid import Grid
+from ..images.simple import image_from_array, to_sitk
+from ..images.volume import Pair
+from ..progress import Progress
+from ..transforms.field import DisplacementField
+from ._sitk_watch import Watch, watch_progress
+from ._start import Start, same_grid_start
+from .base import EngineInfo, Recorder, Result
+from .settings import option
+
+FORCES = {
+    "diffeomorphic": sitk.DiffeomorphicDemonsRegistrationFilter,
+    "fast-symmetric": sitk.FastSymmetricForcesDemonsRegistrationFilter,
+    "symmetric": sitk.SymmetricForcesDemonsRegistrationFilter,
+}
+SMALLEST = 12
+
+
+@dataclass(frozen=True)
+class SitkDemonsSettings:
+    """What drives the demons."""
+
+    variant: str = option(
+        "diffeomorphic",
+        "Variant",
+        choices=tuple(FORCES),
+        tooltip="Diffeomorphic: the field is composed of small smooth steps and does not fold.",
+    )
+    iterations: tuple[int, ...] = option(
+        (100, 60, 30), "Iterations", minimum=0, maximum=10000, tooltip="Per level, coarsest first."
+    )
+    shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="Of each level.")
+    sigma_vox: float = option(
+        1.5, "Field smoothing", unit="voxels", minimum=0, maximum=10, tooltip="Gaussian on the field, each iteration."
+    )
+    update_sigma_vox: float = option(
+        0.0, "Update smoothing", unit="voxels", minimum=0, maximum=10, tooltip="0 for none.", advanced=True
+    )
+    step_vox: float = option(
+        2.0, "Longest step", unit="voxels", minimum=0.1, maximum=10, tooltip="Per iteration.", advanced=True
+    )
+    match_levels: int = option(
+        1024, "Histogram levels", minimum=16, maximum=65536, tooltip="Of the intensity matching.", advanced=True
+    )
+    match_points: int = option(
+        7, "Histogram match points", minimum=0, maximum=100, tooltip="0: no intensity matching.", advanced=True
+    )
+
+
+class SitkDemonsEngine:
+    """Demons on the fixed volume's grid; volumes of the same contrast only."""
+
+    info: ClassVar[EngineInfo] = EngineInfo(
+        name="sitk-demons",
+        title="Demons (SimpleITK)",
+        summary="Dense registration of volumes with the same contrast; quick, needs nothing but SimpleITK.",
+        family="classical",
+        settings=SitkDemonsSettings,
+        citation="Vercauteren et al., Diffeomorphic demons, NeuroImage 45:S61-S72, 2009, "
+        "doi 10.1016/j.neuroimage.2008.10.040",
+        uses_masks=True,
+        interruptible=True,
+    )
+
+    def run(self, pair: Pair, settings: SitkDemonsSettings, progress: Progress, compute: Compute) -> Result:
+        """Register the pair; see `Engine.run`."""
+        _check(settings)
+        recorder = Recorder(compute)
+        progress.report(0.0, "Matching intensities")
+        with recorder.stage("preparation"):
+            start = same_grid_start(pair)
+            fixed, moving = _prepared(start, settings)
+        with recorder.stage("demons"):
+            field = _pyramid(fixed, moving, settings, progress, recorder)
+        found = DisplacementField.from_sitk(field)
+        if not np.isfinite(found.array_mm).all():
+            raise EngineFailed("The demons diverged.", hint="Raise the field smoothing or shorten the step.")
+        progress.report(1.0, "Demons done")
+        return Result(start.complete(found), recorder.diagnostics("all iterations done"), settings=settings)
+
+
+def _check(settings: SitkDemonsSettings) -> None:
+    if len(settings.iterations) != len(settings.shrink) or not settings.iterations:
+        raise SettingsError(
+            f"Demons needs as many shrink factors as levels of iterations, got {settings.shrink} and "
+            f"{settings.iterations}."
+        )
+
+
+def _prepared(start: Start, settings: SitkDemonsSettings) -> tuple[sitk.Image, sitk.Image]:
+    """Return both volumes with matched intensities; what a mask leaves out is made equal, so no force acts there."""
+    fixed, moving = to_sitk(start.fixed), to_sitk(start.moving)
+    if settings.match_points:
+        moving = sitk.HistogramMatching(moving, fixed, settings.match_levels, settings.match_points, True)
+    masks = [mask.mask() for mask in (start.fixed_mask, start.moving_mask) if mask is not None]
+    if masks:
+        inside = np.logical_and.reduce(masks)
+        kept = np.where(inside, sitk.GetArrayViewFromImage(moving), sitk.GetArrayViewFromImage(fixed))
+        moving = image_from_array(kept.astype(np.float32), start.fixed.grid)
+    return fixed, moving
+
+
+def _pyramid(
+    fixed: sitk.Image, moving: sitk.Image, settings: SitkDemonsSettings, progress: Progress, recorder: Recorder
+) -> sitk.Image:
+    """Return the displacement field on the fixed grid, found from coarse to fine."""
+    costs = np.array([n / s**3 + 1e-6 for n, s in zip(settings.iterations, settings.shrink, strict=True)])
+    ends = np.concatenate([[0], np.cumsum(costs / costs.sum())]) * 0.97 + 0.02
+    field: sitk.Image | None = None
+    for level, (iterations, shrink) in enumerate(zip(settings.iterations, settings.shrink, strict=True)):
+        small_fixed = _shrunk(fixed, shrink)
+        small_moving = _shrunk(moving, shrink)
+        if field is not None:
+            field = _on_grid(field, small_fixed)
+        title = f"Demons, level {level + 1} of {len(settings.shrink)}"
+        part = progress.part(float(ends[level]), float(ends[level + 1]))
+        field = _level(small_fixed, small_moving, field, settings, iterations, title, part, recorder)
+    assert field is not None
+    return _on_grid(field, fixed)
+
+
+def _level(
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    field: sitk.Image | None,
+    settings: SitkDemonsSettings,
+    iterations: int,
+    title: str,
+    progress: Progress,
+    recorder: Recorder,
+) -> sitk.Image:
+    demons: Any = FORCES[settings.variant]()
+    demons.SetNumberOfIterations(iterations)
+    demons.SetSmoothDisplacementField(settings.sigma_vox > 0)
+    demons.SetStandardDeviations(settings.sigma_vox)
+    demons.SetSmoothUpdateField(settings.update_sigma_vox > 0)
+    demons.SetUpdateFieldStandardDeviations(settings.update_sigma_vox)
+    if settings.variant != "symmetric":
+        demons.SetMaximumUpdateStepLength(settings.step_vox)
+    watch = Watch(demons, progress, recorder)
+
+    def iteration() -> None:
+        done = demons.GetElapsedIterations()
+        watch.note(done / max(1, iterations), title, done, demons.GetMetric())
+
+    watch.on(sitk.sitkIterationEvent, iteration)
+    watch_progress(watch)
+    found: sitk.Image | None = None
+    with watch.guard("Check that both volumes show the same anatomy in the same contrast."):
+        found = demons.Execute(fixed, moving, field) if field is not None else demons.Execute(fixed, moving)
+    assert found is not None
+    return found
+
+
+def _shrunk(image: sitk.Image, shrink: int) -> sitk.Image:
+    """Return the image smoothed and sampled `shrink` times coarser; thick or few slices are kept."""
+    finest = min(image.GetSpacing())
+    factors = [
+        max(1, min(round(shrink * finest / spacing), size // SMALLEST))
+        for spacing, size in zip(image.GetSpacing(), image.GetSize(), strict=True)
+    ]
+    if max(factors) == 1:
+        return image
+    # 0.5 voxel of the coarse grid is the usual compromise of aliasing and blur.
+    sigmas = [0.5 * f * s if f > 1 else 1e-3 * s for f, s in zip(factors, image.GetSpacing(), strict=True)]
+    smooth = sitk.SmoothingRecursiveGaussian(image, sigmas)
+    grid = Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    coarse = grid.with_spacing([s * f for s, f in zip(grid.spacing_mm, factors, strict=True)])
+    return sitk.Resample(
+        smooth, coarse.size, sitk.Transform(), sitk.sitkLinear, coarse.origin_mm, coarse.spacing_mm, coarse.direction
+    )
+
+
+def _on_grid(field: sitk.Image, like: sitk.Image) -> sitk.Image:
+    """Return the field sampled on the grid of another image; beyond its border the border value goes on."""
+    if field.GetSize() == like.GetSize() and np.allclose(field.GetOrigin(), like.GetOrigin()):
+        return field
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetReferenceImage(like)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.UseNearestNeighborExtrapolatorOn()
+    return resampler.Execute(field)
