@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from .device import Compute, sitk_threads
-from .engines.base import Diagnostics, Result
 from .engines.catalogue import engine_names, get_engine
 from .engines.settings import DEFAULT, make_settings
 from .evaluation.evaluate import Evaluation, evaluate
@@ -17,6 +16,7 @@ from .images.checks import check_pair
 from .images.io import read_labels, read_points, read_volume
 from .images.volume import Pair
 from .progress import Progress
+from .result import Diagnostics, Result
 from .transforms.compact import compacted
 from .transforms.field import DisplacementField
 from .transforms.files import read_transform

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..device import available_cores, cpu_seconds, sitk_threads
-from ..engines.base import Result
 from ..errors import SettingsError, did_you_mean
 from ..images.volume import LabelMap, Pair, Volume
 from ..progress import Progress
+from ..result import Result
 from ..transforms.transform import Transform
 from .judge import Judge, lost_label_note
 from .measures import FAMILIES

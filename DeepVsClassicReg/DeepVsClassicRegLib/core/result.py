@@ -1,0 +1,81 @@
+"""Result: what a registration gives, a transform and how the run went, never an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .transforms.transform import Transform
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """The objective at one iteration (lower is better)."""
+
+    stage: str
+    iteration: int
+    metric: float
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """How a run went.
+
+    Attributes
+    ----------
+    trace : tuple of TracePoint
+        The objective over the iterations, as far as the back end tells.
+    stop_condition : str
+        Why it ended.
+    seconds, cpu_seconds : mapping of str to float
+        Wall and CPU seconds per stage.
+    device, threads, seed
+        What it ran with.
+    versions : mapping of str to str
+        Versions of the packages that did the work.
+    peak_memory_mb : float or None
+        Peak resident memory of the process so far.
+    confidence : float or None
+        0 to 1, for engines that judge their own success (the linear alignment does).
+    notes : tuple of str
+        What the user should know (repairs, repeats, failed starts).
+    """
+
+    trace: tuple[TracePoint, ...] = ()
+    stop_condition: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    threads: int = 0
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    confidence: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an engine returns: a transform, never an image.
+
+    Attributes
+    ----------
+    transform : Transform
+        The complete fixed-to-moving map, the pair's initial transform included.
+    diagnostics : Diagnostics
+        How it went.
+    engine, preset : str
+        Who made it.
+    settings : object
+        The engine's settings dataclass.
+    start : Transform or None
+        Where the deformable part began (the linear alignment or the given initial transform).
+    """
+
+    transform: Transform
+    diagnostics: Diagnostics
+    engine: str = ""
+    preset: str = ""
+    settings: Any = None
+    start: Transform | None = None
