@@ -1,0 +1,81 @@
+"""What the user picked: the nodes of one registration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+
+TITLES = {
+    "fixed": "fixed volume",
+    "moving": "moving volume",
+    "fixed_labels": "fixed segmentation",
+    "moving_labels": "moving segmentation",
+    "fixed_mask": "fixed mask",
+    "moving_mask": "moving mask",
+    "fixed_points": "fixed landmarks",
+    "moving_points": "moving landmarks",
+    "initial": "initial transform",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The nodes of one registration; roles are named as in `core.images.volume.Pair` and the worker's job.
+
+    Parameters
+    ----------
+    fixed, moving : vtkMRMLScalarVolumeNode
+        The moving volume is brought onto the fixed one.
+    fixed_labels, moving_labels : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
+        Segmentations, to judge the result and for engines that use labels.
+    fixed_segment, moving_segment : str
+        Id of the only segment to use; all segments when empty.
+    fixed_mask, moving_mask : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
+        Where the similarity is measured: any segment or non-zero voxel.
+    fixed_mask_segment, moving_mask_segment : str
+        Id of the only segment to use as mask.
+    fixed_points, moving_points : vtkMRMLMarkupsFiducialNode, optional
+        Corresponding landmarks in the same order.
+    initial : vtkMRMLTransformNode, optional
+        Where to start: the transform that brings the moving volume onto the fixed one when it is applied
+        to it (its parent transforms included).
+    """
+
+    fixed: slicer.vtkMRMLScalarVolumeNode | None = None
+    moving: slicer.vtkMRMLScalarVolumeNode | None = None
+    fixed_labels: slicer.vtkMRMLNode | None = None
+    moving_labels: slicer.vtkMRMLNode | None = None
+    fixed_segment: str = ""
+    moving_segment: str = ""
+    fixed_mask: slicer.vtkMRMLNode | None = None
+    moving_mask: slicer.vtkMRMLNode | None = None
+    fixed_mask_segment: str = ""
+    moving_mask_segment: str = ""
+    fixed_points: slicer.vtkMRMLMarkupsFiducialNode | None = None
+    moving_points: slicer.vtkMRMLMarkupsFiducialNode | None = None
+    initial: slicer.vtkMRMLTransformNode | None = None
+
+    def given(self) -> Iterator[tuple[str, Any]]:
+        """Yield (role, node) of everything that was picked."""
+        for role in TITLES:
+            node = getattr(self, role)
+            if node is not None:
+                yield role, node
+
+    def swapped(self) -> Inputs:
+        """Return fixed and moving exchanged (the initial transform is dropped: it holds for one direction)."""
+        changes: dict[str, Any] = {"initial": None}
+        for entry in dataclasses.fields(self):
+            side, _, rest = entry.name.partition("_")
+            if side in ("fixed", "moving"):
+                other = {"fixed": "moving", "moving": "fixed"}[side]
+                changes[entry.name] = getattr(self, f"{other}_{rest}" if rest else other)
+        return dataclasses.replace(self, **changes)
+
+    def without(self, *roles: str) -> Inputs:
+        """Return these inputs with some roles left empty."""
+        return dataclasses.replace(self, **{role: None for role in roles})
