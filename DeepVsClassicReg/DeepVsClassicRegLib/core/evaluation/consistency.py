@@ -16,6 +16,7 @@ Array = npt.NDArray[np.float64]
 NODES = 56
 ITERATIONS = 40
 STEP = 0.8
+TOLERANCE_MM = 1e-3
 
 
 def inverse_consistency_errors(forward: Transform, backward: Transform, points_mm: npt.ArrayLike) -> Array:
@@ -61,14 +62,22 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
     linear = _linear_part(points[chosen], mapped[chosen])
     rest = linear.inverse().apply(mapped) - points
     target = points[chosen] + rest[chosen]
-    found = target.copy()
-    for _ in range(ITERATIONS):
-        step = target - sampled(rest, coarse, found) - found
-        found += STEP * step
-        if np.abs(step).max() < 1e-3:
-            break
+    found = _solved(rest, coarse, target)
     errors = np.linalg.norm(found - points[chosen], axis=1)
     return {"inverse_residual_mm": float(errors.mean()), "inverse_residual_mm_max": float(errors.max())}
+
+
+def _solved(rest: Array, grid: Grid, target: Array) -> Array:
+    """Return the points x with x + rest(x) = target, as far as the iteration gets to them."""
+    found = target.copy()
+    active = np.arange(len(target))
+    for _ in range(ITERATIONS):
+        step = target[active] - sampled(rest, grid, found[active]) - found[active]
+        found[active] += STEP * step
+        active = active[np.abs(step).max(axis=1) > TOLERANCE_MM]
+        if not len(active):
+            break
+    return found
 
 
 def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:

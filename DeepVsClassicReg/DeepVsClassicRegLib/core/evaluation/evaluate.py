@@ -11,10 +11,10 @@ from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
 from ..images.volume import LabelMap, Pair, Volume
 from ..progress import Progress
-from ..result import Result
 from ..transforms.transform import Transform
 from .judge import Judge, lost_label_note
 from .measures import FAMILIES
+from .outcome import Outcome
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Evaluation:
 
 def evaluate(
     pair: Pair,
-    outcome: Result | Transform,
+    outcome: Outcome | Transform,
     *,
     labels: Sequence[int] | None = None,
     measures: Iterable[str] | None = None,
@@ -72,7 +72,7 @@ def evaluate(
     ----------
     pair : Pair
         Volumes, and the segmentations and landmarks they are judged by.
-    outcome : Result or Transform
+    outcome : Outcome (an engine's Result) or Transform
         What an engine returned, or any fixed-to-moving map.
     labels : sequence of int, optional
         Labels to score; all that both segmentations hold when not given.
@@ -104,8 +104,8 @@ def evaluate(
     """
     wanted = _checked_families(measures)
     wall, cpu = time.perf_counter(), cpu_seconds()
-    transform = outcome.transform if isinstance(outcome, Result) else outcome
-    start = outcome.start if isinstance(outcome, Result) else None
+    transform = outcome if isinstance(outcome, Transform) else outcome.transform
+    start = None if isinstance(outcome, Transform) else outcome.start
     if start is not None and (not start.parts or start is transform):
         start = None
     listener = progress or Progress()

@@ -1,0 +1,62 @@
+"""Drawing without a screen and without global state: matplotlib figures, their colors, and their bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from typing import Any
+
+from ..errors import RegistrationError
+
+PANEL, INK, PAPER, TEXT = "#0b0e13", "#e8edf2", "#ffffff", "#1d2733"
+FOLD = (1.0, 0.92, 0.1, 1.0)
+BEFORE, START, AFTER = "#b4bdc8", "#7aa6d8", "#0b6e99"
+DPI = 130
+JPEG_QUALITY = 86
+
+
+def new_figure(width_in: float, height_in: float, *, dark: bool = False) -> Any:
+    """Return an empty matplotlib figure on an Agg canvas.
+
+    Raises
+    ------
+    RegistrationError
+        When matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RegistrationError(
+            "Pictures and HTML reports need matplotlib, which is not installed.", hint="pip install matplotlib"
+        ) from error
+    figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor=PANEL if dark else PAPER)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Any) -> bytes:
+    """Return the figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def data_uri(figure: Any, *, photo: bool = True) -> str:
+    """Return the figure as a data address: JPEG for pictures of volumes, PNG for plots."""
+    if not photo:
+        return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
+    buffer = io.BytesIO()
+    options = {"quality": JPEG_QUALITY, "optimize": True}
+    figure.savefig(buffer, format="jpeg", dpi=DPI, facecolor=figure.get_facecolor(), pil_kwargs=options)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@cache
+def diverging() -> Any:
+    """Return the color map of signed maps: blue below, nearly black in the middle, orange above."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colors = ["#bfe6ff", "#2f9be6", "#124a80", "#14181f", "#8a3a0c", "#f0761f", "#ffe0b8"]
+    return LinearSegmentedColormap.from_list("blue-black-orange", colors)

@@ -1,0 +1,76 @@
+"""What the HTML pages share: filling a template, and tables of measures with the best marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ..errors import RegistrationError
+from .measures import MEASURES, Measure
+
+TEMPLATES = Path(__file__).parent / "templates"
+COLUMN_TITLES = {"before": "Before", "start": "Linear alignment", "after": "After"}
+
+
+def fill_template(name: str, values: Mapping[str, Any]) -> str:
+    """Return a page made of a template in `templates/`.
+
+    Raises
+    ------
+    RegistrationError
+        When jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise RegistrationError(
+            "HTML reports need jinja2, which is not installed.", hint="pip install jinja2"
+        ) from error
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(name).render(version=__version__, **values)
+
+
+def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequence[Measure] = ()) -> dict[str, Any]:
+    """Return the rows of a table of measures, the best of each row marked.
+
+    Parameters
+    ----------
+    columns : mapping
+        Title of a column -> measure name -> value.
+    measures : sequence of Measure, optional
+        The rows; every single number that some column holds when not given.
+    """
+    shown = measures or [
+        measure
+        for measure in MEASURES.values()
+        if not measure.per_item and any(column.get(measure.name) is not None for column in columns.values())
+    ]
+    rows: list[dict[str, Any]] = []
+    family = ""
+    for measure in shown:
+        if measure.name == "labels_lost" and not any(column.get("labels_lost") for column in columns.values()):
+            continue
+        values = [column.get(measure.name) for column in columns.values()]
+        rows.append(
+            {
+                "title": measure.title,
+                "definition": measure.definition,
+                "arrow": measure.arrow,
+                "unit": measure.unit,
+                "new_family": bool(rows) and measure.family != family,
+                "cells": [{"text": measure.text(v), "best": is_best(measure, v, values)} for v in values],
+            }
+        )
+        family = measure.family
+    return {"columns": list(columns), "rows": rows}
+
+
+def is_best(measure: Measure, value: float | None, values: Sequence[float | None]) -> bool:
+    """Return whether a value is the best of several that differ as shown."""
+    if value is None or len({measure.text(other) for other in values if other is not None}) < 2:
+        return False
+    return not any(measure.better(other, value) for other in values)

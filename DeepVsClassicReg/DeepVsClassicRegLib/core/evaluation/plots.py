@@ -1,0 +1,140 @@
+"""Plots of numbers: overlap per label, the objective over the iterations, accuracy against time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .canvas import AFTER, BEFORE, START, TEXT, new_figure
+from .measures import HIGHER, Measure
+
+FAINT = "#dfe5eb"
+MOST_NAMED = 45
+
+
+def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping[str, str], measure: Measure) -> Any:
+    """Return a plot of one measure per label, worst label first, one mark per column.
+
+    Parameters
+    ----------
+    columns : mapping
+        'before', 'start', 'after' -> label -> value.
+    names : mapping
+        Label -> what is written below.
+    measure : Measure
+        What is shown.
+    """
+    after = columns["after"]
+    labels = sorted(after, key=lambda label: _or_nan(after[label]))
+    place = np.arange(len(labels))
+    named = len(labels) <= MOST_NAMED
+    figure = new_figure(11.0, 3.7 if named else 3.1)
+    axes = figure.add_axes((0.065, 0.34 if named else 0.16, 0.92, 0.53 if named else 0.68))
+    series = {key: np.array([_or_nan(values.get(label)) for label in labels]) for key, values in columns.items()}
+    axes.vlines(place, series["before"], series["after"], color=FAINT, linewidth=min(5.0, 260 / len(labels)), zorder=1)
+    style = {"before": (BEFORE, "Before", 26), "start": (START, "Linear alignment", 22), "after": (AFTER, "After", 34)}
+    for key, values in series.items():
+        color, title, size = style[key]
+        area = size * min(1.0, 60 / len(labels))
+        axes.scatter(place, values, s=area, color=color, label=title, zorder=3, linewidths=0)
+    mean = float(np.nanmean(series["after"]))
+    axes.axhline(mean, color=AFTER, linewidth=0.8, linestyle=(0, (4, 3)), zorder=2)
+    axes.set_xlim(-0.7, len(labels) - 0.3)
+    top = 1.0 if measure.direction == HIGHER else None
+    axes.set_ylim(0, top)
+    axes.set_ylabel(measure.title.split(" per ")[0] + (f" ({measure.unit})" if measure.unit else ""))
+    if named:
+        shown = [_short(names.get(label, label)) for label in labels]
+        axes.set_xticks(place, shown, rotation=55, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(labels)} labels, lowest first (all of them are in the table below)")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
+    axes.set_title(f"mean after: {mean:.{measure.decimals}f}", loc="left", fontsize=10, color=AFTER)
+    _tidy(axes)
+    return figure
+
+
+def curves(trace: Sequence[Sequence[Any]]) -> Any | None:
+    """Return a plot of the objective per stage (lower is better), None when there is too little to draw."""
+    stages: dict[str, list[tuple[int, float]]] = {}
+    for stage, iteration, metric in trace:
+        if metric is not None:
+            stages.setdefault(stage, []).append((iteration, metric))
+    shown = {stage: points for stage, points in stages.items() if len(points) > 1}
+    if not shown:
+        return None
+    columns = min(4, len(shown))
+    rows = -(-len(shown) // columns)
+    height = 2.15 * rows + 0.1
+    figure = new_figure(11.0, height)
+    for number, (stage, points) in enumerate(shown.items()):
+        row, column = divmod(number, columns)
+        wide = 1.0 / columns
+        left, low = column * wide + 0.075, 1 - ((row + 1) * 2.15 - 0.5) / height
+        axes = figure.add_axes((left, low, wide - 0.09, 1.3 / height))
+        values = np.array([metric for _, metric in points])
+        axes.plot(np.arange(1, len(values) + 1), values, color=AFTER, linewidth=1.4)
+        axes.set_title(_short(stage, 34), fontsize=9.5, loc="left")
+        axes.set_xlabel("iteration", fontsize=8.5)
+        axes.locator_params(nbins=4)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        _tidy(axes)
+        axes.tick_params(labelsize=8)
+    return figure
+
+
+def accuracy_time(points: Sequence[tuple[str, float, float]], measure: Measure) -> Any:
+    """Return a scatter of seconds (logarithmic) and accuracy, one point per engine.
+
+    Parameters
+    ----------
+    points : sequence of (name, seconds, value)
+        Engines with both numbers.
+    measure : Measure
+        What the values are.
+    """
+    figure = new_figure(8.2, 4.0)
+    axes = figure.add_axes((0.10, 0.15, 0.86, 0.75))
+    seconds = np.array([max(s, 1e-2) for _, s, _ in points])
+    values = np.array([value for _, _, value in points])
+    axes.set_xscale("log")
+    axes.scatter(seconds, values, s=70, color=AFTER, zorder=3)
+    reach = max(float(np.ptp(values)), 0.02 * max(abs(float(values.max())), 1e-3))
+    axes.set_xlim(seconds.min() / 2.2, seconds.max() * 3.2)
+    axes.set_ylim(values.min() - 0.35 * reach, values.max() + 0.35 * reach)
+    taken: list[tuple[float, float]] = []
+    for (name, _, _), x, y in sorted(zip(points, seconds, values, strict=True), key=lambda item: item[2]):
+        near = [t for t in taken if abs(np.log10(x / t[0])) < 0.5 and abs(y - t[1]) < 0.09 * 1.7 * reach]
+        axes.annotate(name, (x, y), xytext=(9, 6 + 11 * len(near)), textcoords="offset points", fontsize=10, color=TEXT)
+        taken.append((x, y))
+    axes.set_xlabel("seconds (less is better)")
+    unit = f", {measure.unit}" if measure.unit else ""
+    axes.set_ylabel(f"{measure.title} ({measure.direction} is better{unit})", fontsize=9)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if np.log10(seconds.max() / seconds.min()) < 1:
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    _tidy(axes)
+    axes.grid(axis="x", color=FAINT, linewidth=0.6)
+    return figure
+
+
+def _tidy(axes: Any) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#aab4bf")
+    axes.tick_params(colors=TEXT, labelsize=9, length=3)
+    axes.yaxis.label.set_color(TEXT)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _short(text: str, length: int = 22) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

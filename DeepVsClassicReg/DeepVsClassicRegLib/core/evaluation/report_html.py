@@ -1,0 +1,163 @@
+"""report.html: one self-contained page that a clinician looks at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..images.volume import Pair
+from .canvas import data_uri
+from .evaluate import Evaluation
+from .figures import Pictures
+from .measures import MEASURES
+from .outcome import Outcome
+from .pages import COLUMN_TITLES, fill_template, measure_table
+from .plots import curves, label_plot
+from .report import TOTAL, make_report, write_text
+from .verdict import judge_report, seconds_text, tiles
+
+PICTURES = {
+    "overlay": ("Side by side", "The fixed volume, and the moving volume before and after, at the same place."),
+    "color": ("Color overlay", "Fixed in red, moving in cyan: gray where both agree, colored edges where they do not."),
+    "contours": (
+        "Structures",
+        "Outlines of the fixed segmentation on the moving volume: they should follow its edges.",
+    ),
+    "checkerboard": ("Checkerboard", "Fixed and moving in turn: edges should run on across the squares."),
+    "difference": (
+        "Difference",
+        "Fixed minus moving after scaling both to 0..1; of use when both have the same contrast.",
+    ),
+    "jacobian": (
+        "Volume change",
+        "How much larger or smaller each piece of tissue is in the moving volume (Jacobian determinant of the map from "
+        "fixed to moving). Smooth, moderate colors are plausible; yellow is impossible for tissue.",
+    ),
+    "grid": (
+        "Deformed grid",
+        "Graph paper glued to the moving volume (8 mm), after warping; shift, rotation and scale are taken away.",
+    ),
+}
+
+
+def write_report_html(
+    path: str | os.PathLike[str],
+    pair: Pair,
+    outcome: Outcome,
+    evaluation: Evaluation,
+    *,
+    report: Mapping[str, Any] | None = None,
+    title: str = "",
+) -> Path:
+    """Write the report of one registration as a page without any outside resource.
+
+    Parameters
+    ----------
+    path : path
+        Where the page goes.
+    pair, outcome, evaluation
+        What was registered, what the engine returned, and its measures.
+    report : mapping, optional
+        What `make_report` returned (with status, citations and paths); made here when not given.
+    title : str
+        The engine's full name; its short one when not given.
+
+    Raises
+    ------
+    RegistrationError
+        When matplotlib or jinja2 is missing.
+    FileError
+        When the file cannot be written.
+    """
+    shown = dict(report) if report is not None else make_report(pair, outcome, evaluation)
+    pictures = Pictures(pair, outcome.transform, evaluation).all()
+    columns = {COLUMN_TITLES[key]: values for key, values in shown["measures"].items()}
+    values = {
+        "title": f"Registration of {pair.moving.name} to {pair.fixed.name}",
+        "report": shown,
+        "fixed": pair.fixed.name,
+        "moving": pair.moving.name,
+        "engine": title or shown["engine"] or "Given transform",
+        "verdict": judge_report(shown),
+        "tiles": tiles(shown),
+        "total": seconds_text(shown["seconds"][TOTAL]),
+        "cpu_total": seconds_text(shown["cpu_seconds"][TOTAL]),
+        "evaluation_time": seconds_text(shown["evaluation_seconds"]),
+        "pictures": [
+            {"name": name, "title": words[0], "caption": words[1], "uri": data_uri(pictures[name])}
+            for name, words in PICTURES.items()
+            if name in pictures
+        ],
+        "table": measure_table(columns),
+        "timing": timing_bars(shown["seconds"]),
+        "settings": [(key.replace("_", " "), value_text(value)) for key, value in shown["settings"].items()],
+        "inputs": [(key.replace("_", " "), _input_text(value)) for key, value in shown["inputs"].items()],
+        **_label_part(pair, shown),
+        "curves": None,
+    }
+    drawn = curves(shown["trace"])
+    if drawn is not None:
+        values["curves"] = data_uri(drawn, photo=False)
+    return write_text(Path(path), fill_template("report.html", values))
+
+
+def timing_bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return a bar per stage, as long as its share of the longest one."""
+    stages = {stage: value for stage, value in seconds.items() if stage != TOTAL}
+    longest = max(stages.values(), default=0.0) or 1.0
+    return [
+        {"stage": stage, "percent": round(100 * value / longest, 1), "text": seconds_text(value)}
+        for stage, value in stages.items()
+    ]
+
+
+def value_text(value: Any) -> str:
+    """Return a setting as a person reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " × ".join(value_text(entry) for entry in value) if value else "–"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "–" if value is None or value == "" else str(value)
+
+
+def _label_part(pair: Pair, report: Mapping[str, Any]) -> dict[str, Any]:
+    measure = MEASURES["dice_per_label"]
+    columns = {key: column[measure.name] for key, column in report["measures"].items() if column.get(measure.name)}
+    if "after" not in columns or "before" not in columns:
+        return {"label_plot": None, "label_rows": [], "label_columns": [], "label_caption": ""}
+    names = _label_names(pair)
+    distances = report["measures"]["after"].get("hd95_mm_per_label", {})
+    rows = []
+    for label in columns["after"]:
+        cells = [measure.text(values.get(label)) for values in columns.values()]
+        cells.append(MEASURES["hd95_mm_per_label"].text(distances.get(label)))
+        rows.append({"name": names.get(label, f"Label {label}"), "cells": cells})
+    return {
+        "label_plot": data_uri(label_plot(columns, names, measure), photo=False),
+        "label_rows": rows,
+        "label_columns": [*(f"Dice, {COLUMN_TITLES[key].lower()}" for key in columns), "HD95 after, mm"],
+        "label_caption": f"Dice of each of the {len(rows)} scored labels, worst first; higher is better.",
+    }
+
+
+def _label_names(pair: Pair) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for labels in (pair.moving_labels, pair.fixed_labels):
+        if labels is not None:
+            found |= {str(label): name for label, name in labels.names.items()}
+    return found
+
+
+def _input_text(value: Mapping[str, Any]) -> str:
+    if "count" in value:
+        return f"{value['count']} pairs" + (f", {value['path']}" if "path" in value else "")
+    parts = [str(value["path"]) if "path" in value else str(value.get("name", ""))]
+    if "size" in value:
+        size = " × ".join(str(n) for n in value["size"])
+        spacing = " × ".join(f"{s:.3g}" for s in value["spacing_mm"])
+        parts.append(f"{size} voxels of {spacing} mm")
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,108 @@
+"""One sentence and a handful of numbers that say whether a registration worked, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .measures import MEASURES, Measure
+
+GOOD, CHECK, BAD = "good", "check", "bad"
+# The measure a result is judged by: the first of these that was measured.
+JUDGES = ("tre_mm_mean", "dice_mean", "mi")
+MUCH_FOLDING_PERCENT = 0.5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judgment.
+
+    Attributes
+    ----------
+    level : {'good', 'check', 'bad'}
+        For a color.
+    headline, sentence : str
+        A few words, and one or two sentences.
+    """
+
+    level: str
+    headline: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number shown large: title, value, and what it was before."""
+
+    title: str
+    value: str
+    remark: str
+
+
+def judge_report(report: Mapping[str, Any]) -> Verdict:
+    """Return the judgment of a report as `make_report` makes it."""
+    columns = report["measures"]
+    before, after = columns["before"], columns["after"]
+    start = columns.get("start")
+    measure = next((MEASURES[name] for name in JUDGES if after.get(name) is not None), None)
+    if measure is None:
+        return Verdict(CHECK, "Look at the pictures", "Nothing was measured that tells better from worse.")
+    improved = measure.better(after[measure.name], before.get(measure.name))
+    below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
+    folding = after.get("folding_percent") or 0.0
+    sentence = _change(measure, before.get(measure.name), after[measure.name])
+    if folding > 0:
+        sentence += f" {folding:.2g} % of the voxels are folded."
+    elif after.get("folding_percent") is not None:
+        sentence += " No voxel is folded."
+    if not improved:
+        return Verdict(BAD, "Not improved", sentence)
+    if below_start:
+        return Verdict(CHECK, "Check the result", sentence + " The linear alignment alone was better.")
+    if folding > MUCH_FOLDING_PERCENT:
+        return Verdict(CHECK, "Check the folds", sentence)
+    return Verdict(GOOD, "Better aligned", sentence)
+
+
+def tiles(report: Mapping[str, Any]) -> list[Tile]:
+    """Return the numbers shown large at the top of a report."""
+    before, after = report["measures"]["before"], report["measures"]["after"]
+    shown = []
+    for name in ("dice_mean", "tre_mm_mean", "hd95_mm_mean", "mi", "folding_percent", "sd_log_jacobian"):
+        measure = MEASURES[name]
+        if after.get(name) is None or (name == "mi" and after.get("dice_mean") is not None):
+            continue
+        earlier = before.get(name)
+        remark = f"before {measure.text(earlier)}" if earlier is not None else ""
+        unit = f" {measure.unit}" if measure.unit else ""
+        shown.append(Tile(measure.title, measure.text(after[name]) + unit, remark))
+    memory = report.get("peak_memory_mb")
+    remark = f"{memory / 1000:.1f} GB of memory at most" if memory else ""
+    shown.append(Tile("Time", seconds_text(report["seconds"]["total"]), remark))
+    return shown
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    Examples
+    --------
+    >>> seconds_text(0.42), seconds_text(34.2), seconds_text(200)
+    ('0.4 s', '34 s', '3 min 20 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def _change(measure: Measure, before: float | None, after: float) -> str:
+    unit = f" {measure.unit}" if measure.unit else ""
+    title = {"dice_mean": "Dice", "tre_mm_mean": "The landmark error", "mi": "Mutual information"}[measure.name]
+    if before is None:
+        return f"{title} is {measure.text(after)}{unit}."
+    verb = "rose" if after > before else "fell" if after < before else "stayed"
+    if verb == "stayed":
+        return f"{title} stayed at {measure.text(after)}{unit}."
+    return f"{title} {verb} from {measure.text(before)} to {measure.text(after)}{unit}."
