@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import FileError
 
+CHUNK = 1 << 20
 NO_SPACE = "Check the folder, its permissions and the free space."
 
 
@@ -35,19 +38,31 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def settle(path: Path) -> Path:
-    """Force a written file to the disk, since some file systems tell only then that they are full.
+    """Make sure that a written file is whole and on the disk.
+
+    The NIfTI writer of ITK does not notice that the disk is full, and some file systems tell it only at the end.
 
     Raises
     ------
     FileError
-        When the file is missing, empty, or does not reach the disk.
+        When the file is missing, empty or cut off.
     """
     try:
         with path.open("r+b") as file:
             os.fsync(file.fileno())
-            empty = file.seek(0, os.SEEK_END) == 0
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
-    if empty:
-        raise FileError(f"Could not write {path}: the file is empty.", hint=NO_SPACE)
+    if size == 0 or (path.suffix == ".gz" and not _is_whole_gzip(path)):
+        raise FileError(f"Could not write {path}: it was cut off after {size} bytes.", hint=NO_SPACE)
     return path
+
+
+def _is_whole_gzip(path: Path) -> bool:
+    try:
+        with gzip.open(path, "rb") as file:
+            while file.read(CHUNK):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True

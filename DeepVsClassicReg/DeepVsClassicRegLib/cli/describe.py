@@ -1,0 +1,193 @@
+"""What a file holds: volume, segmentation, transform or landmarks, as plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.errors import FileError, RegistrationError
+from ..core.images.checks import FEWEST_VOXELS
+from ..core.images.grid import Grid
+from ..core.images.io import FORMATS, read_labels, read_points, read_volume
+from ..core.images.volume import Volume
+from ..core.transforms.affine import Affine
+from ..core.transforms.field import BSpline, DisplacementField
+from ..core.transforms.files import FIELD_ENDINGS, TRANSFORM_ENDINGS, read_transform
+from ..core.transforms.jacobian import field_jacobian, regularity
+from ..core.transforms.transform import Transform
+
+POINT_ENDINGS = (".csv", ".fcsv", ".mrk.json")
+MOST_LABELS = 300
+DIRECTIONS = {"L": "left", "R": "right", "P": "posterior", "A": "anterior", "S": "superior", "I": "inferior"}
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a file holds as plain JSON values, with a list of warnings.
+
+    Raises
+    ------
+    RegistrationError
+        When the file is missing or unreadable.
+    """
+    if not path.exists():
+        raise FileError(f"No such file: {path}.", hint="Check the path.")
+    name = path.name.lower()
+    if name.endswith(POINT_ENDINGS):
+        return _points(path)
+    if name.endswith(TRANSFORM_ENDINGS):
+        return _transform(read_transform(path))
+    if path.is_dir():
+        return _volume(read_volume(path), "DICOM series")
+    header = _header(path)
+    if header.GetNumberOfComponents() == 3 and header.GetDimension() == 3 and name.endswith(FIELD_ENDINGS):
+        return _vectors(path, header)
+    return _scalar(path, header)
+
+
+def _header(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            read_volume(path)  # raises the error that explains sheared axes
+        raise FileError(f"Could not read {path}.", hint=f"Readable are {FORMATS}, and transform files.") from error
+    return reader
+
+
+def _scalar(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
+    kind = sitk.GetPixelIDValueAsString(header.GetPixelID())
+    try:
+        volume = read_volume(path, repair=False)
+    except RegistrationError as error:
+        about = {"kind": "image", "size": header.GetSize(), "spacing_mm": header.GetSpacing(), "stored_as": kind}
+        if not _is_repairable(path):
+            return {**about, "warnings": [f"Cannot be registered: {error}"]}
+        about = _volume(read_volume(path), kind)
+        return {**about, "warnings": [*about["warnings"], "Has NaN or Inf, replaced by the lowest value when read."]}
+    about = _volume(volume, kind)
+    if "integer" in kind or "float" not in kind:
+        labels = np.unique(volume.array)
+        if len(labels) <= MOST_LABELS:
+            about |= {"kind": "segmentation or volume", "labels": _label_sizes(path)}
+    return about
+
+
+def _is_repairable(path: Path) -> bool:
+    try:
+        read_volume(path)
+    except RegistrationError:
+        return False
+    return True
+
+
+def _volume(volume: Volume, kind: str) -> dict[str, Any]:
+    low, high = volume.value_range
+    warnings = []
+    smallest = min(volume.grid.size)
+    if smallest < FEWEST_VOXELS:
+        warnings.append(f"Cannot be registered: only {smallest} voxel(s) along one axis, {FEWEST_VOXELS} are needed.")
+    if low == high:
+        warnings.append("Cannot be registered: every voxel has the same value.")
+    thick = max(volume.grid.spacing_mm) / min(volume.grid.spacing_mm)
+    if thick > 4:
+        warnings.append(f"The slices are {thick:.1f} times thicker than the pixels.")
+    center = np.linalg.norm(volume.grid.center_mm)
+    if center > 2000:
+        warnings.append(f"The center lies {center / 1000:.1f} m from the origin; is the header right?")
+    percentiles = np.percentile(volume.array, [1, 50, 99])
+    return {
+        "kind": "volume",
+        **_grid(volume.grid),
+        "stored_as": kind,
+        "range": [low, high],
+        "percentiles_1_50_99": [float(value) for value in percentiles],
+        "warnings": warnings,
+    }
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
+    aligned = np.abs(grid.axes).max(axis=0).min() > 0.9999
+    toward = ", ".join(f"{axis} toward {DIRECTIONS[letter]}" for axis, letter in zip("ijk", code, strict=True))
+    hand = "right" if np.linalg.det(grid.axes) > 0 else "left"
+    return {
+        "size": list(grid.size),
+        "spacing_mm": list(grid.spacing_mm),
+        "field_of_view_mm": [float(edge) for edge in grid.extent_mm],
+        "origin_mm_lps": list(grid.origin_mm),
+        "orientation": code,
+        "axes": f"{toward}; {'straight' if aligned else 'oblique'}, {hand}-handed",
+    }
+
+
+def _label_sizes(path: Path) -> dict[str, Any]:
+    labels = read_labels(path)
+    numbers, counts = np.unique(labels.array[labels.array != 0], return_counts=True)
+    volumes = counts * labels.grid.voxel_volume_mm3 / 1000
+    return {str(number): f"{volume:.3f} mL" for number, volume in zip(numbers.tolist(), volumes, strict=True)}
+
+
+def _vectors(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
+    if sitk.GetPixelIDValueAsString(header.GetPixelID()).endswith("8-bit unsigned integer"):
+        about = {"kind": "color image", "size": header.GetSize(), "spacing_mm": header.GetSpacing()}
+        return {**about, "warnings": ["Cannot be registered: a color image; extract one component first."]}
+    return _transform(read_transform(path))
+
+
+def _transform(transform: Transform) -> dict[str, Any]:
+    about: dict[str, Any] = {"kind": "transform (fixed to moving, LPS mm)", "parts": len(transform.parts)}
+    warnings: list[str] = []
+    for number, part in enumerate(transform.parts, start=1):
+        about[f"part_{number}"] = _part(part, warnings)
+    return {**about, "warnings": warnings}
+
+
+def _part(part: Any, warnings: list[str]) -> dict[str, Any]:
+    if isinstance(part, Affine):
+        scales = np.linalg.svd(part.matrix, compute_uv=False)
+        return {
+            "type": "rigid" if part.is_rigid else "affine",
+            "matrix": [[round(float(value), 6) for value in row] for row in part.matrix],
+            "translation_mm": [round(float(value), 4) for value in part.translation_mm],
+            "scales": [round(float(value), 4) for value in scales],
+        }
+    if isinstance(part, DisplacementField):
+        lengths = np.linalg.norm(part.array_mm, axis=-1)
+        shape = regularity(field_jacobian(part))
+        if shape.folding_percent > 0:
+            warnings.append(f"The field folds in {shape.folding_percent:.3f} % of its voxels.")
+        return {
+            "type": "displacement field",
+            **_grid(part.grid),
+            "longest_mm": float(lengths.max()),
+            "mean_mm": float(lengths.mean()),
+            "folding_percent": shape.folding_percent,
+        }
+    what = "cubic B-spline" if isinstance(part, BSpline) else type(part).__name__
+    return {"type": what, "control_points": list(part.grid.size), "spacing_mm": list(part.grid.spacing_mm)}
+
+
+def _points(path: Path) -> dict[str, Any]:
+    points, columns = None, ""
+    for prefix in ("", "fixed_", "moving_"):
+        try:
+            points = read_points(path, prefix=prefix)
+            columns = prefix
+            break
+        except RegistrationError:
+            if prefix == "moving_":
+                raise
+    if points is None:
+        raise FileError(f"{path} holds no landmarks.")
+    return {
+        "kind": f"landmarks{f' (two-sided file, {columns}columns)' if columns else ''}",
+        "count": len(points),
+        "lowest_mm_lps": [float(value) for value in points.min(axis=0)],
+        "highest_mm_lps": [float(value) for value in points.max(axis=0)],
+        "warnings": [],
+    }

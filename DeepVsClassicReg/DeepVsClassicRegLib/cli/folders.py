@@ -1,0 +1,97 @@
+"""The output folder: made on demand, filled at once, never with a part of a result."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.errors import FileError
+from ..worker.job import OUTPUTS, new_job_folder
+
+REPORT = OUTPUTS["report"]
+
+
+def output_folder(path: Path) -> Path:
+    """Make the folder when it is not there and check that it can be written.
+
+    Raises
+    ------
+    FileError
+        When it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"Could not make the folder {path}: {error.strerror or error}.", hint="Choose another --out."
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise FileError(f"The folder {path} cannot be written.", hint="Choose another --out, or its permissions.")
+    return path.resolve()
+
+
+@contextmanager
+def job_folder(out: Path) -> Iterator[Path]:
+    """Give a hidden job folder inside the output folder, on the same disk, gone after the block.
+
+    An output folder that was made for it and stayed empty is removed as well.
+    """
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    folder = new_job_folder(output_folder(out))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for made in missing:
+            if not any(made.iterdir()):
+                made.rmdir()
+
+
+def protect_inputs(inputs: Iterable[Path], out: Path, names: Iterable[str]) -> None:
+    """Refuse to overwrite an input by an output of the same name.
+
+    Raises
+    ------
+    FileError
+        When that would happen.
+    """
+    outputs = {(out.resolve() / name) for name in names}
+    for path in inputs:
+        if path.resolve() in outputs:
+            raise FileError(f"{path} would be overwritten by the result.", hint="Choose another --out.")
+
+
+def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
+    """Move a finished job's files into the output folder, the report last, so that it vouches for the rest.
+
+    What an earlier run left there under the names of our outputs is removed first.
+
+    Raises
+    ------
+    FileError
+        When a file cannot be moved.
+    """
+    moved = {}
+    try:
+        for name in _earlier(out):
+            (out / name).unlink(missing_ok=True)
+        for role, path in sorted(files.items(), key=lambda item: item[0] == "report"):
+            path.replace(out / path.name)
+            moved[role] = out / path.name
+    except OSError as error:
+        raise FileError(f"Could not write into {out}: {error.strerror or error}.", hint="Check the folder.") from error
+    return moved
+
+
+def _earlier(out: Path) -> list[str]:
+    """Return the names of our outputs, report first, when the folder holds a report of ours; else none."""
+    try:
+        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return []
+    ours = isinstance(report, dict) and {"engine", "measures"} <= set(report)
+    return [REPORT, *(name for name in OUTPUTS.values() if name != REPORT)] if ours else []

@@ -1,0 +1,51 @@
+"""`dvcreg info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .describe import describe
+from .output import show_entries, show_json, show_note
+
+HELP = """Say what volumes, segmentations, transforms and landmark files hold, and whether they can be registered.
+
+\b
+Shown of a volume: size (voxels along i, j, k), spacing and field of view (mm), origin (LPS mm), the patient
+directions of the axes (LPS = i toward left, j toward posterior, k toward superior), intensities or labels.
+
+\b
+Examples:
+  dvcreg info fixed.nii.gz moving.nii.gz
+  dvcreg info result/transform.h5 --json
+"""
+
+
+@click.command("info", help=HELP)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
+def command(files: tuple[Path, ...], as_json: bool) -> None:
+    """Describe files."""
+    found: dict[str, dict[str, Any]] = {str(path): describe(path) for path in files}
+    if as_json:
+        show_json(found)
+        return
+    for path, about in found.items():
+        warnings = about.pop("warnings", [])
+        show_entries(path, {name.replace("_", " "): _shown(value) for name, value in about.items()})
+        for warning in warnings:
+            show_note(warning)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        if value and isinstance(value[0], (list, tuple)):
+            return "; ".join(_shown(row) for row in value)
+        return ", ".join(_shown(entry) for entry in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_shown(entry)}" for name, entry in value.items())
+    return str(value)

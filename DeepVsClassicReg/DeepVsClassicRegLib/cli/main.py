@@ -1,0 +1,93 @@
+"""`dvcreg`: the command line of the library; each command lives in a file of its own, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from ..core.errors import Cancelled, RegistrationError
+from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
+from .output import show_cancelled, show_error
+
+COMMANDS = {
+    "register": "Bring one volume onto another and report how well that went.",
+    "compare": "Run several engines from the same linear alignment and put them side by side.",
+    "evaluate": "Measure how well a transform fits a pair.",
+    "transform": "Apply a transform to an image, labels or points.",
+    "engines": "List the engines, their presets, and what is missing for them.",
+    "info": "Say what a volume, segmentation, transform or landmark file holds.",
+    "phantom": "Write a phantom pair whose answer is known.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command only when it is asked for, so that help is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names of the commands, the main one first."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a command by name."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{name}", __package__).command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        from ..core.errors import did_you_mean
+
+        if arguments and arguments[0] not in COMMANDS:
+            context.fail(f"There is no command '{arguments[0]}'. {did_you_mean(arguments[0], COMMANDS)}")
+        return super().resolve_command(context, arguments)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="dvcreg")
+def cli() -> None:
+    """Register medical volumes with classical or deep methods, and see whether it worked.
+
+    \b
+    dvcreg phantom --out demo                       make two test volumes
+    dvcreg register --fixed demo/fixed.nii.gz --moving demo/moving.nii.gz --out result
+    dvcreg COMMAND --help                           options, units and examples
+
+    Coordinates are LPS millimeters; a transform maps fixed to moving points.
+    Exit codes: 0 done, 1 a bug or crash, 2 something you can mend, 3 cancelled.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    try:
+        given = None if arguments is None else list(arguments)
+        outcome = cli.main(args=given, prog_name="dvcreg", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USER
+    except RegistrationError as error:
+        show_error(error.message, error.hint)
+        return EXIT_USER
+    except (Cancelled, KeyboardInterrupt, click.Abort):
+        show_cancelled()
+        return EXIT_CANCELLED
+    except BrokenPipeError:  # `dvcreg ... | head` closed its end
+        sys.stderr.close()
+        return EXIT_RESULT
+    return outcome if isinstance(outcome, int) else EXIT_RESULT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..core.device import DEVICES, Compute
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILE = click.Path(path_type=Path)
+ROLES = {
+    "fixed": "fixed",
+    "moving": "moving",
+    "fixed_seg": "fixed_labels",
+    "moving_seg": "moving_labels",
+    "fixed_mask": "fixed_mask",
+    "moving_mask": "moving_mask",
+    "fixed_points": "fixed_points",
+    "moving_points": "moving_points",
+    "initial": "initial",
+}
+_VOLUME = "volume: NIfTI, NRRD, MetaImage, or a folder with one DICOM series."
+_SEGMENTATION = "segmentation (label numbers); used to judge the result, not to make it."
+_MASK = "mask: intensities are compared only where it is not 0."
+_POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), in the same order on both sides."
+
+
+def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F]:
+    """Add the options that name the files of a pair."""
+    options = [
+        click.option("--fixed", type=FILE, required=True, help=f"Fixed {_VOLUME}"),
+        click.option("--moving", type=FILE, required=True, help=f"Moving {_VOLUME}"),
+        click.option("--fixed-seg", type=FILE, help=f"Fixed {_SEGMENTATION}"),
+        click.option("--moving-seg", type=FILE, help=f"Moving {_SEGMENTATION}"),
+    ]
+    if masks:
+        options += [
+            click.option("--fixed-mask", type=FILE, help=f"Fixed {_MASK}"),
+            click.option("--moving-mask", type=FILE, help=f"Moving {_MASK}"),
+        ]
+    options += [
+        click.option("--fixed-points", type=FILE, help=f"Fixed {_POINTS}"),
+        click.option("--moving-points", type=FILE, help=f"Moving {_POINTS}"),
+    ]
+    if initial:
+        options.append(
+            click.option(
+                "--initial",
+                type=FILE,
+                help="Fixed-to-moving transform to start from (.h5, .tfm, .txt, .mat or a displacement volume); "
+                "without it a robust linear alignment is done first.",
+            )
+        )
+    return _all(options)
+
+
+def compute_options(command: F) -> F:
+    """Add the options that say where to compute."""
+    return _all(
+        [
+            click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores."),
+            click.option("--seed", default=0, show_default=True, help="Seed of every random number."),
+            click.option(
+                "--device",
+                type=click.Choice(DEVICES),
+                default="auto",
+                show_default=True,
+                help="Where deep engines compute; classical ones use the CPU.",
+            ),
+        ]
+    )(command)
+
+
+def show_options(command: F) -> F:
+    """Add the options that say how much is shown."""
+    return _all(
+        [
+            click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors."),
+            click.option("--verbose", "-v", is_flag=True, help="Show the log of the engine as well."),
+            click.option("--json", "as_json", is_flag=True, help="Print the report as JSON to standard output."),
+        ]
+    )(command)
+
+
+def setting_option(command: F) -> F:
+    """Add `--set`."""
+    return click.option(
+        "--set",
+        "settings",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Change a setting of the engine (repeatable); `dvcreg engines --settings NAME` lists them.",
+    )(command)
+
+
+def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the job's inputs, absolute, out of a command's options."""
+    return {role: str(path.resolve()) for name, role in ROLES.items() if (path := options.get(name)) is not None}
+
+
+def compute_of(options: Mapping[str, Any]) -> Compute:
+    """Return where to compute, out of a command's options."""
+    return Compute(device=options["device"], threads=options["threads"], seed=options["seed"])
+
+
+def settings_of(entries: tuple[str, ...]) -> dict[str, str]:
+    """Return the settings given as NAME=VALUE."""
+    settings = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"--set needs NAME=VALUE, got '{entry}'.")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _all(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

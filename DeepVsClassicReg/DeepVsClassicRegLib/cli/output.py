@@ -1,0 +1,59 @@
+"""What the commands show: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on the present standard output or standard error."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+
+
+def show_error(message: str, hint: str = "") -> None:
+    """Show an error in red and what to do about it."""
+    screen = console(stderr=True)
+    screen.print(f"[bold red]Error:[/] {escape(message)}")
+    if hint:
+        screen.print(f"[yellow]Hint:[/]  {escape(hint)}")
+
+
+def show_note(text: str) -> None:
+    """Show something the user should know."""
+    console(stderr=True).print(f"[yellow]Note:[/]  {escape(text)}")
+
+
+def show_cancelled() -> None:
+    """Say that nothing was written because the user stopped it."""
+    console(stderr=True).print("[yellow]Cancelled.[/]")
+
+
+def show_json(content: Any) -> None:
+    """Print plain JSON to standard output."""
+    click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
+    """Print a table; with `numbers` all columns but the first are right-aligned."""
+    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), justify="right" if numbers and index else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def show_entries(title: str, entries: Mapping[str, Any]) -> None:
+    """Print names and values below each other."""
+    width = max(map(len, entries), default=0)
+    screen = console()
+    screen.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
+    for name, value in entries.items():
+        screen.print(f"  {name:<{width}}  {escape(str(value))}", soft_wrap=True)

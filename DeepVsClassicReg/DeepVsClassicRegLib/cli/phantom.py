@@ -1,0 +1,42 @@
+"""`dvcreg phantom`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .folders import output_folder
+from .output import show_entries, show_json
+
+HELP = """Write a phantom pair: two volumes of one analytic anatomy with segmentations, landmarks and the exact
+transform between them (truth.h5). The same arguments give the same files.
+
+\b
+Examples:
+  dvcreg phantom --out demo
+  dvcreg phantom --kind lung --size 128 --seed 3 --out lung
+  dvcreg phantom --contrasts t1,t2 --out multimodal
+"""
+
+
+@click.command("phantom", help=HELP)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--kind", default="head", show_default=True, help="Anatomy: head or lung.")
+@click.option("--size", default=96, show_default=True, help="Voxels along each axis, at least 16.")
+@click.option("--seed", default=0, show_default=True, help="Decides the warp and the noise.")
+@click.option("--contrasts", metavar="FIXED,MOVING", help="head: t1 or t2 each; lung: ct.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files as JSON.")
+def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, as_json: bool) -> None:
+    """Write a phantom pair."""
+    from ..core.phantom.phantom import make_phantom, write_phantom
+
+    pair = contrasts.split(",") if contrasts else None
+    if pair is not None and len(pair) != 2:
+        raise click.UsageError("--contrasts needs two names with a comma between, such as t1,t2.")
+    phantom = make_phantom(kind, size=size, seed=seed, contrasts=(pair[0], pair[1]) if pair else None)
+    files = write_phantom(phantom, output_folder(out))
+    if as_json:
+        show_json({role: str(path) for role, path in files.items()})
+    else:
+        show_entries(f"Phantom {kind}, {size} x {size} x {size} voxels", files)

@@ -1,0 +1,91 @@
+"""Landmarks mapped backward through a transform, and written for Slicer or a spreadsheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import FileError
+from ..core.images.grid import Grid
+from ..core.images.io import write_points
+from ..core.transforms.transform import Transform, invert
+
+Array = npt.NDArray[np.float64]
+POLISHING_STEPS = 30
+
+
+def mapped_back(transform: Transform, points_mm: Array) -> tuple[Array, Array]:
+    """Return the fixed points that the transform maps to these moving points, and the error left for each.
+
+    Parameters
+    ----------
+    transform : Transform
+        Fixed-to-moving map.
+    points_mm : (N, 3) array
+        Moving points, LPS mm.
+
+    Returns
+    -------
+    points, residual : arrays of shape (N, 3) and (N,)
+        Fixed points in LPS mm, and |T(point) - moving point| in mm.
+    """
+    low, high = points_mm.min(axis=0) - 1, points_mm.max(axis=0) + 1
+    around = Grid((2, 2, 2), _three(high - low), _three(low))
+    inverse = invert(transform, around).transform
+    best = inverse.apply(points_mm)
+    error = transform.apply(best) - points_mm
+    # The sampled inverse starts it; the same fixed-point steps at the points themselves remove its grid's error.
+    linear = _linear_part(transform)
+    for _ in range(POLISHING_STEPS):
+        trial = best - 0.75 * error @ linear.T
+        trial_error = transform.apply(trial) - points_mm
+        closer = np.linalg.norm(trial_error, axis=1) < np.linalg.norm(error, axis=1)
+        if not closer.any():
+            break
+        best = np.where(closer[:, None], trial, best)
+        error = np.where(closer[:, None], trial_error, error)
+    return best, np.asarray(np.linalg.norm(error, axis=1))
+
+
+def write_any_points(points_mm: Array, path: Path) -> Path:
+    """Write LPS mm points as `.csv` or as a Slicer `.fcsv`.
+
+    Raises
+    ------
+    FileError
+        When the ending is another one or the file cannot be written.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".fcsv"):
+        raise FileError(f"{path.name}: points can be written as .csv or .fcsv.", hint="Choose one of these endings.")
+    try:
+        return write_points(points_mm, path) if ending == ".csv" else _write_fcsv(points_mm, path)
+    except OSError as error:
+        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint="Check the folder.") from error
+
+
+def _write_fcsv(points_mm: Array, path: Path) -> Path:
+    lines = ["# Markups fiducial file version = 4.11", "# CoordinateSystem = LPS"]
+    lines.append("# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID")
+    for number, (x, y, z) in enumerate(points_mm, start=1):
+        lines.append(f"{number},{x:.6f},{y:.6f},{z:.6f},0,0,0,1,1,1,0,{number},,")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _linear_part(transform: Transform) -> Array:
+    """Return the inverse of the product of the linear parts, which turns an error in moving into one in fixed space."""
+    from ..core.transforms.affine import Affine
+
+    matrix = np.eye(3)
+    for part in transform.parts:
+        if isinstance(part, Affine):
+            matrix = part.matrix @ matrix
+    return np.asarray(np.linalg.inv(matrix))
+
+
+def _three(values: Array) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

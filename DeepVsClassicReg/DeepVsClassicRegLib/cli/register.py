@@ -1,0 +1,78 @@
+"""`dvcreg register`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..core.resources import read_json
+from ..worker.job import OUTPUTS, Job
+from .defaults import default_engine
+from .folders import job_folder, protect_inputs, publish
+from .options import compute_of, compute_options, inputs_of, pair_options, setting_option, settings_of, show_options
+from .output import show_entries, show_json
+from .running import Listener, run_job, show_failure
+from .tables import show_measures
+
+HELP = """Bring the moving volume onto the fixed one and report how well that went.
+
+Without --initial a robust linear alignment is done first. The work runs in a process of its own; Ctrl-C cancels it
+and leaves nothing behind.
+
+\b
+Written to --out:
+  warped.nii.gz       moving volume on the fixed grid
+  warped_seg.nii.gz   moving segmentation on the fixed grid (with --moving-seg)
+  transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
+  jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
+  report.json         measures before and after, seconds, memory, versions
+  report.html         the same with pictures, one self-contained page
+
+\b
+Examples:
+  dvcreg register --fixed fixed.nii.gz --moving moving.nii.gz --out result
+  dvcreg register --fixed f.nrrd --moving m.nrrd --engine elastix --preset lung-ct --out result
+  dvcreg register --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz \\
+      --engine sitk-demons --set iterations=50,20 --threads 4 --out result
+"""
+
+
+@click.command("register", help=HELP)
+@pair_options()
+@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; elastix if installed, else sitk-demons.")
+@click.option("--preset", "-p", default="default", show_default=True, help="Preset of the engine.")
+@setting_option
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@compute_options
+@show_options
+def command(**options: Any) -> int:
+    """Register a pair."""
+    out: Path = options["out"]
+    outputs = {role: name for role, name in OUTPUTS.items() if role != "warped_labels" or options["moving_seg"]}
+    job = Job(
+        inputs=inputs_of(options),
+        engine=options["engine"] or default_engine(),
+        preset=options["preset"],
+        settings=settings_of(options["settings"]),
+        compute=compute_of(options),
+        outputs=outputs,
+        ephemeral=True,
+    )
+    protect_inputs(map(Path, job.inputs.values()), out, outputs.values())
+    quiet = options["quiet"]
+    with job_folder(out) as folder:
+        listener = Listener(quiet=quiet, verbose=options["verbose"])
+        outcome = run_job(job, folder, listener)
+        if not outcome.ok:
+            show_failure(outcome, verbose=options["verbose"])
+            return outcome.code
+        files = publish(outcome.files, out)
+    report = read_json(files["report"])
+    if options["as_json"]:
+        show_json(report)
+    elif not quiet:
+        show_measures(report)
+        show_entries("Written", files)
+    return outcome.code

@@ -1,0 +1,132 @@
+"""Runs a job in a worker process with a progress bar; Ctrl-C cancels it cleanly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from ..core.errors import Cancelled
+from ..worker.client import WorkerClient
+from ..worker.job import Job
+from ..worker.protocol import Event
+from ..worker.session import CANCELLED, FAILED, Outcome
+from .output import console, show_error
+
+LOG_LINES_SHOWN = 12
+
+
+class Listener:
+    """Shows a worker's events: a bar on a terminal, a line per stage elsewhere.
+
+    Parameters
+    ----------
+    title : str
+        Put in front of the stage when several jobs follow each other.
+    quiet : bool
+        Show nothing but what went wrong.
+    verbose : bool
+        Show the log as well.
+    """
+
+    def __init__(self, title: str = "", *, quiet: bool = False, verbose: bool = False) -> None:
+        self.title, self.quiet, self.verbose = title, quiet, verbose
+        self.screen: Console = console(stderr=True)
+        self.bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    @contextmanager
+    def shown(self) -> Iterator[Listener]:
+        """Show the bar inside the block."""
+        if self.quiet or not self.screen.is_terminal:
+            yield self
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[metric]}", style="cyan"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.screen, transient=True) as self.bar:
+            self._task = self.bar.add_task(self._words("Starting"), total=1.0, metric="")
+            yield self
+        self.bar = None
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if event.kind == "progress":
+            self._progress(event.data)
+        elif event.kind == "note" and not self.quiet:
+            self.screen.print(f"[yellow]Note:[/]  {escape(event.text)}")
+        elif event.kind in ("log", "noise") and self.verbose:
+            self.screen.print(escape(event.text), style="dim")
+
+    def say(self, text: str) -> None:
+        """Show a stage that the worker does not tell."""
+        if self.bar is not None and self._task is not None:
+            self.bar.update(self._task, description=self._words(text))
+        elif not self.quiet:
+            self.screen.print(self._words(text))
+
+    def _progress(self, data: Any) -> None:
+        stage, metric = str(data.get("stage", "")), data.get("metric")
+        if self.bar is not None and self._task is not None:
+            shown = "" if metric is None else f"metric {metric:.4g}"
+            self.bar.update(
+                self._task, completed=data.get("fraction", 0.0), description=self._words(stage), metric=shown
+            )
+        elif not self.quiet and stage != self._stage:
+            self.screen.print(f"{data.get('fraction', 0.0):4.0%} {self._words(stage)}")
+        self._stage = stage
+
+    def _words(self, stage: str) -> str:
+        return escape(f"{self.title}: {stage}" if self.title else stage)
+
+
+def run_job(job: Job, folder: Path, listener: Listener) -> Outcome:
+    """Work on a job in its folder and return how that ended.
+
+    A first Ctrl-C asks the worker to stop, a second one ends it by force.
+
+    Raises
+    ------
+    Cancelled
+        When the user stopped it.
+    """
+    job.write(folder)
+    client = WorkerClient(folder)
+    with listener.shown(), client:
+        events = client.events()
+        while True:
+            try:
+                for event in events:
+                    listener(event)
+                break
+            except KeyboardInterrupt:
+                events = client.events()
+                if client.session.state == "cancelling":
+                    client.kill()
+                else:
+                    listener.say("Cancelling ...")
+                    client.cancel()
+    outcome = client.wait()
+    if outcome.state == CANCELLED:
+        raise Cancelled
+    return outcome
+
+
+def show_failure(outcome: Outcome, *, verbose: bool = False) -> None:
+    """Show why there is no result: the message, the hint, and after a bug or crash the end of the log."""
+    show_error(outcome.message, outcome.hint)
+    if outcome.state == FAILED and outcome.log and not verbose:
+        screen = console(stderr=True)
+        screen.print("[bold]Last lines of the log:[/]")
+        for line in outcome.log[-LOG_LINES_SHOWN:]:
+            screen.print("  " + escape(line), style="dim")

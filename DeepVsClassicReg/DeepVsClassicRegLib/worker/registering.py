@@ -1,0 +1,158 @@
+"""The worker's main work: register a pair, measure the result, write the files that were asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..core import api
+from ..core.engines.catalogue import get_engine
+from ..core.errors import FileError, SettingsError
+from ..core.evaluation.evaluate import Evaluation, evaluate
+from ..core.evaluation.report import make_report, write_report_json
+from ..core.images.io import write_volume
+from ..core.images.volume import LabelMap, Pair
+from ..core.progress import Progress
+from ..core.result import Result
+from ..core.transforms.files import write_transform
+from .files import NO_SPACE, settle
+from .job import OUTPUT_FOLDER, Job
+
+log = logging.getLogger(__name__)
+PAGE_PACKAGES = ("matplotlib", "jinja2")
+READ, REGISTERED, MEASURED = 0.02, 0.85, 0.93
+
+
+def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Do a job of the kind 'register' and return what goes into result.json.
+
+    Raises
+    ------
+    RegistrationError
+        When an input, a setting or the disk does not allow it.
+    Cancelled
+        When the user asked to stop.
+    """
+    progress.report(0.0, "Reading the images")
+    job = _possible(job)
+    pair = read_pair(job, folder)
+    result = api.register(
+        pair,
+        job.engine,
+        preset=job.preset,
+        settings=job.settings,
+        device=job.compute.device,
+        threads=job.compute.threads,
+        seed=job.compute.seed,
+        progress=progress.part(READ, REGISTERED),
+    )
+    evaluation = evaluate(
+        pair,
+        result,
+        measures=None if job.evaluate else (),
+        threads=job.compute.threads,
+        progress=progress.part(REGISTERED, MEASURED),
+    )
+    files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
+    return {
+        "engine": result.engine,
+        "preset": result.preset,
+        "files": files,
+        "seconds": dict(result.diagnostics.seconds),
+        "confidence": result.diagnostics.confidence,
+        "notes": [*result.diagnostics.notes, *evaluation.notes],
+    }
+
+
+def _possible(job: Job) -> Job:
+    """Return the job without the page when the packages that draw it are missing: a long run must not end at that."""
+    missing = [name for name in PAGE_PACKAGES if importlib.util.find_spec(name) is None]
+    if "html" not in job.outputs or not missing:
+        return job
+    log.warning("%s is left out: it needs %s, not installed here.", job.outputs["html"], " and ".join(missing))
+    return dataclasses.replace(job, outputs={role: name for role, name in job.outputs.items() if role != "html"})
+
+
+def read_pair(job: Job, folder: Path) -> Pair:
+    """Read the pair of a job.
+
+    Raises
+    ------
+    SettingsError
+        When a volume is not named.
+    RegistrationError
+        When a file is missing, unreadable or unfit.
+    """
+    paths: dict[str, Any] = job.input_paths(folder)
+    for side in ("fixed", "moving"):
+        if side not in paths:
+            raise SettingsError(f"The job names no {side} volume.")
+    pair = api.load_pair(paths.pop("fixed"), paths.pop("moving"), **paths)
+    if not job.label_names:
+        return pair
+    return pair.replace(fixed_labels=_named(pair.fixed_labels, job), moving_labels=_named(pair.moving_labels, job))
+
+
+def _named(labels: LabelMap | None, job: Job) -> LabelMap | None:
+    if labels is None:
+        return None
+    return dataclasses.replace(labels, names={int(number): name for number, name in job.label_names.items()})
+
+
+class _Writer:
+    """Writes a job's outputs one by one and checks that each is whole."""
+
+    def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
+        self.job, self.folder, self.out = job, folder, folder / OUTPUT_FOLDER
+        self.progress = progress
+        self.files: dict[str, str] = {}
+
+    def write(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
+        """Write what is wanted and return role -> file name."""
+        try:
+            self.out.mkdir(exist_ok=True)
+        except OSError as error:
+            raise FileError(f"Could not make {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
+        if path := self._wanted("transform", 0.1):
+            write_transform(result.transform, path, grid=pair.fixed.grid)
+        if path := self._wanted("warped", 0.3):
+            write_volume(evaluation.warped, path)
+        if evaluation.warped_labels is not None and (path := self._wanted("warped_labels", 0.4)):
+            write_volume(evaluation.warped_labels, path)
+        if path := self._wanted("jacobian", 0.6):
+            write_volume(evaluation.jacobian, path)
+        self._write_report(pair, result, evaluation)
+        self.progress.check()
+        for name in self.files.values():
+            settle(self.out / name)
+        self.progress.report(1.0, "Done")
+        return self.files
+
+    def _wanted(self, role: str, fraction: float) -> Path | None:
+        name = self.job.outputs.get(role)
+        if name is None:
+            return None
+        self.progress.report(fraction, f"Writing {name}")
+        self.files[role] = name
+        return self.out / name
+
+    def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> None:
+        if not {"report", "html"} & set(self.job.outputs):
+            return
+        report = make_report(
+            pair,
+            result,
+            evaluation,
+            citations=[get_engine(result.engine).info.citation],
+            inputs=self.job.input_paths(self.folder),
+        )
+        if path := self._wanted("report", 0.7):
+            write_report_json(path, report)
+        if path := self._wanted("html", 0.75):
+            from ..core.evaluation.report_html import write_report_html
+
+            title = get_engine(result.engine).info.title
+            write_report_html(path, pair, result, evaluation, report=report, title=title)
