@@ -106,6 +106,10 @@ def fitted(entries: ParameterMap, grid: Grid) -> ParameterMap:
         wanted = np.array(entries["SampleRegionSize"], dtype=float)
         region = np.minimum(wanted, (np.array(grid.size) - 1) * np.array(grid.spacing_mm) / 2)
         changed["SampleRegionSize"] = tuple(f"{size:.3f}" for size in region)
+        if "SP_a" in entries:
+            # In a smaller region every control point meets more of the samples, so its gradient is larger.
+            gain = float(entries["SP_a"][0]) * float(np.prod(region / wanted))
+            changed["SP_a"] = (f"{gain:.3f}",)
     return changed
 
 

@@ -117,7 +117,7 @@ def _pyramid(
 ) -> sitk.Image:
     """Return the displacement field on the fixed grid, found from coarse to fine."""
     costs = np.array([n / s**3 + 1e-6 for n, s in zip(settings.iterations, settings.shrink, strict=True)])
-    ends = np.concatenate([[0], np.cumsum(costs / costs.sum())]) * 0.97 + 0.02
+    ends = [0.02, *(0.02 + 0.97 * np.cumsum(costs / costs.sum())).tolist()]
     field: sitk.Image | None = None
     for level, (iterations, shrink) in enumerate(zip(settings.iterations, settings.shrink, strict=True)):
         small_fixed = _shrunk(fixed, shrink)
@@ -125,7 +125,7 @@ def _pyramid(
         if field is not None:
             field = _on_grid(field, small_fixed)
         title = f"Demons, level {level + 1} of {len(settings.shrink)}"
-        part = progress.part(float(ends[level]), float(ends[level + 1]))
+        part = progress.part(ends[level], ends[level + 1])
         field = _level(small_fixed, small_moving, field, settings, iterations, title, part, recorder)
     assert field is not None
     return _on_grid(field, fixed)

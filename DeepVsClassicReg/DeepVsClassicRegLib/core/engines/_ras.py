@@ -1,0 +1,28 @@
+"""Right-anterior-superior values of those back ends whose files hold them (greedy, niftyreg); ours are LPS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..transforms.affine import Affine
+
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def ras_matrix(affine: Affine) -> npt.NDArray[np.float64]:
+    """Return the (4, 4) matrix that does in RAS mm what the affine does in LPS mm (its own inverse operation)."""
+    return np.asarray(FLIP @ affine.homogeneous @ FLIP)
+
+
+def lps_vectors(vectors_ras: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return vectors (..., 3) given in RAS as LPS, or the other way round."""
+    return vectors_ras * np.array([-1, -1, 1], dtype=vectors_ras.dtype)
+
+
+def write_ras_matrix(affine: Affine, path: Path) -> Path:
+    """Write the RAS matrix as four lines of numbers."""
+    np.savetxt(path, ras_matrix(affine), fmt="%.12g")
+    return path
