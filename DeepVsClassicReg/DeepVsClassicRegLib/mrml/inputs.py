@@ -78,4 +78,4 @@ class Inputs:
 
     def without(self, *roles: str) -> Inputs:
         """Return these inputs with some roles left empty."""
-        return dataclasses.replace(self, **{role: None for role in roles})
+        return dataclasses.replace(self, **dict.fromkeys(roles))

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from .inputs import Inputs
+import numpy as np
+import slicer
+import vtk
+
+from ..core.errors import RegistrationError
+from ..core.images.checks import FEWEST_VOXELS
+from . import segments
+from .arrays import array_of_image
+from .frames import flipped, from_vtk, grid_of, world_matrix
+from .inputs import TITLES, Inputs
 
 ERROR, WARNING = "error", "warning"
 
@@ -39,4 +50,225 @@ class Problem:
 
 def problems(inputs: Inputs) -> list[Problem]:
     """Return everything that is missing or wrong, errors first; empty when all is well."""
-    raise NotImplementedError
+    found = list(_gone(inputs))
+    present = inputs.without(*(problem.role for problem in found))
+    lost = {problem.role for problem in found}
+    for role in ("fixed", "moving"):
+        node = getattr(present, role)
+        if node is not None:
+            found += _volume(role, node)
+        elif role not in lost:
+            found.append(Problem(role, f"No {TITLES[role]} is chosen.", f"Choose the {TITLES[role]}."))
+    found += _same(present)
+    for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
+        found += _drawing(present, role)
+    found += _labels_together(present)
+    found += _points(present)
+    found += _initial(present)
+    return sorted(found, key=lambda problem: not problem.is_error)
+
+
+def _gone(inputs: Inputs) -> Iterator[Problem]:
+    for role, node in inputs.given():
+        if node.GetScene() is None:
+            yield Problem(role, f"The {TITLES[role]} was deleted.", "Choose another one.")
+
+
+def _volume(role: str, node: Any) -> Iterator[Problem]:
+    title = f"The {TITLES[role]} '{node.GetName()}'"
+    image = node.GetImageData()
+    if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
+        yield Problem(role, f"{title} holds no image.", "Load it again.")
+        return
+    if node.IsA("vtkMRMLLabelMapVolumeNode"):
+        yield Problem(role, f"{title} is a segmentation.", "Choose the image it was drawn on.")
+        return
+    components = image.GetNumberOfScalarComponents()
+    if components != 1:
+        yield Problem(
+            role,
+            f"{title} has {components} components per voxel (color or vector image).",
+            "Extract one component first (module Vector to Scalar Volume).",
+        )
+        return
+    try:
+        grid = grid_of(node)
+    except RegistrationError as error:
+        yield Problem(role, error.message, error.hint)
+        return
+    yield from _content(role, title, image, grid.size)
+    if _is_frame(node):
+        yield Problem(role, f"{title} is a frame of a sequence.", "Only the frame shown now is used.", WARNING)
+
+
+def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> Iterator[Problem]:
+    if min(size) == 1:
+        yield Problem(role, f"{title} is a single slice {size}.", "Choose a 3D volume with several slices.")
+    elif min(size) < FEWEST_VOXELS:
+        yield Problem(
+            role,
+            f"{title} has only {min(size)} voxels along one axis {size}; at least {FEWEST_VOXELS} are needed.",
+            "Resample it to thinner slices first if that makes sense for these data.",
+        )
+    array = array_of_image(image)
+    # A few voxels nearly always tell; only when they do not, all are looked at.
+    if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
+        message = f"{title} is constant (every voxel is {float(array.flat[0]):g})."
+        yield Problem(role, message, "Choose another volume.")
+
+
+def _is_frame(node: Any) -> bool:
+    scene = node.GetScene()
+    browsers = [
+        scene.GetNthNodeByClass(index, "vtkMRMLSequenceBrowserNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode"))
+    ]
+    return any(browser.IsProxyNodeID(node.GetID()) for browser in browsers)
+
+
+def _same(inputs: Inputs) -> Iterator[Problem]:
+    if inputs.fixed is not None and inputs.fixed is inputs.moving:
+        yield Problem("moving", "Fixed and moving are the same volume.", "Choose two different volumes.")
+    if inputs.fixed_points is not None and inputs.fixed_points is inputs.moving_points:
+        yield Problem("moving_points", "Fixed and moving landmarks are the same list.", "Choose two lists.")
+    if (
+        inputs.fixed_labels is not None
+        and inputs.fixed_labels is inputs.moving_labels
+        and inputs.fixed_segment == inputs.moving_segment
+    ):
+        yield Problem(
+            "moving_labels",
+            "Fixed and moving segmentation are the same.",
+            "Choose two segmentations, or one segment each.",
+        )
+
+
+def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
+    """Yield what is wrong with one segmentation or mask."""
+    node = getattr(inputs, role)
+    if node is None:
+        return
+    segment = getattr(inputs, role.replace("labels", "segment") if "labels" in role else f"{role}_segment")
+    title = f"The {TITLES[role]} '{node.GetName()}'"
+    severity = ERROR if "mask" in role else WARNING
+    if segment and node.IsA("vtkMRMLSegmentationNode") and not segments.entries(node, segment):
+        yield Problem(role, f"{title} no longer has the chosen segment.", "Choose a segment again.")
+        return
+    try:
+        world_matrix(node)
+        if not node.IsA("vtkMRMLSegmentationNode") and node.GetImageData() is not None:
+            grid_of(node)
+    except RegistrationError as error:
+        yield Problem(role, error.message, error.hint)
+        return
+    if segments.is_empty(node, segment):
+        yield Problem(role, f"{title} is empty.", "Draw it, or choose none.", severity)
+    elif not _near(node, getattr(inputs, role.partition("_")[0])):
+        side = role.partition("_")[0]
+        yield Problem(
+            role, f"{title} lies wholly outside the {side} volume.", "Choose one that was drawn on that volume.", ERROR
+        )
+
+
+def _near(node: Any, volume: Any) -> bool:
+    """Return whether the bounding boxes of a drawing and its volume meet; True when that cannot be told."""
+    if volume is None or volume.GetImageData() is None:
+        return True
+    boxes = np.zeros((2, 6))
+    node.GetRASBounds(boxes[0])
+    volume.GetRASBounds(boxes[1])
+    low, high = boxes[:, ::2].max(axis=0), boxes[:, 1::2].min(axis=0)
+    return bool((low <= high).all())
+
+
+def _labels_together(inputs: Inputs) -> Iterator[Problem]:
+    fixed, moving = inputs.fixed_labels, inputs.moving_labels
+    if (fixed is None) != (moving is None):
+        absent = "fixed_labels" if fixed is None else "moving_labels"
+        hint = f"Choose the {TITLES[absent]} too to have the overlap measured."
+        yield Problem(absent, "Only one segmentation is chosen.", hint, WARNING)
+    if fixed is None or moving is None:
+        return
+    sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
+    if all(sides) and not segments.numbering(*sides).shared:
+        yield Problem(
+            "moving_labels",
+            "The two segmentations share no segment name.",
+            "Name equal structures alike, or choose one segment on either side.",
+            WARNING,
+        )
+
+
+def _points(inputs: Inputs) -> Iterator[Problem]:
+    lists = {role: getattr(inputs, role) for role in ("fixed_points", "moving_points")}
+    given = {role: node for role, node in lists.items() if node is not None}
+    for role, node in given.items():
+        unplaced = node.GetNumberOfControlPoints() - node.GetNumberOfDefinedControlPoints()
+        if unplaced:
+            hint = "Place or remove them, so that both lists pair up."
+            yield Problem(role, f"{unplaced} of the {TITLES[role]} are not placed.", hint)
+        elif node.GetNumberOfControlPoints() == 0:
+            yield Problem(role, f"The list of {TITLES[role]} is empty.", "Place landmarks, or choose no list.")
+    if len(given) == 1:
+        absent = next(role for role in lists if role not in given)
+        yield Problem(absent, "Landmarks are given on one side only.", f"Choose the {TITLES[absent]}, or none.")
+    if len(given) == 2:
+        counts = [node.GetNumberOfControlPoints() for node in given.values()]
+        if counts[0] != counts[1]:
+            yield Problem(
+                "moving_points",
+                f"The landmark lists differ in length: {counts[0]} fixed, {counts[1]} moving.",
+                "Each fixed landmark needs its moving partner, in the same order.",
+            )
+    yield from _stray_points(inputs)
+
+
+def _stray_points(inputs: Inputs) -> Iterator[Problem]:
+    for side in ("fixed", "moving"):
+        volume, points = getattr(inputs, side), getattr(inputs, f"{side}_points")
+        if volume is None or points is None or volume.GetImageData() is None:
+            continue
+        try:
+            grid = grid_of(volume)
+        except RegistrationError:
+            continue
+        outside = int((~grid.contains(points_mm(points))).sum())
+        if outside:
+            message = f"{outside} of the {side} landmarks lie outside the {side} volume."
+            yield Problem(f"{side}_points", message, "Check that they belong to it.", WARNING)
+
+
+def points_mm(node: Any) -> np.ndarray:
+    """Return the control points of a markups node in LPS world mm, shape (N, 3)."""
+    points = np.zeros((node.GetNumberOfControlPoints(), 3))
+    for index in range(len(points)):
+        node.GetNthControlPointPositionWorld(index, points[index])
+    return flipped(points)
+
+
+def _initial(inputs: Inputs) -> Iterator[Problem]:
+    node = inputs.initial
+    if node is None:
+        return
+    title = f"The initial transform '{node.GetName()}'"
+    if node.IsTransformToWorldLinear():
+        matrix = vtk.vtkMatrix4x4()
+        node.GetMatrixTransformToWorld(matrix)
+        if abs(np.linalg.det(from_vtk(matrix)[:3, :3])) < 1e-9:
+            yield Problem("initial", f"{title} cannot be inverted.", "Choose another one, or none.")
+    elif any(image is None for image in _grids(node)):
+        yield Problem("initial", f"{title} holds no displacements.", "Load it again, or choose none.")
+    if inputs.moving is not None and inputs.moving.GetParentTransformNode() is node:
+        yield Problem(
+            "initial",
+            f"{title} is applied to the moving volume already, so it would count twice.",
+            "Take it off the moving volume (module Transforms), or choose no initial transform.",
+        )
+
+
+def _grids(node: Any) -> list[Any]:
+    whole, parts = vtk.vtkGeneralTransform(), vtk.vtkCollection()
+    node.GetTransformFromWorld(whole)
+    slicer.vtkMRMLTransformNode.FlattenGeneralTransform(parts, whole)
+    items = [parts.GetItemAsObject(index) for index in range(parts.GetNumberOfItems())]
+    return [item.GetDisplacementGrid() for item in items if isinstance(item, vtk.vtkGridTransform)]

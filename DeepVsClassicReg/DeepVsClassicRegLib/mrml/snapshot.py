@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import FileError, RegistrationError
 from ..core.images.grid import Grid
+from .frames import grid_of
 from .inputs import Inputs
+from .problems import points_mm, problems
+from .segments import Entry, LabelStyle, Layer, Numbering, entries, layers, numbering
+
+SLAB_BYTES = 24 << 20
+ENDINGS = {"fixed_points": "csv", "moving_points": "csv", "initial": "h5"}
 
 
-@dataclass(frozen=True)
-class LabelStyle:
-    """How a label is called and colored: taken from the moving segment, else from the fixed one."""
-
-    name: str
-    color: tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
     """The inputs as they were at one moment; free of nodes, so any thread may write it.
 
@@ -28,10 +32,25 @@ class Snapshot:
         World geometry of the fixed volume (linear parent transforms hardened into it).
     labels : mapping of int to LabelStyle
         Label number -> name and color, the same on both sides.
+    names : mapping of str to str
+        Role -> name of the node.
+    volumes : mapping of str to (array, Grid)
+        'fixed' and 'moving'.
+    drawings : mapping of str to list of Layer
+        Segmentations and masks.
+    points : mapping of str to (N, 3) array
+        Landmarks, LPS mm.
+    initial : list or None
+        Pieces of the initial transform, see `flatten.flattened`.
     """
 
     fixed_grid: Grid
-    labels: Mapping[int, LabelStyle]
+    labels: Mapping[int, LabelStyle] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, tuple[npt.NDArray[Any], Grid]] = field(default_factory=dict)
+    drawings: Mapping[str, list[Layer]] = field(default_factory=dict)
+    points: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    initial: list[Any] | None = None
 
     @property
     def label_names(self) -> dict[str, str]:
@@ -48,9 +67,28 @@ class Snapshot:
         FileError
             When a file cannot be written.
         RegistrationError
-            When an input is unfit after all.
+            When the initial transform is unfit after all.
         """
-        raise NotImplementedError
+        from ..core.images.io import write_points
+        from ..core.transforms.files import write_transform
+        from .flatten import resolved
+
+        roles = [*self.volumes, *self.drawings, *self.points, *(["initial"] if self.initial is not None else [])]
+        files = {role: f"{role}.{ENDINGS.get(role, 'nrrd')}" for role in roles}
+        target = Path(folder)
+        for role, (array, grid) in self.volumes.items():
+            _write_array(array, grid, target / files[role])
+        for role, parts in self.drawings.items():
+            grid = self.volumes[role.partition("_")[0]][1]
+            _write_array(_merged(parts, grid, mask=role.endswith("mask")), grid, target / files[role])
+        for role, points in self.points.items():
+            try:
+                write_points(points, target / files[role])
+            except OSError as error:
+                raise _unwritten(target / files[role], error) from error
+        if self.initial is not None:
+            write_transform(resolved(self.initial, self.fixed_grid), target / files["initial"])
+        return files
 
 
 def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
@@ -59,7 +97,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
     Yields
     ------
     str
-        What was copied, between pieces that each take well under 50 ms.
+        The role that was worked on, between pieces that each take well under 50 ms.
 
     Returns
     -------
@@ -71,14 +109,125 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
     RegistrationError
         When there is a problem of severity error.
     """
-    raise NotImplementedError
+    for problem in problems(inputs):
+        if problem.is_error:
+            raise RegistrationError(problem.message, hint=problem.hint)
+    numbers = _numbers(inputs)
+    volumes: dict[str, tuple[npt.NDArray[Any], Grid]] = {}
+    drawings: dict[str, list[Layer]] = {}
+    for role in ("fixed", "moving"):
+        node = getattr(inputs, role)
+        grid = grid_of(node)
+        volumes[role] = (yield from _copied(_view(node), role)), grid
+    for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
+        if getattr(inputs, role) is not None:
+            drawings[role] = []
+            for layer in layers(getattr(inputs, role), _wanted(inputs, role, numbers)):
+                drawings[role].append(replace(layer, array=(yield from _copied(layer.array, role))))
+    return Snapshot(
+        fixed_grid=volumes["fixed"][1],
+        labels=numbers.labels,
+        names={role: node.GetName() for role, node in inputs.given()},
+        volumes=volumes,
+        drawings={role: parts for role, parts in drawings.items() if parts},
+        points={
+            role: points_mm(getattr(inputs, role))
+            for role in ("fixed_points", "moving_points")
+            if getattr(inputs, role) is not None
+        },
+        initial=_pieces(inputs),
+    )
 
 
 def snapshot(inputs: Inputs) -> Snapshot:
     """Copy the inputs at once (console, tests)."""
-    raise NotImplementedError
+    steps = snapshot_steps(inputs)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def write_inputs(inputs: Inputs, folder: str | os.PathLike[str]) -> dict[str, str]:
     """Copy and write the inputs at once and return role -> file name."""
     return snapshot(inputs).write(folder)
+
+
+def _view(node: Any) -> npt.NDArray[Any]:
+    from .arrays import array_of
+
+    return array_of(node)
+
+
+def _copied(array: npt.NDArray[Any], role: str) -> Generator[str, None, npt.NDArray[Any]]:
+    """Copy slab by slab, so that a large volume does not stop the window."""
+    copy = np.empty_like(array)
+    step = max(1, int(SLAB_BYTES // max(array[:1].nbytes, 1)))
+    for start in range(0, len(array), step):
+        copy[start : start + step] = array[start : start + step]
+        yield role
+    return copy
+
+
+def _numbers(inputs: Inputs) -> Numbering:
+    return numbering(
+        entries(inputs.fixed_labels, inputs.fixed_segment), entries(inputs.moving_labels, inputs.moving_segment)
+    )
+
+
+def _wanted(inputs: Inputs, role: str, numbers: Numbering) -> Mapping[Entry, int]:
+    side, _, kind = role.partition("_")
+    if kind == "labels":
+        return numbers.fixed if side == "fixed" else numbers.moving
+    return dict.fromkeys(entries(getattr(inputs, role), getattr(inputs, f"{role}_segment")), 1)
+
+
+def _pieces(inputs: Inputs) -> list[Any] | None:
+    if inputs.initial is None:
+        return None
+    from .flatten import flattened
+
+    return flattened(inputs.initial)
+
+
+def _merged(parts: list[Layer], grid: Grid, *, mask: bool) -> npt.NDArray[np.int32]:
+    """Return the layers on a grid, nearest neighbor, later layers over earlier ones."""
+    from ..core.images.resample import warp_labels
+    from ..core.images.volume import LabelMap
+
+    merged = np.zeros(grid.shape, dtype=np.int32)
+    for layer in parts:
+        array = layer.array if layer.numbers is None else _renumbered(layer.array, layer.numbers)
+        if not layer.grid.same_as(grid):
+            array = warp_labels(LabelMap(array, layer.grid), grid).array
+        np.copyto(merged, array, where=array > 0, casting="unsafe")
+    return np.minimum(merged, 1) if mask else merged
+
+
+def _renumbered(array: npt.NDArray[Any], numbers: Mapping[int, int]) -> npt.NDArray[np.int32]:
+    table = np.zeros(max(int(array.max(initial=0)), *numbers) + 1, dtype=np.int32)
+    for value, number in numbers.items():
+        table[value] = number
+    return table[np.maximum(array, 0)]
+
+
+def _write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
+    """Write uncompressed: the file lives for one run only, and compressing takes longer than the run's start."""
+    import SimpleITK as sitk
+
+    from ..core.images.simple import image_from_array
+
+    small = array.astype(np.uint16) if array.dtype == np.int32 and 0 <= array.min() and array.max() < 65536 else array
+    try:
+        sitk.WriteImage(image_from_array(small, grid), str(path))
+    except RuntimeError as error:
+        raise _unwritten(path, error) from error
+    if not path.is_file() or path.stat().st_size < small.nbytes:
+        raise _unwritten(path, "the disk is full")
+
+
+def _unwritten(path: Path, reason: object) -> FileError:
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+    text = lines[-1].rstrip(".") if lines else "unknown reason"
+    return FileError(f"Could not write {path}: {text}.", hint="Check the folder, its permissions and the free space.")
