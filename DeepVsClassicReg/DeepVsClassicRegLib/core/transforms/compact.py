@@ -35,7 +35,7 @@ def compacted(field: DisplacementField, *, tolerance_mm: float = TOLERANCE_MM) -
 
 def deviation_mm(coarse: DisplacementField, fine: DisplacementField) -> float:
     """Return the largest difference of two fields over the voxels of the finer one, mm."""
-    back = sitk.GetArrayViewFromImage(_sampled(coarse, fine.grid))
+    back = sitk.GetArrayFromImage(_sampled(coarse, fine.grid))  # a view would outlive the image
     return float(np.sqrt(((back - fine.array_mm) ** 2).sum(-1).max()))
 
 
