@@ -95,10 +95,8 @@ class Pictures:
 
     def jacobian(self) -> Any:
         """Local volume change: log2 of the Jacobian determinant, folds marked."""
-        reach = self._jacobian_reach()
-        ticks = [-reach, 0, reach]
-        names = [f"{2.0**-reach:.2g}×\nmoving smaller", "1×", f"{2.0**reach:.2g}×\nmoving larger"]
-        bar = ("Moving volume per fixed volume", diverging(), (-reach, reach), ticks, names)
+        reach = self.jacobian_reach()
+        bar = self.jacobian_bar(reach)
         return strip(self.planes, [("Volume change", self.jacobian_row(reach))], bar=bar, fold=True)
 
     def grid(self) -> Any:
@@ -140,6 +138,17 @@ class Pictures:
 
         return draw
 
+    def jacobian_reach(self) -> float:
+        """Return the log2 determinant at the ends of the color bar: nearly all of the region lies between."""
+        values = self.evaluation.jacobian.array[self.slices.region]
+        logs = np.abs(np.log2(np.maximum(values[:: max(1, values.size // 200000)], 1e-3)))
+        return float(np.clip(np.ceil(2 * np.percentile(logs, 99)) / 2, 0.5, 3))
+
+    def jacobian_bar(self, reach: float) -> tuple[Any, ...]:
+        """Return the color bar of `jacobian_row`."""
+        names = [f"{2.0**-reach:.2g}×\nmoving smaller", "1×", f"{2.0**reach:.2g}×\nmoving larger"]
+        return "Moving volume per fixed volume", diverging(), (-reach, reach), [-reach, 0, reach], names
+
     def grid_row(self) -> Draw:
         """Return a row with the deformed grid over the warped volume."""
         coordinates = self._nonlinear_coordinates()
@@ -163,11 +172,6 @@ class Pictures:
             rows, columns = (np.arange(n) // edge for n in fixed.shape)
             checked.append(np.where((rows[:, None] + columns) % 2 == 0, fixed, moving))
         return checked
-
-    def _jacobian_reach(self) -> float:
-        values = self.evaluation.jacobian.array[self.slices.region]
-        logs = np.abs(np.log2(np.maximum(values[:: max(1, values.size // 200000)], 1e-3)))
-        return float(np.clip(np.ceil(2 * np.percentile(logs, 99)) / 2, 0.5, 3))
 
     def _nonlinear_coordinates(self) -> list[npt.NDArray[np.float64]]:
         """Return where each pixel comes from along the picture's two axes, mm, linear part taken away."""

@@ -71,6 +71,10 @@ def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequenc
 
 def is_best(measure: Measure, value: float | None, values: Sequence[float | None]) -> bool:
     """Return whether a value is the best of several that differ as shown."""
-    if value is None or len({measure.text(other) for other in values if other is not None}) < 2:
+    if (
+        value is None
+        or not measure.direction
+        or len({measure.text(other) for other in values if other is not None}) < 2
+    ):
         return False
     return not any(measure.better(other, value) for other in values)

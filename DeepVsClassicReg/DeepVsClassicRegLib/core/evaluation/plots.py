@@ -30,8 +30,12 @@ def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping
     labels = sorted(after, key=lambda label: _or_nan(after[label]))
     place = np.arange(len(labels))
     named = len(labels) <= MOST_NAMED
-    figure = new_figure(11.0, 3.7 if named else 3.1)
-    axes = figure.add_axes((0.065, 0.34 if named else 0.16, 0.92, 0.53 if named else 0.68))
+    shown = [_short(names.get(label, label)) for label in labels]
+    longest = max((len(name) for name in shown), default=0)
+    below = 0.30 + 0.062 * longest if named and longest > 3 else 0.42
+    height = 2.45 + below
+    figure = new_figure(11.0, height)
+    axes = figure.add_axes((0.065, below / height, 0.92, 2.05 / height))
     series = {key: np.array([_or_nan(values.get(label)) for label in labels]) for key, values in columns.items()}
     axes.vlines(place, series["before"], series["after"], color=FAINT, linewidth=min(5.0, 260 / len(labels)), zorder=1)
     style = {"before": (BEFORE, "Before", 26), "start": (START, "Linear alignment", 22), "after": (AFTER, "After", 34)}
@@ -46,8 +50,8 @@ def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping
     axes.set_ylim(0, top)
     axes.set_ylabel(measure.title.split(" per ")[0] + (f" ({measure.unit})" if measure.unit else ""))
     if named:
-        shown = [_short(names.get(label, label)) for label in labels]
-        axes.set_xticks(place, shown, rotation=55, ha="right", rotation_mode="anchor")
+        turned = {"rotation": 55, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
+        axes.set_xticks(place, shown, **turned)
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(labels)} labels, lowest first (all of them are in the table below)")

@@ -35,8 +35,11 @@ def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
 
 
 def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    slices = [
-        sitk.GetArrayViewFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane.astype(np.uint8)))) > 0
-        for plane in inside
-    ]
-    return np.stack(slices)
+    return np.stack([_filled_slice(plane) for plane in inside])
+
+
+def _filled_slice(plane: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    if not plane.any():
+        return plane
+    # An array, not a view: a view of a temporary image is read after the image is freed.
+    return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane.astype(np.uint8)))) > 0

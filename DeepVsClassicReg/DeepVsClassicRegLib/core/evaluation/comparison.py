@@ -1,0 +1,200 @@
+"""Several engines on one pair: a joint table, a CSV file, and a page with their pictures side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..images.volume import Pair
+from .canvas import data_uri
+from .evaluate import Evaluation
+from .figures import Draw, Pictures, gray, strip
+from .measures import MEASURES, SECONDS, Measure, scalars
+from .outcome import Outcome
+from .pages import COLUMN_TITLES, fill_template, is_best, measure_table
+from .plots import accuracy_time
+from .report import TOTAL, make_report, write_text
+from .verdict import JUDGES, judge_report, seconds_text
+
+Runs = Mapping[str, tuple[Outcome, Evaluation]]
+MOST_ROWS = 8
+
+
+def comparison_table(runs: Runs) -> list[dict[str, Any]]:
+    """Return one row per column of numbers: before, the linear alignment, and each engine.
+
+    Parameters
+    ----------
+    runs : mapping
+        Name of an engine -> (result, evaluation), as `compare` returns it.
+
+    Returns
+    -------
+    list of dict
+        `name`, then every measured number by its name; engines also have `seconds` and `cpu_seconds`.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, values in _shared_columns(runs).items():
+        rows.append({"name": COLUMN_TITLES[key], **scalars(values)})
+    for name, (outcome, evaluation) in runs.items():
+        run = outcome.diagnostics
+        times = {"seconds": sum(run.seconds.values()), "cpu_seconds": sum(run.cpu_seconds.values())}
+        rows.append({"name": name, **scalars(evaluation.after), **times})
+    return rows
+
+
+def marked_table(runs: Runs, *, only_main: bool = True) -> dict[str, Any]:
+    """Return the comparison for a terminal: `columns` (measures) and `rows` of cells with `text` and `best`.
+
+    Parameters
+    ----------
+    runs : mapping
+        As for `comparison_table`.
+    only_main : bool
+        Leave out the measures of second rank.
+    """
+    rows = comparison_table(runs)
+    measures = [m for m in (*MEASURES.values(), SECONDS) if any(m.name in row for row in rows)]
+    measures = [m for m in measures if m.main] if only_main else measures
+    names = set(runs)
+    table = []
+    for row in rows:
+        cells = []
+        for measure in measures:
+            rivals = [other.get(measure.name) for other in rows if other["name"] in names]
+            best = row["name"] in names and is_best(measure, row.get(measure.name), rivals)
+            cells.append({"text": measure.text(row.get(measure.name)), "best": best})
+        table.append({"name": row["name"], "cells": cells})
+    return {"columns": measures, "rows": table}
+
+
+def write_comparison_csv(path: str | os.PathLike[str], runs: Runs) -> Path:
+    """Write the comparison as CSV, one line per column of numbers; `FileError` when that fails."""
+    rows = comparison_table(runs)
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
+    return write_text(Path(path), text.getvalue())
+
+
+def write_comparison_html(
+    path: str | os.PathLike[str],
+    pair: Pair,
+    runs: Runs,
+    *,
+    links: Mapping[str, str] | None = None,
+    failures: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a self-contained page that compares engines on one pair.
+
+    Parameters
+    ----------
+    path : path
+        Where the page goes.
+    pair : Pair
+        What was registered.
+    runs : mapping
+        Name of an engine -> (result, evaluation).
+    links : mapping, optional
+        Name of an engine -> address of its own report, relative to this page.
+    failures : mapping, optional
+        Engines that gave no result -> why.
+
+    Raises
+    ------
+    RegistrationError
+        When matplotlib or jinja2 is missing.
+    FileError
+        When the file cannot be written.
+    """
+    reports = {name: make_report(pair, outcome, evaluation) for name, (outcome, evaluation) in runs.items()}
+    columns = {COLUMN_TITLES[key]: dict(values) for key, values in _shared_columns(runs).items()}
+    for name, report in reports.items():
+        columns[name] = {**runs[name][1].after, "seconds": report["seconds"][TOTAL]}
+    measures = [m for m in (*MEASURES.values(), SECONDS) if _measured(m, columns)]
+    accuracy = next((MEASURES[name] for name in JUDGES if any(name in c for c in columns.values())), None)
+    values = {
+        "title": f"Engines compared: {pair.moving.name} to {pair.fixed.name}",
+        "fixed": pair.fixed.name,
+        "moving": pair.moving.name,
+        "engines": [
+            {
+                "name": name,
+                "verdict": judge_report(report),
+                "time": seconds_text(report["seconds"][TOTAL]),
+                "link": (links or {}).get(name, ""),
+                "notes": report["notes"],
+            }
+            for name, report in reports.items()
+        ],
+        "failures": dict(failures or {}),
+        "table": measure_table(columns, measures=measures),
+        "pictures": _pictures(pair, runs),
+        "scatter": _scatter(reports, accuracy),
+    }
+    return write_text(Path(path), fill_template("comparison.html", values))
+
+
+def _measured(measure: Measure, columns: Mapping[str, Mapping[str, Any]]) -> bool:
+    return not measure.per_item and any(column.get(measure.name) is not None for column in columns.values())
+
+
+def _shared_columns(runs: Runs) -> dict[str, Mapping[str, Any]]:
+    """Return the columns before and start; engines that started elsewhere share no start."""
+    evaluations = [evaluation for _, evaluation in runs.values()]
+    columns: dict[str, Mapping[str, Any]] = {"before": evaluations[0].before} if evaluations else {}
+    starts = [evaluation.start for evaluation in evaluations if evaluation.start is not None]
+    if starts and all(_as_shown(start) == _as_shown(starts[0]) for start in starts):
+        columns["start"] = starts[0]
+    return columns
+
+
+def _as_shown(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the numbers as they are shown; the last bits differ from run to run."""
+    return {name: MEASURES[name].text(value) for name, value in scalars(values).items()}
+
+
+def _pictures(pair: Pair, runs: Runs) -> list[dict[str, str]]:
+    drawn = {name: Pictures(pair, run[0].transform, run[1]) for name, run in list(runs.items())[:MOST_ROWS]}
+    if not drawn:
+        return []
+    first = next(iter(drawn.values()))
+    warped: list[tuple[str, Draw]] = [("Fixed", gray(first.fixed))]
+    color: list[tuple[str, Draw]] = [("Before", first.color_row(first.before))]
+    contours: list[tuple[str, Draw]] = []
+    folds: list[tuple[str, Draw]] = []
+    reach = max(one.jacobian_reach() for one in drawn.values())
+    for name, one in drawn.items():
+        warped.append((name, gray(one.after)))
+        color.append((name, one.color_row(one.after)))
+        folds.append((name, one.jacobian_row(reach)))
+        if pair.fixed_labels is not None:
+            contours.append((name, one.contour_row(one.after)))
+    sections: list[tuple[str, str, Any]] = [
+        ("Color overlay", "Fixed in red, moving in cyan: gray where both agree.", strip(first.planes, color)),
+        ("Warped volumes", "The moving volume after each engine, below the fixed one.", strip(first.planes, warped)),
+    ]
+    if contours:
+        words = "Outlines of the fixed segmentation on each warped volume."
+        sections.append(("Structures", words, strip(first.planes, contours)))
+    words = "How much larger or smaller each piece of tissue is in the moving volume; one scale for all engines."
+    bar = first.jacobian_bar(reach)
+    sections.append(("Volume change", words, strip(first.planes, folds, bar=bar, fold=True)))
+    return [{"title": title, "caption": words, "uri": data_uri(figure)} for title, words, figure in sections]
+
+
+def _scatter(reports: Mapping[str, Mapping[str, Any]], measure: Measure | None) -> str | None:
+    if measure is None:
+        return None
+    points: Sequence[tuple[str, float, float]] = [
+        (name, report["seconds"][TOTAL], report["measures"]["after"][measure.name])
+        for name, report in reports.items()
+        if report["measures"]["after"].get(measure.name) is not None
+    ]
+    return data_uri(accuracy_time(points, measure), photo=False) if len(points) > 1 else None
