@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+PIPE_WIDTH = 120
+
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console on the present standard output or standard error."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    screen = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
+    if not screen.is_terminal and "COLUMNS" not in os.environ:
+        screen.width = PIPE_WIDTH
+    return screen
 
 
 def show_error(message: str, hint: str = "") -> None:
@@ -42,9 +49,14 @@ def show_json(content: Any) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
     """Print a table; with `numbers` all columns but the first are right-aligned."""
-    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
+    table = Table(
+        title=escape(title), title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
+    )
     for index, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if numbers and index else "left", overflow="fold")
+        right = numbers and index > 0
+        table.add_column(
+            escape(column), justify="right" if right else "left", overflow="fold", no_wrap=numbers and index == 0
+        )
     for row in rows:
         table.add_row(*row)
     console().print(table)

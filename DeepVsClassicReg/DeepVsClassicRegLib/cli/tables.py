@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.evaluation.measures import MEASURES, Measure
+from ..core.evaluation.measures import MEASURES, SECONDS, Measure
+from .comparing import Run
 from .output import show_note, show_table
+
+SHORT_TITLES = {
+    "dice_mean": "Dice",
+    "hd95_mm_mean": "HD95",
+    "tre_mm_mean": "TRE",
+    "mi": "MI",
+    "ncc": "NCC",
+    "folding_percent": "Folds",
+    "sd_log_jacobian": "SD log J",
+}
 
 
 def show_measures(report: Mapping[str, Any]) -> None:
@@ -27,6 +38,44 @@ def show_measures(report: Mapping[str, Any]) -> None:
         show_note(note)
 
 
+def _short(measure: Measure) -> str:
+    title = SHORT_TITLES.get(measure.name, measure.title)
+    return f"{title}{f' {measure.unit}' if measure.unit in ('mm', '%', 's') else ''} {measure.arrow}".strip()
+
+
 def _title(measure: Measure) -> str:
     unit = f" [{measure.unit}]" if measure.unit else ""
     return f"{measure.title}{unit} {measure.arrow}".replace("[", "\\[").strip()
+
+
+def show_runs(linear: Run | None, runs: Sequence[Run]) -> None:
+    """Show the main measures of a comparison, one line per run, the best of each column in green."""
+    finished = [run for run in (linear, *runs) if run is not None and run.ok]
+    if not finished:
+        return
+    before = finished[0].report["measures"]["before"]
+    names = ["before", *(f"{run.name} (start)" if run is linear else run.name for run in finished)]
+    titles, columns = ["Run"], [names]
+    for measure in (*MEASURES.values(), SECONDS):
+        values = [_value(run, measure) for run in finished]
+        if measure.main and any(value is not None for value in values):
+            titles.append(_short(measure))
+            marked = _marked(measure, values, first=linear is not None)
+            columns.append([measure.text(before.get(measure.name)), *marked])
+    show_table("Comparison", titles, list(zip(*columns, strict=True)), numbers=True)
+
+
+def _value(run: Run, measure: Measure) -> float | None:
+    return run.seconds if measure is SECONDS else run.report["measures"]["after"].get(measure.name)
+
+
+def _marked(measure: Measure, values: Sequence[float | None], *, first: bool) -> list[str]:
+    """Return the values as text, the best in green; the common start, when it is the first, does not compete."""
+    rivals = [value for value in values[1 if first else 0 :] if value is not None]
+    texts = []
+    for index, value in enumerate(values):
+        competes = value is not None and len(rivals) > 1 and not (first and index == 0)
+        best = competes and bool(measure.direction) and not any(measure.better(other, value) for other in rivals)
+        text = measure.text(value)
+        texts.append(f"[bold green]{text}[/]" if best else text)
+    return texts

@@ -1,0 +1,78 @@
+"""`dvcreg compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..worker.protocol import EXIT_RESULT
+from .comparing import Comparison, Run, parse_entries
+from .folders import output_folder, protect_inputs
+from .joint import write_joint
+from .options import compute_of, compute_options, inputs_of, pair_options, show_options
+from .output import show_entries, show_error, show_json
+from .tables import show_runs
+
+HELP = """Run several engines on one pair and put them side by side.
+
+The linear alignment is done once, in front, and handed to every engine as its start; its time is stated separately.
+Every engine runs in a process of its own, one after the other. One that fails does not stop the rest; it is listed
+with the reason.
+
+\b
+Written to --out:
+  NAME/               what `dvcreg register` writes, per engine (NAME is engine or engine-preset), and for linear/
+  comparison.json     all runs with their measures
+  comparison.csv      one line per run, for a spreadsheet
+  comparison.html     the same with pictures, one self-contained page
+
+\b
+Examples:
+  dvcreg compare --fixed f.nii.gz --moving m.nii.gz --engines elastix,sitk-demons --out both
+  dvcreg compare --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz \\
+      --engines elastix:brain-t1,ants:quick,greedy --threads 4 --out three
+
+Exit code 0 when at least one engine came to a result.
+"""
+
+
+@click.command("compare", help=HELP)
+@pair_options()
+@click.option(
+    "--engines", "-e", required=True, metavar="A,B:PRESET,...", help="Engines, each optionally with a preset."
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@compute_options
+@show_options
+def command(**options: Any) -> int:
+    """Compare engines."""
+    entries = parse_entries(options["engines"])
+    out: Path = options["out"]
+    inputs = inputs_of(options)
+    quiet = options["quiet"]
+    comparison = Comparison(
+        inputs=inputs, compute=compute_of(options), out=out, quiet=quiet, verbose=options["verbose"]
+    )
+    protect_inputs(map(Path, inputs.values()), out, ["comparison.json", "comparison.csv", "comparison.html"])
+    output_folder(out)
+    linear = comparison.start_linear() if "initial" not in inputs else None
+    if linear is not None and not linear.ok:
+        show_error(f"The linear alignment failed: {linear.reason}", linear.hint)
+        return linear.code
+    runs = [comparison.run(engine, preset) for engine, preset in entries]
+    joint, files = write_joint(out, inputs, linear, runs)
+    if options["as_json"]:
+        show_json(joint)
+    elif not quiet:
+        show_runs(linear, runs)
+        show_entries("Written", {**{run.name: run.folder for run in _finished(linear, runs)}, **files})
+    for run in runs:
+        if not run.ok:
+            show_error(f"{run.name}: {run.reason}", run.hint)
+    return EXIT_RESULT if any(run.ok for run in runs) else runs[-1].code
+
+
+def _finished(linear: Run | None, runs: list[Run]) -> list[Run]:
+    return [run for run in (linear, *runs) if run is not None and run.ok]

@@ -1,0 +1,69 @@
+"""The page of a comparison, drawn from the files the runs left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.api import load_pair
+from ..core.evaluation.comparison import write_comparison_html
+from ..core.evaluation.evaluate import Evaluation
+from ..core.images.io import read_labels, read_volume
+from ..core.result import Diagnostics, Result, TracePoint
+from ..core.transforms.files import read_transform
+from ..worker.job import OUTPUTS
+from .comparing import Run
+
+
+def write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[Run]) -> Path:
+    """Write comparison.html out of the inputs and the folders of the runs.
+
+    Raises
+    ------
+    RegistrationError
+        When matplotlib or jinja2 is missing, or a file cannot be read or written.
+    """
+    files: dict[str, Any] = dict(inputs)
+    pair = load_pair(files.pop("fixed"), files.pop("moving"), **files)
+    finished = {run.name: (_result(run), _evaluation(run)) for run in runs if run.ok}
+    links = {run.name: f"{run.folder.name}/{OUTPUTS['html']}" for run in runs if run.ok}
+    failures = {run.name: f"{run.reason} {run.hint}".strip() for run in runs if not run.ok}
+    return write_comparison_html(path, pair, finished, links=links, failures=failures)
+
+
+def _result(run: Run) -> Result:
+    report = run.report
+    stages = {name: value for name, value in report["seconds"].items() if name != "total"}
+    cpu = {name: value for name, value in report["cpu_seconds"].items() if name != "total"}
+    diagnostics = Diagnostics(
+        trace=tuple(TracePoint(stage, iteration, metric) for stage, iteration, metric in report["trace"]),
+        stop_condition=report["stop_condition"],
+        seconds=stages,
+        cpu_seconds=cpu,
+        device=report["device"],
+        threads=report["threads"],
+        seed=report["seed"],
+        versions=report["versions"],
+        peak_memory_mb=report["peak_memory_mb"],
+        confidence=report["confidence"],
+        notes=tuple(report["notes"]),
+    )
+    transform = read_transform(run.folder / OUTPUTS["transform"])
+    return Result(transform, diagnostics, engine=run.engine, preset=run.preset, settings=report["settings"])
+
+
+def _evaluation(run: Run) -> Evaluation:
+    columns = run.report["measures"]
+    labels = run.folder / OUTPUTS["warped_labels"]
+    return Evaluation(
+        before=columns["before"],
+        after=columns["after"],
+        start=columns.get("start"),
+        warped=read_volume(run.folder / OUTPUTS["warped"]),
+        warped_labels=read_labels(labels) if labels.exists() else None,
+        jacobian=read_volume(run.folder / OUTPUTS["jacobian"]),
+        labels=tuple(run.report["labels_scored"]),
+        region=run.report["region"],
+        seconds=run.report["evaluation_seconds"],
+    )
