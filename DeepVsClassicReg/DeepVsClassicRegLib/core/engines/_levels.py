@@ -10,8 +10,8 @@ from ..images.grid import Grid
 def usable_levels(grid: Grid, shrink: Sequence[int], *, fewest: int) -> list[int]:
     """Return the numbers of the levels whose shrunk volume keeps `fewest` voxels along every axis.
 
-    The last level always stays. Axes with thicker voxels are shrunk less (ANTs does so). Small crops would otherwise crash back ends whose windows do not fit
-    (a hippocampus of 35 voxels shrunk by 8 has 4).
+    The last level always stays. Axes with thicker voxels are shrunk less (ANTs does so). Small crops would
+    otherwise crash back ends whose windows do not fit (a hippocampus of 35 voxels shrunk by 8 has 4).
     """
     finest = min(grid.spacing_mm)
     relative = [spacing / finest for spacing in grid.spacing_mm]

@@ -40,7 +40,7 @@ class SitkBSplineSettings:
         (4, 2, 1), "Grid factors", minimum=1, maximum=32, tooltip="Grid coarseness per level, 1 last.", advanced=True
     )
     samples: tuple[int, ...] = option(
-        (100000, 200000, 200000), "Samples", minimum=100, maximum=10**9, tooltip="Voxels compared per level."
+        (20000, 40000, 60000), "Samples", minimum=100, maximum=10**9, tooltip="Voxels compared per level."
     )
     bins: int = option(32, "Histogram bins", minimum=5, maximum=512, advanced=True)
 
