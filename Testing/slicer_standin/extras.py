@@ -1,0 +1,236 @@
+"""Stand-ins for `slicer.packaging`, `slicer.i18n`, `SampleData` and `PyTorchUtils`: they record, nothing is fetched."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+FILE_TYPE = "VolumeFile"
+
+
+@dataclass
+class PackageDesk:
+    """What pip would have been asked for, and how it answers."""
+
+    calls: list[tuple[str, list[str]]] = field(default_factory=list)
+    refuse: bool = False
+    missing: set[str] = field(default_factory=set)
+    on_install: Callable[[list[str]], None] | None = None
+
+    def reset(self) -> None:
+        """Forget calls and settings."""
+        self.calls.clear()
+        self.missing.clear()
+        self.refuse, self.on_install = False, None
+
+    def _ask(self, function: str, requirements: Any) -> None:
+        names = [str(item) for item in _requirements(requirements)]
+        self.calls.append((function, names))
+        if self.refuse:
+            raise RuntimeError("User declined installation of required packages")
+        if self.on_install is not None:
+            self.on_install(names)
+
+
+@dataclass
+class TorchDesk:
+    """How the stand-in of the PyTorch extension answers."""
+
+    installed: bool = False
+    refuse: bool = False
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+
+packages = PackageDesk()
+torch_extension = TorchDesk()
+
+
+def _requirements(items: Any) -> list[Any]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if isinstance(items, str):
+        try:
+            return [Requirement(items)]
+        except InvalidRequirement:
+            return [Requirement(part) for part in items.split()]
+    return [
+        Requirement(item) if isinstance(item, str) else item for item in (items if isinstance(items, list) else [items])
+    ]
+
+
+def load_requirements(path: str | Path) -> list[Any]:
+    lines = (line.strip() for line in Path(path).read_text().splitlines())
+    return [_requirements(line)[0] for line in lines if line and not line.startswith(("#", "-"))]
+
+
+def pip_check(requirements: Any) -> bool:
+    for item in _requirements(requirements):
+        if item.marker is not None and not item.marker.evaluate():
+            continue
+        try:
+            version = importlib.metadata.version(item.name)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        if item.name in packages.missing or version not in item.specifier:
+            return False
+    return True
+
+
+def pip_ensure(requirements: Any, constraints: Any = None, skip_packages: Any = None, prompt_install: bool = True,
+               prompt_restart: bool = True, requester: str | None = None, skip_in_testing: bool = True,
+               show_progress: bool = True) -> None:  # fmt: skip
+    """Record what is missing; unlike Slicer it does so in testing mode too, where Slicer does nothing."""
+    missing = [item for item in _requirements(requirements) if not pip_check([item])]
+    if missing:
+        packages._ask("pip_ensure", missing)
+
+
+def pip_install(requirements: Any, **_options: Any) -> None:
+    packages._ask("pip_install", requirements)
+
+
+def pip_uninstall(requirements: Any, **_options: Any) -> None:
+    packages._ask("pip_uninstall", requirements)
+
+
+@contextmanager
+def as_slicer_5_10() -> Iterator[None]:
+    """Hide what Slicer 5.10 lacks: `slicer.packaging` and `registerCustomSampleDataCategory`."""
+    logic = sys.modules["SampleData"].SampleDataLogic
+    register, module = logic.registerCustomSampleDataCategory, sys.modules.pop("slicer.packaging")
+    install = slicer.util.pip_install
+    del slicer.packaging, logic.registerCustomSampleDataCategory
+    sys.modules["slicer.packaging"] = None  # type: ignore[assignment]  # makes the import fail
+    slicer.util.pip_install = pip_install
+    try:
+        yield
+    finally:
+        sys.modules["slicer.packaging"] = slicer.packaging = module
+        slicer.util.pip_install = install
+        logic.registerCustomSampleDataCategory = register
+
+
+def set_pytorch_extension(present: bool, *, torch_installed: bool = False, refuse: bool = False) -> None:
+    """Pretend that the PyTorch extension is there or not.
+
+    Parameters
+    ----------
+    present
+        Whether `import PyTorchUtils` works.
+    torch_installed
+        What `torchInstalled()` says. The real package is never touched.
+    refuse
+        Whether the user declines in `installTorch`, which then returns None.
+    """
+    torch_extension.installed, torch_extension.refuse = torch_installed, refuse
+    torch_extension.calls.clear()
+    sys.modules.pop("PyTorchUtils", None)
+    if hasattr(slicer.modules, "pytorchutils"):
+        del slicer.modules.pytorchutils
+    if present:
+        module = types.ModuleType("PyTorchUtils")
+        module.PyTorchUtilsLogic = PyTorchUtilsLogic  # type: ignore[attr-defined]
+        sys.modules["PyTorchUtils"] = module
+        slicer.modules.pytorchutils = module
+
+
+class PyTorchUtilsLogic:
+    """The calls other extensions make."""
+
+    @staticmethod
+    def torchInstalled() -> bool:
+        return torch_extension.installed
+
+    def installTorch(self, askConfirmation: bool = False, forceComputationBackend: str | None = None,
+                     torchVersionRequirement: str | None = None,
+                     torchvisionVersionRequirement: str | None = None) -> Any:  # fmt: skip
+        torch_extension.calls.append({"askConfirmation": askConfirmation, "backend": forceComputationBackend,
+                                      "torch": torchVersionRequirement})  # fmt: skip
+        if torch_extension.refuse:
+            return None
+        torch_extension.installed = True
+        return self.torch
+
+    @property
+    def torch(self) -> Any:
+        return importlib.import_module("torch")
+
+    def getDevice(self) -> str:
+        return "cpu"
+
+
+@dataclass
+class SampleDataSource:
+    """One registered sample."""
+
+    sampleName: str | None = None
+    sampleDescription: str | None = None
+    uris: Any = None
+    fileNames: Any = None
+    nodeNames: Any = None
+    customDownloader: Any = None
+    thumbnailFileName: str | None = None
+    loadFileType: Any = FILE_TYPE
+    loadFiles: Any = None
+    loadFileProperties: Any = None
+    checksums: Any = None
+
+
+class SampleDataLogic:
+    """Registers samples; local files are loaded, network addresses are refused."""
+
+    @staticmethod
+    def registerCustomSampleDataCategory(category: str, displayName: str | None = None, **_options: Any) -> None:
+        slicer.modules.sampleDataSources.setdefault(category, [])
+
+    @staticmethod
+    def registerCustomSampleDataSource(category: str = "Custom", sampleName: str | None = None, uris: Any = None,
+                                       fileNames: Any = None, nodeNames: Any = None, customDownloader: Any = None,
+                                       thumbnailFileName: str | None = None, loadFileType: Any = FILE_TYPE,
+                                       loadFiles: Any = None, loadFileProperties: Any = None, checksums: Any = None,
+                                       sampleDescription: str | None = None) -> None:  # fmt: skip
+        if uris is not None and not isinstance(uris, str) and not len(uris) == len(fileNames) == len(nodeNames):
+            raise ValueError("uris, fileNames and nodeNames must have the same length")
+        source = SampleDataSource(sampleName, sampleDescription, uris, fileNames, nodeNames, customDownloader,
+                                  thumbnailFileName, loadFileType, loadFiles, loadFileProperties, checksums)  # fmt: skip
+        slicer.modules.sampleDataSources.setdefault(category, []).append(source)
+
+    def downloadSamples(self, name: str) -> list[Any]:
+        sources = (item for group in slicer.modules.sampleDataSources.values() for item in group)
+        source = next((item for item in sources if item.sampleName == name), None)
+        if source is None:
+            raise ValueError(f"no sample named {name!r} is registered")
+        if source.customDownloader is not None:
+            return list(source.customDownloader(source) or [])
+        uris = [source.uris] if isinstance(source.uris, str) else source.uris
+        paths = [uri.removeprefix("file://") for uri in uris]
+        if not all(Path(path).is_file() for path in paths):
+            raise RuntimeError(f"the stand-in downloads nothing: {uris}")
+        return [slicer.util.loadNodeFromFile(path, source.loadFileType, {}) for path in paths]
+
+    def downloadSample(self, name: str) -> Any:
+        return self.downloadSamples(name)[0]
+
+
+def install() -> None:
+    """Put the stand-in modules into `sys.modules` and into `slicer`."""
+    packaging = types.ModuleType("slicer.packaging")
+    for function in (load_requirements, pip_check, pip_ensure, pip_install, pip_uninstall):
+        setattr(packaging, function.__name__, function)
+    i18n = types.ModuleType("slicer.i18n")
+    i18n.tr = lambda text: text  # type: ignore[attr-defined]
+    i18n.translate = lambda context, text: text  # type: ignore[attr-defined]
+    sample_data = types.ModuleType("SampleData")
+    sample_data.SampleDataLogic = SampleDataLogic  # type: ignore[attr-defined]
+    sys.modules["slicer.packaging"] = slicer.packaging = packaging
+    sys.modules["slicer.i18n"] = slicer.i18n = i18n
+    sys.modules["SampleData"] = sample_data
+    slicer.modules.sampleDataSources = {}
