@@ -15,7 +15,7 @@ from .evaluate import Evaluation
 from .figures import Draw, Pictures, gray, strip
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .outcome import Outcome
-from .pages import COLUMN_TITLES, fill_template, is_best, measure_table
+from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
 from .report import TOTAL, make_report, write_text
 from .verdict import JUDGES, judge_report, seconds_text
@@ -113,6 +113,7 @@ def write_comparison_html(
     FileError
         When the file cannot be written.
     """
+    page = Page("comparison.html")
     reports = {name: make_report(pair, outcome, evaluation) for name, (outcome, evaluation) in runs.items()}
     columns = {COLUMN_TITLES[key]: dict(values) for key, values in _shared_columns(runs).items()}
     for name, report in reports.items():
@@ -138,7 +139,7 @@ def write_comparison_html(
         "pictures": _pictures(pair, runs),
         "scatter": _scatter(reports, accuracy),
     }
-    return write_text(Path(path), fill_template("comparison.html", values))
+    return write_text(Path(path), page.filled(values))
 
 
 def _measured(measure: Measure, columns: Mapping[str, Mapping[str, Any]]) -> bool:

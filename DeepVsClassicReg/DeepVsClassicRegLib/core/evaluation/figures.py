@@ -20,6 +20,7 @@ from .planes import Picture, Plane, Slices
 
 WIDTH_IN = 11.0
 LEFT_IN, RIGHT_IN, TOP_IN, GAP_IN = 0.42, 0.12, 0.34, 0.08
+HIGHEST_ROW_IN = 4.1
 CHECKS = 7
 GRID_MM = 8.0
 Draw = Callable[[Any, int], None]
@@ -234,7 +235,8 @@ def strip(
     widths = np.array([plane.width_mm for plane in planes])
     tallest = max(plane.height_mm for plane in planes)
     inner = WIDTH_IN - LEFT_IN - RIGHT_IN - GAP_IN * (len(planes) - 1)
-    scale = inner / widths.sum()
+    scale = min(inner / widths.sum(), HIGHEST_ROW_IN / tallest)
+    margin = LEFT_IN + (inner - widths.sum() * scale) / 2
     row_height = tallest * scale
     bottom = 0.85 if bar else 0.1
     height = TOP_IN + len(rows) * row_height + (len(rows) - 1) * GAP_IN + bottom
@@ -243,7 +245,7 @@ def strip(
         upper = height - TOP_IN - r * (row_height + GAP_IN)
         middle = (upper - row_height / 2) / height
         figure.text(0.15 / WIDTH_IN, middle, title, rotation=90, color=INK, fontsize=11, ha="center", va="center")
-        left = LEFT_IN
+        left = margin
         for n, plane in enumerate(planes):
             width, tall = plane.width_mm * scale, plane.height_mm * scale
             low = upper - (row_height + tall) / 2
@@ -269,7 +271,7 @@ def _finish(axes: Any, plane: Plane) -> None:
         spine.set_visible(False)
     for letter, (x, y, horizontal, vertical) in zip(plane.letters, EDGES, strict=True):
         text = axes.text(
-            x, y, letter, transform=axes.transAxes, color="#9fd3ff", fontsize=9.5, ha=horizontal, va=vertical
+            x, y, letter, transform=axes.transAxes, color="white", fontsize=9.5, ha=horizontal, va=vertical
         )
         text.set_path_effects([withStroke(linewidth=2.2, foreground="black")])
 

@@ -14,24 +14,35 @@ TEMPLATES = Path(__file__).parent / "templates"
 COLUMN_TITLES = {"before": "Before", "start": "Linear alignment", "after": "After"}
 
 
-def fill_template(name: str, values: Mapping[str, Any]) -> str:
-    """Return a page made of a template in `templates/`.
+class Page:
+    """A page to be filled; made first, so that a missing package is told before anything is drawn.
+
+    Parameters
+    ----------
+    name : str
+        A file in `templates/`.
 
     Raises
     ------
     RegistrationError
         When jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ImportError as error:
-        raise RegistrationError(
-            "HTML reports need jinja2, which is not installed.", hint="pip install jinja2"
-        ) from error
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(name).render(version=__version__, **values)
+
+    def __init__(self, name: str) -> None:
+        try:
+            from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        except ImportError as error:
+            raise RegistrationError(
+                "HTML reports need jinja2, which is not installed.", hint="pip install jinja2"
+            ) from error
+        environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+        self._template = environment.get_template(name)
+
+    def filled(self, values: Mapping[str, Any]) -> str:
+        """Return the page with these values in it, escaped."""
+        return str(self._template.render(version=__version__, **values))
 
 
 def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequence[Measure] = ()) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .evaluate import Evaluation
 from .figures import Pictures
 from .measures import MEASURES
 from .outcome import Outcome
-from .pages import COLUMN_TITLES, fill_template, measure_table
+from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import curves, label_plot
 from .report import TOTAL, make_report, write_text
 from .verdict import judge_report, seconds_text, tiles
@@ -71,6 +71,7 @@ def write_report_html(
     FileError
         When the file cannot be written.
     """
+    page = Page("report.html")
     shown = dict(report) if report is not None else make_report(pair, outcome, evaluation)
     pictures = Pictures(pair, outcome.transform, evaluation).all()
     columns = {COLUMN_TITLES[key]: values for key, values in shown["measures"].items()}
@@ -100,7 +101,7 @@ def write_report_html(
     drawn = curves(shown["trace"])
     if drawn is not None:
         values["curves"] = data_uri(drawn, photo=False)
-    return write_text(Path(path), fill_template("report.html", values))
+    return write_text(Path(path), page.filled(values))
 
 
 def timing_bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -1,0 +1,250 @@
+"""The report: stable JSON without NaN, one self-contained page, pictures turned as radiologists expect them."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import csv
+import json
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result, TracePoint
+from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
+from DeepVsClassicRegLib.core.evaluation.comparison import (
+    comparison_table,
+    marked_table,
+    write_comparison_csv,
+    write_comparison_html,
+)
+from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
+from DeepVsClassicRegLib.core.evaluation.figures import write_figures
+from DeepVsClassicRegLib.core.evaluation.planes import Slices
+from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report_json
+from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
+from DeepVsClassicRegLib.core.evaluation.verdict import judge_report, tiles
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+GRID = Grid((24, 26, 20), (1.0, 1.0, 1.5))
+
+
+@dataclass(frozen=True)
+class Settings:
+    metric: str = "<mi>"
+    iterations: tuple[int, ...] = (100, 50)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    k, j, i = np.indices(GRID.shape)
+    labels = ((k - 10) ** 2 * 2.25 + (j - 13) ** 2 + (i - 12) ** 2 < 64).astype(np.int32)
+    labels[:, :, 12:] *= 2
+    volume = labels * 1.0 + np.random.default_rng(0).normal(0, 0.05, GRID.shape)
+    fixed = Volume(volume, GRID, "fixed <&> scan")
+    shift = Affine.shift([-3.0, 0, 0])
+    named = LabelMap(labels, GRID, {1: "right part", 2: "left part"})
+    return Pair(
+        fixed, Volume(warp_volume(fixed, GRID, shift).array, GRID, "moving"), named, warp_labels(named, GRID, shift)
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    trace = tuple(TracePoint("Affine", n, 1 / n) for n in range(1, 20))
+    run = Diagnostics(
+        trace=(*trace, TracePoint("Affine", 20, float("nan"))),
+        stop_condition="converged",
+        seconds={"Affine": 1.5, "Deformable": 2.5},
+        cpu_seconds={"Affine": 1.0, "Deformable": 2.0},
+        threads=1,
+        versions={"numpy": "2"},
+        peak_memory_mb=500.0,
+        notes=("Note <one>.",),
+    )
+    half, full = (Transform((Affine.shift([n, 0, 0]),)) for n in (1.5, 3.0))
+    return Result(full, run, engine="sitk-demons", preset="default", settings=Settings(), start=half)
+
+
+@pytest.fixture(scope="module")
+def evaluation(pair, result):
+    return evaluate(pair, result, threads=1)
+
+
+def test_report_has_the_stable_names_and_no_nan(tmp_path, pair, result, evaluation):
+    report = make_report(pair, result, evaluation, inputs={"fixed": "a b/ü.nii.gz"}, citations=["Thirion 1998"])
+    path = write_report_json(tmp_path / "report.json", report)
+    assert "NaN" not in path.read_text(encoding="utf-8")
+    read = json.loads(path.read_text(encoding="utf-8"))
+    assert read == report
+    names = {"engine", "preset", "status", "seconds", "cpu_seconds", "peak_memory_mb", "measures", "settings", "notes"}
+    names |= {"versions", "machine", "inputs"}
+    assert names <= set(read)
+    assert read["seconds"] == {"Affine": 1.5, "Deformable": 2.5, "total": 4.0}
+    assert read["settings"] == {"metric": "<mi>", "iterations": [100, 50]}
+    assert read["trace"][-1][2] is None
+    assert read["inputs"]["fixed"]["path"] == "a b/ü.nii.gz"
+    columns = read["measures"]
+    assert list(columns) == ["before", "start", "after"]
+    assert columns["before"]["dice_mean"] < columns["start"]["dice_mean"] < columns["after"]["dice_mean"]
+    assert set(columns["after"]["dice_per_label"]) == {"1", "2"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unwritable_folder_is_a_readable_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileError, match="Could not write"):
+        write_report_json(tmp_path / "file" / "report.json", {})
+
+
+def test_page_is_self_contained_and_escaped(tmp_path, pair, result, evaluation):
+    path = write_report_html(tmp_path / "report.html", pair, result, evaluation, title="Demons")
+    page = path.read_text(encoding="utf-8")
+    assert len(page) < 3_000_000
+    addresses = re.findall(r"(?:src|href)=\"([^\"]{0,60})", page)
+    assert addresses
+    assert all(address.startswith("data:image/") for address in addresses)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "fixed &lt;&amp;&gt; scan" in page
+    assert "Note &lt;one&gt;." in page
+    assert "Dice rose from" in page
+    assert "left part" in page
+    assert page.count("<img") == 9  # seven pictures, the labels, the curves
+
+
+def test_pictures_are_valid_and_cannot_be_empty(tmp_path, pair, result, evaluation):
+    from matplotlib.image import imread
+
+    written = write_figures(tmp_path / "new folder", pair, result, evaluation)
+    assert {path.stem for path in written} >= {"overlay", "jacobian", "grid", "checkerboard", "difference", "contours"}
+    for path in written:
+        picture = imread(path)
+        assert picture.shape[1] > 1000
+        assert picture[..., :3].std() > 0.02
+
+
+@pytest.mark.parametrize(
+    "direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, -1, -1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, 0, 1, 0, 1, 0)]
+)
+def test_pictures_show_the_patient_the_right_way_round(direction):
+    grid = Grid((30, 30, 30), direction=tuple(float(v) for v in direction))
+    center = grid.center_mm
+    offset = grid.points() - center
+    body = np.linalg.norm(offset, axis=-1) < 13
+    # Bright to the patient's left (+x), half bright in front (-y), a quarter above (+z).
+    bright = body * 0.1 + (offset[..., 0] > 4) * 0.4 * body + (offset[..., 1] < -4) * 0.2 * body
+    bright += (offset[..., 2] > 4) * 0.1 * body
+    volume = Volume(bright, grid)
+    slices = Slices(Pair(volume, volume))
+    axial, coronal, sagittal = slices.fixed()
+    assert [plane.name for plane in slices.planes] == ["Axial", "Coronal", "Sagittal"]
+
+    def halves(picture):
+        rows, columns = picture.shape
+        return [
+            part.mean()
+            for part in (
+                picture[:, : columns // 2],
+                picture[:, columns // 2 :],
+                picture[: rows // 2],
+                picture[rows // 2 :],
+            )
+        ]
+
+    left, right, top, bottom = halves(axial)
+    assert right > left + 0.1  # patient left is on the picture's right
+    assert top > bottom + 0.05  # front is up
+    left, right, top, bottom = halves(coronal)
+    assert right > left + 0.1
+    assert top > bottom + 0.02  # head is up
+    left, right, top, bottom = halves(sagittal)
+    assert left > right + 0.05  # front is on the picture's left
+    assert top > bottom + 0.02
+
+
+def test_pictures_keep_physical_proportions():
+    grid = Grid((20, 40, 10), (2.0, 0.5, 4.0))
+    volume = Volume(np.random.default_rng(0).uniform(0.5, 1, grid.shape), grid)
+    mask = LabelMap(np.ones(grid.shape, dtype=np.int32), grid)
+    planes = Slices(Pair(volume, volume, fixed_mask=mask)).planes
+    sizes = {plane.name: (plane.width_mm, plane.height_mm) for plane in planes}
+    assert sizes["Axial"] == pytest.approx((40, 20), rel=0.03)
+    assert sizes["Coronal"] == pytest.approx((40, 40), rel=0.03)
+    assert sizes["Sagittal"] == pytest.approx((20, 40), rel=0.03)
+    for plane in planes:
+        assert plane.grid.spacing_mm[0] == plane.grid.spacing_mm[1]
+
+
+def test_verdicts():
+    def report(before, start, after, folding=0.0):
+        columns = {"before": {"dice_mean": before}, "start": {"dice_mean": start}}
+        columns["after"] = {"dice_mean": after, "folding_percent": folding}
+        return {"measures": columns, "seconds": {"total": 200.0}, "peak_memory_mb": None}
+
+    assert judge_report(report(0.2, 0.5, 0.7)).level == "good"
+    assert judge_report(report(0.2, 0.5, 0.4)).level == "check"
+    assert judge_report(report(0.2, 0.5, 0.1)).level == "bad"
+    assert judge_report(report(0.2, 0.5, 0.7, 2.0)).level == "check"
+    assert (
+        judge_report(report(0.2, 0.5, 0.7, 2.0)).sentence
+        == "Dice rose from 0.200 to 0.700. 2 % of the voxels are folded."
+    )
+    assert tiles(report(0.2, 0.5, 0.7))[-1].value == "3 min 20 s"
+    assert judge_report({"measures": {"before": {}, "after": {}}}).level == "check"
+
+
+def test_comparison(tmp_path, pair, result, evaluation):
+    worse = replace(result, transform=result.start, engine="linear", start=result.start)
+    runs = {"sitk-demons": (result, evaluation), "linear": (worse, evaluate(pair, worse, threads=1))}
+    rows = comparison_table(runs)
+    assert [row["name"] for row in rows] == ["Before", "Linear alignment", "sitk-demons", "linear"]
+    assert rows[2]["dice_mean"] > rows[3]["dice_mean"] > rows[0]["dice_mean"]
+    assert rows[2]["seconds"] == 4.0
+    table = marked_table(runs)
+    dice = [measure.name for measure in table["columns"]].index("dice_mean")
+    assert [row["cells"][dice]["best"] for row in table["rows"]] == [False, False, True, False]
+    written = write_comparison_csv(tmp_path / "comparison.csv", runs)
+    with written.open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert float(read[2]["dice_mean"]) == rows[2]["dice_mean"]
+    assert read[0]["seconds"] == ""
+    page = write_comparison_html(
+        tmp_path / "comparison.html",
+        pair,
+        runs,
+        links={"linear": "linear/report.html"},
+        failures={"ants": "needs <it>"},
+    ).read_text(encoding="utf-8")
+    assert 'href="linear/report.html"' in page
+    assert "needs &lt;it&gt;" in page
+    assert len(page) < 3_000_000
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_missing_package_says_what_to_do(monkeypatch, tmp_path, pair, result, evaluation, package):
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name.split(".")[0] == package:
+            raise ImportError(name)
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(RegistrationError, match=f"pip install {package}"):
+        write_report_html(tmp_path / "report.html", pair, result, evaluation)
+
+
+def test_data_addresses_hold_pictures():
+    from DeepVsClassicRegLib.core.evaluation.canvas import data_uri, new_figure
+
+    for photo, start in ((True, b"\xff\xd8"), (False, b"\x89PNG")):
+        address = data_uri(new_figure(2, 1), photo=photo)
+        assert base64.b64decode(address.partition(",")[2]).startswith(start)
