@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,24 @@ import numpy.typing as npt
 import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+
+from ..core.images.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Voxels that a node can take over, and where they lie.
+
+    Attributes
+    ----------
+    data : vtkImageData
+        On the index lattice.
+    grid : Grid
+        LPS world mm.
+    """
+
+    data: vtk.vtkImageData
+    grid: Grid
 
 
 def image_of(array: npt.NDArray[Any], *, components: int = 1) -> vtk.vtkImageData:

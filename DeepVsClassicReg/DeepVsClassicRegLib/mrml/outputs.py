@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import slicer
+import vtk
 
+from .arrays import Image
+from .frames import place
 from .inputs import Inputs
-from .results import Loaded
-from .runs import Run
+from .runs import INPUT_ROLES, RECORD_MARK, Run, new_record, remember, remove_empty_folder
+from .segmentation import fill_segmentation
 from .snapshot import Snapshot
+from .tables import update_measures_table
+from .volumes import GRAY, remove_node, show_volume
+
+if TYPE_CHECKING:
+    from .results import Loaded
 
 WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "report_table"})
+CLASSES = {
+    "transform": "vtkMRMLTransformNode",
+    "warped": "vtkMRMLScalarVolumeNode",
+    "warped_labels": "vtkMRMLSegmentationNode",
+    "jacobian": "vtkMRMLScalarVolumeNode",
+    "report_table": "vtkMRMLTableNode",
+}
+SUFFIXES = {
+    "transform": "transform",
+    "warped": "warped",
+    "warped_labels": "segmentation",
+    "jacobian": "Jacobian",
+    "report_table": "measures",
+}
+DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +60,16 @@ def publish(
     targets: Targets | None = None,
     title: str = "",
 ) -> Run:
-    """Bring a result into the scene; main thread only.
+    """Bring a result into the scene; main thread only, quick because voxels are handed over, not copied.
 
     Parameters
     ----------
     loaded : Loaded
-        From `results.load_result`.
+        From `results.load_result`; may be published once.
     inputs : Inputs
         What was registered; nodes deleted since are no obstacle.
     snapshot : Snapshot
-        From the start of the run: the fixed grid and the labels' names and colors.
+        From the start of the run: names, and the labels' names and colors.
     parameter_node : vtkMRMLScriptedModuleNode, optional
         Gets a reference to the run's record.
     targets : Targets, optional
@@ -55,6 +80,133 @@ def publish(
     Returns
     -------
     Run
-        The record of the run; when anything fails, every node made so far is removed again.
+        The record of the run. When anything fails, every node made so far is removed again and what was
+        overwritten holds its former voxels and transform.
     """
-    raise NotImplementedError
+    title = slicer.mrmlScene.GenerateUniqueName(title or _title(snapshot, loaded))
+    work = _Publication(loaded, inputs, snapshot, targets or Targets(), title)
+    try:
+        run = work.publish()
+        if parameter_node is not None:
+            remember(parameter_node, run)
+    except BaseException:
+        work.undo()
+        raise
+    return run
+
+
+class _Publication:
+    """One act of publishing, which can be taken back."""
+
+    def __init__(self, loaded: Loaded, inputs: Inputs, snapshot: Snapshot, targets: Targets, title: str) -> None:
+        self.loaded, self.inputs, self.snapshot, self.targets, self.title = loaded, inputs, snapshot, targets, title
+        self.nodes: dict[str, Any] = {}
+        self.back: list[Callable[[], Any]] = []
+
+    def publish(self) -> Run:
+        for role, fill in (
+            ("transform", self._fill_transform),
+            ("warped", self._fill_warped),
+            ("warped_labels", self._fill_labels),
+            ("jacobian", self._fill_jacobian),
+        ):
+            if role in self.targets.wanted and (role == "transform" or getattr(self.loaded, role) is not None):
+                fill(self._node(role))
+        originals = {role: self._alive(role) for role in INPUT_ROLES}
+        run = new_record(self.title, self.loaded.report, self.snapshot.labels, {**originals, **self.nodes})
+        self.back.append(lambda: remove_node(run.record))
+        if "report_table" in self.targets.wanted:
+            table = self._node("report_table")
+            update_measures_table([run], table)
+            run.record.SetNodeReferenceID("report_table", table.GetID())
+        self._file()
+        return run
+
+    def undo(self) -> None:
+        for action in reversed(self.back):
+            action()
+
+    def _alive(self, role: str) -> Any:
+        node = getattr(self.inputs, role)
+        return node if node is not None and node.GetScene() is not None else None
+
+    def _node(self, role: str) -> Any:
+        chosen = getattr(self.targets, role)
+        if chosen is not None and chosen.GetScene() is not None:
+            node = chosen
+        else:
+            name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {SUFFIXES[role]}")
+            node = slicer.mrmlScene.AddNewNodeByClass(CLASSES[role], name)
+            self.back.append(lambda: remove_node(node))
+        self.nodes[role] = node
+        return node
+
+    def _fill_transform(self, node: Any) -> None:
+        from .transforms import attach
+
+        former = node.GetTransformFromParent()
+        self.back.append(lambda: node.SetAndObserveTransformFromParent(former))
+        attach(node, self.loaded.mapping)
+        for role, side in ((node.GetMovingNodeReferenceRole(), "moving"), (node.GetFixedNodeReferenceRole(), "fixed")):
+            volume = self._alive(side)
+            node.SetNodeReferenceID(role, volume.GetID() if volume is not None else None)
+
+    def _fill_warped(self, node: Any) -> None:
+        moving = self._alive("moving")
+        shown = moving.GetDisplayNode() if moving is not None else None
+        if shown is not None:
+            self._fill_volume(node, self.loaded.warped, shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID())
+        else:
+            low, high = self.loaded.warped.data.GetScalarRange()
+            self._fill_volume(node, self.loaded.warped, high - low, (low + high) / 2, GRAY)
+
+    def _fill_jacobian(self, node: Any) -> None:
+        color = DIVERGING if slicer.mrmlScene.GetNodeByID(DIVERGING) is not None else GRAY
+        self._fill_volume(node, self.loaded.jacobian, 2.0, 1.0, color)
+
+    def _fill_volume(self, node: Any, image: Image | None, window: float, level: float, color: str) -> None:
+        if image is None:
+            return
+        matrix, former = vtk.vtkMatrix4x4(), node.GetImageData()
+        node.GetIJKToRASMatrix(matrix)
+        self.back.append(lambda: (node.SetAndObserveImageData(former), node.SetIJKToRASMatrix(matrix)))
+        show_volume(node, window=window, level=level, color=color)
+        node.SetAndObserveTransformNodeID(None)
+        place(node, image.grid)
+        node.SetAndObserveImageData(image.data)
+
+    def _fill_labels(self, node: Any) -> None:
+        image = self.loaded.warped_labels
+        if image is None:
+            return
+        former = slicer.vtkSegmentation()
+        former.DeepCopy(node.GetSegmentation())
+        self.back.append(lambda: node.GetSegmentation().DeepCopy(former))
+        node.SetAndObserveTransformNodeID(None)
+        fill_segmentation(node, image, self.loaded.label_numbers, self.snapshot.labels)
+        fixed = self._alive("fixed")
+        if fixed is not None:
+            node.SetReferenceImageGeometryParameterFromVolumeNode(fixed)
+
+    def _file(self) -> None:
+        """Put new nodes into a folder beside the moving volume."""
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        beside = self._alive("moving") or self._alive("fixed")
+        item = hierarchy.GetItemByDataNode(beside) if beside is not None else 0
+        parent = hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
+        made = [node for role, node in self.nodes.items() if node is not getattr(self.targets, role)]
+        items = [hierarchy.GetItemByDataNode(node) for node in made]
+        items = [entry for entry in items if entry]
+        if not items:
+            return
+        folder = hierarchy.CreateFolderItem(parent, self.title)
+        hierarchy.SetItemAttribute(folder, RECORD_MARK, "1")
+        self.back.insert(0, lambda: remove_empty_folder(hierarchy, folder))
+        for entry in items:
+            hierarchy.SetItemParent(entry, folder)
+
+
+def _title(snapshot: Snapshot, loaded: Loaded) -> str:
+    names = [snapshot.names.get(side, side) for side in ("moving", "fixed")]
+    engine = loaded.report.get("engine") or "unknown"
+    return f"{names[0]} -> {names[1]} ({engine})"

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..core.images.volume import LabelMap, Volume
+import numpy as np
+import vtk
+
+from ..core.errors import FileError
+from ..core.images.io import read_labels, read_volume
+from ..core.images.volume import LabelMap, Pair, Volume
+from ..core.transforms.files import read_transform
 from ..core.transforms.transform import Transform
+from .arrays import Image, image_of
+from .transforms import vtk_of
+
+RESULT_FILE, OUTPUT_FOLDER = "result.json", "out"
+WHAT_NOW = "Register again; when it happens again, the log tells more."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,18 +32,24 @@ class Loaded:
     ----------
     transform : Transform
         Fixed-to-moving map.
-    warped, jacobian : Volume or None
+    mapping : vtkAbstractTransform
+        The same for `transforms.attach`.
+    warped, jacobian : Image or None
         On the fixed grid.
-    warped_labels : LabelMap or None
+    warped_labels : Image or None
         On the fixed grid.
+    label_numbers : tuple of int
+        The labels in `warped_labels`.
     report : mapping
         Content of report.json (measures before and after, engine, preset, seconds, notes, trace).
     """
 
     transform: Transform
-    warped: Volume | None = None
-    warped_labels: LabelMap | None = None
-    jacobian: Volume | None = None
+    mapping: vtk.vtkAbstractTransform
+    warped: Image | None = None
+    jacobian: Image | None = None
+    warped_labels: Image | None = None
+    label_numbers: tuple[int, ...] = ()
     report: Mapping[str, Any]
 
 
@@ -42,9 +61,62 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     FileError
         When result.json or a file it names is missing or broken.
     """
-    raise NotImplementedError
+    result = _read_json(Path(folder) / RESULT_FILE)
+    out = Path(folder) / OUTPUT_FOLDER
+    files = {role: out / name for role, name in result.get("files", {}).items()}
+    if "transform" not in files:
+        raise FileError(f"The result in {folder} holds no transform.", hint=WHAT_NOW)
+    return _loaded(
+        read_transform(files["transform"]),
+        warped=read_volume(files["warped"]) if "warped" in files else None,
+        jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
+        warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
+        report=_read_json(files["report"]) if "report" in files else result,
+    )
 
 
-def result_of(pair: Any, result: Any, evaluation: Any) -> Loaded:
+def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
     """Return what `core.api.register` and `evaluate` gave in this process (console, tests)."""
-    raise NotImplementedError
+    from ..core.evaluation.report import make_report
+
+    return _loaded(
+        result.transform,
+        warped=evaluation.warped,
+        jacobian=evaluation.jacobian,
+        warped_labels=evaluation.warped_labels,
+        report=make_report(pair, result, evaluation),
+    )
+
+
+def _loaded(
+    transform: Transform,
+    *,
+    warped: Volume | None,
+    jacobian: Volume | None,
+    warped_labels: LabelMap | None,
+    report: Mapping[str, Any],
+) -> Loaded:
+    return Loaded(
+        transform=transform,
+        mapping=vtk_of(transform),
+        warped=Image(image_of(warped.array), warped.grid) if warped is not None else None,
+        jacobian=Image(image_of(jacobian.array), jacobian.grid) if jacobian is not None else None,
+        warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
+        label_numbers=warped_labels.labels if warped_labels is not None else (),
+        report=report,
+    )
+
+
+def _label_image(labels: LabelMap) -> Image:
+    small = labels.array.astype(np.int16) if labels.array.max() < 1 << 15 else labels.array
+    return Image(image_of(small), labels.grid)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileError(f"Could not read {path}: {error}.", hint=WHAT_NOW) from error
+    if not isinstance(content, dict):
+        raise FileError(f"{path} is malformed.", hint=WHAT_NOW)
+    return content

@@ -2,63 +2,193 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import slicer
+import vtk
+
+from .segments import LabelStyle
+
+RUN_ROLE = "DeepVsClassicReg.Run"
+RECORD_MARK = "DeepVsClassicReg.RunRecord"
+INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Run:
-    """A finished registration; reads and writes its record node.
+    """A finished registration, seen through its record node; two Runs of one record are equal.
 
     Attributes
     ----------
     record : vtkMRMLScriptedModuleNode
-        Hidden node that holds what is below; `fixed`, `moving`, `transform`, `warped`, `warped_labels`,
-        `jacobian`, `log_jacobian`, `report_table`, `fixed_labels`, `moving_labels`, `fixed_points` and
-        `moving_points` are the nodes it refers to, None when absent or deleted since.
+        Hidden node that holds everything.
     """
 
     record: slicer.vtkMRMLScriptedModuleNode
 
     @property
+    def exists(self) -> bool:
+        """Whether the record is still in a scene."""
+        return self.record.GetScene() is not None
+
+    @property
     def title(self) -> str:
         """What a person reads, such as 'MR2 -> MR1 (elastix)'."""
-        raise NotImplementedError
+        return self.record.GetName() or ""
 
     @property
     def engine(self) -> str:
         """Engine name."""
-        raise NotImplementedError
+        return str(self.report.get("engine", ""))
 
     @property
     def preset(self) -> str:
         """Preset name."""
-        raise NotImplementedError
+        return str(self.report.get("preset", ""))
 
     @property
     def report(self) -> Mapping[str, Any]:
         """Content of the worker's report.json."""
-        raise NotImplementedError
+        return _parsed(self.record.GetParameter("report"))
 
     @property
     def measures(self) -> Mapping[str, Any]:
         """Measures after the run, named as in `core.evaluation.measures.MEASURES`, and 'seconds'."""
-        raise NotImplementedError
+        report = self.report
+        found = dict(report.get("measures", {}).get("after") or {})
+        seconds = report.get("seconds") or {}
+        if seconds:
+            found["seconds"] = seconds.get("total", sum(seconds.values()))
+        return found
 
     @property
     def measures_before(self) -> Mapping[str, Any]:
         """Measures before the run."""
-        raise NotImplementedError
+        return self.report.get("measures", {}).get("before") or {}
+
+    @property
+    def labels(self) -> dict[int, LabelStyle]:
+        """Label number -> name and color."""
+        stored = _parsed(self.record.GetParameter("labels"))
+        return {int(number): LabelStyle(name, tuple(color)) for number, (name, color) in stored.items()}
+
+    def node(self, role: str) -> Any:
+        """Return the node of a role out of `INPUT_ROLES` and `OUTPUT_ROLES`; None when absent or deleted since."""
+        return self.record.GetNodeReference(role)
+
+    @property
+    def fixed(self) -> Any:
+        """The fixed volume node, or None."""
+        return self.node("fixed")
+
+    @property
+    def moving(self) -> Any:
+        """The moving volume node, or None."""
+        return self.node("moving")
+
+    @property
+    def transform(self) -> Any:
+        """The transform node, or None."""
+        return self.node("transform")
+
+    @property
+    def warped(self) -> Any:
+        """The warped volume node, or None."""
+        return self.node("warped")
+
+    @property
+    def warped_labels(self) -> Any:
+        """The warped segmentation node, or None."""
+        return self.node("warped_labels")
+
+    @property
+    def jacobian(self) -> Any:
+        """The node of the Jacobian determinant, or None."""
+        return self.node("jacobian")
+
+
+def new_record(
+    title: str, report: Mapping[str, Any], labels: Mapping[int, LabelStyle], nodes: Mapping[str, Any]
+) -> Run:
+    """Add the record of a run to the scene."""
+    record = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", title)
+    record.SetHideFromEditors(True)
+    record.SetAttribute(RECORD_MARK, "1")
+    record.SetParameter("report", json.dumps(report, ensure_ascii=True, separators=(",", ":")))
+    styles = {str(number): [style.name, style.color] for number, style in labels.items()}
+    record.SetParameter("labels", json.dumps(styles, ensure_ascii=True, separators=(",", ":")))
+    for role, node in nodes.items():
+        if node is not None and node.GetScene() is not None:
+            record.SetNodeReferenceID(role, node.GetID())
+    return Run(record)
 
 
 def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
     """Return the runs a parameter node knows, oldest first."""
-    raise NotImplementedError
+    records = [
+        parameter_node.GetNthNodeReference(RUN_ROLE, index)
+        for index in range(parameter_node.GetNumberOfNodeReferences(RUN_ROLE))
+    ]
+    return [Run(record) for record in records if record is not None]
+
+
+def scene_runs() -> list[Run]:
+    """Return every run recorded in the scene, whoever made it."""
+    nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLScriptedModuleNode")
+    nodes.UnRegister(None)
+    items = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
+    return [Run(node) for node in items if node.GetAttribute(RECORD_MARK)]
+
+
+def remember(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run) -> None:
+    """Let a parameter node know a run."""
+    parameter_node.AddNodeReferenceID(RUN_ROLE, run.record.GetID())
+
+
+def restore_runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
+    """Return the runs of a scene that was just loaded, their transforms interpolated as when they were published."""
+    from .transforms import use_linear_interpolation
+
+    found = runs(parameter_node)
+    for run in found:
+        if run.transform is not None:
+            use_linear_interpolation(run.transform)
+    return found
 
 
 def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, delete_outputs: bool = False) -> None:
-    """Remove a run's record, and with `delete_outputs` the nodes it made."""
-    raise NotImplementedError
+    """Remove a run's record, and with `delete_outputs` the nodes it made and their folder."""
+    scene = slicer.mrmlScene
+    for index in reversed(range(parameter_node.GetNumberOfNodeReferences(RUN_ROLE))):
+        if parameter_node.GetNthNodeReferenceID(RUN_ROLE, index) == run.record.GetID():
+            parameter_node.RemoveNthNodeReferenceID(RUN_ROLE, index)
+    if delete_outputs:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+        folders = set()
+        for node in (run.node(role) for role in OUTPUT_ROLES):
+            if node is not None:
+                folders.add(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)))
+                scene.RemoveNode(node)
+        for folder in folders:
+            remove_empty_folder(hierarchy, folder)
+    scene.RemoveNode(run.record)
+
+
+def remove_empty_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> None:
+    """Remove a folder of a run from the subject hierarchy when nothing is left in it."""
+    if item and hierarchy.GetItemAttribute(item, RECORD_MARK) and not _has_children(hierarchy, item):
+        hierarchy.RemoveItem(item)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    return json.loads(text) if text else {}
+
+
+def _has_children(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> bool:
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(item, children)
+    return children.GetNumberOfIds() > 0

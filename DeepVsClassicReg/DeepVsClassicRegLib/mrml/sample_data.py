@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from .volumes import add_labels, add_points, add_volume
+
+if TYPE_CHECKING:
+    from ..core.phantom.phantom import Phantom
+
 CATEGORY = "Registration"
 SAMPLE_NAME = "DeepVsClassicRegPhantom"
+TITLE = "Head phantom pair (generated)"
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,70 @@ class PhantomNodes:
     moving_points: slicer.vtkMRMLMarkupsFiducialNode
 
 
+def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Phantom:
+    """Generate a phantom pair; takes seconds, safe in any thread."""
+    from ..core.phantom.phantom import make_phantom
+
+    return make_phantom(kind, size=size, seed=seed)
+
+
+def add_phantom(phantom: Phantom) -> PhantomNodes:
+    """Add a phantom pair to the scene; main thread only."""
+    pair = phantom.pair
+    fixed = add_volume(pair.fixed, f"Phantom {phantom.kind} fixed")
+    moving = add_volume(pair.moving, f"Phantom {phantom.kind} moving")
+    return PhantomNodes(
+        fixed,
+        moving,
+        add_labels(_given(pair.fixed_labels), f"{fixed.GetName()} segmentation", reference=fixed),
+        add_labels(_given(pair.moving_labels), f"{moving.GetName()} segmentation", reference=moving),
+        add_points(_given(pair.fixed_points), f"{fixed.GetName()} landmarks"),
+        add_points(_given(pair.moving_points), f"{moving.GetName()} landmarks"),
+    )
+
+
 def load_phantom_pair(kind: str = "head", *, size: int = 96, seed: int = 0) -> PhantomNodes:
     """Generate a phantom pair and add it to the scene (volumes, segmentations with names, landmarks)."""
-    raise NotImplementedError
+    return add_phantom(generate_phantom(kind, size=size, seed=seed))
 
 
-def register_sample_data(thumbnail: str = "") -> None:
-    """Offer the phantom pair in the Sample Data module; call at startup, when that module is there."""
-    raise NotImplementedError
+def register_sample_data(thumbnail: str = "") -> bool:
+    """Offer the phantom pair in the Sample Data module; call at startup.
+
+    Parameters
+    ----------
+    thumbnail : str, optional
+        Picture of the button.
+
+    Returns
+    -------
+    bool
+        Whether the Sample Data module is there.
+    """
+    try:
+        import SampleData
+    except ImportError:
+        return False
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=CATEGORY,
+        sampleName=SAMPLE_NAME,
+        sampleDescription=TITLE,
+        uris=["dvcreg://phantom/head"],
+        fileNames=["phantom.nrrd"],
+        nodeNames=["Phantom head fixed"],
+        thumbnailFileName=thumbnail or None,
+        customDownloader=_downloader,
+    )
+    return True
+
+
+def _downloader(_source: Any) -> list[Any]:
+    """Stand in for a download: Sample Data calls this instead of fetching the address."""
+    nodes = load_phantom_pair()
+    return [nodes.fixed, nodes.moving]
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("A phantom without labels or landmarks cannot be shown.")
+    return value

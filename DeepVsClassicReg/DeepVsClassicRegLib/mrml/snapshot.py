@@ -218,7 +218,7 @@ def _write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
 
     from ..core.images.simple import image_from_array
 
-    small = array.astype(np.uint16) if array.dtype == np.int32 and 0 <= array.min() and array.max() < 65536 else array
+    small = array.astype(np.uint16) if array.dtype == np.int32 and array.min() >= 0 and array.max() < 65536 else array
     try:
         sitk.WriteImage(image_from_array(small, grid), str(path))
     except RuntimeError as error:

@@ -2,26 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import slicer
+import vtk
 
+from ..core.evaluation.measures import HIGHER, LOWER, MEASURES, SECONDS, Measure
 from .runs import Run
 
+BEST = "★"
+BEFORE = "Before"
+DIRECTIONS = {HIGHER: "higher is better", LOWER: "lower is better", "": ""}
 
-def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode) -> None:
+
+def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, main_only: bool = False) -> None:
     """Fill a table: one row per measure (title, unit, better direction), one column per run and one for before.
 
-    The best value of a row is marked with a star; what was not measured is a dash.
+    The best run of a row is marked with a star when there are several; what was not measured is a dash.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One column each; values before are taken from the first.
+    node : vtkMRMLTableNode
+        What is filled.
+    main_only : bool
+        Whether only the main measures are shown.
     """
-    raise NotImplementedError
+    columns = [run.measures for run in runs]
+    before = runs[0].measures_before if runs else {}
+    rows = [measure for measure in _listed(main_only) if any(_number(c.get(measure.name)) for c in columns)]
+    table = {
+        "Measure": [measure.title for measure in rows],
+        "Unit": [measure.unit for measure in rows],
+        "Better": [DIRECTIONS[measure.direction] for measure in rows],
+        BEFORE: [measure.text(before.get(measure.name)) for measure in rows],
+    }
+    titles = unique_titles(runs)
+    for index, title in enumerate(titles):
+        table[title] = [_cell(measure, columns, index) for measure in rows]
+    fill_table(node, table)
+
+
+def best_run(measure: Measure, columns: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the index of the best of several columns, None when none is better than another."""
+    values = [column.get(measure.name) for column in columns]
+    numbers = [index for index, value in enumerate(values) if _number(value)]
+    if len(numbers) < 2 or not measure.direction:
+        return None
+    best = numbers[0]
+    for index in numbers[1:]:
+        if measure.better(values[index], values[best]):
+            best = index
+    others = [index for index in numbers if index != best]
+    return best if any(measure.better(values[best], values[index]) for index in others) else None
 
 
 def update_label_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, measure: str = "dice_per_label") -> None:
-    """Fill a table of one measure: one row per label (number, name), one numeric column per run and one for before."""
-    raise NotImplementedError
+    """Fill a table of one measure: one row per label (number, name), one numeric column per run and one for before.
+
+    Labels that were not measured in a run are NaN there.
+    """
+    after = [run.measures.get(measure) or {} for run in runs]
+    before = (runs[0].measures_before.get(measure) or {}) if runs else {}
+    numbers = sorted({int(number) for column in (*after, before) for number in column})
+    styles = {number: style for run in runs for number, style in run.labels.items()}
+    table: dict[str, list[Any]] = {
+        "Label": numbers,
+        "Name": [styles[number].name if number in styles else f"Label {number}" for number in numbers],
+        BEFORE: [_float(before.get(str(number))) for number in numbers],
+    }
+    for title, column in zip(unique_titles(runs), after, strict=True):
+        table[title] = [_float(column.get(str(number))) for number in numbers]
+    fill_table(node, table)
+
+
+def fill_table(node: slicer.vtkMRMLTableNode, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Replace a table's columns; texts, whole numbers and floats become columns of their kind."""
+    table = vtk.vtkTable()
+    for title, values in columns.items():
+        array = _array_for(values)
+        array.SetName(title)
+        array.SetNumberOfValues(len(values))
+        for row, value in enumerate(values):
+            array.SetValue(row, value)
+        table.AddColumn(array)
+    node.SetUseColumnTitleAsColumnHeader(True)
+    node.SetAndObserveTable(table)
+    node.SetLocked(True)
 
 
 def table_text(node: slicer.vtkMRMLTableNode, *, delimiter: str = "\t") -> str:
     """Return a table as text, for the clipboard (tab) or a CSV file (comma)."""
-    raise NotImplementedError
+    import csv
+    import io
+
+    table = node.GetTable()
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    names = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
+    writer.writerow(names)
+    for row in range(table.GetNumberOfRows()):
+        writer.writerow([table.GetValue(row, column).ToString() for column in range(len(names))])
+    return text.getvalue()
+
+
+def unique_titles(runs: Sequence[Run]) -> list[str]:
+    """Return the runs' titles as column names, told apart when equal."""
+    titles: list[str] = []
+    for run in runs:
+        title, number = run.title, 2
+        while title in titles or title == BEFORE:
+            title, number = f"{run.title} {number}", number + 1
+        titles.append(title)
+    return titles
+
+
+def _listed(main_only: bool) -> list[Measure]:
+    shown = [measure for measure in (*MEASURES.values(), SECONDS) if not measure.per_item]
+    return [measure for measure in shown if measure.main or not main_only]
+
+
+def _cell(measure: Measure, columns: Sequence[Mapping[str, Any]], index: int) -> str:
+    text = measure.text(columns[index].get(measure.name))
+    return f"{text} {BEST}" if best_run(measure, columns) == index else text
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _float(value: Any) -> float:
+    return float(value) if _number(value) else math.nan
+
+
+def _array_for(values: Sequence[Any]) -> Any:
+    if values and all(isinstance(value, float) for value in values):
+        return vtk.vtkDoubleArray()
+    if values and all(isinstance(value, int) for value in values):
+        return vtk.vtkIntArray()
+    return vtk.vtkStringArray()

@@ -1,0 +1,58 @@
+"""Making segmentation nodes out of label images, and taking their segments apart by number."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import slicer
+
+from .arrays import Image
+from .frames import FLIP, to_vtk
+from .segments import LabelStyle
+
+NUMBER_TAG = "DeepVsClassicReg.Number"
+
+
+def fill_segmentation(
+    node: Any, image: Image, numbers: Sequence[int], styles: Mapping[int, LabelStyle] | None = None
+) -> None:
+    """Replace the content of a segmentation node by the labels of an image.
+
+    All segments share the image, so no voxel is copied whatever the number of labels.
+
+    Parameters
+    ----------
+    node : vtkMRMLSegmentationNode
+        What is filled.
+    image : Image
+        Label numbers.
+    numbers : sequence of int
+        The labels that become segments.
+    styles : mapping of int to LabelStyle, optional
+        Names and colors; 'Label 7' and a color of its own when missing.
+    """
+    oriented = slicer.vtkOrientedImageData()
+    oriented.ShallowCopy(image.data)
+    oriented.SetImageToWorldMatrix(to_vtk(FLIP @ image.grid.matrix))
+    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    segmentation = node.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentation.SetSourceRepresentationName(name)
+    for number in numbers:
+        style = (styles or {}).get(number) or LabelStyle(f"Label {number}", default_color(number))
+        segment = slicer.vtkSegment()
+        segment.SetName(style.name)
+        segment.SetColor(*style.color)
+        segment.SetLabelValue(number)
+        segment.SetTag(NUMBER_TAG, str(number))
+        segment.AddRepresentation(name, oriented)
+        segmentation.AddSegment(segment, f"Label_{number}")
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+
+
+def default_color(number: int) -> tuple[float, float, float]:
+    """Return a color that differs well from those of the neighboring numbers."""
+    return colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)

@@ -1,0 +1,87 @@
+"""Adding volumes, segmentations and landmarks of the library to the scene."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+
+from .arrays import Image, image_of
+from .frames import flipped, place
+from .segmentation import default_color, fill_segmentation
+from .segments import LabelStyle
+
+if TYPE_CHECKING:
+    from ..core.images.volume import LabelMap, Volume
+
+GRAY = "vtkMRMLColorTableNodeGrey"
+
+
+def add_volume(volume: Volume, name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume to the scene, shown with its robust intensity range."""
+    low, high = np.percentile(volume.array[::2, ::2, ::2], [0.5, 99.5])
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _unique(name or volume.name))
+    show_volume(node, window=float(high - low) or 1.0, level=float(low + high) / 2, color=GRAY)
+    place(node, volume.grid)
+    node.SetAndObserveImageData(image_of(volume.array))
+    return node
+
+
+def add_labels(labels: LabelMap, name: str = "", *, reference: Any = None) -> slicer.vtkMRMLSegmentationNode:
+    """Add a label map to the scene as a segmentation with named segments."""
+    styles = {
+        number: LabelStyle(labels.names.get(number, f"Label {number}"), default_color(number))
+        for number in labels.labels
+    }
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _unique(name or labels.name))
+    fill_segmentation(node, Image(image_of(labels.array.astype(np.int16)), labels.grid), labels.labels, styles)
+    if reference is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+    return node
+
+
+def add_points(points_mm: npt.ArrayLike, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:
+    """Add LPS mm points, shape (N, 3), to the scene as a list of landmarks."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _unique(name))
+    node.CreateDefaultDisplayNodes()
+    for point in flipped(np.asarray(points_mm, dtype=float)):
+        node.AddControlPointWorld(*point.tolist())
+    display = node.GetDisplayNode()
+    if display is not None:
+        display.SetPointLabelsVisibility(False)
+        display.SetGlyphScale(1.5)
+    return node
+
+
+def show_volume(node: Any, *, window: float, level: float, color: str) -> None:
+    """Give a volume node a display node with this window, before it gets its voxels.
+
+    Slicer's automatic window goes through all voxels, which takes long for large volumes.
+    """
+    display = node.GetDisplayNode()
+    if display is None:
+        display = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+        display.UnRegister(None)
+        display.SetAutoWindowLevel(False)
+        slicer.mrmlScene.AddNode(display)
+        node.SetAndObserveDisplayNodeID(display.GetID())
+    display.SetAutoWindowLevel(False)
+    display.SetAndObserveColorNodeID(color)
+    display.SetWindowLevel(window, level)
+
+
+def remove_node(node: Any) -> None:
+    """Remove a node and its display nodes from the scene, if they are still there."""
+    if node is None or node.GetScene() is None:
+        return
+    shown = node.GetNumberOfDisplayNodes() if node.IsA("vtkMRMLDisplayableNode") else 0
+    for display in [node.GetNthDisplayNode(index) for index in range(shown)]:
+        if display is not None:
+            slicer.mrmlScene.RemoveNode(display)
+    slicer.mrmlScene.RemoveNode(node)
+
+
+def _unique(name: str) -> str:
+    return slicer.mrmlScene.GenerateUniqueName(name)
