@@ -8,6 +8,7 @@ Everything else of the stand-in takes Qt from this file, hence already rewritten
 
 from __future__ import annotations
 
+import dis
 import inspect
 import os
 import sys
@@ -222,11 +223,23 @@ def _lookup(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     def lookup(self: Any, name: str) -> Any:
         if name in special:
             return types.MethodType(special[name], self)
-        if name in virtual and isinstance(self, virtual[name]):
+        if name in virtual and isinstance(self, virtual[name]) and _asked_in_python(sys._getframe(1), name):
             return original(self, name)()
         return original(self, name)
 
     return lookup
+
+
+def _asked_in_python(frame: types.FrameType, name: str) -> bool:
+    """Tell a Python expression `x.sizeHint` from PySide looking for an override on behalf of a C++ virtual call.
+
+    Both arrive at the same lookup; only the former happens at an instruction that loads an attribute of this name.
+    """
+    code, at = frame.f_code, frame.f_lasti
+    operation, argument = dis.opname[code.co_code[at]], code.co_code[at + 1]
+    if operation == "LOAD_ATTR" and sys.version_info >= (3, 12):
+        argument >>= 1
+    return operation in ("LOAD_ATTR", "LOAD_METHOD") and code.co_names[argument : argument + 1] == (name,)
 
 
 def _patch_lookup(classes: list[type]) -> None:
