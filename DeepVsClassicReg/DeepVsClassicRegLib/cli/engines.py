@@ -56,7 +56,7 @@ def _described(info: Any) -> dict[str, Any]:
         "summary": info.summary,
         "family": info.family,
         "available": not missing,
-        "remedy": " ".join(need.remedy or f"pip install {need.package}" for need in missing),
+        "remedy": info.remedy(),
         "presets": list(presets(info.name)),
         "devices": list(info.devices),
         "multimodal": info.multimodal,

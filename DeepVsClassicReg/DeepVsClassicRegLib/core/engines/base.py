@@ -102,6 +102,10 @@ class EngineInfo:
         """Return the requirements that are not installed."""
         return tuple(need for need in self.requires if not need.found())
 
+    def remedy(self) -> str:
+        """Return what the user does about everything that is missing, each sentence once."""
+        return " ".join(dict.fromkeys(need.remedy or f"pip install {need.package}" for need in self.missing()))
+
     def require(self) -> None:
         """Raise `EngineUnavailable` with the remedy when something is missing."""
         missing = self.missing()
@@ -109,7 +113,7 @@ class EngineInfo:
             names = ", ".join(need.package or need.name for need in missing)
             raise EngineUnavailable(
                 f"Engine '{self.name}' needs {names}, not found here.",
-                hint=" ".join(need.remedy or f"pip install {need.package}" for need in missing),
+                hint=self.remedy(),
             )
 
 
