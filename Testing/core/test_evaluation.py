@@ -195,6 +195,20 @@ def test_similarity_of_correlated_noise_matches_the_gaussian():
     assert found["overlap_percent"] == 100.0
 
 
+def test_similarity_leaves_out_what_the_moving_volume_does_not_show():
+    grid = Grid((20, 20, 20))
+    noise = np.random.default_rng(0).normal(0, 1, grid.shape)
+    half = Grid((10, 20, 20))
+    mask = LabelMap(np.ones(grid.shape, dtype=np.int32), grid)
+    pair = Pair(Volume(noise, grid), Volume(noise[:, :, :10], half), fixed_mask=mask)
+    found = evaluate(pair, Transform(), measures=["similarity"]).after
+    assert found["overlap_percent"] == 50.0
+    assert found["ncc"] == pytest.approx(1.0)
+    away = evaluate(pair, Transform((Affine.shift([100.0, 0, 0]),)), measures=["similarity"]).after
+    assert away["overlap_percent"] == 0.0
+    assert np.isnan(away["mi"])
+
+
 def test_fold_is_found_and_has_no_inverse():
     grid = Grid((24, 24, 24))
     x = np.arange(24.0)

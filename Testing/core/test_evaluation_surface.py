@@ -104,6 +104,7 @@ def test_missing_label_has_no_distance():
         directed_distances(np.zeros((4, 4, 4), dtype=bool), np.ones((4, 4, 4), dtype=bool), (1.0, 1.0, 1.0))
 
 
+@pytest.mark.slow  # importing MONAI takes eight seconds of CPU
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(2))
 def test_equal_to_monai(seed):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result, TracePoint
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
+from DeepVsClassicRegLib.core.evaluation import canvas
 from DeepVsClassicRegLib.core.evaluation.comparison import (
     comparison_table,
     marked_table,
@@ -33,7 +34,13 @@ from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
+CANVAS_DPI = 50
 GRID = Grid((24, 26, 20), (1.0, 1.0, 1.5))
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    monkeypatch.setattr(canvas, "DPI", CANVAS_DPI)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def test_pictures_are_valid_and_cannot_be_empty(tmp_path, pair, result, evaluati
     assert {path.stem for path in written} >= {"overlay", "jacobian", "grid", "checkerboard", "difference", "contours"}
     for path in written:
         picture = imread(path)
-        assert picture.shape[1] > 1000
+        assert picture.shape[1] == 11 * CANVAS_DPI
         assert picture[..., :3].std() > 0.02
 
 
@@ -243,8 +250,6 @@ def test_missing_package_says_what_to_do(monkeypatch, tmp_path, pair, result, ev
 
 
 def test_data_addresses_hold_pictures():
-    from DeepVsClassicRegLib.core.evaluation.canvas import data_uri, new_figure
-
     for photo, start in ((True, b"\xff\xd8"), (False, b"\x89PNG")):
-        address = data_uri(new_figure(2, 1), photo=photo)
+        address = canvas.data_uri(canvas.new_figure(2, 1), photo=photo)
         assert base64.b64decode(address.partition(",")[2]).startswith(start)

@@ -22,7 +22,8 @@ WIDTH_IN = 11.0
 LEFT_IN, RIGHT_IN, TOP_IN, GAP_IN = 0.42, 0.12, 0.34, 0.08
 HIGHEST_ROW_IN = 4.1
 CHECKS = 7
-GRID_MM = 8.0
+GRID_LINES = 24
+GRID_STEPS_MM = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
 Draw = Callable[[Any, int], None]
 Row = tuple[str, Draw]
 
@@ -102,7 +103,7 @@ class Pictures:
 
     def grid(self) -> Any:
         """Graph paper glued to the moving volume, after warping (linear part removed)."""
-        return strip(self.planes, [("Deformed grid", self.grid_row())])
+        return strip(self.planes, [(f"Deformed grid, {self.grid_step_mm:g} mm", self.grid_row())])
 
     def color_row(self, pictures: Sequence[Picture]) -> Draw:
         """Return a row with the fixed volume in red and these pictures in cyan."""
@@ -150,15 +151,21 @@ class Pictures:
         names = [f"{2.0**-reach:.2g}×\nmoving smaller", "1×", f"{2.0**reach:.2g}×\nmoving larger"]
         return "Moving volume per fixed volume", diverging(), (-reach, reach), [-reach, 0, reach], names
 
+    @property
+    def grid_step_mm(self) -> float:
+        """Distance of the lines of the deformed grid."""
+        wanted = max(max(plane.width_mm, plane.height_mm) for plane in self.planes) / GRID_LINES
+        return min(GRID_STEPS_MM, key=lambda step: abs(step - wanted))
+
     def grid_row(self) -> Draw:
         """Return a row with the deformed grid over the warped volume."""
-        coordinates = self._nonlinear_coordinates()
+        coordinates, step = self._nonlinear_coordinates(), self.grid_step_mm
 
         def draw(axes: Any, n: int) -> None:
             axes.imshow(self.after[n] * 0.75, cmap="gray", vmin=0, vmax=1, **EXTENT)
             for axis in (0, 1):
                 values = coordinates[n][..., axis]
-                levels = np.arange(np.floor(values.min() / GRID_MM) * GRID_MM, values.max() + GRID_MM, GRID_MM)
+                levels = np.arange(np.floor(values.min() / step) * step, values.max() + step, step)
                 axes.contour(values, levels=levels, colors=["#ffd166"], linewidths=0.7, alpha=0.95)
 
         return draw

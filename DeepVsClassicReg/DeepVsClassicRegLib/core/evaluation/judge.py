@@ -16,7 +16,7 @@ from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
-from .mapping import Ready, Sampled, seen_count, slab_of, slabs
+from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
 from .similarity import SimilarityRegion
@@ -150,8 +150,7 @@ class Judge:
     def _intensity_measures(self, sampling: _Sampling) -> dict[str, Any]:
         if self.similarity is None:
             return {}
-        share = 100.0 * sampling.seen / max(int(self.region.sum()), 1)
-        return {**self.similarity.measures(sampling.warped), "overlap_percent": share}
+        return self.similarity.measures(sampling.warped, sampling.seen)
 
 
 class _Sampling:
@@ -163,7 +162,7 @@ class _Sampling:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self.seen = 0
+        self.seen = np.ones(judge.pair.fixed.grid.shape, dtype=bool)
         self.soft: SoftOverlap | None = None
         if judge.labels is not None and "overlap" in judge.families:
             self.soft = SoftOverlap(judge.labels.moving, judge.labels.scored)
@@ -172,7 +171,7 @@ class _Sampling:
         """Add the slices of a range of z."""
         pair, grid = self._judge.pair, slab_of(self._judge.pair.fixed.grid, part)
         if self._judge.similarity is not None:
-            self.seen += seen_count(grid, pair.moving.grid, mapping, self._judge.region[part])
+            self.seen[part] = seen_voxels(grid, pair.moving.grid, mapping)
         if self.soft is not None and self._judge.labels is not None:
             self.soft.add(self._judge.labels.fixed[part], grid, mapping)
 

@@ -76,11 +76,10 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
         yield part, index
 
 
-def seen_count(grid: Grid, moving: Grid, mapping: Sampled, inside: npt.NDArray[np.bool_]) -> int:
-    """Return how many voxels of a region of the grid are mapped into the moving field of view."""
-    seen = 0
+def seen_voxels(grid: Grid, moving: Grid, mapping: Sampled) -> npt.NDArray[np.bool_]:
+    """Return which voxels of a grid are mapped into the moving field of view, (Z, Y, X)."""
+    seen = np.empty(grid.shape, dtype=bool)
     upper = np.array(moving.size) - 0.5
     for part, index in moving_indices(grid, moving, mapping):
-        chosen = index[inside[part].ravel()]
-        seen += int(((chosen >= -0.5) & (chosen <= upper)).all(axis=1).sum())
+        seen[part] = ((index >= -0.5) & (index <= upper)).all(axis=1).reshape(seen[part].shape)
     return seen

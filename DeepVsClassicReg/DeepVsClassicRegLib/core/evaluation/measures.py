@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 HIGHER, LOWER, NEUTRAL = "higher", "lower", ""
+ROUNDING_ERROR = 1e-12
 FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "consistency")
 
 
@@ -54,7 +55,12 @@ class Measure:
         """Return the value as it is shown, a dash when there is none."""
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return "–"
-        return f"{value:.{self.decimals}f}" if isinstance(value, (int, float)) else str(value)
+        if not isinstance(value, (int, float)):
+            return str(value)
+        least = 10.0**-self.decimals
+        if ROUNDING_ERROR < abs(value) < least / 2:
+            return f"<{least:.{self.decimals}f}" if value > 0 else f"-{0:.{self.decimals}f}"
+        return f"{value:.{self.decimals}f}"
 
     def better(self, value: float | None, than: float | None) -> bool:
         """Return whether `value` is strictly better than `than`; missing numbers never are."""
@@ -70,6 +76,7 @@ def _is_number(value: Any) -> bool:
 
 _SHARED = "labels that both segmentations hold"
 _REGION = "inside the fixed mask, else the fixed foreground"
+_SEEN = f"{_REGION}, where the moving volume is seen"
 _ALL = (
     Measure(
         "dice_mean",
@@ -168,7 +175,7 @@ _ALL = (
         HIGHER,
         "nats",
         main=True,
-        definition=f"64 x 64 equal-width bins over the robust ranges, natural logarithm, {_REGION}.",
+        definition=f"64 x 64 equal-width bins over the robust ranges, natural logarithm, {_SEEN}.",
     ),
     Measure(
         "nmi",
@@ -183,7 +190,7 @@ _ALL = (
         "similarity",
         NEUTRAL,
         main=True,
-        definition=f"Pearson correlation of the intensities {_REGION}; higher is better for equal contrasts only.",
+        definition=f"Pearson correlation of the intensities {_SEEN}; higher is better for equal contrasts only.",
     ),
     Measure(
         "overlap_percent",

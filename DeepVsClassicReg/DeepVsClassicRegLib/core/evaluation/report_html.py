@@ -37,7 +37,7 @@ PICTURES = {
     ),
     "grid": (
         "Deformed grid",
-        "Graph paper glued to the moving volume (8 mm), after warping; shift, rotation and scale are taken away.",
+        "Graph paper glued to the moving volume, after warping; shift, rotation and scale are taken away.",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Similarity of intensities in one and the same region before and after: correlation and mutual information."""
+"""Similarity of intensities where both volumes are seen: correlation and mutual information."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..images.volume import Volume
 
 Array = npt.NDArray[np.floating]
 BINS = 64
+FEWEST_VOXELS = 100
 
 
 @dataclass(frozen=True, eq=False)
 class SimilarityRegion:
-    """Where and with which bins intensities are compared, the same for every transform of a pair.
+    """Where and with which bins intensities are compared: one region and one set of bins for every transform of a pair.
 
-    Voxels mapped beyond the moving volume carry its background value, so that numbers before and after speak
-    about the same voxels.
+    Voxels mapped beyond the moving field of view are left out; `overlap_percent` says how many are left.
 
     Attributes
     ----------
@@ -44,19 +44,29 @@ class SimilarityRegion:
         values = fixed.array[inside]
         return cls(inside, values, binned(values, robust_range(values)), robust_range(moving.array))
 
-    def measures(self, warped: Volume) -> dict[str, float]:
-        """Return NCC, MI (nats) and NMI of the warped moving volume with the fixed one.
+    def measures(self, warped: Volume, seen: npt.NDArray[np.bool_]) -> dict[str, float]:
+        """Return NCC, MI (nats), NMI and the share of the region that was seen.
+
+        Parameters
+        ----------
+        warped : Volume
+            The moving volume on the fixed grid.
+        seen : (Z, Y, X) bool array
+            Voxels that were mapped into the moving field of view.
 
         References
         ----------
         Studholme et al., Pattern Recognition 32:71-86, 1999, doi 10.1016/S0031-3203(98)00091-0 (NMI).
         """
-        values = warped.array[self.inside]
-        joint = np.bincount(
-            self.fixed_bins.astype(np.int64) * BINS + binned(values, self.moving_range), minlength=BINS * BINS
-        ).reshape(BINS, BINS)
+        kept = seen[self.inside]
+        share = {"overlap_percent": float(100.0 * kept.mean())}
+        if kept.sum() < FEWEST_VOXELS:
+            return {**dict.fromkeys(("mi", "nmi", "ncc"), float("nan")), **share}
+        values = warped.array[self.inside][kept]
+        pairs = self.fixed_bins[kept].astype(np.int64) * BINS + binned(values, self.moving_range)
+        joint = np.bincount(pairs, minlength=BINS * BINS).reshape(BINS, BINS)
         information, normalized = mutual_information(joint)
-        return {"mi": information, "nmi": normalized, "ncc": correlation(self.fixed, values)}
+        return {"mi": information, "nmi": normalized, "ncc": correlation(self.fixed[kept], values), **share}
 
 
 def correlation(first: Array, second: Array) -> float:
