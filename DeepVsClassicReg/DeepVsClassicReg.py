@@ -1,0 +1,248 @@
+"""The Slicer module: its description, a thin panel, the logic scripts call, and the in-application test."""
+
+import sys
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+LIBRARY = "DeepVsClassicRegLib"
+TESTS = "DeepVsClassicRegTestCases"
+HOMEPAGE = "https://github.com/DeepVsClassicReg/SlicerDeepVsClassicReg"
+
+
+class DeepVsClassicReg(ScriptedLoadableModule):
+    """Describes the module; nothing heavy happens here, since Slicer starts with it."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("Deep vs Classic Registration")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        parent.dependencies = []
+        parent.contributors = ["DeepVsClassicReg contributors"]
+        parent.helpText = _(
+            "Brings a moving volume onto a fixed one with classical or deep engines, measures how well that worked, "
+            "and shows where to look. Pick both volumes and press Register."
+        )
+        parent.helpText += f' <a href="{HOMEPAGE}#readme">{_("How to use it")}</a>.'
+        parent.acknowledgementText = _(
+            "Please cite the papers this module builds on:"
+            "<ul>"
+            "<li>R. Jena et al. <i>Deep Learning in Medical Image Registration: Magic or Mirage?</i> NeurIPS 2024, "
+            "arXiv:2408.05839 (when deep networks help and when classical optimization does as well).</li>"
+            "<li>F. Siebert, C. Großbröhmer, L. Hansen, M. P. Heinrich. <i>ConvexAdam: Self-Configuring "
+            "Dual-Optimization-Based 3D Multitask Medical Image Registration.</i> IEEE TMI 2024, "
+            "doi:10.1109/TMI.2024.3512603.</li>"
+            "</ul>"
+            "Each engine names its own paper in the report of a run."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the phantom pair in the Sample Data module."""
+    from DeepVsClassicRegLib.mrml.sample_data import register_sample_data
+
+    icon = Path(__file__).parent / "Resources" / "Icons" / "DeepVsClassicReg.png"
+    register_sample_data(str(icon))
+
+
+class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
+    """The shell around the panel of `DeepVsClassicRegLib.ui`."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        self.logic = None
+        self.panel = None
+        self._sceneTags = []
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from DeepVsClassicRegLib.ui.panel import Panel
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/DeepVsClassicReg.ui"))
+        self.layout.addWidget(widget)
+        self.ui = slicer.util.childWidgetVariables(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = DeepVsClassicRegLogic()
+        self.panel = Panel(self.ui, self.logic.runner, Path(self.resourcePath("")))
+        scene = slicer.mrmlScene
+        self._sceneTags = [
+            scene.AddObserver(scene.StartCloseEvent, self.onSceneStartClose),
+            scene.AddObserver(scene.EndCloseEvent, self.onSceneEndClose),
+            scene.AddObserver(scene.EndImportEvent, self.onSceneEndClose),
+        ]
+
+    def enter(self):
+        """Show what the scene remembers; called each time the module is opened."""
+        self.panel.set_parameter_node(self.logic.getParameterNode())
+
+    def exit(self):
+        """Leave the views to the user."""
+        self.panel.qa.close()
+
+    def cleanup(self):
+        """Let go of everything; called before the module is reloaded and when Slicer exits."""
+        for tag in self._sceneTags:
+            slicer.mrmlScene.RemoveObserver(tag)
+        self._sceneTags = []
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+
+    def onSceneStartClose(self, caller, event):
+        """Hold no node of a scene that goes away."""
+        self.panel.set_parameter_node(None)
+
+    def onSceneEndClose(self, caller, event):
+        """Show the new scene, unless another module is open."""
+        if getattr(self.parent, "isEntered", False):
+            self.panel.set_parameter_node(self.logic.getParameterNode())
+
+    def onReload(self):
+        """Reload the library too, so that a developer sees every change."""
+        self.cleanup()
+        for name in [name for name in sys.modules if name.partition(".")[0] in (LIBRARY, TESTS)]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
+    """Registration from Python; everything runs in a background process, with or without the panel.
+
+    Nodes of an image pair beyond the two volumes are given by name: `fixed_labels`, `moving_labels` (segmentations
+    or label maps), `fixed_mask`, `moving_mask`, `fixed_points`, `moving_points` (markups), `initial` (transform).
+
+    Examples
+    --------
+    >>> logic = slicer.util.getModuleLogic("DeepVsClassicReg")
+    >>> run = logic.register(fixedNode, movingNode, engine="sitk-demons", seed=1)
+    >>> run.warped.GetImageData().GetDimensions() == fixedNode.GetImageData().GetDimensions()
+    True
+    >>> run.measures["folding_percent"]
+    0.0
+    """
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleLogic.__init__(self, parent)
+        from DeepVsClassicRegLib.ui.console import Console
+        from DeepVsClassicRegLib.ui.runner import Runner
+
+        self.runner = Runner()
+        self._console = Console(self.runner, self.getParameterNode)
+
+    def register(
+        self,
+        fixedNode,
+        movingNode,
+        engine="",
+        preset="default",
+        settings=None,
+        *,
+        wait=True,
+        seed=0,
+        device="auto",
+        threads=0,
+        transformNode=None,
+        warpedNode=None,
+        outputs=None,
+        **nodes,
+    ):
+        """Bring the moving volume onto the fixed one.
+
+        :param fixedNode: volume that stays.
+        :param movingNode: volume that is brought onto it.
+        :param engine: name from `engines()`; the best one that is installed when empty.
+        :param preset: name of a preset of the engine.
+        :param settings: dictionary of settings changed from the preset.
+        :param wait: return the finished run; else return a handle at once, see below.
+        :param seed: seed of every random number.
+        :param device: 'auto', 'cpu', 'cuda' or 'mps'.
+        :param threads: most CPU threads, 0 for all cores.
+        :param transformNode: transform node to overwrite; a new one is made when None.
+        :param warpedNode: volume node to overwrite; a new one is made when None.
+        :param outputs: some of 'transform', 'warped', 'warped_labels', 'jacobian', 'report_table'; all when None.
+        :param nodes: further nodes of the pair, see the class.
+        :return: the run with its nodes (`transform`, `warped`, `warped_labels`, `jacobian`, `report_table`),
+            `measures`, `measures_before` and `report`; with wait=False a handle with `fraction`, `stage`,
+            `on_progress(f)`, `on_finished(f)`, `cancel()` and `wait()`.
+        :raises RegistrationError: when the nodes or settings do not allow it; `.hint` says what to do.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+        from DeepVsClassicRegLib.mrml.outputs import WANTED, Targets
+
+        handle = self._console.queue(
+            self._inputs(fixedNode, movingNode, nodes),
+            [(engine, preset, settings or {})],
+            targets=Targets(
+                transform=transformNode, warped=warpedNode, wanted=frozenset(WANTED if outputs is None else outputs)
+            ),
+            compute=Compute(device=device, threads=threads, seed=seed),
+        )
+        return handle.wait()[0] if wait else handle
+
+    def compare(self, fixedNode, movingNode, engines, *, wait=True, seed=0, device="auto", threads=0, **nodes):
+        """Run several engines on the same pair, one after the other.
+
+        :param engines: engine names, each optionally with a preset: ["elastix", "sitk-demons:paper"].
+        :return: the runs in the order of `engines`, or a handle with wait=False; other parameters as in `register`.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+
+        parts = [entry.partition(":") for entry in engines]
+        handle = self._console.queue(
+            self._inputs(fixedNode, movingNode, nodes),
+            [(name, preset or "default", {}) for name, _colon, preset in parts],
+            compute=Compute(device=device, threads=threads, seed=seed),
+        )
+        return handle.wait() if wait else handle
+
+    def evaluate(self, fixedNode, movingNode, transformNode, *, threads=0, **nodes):
+        """Measure how well any transform, from whatever module, brings the moving volume onto the fixed one.
+
+        :param transformNode: brings the moving volume onto the fixed one when it is applied to it.
+        :return: {'before': measures, 'after': measures}, names as in `DeepVsClassicRegLib.core.evaluation.measures`.
+        """
+        inputs = self._inputs(fixedNode, movingNode, {**nodes, "initial": transformNode})
+        return self._console.evaluate(inputs, threads=threads)
+
+    def engines(self):
+        """Return name -> title of the engines that are installed."""
+        from DeepVsClassicRegLib.ui.offers import offers
+
+        return {offer.info.name: offer.info.title for offer in offers() if offer.ready}
+
+    def runs(self):
+        """Return the runs of this scene, oldest first."""
+        from DeepVsClassicRegLib.mrml.runs import runs
+
+        return runs(self.getParameterNode())
+
+    @staticmethod
+    def _inputs(fixedNode, movingNode, nodes):
+        from DeepVsClassicRegLib.mrml.inputs import Inputs
+
+        return Inputs(fixed=fixedNode, moving=movingNode, **nodes)
+
+
+class DeepVsClassicRegTest(ScriptedLoadableModuleTest):
+    """Runs the test cases of Testing/Python; they are the same that run outside of Slicer."""
+
+    def runTest(self):
+        import unittest
+
+        folder = str(Path(slicer.util.modulePath("DeepVsClassicReg")).parent / "Testing" / "Python")
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        import DeepVsClassicRegTestCases
+
+        suite = unittest.defaultTestLoader.loadTestsFromModule(DeepVsClassicRegTestCases)
+        outcome = unittest.TextTestRunner(verbosity=2).run(suite)
+        self.assertTrue(outcome.wasSuccessful(), f"{len(outcome.failures) + len(outcome.errors)} tests failed")

@@ -1,0 +1,66 @@
+"""Work that must not block the panel: files are written and read in a Python thread, the outcome comes back here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+POLL_MS = 15
+
+
+class Background:
+    """A function running in a thread; `done` hears of its end in the main thread.
+
+    Parameters
+    ----------
+    function : callable
+        Runs in the thread; must touch neither Qt nor the scene.
+    done : callable
+        Called as `done(value, error)` in the main thread; `error` is the exception or None.
+    """
+
+    def __init__(self, function: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        self._function, self._done = function, done
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._afterwards: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="DeepVsClassicReg files", daemon=True)
+        self._timer = qt.QTimer()
+        self._timer.interval = POLL_MS
+        self._timer.connect("timeout()", self._poll)
+
+    def start(self) -> Background:
+        """Begin."""
+        self._thread.start()
+        self._timer.start()
+        return self
+
+    def abandon(self, afterwards: Callable[[], None]) -> None:
+        """Tell nobody of the end; `afterwards` runs once the function has ended (files may be removed then)."""
+        self._timer.stop()
+        with self._lock:
+            if self._thread.is_alive():
+                self._afterwards = afterwards
+                return
+        afterwards()
+
+    def _work(self) -> None:
+        try:
+            self._value = self._function()
+        except Exception as error:  # handed to the main thread, which shows or raises it
+            self._error = error
+        finally:
+            with self._lock:
+                afterwards = self._afterwards
+            if afterwards is not None:
+                afterwards()
+
+    def _poll(self) -> None:
+        if self._thread.is_alive():
+            return
+        self._timer.stop()
+        self._done(self._value, self._error)

@@ -1,0 +1,88 @@
+"""The list of engines to compare: a check box and a preset for each engine that is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..core.engines.settings import DEFAULT, presets
+from .offers import Offer
+
+AT_FIRST = 3
+
+
+class CompareList:
+    """Rows of check box and preset inside a frame with a grid layout.
+
+    Parameters
+    ----------
+    frame : QWidget
+        Gets the rows.
+    changed : callable
+        Called after every change by the user.
+    """
+
+    def __init__(self, frame: Any, changed: Callable[[], None]) -> None:
+        self._frame, self._changed = frame, changed
+        self._rows: dict[str, tuple[Any, Any]] = {}
+        self._loading = False
+
+    def fill(self, found: list[Offer]) -> None:
+        """Show these engines; those that are not ready cannot be checked."""
+        kept = self.choices()
+        self._loading = True
+        for check, combo in self._rows.values():
+            for widget in (check, combo):
+                widget.hide()
+                widget.setParent(None)
+                widget.deleteLater()
+        self._rows = {}
+        grid = self._frame.layout()
+        for row, offer in enumerate(found):
+            check, combo = self._make_row(offer)
+            grid.addWidget(check, row, 0)
+            grid.addWidget(combo, row, 1)
+            self._rows[offer.info.name] = (check, combo)
+        self._loading = False
+        self.load(kept)
+
+    def checked(self) -> list[tuple[str, str]]:
+        """Return (engine, preset) of every checked row."""
+        return [
+            (name, str(combo.currentData or DEFAULT)) for name, (check, combo) in self._rows.items() if check.checked
+        ]
+
+    def choices(self) -> dict[str, str]:
+        """Return engine -> preset of the checked rows, to be remembered."""
+        return dict(self.checked())
+
+    def load(self, choices: Mapping[str, str]) -> None:
+        """Show remembered choices; without any, the first engines that are ready are checked."""
+        self._loading = True
+        if not choices:
+            ready = [name for name, (check, _combo) in self._rows.items() if check.enabled]
+            choices = dict.fromkeys([name for name in ready if name != "linear"][:AT_FIRST], DEFAULT)
+        for name, (check, combo) in self._rows.items():
+            check.checked = name in choices and check.enabled
+            combo.currentIndex = max(0, combo.findData(choices.get(name, DEFAULT)))
+        self._loading = False
+
+    def _make_row(self, offer: Offer) -> tuple[Any, Any]:
+        check, combo = qt.QCheckBox(offer.info.title, self._frame), qt.QComboBox(self._frame)
+        check.objectName, combo.objectName = f"compare_{offer.info.name}", f"comparePreset_{offer.info.name}"
+        check.toolTip = offer.info.summary
+        for preset in presets(offer.info.name).values():
+            combo.addItem(preset.title, preset.name)
+        if not offer.ready:
+            check.enabled = combo.enabled = False
+            check.toolTip = _("Needs {what}. {remedy}").format(what=offer.needs, remedy=offer.remedy)
+        check.connect("toggled(bool)", lambda _on: self._on_changed())
+        combo.connect("currentIndexChanged(int)", lambda _index: self._on_changed())
+        return check, combo
+
+    def _on_changed(self) -> None:
+        if not self._loading:
+            self._changed()

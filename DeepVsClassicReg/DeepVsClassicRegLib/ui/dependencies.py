@@ -1,0 +1,115 @@
+"""Installing what an engine needs, on demand and with consent; a refusal leaves everything else usable."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.errors import EngineUnavailable
+from .offers import Offer
+
+REQUESTER = "DeepVsClassicReg"
+TORCH = ("torch",)
+TORCH_VERSION = ">=2.6"
+
+
+def requirement_lines(packages: list[str], requirements: Path) -> list[str]:
+    """Return the lines of requirements.txt for some packages, the plain name for those it does not list."""
+    known = {}
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text and not text.startswith(("#", "-")):
+            name = text
+            for mark in "<>=!~[; ":
+                name = name.partition(mark)[0]
+            known[_normal(name)] = text
+    return [known.get(_normal(package), package) for package in packages]
+
+
+def ensure(offer: Offer, requirements: Path) -> None:
+    """Install what an engine misses, after asking the user.
+
+    Parameters
+    ----------
+    offer : Offer
+        The engine.
+    requirements : Path
+        The module's requirements.txt with lower bounds.
+
+    Raises
+    ------
+    EngineUnavailable
+        When the user declined, the installation failed, or something cannot be installed from here.
+    """
+    if offer.ready:
+        return
+    name = offer.info.title
+    if not offer.installable:
+        raise EngineUnavailable(_("{engine} needs {what}.").format(engine=name, what=offer.needs), hint=offer.remedy)
+    wanted = [need.package for need in offer.missing]
+    if any(package in TORCH for package in wanted):
+        _ensure_torch(name)
+    others = [package for package in wanted if package not in TORCH]
+    if others:
+        _ensure_packages(requirement_lines(others, requirements), name)
+    importlib.invalidate_caches()
+    missing = offer.info.missing()
+    if missing:
+        what = ", ".join(need.package or need.name for need in missing)
+        raise EngineUnavailable(
+            _("{engine} still needs {what}.").format(engine=name, what=what),
+            hint=_("Install it, restart Slicer, or choose another engine."),
+        )
+
+
+def _ensure_packages(lines: list[str], engine: str) -> None:
+    try:
+        try:
+            from slicer.packaging import pip_ensure
+        except ImportError:  # Slicer 5.10
+            _confirm(lines, engine)
+            slicer.util.pip_install(" ".join(lines))
+        else:
+            pip_ensure(lines, requester=REQUESTER)
+    except RuntimeError as error:
+        raise _declined(engine, ", ".join(lines), str(error)) from error
+    except Exception as error:  # pip itself failed: CalledProcessError, no network
+        raise _declined(engine, ", ".join(lines), str(error)) from error
+
+
+def _confirm(lines: list[str], engine: str) -> None:
+    question = _("{engine} needs packages that are not installed: {what}. Install them now?").format(
+        engine=engine, what=", ".join(lines)
+    )
+    if not slicer.util.confirmOkCancelDisplay(question):
+        raise RuntimeError(_("The installation was declined."))
+
+
+def _ensure_torch(engine: str) -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        raise EngineUnavailable(
+            _("{engine} needs PyTorch.").format(engine=engine),
+            hint=_("Install the extension 'PyTorch' in the Extensions Manager and restart Slicer."),
+        ) from error
+    logic: Any = PyTorchUtils.PyTorchUtilsLogic()
+    if logic.torchInstalled():
+        return
+    if logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_VERSION) is None:
+        raise _declined(engine, "torch", _("PyTorch was not installed."))
+
+
+def _declined(engine: str, what: str, reason: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        _("{engine} cannot be used without {what}: {reason}").format(engine=engine, what=what, reason=reason),
+        hint=_("Choose another engine, or try again."),
+    )
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").strip()

@@ -1,0 +1,221 @@
+"""The section where the user chooses who registers: engine, preset, settings, or several engines to compare."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..core.engines.settings import DEFAULT, presets
+from .compare_list import CompareList
+from .offers import Offer, default_engine, offers
+from .settings_form import SettingsForm
+from .state import SceneState
+from .validation import line
+
+ENGINE, PRESET, SETTINGS, COMPARED = "Engine", "Preset", "Settings", "Compared"
+COMPARE = "compare"
+
+
+class EngineSection:
+    """Engine, preset and settings.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    changed : callable
+        Called after every change by the user.
+    """
+
+    def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
+        self._ui, self._changed = ui, changed
+        self._state: SceneState | None = None
+        self._loading = True
+        self._form: SettingsForm | None = None
+        self._offers: dict[str, Offer] = {}
+        self.compare_list = CompareList(ui.compareFrame, self._on_compared)
+        self.refresh()
+        ui.engineCombo.connect("currentIndexChanged(int)", self._on_engine)
+        ui.presetCombo.connect("currentIndexChanged(int)", self._on_preset)
+        ui.restoreButton.connect("clicked()", self._on_restore)
+        self._loading = False
+
+    @property
+    def engine(self) -> str:
+        """Name of the chosen engine, empty while several are compared."""
+        name = self._ui.engineCombo.currentData or ""
+        return "" if name == COMPARE else str(name)
+
+    @property
+    def preset(self) -> str:
+        """Name of the chosen preset."""
+        return str(self._ui.presetCombo.currentData or DEFAULT)
+
+    @property
+    def comparing(self) -> bool:
+        """Whether several engines are compared."""
+        return self._ui.engineCombo.currentData == COMPARE
+
+    @property
+    def offer(self) -> Offer | None:
+        """The chosen engine as it is offered."""
+        return self._offers.get(self.engine)
+
+    def chosen(self) -> list[tuple[Offer, str, dict[str, Any]]]:
+        """Return (engine, preset, changed settings) of every run that is wanted."""
+        if self.comparing:
+            return [(self._offers[name], preset, {}) for name, preset in self.compare_list.checked()]
+        offer = self.offer
+        if offer is None or self._form is None:
+            return []
+        return [(offer, self.preset, self._form.changes())]
+
+    def problem(self) -> str:
+        """Return what keeps the run from starting, nothing when all is well."""
+        if self.comparing:
+            return "" if self.compare_list.checked() else _("Check the engines to compare.")
+        offer = self.offer
+        if offer is None:
+            return _("Choose an engine.")
+        if not offer.ready and not offer.installable:
+            return _("{engine} needs {what}.").format(engine=offer.info.title, what=offer.needs)
+        return self._form.problem() if self._form is not None else ""
+
+    def refresh(self) -> None:
+        """Look again which engines are installed."""
+        chosen = self._ui.engineCombo.currentData
+        found = offers()
+        self._offers = {offer.info.name: offer for offer in found}
+        combo = self._ui.engineCombo
+        combo.blockSignals(True)
+        combo.clear()
+        for offer in found:
+            self._add_engine(offer)
+        combo.insertSeparator(combo.count)
+        combo.addItem(_("Compare several..."), COMPARE)
+        combo.setItemData(combo.count - 1, _("Runs the checked engines one after the other on the same pair."), _TIP)
+        combo.currentIndex = max(0, combo.findData(chosen or default_engine(found)))
+        combo.blockSignals(False)
+        self.compare_list.fill(found)
+        self._show_engine({})
+
+    def load(self, state: SceneState | None) -> None:
+        """Show what a scene remembers."""
+        self._state, self._loading = state, True
+        combo = self._ui.engineCombo
+        wanted = state.text(ENGINE) if state is not None else ""
+        index = combo.findData(wanted or default_engine(list(self._offers.values())))
+        combo.currentIndex = max(0, index)
+        self._fill_presets()
+        preset = self._ui.presetCombo.findData(state.text(PRESET, DEFAULT) if state is not None else DEFAULT)
+        self._ui.presetCombo.currentIndex = max(0, preset)
+        self.compare_list.load(state.value(COMPARED, {}) if state is not None else {})
+        self._show_engine(state.value(SETTINGS, {}) if state is not None else {}, fill_presets=False)
+        self._loading = False
+
+    def _add_engine(self, offer: Offer) -> None:
+        combo, info = self._ui.engineCombo, offer.info
+        text = info.title
+        if not offer.ready:
+            text = _("{engine} (needs {what})").format(engine=info.title, what=offer.needs)
+        combo.addItem(text, info.name)
+        index = combo.count - 1
+        tip = info.summary if offer.ready else f"{info.summary} {offer.remedy}"
+        combo.setItemData(index, tip, _TIP)
+        if not offer.ready:
+            gray = combo.palette.color(qt.QPalette.Disabled, qt.QPalette.Text)
+            combo.setItemData(index, qt.QBrush(gray), qt.Qt.ForegroundRole)
+            if not offer.installable:
+                combo.model().item(index).setEnabled(False)
+
+    def _fill_presets(self) -> None:
+        combo = self._ui.presetCombo
+        combo.blockSignals(True)
+        combo.clear()
+        for preset in presets(self.engine).values() if self.engine else ():
+            combo.addItem(preset.title, preset.name)
+            combo.setItemData(combo.count - 1, preset.summary, _TIP)
+        combo.blockSignals(False)
+
+    def _show_engine(self, changes: dict[str, Any], *, fill_presets: bool = True) -> None:
+        if fill_presets:
+            self._fill_presets()
+        single = not self.comparing
+        for widget in (self._ui.presetLabel, self._ui.presetCombo, self._ui.settingsButton):
+            widget.visible = single
+        self._ui.compareFrame.visible = self.comparing
+        self._show_form(changes)
+        self._show_note()
+
+    def _show_form(self, changes: dict[str, Any]) -> None:
+        if self._form is not None:
+            self._form.remove()
+            self._form = None
+        offer = self.offer
+        if offer is not None:
+            values = presets(self.engine)[self.preset].values
+            self._form = SettingsForm(self._ui.settingsFrame, offer.info.settings, values, self._on_settings)
+            self._form.load(changes)
+        self._show_changes()
+
+    def _show_note(self) -> None:
+        offer = self.offer
+        self._ui.installButton.visible = offer is not None and offer.installable
+        if offer is None:
+            self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
+        elif not offer.ready:
+            self._ui.engineNote.text = line("warning", _("Not installed: {what}.").format(what=offer.needs), offer.remedy)
+        else:
+            summary = presets(self.engine)[self.preset].summary if self.preset != DEFAULT else offer.info.summary
+            self._ui.engineNote.text = f"<span>{html.escape(summary)}</span>"
+
+    def _show_changes(self) -> None:
+        problem = self._form.problem() if self._form is not None else ""
+        count = len(self._form.changes()) if self._form is not None and not problem else 0
+        self._ui.settingsButton.text = _("Settings ({count} changed)").format(count=count) if count else _("Settings")
+        self._ui.settingsNote.text = line("error", problem) if problem else ""
+        self._ui.settingsNote.visible = bool(problem)
+        self._ui.restoreButton.enabled = bool(count or problem)
+
+    def _on_engine(self, _index: int) -> None:
+        if not self._loading:
+            self._loading = True
+            self._show_engine({})
+            self._loading = False
+            self._save()
+
+    def _on_preset(self, _index: int) -> None:
+        if not self._loading:
+            self._show_form({})
+            self._show_note()
+            self._save()
+
+    def _on_settings(self) -> None:
+        self._show_changes()
+        self._save()
+
+    def _on_restore(self) -> None:
+        if self._form is not None:
+            self._form.load({})
+            self._on_settings()
+
+    def _on_compared(self) -> None:
+        if not self._loading:
+            self._save()
+
+    def _save(self) -> None:
+        if self._state is not None:
+            with self._state.together():
+                self._state.set_text(ENGINE, self._ui.engineCombo.currentData or "")
+                self._state.set_text(PRESET, self.preset)
+                self._state.set_value(COMPARED, self.compare_list.choices())
+                if self._form is not None and not self._form.problem():
+                    self._state.set_value(SETTINGS, self._form.changes())
+        self._changed()
+
+
+_TIP = qt.Qt.ToolTipRole

@@ -1,0 +1,157 @@
+"""The section where the user picks the nodes of a registration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..mrml.inputs import Inputs
+from .state import INPUT, SceneState
+
+SELECTORS = {
+    "fixed": "fixedSelector",
+    "moving": "movingSelector",
+    "fixed_labels": "fixedLabelsSelector",
+    "moving_labels": "movingLabelsSelector",
+    "fixed_mask": "fixedMaskSelector",
+    "moving_mask": "movingMaskSelector",
+    "fixed_points": "fixedPointsSelector",
+    "moving_points": "movingPointsSelector",
+    "initial": "initialSelector",
+}
+# Selector of a segmentation -> combo box of its segments and the entry of `Inputs` it fills.
+SEGMENTS = {
+    "fixed_labels": ("fixedLabelsSegmentCombo", "fixed_segment"),
+    "moving_labels": ("movingLabelsSegmentCombo", "moving_segment"),
+    "fixed_mask": ("fixedMaskSegmentCombo", "fixed_mask_segment"),
+    "moving_mask": ("movingMaskSegmentCombo", "moving_mask_segment"),
+}
+
+
+class InputsSection:
+    """Node selectors, segment choices and the swap button.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    changed : callable
+        Called after every change by the user.
+    """
+
+    def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
+        self._ui, self._changed = ui, changed
+        self._state: SceneState | None = None
+        self._loading = False
+        for name in SELECTORS.values():
+            getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self._on_changed)
+        for combo, _entry in SEGMENTS.values():
+            getattr(ui, combo).connect("currentIndexChanged(int)", self._on_changed)
+        ui.swapButton.connect("clicked()", self.swap)
+        self._fill_segments()
+
+    def inputs(self) -> Inputs:
+        """Return what is picked."""
+        chosen = {role: getattr(self._ui, name).currentNode() for role, name in SELECTORS.items()}
+        segments = {entry: getattr(self._ui, combo).currentData or "" for combo, entry in SEGMENTS.values()}
+        return Inputs(**chosen, **segments)
+
+    def load(self, state: SceneState | None) -> None:
+        """Show what a scene remembers."""
+        self._state, self._loading = state, True
+        for role, name in SELECTORS.items():
+            node = state.node(INPUT + role) if state is not None else None
+            getattr(self._ui, name).setCurrentNode(node)
+        self._fill_segments()
+        for combo, entry in SEGMENTS.values():
+            self._choose_segment(combo, state.text(INPUT + entry) if state is not None else "")
+        self._loading = False
+
+    def pick(self, inputs: Inputs) -> None:
+        """Choose nodes as if the user had."""
+        self._loading = True
+        for role, name in SELECTORS.items():
+            getattr(self._ui, name).setCurrentNode(getattr(inputs, role))
+        self._fill_segments()
+        for combo, entry in SEGMENTS.values():
+            self._choose_segment(combo, getattr(inputs, entry))
+        self._loading = False
+        self._on_changed()
+
+    def pick_the_only_pair(self) -> None:
+        """Choose fixed and moving when nothing is chosen and the scene holds exactly two volumes."""
+        found = self.inputs()
+        if any(True for _entry in found.given()):
+            return
+        volumes = [
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+        ]
+        if len(volumes) == 2:
+            self.pick(Inputs(fixed=volumes[0], moving=volumes[1]))
+
+    def swap(self) -> None:
+        """Exchange fixed and moving, with everything that belongs to them."""
+        self.pick(self.inputs().swapped())
+
+    def refresh_segments(self) -> None:
+        """Follow segments that were added, removed or renamed."""
+        if self._loading:
+            return
+        self._loading = True
+        self._fill_segments()
+        self._loading = False
+
+    def _on_changed(self) -> None:
+        if self._loading:
+            return
+        self.refresh_segments()
+        self._save()
+        self._changed()
+
+    def _save(self) -> None:
+        if self._state is None:
+            return
+        inputs = self.inputs()
+        with self._state.together():
+            for role in SELECTORS:
+                self._state.set_node(INPUT + role, getattr(inputs, role))
+            for _combo, entry in SEGMENTS.values():
+                self._state.set_text(INPUT + entry, getattr(inputs, entry))
+
+    def _fill_segments(self) -> None:
+        for role, (name, _entry) in SEGMENTS.items():
+            combo = getattr(self._ui, name)
+            node = getattr(self._ui, SELECTORS[role]).currentNode()
+            wanted = _segments(node)
+            if [(combo.itemText(index), combo.itemData(index)) for index in range(combo.count)] == wanted:
+                continue
+            chosen = combo.currentData or ""
+            combo.blockSignals(True)
+            combo.clear()
+            for text, segment_id in wanted:
+                combo.addItem(text, segment_id)
+            combo.blockSignals(False)
+            self._choose_segment(name, chosen)
+            combo.visible = len(wanted) > 1
+
+    def _choose_segment(self, name: str, segment_id: str) -> None:
+        combo = getattr(self._ui, name)
+        index = combo.findData(segment_id)
+        combo.currentIndex = max(index, 0)
+
+
+def _segments(node: Any) -> list[tuple[str, str]]:
+    """Return (text, id) of the choices for a segmentation node; label maps have none."""
+    if node is None or not node.IsA("vtkMRMLSegmentationNode"):
+        return [(_("All"), "")]
+    segmentation = node.GetSegmentation()
+    found = [(_("All segments"), "")]
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment_id = segmentation.GetNthSegmentID(index)
+        found.append((segmentation.GetSegment(segment_id).GetName(), segment_id))
+    return found

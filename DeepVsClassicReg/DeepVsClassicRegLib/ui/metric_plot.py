@@ -1,0 +1,83 @@
+"""A small live plot of the objective, painted into a label without any scene node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+MOST_POINTS = 600
+MARGIN = 6
+
+
+class MetricPlot:
+    """Lines of the objective over the progress messages, one line per stage.
+
+    Parameters
+    ----------
+    label : QLabel
+        Is painted; its width decides the picture's.
+    """
+
+    def __init__(self, label: Any) -> None:
+        self._label = label
+        self._values: list[float] = []
+        self._stage = ""
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._values, self._stage = [], ""
+        self._label.clear()
+
+    def add(self, stage: str, metric: float | None) -> None:
+        """Add a value; another stage begins a new line, because its objective has another scale."""
+        if metric is None:
+            return
+        if stage != self._stage:
+            self._values, self._stage = [], stage
+        self._values.append(float(metric))
+        if len(self._values) > MOST_POINTS:
+            self._values = self._values[::2]
+
+    def draw(self) -> None:
+        """Paint what was added; cheap enough for every timer tick, and only done while it is seen."""
+        width, height = self._label.width, self._label.height
+        if not self._label.isVisible() or len(self._values) < 2 or width < 4 * MARGIN:
+            return
+        ratio = _pixel_ratio(self._label)
+        pixmap = qt.QPixmap(int(width * ratio), int(height * ratio))
+        pixmap.setDevicePixelRatio(ratio)
+        palette = self._label.palette
+        pixmap.fill(palette.color(qt.QPalette.Base))
+        painter = qt.QPainter()
+        painter.begin(pixmap)
+        painter.setRenderHint(qt.QPainter.Antialiasing, True)
+        self._paint(painter, palette, width, height)
+        painter.end()
+        self._label.setPixmap(pixmap)
+
+    def _paint(self, painter: Any, palette: Any, width: int, height: int) -> None:
+        low, high = min(self._values), max(self._values)
+        span = (high - low) or 1.0
+        text_height = 16
+        top, bottom = MARGIN + text_height, height - MARGIN
+        step = (width - 2 * MARGIN) / (len(self._values) - 1)
+        path = qt.QPainterPath()
+        for index, value in enumerate(self._values):
+            x, y = MARGIN + index * step, bottom - (value - low) / span * (bottom - top)
+            if index:
+                path.lineTo(x, y)
+            else:
+                path.moveTo(x, y)
+        pen = qt.QPen(palette.color(qt.QPalette.Highlight))
+        pen.setWidthF(1.6)
+        painter.setPen(pen)
+        painter.drawPath(path)
+        painter.setPen(qt.QPen(palette.color(qt.QPalette.Text)))
+        painter.drawText(MARGIN, MARGIN + 10, f"{self._stage}: {self._values[-1]:.5g}")
+
+
+def _pixel_ratio(widget: Any) -> float:
+    """Return the pixels per point of the screen; 1 where the binding does not tell."""
+    tell = getattr(widget, "devicePixelRatioF", None)
+    return float(tell()) if callable(tell) else 1.0

@@ -1,0 +1,71 @@
+"""The engines as the panel offers them: what is ready, what can be installed, what is missing and why."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from ..core.engines.base import EngineInfo, Requirement
+from ..core.engines.catalogue import engine_names, get_engine
+
+FAMILIES = ("deep", "classical", "linear")
+PREFERRED = ("instance", "elastix", "sitk-demons")
+LIBRARY = __name__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """An engine and whether it can be used here.
+
+    Attributes
+    ----------
+    info : EngineInfo
+        What the catalogue tells of it.
+    missing : tuple of Requirement
+        What is not installed.
+    """
+
+    info: EngineInfo
+    missing: tuple[Requirement, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can run now."""
+        return not self.missing
+
+    @property
+    def installable(self) -> bool:
+        """Whether everything missing is a Python package, which the panel can install."""
+        return bool(self.missing) and all(need.package and not need.program for need in self.missing)
+
+    @property
+    def needs(self) -> str:
+        """Names of what is missing."""
+        return ", ".join(need.package or need.name for need in self.missing)
+
+    @property
+    def remedy(self) -> str:
+        """What the user does about it."""
+        return " ".join(need.remedy or f"pip install {need.package}" for need in self.missing)
+
+
+def offers() -> list[Offer]:
+    """Return every engine of the catalogue, ready ones first, by family."""
+    found = []
+    for name in engine_names():
+        try:
+            info = get_engine(name).info
+        except ModuleNotFoundError as error:
+            # The catalogue may name engines that a partial installation does not carry.
+            if not (error.name or "").startswith(LIBRARY):
+                raise
+            logging.debug("Engine '%s' is not part of this installation: %s", name, error)
+            continue
+        found.append(Offer(info, info.missing()))
+    return sorted(found, key=lambda offer: (not offer.ready, FAMILIES.index(offer.info.family)))
+
+
+def default_engine(found: list[Offer]) -> str:
+    """Return the name of the engine that is chosen at first."""
+    ready = [offer.info.name for offer in found if offer.ready]
+    return next((name for name in PREFERRED if name in ready), ready[0] if ready else "")

@@ -1,0 +1,107 @@
+"""The sections of what a run makes and of the computer it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..core.device import DEVICES
+from ..mrml.outputs import Targets
+from .state import TARGET, MachineState, SceneState
+
+# Entry of `Targets` -> first part of its widgets' names.
+OUTPUTS = {
+    "transform": "transform",
+    "warped": "warped",
+    "warped_labels": "warpedLabels",
+    "jacobian": "jacobian",
+    "report_table": "reportTable",
+}
+UNWANTED, SEED = "UnwantedOutputs", "Seed"
+DEVICE_TITLES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (MPS)"}
+
+
+class OutputsSection:
+    """Which outputs are wanted, and which nodes they go into."""
+
+    def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
+        self._ui, self._changed = ui, changed
+        self._state: SceneState | None = None
+        self._loading = False
+        for name in OUTPUTS.values():
+            getattr(ui, f"{name}Check").connect("toggled(bool)", lambda _on: self._on_changed())
+            getattr(ui, f"{name}Target").connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._on_changed())
+
+    def targets(self) -> Targets:
+        """Return what is wanted."""
+        nodes = {entry: getattr(self._ui, f"{name}Target").currentNode() for entry, name in OUTPUTS.items()}
+        wanted = {entry for entry, name in OUTPUTS.items() if getattr(self._ui, f"{name}Check").checked}
+        return Targets(**{entry: nodes[entry] for entry in wanted}, wanted=frozenset(wanted))
+
+    def problem(self) -> str:
+        """Return what keeps the run from starting, nothing when all is well."""
+        return "" if self.targets().wanted else _("Check at least one output.")
+
+    def load(self, state: SceneState | None) -> None:
+        """Show what a scene remembers."""
+        self._state, self._loading = state, True
+        unwanted = state.value(UNWANTED, []) if state is not None else []
+        for entry, name in OUTPUTS.items():
+            getattr(self._ui, f"{name}Check").checked = entry not in unwanted
+            node = state.node(TARGET + entry) if state is not None else None
+            getattr(self._ui, f"{name}Target").setCurrentNode(node)
+        self._loading = False
+
+    def _on_changed(self) -> None:
+        if self._loading:
+            return
+        if self._state is not None:
+            targets = self.targets()
+            with self._state.together():
+                self._state.set_value(UNWANTED, sorted(set(OUTPUTS) - targets.wanted))
+                for entry, name in OUTPUTS.items():
+                    self._state.set_node(TARGET + entry, getattr(self._ui, f"{name}Target").currentNode())
+        self._changed()
+
+
+class MachineSection:
+    """Device, threads, seed and temporary files."""
+
+    def __init__(self, ui: Any) -> None:
+        self._ui, self._machine = ui, MachineState()
+        self._state: SceneState | None = None
+        for name in DEVICES:
+            ui.deviceCombo.addItem(DEVICE_TITLES[name], name)
+        ui.deviceCombo.currentIndex = ui.deviceCombo.findData(self._machine.device)
+        ui.threadsSpin.value = self._machine.threads
+        ui.keepFilesCheck.checked = self._machine.keep_files
+        ui.deviceCombo.connect("currentIndexChanged(int)", lambda _index: self._on_machine())
+        ui.threadsSpin.connect("valueChanged(int)", lambda _value: self._on_machine())
+        ui.keepFilesCheck.connect("toggled(bool)", lambda _on: self._on_machine())
+        ui.seedSpin.connect("valueChanged(int)", self._on_seed)
+
+    def compute(self) -> Any:
+        """Return where and how the next run computes."""
+        return self._machine.compute(self._ui.seedSpin.value)
+
+    @property
+    def keep_files(self) -> bool:
+        """Whether the folders of runs stay."""
+        return self._machine.keep_files
+
+    def load(self, state: SceneState | None) -> None:
+        """Show what a scene remembers."""
+        self._state = None
+        self._ui.seedSpin.value = int(state.value(SEED, 0)) if state is not None else 0
+        self._state = state
+
+    def _on_machine(self) -> None:
+        self._machine.device = self._ui.deviceCombo.currentData
+        self._machine.threads = self._ui.threadsSpin.value
+        self._machine.keep_files = self._ui.keepFilesCheck.checked
+
+    def _on_seed(self, seed: int) -> None:
+        if self._state is not None:
+            self._state.set_value(SEED, seed)

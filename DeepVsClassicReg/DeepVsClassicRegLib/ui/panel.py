@@ -1,0 +1,229 @@
+"""The panel: puts the sections together, keeps them in step with the scene, and starts runs."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from ..core.errors import RegistrationError
+from ..mrml.display import Mode
+from ..mrml.inputs import Inputs
+from ..mrml.outputs import Targets
+from ..mrml.runs import Run
+from ..mrml.sample_data import add_phantom, generate_phantom
+from ..worker.session import CANCELLED, FINISHED
+from .attempt import Attempt
+from .background import Background
+from .dependencies import ensure
+from .engine_section import EngineSection
+from .inputs_section import InputsSection
+from .outputs_section import MachineSection, OutputsSection
+from .qa_section import QaSection
+from .requests import Request
+from .results_section import ResultsSection
+from .run_section import RunSection
+from .runner import Runner
+from .state import SceneState
+from .validation import Verdict
+
+ADVICE = f"{__name__.partition('.')[0]}.core.recommendation"
+VALIDATE_MS = 50
+PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+
+
+class Panel(VTKObservationMixin):
+    """Everything the user sees of the module.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    runner : Runner
+        Runs the registrations; shared with the console.
+    resources : Path
+        The module's Resources folder.
+    """
+
+    def __init__(self, ui: Any, runner: Runner, resources: Path) -> None:
+        VTKObservationMixin.__init__(self)
+        self.ui, self.runner = ui, runner
+        self._requirements = resources / "requirements.txt"
+        self._parameter_node: Any = None
+        self._failures: list[Attempt] = []
+        self._sample: Background | None = None
+        self._paused: Mode | None = None
+        self._validator = qt.QTimer()
+        self._validator.singleShot = True
+        self._validator.interval = VALIDATE_MS
+        self._validator.connect("timeout()", self.validate)
+        self.inputs = InputsSection(ui, self._on_inputs)
+        self.engines = EngineSection(ui, self._validator.start)
+        self.outputs = OutputsSection(ui, self._validator.start)
+        self.machine = MachineSection(ui)
+        self.run = RunSection(ui, runner, self.start)
+        self.qa = QaSection(ui, self.run.tell)
+        self.results = ResultsSection(ui, self._on_shown)
+        # The advice section belongs to the recommendation; it is not shown before that room exists.
+        ui.adviceButton.visible = importlib.util.find_spec(ADVICE) is not None
+        ui.sampleButton.connect("clicked()", self._on_sample)
+        ui.installButton.connect("clicked()", self._on_install)
+        runner.started.connect(self._on_started)
+        runner.finished.connect(self._on_finished)
+        runner.idle.connect(self._on_idle)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAddedEvent, self._on_scene)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._on_scene)
+        self.addObserver(scene, scene.StartCloseEvent, self._on_scene_closing)
+        self.addObserver(scene, scene.StartSaveEvent, self._on_saving)
+        self.addObserver(scene, scene.EndSaveEvent, self._on_saved)
+
+    def set_parameter_node(self, node: Any) -> None:
+        """Show what a parameter node remembers; None when there is no scene to show."""
+        self._parameter_node = node
+        state = SceneState(node) if node is not None else None
+        for section in (self.inputs, self.engines, self.outputs, self.machine):
+            section.load(state)
+        self.results.load(node)
+        if node is not None:
+            self.inputs.pick_the_only_pair()
+        self._observe_inputs()
+        self.validate()
+
+    def start(self) -> None:
+        """Queue what is chosen, after what it needs was installed."""
+        chosen = self.engines.chosen()
+        try:
+            for offer, _preset, _settings in chosen:
+                ensure(offer, self._requirements)
+        except RegistrationError as error:
+            self.run.tell("error", error.message, error.hint)
+            return
+        finally:
+            if any(not offer.ready for offer, _preset, _settings in chosen):
+                self.engines.refresh()
+        targets = self.outputs.targets()
+        if len(chosen) > 1:
+            targets = Targets(wanted=targets.wanted)  # compared runs must not overwrite each other
+        self.runner.submit(
+            Request(
+                inputs=self.inputs.inputs(),
+                engine=offer.info.name,
+                preset=preset,
+                settings=settings,
+                compute=self.machine.compute(),
+                targets=targets,
+                parameter_node=lambda: self._parameter_node,
+                keep_files=self.machine.keep_files,
+            )
+            for offer, preset, settings in chosen
+        )
+
+    def validate(self) -> None:
+        """Tell what is missing or wrong and whether the run may start."""
+        verdict = Verdict(self.inputs.inputs())
+        self.ui.problemsLabel.text = verdict.html
+        self.ui.problemsLabel.visible = bool(verdict.found)
+        self.run.allow(verdict.tooltip or self.engines.problem() or self.outputs.problem())
+        self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+
+    def close(self) -> None:
+        """Let go of everything: the module is reloaded or Slicer exits."""
+        self.removeObservers()
+        self._validator.stop()
+        if self._sample is not None:
+            self._sample.abandon(lambda: None)
+        self.qa.close()
+        self.run.close()
+        self.runner.shut_down()
+
+    def _on_inputs(self) -> None:
+        self._observe_inputs()
+        self._validator.start()
+
+    def _observe_inputs(self) -> None:
+        """Follow changes of the picked nodes that matter for validity: image, transform, name, segments."""
+        self.removeObservers(self._on_input_changed)
+        for _role, node in self.inputs.inputs().given():
+            self.addObserver(node, node.TransformModifiedEvent, self._on_input_changed)
+            self.addObserver(node, "ModifiedEvent", self._on_input_changed)
+            if node.IsA("vtkMRMLSegmentationNode"):
+                for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
+                    self.addObserver(node.GetSegmentation(), event, self._on_input_changed)
+
+    def _on_input_changed(self, _caller: Any, _event: str) -> None:
+        self.inputs.refresh_segments()
+        self._validator.start()
+
+    def _on_scene(self, _caller: Any, _event: str) -> None:
+        if not slicer.mrmlScene.IsBatchProcessing() and not slicer.mrmlScene.IsClosing():
+            self._validator.start()
+
+    def _on_scene_closing(self, _caller: Any, _event: str) -> None:
+        self.qa.close()
+        self.runner.cancel(_("The scene was closed; the registration was canceled."))
+
+    def _on_saving(self, _caller: Any, _event: str) -> None:
+        """Keep what was made for looking out of the saved scene."""
+        self._paused = self.qa.pause()
+
+    def _on_saved(self, _caller: Any, _event: str) -> None:
+        if self._paused is not None:
+            self.qa.show(self._paused)
+            self._paused = None
+
+    def _on_sample(self) -> None:
+        self.ui.sampleButton.enabled = False
+        self.run.tell("missing", _("Making the example pair"))
+        self._sample = Background(generate_phantom, self._on_sample_made).start()
+
+    def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
+        self._sample = None
+        self.ui.sampleButton.enabled = True
+        self.run.tell("missing", "")
+        if error is not None:
+            self.run.tell("error", str(error))
+            return
+        made = add_phantom(phantom)
+        self.inputs.pick(Inputs(**{role: getattr(made, role) for role in PHANTOM_ROLES}))
+        if slicer.app.layoutManager() is not None:
+            slicer.util.setSliceViewerLayers(background=made.fixed, foreground=None, label=None, fit=True)
+
+    def _on_install(self) -> None:
+        offer = self.engines.offer
+        if offer is None:
+            return
+        try:
+            ensure(offer, self._requirements)
+        except RegistrationError as error:
+            self.run.tell("error", error.message, error.hint)
+        self.engines.refresh()
+        self._validator.start()
+
+    def _on_started(self, _attempt: Attempt) -> None:
+        self._failures = [] if self.runner.done == 0 else self._failures
+
+    def _on_finished(self, attempt: Attempt) -> None:
+        if attempt.state != FINISHED:
+            self._failures.append(attempt)
+            return
+        if attempt.run is not None and self._parameter_node is not None:
+            self._observe_inputs()
+            self.results.load(self._parameter_node)
+            self.results.choose(attempt.run)
+
+    def _on_idle(self) -> None:
+        self.validate()
+        for attempt in self._failures[:1]:
+            kind = "warning" if attempt.state == CANCELLED else "error"
+            count = len(self._failures)
+            more = "" if count == 1 else " " + _("({count} runs in all)").format(count=count)
+            self.run.tell(kind, attempt.message + more, attempt.hint)
+
+    def _on_shown(self, run: Run | None) -> None:
+        self.qa.set_run(run)

@@ -1,0 +1,119 @@
+"""The worker process as the panel runs it: a QProcess that feeds the session of the worker room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from ..core.device import Compute
+from ..core.errors import RegistrationError
+from ..worker.environment import worker_command, worker_environment
+from ..worker.protocol import KILL_AFTER_S
+from ..worker.session import Outcome, Session
+from .signals import Signal
+
+END_WAIT_MS = 1000
+
+
+class WorkerProcess:
+    """One run of the worker on a job folder, followed without blocking.
+
+    Parameters
+    ----------
+    folder : Path
+        The job folder, job.json written.
+    compute : Compute
+        Device and threads, which shape the environment of the process.
+
+    Attributes
+    ----------
+    happened : Signal
+        Emits every `Event`.
+    ended : Signal
+        Emits the `Outcome`, once.
+    """
+
+    def __init__(self, folder: Path, compute: Compute) -> None:
+        self.session = Session(folder)
+        self.happened, self.ended = Signal(), Signal()
+        self._compute = compute
+        self._process = qt.QProcess()
+        self._process.connect("readyReadStandardOutput()", self._on_output)
+        self._process.connect("readyReadStandardError()", self._on_log)
+        self._process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
+        self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
+        self._killer = qt.QTimer()
+        self._killer.singleShot = True
+        self._killer.interval = int(1000 * KILL_AFTER_S)
+        self._killer.connect("timeout()", self.kill)
+
+    @property
+    def pid(self) -> int:
+        """Id of the process that was started, 0 when there is none."""
+        return int(self._process.processId())
+
+    def start(self) -> None:
+        """Start the worker; a failure is told through `ended`."""
+        try:
+            program, *arguments = worker_command(self.session.folder)
+        except RegistrationError as error:
+            self._end(self.session.not_started(str(error)))
+            return
+        environment = qt.QProcessEnvironment()
+        for name, value in worker_environment(self._compute).items():
+            environment.insert(name, value)
+        self._process.setProcessEnvironment(environment)
+        self._process.start(program, arguments)
+
+    def cancel(self) -> None:
+        """Ask the worker to stop; after `KILL_AFTER_S` seconds it is ended by force."""
+        if self.session.outcome is not None:
+            return
+        self._process.write(self.session.cancel())
+        self._process.closeWriteChannel()
+        self._killer.start()
+
+    def kill(self) -> None:
+        """End the worker and its children by force."""
+        self.session.kill(self.pid or None)
+        self._process.kill()
+
+    def shut_down(self) -> None:
+        """End everything at once and tell nobody: the panel is going away."""
+        self.happened.disconnect()
+        self.ended.disconnect()
+        self._killer.stop()
+        if self.session.outcome is None and self.pid:
+            self.kill()
+            self._process.waitForFinished(END_WAIT_MS)
+
+    def _on_output(self) -> None:
+        self._tell(self.session.feed(_bytes(self._process.readAllStandardOutput())))
+
+    def _on_log(self) -> None:
+        self._tell(self.session.feed_log(_bytes(self._process.readAllStandardError())))
+
+    def _tell(self, events: list[Any]) -> None:
+        for event in events:
+            self.happened.emit(event)
+
+    def _on_error(self, error: Any) -> None:
+        # Every other error is followed by `finished`.
+        if error == qt.QProcess.FailedToStart:
+            self._end(self.session.not_started(self._process.errorString()))
+
+    def _on_finished(self, code: int, status: Any) -> None:
+        self._on_output()
+        self._on_log()
+        self._end(self.session.finish(int(code), killed=status == qt.QProcess.CrashExit))
+
+    def _end(self, outcome: Outcome) -> None:
+        self._killer.stop()
+        self.ended.emit(outcome)
+
+
+def _bytes(data: Any) -> bytes:
+    """Return the content of a QByteArray (PythonQt may hand out None for an empty one)."""
+    return bytes(data.data() or b"")

@@ -1,0 +1,273 @@
+"""Looking at the shown run in the slice views: modes, before and after, and the places that deserve a look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from ..core.errors import RegistrationError
+from ..mrml.display import Inspection, Mode
+from ..mrml.runs import Run
+from ..mrml.spots import Spot, lowest_dice, worst_folds
+from .background import Background
+
+BUTTONS = {
+    Mode.BLEND: "blendButton",
+    Mode.FLICKER: "flickerButton",
+    Mode.CHECKERBOARD: "checkerboardButton",
+    Mode.DIFFERENCE: "differenceButton",
+    Mode.CONTOURS: "contoursButton",
+    Mode.RED_CYAN: "redCyanButton",
+    Mode.GRID: "gridButton",
+    Mode.GLYPHS: "glyphsButton",
+    Mode.JACOBIAN: "jacobianButton",
+}
+# Sliders, by the first part of their widgets' names, and the modes they belong to.
+OPTIONS = {
+    "opacity": (Mode.BLEND, Mode.JACOBIAN),
+    "tile": (Mode.CHECKERBOARD,),
+    "spacing": (Mode.GRID, Mode.GLYPHS),
+    "flicker": (Mode.FLICKER,),
+}
+REDRAW_MS = 150
+
+
+class QaSection:
+    """Mode buttons, sliders and jumps.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    tell : callable
+        Shows a message, `tell(kind, message)`.
+    """
+
+    def __init__(self, ui: Any, tell: Callable[[str, str], None]) -> None:
+        self._ui, self._tell = ui, tell
+        self._inspection: Inspection | None = None
+        self._run: Run | None = None
+        self._wanted: Mode | None = None
+        self._preparing: Background | None = None
+        self._spots: dict[str, tuple[list[Spot], int]] = {}
+        self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
+        self._flicker.connect("timeout()", self._on_flicker)
+        self._redraw.singleShot = True
+        self._redraw.interval = REDRAW_MS
+        self._redraw.connect("timeout()", self._show_again)
+        for mode, name in BUTTONS.items():
+            getattr(ui, name).connect("clicked()", lambda mode=mode: self.show(mode))
+        ui.opacitySlider.connect("valueChanged(double)", self._on_opacity)
+        ui.tileSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
+        ui.spacingSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
+        ui.flickerSlider.connect("valueChanged(double)", self._on_flicker_time)
+        ui.beforeButton.connect("toggled(bool)", self._on_before)
+        ui.linkedButton.connect("toggled(bool)", self._on_linked)
+        ui.closeViewButton.connect("clicked()", self.close)
+        ui.foldButton.connect("clicked()", lambda: self._jump("fold", worst_folds, _("Nothing folds.")))
+        ui.disagreementButton.connect(
+            "clicked()", lambda: self._jump("disagreement", self._disagreements, _("Nothing disagrees."), compares=True)
+        )
+        ui.structureButton.connect(
+            "clicked()", lambda: self._jump("structure", lowest_dice, _("No structure was measured."))
+        )
+        self._show_options()
+
+    @property
+    def mode(self) -> Mode | None:
+        """What is shown, None while the views are the user's own."""
+        return self._wanted
+
+    def set_run(self, run: Run | None) -> None:
+        """Look at another run in the same way, or at none."""
+        self._run, self._spots = run, {}
+        self._ui.spotLabel.text = ""
+        self._ui.spotLabel.visible = False
+        self._enable(run)
+        if run is None:
+            self.close()
+        elif self._wanted is not None:
+            self.show(self._wanted)
+
+    def show(self, mode: Mode) -> None:
+        """Show the run in a mode."""
+        if self._run is None:
+            return
+        self._wanted = mode
+        getattr(self._ui, BUTTONS[mode]).checked = True
+        self._show_options()
+        self._prepare(self._run, mode, lambda: self._show_now(mode))
+
+    def close(self) -> None:
+        """Put the views back as the user had them."""
+        self._flicker.stop()
+        self._redraw.stop()
+        self._stop_preparing()
+        self._wanted = None
+        inspection, self._inspection = self._inspection, None
+        if inspection is not None:
+            inspection.close()
+        for name in BUTTONS.values():
+            _uncheck(getattr(self._ui, name))
+        for button in (self._ui.beforeButton, self._ui.linkedButton):
+            button.blockSignals(True)
+            button.checked = False
+            button.blockSignals(False)
+        self._show_options()
+
+    def pause(self) -> Mode | None:
+        """Put the views back for a moment, such as while the scene is saved; return what was shown."""
+        wanted = self._wanted
+        if wanted is not None:
+            self.close()
+        return wanted
+
+    def _enable(self, run: Run | None) -> None:
+        has_field = run is not None and run.transform is not None
+        images = run is not None and run.fixed is not None and (run.warped is not None or run.moving is not None)
+        for mode, name in BUTTONS.items():
+            needs = has_field if mode in (Mode.GRID, Mode.GLYPHS) else images
+            if mode is Mode.JACOBIAN:
+                needs = run is not None and run.jacobian is not None
+            getattr(self._ui, name).enabled = bool(needs)
+        self._ui.beforeButton.enabled = run is not None and run.moving is not None
+        self._ui.foldButton.enabled = run is not None and run.jacobian is not None
+        self._ui.disagreementButton.enabled = images
+        self._ui.structureButton.enabled = run is not None and bool(run.measures.get("dice_per_label"))
+
+    def _prepare(self, run: Run, mode: Mode, then: Callable[[], None]) -> None:
+        """Let a thread compute what a mode needs, and go on when the user has not changed their mind meanwhile."""
+        self._stop_preparing()
+        work = self._need_inspection().preparation(run, mode, before=self._ui.beforeButton.checked)
+        if work is None:
+            then()
+            return
+
+        def ready(_value: Any, error: BaseException | None) -> None:
+            self._preparing = None
+            if error is not None:
+                self._tell("error", str(error))
+            elif run is self._run:
+                then()
+
+        self._preparing = Background(work, ready).start()
+
+    def _stop_preparing(self) -> None:
+        if self._preparing is not None:
+            self._preparing.abandon(lambda: None)
+            self._preparing = None
+
+    def _show_now(self, mode: Mode) -> None:
+        if self._run is None or mode is not self._wanted:
+            return
+        try:
+            self._need_inspection().show(
+                self._run,
+                mode,
+                opacity=self._ui.opacitySlider.value,
+                tile_mm=self._ui.tileSlider.value,
+                spacing_mm=self._ui.spacingSlider.value,
+                before=self._ui.beforeButton.checked,
+            )
+        except RegistrationError as error:  # a node was deleted since
+            self._tell("error", str(error))
+            self.close()
+            return
+        if mode is Mode.FLICKER:
+            self._on_flicker_time(self._ui.flickerSlider.value)
+        else:
+            self._flicker.stop()
+
+    def _need_inspection(self) -> Inspection:
+        if self._inspection is None:
+            self._inspection = Inspection()
+        return self._inspection
+
+    def _show_again(self) -> None:
+        if self._wanted is not None:
+            self.show(self._wanted)
+
+    def _show_options(self) -> None:
+        for name, modes in OPTIONS.items():
+            for part in ("Label", "Slider"):
+                getattr(self._ui, name + part).visible = self._wanted in modes
+        if self._wanted in OPTIONS["opacity"]:
+            jacobian = self._wanted is Mode.JACOBIAN
+            self._ui.opacityLabel.text = _("Opacity:") if jacobian else _("Fixed to warped:")
+        self._ui.viewOptionsFrame.visible = any(self._wanted in modes for modes in OPTIONS.values())
+        self._ui.closeViewButton.enabled = self._wanted is not None
+
+    def _on_opacity(self, value: float) -> None:
+        if self._inspection is not None and self._wanted in OPTIONS["opacity"]:
+            self._inspection.set_opacity(value)
+
+    def _on_flicker_time(self, seconds: float) -> None:
+        self._flicker.interval = int(1000 * seconds)
+        if self._wanted is Mode.FLICKER:
+            self._flicker.start()
+
+    def _on_flicker(self) -> None:
+        if self._inspection is not None and self._wanted is Mode.FLICKER:
+            self._inspection.flicker()
+        else:
+            self._flicker.stop()
+
+    def _on_before(self, _before: bool) -> None:
+        if self._run is not None:
+            self.show(self._wanted or Mode.BLEND)
+
+    def _on_linked(self, linked: bool) -> None:
+        if self._run is not None:
+            self._need_inspection().set_linked(linked)
+
+    def _disagreements(self, run: Run) -> list[Spot]:
+        return self._need_inspection().worst_disagreements(run)
+
+    def _jump(
+        self, kind: str, find: Callable[[Run], list[Spot]], nothing: str, *, compares: bool = False
+    ) -> None:
+        """Go to the worst place, then, with every further press, to the next one."""
+        run = self._run
+        if run is None:
+            return
+        if kind in self._spots:
+            self._go(kind)
+            return
+
+        def go() -> None:
+            spots = find(run)
+            self._spots[kind] = (spots, 0)
+            if spots:
+                self._go(kind)
+            else:
+                self._say(nothing)
+
+        if compares:
+            self._prepare(run, Mode.DIFFERENCE, go)
+        else:
+            go()
+
+    def _go(self, kind: str) -> None:
+        spots, number = self._spots[kind]
+        if not spots:
+            return
+        spot = spots[number % len(spots)]
+        self._spots[kind] = (spots, number + 1)
+        self._need_inspection().jump(spot)
+        self._say(
+            _("{number} of {count}: {text}").format(number=number % len(spots) + 1, count=len(spots), text=spot.text)
+        )
+
+    def _say(self, text: str) -> None:
+        self._ui.spotLabel.text = text
+        self._ui.spotLabel.visible = True
+
+
+def _uncheck(button: Any) -> None:
+    """Uncheck a button of an exclusive group."""
+    button.autoExclusive = False
+    button.checked = False
+    button.autoExclusive = True

@@ -1,0 +1,182 @@
+"""What came out: the verdict, the runs side by side, tables, plots, copying and saving."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.evaluation.measures import MEASURES
+from ..core.evaluation.verdict import BAD, CHECK, GOOD, judge_report
+from ..mrml.plots import update_label_plot
+from ..mrml.runs import Run, forget_run, restore_runs
+from ..mrml.tables import table_text, unique_titles, update_label_table, update_measures_table
+from .scene_nodes import SceneNodes
+from .tables import fit_table
+
+MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
+LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
+
+
+class ResultsSection:
+    """The finished runs of the scene.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    shown : callable
+        Called with the run that is to be looked at, or None.
+    """
+
+    def __init__(self, ui: Any, shown: Callable[[Run | None], None]) -> None:
+        self._ui, self._shown = ui, shown
+        self._parameter_node: Any = None
+        self._nodes = SceneNodes()
+        self._loading = False
+        self.runs: list[Run] = []
+        self.pages: dict[str, Path] = {}
+        self._tabs = qt.QTabBar(ui.runFrame)
+        self._tabs.objectName = "runTabs"
+        self._tabs.expanding = False
+        self._tabs.usesScrollButtons = True
+        ui.runFrame.layout().addWidget(self._tabs)
+        self._tabs.connect("currentChanged(int)", self._on_tab)
+        for name in LABEL_MEASURES:
+            ui.structureMeasureCombo.addItem(MEASURES[name].title, name)
+        ui.structureMeasureCombo.connect("currentIndexChanged(int)", lambda _index: self._show_structures())
+        ui.structuresButton.connect("contentsCollapsed(bool)", lambda _collapsed: self._show_structures())
+        ui.plotButton.connect("clicked()", self.show_plot)
+        ui.copyButton.connect("clicked()", self.copy)
+        ui.csvButton.connect("clicked()", self._on_csv)
+        ui.htmlButton.connect("clicked()", self._on_html)
+        ui.forgetButton.connect("clicked()", self.forget)
+        self._show()
+
+    @property
+    def run(self) -> Run | None:
+        """The run that is looked at."""
+        index = self._tabs.currentIndex
+        return self.runs[index] if 0 <= index < len(self.runs) else None
+
+    def load(self, parameter_node: Any) -> None:
+        """Show the runs a scene knows, the newest in front."""
+        if parameter_node is None or parameter_node is not self._parameter_node:
+            self._nodes.forget()
+        self._parameter_node = parameter_node
+        self.runs = restore_runs(parameter_node) if parameter_node is not None else []
+        self._loading = True
+        while self._tabs.count:
+            self._tabs.removeTab(0)
+        for run, title in zip(self.runs, unique_titles(self.runs), strict=True):
+            index = self._tabs.addTab(title)
+            self._tabs.setTabToolTip(index, run.title)
+        self._tabs.currentIndex = len(self.runs) - 1
+        self._loading = False
+        self._show()
+
+    def choose(self, run: Run) -> None:
+        """Look at a run."""
+        found = [index for index, other in enumerate(self.runs) if other.record is run.record]
+        if found:
+            self._tabs.currentIndex = found[0]
+
+    def forget(self) -> None:
+        """Remove the shown run and the nodes it made."""
+        run = self.run
+        if run is not None:
+            self._shown(None)
+            forget_run(self._parameter_node, run, delete_outputs=True)
+            self.load(self._parameter_node)
+
+    def copy(self) -> None:
+        """Copy the table of measures."""
+        slicer.app.clipboard().setText(table_text(self._nodes.table("measures", self._parameter_node)))
+
+    def save_csv(self, path: str) -> None:
+        """Save the table of measures."""
+        text = table_text(self._nodes.table("measures", self._parameter_node), delimiter=",")
+        with slicer.util.tryWithErrorDisplay(_("The table could not be saved.")):
+            Path(path).write_text(text, encoding="utf-8")
+
+    def save_page(self, path: str) -> None:
+        """Save the page of the shown run."""
+        page = self.page
+        if page is not None:
+            with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
+                Path(path).write_bytes(page.read_bytes())
+
+    @property
+    def page(self) -> Path | None:
+        """The page of the shown run, None when it was not made in this session."""
+        run = self.run
+        page = self.pages.get(run.record.GetID()) if run is not None else None
+        return page if page is not None and page.is_file() else None
+
+    def show_plot(self) -> None:
+        """Show bars per structure beside the slices."""
+        chart = self._nodes.chart("structures", self._parameter_node)
+        update_label_plot(self.runs, chart, self._structure_table())
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def _on_tab(self, _index: int) -> None:
+        if not self._loading:
+            self._show()
+
+    def _show(self) -> None:
+        run = self.run
+        self._ui.resultButton.visible = run is not None
+        self._ui.runFrame.visible = len(self.runs) > 1
+        if run is not None:
+            self._ui.verdictLabel.text = verdict_html(run)
+            table = self._nodes.table("measures", self._parameter_node)
+            update_measures_table(self.runs, table, main_only=True)
+            self._ui.measuresTable.setMRMLTableNode(table)
+            fit_table(self._ui.measuresTable)
+            has_labels = any(run.measures.get("dice_per_label") for run in self.runs)
+            self._ui.structuresButton.visible = has_labels
+            self._ui.htmlButton.enabled = self.page is not None
+            self._show_structures()
+        else:
+            self._ui.measuresTable.setMRMLTableNode(None)
+            self._ui.structuresTable.setMRMLTableNode(None)
+        self._shown(run)
+
+    def _show_structures(self) -> None:
+        if self._ui.structuresButton.collapsed or not self.runs:
+            return
+        self._ui.structuresTable.setMRMLTableNode(self._structure_table())
+        fit_table(self._ui.structuresTable)
+
+    def _structure_table(self) -> Any:
+        table = self._nodes.table("structures", self._parameter_node)
+        update_label_table(self.runs, table, measure=self._ui.structureMeasureCombo.currentData)
+        return table
+
+    def _on_csv(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(self._ui.csvButton, _("Save the table"), "measures.csv", "CSV (*.csv)")
+        if path:
+            self.save_csv(path)
+
+    def _on_html(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(self._ui.htmlButton, _("Save the report"), "report.html", "HTML (*.html)")
+        if path:
+            self.save_page(path)
+
+
+def verdict_html(run: Run) -> str:
+    """Return the judgment of a run in one colored line, as rich text."""
+    try:
+        verdict = judge_report(run.report)
+    except KeyError:  # a record of another version
+        return html.escape(run.title)
+    color, mark = MARKS[verdict.level]
+    return (
+        f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>'
+        f"<br>{html.escape(verdict.sentence)}"
+    )

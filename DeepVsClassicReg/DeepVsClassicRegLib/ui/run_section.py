@@ -1,0 +1,121 @@
+"""The button that starts and cancels, and what is seen while a registration runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from .attempt import Attempt
+from .metric_plot import MetricPlot
+from .runner import Runner
+from .validation import cannot_start, line
+
+REFRESH_MS = 100
+LOG_LINES_PER_TICK = 200
+
+
+class RunSection:
+    """Register and Cancel, progress bar, live plot and log.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    runner : Runner
+        Whose work is shown.
+    start : callable
+        Called when the user wants to start.
+    """
+
+    def __init__(self, ui: Any, runner: Runner, start: Callable[[], None]) -> None:
+        self._ui, self._runner, self._start = ui, runner, start
+        self._reason = ""
+        self._lines: list[str] = []
+        self._plot = MetricPlot(ui.metricPlot)
+        self._timer = qt.QTimer()
+        self._timer.interval = REFRESH_MS
+        self._timer.connect("timeout()", self._refresh)
+        ui.registerButton.connect("clicked()", self._on_clicked)
+        runner.started.connect(self._on_started)
+        runner.changed.connect(self._on_changed)
+        runner.logged.connect(self._lines.append)
+        runner.finished.connect(self._on_finished)
+        runner.idle.connect(self._on_idle)
+        self._show_idle()
+
+    def allow(self, reason: str) -> None:
+        """Let the run start, or tell in the tooltip why it cannot."""
+        self._reason = reason
+        if not self._runner.busy:
+            self._show_button()
+
+    def tell(self, kind: str, message: str, hint: str = "") -> None:
+        """Show a message under the button; kind 'error', 'warning' or 'missing' (neutral)."""
+        self._ui.stageLabel.text = line(kind, message, hint) if message else ""
+        self._ui.stageLabel.visible = bool(message)
+
+    def close(self) -> None:
+        """Stop following; the panel is going away."""
+        self._timer.stop()
+
+    def _on_clicked(self) -> None:
+        if self._runner.busy:
+            self._ui.registerButton.enabled = False
+            self._runner.cancel()
+        elif not self._reason:
+            self._start()
+
+    def _on_started(self, attempt: Attempt) -> None:
+        self._plot.clear()
+        self._lines.append(f"--- {attempt.request.name} ---")
+        self._ui.registerButton.text = _("Cancel")
+        self._ui.registerButton.toolTip = _("Stops the registration; nothing in the scene changes.")
+        self._ui.registerButton.enabled = True
+        self._ui.progressBar.visible = True
+        self._ui.progressBar.value = 0
+        self._timer.start()
+        self._on_changed(attempt)
+
+    def _on_changed(self, attempt: Attempt) -> None:
+        self._plot.add(attempt.stage, attempt.metric)
+        self._ui.progressBar.value = int(1000 * attempt.fraction)
+        count = self._runner.total
+        text = attempt.stage
+        if count > 1:
+            text = _("{number} of {count}, {engine}: {stage}").format(
+                number=self._runner.done + 1, count=count, engine=attempt.request.name, stage=attempt.stage
+            )
+        self.tell("missing", text)
+
+    def _on_finished(self, attempt: Attempt) -> None:
+        if attempt.folder is not None and attempt.request.keep_files:
+            self._lines.append(_("The files are in {folder}").format(folder=attempt.folder))
+        if attempt.message:
+            self._lines.append(f"{attempt.message} {attempt.hint}".strip())
+
+    def _on_idle(self) -> None:
+        self._refresh()
+        self._timer.stop()
+        self._show_idle()
+
+    def _show_idle(self) -> None:
+        self._ui.progressBar.visible = False
+        self._ui.registerButton.text = _("Register")
+        self.tell("missing", "")
+        self._show_button()
+
+    def _show_button(self) -> None:
+        self._ui.registerButton.enabled = not self._reason
+        self._ui.registerButton.toolTip = (
+            cannot_start(self._reason) if self._reason else _("Brings the moving volume onto the fixed one.")
+        )
+
+    def _refresh(self) -> None:
+        """Show what gathered since the last tick; a chatty engine must not keep the panel busy."""
+        if self._lines:
+            self._ui.logText.appendPlainText("\n".join(self._lines[-LOG_LINES_PER_TICK:]))
+            self._lines.clear()
+        self._plot.draw()

@@ -1,0 +1,97 @@
+"""The queue of registrations: one after the other, shared by the panel and the console."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import slicer
+
+from .attempt import Attempt, MakeProcess
+from .process import WorkerProcess
+from .requests import Request
+from .signals import Signal
+
+
+class Runner:
+    """Runs requests one after the other in the background.
+
+    Parameters
+    ----------
+    make_process : callable, optional
+        Makes what computes, `WorkerProcess(folder, compute)`; tests put a fake here.
+
+    Attributes
+    ----------
+    started, changed, finished : Signal
+        Emit the attempt.
+    logged : Signal
+        Emits a line of the log.
+    idle : Signal
+        Emitted when the queue is empty.
+    """
+
+    def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
+        self._make_process = make_process
+        self._waiting: deque[Attempt] = deque()
+        self.current: Attempt | None = None
+        self.done = 0
+        self.started, self.changed, self.finished = Signal(), Signal(), Signal()
+        self.logged, self.idle = Signal(), Signal()
+        slicer.app.connect("aboutToQuit()", self.shut_down)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs or waits."""
+        return self.current is not None
+
+    @property
+    def total(self) -> int:
+        """Number of attempts since the queue was last empty, the running and waiting ones included."""
+        return self.done + len(self._waiting) + (1 if self.current else 0)
+
+    def submit(self, requests: Iterable[Request]) -> list[Attempt]:
+        """Queue requests and return their attempts; the first begins at once when nothing runs."""
+        attempts = [Attempt(request, make_process=self._make_process) for request in requests]
+        self._waiting.extend(attempts)
+        if not self.busy:
+            self.done = 0
+            self._next()
+        return attempts
+
+    def cancel(self, message: str = "") -> None:
+        """Cancel everything that runs or waits."""
+        waiting, self._waiting = list(self._waiting), deque()
+        for attempt in waiting:
+            attempt.cancel(message)
+        if self.current is not None:
+            self.current.cancel(message)
+
+    def shut_down(self) -> None:
+        """End everything at once: the module is reloaded or Slicer exits."""
+        slicer.app.disconnect("aboutToQuit()", self.shut_down)
+        for signal in (self.started, self.changed, self.finished, self.logged, self.idle):
+            signal.disconnect()
+        self._waiting.clear()
+        attempt, self.current = self.current, None
+        if attempt is not None:
+            attempt.shut_down()
+
+    def _next(self) -> None:
+        if not self._waiting:
+            self.current = None
+            self.idle.emit()
+            return
+        attempt = self.current = self._waiting.popleft()
+        attempt.changed.connect(self.changed.emit)
+        attempt.logged.connect(self.logged.emit)
+        attempt.ended.connect(self._on_ended)
+        self.started.emit(attempt)
+        attempt.start()
+
+    def _on_ended(self, attempt: Attempt) -> None:
+        if attempt is not self.current:
+            return
+        self.done += 1
+        self.finished.emit(attempt)
+        self._next()

@@ -1,0 +1,37 @@
+"""The table and chart nodes the panel shows: hidden helpers of the scene, found again when a scene is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+ROLE = "Shown."
+
+
+class SceneNodes:
+    """Finds or makes one helper node per purpose; the parameter node refers to them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def table(self, purpose: str, parameter_node: Any) -> Any:
+        """Return the table node of a purpose."""
+        return self._node(f"{purpose}.table", "vtkMRMLTableNode", parameter_node)
+
+    def chart(self, purpose: str, parameter_node: Any) -> Any:
+        """Return the plot chart node of a purpose."""
+        return self._node(f"{purpose}.chart", "vtkMRMLPlotChartNode", parameter_node)
+
+    def forget(self) -> None:
+        """Forget them all: the scene was closed or another one loaded."""
+        self._known.clear()
+
+    def _node(self, name: str, kind: str, parameter_node: Any) -> Any:
+        node = parameter_node.GetNodeReference(ROLE + name)
+        if node is None:
+            title = f"Registration {name.partition('.')[0]}"
+            node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(title))
+            node.SetHideFromEditors(True)
+            parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
+        return node

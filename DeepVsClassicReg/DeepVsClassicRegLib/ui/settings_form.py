@@ -1,0 +1,198 @@
+"""A form made from the settings dataclass of an engine: label, unit, range, tooltip and choices come from its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from ..core.engines.settings import from_json, to_json
+from ..core.errors import SettingsError
+
+HUGE = 1_000_000
+
+
+class SettingsForm:
+    """The widgets of one engine's settings inside a frame.
+
+    Parameters
+    ----------
+    frame : QWidget
+        Gets the form; its layout is filled anew.
+    kind : type
+        The engine's frozen settings dataclass.
+    preset : mapping
+        Values of the preset, which `changes` is measured against.
+    changed : callable
+        Called after every change by the user.
+    """
+
+    def __init__(
+        self, frame: Any, kind: type, preset: Mapping[str, Any], changed: Callable[[], None] | None = None
+    ) -> None:
+        self._kind, self._changed = kind, changed
+        self._preset = to_json(from_json(kind, preset))
+        self._fields: dict[str, _Field] = {}
+        self._loading = True
+        self._more: Any = None
+        self.content = qt.QWidget(frame)
+        frame.layout().addWidget(self.content)
+        column = qt.QVBoxLayout(self.content)
+        column.setContentsMargins(0, 0, 0, 0)
+        entries = dataclasses.fields(kind)
+        self._add([entry for entry in entries if not entry.metadata.get("advanced")], column)
+        advanced = [entry for entry in entries if entry.metadata.get("advanced")]
+        if advanced:
+            self._more = ctk.ctkCollapsibleButton(self.content)
+            self._more.text = _("More settings")
+            self._more.objectName = "moreSettingsButton"
+            self._add(advanced, qt.QVBoxLayout(self._more))
+            self._more.collapsed = True
+            column.addWidget(self._more)
+        self.load({})
+
+    def _add(self, entries: list[Any], column: Any) -> None:
+        form = qt.QFormLayout()
+        form.setFieldGrowthPolicy(qt.QFormLayout.AllNonFixedFieldsGrow)
+        hints = typing.get_type_hints(self._kind)
+        for entry in entries:
+            field = _Field(entry, hints[entry.name], self._on_changed)
+            label = qt.QLabel(_("{label}:").format(label=entry.metadata.get("label", entry.name)))
+            label.toolTip = field.widget.toolTip
+            form.addRow(label, field.widget)
+            self._fields[entry.name] = field
+        column.addLayout(form)
+
+    def load(self, changes: Mapping[str, Any]) -> None:
+        """Show the preset with these changes; unknown names and bad values (an older scene) are left out."""
+        self._loading = True
+        for name, field in self._fields.items():
+            field.show(self._preset[name])
+            if name in changes:
+                field.show(changes[name])
+        self._loading = False
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that differ from the preset, as plain values.
+
+        Raises
+        ------
+        SettingsError
+            When a value is out of range or of the wrong kind.
+        """
+        given = {name: field.value() for name, field in self._fields.items()}
+        plain = to_json(from_json(self._kind, given))
+        return {name: value for name, value in plain.items() if value != self._preset[name]}
+
+    def problem(self) -> str:
+        """Return what is wrong with the values, nothing when all are fine."""
+        try:
+            self.changes()
+        except SettingsError as error:
+            return str(error)
+        return ""
+
+    def remove(self) -> None:
+        """Take the widgets away."""
+        self.content.hide()
+        self.content.setParent(None)
+        self.content.deleteLater()
+
+    def _on_changed(self) -> None:
+        if not self._loading and self._changed is not None:
+            self._changed()
+
+
+class _Field:
+    """One setting: makes the fitting widget, shows a value and reads it back."""
+
+    def __init__(self, entry: Any, hint: Any, changed: Callable[[], None]) -> None:
+        about = entry.metadata
+        self._hint = hint
+        self._choices = about.get("choices") or ()
+        unit = about.get("unit", "")
+        if hint is bool:
+            self.widget = qt.QCheckBox()
+            self.widget.connect("toggled(bool)", lambda _on: changed())
+        elif self._choices and hint is str:
+            self.widget = qt.QComboBox()
+            for choice in self._choices:
+                self.widget.addItem(choice)
+            self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
+        elif hint is int or hint is float:
+            self.widget = self._number(about, unit)
+            kind = "int" if hint is int else "double"
+            self.widget.connect(f"valueChanged({kind})", lambda _value: changed())
+        else:
+            self.widget = qt.QLineEdit()
+            self.widget.connect("editingFinished()", changed)
+        self.widget.objectName = f"setting_{entry.name}"
+        self.widget.toolTip = self._tip(about, unit)
+
+    def _number(self, about: Mapping[str, Any], unit: str) -> Any:
+        low, high = about.get("minimum"), about.get("maximum")
+        widget = qt.QSpinBox() if self._hint is int else qt.QDoubleSpinBox()
+        if self._hint is float:
+            widget.setDecimals(6)
+            widget.setSingleStep(0.1)
+        kind = self._hint
+        widget.setRange(kind(-HUGE if low is None else low), kind(HUGE if high is None else high))
+        if unit:
+            widget.setSuffix(f" {unit}")
+        return widget
+
+    def _tip(self, about: Mapping[str, Any], unit: str) -> str:
+        parts = [about.get("tooltip", "")]
+        if typing.get_origin(self._hint) is tuple:
+            parts.append(_("Several values, separated by commas."))
+            if unit:
+                parts.append(_("Unit: {unit}.").format(unit=unit))
+        low, high = about.get("minimum"), about.get("maximum")
+        if low is not None and high is not None:
+            parts.append(_("Range: {low} to {high}.").format(low=low, high=high))
+        return " ".join(part for part in parts if part)
+
+    def show(self, value: Any) -> None:
+        """Put a plain value into the widget."""
+        if self._hint is bool:
+            self.widget.checked = bool(value)
+        elif self._choices and self._hint is str:
+            index = self.widget.findText(str(value))
+            if index >= 0:
+                self.widget.currentIndex = index
+        elif self._hint is int or self._hint is float:
+            if isinstance(value, (int, float)):
+                if self._hint is float:
+                    self.widget.setDecimals(_decimals(float(value)))
+                self.widget.value = self._hint(value)
+        else:
+            self.widget.text = _text(value)
+
+    def value(self) -> Any:
+        """Return what the widget holds, as `from_json` wants it."""
+        if self._hint is bool:
+            return self.widget.checked
+        if self._choices and self._hint is str:
+            return self.widget.currentText
+        if self._hint is int or self._hint is float:
+            return self.widget.value
+        text = self.widget.text.strip()
+        is_optional = type(None) in typing.get_args(self._hint)
+        return None if is_optional and text.lower() in ("", "none") else text
+
+
+def _decimals(value: float) -> int:
+    """Return how many digits behind the point show a value without loss, at least two."""
+    text = f"{value:.8f}".rstrip("0")
+    return max(2, len(text.partition(".")[2]))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return ", ".join(str(entry) for entry in value) if isinstance(value, (list, tuple)) else str(value)

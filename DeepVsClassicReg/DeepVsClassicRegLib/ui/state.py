@@ -1,0 +1,108 @@
+"""What the panel remembers: choices and nodes in the scene's parameter node, the computer's settings in QSettings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import qt
+import slicer
+
+from ..core.device import DEVICES, Compute
+
+SETTINGS = "DeepVsClassicReg/"
+INPUT, TARGET = "Input.", "Output."
+
+
+class SceneState:
+    """The panel's part of the parameter node; writes nothing that has not changed.
+
+    Parameters
+    ----------
+    node : vtkMRMLScriptedModuleNode
+        The module's parameter node.
+    """
+
+    def __init__(self, node: Any) -> None:
+        self.parameter_node = node
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a remembered text."""
+        return self.parameter_node.GetParameter(name) or default
+
+    def set_text(self, name: str, value: str) -> None:
+        """Remember a text; an empty one is forgotten."""
+        if self.text(name) == value:
+            return
+        if value:
+            self.parameter_node.SetParameter(name, value)
+        else:
+            self.parameter_node.UnsetParameter(name)
+
+    def value(self, name: str, default: Any) -> Any:
+        """Return a remembered JSON value; a broken one counts as never set."""
+        try:
+            return json.loads(self.text(name)) if self.text(name) else default
+        except json.JSONDecodeError:
+            return default
+
+    def set_value(self, name: str, value: Any) -> None:
+        """Remember a JSON value; empty ones are forgotten."""
+        self.set_text(name, json.dumps(value, sort_keys=True) if value else "")
+
+    def node(self, role: str) -> Any:
+        """Return a remembered node, None when there is none or it was deleted."""
+        return self.parameter_node.GetNodeReference(role)
+
+    def set_node(self, role: str, node: Any) -> None:
+        """Remember a node or, with None, forget it."""
+        node_id = node.GetID() if node is not None else None
+        if self.parameter_node.GetNodeReferenceID(role) != node_id:
+            self.parameter_node.SetNodeReferenceID(role, node_id)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Tell observers of several changes once."""
+        was = self.parameter_node.StartModify()
+        try:
+            yield
+        finally:
+            self.parameter_node.EndModify(was)
+
+
+class MachineState:
+    """Preferences that belong to this computer, not to the scene."""
+
+    @property
+    def device(self) -> str:
+        """Where engines that can choose compute."""
+        device = str(slicer.util.settingsValue(SETTINGS + "device", "auto"))
+        return device if device in DEVICES else "auto"
+
+    @device.setter
+    def device(self, value: str) -> None:
+        qt.QSettings().setValue(SETTINGS + "device", value)
+
+    @property
+    def threads(self) -> int:
+        """Most CPU threads, 0 for all cores."""
+        return max(0, slicer.util.settingsValue(SETTINGS + "threads", 0, converter=int))
+
+    @threads.setter
+    def threads(self, value: int) -> None:
+        qt.QSettings().setValue(SETTINGS + "threads", value)
+
+    @property
+    def keep_files(self) -> bool:
+        """Whether the folders of runs stay."""
+        return bool(slicer.util.settingsValue(SETTINGS + "keepTemporaryFiles", False, converter=slicer.util.toBool))
+
+    @keep_files.setter
+    def keep_files(self, value: bool) -> None:
+        qt.QSettings().setValue(SETTINGS + "keepTemporaryFiles", value)
+
+    def compute(self, seed: int) -> Compute:
+        """Return where and how the next run computes."""
+        return Compute(device=self.device, threads=self.threads, seed=seed)

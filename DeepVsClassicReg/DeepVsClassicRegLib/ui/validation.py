@@ -1,0 +1,68 @@
+"""Tells inline what is missing or wrong with the inputs, and how to mend it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from slicer.i18n import tr as _
+
+from ..mrml.inputs import Inputs
+from ..mrml.problems import Problem, problems
+
+# Readable on Slicer's light and dark style.
+COLORS = {"error": "#d9534f", "warning": "#d98c00", "missing": "#808080"}
+DOT = "●"
+
+
+class Verdict:
+    """The problems of some inputs, ready to be shown.
+
+    Attributes
+    ----------
+    found : list of Problem
+        Errors first.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.found: list[Problem] = problems(inputs)
+        self._given = {role for role, _node in inputs.given()}
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run is allowed."""
+        return not any(problem.is_error for problem in self.found)
+
+    @property
+    def html(self) -> str:
+        """Return the problems as rich text, one per line; what was just not picked yet is told calmly."""
+        return "<br>".join(self._line(problem) for problem in self.found)
+
+    @property
+    def tooltip(self) -> str:
+        """Return what keeps the run from starting, nothing when it may start."""
+        return "\n".join(str(problem) for problem in self.found if problem.is_error)
+
+    def _line(self, problem: Problem) -> str:
+        kind = problem.severity
+        if problem.is_error and problem.role in ("fixed", "moving") and problem.role not in self._given:
+            kind = "missing"
+        return line(kind, problem.message, problem.hint)
+
+
+def line(kind: str, message: str, hint: str = "") -> str:
+    """Return a message with a colored dot and its hint in italics, as rich text."""
+    text = html.escape(message)
+    if hint:
+        text += f" <i>{html.escape(hint)}</i>"
+    return f'<span style="color:{COLORS[kind]}">{DOT}</span>&nbsp;{text}'
+
+
+def notes_html(notes: Sequence[str]) -> str:
+    """Return remarks of a run as rich text."""
+    return "<br>".join(line("warning", note) for note in notes)
+
+
+def cannot_start(reason: str) -> str:
+    """Return the tooltip of the button that cannot be pressed."""
+    return _("Not possible yet: {reason}").format(reason=reason)
