@@ -11,7 +11,7 @@ from ..worker.protocol import EXIT_RESULT
 from .comparing import Comparison, Run, parse_entries
 from .folders import output_folder, protect_inputs
 from .joint import write_joint
-from .options import compute_of, compute_options, inputs_of, pair_options, show_options
+from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
 from .output import show_entries, show_error, show_json
 from .tables import show_runs
 
@@ -45,6 +45,7 @@ Exit code 0 when at least one engine came to a result.
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @compute_options
+@page_option
 @show_options
 def command(**options: Any) -> int:
     """Compare engines."""
@@ -53,7 +54,12 @@ def command(**options: Any) -> int:
     inputs = inputs_of(options)
     quiet = options["quiet"]
     comparison = Comparison(
-        inputs=inputs, compute=compute_of(options), out=out, quiet=quiet, verbose=options["verbose"]
+        inputs=inputs,
+        compute=compute_of(options),
+        out=out,
+        outputs=outputs_of(options),
+        quiet=quiet,
+        verbose=options["verbose"],
     )
     protect_inputs(map(Path, inputs.values()), out, ["comparison.json", "comparison.csv", "comparison.html"])
     output_folder(out)
@@ -62,7 +68,7 @@ def command(**options: Any) -> int:
         show_error(f"The linear alignment failed: {linear.reason}", linear.hint)
         return linear.code
     runs = [comparison.run(engine, preset) for engine, preset in entries]
-    joint, files = write_joint(out, inputs, linear, runs)
+    joint, files = write_joint(out, inputs, linear, runs, page=not options["no_html"])
     if options["as_json"]:
         show_json(joint)
     elif not quiet:

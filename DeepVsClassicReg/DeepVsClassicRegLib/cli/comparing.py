@@ -96,14 +96,24 @@ class Comparison:
         Device, threads and seed of every run.
     out : path
         Folder that gets one folder per run.
+    outputs : mapping
+        What every run writes, as in `Job`.
     quiet, verbose : bool
         How much is shown meanwhile.
     """
 
     def __init__(
-        self, *, inputs: Mapping[str, str], compute: Compute, out: Path, quiet: bool = False, verbose: bool = False
+        self,
+        *,
+        inputs: Mapping[str, str],
+        compute: Compute,
+        out: Path,
+        outputs: Mapping[str, str] = OUTPUTS,
+        quiet: bool = False,
+        verbose: bool = False,
     ) -> None:
         self.inputs = dict(inputs)
+        self.outputs = dict(outputs)
         self.compute, self.out, self.quiet, self.verbose = compute, out, quiet, verbose
 
     def start_linear(self) -> Run:
@@ -118,11 +128,15 @@ class Comparison:
         run = Run(engine, preset, self.out / (engine if preset == DEFAULT else f"{engine}-{preset}"))
         if engine == LINEAR and "initial" in self.inputs:
             run = Run(engine, preset, self.out / f"{run.folder.name}-again")
-        outputs = {r: name for r, name in OUTPUTS.items() if r != "warped_labels" or "moving_labels" in self.inputs}
         job = Job(
-            inputs=self.inputs, engine=engine, preset=preset, compute=self.compute, outputs=outputs, ephemeral=True
+            inputs=self.inputs,
+            engine=engine,
+            preset=preset,
+            compute=self.compute,
+            outputs=self.outputs,
+            ephemeral=True,
         )
-        protect_inputs([Path(path) for path in self.inputs.values()], run.folder, outputs.values())
+        protect_inputs([Path(path) for path in self.inputs.values()], run.folder, self.outputs.values())
         with job_folder(run.folder) as folder:
             outcome = run_job(job, folder, Listener(run.name, quiet=self.quiet, verbose=self.verbose))
             if not outcome.ok:

@@ -21,6 +21,7 @@ from ..core.transforms.transform import Transform
 
 POINT_ENDINGS = (".csv", ".fcsv", ".mrk.json")
 MOST_LABELS = 300
+NOT_FINITE = "Has NaN or Inf, replaced by the lowest finite value when read."
 DIRECTIONS = {"L": "left", "R": "right", "P": "posterior", "A": "anterior", "S": "superior", "I": "inferior"}
 
 
@@ -62,24 +63,21 @@ def _header(path: Path) -> sitk.ImageFileReader:
 def _scalar(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
     kind = sitk.GetPixelIDValueAsString(header.GetPixelID())
     try:
-        volume = read_volume(path, repair=False)
+        volume = read_volume(path)
     except RegistrationError as error:
         about = {"kind": "image", "size": header.GetSize(), "spacing_mm": header.GetSpacing(), "stored_as": kind}
-        if not _is_repairable(path):
-            return {**about, "warnings": [f"Cannot be registered: {error}"]}
-        about = _volume(read_volume(path), kind)
-        return {**about, "warnings": [*about["warnings"], "Has NaN or Inf, replaced by the lowest value when read."]}
+        return {**about, "warnings": [f"Cannot be registered: {error}"]}
     about = _volume(volume, kind)
-    if "integer" in kind or "float" not in kind:
-        labels = np.unique(volume.array)
-        if len(labels) <= MOST_LABELS:
-            about |= {"kind": "segmentation or volume", "labels": _label_sizes(path)}
+    if "float" in kind:
+        return about if _is_finite(path) else {**about, "warnings": [*about["warnings"], NOT_FINITE]}
+    if len(np.unique(volume.array)) <= MOST_LABELS:
+        about |= {"kind": "segmentation or volume", "labels": _label_sizes(path)}
     return about
 
 
-def _is_repairable(path: Path) -> bool:
+def _is_finite(path: Path) -> bool:
     try:
-        read_volume(path)
+        read_volume(path, repair=False)
     except RegistrationError:
         return False
     return True

@@ -19,9 +19,9 @@ FORMAT = 1
 
 
 def write_joint(
-    out: Path, inputs: Mapping[str, str], linear: Run | None, runs: Sequence[Run]
+    out: Path, inputs: Mapping[str, str], linear: Run | None, runs: Sequence[Run], *, page: bool = True
 ) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Write comparison.json, .csv and .html and return the content and the files.
+    """Write comparison.json, .csv and, with `page`, .html and return the content and the files.
 
     A page that cannot be drawn (packages missing) costs a note, not the comparison.
     """
@@ -30,7 +30,7 @@ def write_joint(
         "comparison.json": write_report_json(out / "comparison.json", content),
         "comparison.csv": write_text(out / "comparison.csv", joint_csv(linear, runs)),
     }
-    if any(run.ok for run in runs):
+    if page and any(run.ok for run in runs):
         from .joint_page import write_page
 
         try:

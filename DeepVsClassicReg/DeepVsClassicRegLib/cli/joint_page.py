@@ -27,7 +27,8 @@ def write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[Run]) -> Pa
     files: dict[str, Any] = dict(inputs)
     pair = load_pair(files.pop("fixed"), files.pop("moving"), **files)
     finished = {run.name: (_result(run), _evaluation(run)) for run in runs if run.ok}
-    links = {run.name: f"{run.folder.name}/{OUTPUTS['html']}" for run in runs if run.ok}
+    pages = {run.name: run.folder / OUTPUTS["html"] for run in runs if run.ok}
+    links = {name: f"{page.parent.name}/{page.name}" for name, page in pages.items() if page.exists()}
     failures = {run.name: f"{run.reason} {run.hint}".strip() for run in runs if not run.ok}
     return write_comparison_html(path, pair, finished, links=links, failures=failures)
 

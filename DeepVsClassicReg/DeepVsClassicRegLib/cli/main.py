@@ -11,7 +11,7 @@ import click
 from .. import __version__
 from ..core.errors import Cancelled, RegistrationError
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
-from .output import show_cancelled, show_error
+from .output import library_warnings, show_cancelled, show_error
 
 COMMANDS = {
     "register": "Bring one volume onto another and report how well that went.",
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
         given = None if arguments is None else list(arguments)
-        outcome = cli.main(args=given, prog_name="dvcreg", standalone_mode=False)
+        with library_warnings():
+            outcome = cli.main(args=given, prog_name="dvcreg", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_USER

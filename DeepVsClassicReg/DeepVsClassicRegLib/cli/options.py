@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..core.device import DEVICES, Compute
+from ..worker.job import OUTPUTS
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -84,6 +85,21 @@ def show_options(command: F) -> F:
             click.option("--json", "as_json", is_flag=True, help="Print the report as JSON to standard output."),
         ]
     )(command)
+
+
+def page_option(command: F) -> F:
+    """Add `--no-html`."""
+    return click.option("--no-html", is_flag=True, help="Leave out the HTML pages (saves a few seconds per run).")(
+        command
+    )
+
+
+def outputs_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the outputs wanted, out of a command's options."""
+    without = {"warped_labels"} if options["moving_seg"] is None else set()
+    if options["no_html"]:
+        without.add("html")
+    return {role: name for role, name in OUTPUTS.items() if role not in without}
 
 
 def setting_option(command: F) -> F:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -35,6 +37,22 @@ def show_error(message: str, hint: str = "") -> None:
 def show_note(text: str) -> None:
     """Show something the user should know."""
     console(stderr=True).print(f"[yellow]Note:[/]  {escape(text)}")
+
+
+@contextmanager
+def library_warnings() -> Iterator[None]:
+    """Show the library's warnings as notes inside the block."""
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            show_note(record.getMessage())
+
+    handler, logger = Notes(logging.WARNING), logging.getLogger(__name__.partition(".")[0])
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def show_cancelled() -> None:

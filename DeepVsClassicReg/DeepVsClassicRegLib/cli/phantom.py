@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..worker.files import settle
 from .folders import output_folder
 from .output import show_entries, show_json
 
@@ -36,6 +37,8 @@ def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, a
         raise click.UsageError("--contrasts needs two names with a comma between, such as t1,t2.")
     phantom = make_phantom(kind, size=size, seed=seed, contrasts=(pair[0], pair[1]) if pair else None)
     files = write_phantom(phantom, output_folder(out))
+    for path in files.values():
+        settle(path)
     if as_json:
         show_json({role: str(path) for role, path in files.items()})
     else:

@@ -8,10 +8,20 @@ from typing import Any
 import click
 
 from ..core.resources import read_json
-from ..worker.job import OUTPUTS, Job
+from ..worker.job import Job
 from .defaults import default_engine
 from .folders import job_folder, protect_inputs, publish
-from .options import compute_of, compute_options, inputs_of, pair_options, setting_option, settings_of, show_options
+from .options import (
+    compute_of,
+    compute_options,
+    inputs_of,
+    outputs_of,
+    page_option,
+    pair_options,
+    setting_option,
+    settings_of,
+    show_options,
+)
 from .output import show_entries, show_json
 from .running import Listener, run_job, show_failure
 from .tables import show_measures
@@ -46,11 +56,12 @@ Examples:
 @setting_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @compute_options
+@page_option
 @show_options
 def command(**options: Any) -> int:
     """Register a pair."""
     out: Path = options["out"]
-    outputs = {role: name for role, name in OUTPUTS.items() if role != "warped_labels" or options["moving_seg"]}
+    outputs = outputs_of(options)
     job = Job(
         inputs=inputs_of(options),
         engine=options["engine"] or default_engine(),

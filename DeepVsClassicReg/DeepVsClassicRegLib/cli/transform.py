@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..worker.files import settle
 from .folders import output_folder
 from .options import FILE
 from .output import show_entries, show_note
@@ -54,6 +55,7 @@ def command(**options: Any) -> None:
 
     transform = read_transform(options["path"])
     about = _points(transform, options) if given[0] == "points" else _image(transform, options, given[0])
+    settle(options["out"])
     if not options["quiet"]:
         show_entries(str(options["out"]), about)
 

@@ -1,0 +1,99 @@
+"""The real work, as the panel asks for it: volumes of its own inside the job folder, NRRD out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.transforms.files import write_transform
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.worker.client import WorkerClient
+from DeepVsClassicRegLib.worker.job import Job, new_job_folder
+
+PHANTOM = make_phantom("head", size=16)
+SETTINGS = {"iterations": [4, 4, 2]}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Return a job folder with the phantom's volumes in it."""
+    place = new_job_folder(tmp_path)
+    pair = PHANTOM.pair
+    for name in ("fixed", "moving", "fixed_labels", "moving_labels"):
+        write_volume(getattr(pair, name), place / f"{name}.nrrd")
+    write_transform(Transform((PHANTOM.warp.affine,)), place / "initial.tfm")
+    return place
+
+
+def job(**changes) -> Job:
+    inputs = {name: f"{name}.nrrd" for name in ("fixed", "moving", "fixed_labels", "moving_labels")}
+    return Job(
+        **{
+            "inputs": {**inputs, "initial": "initial.tfm"},
+            "engine": "sitk-demons",
+            "settings": SETTINGS,
+            "compute": Compute(threads=1),
+            "outputs": {"warped": "w.nrrd", "transform": "t.h5", "report": "report.json"},
+            **changes,
+        }
+    )
+
+
+def test_relative_inputs_and_chosen_outputs(folder):
+    job(label_names={"2": "Left white matter"}).write(folder)
+    outcome = WorkerClient(folder).run()
+    assert outcome.ok, outcome
+    assert outcome.files == {
+        "transform": folder / "out" / "t.h5",
+        "warped": folder / "out" / "w.nrrd",
+        "report": folder / "out" / "report.json",
+    }
+    assert {path.name for path in (folder / "out").iterdir()} == {"t.h5", "w.nrrd", "report.json"}
+    fixed, moving = (sitk.ReadImage(str(folder / f"{name}.nrrd")) for name in ("fixed", "moving"))
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(outcome.files["warped"])))
+    transform = sitk.ReadTransform(str(outcome.files["transform"]))
+    again = sitk.Resample(moving, fixed, transform, sitk.sitkLinear, float(warped.min()))
+    assert np.abs(sitk.GetArrayFromImage(again) - warped).max() < 1e-3 * np.ptp(warped)
+    report = json.loads(outcome.files["report"].read_text(encoding="utf-8"))
+    assert report["measures"]["after"]["dice_mean"] > report["measures"]["before"]["dice_mean"]
+    assert not (folder / "tmp").exists()
+
+
+def test_without_measures(folder):
+    job(evaluate=False, outputs={"warped_labels": "seg.nrrd", "jacobian": "j.nrrd"}).write(folder)
+    outcome = WorkerClient(folder).run()
+    assert outcome.ok and set(outcome.files) == {"warped_labels", "jacobian"}
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(outcome.files["jacobian"]))).mean() == pytest.approx(1, abs=0.3)
+
+
+def test_page_is_left_out_with_a_note_when_it_cannot_be_drawn(folder, tmp_path):
+    """In Slicer matplotlib and jinja2 may be missing; a long run must not fail at its end for that."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['matplotlib'] = None\n", encoding="utf-8")
+    job(outputs={"report": "r.json", "html": "r.html"}).write(folder)
+    client = WorkerClient(folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)})
+    outcome = client.run()
+    assert outcome.ok and set(outcome.files) == {"report"}
+    assert any("matplotlib" in note for note in client.session.notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": {"fixed": "fixed.nrrd"}}, "names no moving volume"),
+        ({"inputs": {"fixed": "fixed.nrrd", "moving": "gone.nrrd"}}, "No such file"),
+        ({"inputs": {"fixed": "fixed.nrrd", "moving": "initial.tfm"}}, "Could not read"),
+        ({"engine": "sitk-demon"}, "no engine 'sitk-demon'"),
+    ],
+)
+def test_what_the_user_can_mend(folder, changes, message):
+    job(**changes).write(folder)
+    outcome = WorkerClient(folder).run()
+    assert outcome.state == "rejected" and message in outcome.message and outcome.exit_code == 2
+    assert not (folder / "result.json").exists() and not (folder / "tmp").exists()
