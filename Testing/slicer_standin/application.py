@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any
 
@@ -110,7 +109,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         return QtCore.QProcessEnvironment.systemEnvironment()
 
     def toSlicerHomeAbsolutePath(self, path: str) -> str:
-        return path if os.path.isabs(path) else str(core.home / path)
+        return path if QtCore.QDir.isAbsolutePath(path) else str(core.home / path)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"

@@ -199,8 +199,10 @@ class SampleDataLogic:
                                        sampleDescription: str | None = None) -> None:  # fmt: skip
         if uris is not None and not isinstance(uris, str) and not len(uris) == len(fileNames) == len(nodeNames):
             raise ValueError("uris, fileNames and nodeNames must have the same length")
-        source = SampleDataSource(sampleName, sampleDescription, uris, fileNames, nodeNames, customDownloader,
-                                  thumbnailFileName, loadFileType, loadFiles, loadFileProperties, checksums)  # fmt: skip
+        source = SampleDataSource(
+            sampleName, sampleDescription, uris, fileNames, nodeNames, customDownloader, thumbnailFileName,
+            loadFileType, loadFiles, loadFileProperties, checksums,
+        )  # fmt: skip
         slicer.modules.sampleDataSources.setdefault(category, []).append(source)
 
     def downloadSamples(self, name: str) -> list[Any]:

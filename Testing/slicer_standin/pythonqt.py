@@ -250,20 +250,21 @@ def _patch_lookup(classes: list[type]) -> None:
     QtCore.QObject.name = property(lambda self: self.objectName, lambda self, value: self.setObjectName(value))
 
 
-def _make_none_immortal() -> None:
-    """Give None the references that PySide6 6.12 takes from it below Python 3.12, where None is immortal.
+def _make_singletons_immortal() -> None:
+    """Give None, True and False the references that PySide6 6.12 takes from them below Python 3.12.
 
-    There every void call (`label.setText("a")`) drops one reference too many, and a long test run dies with
-    "none_dealloc".
+    Its wheels are built for a Python where these objects are immortal: on 3.11 every void call
+    (`label.setText("a")`) drops one reference to None, until the process dies with "none_dealloc".
     """
     if sys.version_info < (3, 12):
         import ctypes
 
-        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+        for singleton in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(singleton)).value += 1 << 40
 
 
 def _install() -> None:
-    _make_none_immortal()
+    _make_singletons_immortal()
     classes = qobject_classes()
     for cls in classes:
         _patch_properties(cls)

@@ -18,11 +18,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("volumes", nargs="*", type=Path, help="volumes to load (NRRD, NIfTI, MetaImage)")
     parser.add_argument("--module", type=Path, default=MODULE, help="scripted module to show")
     parser.add_argument("--sample", help="name of a sample that the module registers, loaded at start")
+    parser.add_argument("--close-after", type=float, metavar="SECONDS", help="close the window by itself")
     return parser.parse_args()
 
 
 def choose_platform() -> None:
     """Use the screen that there is, or say that there is none."""
+    if os.environ.get("QT_QPA_PLATFORM", "offscreen") != "offscreen":
+        return  # chosen by the user, e.g. "vnc" to look at it from another machine
     if sys.platform.startswith("linux"):
         if os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY"):
             os.environ["QT_QPA_PLATFORM"] = "wayland"
@@ -62,8 +65,8 @@ def add_menus(slicer: Any, qt: Any, window: Any) -> None:
             action(samples, source.sampleName, lambda name=source.sampleName: SampleDataLogic().downloadSamples(name))
     view_menu = window.menuBar().addMenu("View")
     layouts = slicer.vtkMRMLLayoutNode
-    for text, layout in (("Four-up", layouts.SlicerLayoutFourUpView), ("Conventional", layouts.SlicerLayoutConventionalView),
-                         ("With plot", layouts.SlicerLayoutConventionalPlotView),
+    for text, layout in (("Four-up", layouts.SlicerLayoutFourUpView),
+                         ("Conventional", layouts.SlicerLayoutConventionalView), ("With plot", layouts.SlicerLayoutConventionalPlotView),
                          ("Red slice only", layouts.SlicerLayoutOneUpRedSliceView)):  # fmt: skip
         action(view_menu, text, lambda layout=layout: slicer.app.layoutManager().setLayout(layout))
     action(view_menu, "Fit slices", slicer.util.resetSliceViews)
@@ -95,6 +98,8 @@ def main() -> int:
 
         SampleDataLogic().downloadSamples(options.sample)
     slicer.util.resetThreeDViews()
+    if options.close_after is not None:
+        qt.QTimer.singleShot(int(1000 * options.close_after), window.close)
     return int(slicer.app.exec())
 
 

@@ -85,6 +85,9 @@ class CanvasWidget(QtWidgets.QWidget):
     def interactor(self) -> Any:
         return self._canvas.interactor
 
+    def interactorStyle(self) -> Any:
+        return self._canvas.style
+
 
 @code_only
 class qMRMLSliceView(CanvasWidget):

@@ -16,8 +16,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from slicer_standin import core
 
-PROBE = ("import os; os.environ.setdefault('VTK_DEFAULT_OPENGL_WINDOW', 'vtkEGLRenderWindow'); import vtk;"
-         "w = vtk.vtkRenderWindow(); w.SetOffScreenRendering(1); w.AddRenderer(vtk.vtkRenderer()); w.Render()")  # fmt: skip
+PROBE = """
+import os; os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+import vtk; w = vtk.vtkRenderWindow(); w.SetOffScreenRendering(1); w.AddRenderer(vtk.vtkRenderer()); w.Render()
+"""
 SLICE_MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager", "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLCrosshairDisplayableManager", "vtkMRMLOrientationMarkerDisplayableManager",
@@ -66,6 +68,8 @@ class Canvas:
         self.interactor = vtk.vtkGenericRenderWindowInteractor()
         self.interactor.SetRenderWindow(self.window)
         self.interactor.EnableRenderOff()
+        self.interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())  # a passive one: VTK's default acts too
+        self.interactor.Enable()
         self.on_change: Callable[[], None] = lambda: None
         self._rendering = False
 
@@ -142,6 +146,7 @@ class SliceCanvas(Canvas):
         self.renderer.AddViewProp(self.corner)
         style = slicer.vtkMRMLSliceViewInteractorStyle()
         style.SetDisplayableManagers(self.group)
+        style.SetSliceLogic(logic)
         style.SetInteractor(self.interactor)
         self.style = style
         logic.SetDisplayableManagerGroup(self.group)
@@ -161,8 +166,12 @@ class SliceCanvas(Canvas):
         rows = (("L", composite.GetLabelVolumeID(), composite.GetLabelOpacity()),
                 ("F", composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()),
                 ("B", composite.GetBackgroundVolumeID(), 1.0))  # fmt: skip
-        return "\n".join(f"{letter}: {scene.GetNodeByID(node_id).GetName()}" + ("" if letter == "B" else f" ({opacity:.0%})")
-                         for letter, node_id, opacity in rows if node_id and scene.GetNodeByID(node_id))  # fmt: skip
+        lines = []
+        for letter, node_id, opacity in rows:
+            node = scene.GetNodeByID(node_id) if node_id else None
+            if node is not None:
+                lines.append(f"{letter}: {node.GetName()}" + (f" ({opacity:.0%})" if letter != "B" else ""))
+        return "\n".join(lines)
 
 
 class ThreeDCanvas(Canvas):

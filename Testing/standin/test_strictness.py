@@ -9,7 +9,7 @@ from slicer_standin import sourcecheck
 UI = """<ui version="4.0"><class>A</class><widget class="qMRMLWidget" name="A"><layout class="QVBoxLayout" name="l">
 <item>{widget}</item></layout></widget><connections>{connections}</connections></ui>"""
 COMBO = '<widget class="qMRMLNodeComboBox" name="combo">{}</widget>'
-LINK = ("<connection><sender>{}</sender><signal>{}</signal><receiver>{}</receiver><slot>{}</slot></connection>")  # fmt: skip
+LINK = """<connection><sender>{}</sender><signal>{}</signal><receiver>{}</receiver><slot>{}</slot></connection>"""
 GOOD = ("A", "mrmlSceneChanged(vtkMRMLScene*)", "combo", "setMRMLScene(vtkMRMLScene*)")
 
 

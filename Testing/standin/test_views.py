@@ -130,6 +130,30 @@ def test_main_window_picture_holds_panel_and_views(slicer_scene, gl, tmp_path):
     boot.main_window().hide()
 
 
+def test_mouse_wheel_scrolls_slices_as_in_slicer(slicer_scene, gl):
+    slicer.util.setSliceViewerLayers(background=bright_disc(slicer_scene), fit=True)
+    logic = slicer.app.layoutManager().sliceWidget("Red").sliceLogic()
+    logic.SetSliceOffset(20.0)
+    view = red_view()
+    grab(view)
+    place = qt.QPointF(50, 50)
+    for step in (120, 120, -120):
+        wheel = qt.QWheelEvent(
+            place, place, qt.QPoint(), qt.QPoint(0, step), qt.Qt.NoButton, qt.Qt.NoModifier, qt.Qt.NoScrollPhase, False
+        )
+        slicer.app.sendEvent(view, wheel)
+    assert logic.GetSliceOffset() == pytest.approx(21.0)
+
+
+def test_click_and_drag_reaches_the_interactor(slicer_scene, gl):
+    slicer.util.setSliceViewerLayers(background=bright_disc(slicer_scene), fit=True)
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    grab(widget.sliceView())
+    before = widget.mrmlSliceNode().GetFieldOfView()[0]
+    slicer.util.clickAndDrag(widget, button="Right", start=(100, 40), end=(100, 120))
+    assert widget.mrmlSliceNode().GetFieldOfView()[0] != pytest.approx(before)
+
+
 def test_paused_rendering_ends_with_a_repaint(slicer_scene):
     with slicer.util.RenderBlocker():
         assert slicer.app.isRenderPaused
