@@ -107,9 +107,14 @@ def _optimized(
         _follow(watch, registration, title, settings.iterations[level])
         with watch.guard("Check that the volumes overlap at the start, or enlarge the masks."):
             registration.Execute(fixed, moving)
-        stop = registration.GetOptimizerStopConditionDescription()
+        stop = _stop_words(registration.GetOptimizerStopConditionDescription())
     assert spline is not None
     return spline, stop
+
+
+def _stop_words(description: str) -> str:
+    """Return why the optimizer stopped; it calls its own limit of iterations a wish of the user."""
+    return "all iterations done" if "User requested" in description else description
 
 
 def _method(

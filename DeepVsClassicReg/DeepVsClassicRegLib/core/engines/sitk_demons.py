@@ -49,7 +49,7 @@ class SitkDemonsSettings:
         0.0, "Update smoothing", unit="voxels", minimum=0, maximum=10, tooltip="0 for none.", advanced=True
     )
     step_vox: float = option(
-        2.0, "Longest step", unit="voxels", minimum=0.1, maximum=10, tooltip="Per iteration.", advanced=True
+        0.5, "Longest step", unit="voxels", minimum=0.1, maximum=10, tooltip="Per iteration.", advanced=True
     )
     match_levels: int = option(
         1024, "Histogram levels", minimum=16, maximum=65536, tooltip="Of the intensity matching.", advanced=True

@@ -1,0 +1,279 @@
+"""What every engine of the catalogue must do: one contract, one test file, whatever the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core.device import Compute, sitk_threads
+from DeepVsClassicRegLib.core.engines.catalogue import ENGINES, engine_names, get_engine
+from DeepVsClassicRegLib.core.engines.settings import from_json, make_settings, presets, to_json
+from DeepVsClassicRegLib.core.errors import Cancelled, EngineUnavailable
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.volume import Pair, Volume
+from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.field import DisplacementField
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+from testing_grids import oblique_grid
+
+# Fewer iterations than the defaults: the contract asks for the right direction, not for the last tenth.
+FASTER = {
+    "elastix": {"iterations": 200},
+    "sitk-bspline": {"metric": "mean-squares", "iterations": (12, 12, 12)},
+    "ants": {"iterations": (30, 30, 20, 10)},
+    # Its smoothing is given in mm; these voxels are nearly twice as large as a brain's.
+    "greedy": {"update_sigma_mm": 4.0, "total_sigma_mm": 1.5},
+    "fireants": {"iterations": (60, 40, 20)},
+}
+# Engines whose every run costs seconds: their second runs are left to the slow tests.
+HEAVY = {"elastix", "sitk-bspline", "ants", "fireants"}
+CANCEL_SECONDS = 2.0
+MIDDLE = np.array([3.0, -7.0, 11.0])
+
+
+def each_engine(*, slow_when_heavy: bool = False):
+    """Parametrize a test over the catalogue."""
+    marks = {name: [pytest.mark.slow] if slow_when_heavy and name in HEAVY else [] for name in ENGINES}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in ENGINES])
+
+
+def engine_or_skip(name: str, *, installed: bool = True):
+    module = ENGINES[name].partition(":")[0]
+    if importlib.util.find_spec(f"DeepVsClassicRegLib.core.engines.{module}") is None:
+        pytest.skip(f"engine '{name}' is not written yet")
+    engine = get_engine(name)
+    if installed and engine.info.missing():
+        pytest.skip(f"engine '{name}' needs {engine.info.missing()[0].name}")
+    return engine
+
+
+def anatomy(points: np.ndarray) -> np.ndarray:
+    """Smooth blobs of different sizes and intensities around MIDDLE, as a function of LPS mm."""
+    rng = np.random.default_rng(7)
+    total = np.zeros(points.shape[:-1])
+    for center, radius, height in zip(
+        rng.uniform(-14, 14, (40, 3)), rng.uniform(3, 7, 40), rng.uniform(0.3, 1, 40), strict=True
+    ):
+        total += height * np.exp(-((points - MIDDLE - center) ** 2).sum(-1) / radius**2)
+    return 100 * total
+
+
+def bend(points: np.ndarray) -> np.ndarray:
+    """A smooth invertible warp of up to 3 mm."""
+    x, y, z = np.moveaxis(points - MIDDLE, -1, 0)
+    return points + np.stack([2.4 * np.sin(y / 12), 1.8 * np.cos(z / 14), 2.0 * np.sin(x / 13)], axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A pair whose true fixed-to-moving map is known in closed form."""
+
+    pair: Pair
+    truth: np.ndarray
+
+    def error(self, transform: Transform | None) -> float:
+        """Mean distance in mm to the truth over the voxels that show something."""
+        grid = self.pair.fixed.grid
+        found = grid.points() + (0 if transform is None else transform.displacement_on(grid).array_mm)
+        seen = self.pair.fixed.array > 0.15 * self.pair.fixed.array.max()
+        return float(np.linalg.norm(found - self.truth, axis=-1)[seen].mean())
+
+
+def case(fixed_grid: Grid, moving_grid: Grid, truth, initial: Transform | None = None) -> Case:
+    mapped = truth(fixed_grid.points())
+    pair = Pair(
+        Volume(anatomy(mapped), fixed_grid, "fixed"),
+        Volume(anatomy(moving_grid.points()), moving_grid, "moving"),
+        initial=initial,
+    )
+    return Case(pair, mapped)
+
+
+# Oblique, anisotropic, one left-handed and one right-handed, different sizes.
+FIXED = oblique_grid((26, 24, 20), (1.7, 1.8, 2.4), seed=1, left_handed=True)
+MOVING = oblique_grid((24, 26, 22), (1.9, 1.6, 2.0), seed=2, left_handed=False)
+PLAIN = oblique_grid((24, 24, 24), (1.8, 1.8, 1.8), seed=1, left_handed=False)
+START = Affine.about(np.diag([1.05, 0.96, 1.03]), MIDDLE, (2.0, -1.5, 1.0))
+
+
+@cache
+def warped_case(linear: bool) -> Case:
+    if linear:
+        return case(FIXED, MOVING, START.apply)
+    return case(FIXED, MOVING, lambda points: START.apply(bend(points)), Transform((START,)))
+
+
+def run(name: str, pair: Pair, *, seed: int = 3, progress: Progress | None = None):
+    engine = engine_or_skip(name)
+    settings = make_settings(engine.info.settings, name, changes=FASTER.get(name, {}))
+    with sitk_threads(1):
+        return engine.run(pair, settings, progress or Progress(), Compute(device="cpu", threads=1, seed=seed))
+
+
+@cache
+def main_run(name: str):
+    """The run that several tests look at: the warped case, with all its progress."""
+    subject = warped_case(get_engine(name).info.family == "linear")
+    before = [volume.array.copy() for volume in (subject.pair.fixed, subject.pair.moving)]
+    updates = []
+    result = run(name, subject.pair, progress=Progress(listener=updates.append))
+    untouched = all(
+        np.array_equal(old, volume.array)
+        for old, volume in zip(before, (subject.pair.fixed, subject.pair.moving), strict=True)
+    )
+    return subject, result, updates, untouched
+
+
+@each_engine()
+def test_known_warp_between_oblique_anisotropic_grids_of_both_hands_is_found(name):
+    engine_or_skip(name)
+    subject, result, _, _ = main_run(name)
+    before, after = subject.error(subject.pair.initial), subject.error(result.transform)
+    assert before > 1.5
+    assert after < 0.6 * before
+
+
+@each_engine()
+def test_progress_never_falls_and_ends_at_one(name):
+    engine_or_skip(name)
+    fractions = [update.fraction for update in main_run(name)[2]]
+    assert len(fractions) > 3
+    assert fractions == sorted(fractions)
+    assert fractions[0] >= 0
+    assert fractions[-1] == pytest.approx(1.0)
+
+
+@each_engine()
+def test_diagnostics_say_how_it_went(name):
+    engine_or_skip(name)
+    diagnostics = main_run(name)[1].diagnostics
+    assert diagnostics.stop_condition
+    assert diagnostics.seconds
+    assert all(seconds >= 0 for seconds in diagnostics.cpu_seconds.values())
+    assert diagnostics.seed == 3
+    assert diagnostics.threads == 1
+    assert diagnostics.versions["SimpleITK"]
+    assert all(np.isfinite(point.metric) for point in diagnostics.trace)
+    stages = [point.stage for point in diagnostics.trace]
+    assert stages, "every back end here tells its objective"
+
+
+@each_engine()
+def test_inputs_are_untouched(name):
+    engine_or_skip(name)
+    assert main_run(name)[3]
+
+
+@each_engine(slow_when_heavy=True)
+def test_same_seed_gives_the_same_field(name):
+    engine_or_skip(name)
+    subject, first, _, _ = main_run(name)
+    second = run(name, subject.pair)
+    fields = [result.transform.displacement_on(FIXED).array_mm for result in (first, second)]
+    assert np.array_equal(*fields)
+
+
+@each_engine(slow_when_heavy=True)
+def test_identical_volumes_stay_where_they_are(name):
+    subject = case(PLAIN, PLAIN, lambda points: points)
+    result = run(name, subject.pair)
+    assert subject.error(result.transform) < 0.3
+
+
+@each_engine(slow_when_heavy=True)
+def test_known_shift_is_found_without_a_start(name):
+    subject = case(PLAIN, PLAIN, lambda points: points + np.array([2.0, -1.5, 1.0]))
+    result = run(name, subject.pair)
+    assert subject.error(result.transform) < 0.45 * subject.error(None)
+
+
+@each_engine(slow_when_heavy=True)
+def test_non_linear_start_is_part_of_the_result(name):
+    engine = engine_or_skip(name)
+    if engine.info.family == "linear":
+        pytest.skip("a linear engine cannot keep a non-linear start")
+    reach = FIXED.padded(6)
+    bent = DisplacementField((bend(reach.points()) - reach.points()).astype(np.float32), reach)
+    start = Transform((bent, START))
+    subject = case(FIXED, MOVING, lambda points: START.apply(bend(points)), start)
+    result = run(name, subject.pair)
+    assert subject.error(start) < 0.05
+    assert subject.error(result.transform) < 0.6
+
+
+@each_engine()
+def test_a_cancel_ends_the_run_within_two_seconds(name):
+    engine = engine_or_skip(name)
+    if not engine.info.interruptible:
+        pytest.skip("killed with its worker process")
+    asked: list[float] = []
+
+    def listener(update):
+        if update.fraction > 0.02 and not asked:
+            asked.append(time.perf_counter())
+
+    subject = warped_case(engine.info.family == "linear")
+    with pytest.raises(Cancelled):
+        run(name, subject.pair, progress=Progress(listener=listener, cancelled=lambda: bool(asked)))
+    assert time.perf_counter() - asked[0] < CANCEL_SECONDS
+
+
+@each_engine()
+def test_missing_package_is_said_with_a_remedy(name, monkeypatch):
+    engine = engine_or_skip(name, installed=False)
+    if not engine.info.requires:
+        pytest.skip("needs nothing beyond the library's own requirements")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    monkeypatch.setattr(shutil, "which", lambda *_: None)
+    monkeypatch.delenv("ELASTIX_PATH", raising=False)
+    assert engine.info.missing()
+    with pytest.raises(EngineUnavailable) as raised:
+        engine.info.require()
+    assert name in raised.value.message
+    assert len(raised.value.hint) > 10
+
+
+@each_engine()
+def test_settings_round_trip_through_json(name):
+    kind = engine_or_skip(name, installed=False).info.settings
+    assert kind.__dataclass_params__.frozen
+    settings = kind()
+    assert from_json(kind, json.loads(json.dumps(to_json(settings)))) == settings
+    for field in dataclasses.fields(kind):
+        assert field.metadata.get("label"), f"setting '{field.name}' has no label for the panel"
+
+
+@each_engine()
+def test_all_presets_parse_and_describe_themselves(name):
+    kind = engine_or_skip(name, installed=False).info.settings
+    for preset in presets(name).values():
+        assert isinstance(make_settings(kind, name, preset.name), kind)
+        assert preset.title
+        assert preset.summary
+
+
+@each_engine()
+def test_description_is_complete(name):
+    info = engine_or_skip(name, installed=False).info
+    assert info.name == name
+    assert info.family in ("linear", "classical", "deep")
+    assert info.title
+    assert info.summary.endswith(".")
+    assert any(mark in info.citation for mark in ("doi", "arXiv"))
+    assert info.licence
+
+
+def test_every_engine_of_the_catalogue_has_its_module():
+    names = [entry.partition(":")[0] for entry in ENGINES.values()]
+    found = [importlib.util.find_spec(f"DeepVsClassicRegLib.core.engines.{module}") is not None for module in names]
+    missing = [name for name, there in zip(engine_names(), found, strict=True) if not there]
+    if missing == ["instance"]:
+        pytest.skip("engine 'instance' is not written yet")
+    assert not missing
