@@ -97,3 +97,14 @@ def test_what_the_user_can_mend(folder, changes, message):
     outcome = WorkerClient(folder).run()
     assert outcome.state == "rejected" and message in outcome.message and outcome.exit_code == 2
     assert not (folder / "result.json").exists() and not (folder / "tmp").exists()
+
+
+def test_a_cut_off_nifti_is_no_result(folder, tmp_path):
+    """ITK writes NIfTI without noticing that the disk is full."""
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+    (tmp_path / "sitecustomize.py").write_text(limit, encoding="utf-8")
+    job(outputs={"warped": "w.nii.gz"}).write(folder)
+    outcome = WorkerClient(folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)}).run()
+    assert (folder / "out" / "w.nii.gz").stat().st_size == 3000
+    assert outcome.state == "rejected" and "cut off after 3000 bytes" in outcome.message
+    assert not (folder / "result.json").exists()

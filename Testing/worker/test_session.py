@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError
@@ -66,9 +70,18 @@ def test_not_started_and_killed(tmp_path):
         outcome.require()
 
 
-def test_foreign_process_ids_are_left_alone(tmp_path):
-    import os
+def test_nothing_of_a_killed_worker_is_left(tmp_path):
+    """What QProcess cannot do: end the worker's children after the worker itself was killed."""
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as orphan:
+        session = Session(tmp_path)
+        session.feed(encode("started", pid=orphan.pid, group=None))
+        session.finish(9, killed=True)
+        assert orphan.wait(5) == -signal.SIGKILL
+    assert not (tmp_path / "tmp").exists()
 
+
+def test_foreign_process_ids_are_left_alone(tmp_path):
     session = Session(tmp_path)
     session.feed(encode("started", pid=1, group=os.getpgrp()) + encode("started", pid="x", group=-5))
     session.kill(0)

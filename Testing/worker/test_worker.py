@@ -58,6 +58,10 @@ def test_noise_goes_to_the_log_and_fools_nobody(make_client):
     assert "python noise 49" in log and "c noise" in log and "child noise" in log
 
 
+def test_a_crash_while_leaving_costs_no_result(make_client):
+    assert make_client("bad_teardown").run().ok
+
+
 def test_long_log_does_not_block(make_client):
     outcome = make_client("chatty").run()
     assert outcome.ok and outcome.log[-1] == "é"

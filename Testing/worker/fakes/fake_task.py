@@ -111,3 +111,11 @@ def fills_disk(job, folder, progress):
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
     return {"files": {}, "ballast": "x" * 10_000}
+
+
+def bad_teardown(job, folder, progress):
+    """Native libraries sometimes crash while the interpreter is taken down."""
+    import atexit
+
+    atexit.register(os.abort)
+    return {"files": {}}
