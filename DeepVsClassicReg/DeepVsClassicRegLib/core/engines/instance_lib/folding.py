@@ -1,0 +1,134 @@
+"""Keeping a displacement field free of folds: find nodes whose cells turn over, and relax the field there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .numba_start import numba_found
+from .schedule import Field
+
+Array = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.int64]
+SLAB = 8
+OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+BINOMIAL = np.array([2.0 ** -(3 + abs(z) + abs(y) + abs(x)) for z, y, x in OFFSETS], np.float32)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What the relaxation did.
+
+    Attributes
+    ----------
+    folded : int
+        Nodes below the wanted determinant before.
+    left : int
+        Nodes still below it afterwards (0 unless the relaxation gave up).
+    rounds : int
+        How often the field was relaxed around them.
+    """
+
+    folded: int
+    left: int
+    rounds: int
+
+
+def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repair]:
+    """Return the field with every corner determinant of every cell at least `lowest`.
+
+    Parameters
+    ----------
+    u : (3, Z, Y, X) array
+        Displacements z, y, x in voxels of their own lattice.
+    lowest : float
+        Determinant wanted at least, above 0.
+    rounds : int
+        Most relaxations.
+
+    Notes
+    -----
+    A node is looked at with all eight combinations of one-sided differences. When all of them are
+    positive, so are the central differences that are usually reported, and the trilinear map of each
+    cell keeps its corners in order. Around other nodes the field is averaged with its neighbors, again
+    and again, over a neighborhood that grows where this does not help.
+    """
+    flagged = np.argwhere(corner_determinants(u) < lowest)
+    first = len(flagged)
+    if first == 0:
+        return u, Repair(0, 0, 0)
+    fixed = np.array(u)
+    done = 0
+    while len(flagged) and done < rounds:
+        around = _around(flagged, 1 + min(done // 10, 6), fixed.shape[1:])
+        _relax(fixed, around)
+        near = _around(around, 1, fixed.shape[1:])
+        flagged = near[_at_points(fixed, near) < lowest]
+        done += 1
+    return fixed, Repair(first, len(flagged), done)
+
+
+def corner_determinants(u: Field) -> npt.NDArray[np.float32]:
+    """Return the smallest of the eight one-sided determinants of every node, (Z, Y, X)."""
+    out = np.empty(u.shape[1:], np.float32)
+    if numba_found():
+        from .numba_folding import smallest_determinants
+
+        smallest_determinants(np.ascontiguousarray(u), out)
+        return out
+    for start in range(0, u.shape[1], SLAB):
+        stop = min(start + SLAB, u.shape[1])
+        z, y, x = np.meshgrid(np.arange(start, stop), *(np.arange(n) for n in u.shape[2:]), indexing="ij")
+        points = np.stack([z, y, x], axis=-1).reshape(-1, 3)
+        out[start:stop] = _at_points(u, points).reshape(stop - start, *u.shape[2:])
+    return out
+
+
+def _at_points(u: Field, points: Ints) -> npt.NDArray[np.float32]:
+    """Return the smallest corner determinant at these nodes (z, y, x)."""
+    last = np.array(u.shape[1:]) - 1
+    here = u[(slice(None), *points.T)]
+    sides = []
+    for axis in range(3):
+        step = np.zeros(3, np.int64)
+        step[axis] = 1
+        ahead = u[(slice(None), *np.minimum(points + step, last).T)] - here
+        behind = here - u[(slice(None), *np.maximum(points - step, 0).T)]
+        at_end, at_start = points[:, axis] == last[axis], points[:, axis] == 0
+        ahead = np.where(at_end, behind, ahead)
+        behind = np.where(at_start, ahead, behind)
+        sides.append((ahead, behind))
+    smallest = np.full(len(points), np.inf, np.float32)
+    for a in sides[0]:
+        for b in sides[1]:
+            for c in sides[2]:
+                smallest = np.minimum(smallest, _determinant(a, b, c))
+    return smallest
+
+
+def _determinant(a: Array, b: Array, c: Array) -> Array:
+    """Determinant of identity plus the gradient whose columns are the slopes along z, y and x."""
+    return np.asarray(
+        (1 + a[0]) * ((1 + b[1]) * (1 + c[2]) - c[1] * b[2])
+        - b[0] * (a[1] * (1 + c[2]) - c[1] * a[2])
+        + c[0] * (a[1] * b[2] - (1 + b[1]) * a[2])
+    )
+
+
+def _around(points: Ints, reach: int, shape: tuple[int, ...]) -> Ints:
+    """Return the nodes within a cube of `reach` around the points, each once."""
+    offsets = np.argwhere(np.ones((2 * reach + 1,) * 3)) - reach
+    wide = (points[:, None, :] + offsets).reshape(-1, 3)
+    inside = ((wide >= 0) & (wide < np.array(shape))).all(axis=1)
+    codes = np.unique(np.ravel_multi_index(tuple(wide[inside].T), shape))
+    return np.stack(np.unravel_index(codes, shape), axis=-1)
+
+
+def _relax(u: Field, points: Ints) -> None:
+    last = np.array(u.shape[1:]) - 1
+    mean = np.zeros((3, len(points)), np.float32)
+    for offset, share in zip(OFFSETS, BINOMIAL, strict=True):
+        mean += share * u[(slice(None), *np.clip(points + offset, 0, last).T)]
+    u[(slice(None), *points.T)] = mean

@@ -1,0 +1,101 @@
+"""One level of the pyramid on the CPU, by the numba kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import numba_sampling, numba_smooth
+from .region import Region
+from .schedule import Field, Steps, sigmas_vox, taps
+
+F32 = np.float32
+
+
+class NumbaLevel:
+    """Buffers and steps of one level.
+
+    Parameters
+    ----------
+    terms : sequence of (term, weight)
+        Similarity terms made for this level; their weights compare forces of equal root mean square.
+    region : Region
+        What is worth computing.
+    start : (3, z, y, x) array or None
+        The coarser level's field.
+    shape : (Z, Y, X)
+        The level's lattice.
+    spacing : (z, y, x)
+        Its spacing in mm.
+    threads : int
+        Number of slabs that run side by side; the field does not depend on it.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[tuple[Any, float]],
+        region: Region,
+        start: Field | None,
+        shape: tuple[int, int, int],
+        spacing: Sequence[float],
+        threads: int,
+    ) -> None:
+        self.terms = terms
+        self.region = region
+        self.spacing = tuple(spacing)
+        self.slabs = max(1, min(threads, shape[0]))
+        self.aspect = np.array([min(spacing) / s for s in spacing], F32)
+        self.u = np.zeros((3, *shape), F32)
+        if start is not None:
+            numba_sampling.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
+        self._next = self.u.copy()
+        self._force = np.zeros_like(self.u)
+        self._smooth = np.zeros_like(self.u)
+        self._memory = np.zeros_like(self.u)
+        self._squares = np.zeros(shape[0], F32)
+
+    def evaluate(self) -> float:
+        """Compute the force at the present field and return the objective (lower is better)."""
+        total = 0.0
+        for number, (term, weight) in enumerate(self.terms):
+            if number == 0:
+                total += weight * term.force(self.u, self._force)
+                continue
+            total += weight * term.force(self.u, self._smooth)
+            first, other = self._rms(self._force), self._rms(self._smooth)
+            if other > 0:
+                self._force += F32(weight * (first or 1.0) / other) * self._smooth
+        return total
+
+    def advance(self, steps: Steps) -> None:
+        """Take one compositive step along the force, then smooth the field."""
+        rows = self.region.rows
+        self._blur(self._force, steps.sigma_update, self._smooth)
+        rms = float(np.sqrt(self._squares.sum(dtype=np.float64) / max(self.region.voxels, 1)))
+        if rms == 0:
+            return
+        scale, keep = F32(steps.softness * rms), F32(steps.momentum)
+        step = F32(steps.step * (1 - steps.momentum))
+        numba_sampling.advance(
+            self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next
+        )
+        if steps.sigma_field > 0:
+            self._blur(self._next, steps.sigma_field, self.u)
+        else:
+            self.u, self._next = self._next, self.u
+
+    def field(self) -> Field:
+        """Return the present displacements (3, Z, Y, X), z, y, x in voxels of the level."""
+        return self.u
+
+    def _blur(self, field: Field, sigma: float, out: Field) -> None:
+        z, y, x = (taps(s) for s in sigmas_vox(sigma, self.spacing))
+        numba_smooth.smooth(
+            field, z, y, x, self.aspect, self.region.rows, self.region.planes, self.slabs, out, self._squares
+        )
+
+    def _rms(self, field: Field) -> float:
+        flat = field.ravel()
+        return float(np.sqrt(np.dot(flat, flat) / max(self.region.voxels, 1)))

@@ -1,0 +1,148 @@
+"""Kernels in numba that sample along displacements: warp an image, take a compositive step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+
+JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
+F32 = np.float32
+
+
+@nb.njit(inline="always", **JIT)
+def _inside(position: Any, last: Any) -> Any:
+    return min(max(position, F32(0.0)), last)
+
+
+@nb.njit(inline="always", **JIT)
+def _corner_mean(image: Any, at: Any, row: Any, plane: Any, a: Any, b: Any, c: Any) -> Any:
+    """Trilinear mean of the eight voxels from flat index `at` on; a, b, c are the offsets along z, y, x."""
+    v00 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
+    at = at + row
+    v01 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
+    at = at + plane
+    v11 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
+    at = at - row
+    v10 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
+    v0 = v00 + b * (v01 - v00)
+    v1 = v10 + b * (v11 - v10)
+    return v0 + a * (v1 - v0)
+
+
+@nb.njit(parallel=True, **JIT)
+def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
+    """Write image(x + u(x)) inside the rows; u is (3, Z, Y, X) in voxels (z, y, x), borders are continued."""
+    zs, ys, xs = out.shape
+    flat = image.reshape(image.size)
+    row, plane = nb.uint64(xs), nb.uint64(xs * ys)
+    last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
+    for z in nb.prange(zs):
+        for y in range(ys):
+            u0, u1, u2, line = u[0, z, y], u[1, z, y], u[2, z, y], out[z, y]
+            for x in range(rows[z, y, 0], rows[z, y, 1]):
+                pz = _inside(F32(z) + u0[x], last_z)
+                py = _inside(F32(y) + u1[x], last_y)
+                px = _inside(F32(x) + u2[x], last_x)
+                iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
+                at = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
+                line[x] = _corner_mean(flat, at, row, plane, pz - F32(iz), py - F32(iy), px - F32(ix))
+
+
+@nb.njit(parallel=True, **JIT)
+def advance(
+    u: Any, force: Any, memory: Any, aspect: Any, keep: Any, scale: Any, step: Any, rows: Any, out: Any
+) -> None:
+    """Take one step: out(x) = v(x) + u(x + v(x)), with v made of the force and of the steps before.
+
+    Each force vector f becomes f / (|f| + scale), so strong edges do not silence weak ones; `memory`
+    gathers keep * memory + that, and v = step * memory. `aspect` is the finest spacing divided by the
+    spacing along z, y, x: it makes a step along a coarse axis as long in mm as the force asks for.
+    """
+    zs, ys, xs = u.shape[1:]
+    a0, a1, a2 = aspect[0], aspect[1], aspect[2]
+    flat0, flat1, flat2 = u[0].reshape(zs * ys * xs), u[1].reshape(zs * ys * xs), u[2].reshape(zs * ys * xs)
+    row, plane = nb.uint64(xs), nb.uint64(xs * ys)
+    last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
+    for z in nb.prange(zs):
+        for y in range(ys):
+            f0, f1, f2 = force[0, z, y], force[1, z, y], force[2, z, y]
+            m0, m1, m2 = memory[0, z, y], memory[1, z, y], memory[2, z, y]
+            o0, o1, o2 = out[0, z, y], out[1, z, y], out[2, z, y]
+            start, end = rows[z, y, 0], rows[z, y, 1]
+            for x in range(start, end):
+                g0, g1, g2 = a0 * f0[x], a1 * f1[x], a2 * f2[x]
+                gain = F32(1) / (np.sqrt(g0 * g0 + g1 * g1 + g2 * g2) + scale)
+                m0[x] = keep * m0[x] + gain * a0 * g0
+                m1[x] = keep * m1[x] + gain * a1 * g1
+                m2[x] = keep * m2[x] + gain * a2 * g2
+            for x in range(start, end):
+                v0, v1, v2 = step * m0[x], step * m1[x], step * m2[x]
+                pz = _inside(F32(z) + v0, last_z)
+                py = _inside(F32(y) + v1, last_y)
+                px = _inside(F32(x) + v2, last_x)
+                iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
+                a, b, c = pz - F32(iz), py - F32(iy), px - F32(ix)
+                at = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
+                o0[x] = v0 + _corner_mean(flat0, at, row, plane, a, b, c)
+                o1[x] = v1 + _corner_mean(flat1, at, row, plane, a, b, c)
+                o2[x] = v2 + _corner_mean(flat2, at, row, plane, a, b, c)
+
+
+@nb.njit(parallel=True, **JIT)
+def compose(first: Any, second: Any, rows: Any, out: Any) -> None:
+    """Write first(x) + second(x + first(x)) inside the rows."""
+    zs, ys, xs = first.shape[1:]
+    row, plane = nb.uint64(xs), nb.uint64(xs * ys)
+    last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
+    for z in nb.prange(zs):
+        for y in range(ys):
+            for x in range(rows[z, y, 0], rows[z, y, 1]):
+                pz = _inside(F32(z) + first[0, z, y, x], last_z)
+                py = _inside(F32(y) + first[1, z, y, x], last_y)
+                px = _inside(F32(x) + first[2, z, y, x], last_x)
+                iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
+                at = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
+                a, b, c = pz - F32(iz), py - F32(iy), px - F32(ix)
+                for axis in range(3):
+                    flat = second[axis].reshape(zs * ys * xs)
+                    out[axis, z, y, x] = first[axis, z, y, x] + _corner_mean(flat, at, row, plane, a, b, c)
+
+
+@nb.njit(parallel=True, **JIT)
+def upsample(coarse: Any, out: Any) -> None:
+    """Write a (3, z, y, x) voxel field on a finer lattice over the same box, in the finer lattice's voxels.
+
+    Both lattices fill the same box with equal voxels, so centers map by (i + 0.5) * ratio - 0.5.
+    """
+    zs, ys, xs = out.shape[1:]
+    cz, cy, cx = coarse.shape[1:]
+    gain = np.array([zs / cz, ys / cy, xs / cx], np.float32)
+    columns = np.empty(xs, np.int64)
+    shares = np.empty(xs, np.float32)
+    for x in range(xs):
+        px = min(max((x + 0.5) * cx / xs - 0.5, 0.0), cx - 1.0)
+        columns[x] = min(int(px), max(cx - 2, 0))
+        shares[x] = px - columns[x]
+    for z in nb.prange(zs):
+        pz = min(max((z + 0.5) * cz / zs - 0.5, 0.0), cz - 1.0)
+        iz = min(int(pz), max(cz - 2, 0))
+        jz, a = min(iz + 1, cz - 1), F32(pz - iz)
+        mixed = np.empty(cx + 1, np.float32)
+        for axis in range(3):
+            for y in range(ys):
+                py = min(max((y + 0.5) * cy / ys - 0.5, 0.0), cy - 1.0)
+                iy = min(int(py), max(cy - 2, 0))
+                jy, b = min(iy + 1, cy - 1), F32(py - iy)
+                r00, r01 = coarse[axis, iz, iy], coarse[axis, iz, jy]
+                r10, r11 = coarse[axis, jz, iy], coarse[axis, jz, jy]
+                for x in range(cx):
+                    low = r00[x] + b * (r01[x] - r00[x])
+                    high = r10[x] + b * (r11[x] - r10[x])
+                    mixed[x] = gain[axis] * (low + a * (high - low))
+                mixed[cx] = mixed[cx - 1]
+                line = out[axis, z, y]
+                for x in range(xs):
+                    i = columns[x]
+                    line[x] = mixed[i] + shares[x] * (mixed[i + 1] - mixed[i])

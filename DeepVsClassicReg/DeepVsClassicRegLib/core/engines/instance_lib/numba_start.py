@@ -1,0 +1,63 @@
+"""Where numba keeps what it compiled, and how many threads it may use: to be called before the kernels are imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+
+
+def numba_found() -> bool:
+    """Return whether numba is installed, without importing it."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def use_user_cache() -> Path:
+    """Point numba at a cache folder in the user's area unless one is set, and return the folder.
+
+    The module folder may be read-only, so compiled kernels never go there. Nothing changes when numba
+    was imported before with another folder.
+    """
+    folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault(CACHE_VARIABLE, str(folder))
+    loaded = sys.modules.get("numba")
+    if loaded is not None and not loaded.config.CACHE_DIR:
+        loaded.config.CACHE_DIR = str(folder)
+    return folder
+
+
+def user_cache() -> Path:
+    """Return this library's folder in the user's cache area."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "DeepVsClassicReg" / "numba"
+
+
+def kernels_are_compiled() -> bool:
+    """Return whether an earlier run left compiled kernels in the cache folder."""
+    folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
+    return folder.is_dir() and any(folder.rglob("*numba_lncc*.nbc"))
+
+
+@contextmanager
+def thread_bound(count: int) -> Iterator[int]:
+    """Bound numba's threads inside the block, restore the former bound, and yield how many there are."""
+    import numba
+
+    before = numba.get_num_threads()
+    allowed = max(1, min(count, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(allowed)
+    try:
+        yield allowed
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,129 @@
+"""The coarse-to-fine loop: one level after the other until each has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...progress import Progress
+from ..base import Recorder
+from .problem import Image, Mask, Problem, pooled
+from .region import Region, region_of
+from .schedule import Field, Level, Steps, settled
+
+MARGIN = 3
+WINDOW = 6
+
+
+@dataclass(frozen=True, eq=False)
+class LevelImages:
+    """What a level works on.
+
+    Attributes
+    ----------
+    fixed, moving : (Z, Y, X) float32 arrays
+        Block means of the working images.
+    region : Region
+        What is computed.
+    fixed_mask, moving_mask : (Z, Y, X) float32 arrays or None
+        Masks as shares of each block.
+    spacing : (z, y, x)
+        mm.
+    shrink : (z, y, x)
+        Block sizes.
+    """
+
+    fixed: Image
+    moving: Image
+    region: Region
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    spacing: tuple[float, float, float]
+    shrink: tuple[int, int, int]
+
+
+LevelMaker = Callable[[LevelImages, Field | None, bool], Level]
+
+
+def level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
+    """Return the images of the level with these block sizes."""
+    spacing = [s * f for s, f in zip(problem.grid.spacing_mm[::-1], shrink, strict=True)]
+    foreground = pooled(problem.foreground.astype(np.float32), shrink) > 0
+    return LevelImages(
+        pooled(problem.fixed, shrink),
+        pooled(problem.moving, shrink),
+        region_of(foreground, margin=MARGIN),
+        _pooled_mask(problem.fixed_mask, shrink),
+        _pooled_mask(problem.moving_mask, shrink),
+        (spacing[0], spacing[1], spacing[2]),
+        shrink,
+    )
+
+
+def run_levels(
+    problem: Problem,
+    plan: Sequence[tuple[tuple[int, int, int], int]],
+    make_level: LevelMaker,
+    steps: Steps,
+    start: Field | None,
+    *,
+    tolerance: float,
+    progress: Progress,
+    recorder: Recorder,
+) -> tuple[Field, list[str]]:
+    """Register over the levels and return the finest field and how each level ended.
+
+    Parameters
+    ----------
+    plan : sequence of (shrink, iterations)
+        Coarsest first.
+    make_level : callable
+        Makes a back end's level of its images, the coarser field, and whether it is the finest.
+    start : (3, z, y, x) array or None
+        Field over the same box to start from, on any lattice.
+    tolerance : float
+        A level ends when its objective falls by less than this share per iteration; 0 never.
+    """
+    costs = np.array([n / np.prod(shrink) + 1e-3 for shrink, n in plan])
+    ends = np.concatenate([[0.0], np.cumsum(costs) / costs.sum()])
+    field = start
+    endings = []
+    for number, (shrink, iterations) in enumerate(plan):
+        title = f"Deformation, level {number + 1} of {len(plan)}"
+        part = progress.part(float(ends[number]), float(ends[number + 1]))
+        with recorder.stage(title):
+            part.report(0.0, title)
+            level = make_level(level_images(problem, shrink), field, number == len(plan) - 1)
+            done, converged = _run_level(level, steps, iterations, tolerance, title, part, recorder)
+            field = level.field()
+        endings.append(f"level {number + 1}: {done} iterations" + (", settled" if converged else ""))
+    if field is None:
+        field = np.zeros((3, *problem.fixed.shape), np.float32)
+    return field, endings
+
+
+def _run_level(
+    level: Level,
+    steps: Steps,
+    iterations: int,
+    tolerance: float,
+    title: str,
+    progress: Progress,
+    recorder: Recorder,
+) -> tuple[int, bool]:
+    values: list[float] = []
+    for number in range(iterations):
+        value = level.evaluate()
+        values.append(value)
+        recorder.trace(title, number, value)
+        progress.report(number / iterations, title, metric=value, iteration=number)
+        if tolerance > 0 and settled(values, window=WINDOW, tolerance=tolerance):
+            return number, True
+        level.advance(steps)
+    return iterations, False
+
+
+def _pooled_mask(mask: Mask | None, shrink: tuple[int, int, int]) -> Image | None:
+    return None if mask is None else pooled(mask.astype(np.float32), shrink)

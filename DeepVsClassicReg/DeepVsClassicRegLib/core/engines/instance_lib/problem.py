@@ -1,0 +1,213 @@
+"""Problem: the pair brought onto one working lattice, with its pyramid of coarser lattices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...images.grid import Grid
+from ...images.intensity import background_value
+from ...images.resample import warp_labels, warp_volume
+from ...images.volume import LabelMap, Pair, Volume
+from ...transforms.transform import Transform
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+BYTES_PER_VOXEL = 110
+PROBE = 64
+FOREGROUND = 0.05
+FEWEST_NODES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Both images on one lattice; displacements are voxels of it.
+
+    Attributes
+    ----------
+    grid : Grid
+        The working lattice; its sizes are multiples of the largest shrink factor of each axis.
+    fixed, moving : (Z, Y, X) float32 arrays
+        Intensities, the foreground scaled to about 0..1; `moving` already went through the start.
+    foreground : (Z, Y, X) bool array
+        Where either image shows something.
+    fixed_mask, moving_mask : (Z, Y, X) bool array or None
+        Where the user wants the similarity measured.
+    start : Transform
+        Where the registration starts; follows the found field.
+    """
+
+    grid: Grid
+    fixed: Image
+    moving: Image
+    foreground: Mask
+    fixed_mask: Mask | None
+    moving_mask: Mask | None
+    start: Transform
+
+
+def make_problem(pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib: float) -> tuple[Problem, list[str]]:
+    """Return the pair on its working lattice, and what the user should know about it.
+
+    Parameters
+    ----------
+    pair : Pair
+        What is to be registered.
+    coarsen : float
+        Working spacing in units of the fixed volume's finest spacing (1: full resolution, 2: half).
+    resolution_mm : float
+        Finest working spacing wanted; 0 leaves it to `coarsen`.
+    memory_gib : float
+        Memory the optimization may take; the working spacing grows until it fits.
+    """
+    start = pair.initial or Transform()
+    box = _foreground_box(pair, start)
+    native = np.array(pair.fixed.grid.spacing_mm)
+    target = max(resolution_mm, coarsen * float(native.min()))
+    spacing = np.maximum(native, target)
+    notes = []
+    bound = memory_gib * 2**30 / BYTES_PER_VOXEL
+    voxels = float(np.prod(box.extent_mm / spacing))
+    if voxels > bound:
+        while np.prod(box.extent_mm / spacing) > bound:
+            target *= 1.05
+            spacing = np.maximum(native, target)
+        notes.append(
+            f"Worked at {target:.2f} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
+        )
+    grid = _lattice(pair.fixed.grid, box, spacing)
+    fixed = _sampled(pair.fixed, grid, None)
+    moving = _sampled(pair.moving, grid, start)
+    foreground = _foreground(fixed) | _foreground(moving)
+    fixed, moving = _scaled(fixed), _scaled(moving)
+    problem = Problem(
+        grid,
+        fixed,
+        moving,
+        foreground,
+        _mask(pair.fixed_mask, grid, None),
+        _mask(pair.moving_mask, grid, start),
+        start,
+    )
+    return problem, notes
+
+
+def shrinks(grid: Grid, levels: int) -> list[tuple[int, int, int]]:
+    """Return the shrink factors (z, y, x) of each level, coarsest first, the last one (1, 1, 1).
+
+    Coarse axes are not shrunk before the fine ones have caught up, and no axis falls below 8 nodes.
+    """
+    spacing = np.array(grid.spacing_mm[::-1])
+    size = np.array(grid.shape)
+    found = [np.ones(3, int)]
+    for level in range(1, levels):
+        wanted = spacing.min() * 2**level
+        factor = found[-1].copy()
+        grow = (spacing * factor * 1.5 <= wanted) & (size // (factor * 2) >= FEWEST_NODES)
+        factor[grow] *= 2
+        if not grow.any():
+            break
+        found.append(factor)
+    return [(int(f[0]), int(f[1]), int(f[2])) for f in reversed(found)]
+
+
+def pooled(array: Image, shrink: tuple[int, int, int]) -> Image:
+    """Return the means over blocks of `shrink` voxels (powers of two)."""
+    small = array
+    for axis, factor in enumerate(shrink):
+        while factor > 1:
+            if small.shape[axis] % 2:
+                small = np.concatenate([small, small.take([-1], axis)], axis)
+            even = [slice(None)] * 3
+            odd = [slice(None)] * 3
+            even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
+            small = np.float32(0.5) * (small[tuple(even)] + small[tuple(odd)])
+            factor //= 2
+    return np.ascontiguousarray(small, dtype=np.float32)
+
+
+def _foreground_box(pair: Pair, start: Transform) -> Grid:
+    """Return the part of the fixed grid where either image shows something, with a margin."""
+    grid = pair.fixed.grid
+    probe = grid.with_spacing([max(s, e / PROBE) for s, e in zip(grid.spacing_mm, grid.extent_mm, strict=True)])
+    fixed = warp_volume(pair.fixed, probe).array
+    moving = warp_volume(pair.moving, probe, start).array
+    shows = _foreground(fixed) | _foreground(moving)
+    if not shows.any():
+        return grid
+    first, end = [], []
+    for axis in (2, 1, 0):
+        used = np.flatnonzero(shows.any(axis=tuple(other for other in range(3) if other != axis)))
+        margin = 2
+        ratio = grid.shape[axis] / probe.shape[axis]
+        first.append(max(int((used[0] - margin) * ratio), 0))
+        end.append(min(int(np.ceil((used[-1] + 1 + margin) * ratio)), grid.shape[axis]))
+    return grid.cropped(first, [e - f for f, e in zip(first, end, strict=True)])
+
+
+def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
+    """Return the lattice over the box; at native spacing its nodes are the fixed volume's voxels."""
+    native = np.allclose(spacing, fixed.spacing_mm, rtol=1e-3)
+    grid = box if native else box.with_spacing([float(s) for s in spacing])
+    multiple = 8
+    size = [-(-n // multiple) * multiple if n >= 4 * FEWEST_NODES else n + n % 2 for n in grid.size]
+    return grid.cropped([0, 0, 0], size)
+
+
+def _sampled(volume: Volume, grid: Grid, start: Transform | None) -> Image:
+    """Return the volume on the lattice, averaged first where the lattice is clearly coarser."""
+    ratio = np.array(grid.spacing_mm) / volume.grid.spacing_mm
+    factors = tuple(int(2 ** np.floor(np.log2(max(r, 1.0)) + 0.3)) for r in ratio[::-1])
+    source = volume
+    if start is None and max(factors) == 1 and grid.spacing_mm == volume.grid.spacing_mm:
+        return _cropped(volume, grid)
+    if max(factors) > 1:
+        source = _averaged(volume, (factors[0], factors[1], factors[2]))
+    return np.array(warp_volume(source, grid, start, fill=background_value(volume)).array)
+
+
+def _cropped(volume: Volume, grid: Grid) -> Image:
+    """Return the voxels of the volume that are the lattice's nodes; beyond the volume the border goes on."""
+    first = np.rint(volume.grid.point_to_index(grid.origin_mm)).astype(int)[::-1]
+    stop = [min(f + n, size) for f, n, size in zip(first, grid.shape, volume.array.shape, strict=True)]
+    part = volume.array[tuple(slice(f, s) for f, s in zip(first, stop, strict=True))]
+    missing = [(0, n - have) for n, have in zip(grid.shape, part.shape, strict=True)]
+    return np.pad(part, missing, mode="edge") if np.any(missing) else np.array(part)
+
+
+def _averaged(volume: Volume, factors: tuple[int, int, int]) -> Volume:
+    array = pooled(volume.array, factors)
+    step = np.array(factors[::-1])
+    spacing = np.array(volume.grid.spacing_mm) * step
+    origin = volume.grid.index_to_point((step - 1) / 2)
+    z, y, x = array.shape
+    grid = Grid((x, y, z), tuple(spacing.tolist()), tuple(origin.tolist()), volume.grid.direction)
+    return Volume(array, grid, volume.name)
+
+
+def _quantiles(array: Image) -> tuple[float, float]:
+    step = max(1, round((array.size / 200_000) ** (1 / 3)))
+    low, high = np.percentile(array[::step, ::step, ::step], [0.5, 99.8])
+    if high <= low:
+        low, high = float(array.min()), float(array.max())
+    return float(low), float(high)
+
+
+def _foreground(array: Image) -> Mask:
+    low, high = _quantiles(array)
+    return np.asarray(array > low + FOREGROUND * (high - low))
+
+
+def _scaled(array: Image) -> Image:
+    low, high = _quantiles(array)
+    if high <= low:
+        return np.zeros_like(array)
+    return np.clip((array - np.float32(low)) * np.float32(1 / (high - low)), 0, 1.2).astype(np.float32)
+
+
+def _mask(mask: LabelMap | None, grid: Grid, start: Transform | None) -> Mask | None:
+    if mask is None:
+        return None
+    return np.asarray(warp_labels(mask, grid, start).array > 0)
