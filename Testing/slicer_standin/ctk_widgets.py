@@ -111,28 +111,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 
 @register_widget
-class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
-    """A group box whose check mark shows and hides its children."""
-
-    collapsedHeight = stored("collapsedHeight", int, 14)
-
-    def __init__(self, first: Any = None, parent: Any = None) -> None:
-        super().__init__(parent if isinstance(first, str) else first)
-        if isinstance(first, str):
-            self.setTitle(first)
-        self.setCheckable(True)
-        self.setChecked(True)
-        self.toggled.connect(self._on_toggled)
-
-    def _on_toggled(self, opened: bool) -> None:
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                child.setVisible(opened)
-
-    collapsed = forwarded(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
-
-
-@register_widget
 class ctkComboBox(QtWidgets.QComboBox):
     """QComboBox with a default text and item data as string."""
 
@@ -236,39 +214,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
             self.setCurrentPath(history[0] if isinstance(history, list) else history)
 
     currentPath = forwarded(str, lambda self: self._edit.text, lambda self, value: self.setCurrentPath(value))
-
-
-@register_widget
-class ctkDirectoryButton(QtWidgets.QWidget):
-    """A button that shows and changes a directory."""
-
-    _signals_ = {"directoryChanged(QString)": "directoryChanged", "directorySelected(QString)": "directorySelected"}
-    directoryChanged, directorySelected = Signal(str), Signal(str)
-    caption, text = stored("caption", str, ""), stored("text", str, "")
-    acceptMode, elideMode = stored("acceptMode", int, 0), stored("elideMode", object, QtCore.Qt.ElideMiddle)
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._directory = QtCore.QDir.currentPath()
-        self._button = QtWidgets.QPushButton(self._directory, self)
-        QtWidgets.QHBoxLayout(self).addWidget(self._button)
-        self._button.clicked.connect(lambda: self.browse())
-
-    def _assign(self, path: str) -> None:
-        path, changed = QtCore.QDir(path or ".").absolutePath(), path != self._directory
-        self._directory = path
-        self._button.setText(path)
-        self.directorySelected.emit(path)
-        if changed:
-            self.directoryChanged.emit(path)
-
-    def browse(self) -> str:
-        path = QtWidgets.QFileDialog.getExistingDirectory(self, self.caption, self._directory)
-        if path:
-            self._assign(path)
-        return path
-
-    directory = forwarded(str, lambda self: self._directory, lambda self, value: self._assign(value))
 
 
 @code_only

@@ -172,7 +172,6 @@ class SampleDataSource:
     """One registered sample."""
 
     sampleName: str | None = None
-    sampleDescription: str | None = None
     uris: Any = None
     fileNames: Any = None
     nodeNames: Any = None
@@ -192,18 +191,15 @@ class SampleDataLogic:
         slicer.modules.sampleDataSources.setdefault(category, [])
 
     @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", sampleName: str | None = None, uris: Any = None,
-                                       fileNames: Any = None, nodeNames: Any = None, customDownloader: Any = None,
-                                       thumbnailFileName: str | None = None, loadFileType: Any = FILE_TYPE,
-                                       loadFiles: Any = None, loadFileProperties: Any = None, checksums: Any = None,
-                                       sampleDescription: str | None = None) -> None:  # fmt: skip
-        if uris is not None and not isinstance(uris, str) and not len(uris) == len(fileNames) == len(nodeNames):
-            raise ValueError("uris, fileNames and nodeNames must have the same length")
-        source = SampleDataSource(
-            sampleName, sampleDescription, uris, fileNames, nodeNames, customDownloader, thumbnailFileName,
-            loadFileType, loadFiles, loadFileProperties, checksums,
-        )  # fmt: skip
-        slicer.modules.sampleDataSources.setdefault(category, []).append(source)
+    def registerCustomSampleDataSource(category: str = "Custom", *arguments: Any, **named: Any) -> None:
+        source = SampleDataSource(*arguments, **named)  # a keyword that Slicer does not know raises here as there
+        lists = [[item] if isinstance(source.uris, str) else item
+                 for item in (source.uris, source.fileNames, source.nodeNames)]  # fmt: skip
+        if len({len(item) for item in lists}) != 1:
+            raise ValueError("All fields of sample data source must have the same length")
+        registered = slicer.modules.sampleDataSources.setdefault(category, [])
+        if source not in registered:
+            registered.append(source)
 
     def downloadSamples(self, name: str) -> list[Any]:
         sources = (item for group in slicer.modules.sampleDataSources.values() for item in group)

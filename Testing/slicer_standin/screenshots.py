@@ -44,6 +44,26 @@ def grab_widget(widget: Any, *, scale: float = 1.0) -> np.ndarray:
     return pixels.reshape(rows, columns, 3).copy()
 
 
+def grab_view(name: str, width: int = 500, height: int = 500, *, scale: float = 1.0) -> np.ndarray:
+    """Return one view as an array (rows, columns, 3) of uint8.
+
+    Parameters
+    ----------
+    name
+        "Red", "Yellow", "Green", "3D" or "Plot".
+    width, height, scale
+        Size in device independent pixels and device pixels per pixel.
+    """
+    manager = slicer.app.layoutManager()
+    if name == "3D":
+        view = manager.threeDWidget(0).threeDView()
+    elif name == "Plot":
+        view = manager.plotWidget(0).plotView()
+    else:
+        view = manager.sliceWidget(name).sliceView()
+    return view._canvas.grab(width, height, scale=scale)
+
+
 def screenshot(path: str | Path, *, size: tuple[int, int] = (1500, 900), panel_width: int = 480,
                scale: float = 2.0, layout: int | None = None, views: bool = True) -> Path:  # fmt: skip
     """Save the main window, or the panel alone, as PNG and return the path.

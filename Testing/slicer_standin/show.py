@@ -17,7 +17,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("volumes", nargs="*", type=Path, help="volumes to load (NRRD, NIfTI, MetaImage)")
     parser.add_argument("--module", type=Path, default=MODULE, help="scripted module to show")
-    parser.add_argument("--sample", help="name of a sample that the module registers, loaded at start")
+    parser.add_argument("--sample", help="name of a registered sample; default: the first that needs no download")
+    parser.add_argument("--empty", action="store_true", help="start with an empty scene")
     parser.add_argument("--close-after", type=float, metavar="SECONDS", help="close the window by itself")
     return parser.parse_args()
 
@@ -65,12 +66,28 @@ def add_menus(slicer: Any, qt: Any, window: Any) -> None:
             action(samples, source.sampleName, lambda name=source.sampleName: SampleDataLogic().downloadSamples(name))
     view_menu = window.menuBar().addMenu("View")
     layouts = slicer.vtkMRMLLayoutNode
-    for text, layout in (("Four-up", layouts.SlicerLayoutFourUpView),
-                         ("Conventional", layouts.SlicerLayoutConventionalView), ("With plot", layouts.SlicerLayoutConventionalPlotView),
-                         ("Red slice only", layouts.SlicerLayoutOneUpRedSliceView)):  # fmt: skip
+    for text, layout in (
+        ("Four-up", layouts.SlicerLayoutFourUpView),
+        ("Conventional", layouts.SlicerLayoutConventionalView),
+        ("With plot", layouts.SlicerLayoutConventionalPlotView),
+        ("Red slice only", layouts.SlicerLayoutOneUpRedSliceView),
+    ):
         action(view_menu, text, lambda layout=layout: slicer.app.layoutManager().setLayout(layout))
     action(view_menu, "Fit slices", slicer.util.resetSliceViews)
     action(view_menu, "Center 3D", slicer.util.resetThreeDViews)
+
+
+def load_data(slicer: Any, options: argparse.Namespace) -> None:
+    """Load the volumes or the sample that the command line asks for."""
+    from SampleData import SampleDataLogic
+
+    for path in options.volumes:
+        slicer.util.loadVolume(str(path), {})
+    generated = (source.sampleName for group in slicer.modules.sampleDataSources.values() for source in group
+                 if source.customDownloader is not None)  # fmt: skip
+    sample = options.sample or (None if options.volumes or options.empty else next(generated, None))
+    if sample:
+        SampleDataLogic().downloadSamples(sample)
 
 
 def main() -> int:
@@ -91,12 +108,7 @@ def main() -> int:
     window.setWindowIcon(modules.icon_or_default(module))
     window.show()
     slicer.util.selectModule(module.name)
-    for path in options.volumes:
-        slicer.util.loadVolume(str(path))
-    if options.sample:
-        from SampleData import SampleDataLogic
-
-        SampleDataLogic().downloadSamples(options.sample)
+    load_data(slicer, options)
     slicer.util.resetThreeDViews()
     if options.close_after is not None:
         qt.QTimer.singleShot(int(1000 * options.close_after), window.close)

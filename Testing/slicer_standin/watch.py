@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from slicer_standin.pythonqt import QtCore
@@ -65,3 +66,21 @@ class LoopWatch:
         self.longest_wall_s = max(self.longest_wall_s, wall - self._wall)
         self._cpu, self._wall = cpu, wall
         self.ticks += 1
+
+
+def leftovers() -> tuple[list[str], list[str]]:
+    """Return the command lines of living child processes and the entries of Slicer's temporary folder.
+
+    A test calls it before and after; the two results must be equal.
+    """
+    import psutil
+    import slicer
+
+    commands = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                commands.append(" ".join(child.cmdline()))
+        except psutil.NoSuchProcess:
+            continue
+    return sorted(commands), sorted(path.name for path in Path(slicer.app.temporaryPath).iterdir())

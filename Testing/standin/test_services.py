@@ -4,6 +4,7 @@ import importlib
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,19 @@ def test_process_talks_through_the_event_loop(wait_until):
     wait_until(lambda: ended)
     assert "".join(lines) == "hello"
     assert ended == [(3, qt.QProcess.NormalExit)]
+
+
+def test_leftovers_show_processes_and_folders(wait_until):
+    before = watch.leftovers()
+    process = qt.QProcess()
+    process.start(sys.executable, ["-c", "import time; time.sleep(30)  # leftover"])
+    folder = slicer.util.tempDirectory()
+    wait_until(lambda: any("leftover" in command for command in watch.leftovers()[0]))
+    assert len(watch.leftovers()[1]) == len(before[1]) + 1
+    process.kill()
+    process.waitForFinished(5000)
+    Path(folder).rmdir()
+    assert watch.leftovers() == before
 
 
 def test_program_that_does_not_exist_reports_an_error(wait_until):
@@ -156,4 +170,6 @@ def test_samples_are_registered_and_never_downloaded(slicer_scene, tmp_path):
     assert logic().downloadSample("local").IsA("vtkMRMLScalarVolumeNode")
     with pytest.raises(RuntimeError, match="downloads nothing"):
         logic().downloadSample("remote")
-    slicer.modules.sampleDataSources.pop("T")
+    with pytest.raises(TypeError, match="sampleDescription"):
+        logic.registerCustomSampleDataSource(category="T", sampleName="x", sampleDescription="X")
+    assert len(slicer.modules.sampleDataSources.pop("T")) == 2

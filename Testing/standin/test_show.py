@@ -23,6 +23,6 @@ def test_no_screen_is_said_in_one_line():
 
 
 def test_window_opens_with_a_sample_and_closes():
-    done = run({"QT_QPA_PLATFORM": "minimal"}, "--sample", "TinyPair", "--close-after", "1")
+    done = run({"QT_QPA_PLATFORM": "minimal"}, "--close-after", "1")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

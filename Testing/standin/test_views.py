@@ -26,6 +26,11 @@ def grab(view, size=200):
     return view._canvas.grab(size, size)
 
 
+@pytest.mark.parametrize("name", ["Red", "Green", "Yellow", "3D"])
+def test_views_are_grabbed_by_name_at_any_scale(slicer_scene, gl, name):
+    assert screenshots.grab_view(name, 80, 60, scale=2.0).shape == (120, 160, 3)
+
+
 def test_slice_shows_the_volume(slicer_scene, gl):
     volume = bright_disc(slicer_scene)
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
