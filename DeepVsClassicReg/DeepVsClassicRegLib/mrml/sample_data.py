@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 CATEGORY = "Registration"
 SAMPLE_NAME = "DeepVsClassicRegPhantom"
-TITLE = "Head phantom pair (generated)"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ def register_sample_data(thumbnail: str = "") -> bool:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE_NAME,
-        sampleDescription=TITLE,
         uris=["dvcreg://phantom/head"],
         fileNames=["phantom.nrrd"],
         nodeNames=["Phantom head fixed"],
