@@ -23,7 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "DeepVsClassicReg"))
 
 from DeepVsClassicRegLib.core.device import Compute, cpu_seconds, sitk_threads
-from DeepVsClassicRegLib.core.engines.linear import LinearEngine, LinearSettings
+from DeepVsClassicRegLib.core.engines.linear import LinearEngine
+from DeepVsClassicRegLib.core.engines.linear_settings import LinearSettings
 from DeepVsClassicRegLib.core.engines.settings import make_settings
 from DeepVsClassicRegLib.core.images.io import read_labels, read_points, read_volume
 from DeepVsClassicRegLib.core.images.resample import warp_labels

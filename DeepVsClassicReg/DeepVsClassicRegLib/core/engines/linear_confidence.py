@@ -1,25 +1,116 @@
-"""How sure the linear alignment may be of itself."""
+"""How sure the linear alignment may be of itself, and what to tell the user."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..transforms.affine import Affine
+from .linear_optimize import rotation_matrix
 from .linear_sampling import Level
 from .linear_score import score
+
+Array = npt.NDArray[np.floating]
+POSES = 40
+SAME_POSE = 0.06
+FAILED = 0.2
+DOUBTFUL = 0.6
+# Logistic weights. Right alignments of the visible pairs have contrast 18..60, sharpness 0.34..0.6, agreement
+# 0.57..1; impossible pairs (brain onto lung, ...) 2..10, 0.02..0.25 (one 0.4) and 0..0.3.
+CONTRAST_MIDDLE, SHARPNESS_MIDDLE, AGREEMENT_MIDDLE = 13.0, 0.28, 0.45
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Confidence (0 to 1) and what to tell the user."""
+    """What speaks for an alignment.
+
+    Attributes
+    ----------
+    confidence : float
+        0 (surely wrong) to 1.
+    contrast : float
+        Score above that of random poses, in their standard deviations.
+    sharpness : float
+        Share of the score that a small disturbance of the pose destroys.
+    agreement : float or None
+        Share of the starts that ended at this pose; None when there was only one.
+    overlap : float
+        Share of the smaller object inside both views.
+    """
 
     confidence: float
-    notes: tuple[str, ...] = ()
+    contrast: float
+    sharpness: float
+    agreement: float | None
+    overlap: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether the pose is no better than chance."""
+        return self.confidence < FAILED
+
+    def notes(self) -> list[str]:
+        """Return what the user should know, in plain words."""
+        percent = f"{100 * self.confidence:.0f} %"
+        if self.failed:
+            return [
+                f"The linear alignment probably failed (confidence {percent}): no pose matches clearly better than "
+                "chance. Check that both volumes show the same body part, or give an initial transform or landmarks."
+            ]
+        if self.confidence < DOUBTFUL:
+            return [f"The linear alignment is doubtful (confidence {percent}); look at the overlay before using it."]
+        if self.overlap < 0.3:
+            return [f"The volumes share only {100 * self.overlap:.0f} % of the smaller object."]
+        return []
 
 
-def judge(level: Level, final: Affine, ends: list[tuple[Affine, float]], seed: int) -> Verdict:
-    """Judge the final map."""
+def judge(
+    level: Level, final: Affine, *, rigid: Affine, ends: list[Affine], probes: Array, size_mm: float, seed: int
+) -> Verdict:
+    """Compare the final pose with disturbed and random poses and with where the other starts ended.
+
+    Parameters
+    ----------
+    level : Level
+        A coarse level.
+    final, rigid : Affine
+        The result and the rigid pose it was refined from.
+    ends : list of Affine
+        Where the coarse optimization of each start ended; empty when there was one start only.
+    probes : (N, 3) array
+        Fixed points, LPS mm, at which poses are compared.
+    size_mm : float
+        Edge of the smaller view.
+    seed : int
+        Seed of the random poses.
+    """
     here = score(level, final)
-    return Verdict(float(np.clip(here.information, 0, 1)))
+    if here.value <= 0:
+        return Verdict(0.0, 0.0, 0.0, None, here.overlap)
+    random = np.random.default_rng(seed)
+    near, far = [], []
+    for _ in range(POSES):
+        small = _disturbance(level.center, random, angle=0.15, shift_mm=0.06 * size_mm)
+        large = _disturbance(level.center, random, angle=np.pi * random.uniform(0.3, 1), shift_mm=0.15 * size_mm)
+        near.append(score(level, small.then(final)).value)
+        far.append(score(level, large.then(final)).value)
+    contrast = (here.value - float(np.mean(far))) / max(float(np.std(far)), 1e-3 * here.value)
+    sharpness = 1 - float(np.mean(near)) / here.value
+    agreement = None
+    evidence = 2 * np.log2(max(contrast, 1e-3) / CONTRAST_MIDDLE) + 18 * (sharpness - SHARPNESS_MIDDLE)
+    if len(ends) > 1:
+        target = rigid.apply(probes)
+        apart = [np.sqrt(((end.apply(probes) - target) ** 2).sum(axis=1).mean()) for end in ends]
+        agreement = float(np.mean(np.array(apart) < SAME_POSE * size_mm))
+        evidence += 4 * (agreement - AGREEMENT_MIDDLE)
+    confidence = 1 / (1 + np.exp(-0.6 * np.clip(evidence, -15, 15)))
+    trust = min(1.0, here.overlap / 0.2)
+    return Verdict(float(confidence * trust), contrast, sharpness, agreement, here.overlap)
+
+
+def _disturbance(center: npt.ArrayLike, random: np.random.Generator, *, angle: float, shift_mm: float) -> Affine:
+    axis, way = random.normal(size=3), random.normal(size=3)
+    turn = rotation_matrix(angle * axis / np.linalg.norm(axis))
+    return Affine.about(turn, center, shift_mm * way / np.linalg.norm(way))

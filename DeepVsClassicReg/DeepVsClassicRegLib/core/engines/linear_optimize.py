@@ -12,7 +12,7 @@ from ..transforms.affine import Affine
 from .linear_sampling import Level
 from .linear_score import Score, score
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 KINDS = ("rigid", "similarity", "affine")
 PARAMETERS = {"rigid": 6, "similarity": 7, "affine": 12}
 DIFFERENCE = 1e-5
@@ -57,7 +57,7 @@ class Pose:
 
     def moved(self, change_mm: Array, radius_mm: float) -> Pose:
         """Return the pose changed by parameters that all move the points by about that many mm."""
-        rotation = self.rotation @ _rotation(change_mm[3:6] / radius_mm)
+        rotation = self.rotation @ rotation_matrix(change_mm[3:6] / radius_mm)
         stretch = self.log_stretch
         if len(change_mm) == PARAMETERS["similarity"]:
             stretch = stretch + np.eye(3) * change_mm[6] / radius_mm
@@ -185,7 +185,8 @@ def _evaluate(level: Level, pose: Pose, free: int, stiffness: float) -> tuple[Sc
     return here, here.value - stiffness * float((pose.log_stretch**2).sum()), slope
 
 
-def _rotation(vector: Array) -> Array:
+def rotation_matrix(vector: Array) -> Array:
+    """Return the turn about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     cross = np.array([[0, -vector[2], vector[1]], [vector[2], 0, -vector[0]], [-vector[1], vector[0], 0]])
     if angle < 1e-8:

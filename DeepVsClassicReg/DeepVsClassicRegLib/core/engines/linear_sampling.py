@@ -15,6 +15,7 @@ Bools = npt.NDArray[np.bool_]
 FOREGROUND_FRACTION = 0.1
 CLOSED_FACE = 0.97
 MARGIN = 0.12
+OVERLAP_SAMPLES = 5000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,10 @@ class Level:
         Histogram bins.
     step_mm : float
         Voxel size of this level.
+    objects : (3, M) float32
+        A part of `points`: those in the fixed foreground, which the overlap is measured with.
     volume_ratio : float
-        Fixed field of view divided by the smaller one of both, for the overlap.
+        Fixed foreground divided by the smaller one of both, for the overlap.
     """
 
     points: npt.NDArray[np.float32]
@@ -80,6 +83,7 @@ class Level:
     moving_mask: LabelMap | None
     bins: int
     step_mm: float
+    objects: npt.NDArray[np.float32]
     volume_ratio: float
 
 
@@ -112,9 +116,11 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
     values, _ = interpolate(fixed, fixed.grid.point_to_index(points).T.astype(np.float32))
     center = points.mean(axis=0)
     spread = points - center
-    sizes = [float(np.prod(v.grid.extent_mm)) for v in (pair.fixed, pair.moving)]
+    volumes = [c.foreground.sum() * c.grid.voxel_volume_mm3 for c in (fixed, moving)]
+    placed = np.ascontiguousarray(spread.T, dtype=np.float32)
+    bright = np.flatnonzero(inside_object(fixed, points))
     return Level(
-        points=np.ascontiguousarray(spread.T, dtype=np.float32),
+        points=placed,
         values=values,
         center=center,
         radius_mm=float(np.sqrt((spread**2).sum(axis=1).mean())),
@@ -122,7 +128,8 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
         moving_mask=pair.moving_mask,
         bins=bins,
         step_mm=float(np.cbrt(moving.grid.voxel_volume_mm3)),
-        volume_ratio=sizes[0] / min(sizes),
+        objects=placed[:, bright[:: max(1, len(bright) // OVERLAP_SAMPLES)]],
+        volume_ratio=float(volumes[0] / max(min(volumes), 1e-9)),
     )
 
 
@@ -224,6 +231,14 @@ def inside_view(coarse: Coarse, index: npt.NDArray[np.float32]) -> Bools | None:
     return known
 
 
+def inside_object(coarse: Coarse, points: Array) -> Bools:
+    """Return which points (N, 3), LPS mm, lie in the foreground."""
+    index = np.rint(coarse.grid.point_to_index(points)).astype(int)
+    held = ((index >= 0) & (index < np.array(coarse.grid.size))).all(axis=1)
+    i, j, k = np.clip(index, 0, np.array(coarse.grid.size) - 1).T
+    return held & coarse.foreground[k, j, i]
+
+
 def inside_mask(mask: LabelMap, points: Array) -> Bools:
     """Return which points (N, 3), LPS mm, lie in the mask."""
     index = np.rint(mask.grid.point_to_index(points)).astype(int)
@@ -271,9 +286,7 @@ def _closed_faces(inside: Bools) -> tuple[Bools, Bools]:
     return low, high
 
 
-def _sample_points(
-    fixed: Coarse, mask: LabelMap | None, samples: int, random: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _sample_points(fixed: Coarse, mask: LabelMap | None, samples: int, random: np.random.Generator) -> Array:
     """Return jittered points of the fixed view: half of them everywhere, half in the foreground."""
     size = np.array(fixed.grid.size)
     margin = MARGIN * size

@@ -11,7 +11,6 @@ from ..transforms.affine import Affine
 from .linear_sampling import Level, inside_mask, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]
-FULL_OVERLAP = 0.8
 LEAST_OVERLAP = 0.1
 
 
@@ -26,7 +25,7 @@ class Score:
     information : float
         The mutual information alone.
     overlap : float
-        Common part of the fields of view relative to the smaller one, 0 to 1.
+        Share of the fixed object inside the moving field of view, relative to the smaller object, 0 to 1.
     by_matrix, by_translation : (3, 3) and (3,) arrays or None
         Derivative of `value` by the map's matrix (about the level's center) and translation.
     """
@@ -59,13 +58,14 @@ def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
     """
     to_index = np.linalg.inv(level.moving.grid.matrix[:3, :3])
     offset = to_index @ (transform.apply(level.center) - level.moving.grid.matrix[:3, 3])
-    index = (to_index @ transform.matrix).astype(np.float32) @ level.points + offset.astype(np.float32)[:, None]
+    linear, constant = (to_index @ transform.matrix).astype(np.float32), offset.astype(np.float32)[:, None]
+    overlap = _overlap(level, linear @ level.objects + constant, abs(np.linalg.det(transform.matrix)))
+    index = linear @ level.points + constant
     known = inside_view(level.moving, index)
     if level.moving_mask is not None:
         allowed = inside_mask(level.moving_mask, level.moving.grid.index_to_point(index.T))
         known = allowed if known is None else known & allowed
     share = 1.0 if known is None else float(known.mean())
-    overlap = min(1.0, share * level.volume_ratio * max(1.0, abs(np.linalg.det(transform.matrix))))
     if overlap < LEAST_OVERLAP or share * len(level.values) < 4 * level.bins:
         return NOTHING
     fixed_values, points = level.values, level.points
@@ -88,10 +88,15 @@ def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
     )
 
 
+def _overlap(level: Level, index: npt.NDArray[np.float32], growth: float) -> float:
+    size = np.array(level.moving.grid.size)[:, None]
+    inside = ((index > -0.5) & (index < size - 0.5)).all(axis=0)
+    return min(1.0, float(inside.mean()) * level.volume_ratio * max(1.0, growth)) if inside.size else 0.0
+
+
 def overlap_weight(overlap: float) -> float:
     """Return 1 for a good overlap, falling smoothly towards 0 for a poor one."""
-    part = min(overlap / FULL_OVERLAP, 1.0)
-    return part * (2.0 - part)
+    return overlap * (2.0 - overlap)
 
 
 def _information(
@@ -130,4 +135,4 @@ def _information(
         - lookup.take(cell + 1) * (2 * distance)
         + lookup.take(cell + 2) * (distance + np.float32(0.5))
     )
-    return information, slope / np.float32(count)
+    return information, np.asarray(slope / np.float32(count), dtype=np.float32)

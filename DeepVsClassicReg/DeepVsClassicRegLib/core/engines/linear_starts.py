@@ -14,10 +14,10 @@ from ..transforms.affine import Affine
 from .linear_sampling import Coarse, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]
-DISTINCT = 0.2
 SEARCH_CELLS = 22
 SEARCH_BINS = 8
 SEARCH_OVERLAP = 0.25
+LEAST_PLAUSIBLE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,26 +30,27 @@ class Start:
         Where it comes from, in words.
     transform : Affine
         Fixed-to-moving map.
-    turned : bool
-        Whether it doubts the orientations written in the headers.
+    anchor : bool
+        Whether it keeps the headers' orientation and states where the views belong.
     """
 
     name: str
     transform: Affine
-    turned: bool = False
+    anchor: bool = False
 
 
 def header_start() -> Start:
     """Return the pose the headers state."""
-    return Start("headers as they are", Affine.identity())
+    return Start("headers as they are", Affine.identity(), anchor=True)
 
 
 def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
     """Yield poses that bring centers together, orientations kept."""
-    yield Start("centers of the fields of view", Affine.shift(moving.grid.center_mm - fixed.grid.center_mm))
+    between = moving.grid.center_mm - fixed.grid.center_mm
+    yield Start("centers of the fields of view", Affine.shift(between), anchor=True)
     for name, binary in (("centers of the objects", True), ("centers of the intensities", False)):
         from_fixed, from_moving = (_moments(c, binary=binary)[0] for c in (fixed, moving))
-        yield Start(name, Affine.shift(from_moving - from_fixed))
+        yield Start(name, Affine.shift(from_moving - from_fixed), anchor=True)
 
 
 def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
@@ -59,8 +60,7 @@ def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
         rotation = axes_m @ np.diag(signs) @ axes_f.T
         if np.linalg.det(rotation) < 0:
             rotation = axes_m @ np.diag([-s for s in signs]) @ axes_f.T
-        turned = float(np.trace(rotation)) < 1 + 2 * np.cos(np.radians(50))
-        yield Start("principal axes", Affine.about(rotation, center_f, center_m - center_f), turned)
+        yield Start("principal axes", Affine.about(rotation, center_f, center_m - center_f))
 
 
 def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[float]) -> Iterator[Start]:
@@ -72,11 +72,8 @@ def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[
             rotation = np.eye(3)
             rotation[one, one] = rotation[two, two] = np.cos(radians)
             rotation[one, two], rotation[two, one] = -np.sin(radians), np.sin(radians)
-            yield Start(
-                f"turned by {angle:g} degrees",
-                Affine.about(rotation, center_fixed, center_moving - center_fixed),
-                turned=angle > 50,
-            )
+            shift = center_moving - center_fixed
+            yield Start(f"turned by {angle:g} degrees", Affine.about(rotation, center_fixed, shift))
 
 
 def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Start]:
@@ -86,7 +83,7 @@ def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Start]:
         rotation[order, range(3)] = signs
         if np.linalg.det(rotation) > 0 and not np.allclose(rotation, np.eye(3)):
             shift = center_moving - center_fixed
-            yield Start("axes swapped or flipped", Affine.about(rotation, center_fixed, shift), turned=True)
+            yield Start("axes swapped or flipped", Affine.about(rotation, center_fixed, shift))
 
 
 def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[Start]:
@@ -110,15 +107,40 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
     shape = [int(a + b - 1) for a, b in zip(mask_f.shape, mask_m.shape, strict=True)]
     information, overlap = _information_of_offsets(first, mask_f, second, mask_m, shape)
     enough = overlap >= SEARCH_OVERLAP * min(mask_f.sum(), mask_m.sum())
-    part = np.minimum(overlap / (0.8 * min(mask_f.sum(), mask_m.sum())), 1)
+    part = np.minimum(overlap / min(mask_f.sum(), mask_m.sum()), 1)
     value = np.where(enough, information * part * (2 - part), -np.inf)
     found = []
     for place in _maxima(value, count):
         # A circular correlation at offset d pairs fixed cell x with moving cell x + d.
         offset = np.array([p if p < m else p - s for p, m, s in zip(place, mask_m.shape, shape, strict=True)])
         shift = origin_m + offset[::-1] * cell - origin_f
-        found.append(Start("translation search", Affine(rotation, rotation @ shift)))
+        found.append(Start("translation search", Affine.about(rotation, np.zeros(3), rotation @ shift)))
     return found
+
+
+def plausibility(transform: Affine, center_fixed: Array, anchors: Array, size_mm: float) -> float:
+    """Return a factor for scores: 1 for likely poses, less for turned or far shifted ones.
+
+    Headers know the patient's orientation nearly always, and views are mostly centered on what matters. In
+    pairs of weak contrast a flipped pose or a far corner may score a little higher than the true one; where
+    a header is truly wrong, the wrong pose loses by much more than this factor.
+
+    Parameters
+    ----------
+    transform : Affine
+        The pose to judge.
+    center_fixed : (3,) array
+        Center of the fixed view, LPS mm.
+    anchors : (K, 3) array
+        Where the headers and the centers of views and objects put it in the moving volume.
+    size_mm : float
+        Edge of the smaller view.
+    """
+    u, _, vt = np.linalg.svd(transform.matrix)
+    angle = np.degrees(np.arccos(np.clip((np.trace(u @ vt) - 1) / 2, -1, 1)))
+    turn = max(LEAST_PLAUSIBLE, 1 / (1 + 0.4 * (angle / 60) ** 2))
+    away = float(np.linalg.norm(anchors - transform.apply(center_fixed), axis=1).min()) / size_mm
+    return float(turn * max(LEAST_PLAUSIBLE, 1 / (1 + 0.8 * away**2)))
 
 
 def distinct(ranked: Iterable[Affine], points: Array, least_mm: float) -> list[int]:
@@ -173,12 +195,16 @@ def _information_of_offsets(
     first: npt.NDArray[np.int32], mask_f: Array, second: npt.NDArray[np.int32], mask_m: Array, shape: list[int]
 ) -> tuple[Array, Array]:
     """Return mutual information (nats, bias removed) and overlap (cells) at every circular offset."""
-    spectra_f = [np.fft.rfftn((mask_f * (first == b)).astype(np.float32), shape) for b in range(SEARCH_BINS)]
-    spectra_m = [np.fft.rfftn((mask_m * (second == b)).astype(np.float32), shape) for b in range(SEARCH_BINS)]
+    spectra_f = [
+        np.fft.rfftn((mask_f * (first == b)).astype(np.float32), shape, axes=(0, 1, 2)) for b in range(SEARCH_BINS)
+    ]
+    spectra_m = [
+        np.fft.rfftn((mask_m * (second == b)).astype(np.float32), shape, axes=(0, 1, 2)) for b in range(SEARCH_BINS)
+    ]
     entropy, by_fixed, by_moving = np.zeros(shape), np.zeros((SEARCH_BINS, *shape)), np.zeros((SEARCH_BINS, *shape))
     for a, spectrum_f in enumerate(spectra_f):
         for b, spectrum_m in enumerate(spectra_m):
-            together = np.fft.irfftn(np.conj(spectrum_f) * spectrum_m, shape)
+            together = np.fft.irfftn(np.conj(spectrum_f) * spectrum_m, shape, axes=(0, 1, 2))
             together = np.maximum(np.round(together), 0)
             entropy += _n_log_n(together)
             by_fixed[a] += together

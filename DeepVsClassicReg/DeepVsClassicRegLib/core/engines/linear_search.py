@@ -1,0 +1,118 @@
+"""Finding the pose to refine: many starts scored coarsely, the best climbed, the best of those compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..transforms.affine import Affine
+from .linear_optimize import climb
+from .linear_score import score
+from .linear_starts import (
+    Start,
+    axis_starts,
+    center_starts,
+    distinct,
+    header_start,
+    moment_starts,
+    plausibility,
+    translation_starts,
+    turn_starts,
+)
+from .linear_work import Work
+
+NEARLY_BEST = 0.8
+FINALISTS = 3
+DISTINCT_STARTS = 0.06
+DISTINCT_ENDS = 0.03
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the search found.
+
+    Attributes
+    ----------
+    start : Affine
+        The rigid pose to refine.
+    ends : tuple of Affine
+        Where every climbed start ended.
+    anchor : Start or None
+        The best of the plain starts (headers, centers), for when nothing better can be trusted.
+    """
+
+    start: Affine
+    ends: tuple[Affine, ...] = ()
+    anchor: Start | None = None
+
+
+def search(work: Work) -> Found:
+    """Return the best rigid pose over all starts the settings ask for."""
+    level, starts = work.levels[0], _candidates(work)
+    judged = []
+    for start in starts:
+        work.progress.check()
+        judged.append((_plausible(work, starts, start.transform, score(level, start.transform).value), start))
+    chosen = _chosen(work, judged)
+    ends = []
+    for number, start in enumerate(chosen):
+        work.progress.report(0.1 + 0.25 * number / len(chosen), f"Linear alignment: start {number + 1}")
+        end = climb(level, start.transform, kind="rigid", iterations=40, stiffness=0, watch=work.watch("Starts"))
+        ends.append((_plausible(work, starts, end.pose.affine, end.score.value), end.pose.affine))
+    ends.sort(key=lambda entry: -entry[0])
+    anchors = [(score(work.finer[0], start.transform).value, start) for start in starts if start.anchor]
+    anchor = max(anchors, key=lambda entry: entry[0])[1] if anchors else None
+    return Found(_compared(work, starts, ends), tuple(transform for _, transform in ends), anchor)
+
+
+def _candidates(work: Work) -> list[Start]:
+    settings, level = work.settings, work.levels[0]
+    fixed, moving = work.coarse_fixed, level.moving
+    starts: list[Start] = []
+    if settings.header_start:
+        starts.append(header_start())
+    if settings.center_starts:
+        starts.extend(center_starts(fixed, moving))
+    if settings.moment_starts:
+        starts.extend(moment_starts(fixed, moving))
+    if settings.translation_search:
+        work.progress.report(0.08, "Linear alignment: searching translations")
+        starts.extend(translation_starts(fixed, moving, np.eye(3)))
+    starts = starts or [header_start()]
+    best = max(starts, key=lambda start: score(level, start.transform).value)
+    target = best.transform.apply(level.center)
+    if settings.turn_starts:
+        starts.extend(turn_starts(level.center, target, degrees=(20, 40)))
+    if settings.axis_starts:
+        starts.extend(axis_starts(level.center, target))
+    return starts
+
+
+def _plausible(work: Work, starts: list[Start], transform: Affine, value: float) -> float:
+    center = work.pair.fixed.grid.center_mm
+    maps = [start.transform for start in starts if start.anchor] or [Affine.identity()]
+    return value * plausibility(transform, center, np.array([a.apply(center) for a in maps]), work.size_mm)
+
+
+def _chosen(work: Work, judged: list[tuple[float, Start]]) -> list[Start]:
+    """Return the anchors and the best of the other starts, all different from each other."""
+    order = [start for _, start in sorted(judged, key=lambda entry: (not entry[1].anchor, -entry[0]))]
+    kept = distinct((start.transform for start in order), work.probes, DISTINCT_STARTS * work.size_mm)
+    anchors = [order[n] for n in kept if order[n].anchor]
+    others = [order[n] for n in kept if not order[n].anchor]
+    return anchors + others[: work.settings.refined_starts]
+
+
+def _compared(work: Work, starts: list[Start], ends: list[tuple[float, Affine]]) -> Affine:
+    """Return the best of the few best poses after a climb on the next finer level."""
+    kept = distinct((transform for _, transform in ends), work.probes, DISTINCT_ENDS * work.size_mm)
+    few = [ends[n] for n in kept if ends[n][0] >= NEARLY_BEST * ends[0][0]][:FINALISTS] or ends[:1]
+    if len(few) == 1:
+        return few[0][1]
+    outcome = []
+    for number, (_, transform) in enumerate(few):
+        work.progress.report(0.35 + 0.05 * number / len(few), "Linear alignment: comparing the best starts")
+        end = climb(work.finer[0], transform, kind="rigid", iterations=20, stiffness=0, watch=work.watch("Starts"))
+        outcome.append((_plausible(work, starts, end.pose.affine, end.score.value), end.pose.affine))
+    return max(outcome, key=lambda entry: entry[0])[1]
