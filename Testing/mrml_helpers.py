@@ -29,17 +29,29 @@ def _grid(size: tuple[int, int, int], seed: int, left_handed: bool) -> Any:
     return Grid(size, tuple(spacing), tuple(first), tuple(turn.ravel()))
 
 
+def _numbered(labels: Any) -> Any:
+    """Return labels numbered 1..n in ascending order, as a snapshot numbers the segments of the phantom's nodes."""
+    from DeepVsClassicRegLib.core.images.volume import LabelMap
+
+    numbers = np.searchsorted(np.array(labels.labels), labels.array) + 1
+    names = {index + 1: labels.names[label] for index, label in enumerate(labels.labels)}
+    return LabelMap(np.where(labels.array > 0, numbers, 0), labels.grid, names)
+
+
 def true_result(phantom: Phantom) -> SimpleNamespace:
     """Return the phantom's own transform as the result of an engine called 'truth', with its evaluation."""
     from DeepVsClassicRegLib.core.engines.base import Diagnostics, TracePoint
     from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
     from DeepVsClassicRegLib.core.result import Result
 
+    pair = phantom.pair.replace(
+        fixed_labels=_numbered(phantom.pair.fixed_labels), moving_labels=_numbered(phantom.pair.moving_labels)
+    )
     trace = tuple(TracePoint("Deform", step, -1.0 - 0.1 * step) for step in range(5))
     diagnostics = Diagnostics(trace=trace, seconds={"Deform": 1.5})
     result = Result(phantom.truth, diagnostics, engine="truth", preset="default")
-    evaluation = evaluate(phantom.pair, result, threads=1)
-    return SimpleNamespace(pair=phantom.pair, result=result, evaluation=evaluation)
+    evaluation = evaluate(pair, result, threads=1)
+    return SimpleNamespace(pair=pair, result=result, evaluation=evaluation)
 
 
 def inputs_of(nodes: Any, **changes: Any) -> Any:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any
 
+import slicer
+
+from ..core.errors import RegistrationError
+from . import colors, comparison
+from .frames import flipped, grid_of
+from .layers import Layers
+from .overlays import show_segmentations, show_warp
+from .prepared import Cache
 from .runs import Run
 from .spots import Spot
+from .views import Memory, composite_nodes, fit, slice_nodes
+from .volumes import GRAY
 
 
 class Mode(Enum):
@@ -25,10 +37,12 @@ class Mode(Enum):
 class Inspection:
     """A look at one run after the other; changes the views until `close`.
 
+    Call `close` before the scene is saved or closed, and when the panel is left.
+
     Parameters
     ----------
     view_names : sequence of str
-        Layout names of the slice views to use; all slice views of the layout when empty.
+        Layout names of the slice views to use; all slice views when empty.
 
     Examples
     --------
@@ -38,17 +52,33 @@ class Inspection:
     >>> inspection.close()                                     # doctest: +SKIP
     """
 
-    def __init__(self, view_names: tuple[str, ...] = ()) -> None:
-        raise NotImplementedError
+    def __init__(self, view_names: Sequence[str] = ()) -> None:
+        self.view_names = tuple(view_names)
+        self.run: Run | None = None
+        self.mode: Mode | None = None
+        self.opacity = 0.5
+        self.tile_mm = 20.0
+        self.spacing_mm = 12.0
+        self.before = False
+        self._memory, self._overlay = Memory(), Memory()
+        self._layers = Layers()
+        self._cache = Cache()
+        self._extra: list[Any] = []
 
-    @property
-    def mode(self) -> Mode | None:
-        """What is shown, None after `close`."""
-        raise NotImplementedError
+    def preparation(self, run: Run, mode: Mode, *, before: bool | None = None) -> Callable[[], None] | None:
+        """Return the computing that `show` would do, to be called in a thread beforehand; None when there is none.
 
-    def prepare(self, run: Run) -> None:
-        """Compute what checkerboard and difference need; may be called in a thread before `show`."""
-        raise NotImplementedError
+        Call this in the main thread. The result touches no node.
+        """
+        if mode in (Mode.CHECKERBOARD, Mode.DIFFERENCE) or (mode is Mode.CONTOURS and not _has_outlines(run)):
+            needed = ("fixed", "levels") if mode is Mode.CONTOURS else ("fixed", self._upper_key(before))
+        elif mode is Mode.JACOBIAN:
+            needed = ("log_jacobian",)
+        elif mode in (Mode.GRID, Mode.GLYPHS):
+            needed = ("warp",)
+        else:
+            return None
+        return self._cache.work(run, needed)
 
     def show(
         self,
@@ -65,7 +95,7 @@ class Inspection:
         Parameters
         ----------
         run : Run
-            Which run; the fixed view stays where it is when runs are switched.
+            Which run; the views stay where they are when runs are switched.
         mode : Mode
             How.
         opacity : float
@@ -76,29 +106,200 @@ class Inspection:
             Of the grid's lines and the arrows.
         before : bool
             Whether to show the moving volume as it was instead of the warped one.
+
+        Raises
+        ------
+        RegistrationError
+            When a node that is needed was deleted.
         """
-        raise NotImplementedError
+        for name, value in (("opacity", opacity), ("tile_mm", tile_mm), ("spacing_mm", spacing_mm), ("before", before)):
+            if value is not None:
+                setattr(self, name, value)
+        first = self.mode is None
+        needed = _needed(run, mode, before=self.before)
+        self.run, self.mode = run, mode
+        self._clear_overlays()
+        _SHOW[mode](self, run, *needed)
+        if first and not self._memory.had_background:
+            fit(self.view_names)
 
     def set_opacity(self, opacity: float) -> None:
         """Set the opacity of the upper layer (the blend slider)."""
-        raise NotImplementedError
+        self.opacity = opacity
+        if self.mode in (Mode.BLEND, Mode.FLICKER, Mode.JACOBIAN):
+            for composite in composite_nodes(self.view_names):
+                composite.SetForegroundOpacity(opacity)
 
-    def flicker(self) -> None:
-        """Show the other one of fixed and warped (called by the panel's timer)."""
-        raise NotImplementedError
+    def flicker(self) -> bool:
+        """Show the other one of fixed and warped (called by the panel's timer); return whether warped is shown."""
+        composites = composite_nodes(self.view_names)
+        upper = not any(composite.GetForegroundOpacity() > 0.5 for composite in composites)
+        for composite in composites:
+            composite.SetForegroundOpacity(1.0 if upper else 0.0)
+        return upper
 
     def show_before(self, before: bool) -> None:
         """Show the moving volume as it was, or as it is warped."""
-        raise NotImplementedError
+        if self.run is not None and self.mode is not None:
+            self.show(self.run, self.mode, before=before)
 
     def set_linked(self, linked: bool) -> None:
         """Link the slice views, so that one zooms and pans them all."""
-        raise NotImplementedError
+        for composite in composite_nodes(self.view_names):
+            self._memory.set(composite, "LinkedControl", int(linked))
+            self._memory.set(composite, "HotLinkedControl", int(linked))
 
     def jump(self, spot: Spot) -> None:
         """Center every slice view and the crosshair on a spot."""
-        raise NotImplementedError
+        point = flipped(spot.point_mm).tolist()
+        for node in slice_nodes(self.view_names):
+            node.JumpSliceByCentering(*point)
+        crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        if crosshair is not None:
+            self._memory.set(crosshair, "CrosshairMode", crosshair.ShowSmallBasic)
+            crosshair.SetCrosshairRAS(*point)
+
+    def worst_disagreements(self, run: Run, *, count: int = 10) -> list[Spot]:
+        """Return where the warped volume fits the fixed one worst; computes, see `preparation`."""
+        from .spots import disagreements
+
+        fixed, warped = (self._cache.get(run, key) for key in ("fixed", "warped"))
+        return disagreements(fixed, warped, grid_of(run.fixed), count=count)
 
     def close(self) -> None:
         """Put the views back as the user had them and remove every node made for looking."""
-        raise NotImplementedError
+        self._clear_overlays()
+        self._memory.restore()
+        self._layers.remove()
+        self._cache.clear()
+        self.run = self.mode = None
+
+    def _upper_key(self, before: bool | None = None) -> str:
+        return "moving" if (self.before if before is None else before) else "warped"
+
+    def _clear_overlays(self) -> None:
+        from .volumes import remove_node
+
+        self._overlay.restore()
+        for node in self._extra:
+            remove_node(node)
+        self._extra.clear()
+        for node in self._layers.existing():
+            colors.hide_legend(node)
+
+    def _set_layers(
+        self, background: Any, foreground: Any = None, *, opacity: float = 1.0, add: bool = False, label: Any = None
+    ) -> None:
+        compositing = slicer.vtkMRMLSliceCompositeNode.Add if add else slicer.vtkMRMLSliceCompositeNode.Alpha
+        for composite in composite_nodes(self.view_names):
+            change = composite.StartModify()
+            for layer, node in (("Background", background), ("Foreground", foreground), ("Label", label)):
+                self._memory.set(composite, f"{layer}VolumeID", node.GetID() if node is not None else None)
+            self._memory.set(composite, "Compositing", compositing)
+            self._memory.set(composite, "ForegroundOpacity", opacity)
+            composite.EndModify(change)
+
+    def _hide_segmentations(self, run: Run) -> None:
+        for role in ("fixed_labels", "moving_labels", "warped_labels"):
+            node = run.node(role)
+            if node is not None and node.GetDisplayNode() is not None:
+                self._overlay.set(node.GetDisplayNode(), "Visibility", 0)
+
+    def _show_blend(self, run: Run, fixed: Any, upper: Any) -> None:
+        self._hide_segmentations(run)
+        self._set_layers(fixed, upper, opacity=1.0 if self.mode is Mode.FLICKER else self.opacity)
+
+    def _show_checkerboard(self, run: Run, fixed: Any, _upper: Any) -> None:
+        self._hide_segmentations(run)
+        grid = grid_of(fixed)
+        pair = self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key())
+        array = comparison.checkerboard(*pair, grid, self.tile_mm)
+        self._set_layers(self._layers.fill("checkerboard", array, grid, low=0, high=255, color=GRAY))
+
+    def _show_difference(self, run: Run, fixed: Any, _upper: Any) -> None:
+        self._hide_segmentations(run)
+        grid = grid_of(fixed)
+        array = comparison.difference(self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key()))
+        table = self._layers.color("difference", colors.difference_table)
+        node = self._layers.fill("difference", array, grid, low=-60, high=60, color=table)
+        self._set_layers(node)
+        title = "Moving - fixed\n(% of window)" if self.before else "Warped - fixed\n(% of window)"
+        colors.show_legend(node, title, text_format="%.0f")
+
+    def _show_contours(self, run: Run, fixed: Any, upper: Any) -> None:
+        self._hide_segmentations(run)
+        if _has_outlines(run):
+            self._set_layers(upper)
+            self._extra += show_segmentations(run, before=self.before)
+            return
+        table = self._layers.color("levels", lambda name: colors.label_table(name, [(1, 0.85, 0.1), (0.2, 0.9, 1)]))
+        node = self._layers.labels("levels", self._cache.get(run, "levels"), grid_of(fixed), table)
+        self._set_layers(upper, label=node)
+        for view in slice_nodes(self.view_names):
+            self._overlay.set(view, "UseLabelOutline", 1)
+        for composite in composite_nodes(self.view_names):
+            self._overlay.set(composite, "LabelOpacity", 1.0)
+
+    def _show_red_cyan(self, run: Run, fixed: Any, upper: Any) -> None:
+        self._hide_segmentations(run)
+        red = self._layers.color("red", lambda name: colors.ramp_table(name, colors.RED))
+        cyan = self._layers.color("cyan", lambda name: colors.ramp_table(name, colors.CYAN))
+        layers = self._layers.tinted("red", fixed, red), self._layers.tinted("cyan", upper, cyan)
+        self._set_layers(*layers, opacity=1.0, add=True)
+
+    def _show_warp(self, run: Run, fixed: Any, upper: Any) -> None:
+        self._hide_segmentations(run)
+        self._set_layers(fixed if self.mode is Mode.GLYPHS else upper)
+        field = self._cache.get(run, "warp")
+        self._extra += show_warp(run, field, glyphs=self.mode is Mode.GLYPHS, spacing_mm=self.spacing_mm)
+
+    def _show_jacobian(self, run: Run, fixed: Any, _upper: Any) -> None:
+        self._hide_segmentations(run)
+        table = self._layers.color("log Jacobian", colors.jacobian_table)
+        node = self._layers.fill(
+            "log Jacobian",
+            self._cache.get(run, "log_jacobian"),
+            grid_of(run.jacobian),
+            low=comparison.FOLD_CODE,
+            high=comparison.LOG_RANGE,
+            color=table,
+        )
+        # Codes must not be mixed: between a fold and its neighbor every color would appear.
+        node.GetDisplayNode().SetInterpolate(False)
+        self._set_layers(fixed, node, opacity=self.opacity)
+        colors.show_legend(node, "log Jacobian\n(green: folded)", ticks=8)
+
+
+_SHOW = {
+    Mode.BLEND: Inspection._show_blend,
+    Mode.FLICKER: Inspection._show_blend,
+    Mode.CHECKERBOARD: Inspection._show_checkerboard,
+    Mode.DIFFERENCE: Inspection._show_difference,
+    Mode.CONTOURS: Inspection._show_contours,
+    Mode.RED_CYAN: Inspection._show_red_cyan,
+    Mode.GRID: Inspection._show_warp,
+    Mode.GLYPHS: Inspection._show_warp,
+    Mode.JACOBIAN: Inspection._show_jacobian,
+}
+
+
+def _has_outlines(run: Run) -> bool:
+    node = run.node("fixed_labels")
+    return node is not None and node.IsA("vtkMRMLSegmentationNode")
+
+
+def _needed(run: Run, mode: Mode, *, before: bool) -> tuple[Any, Any]:
+    """Return the fixed and the upper volume of a mode; an error when something needed was deleted."""
+    roles = ["fixed"]
+    if mode is Mode.JACOBIAN:
+        roles.append("jacobian")
+    else:
+        roles.append("moving" if before else "warped")
+    if mode in (Mode.GRID, Mode.GLYPHS):
+        roles.append("transform")
+    for role in roles:
+        if run.node(role) is None:
+            raise RegistrationError(
+                f"'{run.title}' no longer has its {role} node.", hint="Look at another run, or register again."
+            )
+    return run.node(roles[0]), run.node(roles[1])

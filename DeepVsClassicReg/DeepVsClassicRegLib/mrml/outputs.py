@@ -113,7 +113,13 @@ class _Publication:
             if role in self.targets.wanted and (role == "transform" or getattr(self.loaded, role) is not None):
                 fill(self._node(role))
         originals = {role: self._alive(role) for role in INPUT_ROLES}
-        run = new_record(self.title, self.loaded.report, self.snapshot.labels, {**originals, **self.nodes})
+        run = new_record(
+            self.title,
+            self.loaded.report,
+            {**originals, **self.nodes},
+            labels=self.snapshot.labels,
+            label_places=self.loaded.label_places,
+        )
         self.back.append(lambda: remove_node(run.record))
         if "report_table" in self.targets.wanted:
             table = self._node("report_table")

@@ -2,23 +2,115 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import slicer
 
 from .runs import Run
+from .tables import BEFORE, fill_table, unique_titles, update_label_table
+
+# Okabe and Ito's colors, told apart by color-blind readers too.
+COLORS = (
+    (0.0, 0.45, 0.70),
+    (0.90, 0.62, 0.0),
+    (0.0, 0.62, 0.45),
+    (0.80, 0.40, 0.0),
+    (0.80, 0.47, 0.65),
+    (0.34, 0.71, 0.91),
+)
+FADED = (0.65, 0.65, 0.65)
 
 
 def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode) -> None:
-    """Draw the per-label table (see `tables.update_label_table`) as bars, one color per run."""
-    raise NotImplementedError
+    """Draw a measure per label as bars, one color per run and gray for before.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        What is drawn.
+    chart : vtkMRMLPlotChartNode
+        Its series are replaced.
+    table : vtkMRMLTableNode
+        Becomes the per-label table (see `tables.update_label_table`), which the bars show.
+    """
+    update_label_table(runs, table)
+    remove_series(chart)
+    for index, title in enumerate((BEFORE, *unique_titles(runs))):
+        color = FADED if index == 0 else COLORS[(index - 1) % len(COLORS)]
+        series = _series(chart, table, title, color)
+        series.SetPlotType(series.PlotTypeBar)
+        series.SetYColumnName(title)
+        series.SetLabelColumnName("Name")
+    _titles(chart, "Overlap per label", "", "Dice")
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, 1.0)
 
 
 def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode) -> None:
-    """Draw the metric over the iterations of each run as lines."""
-    raise NotImplementedError
+    """Draw the metric over the iterations of each run as lines; metrics of different engines have different scales.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        What is drawn; runs whose engine told no metric are left out.
+    chart : vtkMRMLPlotChartNode
+        Its series are replaced.
+    table : vtkMRMLTableNode
+        Becomes the table of iterations and metrics.
+    """
+    traces = [(title, run.report.get("trace") or []) for title, run in zip(unique_titles(runs), runs, strict=True)]
+    update_traces(chart, table, [(title, [float(point[2]) for point in trace]) for title, trace in traces if trace])
+
+
+def update_traces(
+    chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode, traces: Sequence[tuple[str, Sequence[float]]]
+) -> None:
+    """Draw lists of metric values, one line each; also for a run that is still going on."""
+    length = max((len(values) for _, values in traces), default=0)
+    columns: dict[str, list[Any]] = {"Iteration": [float(index) for index in range(1, length + 1)]}
+    for title, values in traces:
+        columns[title] = [*map(float, values), *([math.nan] * (length - len(values)))]
+    fill_table(table, columns)
+    if [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())] == list(columns)[
+        1:
+    ]:
+        return
+    remove_series(chart)
+    for index, (title, _) in enumerate(traces):
+        series = _series(chart, table, title, COLORS[index % len(COLORS)])
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetXColumnName("Iteration")
+        series.SetYColumnName(title)
+        series.SetMarkerStyle(series.MarkerStyleNone)
+        series.SetLineWidth(2)
+    _titles(chart, "Metric", "Iteration", "Metric (lower is better)")
 
 
 def remove_series(chart: slicer.vtkMRMLPlotChartNode) -> None:
     """Remove the series nodes of a chart from the scene."""
-    raise NotImplementedError
+    series = _series_of(chart)
+    chart.RemoveAllPlotSeriesNodeIDs()
+    for node in series:
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _series_of(chart: Any) -> list[Any]:
+    nodes = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    return [node for node in nodes if node is not None]
+
+
+def _series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetColor(*color)
+    series.SetHideFromEditors(True)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return series
+
+
+def _titles(chart: Any, title: str, horizontal: str, vertical: str) -> None:
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(horizontal)
+    chart.SetYAxisTitle(vertical)

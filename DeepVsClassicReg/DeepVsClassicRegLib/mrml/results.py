@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..core.images.volume import LabelMap, Pair, Volume
 from ..core.transforms.files import read_transform
 from ..core.transforms.transform import Transform
 from .arrays import Image, image_of
+from .spots import label_middles
 from .transforms import vtk_of
 
 RESULT_FILE, OUTPUT_FOLDER = "result.json", "out"
@@ -40,6 +41,8 @@ class Loaded:
         On the fixed grid.
     label_numbers : tuple of int
         The labels in `warped_labels`.
+    label_places : mapping of int to (x, y, z)
+        The middle of each of them, LPS mm.
     report : mapping
         Content of report.json (measures before and after, engine, preset, seconds, notes, trace).
     """
@@ -50,6 +53,7 @@ class Loaded:
     jacobian: Image | None = None
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
+    label_places: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
     report: Mapping[str, Any]
 
 
@@ -96,13 +100,15 @@ def _loaded(
     warped_labels: LabelMap | None,
     report: Mapping[str, Any],
 ) -> Loaded:
+    places = label_middles(warped_labels.array, warped_labels.grid) if warped_labels is not None else {}
     return Loaded(
         transform=transform,
         mapping=vtk_of(transform),
         warped=Image(image_of(warped.array), warped.grid) if warped is not None else None,
         jacobian=Image(image_of(jacobian.array), jacobian.grid) if jacobian is not None else None,
         warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
-        label_numbers=warped_labels.labels if warped_labels is not None else (),
+        label_numbers=tuple(places),
+        label_places=places,
         report=report,
     )
 

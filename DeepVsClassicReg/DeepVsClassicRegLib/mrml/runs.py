@@ -76,6 +76,17 @@ class Run:
         stored = _parsed(self.record.GetParameter("labels"))
         return {int(number): LabelStyle(name, tuple(color)) for number, (name, color) in stored.items()}
 
+    @property
+    def label_places(self) -> dict[int, tuple[float, float, float]]:
+        """Label number -> LPS position of its middle in fixed space."""
+        stored = _parsed(self.record.GetParameter("label_places"))
+        return {int(number): (x, y, z) for number, (x, y, z) in stored.items()}
+
+    @property
+    def short_title(self) -> str:
+        """The engine, with its preset unless that is the default one."""
+        return self.engine if self.preset in ("", "default") else f"{self.engine}:{self.preset}"
+
     def node(self, role: str) -> Any:
         """Return the node of a role out of `INPUT_ROLES` and `OUTPUT_ROLES`; None when absent or deleted since."""
         return self.record.GetNodeReference(role)
@@ -112,15 +123,21 @@ class Run:
 
 
 def new_record(
-    title: str, report: Mapping[str, Any], labels: Mapping[int, LabelStyle], nodes: Mapping[str, Any]
+    title: str,
+    report: Mapping[str, Any],
+    nodes: Mapping[str, Any],
+    *,
+    labels: Mapping[int, LabelStyle] | None = None,
+    label_places: Mapping[int, tuple[float, float, float]] | None = None,
 ) -> Run:
     """Add the record of a run to the scene."""
     record = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", title)
     record.SetHideFromEditors(True)
     record.SetAttribute(RECORD_MARK, "1")
-    record.SetParameter("report", json.dumps(report, ensure_ascii=True, separators=(",", ":")))
-    styles = {str(number): [style.name, style.color] for number, style in labels.items()}
-    record.SetParameter("labels", json.dumps(styles, ensure_ascii=True, separators=(",", ":")))
+    styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
+    places = {str(number): [round(value, 3) for value in place] for number, place in (label_places or {}).items()}
+    for name, content in (("report", report), ("labels", styles), ("label_places", places)):
+        record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:
             record.SetNodeReferenceID(role, node.GetID())

@@ -110,12 +110,13 @@ def table_text(node: slicer.vtkMRMLTableNode, *, delimiter: str = "\t") -> str:
 
 
 def unique_titles(runs: Sequence[Run]) -> list[str]:
-    """Return the runs' titles as column names, told apart when equal."""
+    """Return engine and preset of each run as column names, told apart when equal."""
     titles: list[str] = []
     for run in runs:
-        title, number = run.title, 2
+        first = run.short_title or run.title
+        title, number = first, 2
         while title in titles or title == BEFORE:
-            title, number = f"{run.title} {number}", number + 1
+            title, number = f"{first} ({number})", number + 1
         titles.append(title)
     return titles
 

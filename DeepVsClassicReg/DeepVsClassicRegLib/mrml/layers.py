@@ -1,0 +1,91 @@
+"""Hidden volumes that exist only while a run is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from ..core.images.grid import Grid
+from .arrays import image_of
+from .frames import place
+from .volumes import remove_node, show_volume
+
+
+class Layers:
+    """Makes hidden volume and color nodes by key, reuses and finally removes them."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Any] = {}
+        self._colors: dict[str, Any] = {}
+
+    def volume(self, key: str, *, kind: str = "vtkMRMLScalarVolumeNode") -> Any:
+        """Return the hidden volume node of a key, made when it is not there."""
+        node = self._nodes.get(key)
+        if node is None or node.GetScene() is None:
+            node = slicer.mrmlScene.CreateNodeByClass(kind)
+            node.UnRegister(None)
+            node.SetName(f"Comparison {key}")
+            node.SetHideFromEditors(True)
+            node.SetSaveWithScene(False)
+            node = self._nodes[key] = slicer.mrmlScene.AddNode(node)
+        return node
+
+    def color(self, key: str, make: Callable[[str], Any]) -> str:
+        """Return the id of the color table of a key, made by `make(name)` when it is not there."""
+        node = self._colors.get(key)
+        if node is None or node.GetScene() is None:
+            node = self._colors[key] = make(f"Comparison {key} colors")
+        return node.GetID()
+
+    def fill(self, key: str, array: np.ndarray, grid: Grid, *, low: float, high: float, color: str) -> Any:
+        """Return the volume of a key with these voxels, shown from `low` to `high`."""
+        node = self.volume(key)
+        self._show(node, high - low, (low + high) / 2, color)
+        place(node, grid)
+        node.SetAndObserveImageData(image_of(array))
+        return node
+
+    def tinted(self, key: str, source: Any, color: str) -> Any:
+        """Return a volume that shares the voxels of another one and shows them in another color."""
+        node = self.volume(key)
+        shown = source.GetDisplayNode()
+        window, level = (shown.GetWindow(), shown.GetLevel()) if shown is not None else (1.0, 0.5)
+        self._show(node, window, level, color)
+        matrix = vtk.vtkMatrix4x4()
+        source.GetIJKToRASMatrix(matrix)
+        node.SetIJKToRASMatrix(matrix)
+        node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
+        if node.GetImageData() is not source.GetImageData():
+            node.SetAndObserveImageData(source.GetImageData())
+        return node
+
+    def labels(self, key: str, array: np.ndarray, grid: Grid, color: str) -> Any:
+        """Return a label map volume of a key with these voxels."""
+        node = self.volume(key, kind="vtkMRMLLabelMapVolumeNode")
+        if node.GetDisplayNode() is None:
+            node.CreateDefaultDisplayNodes()
+            node.GetDisplayNode().SetSaveWithScene(False)
+        node.GetDisplayNode().SetAndObserveColorNodeID(color)
+        place(node, grid)
+        node.SetAndObserveImageData(image_of(array))
+        return node
+
+    def existing(self) -> list[Any]:
+        """Return the hidden volumes that are in the scene."""
+        return [node for node in self._nodes.values() if node.GetScene() is not None]
+
+    def remove(self) -> None:
+        """Remove every node made here."""
+        for node in (*self._nodes.values(), *self._colors.values()):
+            remove_node(node)
+        self._nodes.clear()
+        self._colors.clear()
+
+    def _show(self, node: Any, window: float, level: float, color: str) -> None:
+        show_volume(node, window=window, level=level, color=color)
+        node.GetDisplayNode().SetSaveWithScene(False)
+        node.GetDisplayNode().SetInterpolate(True)

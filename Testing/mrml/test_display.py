@@ -1,0 +1,242 @@
+"""Each way of looking sets the layers it promises, computes off the nodes, and puts everything back."""
+
+from __future__ import annotations
+
+import threading
+
+import mrml_helpers as helpers
+import numpy as np
+import pytest
+import slicer
+from DeepVsClassicRegLib.core.errors import RegistrationError
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.mrml import comparison, spots
+from DeepVsClassicRegLib.mrml.arrays import array_of
+from DeepVsClassicRegLib.mrml.display import Inspection, Mode
+from DeepVsClassicRegLib.mrml.frames import flipped, grid_of
+from DeepVsClassicRegLib.mrml.views import composite_nodes, slice_nodes
+
+STATE = ("BackgroundVolumeID", "ForegroundVolumeID", "LabelVolumeID", "ForegroundOpacity", "LabelOpacity",
+         "Compositing", "LinkedControl", "HotLinkedControl")  # fmt: skip
+
+
+@pytest.fixture
+def run(nodes, result):
+    return helpers.publish_truth(nodes, result)
+
+
+@pytest.fixture
+def inspection(run):
+    made = Inspection()
+    yield made
+    made.close()
+
+
+def state():
+    views = [[getattr(node, f"Get{name}")() for name in STATE] for node in composite_nodes()]
+    displays = slicer.mrmlScene.GetNodesByClass("vtkMRMLSegmentationDisplayNode")
+    displays.UnRegister(None)
+    shown = [displays.GetItemAsObject(index).GetVisibility() for index in range(displays.GetNumberOfItems())]
+    outlines = [node.GetUseLabelOutline() for node in slice_nodes()]
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode").GetCrosshairMode()
+    return views, shown, outlines, crosshair
+
+
+def layers():
+    composite = composite_nodes()[0]
+    ids = [composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID(), composite.GetLabelVolumeID()]
+    return [slicer.mrmlScene.GetNodeByID(node_id) if node_id else None for node_id in ids]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_closing_puts_everything_back(run, nodes, mode):
+    for composite in composite_nodes():
+        composite.SetBackgroundVolumeID(nodes.moving.GetID())
+        composite.SetForegroundOpacity(0.3)
+    before, ids = state(), helpers.node_ids()
+    inspection = Inspection()
+    inspection.show(run, mode)
+    inspection.set_linked(True)
+    inspection.jump(spots.Spot((1.0, 2.0, 3.0), "here"))
+    assert state() != before
+    inspection.show(run, Mode.BLEND)
+    inspection.show(run, mode, before=mode is not Mode.JACOBIAN)
+    inspection.close()
+    assert state() == before
+    assert helpers.node_ids() == ids
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_every_view_is_used_alike(run, inspection, mode):
+    inspection.show(run, mode)
+    used = {(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composite_nodes()}
+    assert len(used) == 1
+
+
+def test_only_named_views_are_used(run, nodes):
+    inspection = Inspection(["Red"])
+    inspection.show(run, Mode.BLEND)
+    used = [node.GetLayoutName() for node in composite_nodes() if node.GetForegroundVolumeID()]
+    assert used == ["Red"]
+    inspection.close()
+
+
+def test_blend_and_flicker(run, nodes, inspection):
+    inspection.show(run, Mode.BLEND, opacity=0.25)
+    assert layers() == [nodes.fixed, run.warped, None]
+    inspection.set_opacity(0.75)
+    assert {node.GetForegroundOpacity() for node in composite_nodes()} == {0.75}
+    inspection.show_before(True)
+    assert layers() == [nodes.fixed, nodes.moving, None]
+    inspection.show(run, Mode.FLICKER, before=False)
+    seen = [inspection.flicker() for _ in range(3)]
+    assert seen == [False, True, False]
+
+
+def test_checkerboard_shows_both_in_turn(run, nodes, inspection):
+    inspection.show(run, Mode.CHECKERBOARD, tile_mm=40)
+    shown = array_of(layers()[0])
+    windows = [node.GetDisplayNode() for node in (nodes.fixed, run.warped)]
+    fixed, warped = (
+        comparison.windowed(array_of(node), display.GetWindow(), display.GetLevel())
+        for node, display in zip((nodes.fixed, run.warped), windows, strict=True)
+    )
+    tiles = [round(40 / spacing) for spacing in grid_of(nodes.fixed).spacing_mm[::-1]]
+    for place in [(0, 0, 0), (tiles[0], 0, 0), (0, tiles[1], tiles[2]), (tiles[0], tiles[1], tiles[2])]:
+        odd = sum(p // t for p, t in zip(place, tiles, strict=True)) % 2
+        part = tuple(slice(p, p + t) for p, t in zip(place, tiles, strict=True))
+        assert np.array_equal(shown[part], (warped if odd else fixed)[part])
+    assert grid_of(layers()[0]).same_as(grid_of(nodes.fixed))
+
+
+def test_preparing_in_a_thread_leaves_nothing_to_compute(run, inspection, monkeypatch):
+    work = inspection.preparation(run, Mode.DIFFERENCE)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(20)
+    assert inspection.preparation(run, Mode.DIFFERENCE) is None
+    monkeypatch.setattr(comparison, "windowed", lambda *_: pytest.fail("computed again"))
+    inspection.show(run, Mode.DIFFERENCE)
+
+
+def test_difference_before_and_after(run, inspection):
+    spread = []
+    for before in (True, False):
+        inspection.show(run, Mode.DIFFERENCE, before=before)
+        spread.append(np.abs(array_of(layers()[0])).mean())
+    assert spread[1] < 0.5 * spread[0]
+
+
+def test_red_and_cyan_share_the_voxels(run, nodes, inspection):
+    inspection.show(run, Mode.RED_CYAN)
+    red, cyan, _ = layers()
+    assert red.GetImageData() is nodes.fixed.GetImageData()
+    assert cyan.GetImageData() is run.warped.GetImageData()
+    assert composite_nodes()[0].GetCompositing() == slicer.vtkMRMLSliceCompositeNode.Add
+
+
+def test_contours_without_a_segmentation(run, nodes, inspection):
+    slicer.mrmlScene.RemoveNode(nodes.fixed_labels)
+    inspection.show(run, Mode.CONTOURS)
+    label = layers()[2]
+    assert label.IsA("vtkMRMLLabelMapVolumeNode")
+    assert set(np.unique(array_of(label))) == {0, 1, 2}
+    assert all(node.GetUseLabelOutline() for node in slice_nodes())
+
+
+def test_warp_is_the_deformable_part_shown_forwards(run, nodes, phantom, inspection):
+    inspection.show(run, Mode.GRID)
+    node = slicer.mrmlScene.GetFirstNodeByName("Comparison warp")
+    points = phantom.pair.fixed.grid.index_to_point(np.random.default_rng(0).uniform(6, 18, (200, 3)))
+    shown = helpers.map_points(node.GetTransformToParent(), points) - points
+    deformation = phantom.warp.displacement(points)
+    # Apart from an affine map, which is taken out, the arrows are those of the phantom's warp.
+    design = np.hstack([points, np.ones((len(points), 1))])
+    rest = [field - design @ np.linalg.lstsq(design, field, rcond=None)[0] for field in (shown, deformation)]
+    assert np.corrcoef(rest[0].ravel(), rest[1].ravel())[0, 1] > 0.98
+    assert np.abs(shown).mean() < 6
+
+
+def test_jacobian_marks_folds(run, inspection):
+    array = array_of(run.jacobian)
+    array[10, 12, 14] = -0.5
+    array[11, 2, 3] = 0.0
+    inspection.show(run, Mode.JACOBIAN)
+    shown = array_of(layers()[1])
+    assert shown[10, 12, 14] == shown[11, 2, 3] == comparison.FOLD_CODE
+    assert (shown == comparison.FOLD_CODE).sum() == 2
+    assert shown[0, 0, 0] == pytest.approx(np.log(array[0, 0, 0]), abs=1e-6)
+    found = spots.worst_folds(run)
+    assert [spot.text for spot in found] == ["Folded: Jacobian -0.50", "Folded: Jacobian 0.00"]
+    assert np.allclose(found[0].point_mm, grid_of(run.jacobian).index_to_point([14, 12, 10]))
+
+
+def test_jumping_centers_all_views(run, inspection):
+    inspection.show(run, Mode.BLEND)
+    inspection.jump(spots.Spot((11.0, -7.0, 5.0), "here"))
+    for node in slice_nodes():
+        matrix = node.GetSliceToRAS()
+        center = [matrix.GetElement(axis, 3) for axis in range(3)]
+        assert np.allclose(flipped(center), (11, -7, 5))
+
+
+def test_disagreement_is_found_whatever_the_contrast():
+    rng = np.random.default_rng(0)
+    fixed = rng.integers(50, 200, (40, 40, 40)).astype(np.uint8)
+    warped = (255 - fixed).astype(np.uint8)
+    warped[20:30, 10:20, 0:10] = rng.integers(50, 200, (10, 10, 10))
+    grid = Grid((40, 40, 40))
+    (point, left), *others = comparison.disagreement(fixed, warped, grid, count=3)
+    assert np.allclose(point, (4.5, 14.5, 24.5))
+    assert left > 10
+    assert others[0][1] < 0.1
+
+
+def test_lowest_dice_comes_first(run, inspection):
+    found = spots.lowest_dice(run)
+    scores = [float(spot.text.rsplit(" ", 1)[1]) for spot in found]
+    assert len(found) == len(run.measures["dice_per_label"])
+    assert scores == sorted(scores)
+
+
+def test_switching_runs_with_one_call(run, nodes, result, inspection):
+    second = helpers.publish_truth(nodes, result)
+    inspection.show(run, Mode.CHECKERBOARD)
+    count = len(helpers.node_ids())
+    inspection.show(second, Mode.CHECKERBOARD)
+    assert len(helpers.node_ids()) == count
+
+
+def test_deleted_nodes_are_named(run, nodes, inspection):
+    slicer.mrmlScene.RemoveNode(run.warped)
+    with pytest.raises(RegistrationError, match="no longer has its warped node"):
+        inspection.show(run, Mode.BLEND)
+    inspection.show(run, Mode.JACOBIAN)
+
+
+def test_scene_closed_while_looking(run):
+    inspection = Inspection()
+    inspection.show(run, Mode.DIFFERENCE)
+    slicer.mrmlScene.Clear(0)
+    inspection.close()
+    assert inspection.mode is None
+
+
+def test_nothing_made_for_looking_is_saved(run, inspection, tmp_path):
+    for mode in Mode:
+        inspection.show(run, mode)
+    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.Commit()
+    assert "Comparison" not in (tmp_path / "scene.mrml").read_text()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_views_show_something(gl, run, inspection, mode):
+    inspection.show(run, mode)
+    node = slice_nodes(["Red"])[0]
+    canvas = gl.SliceCanvas(node)
+    image = canvas.grab(200, 200).astype(int)
+    assert image.std() > 10
+    colored = np.ptp(image, axis=-1).max() > 60
+    plain = mode in (Mode.BLEND, Mode.FLICKER, Mode.CHECKERBOARD)
+    assert colored != plain

@@ -1,0 +1,195 @@
+"""Every unfit input is named, with a remedy, before anything runs."""
+
+from __future__ import annotations
+
+import mrml_helpers as helpers
+import numpy as np
+import pytest
+import slicer
+from DeepVsClassicRegLib.core.errors import RegistrationError
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
+from DeepVsClassicRegLib.mrml.frames import to_vtk
+from DeepVsClassicRegLib.mrml.inputs import Inputs
+from DeepVsClassicRegLib.mrml.problems import problems
+from DeepVsClassicRegLib.mrml.snapshot import snapshot
+from DeepVsClassicRegLib.mrml.volumes import add_points, add_volume
+
+
+def found(inputs, role):
+    """Return the texts of the problems of one input; all hints must say something."""
+    items = [problem for problem in problems(inputs) if problem.role == role]
+    assert all(problem.message.endswith(".") and problem.hint.endswith(".") for problem in items)
+    return " ".join(problem.message for problem in items)
+
+
+def errors(inputs):
+    return [problem for problem in problems(inputs) if problem.is_error]
+
+
+def volume_of(array):
+    return add_volume(Volume(array, Grid(array.shape[::-1])), "odd")
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_good_inputs_have_no_problem(nodes):
+    assert problems(helpers.inputs_of(nodes)) == []
+
+
+def test_nothing_chosen():
+    assert [problem.role for problem in problems(Inputs())] == ["fixed", "moving"]
+
+
+def test_same_volume_twice(nodes):
+    assert "same volume" in found(Inputs(fixed=nodes.fixed, moving=nodes.fixed), "moving")
+
+
+def test_deleted_nodes(nodes):
+    inputs = helpers.inputs_of(nodes)
+    for role in ("moving", "fixed_labels", "moving_points"):
+        slicer.mrmlScene.RemoveNode(getattr(nodes, role))
+        assert "was deleted" in found(inputs, role)
+    assert len(errors(inputs)) == 4  # and the fixed landmarks have lost their partner
+
+
+def test_no_image(nodes):
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    assert "holds no image" in found(Inputs(fixed=empty, moving=nodes.moving), "fixed")
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (noise(1, 20, 20), "single slice"),
+        (noise(5, 20, 20), "only 5 voxels"),
+        (np.full((20, 20, 20), 7, np.float32), "constant (every voxel is 7)"),
+    ],
+)
+def test_unfit_volumes(nodes, array, text):
+    assert text in found(Inputs(fixed=nodes.fixed, moving=volume_of(array)), "moving")
+
+
+def test_one_odd_voxel_is_not_constant(nodes):
+    array = np.zeros((20, 20, 20), np.float32)
+    array[3, 3, 3] = 1
+    assert found(Inputs(fixed=nodes.fixed, moving=volume_of(array)), "moving") == ""
+
+
+def test_color_volume(nodes):
+    color = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode")
+    color.SetAndObserveImageData(image_of(np.zeros((12, 12, 12, 3), np.uint8), components=3))
+    assert "3 components" in found(Inputs(fixed=color, moving=nodes.moving), "fixed")
+
+
+def test_label_map_as_volume(nodes):
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    labels.SetAndObserveImageData(image_of(np.arange(1728, dtype=np.int16).reshape(12, 12, 12)))
+    assert "is a segmentation" in found(Inputs(fixed=labels, moving=nodes.moving), "fixed")
+
+
+def test_sheared_axes(nodes):
+    matrix = np.eye(4)
+    matrix[0, 2] = 0.3
+    nodes.moving.SetIJKToRASMatrix(to_vtk(matrix))
+    assert "not at right angles" in found(helpers.inputs_of(nodes), "moving")
+
+
+def test_sheared_by_its_parent_transform(nodes):
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    matrix = np.eye(4)
+    matrix[0, 2] = 0.3
+    parent.SetMatrixTransformToParent(to_vtk(matrix))
+    nodes.moving.SetAndObserveTransformNodeID(parent.GetID())
+    assert "not at right angles" in found(helpers.inputs_of(nodes), "moving")
+
+
+def test_under_a_nonlinear_transform(nodes, phantom):
+    from DeepVsClassicRegLib.mrml.transforms import set_transform
+
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    set_transform(parent, phantom.truth)
+    nodes.fixed.SetAndObserveTransformNodeID(parent.GetID())
+    nodes.moving_labels.SetAndObserveTransformNodeID(parent.GetID())
+    assert "non-linear transform" in found(helpers.inputs_of(nodes), "fixed")
+    assert "non-linear transform" in found(helpers.inputs_of(nodes), "moving_labels")
+
+
+def test_segmentations(nodes):
+    gone = helpers.inputs_of(nodes, fixed_segment="no such segment")
+    assert "no longer has the chosen segment" in found(gone, "fixed_labels")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert "is empty" in found(helpers.inputs_of(nodes, moving_labels=empty), "moving_labels")
+    assert errors(helpers.inputs_of(nodes, moving_labels=empty)) == []
+    assert "Only one" in found(helpers.inputs_of(nodes, fixed_labels=None), "fixed_labels")
+    same = helpers.inputs_of(nodes, moving_labels=nodes.fixed_labels)
+    assert "are the same" in found(same, "moving_labels")
+
+
+def test_segmentations_without_a_common_name(nodes):
+    segmentation = nodes.moving_labels.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        segmentation.GetNthSegment(index).SetName(f"Other {index}")
+    assert "share no segment name" in found(helpers.inputs_of(nodes), "moving_labels")
+
+
+def test_masks(nodes):
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    inputs = helpers.inputs_of(nodes, fixed_mask=empty)
+    assert "is empty" in found(inputs, "fixed_mask")
+    assert errors(inputs)
+    array_of(blank := _blank_mask(nodes))[:] = 0
+    assert "is empty" in found(helpers.inputs_of(nodes, moving_mask=blank), "moving_mask")
+    far = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    far.SetMatrixTransformToParent(to_vtk(np.block([[np.eye(3), np.full((3, 1), 900.0)], [np.zeros(3), 1]])))
+    nodes.fixed_labels.SetAndObserveTransformNodeID(far.GetID())
+    assert "wholly outside" in found(helpers.inputs_of(nodes, fixed_mask=nodes.fixed_labels), "fixed_mask")
+
+
+def _blank_mask(nodes):
+    mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    mask.SetAndObserveImageData(image_of(np.ones((12, 12, 12), np.int16)))
+    return mask
+
+
+def test_landmarks(nodes):
+    few = add_points([[0, 0, 0], [1, 2, 3]], "few")
+    assert "differ in length" in found(helpers.inputs_of(nodes, moving_points=few), "moving_points")
+    assert "one side only" in found(helpers.inputs_of(nodes, fixed_points=None), "fixed_points")
+    nothing = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    assert "is empty" in found(helpers.inputs_of(nodes, fixed_points=nothing), "fixed_points")
+    same = helpers.inputs_of(nodes, moving_points=nodes.fixed_points)
+    assert "the same list" in found(same, "moving_points")
+    astray = add_points([[900, 0, 0], [1, 2, 3]], "astray")
+    inputs = helpers.inputs_of(nodes, fixed_points=astray, moving_points=few)
+    assert "1 of the fixed landmarks lie outside" in found(inputs, "fixed_points")
+    assert errors(inputs) == []
+
+
+def test_initial_transform(nodes):
+    initial = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    assert problems(helpers.inputs_of(nodes, initial=initial)) == []
+    nodes.moving.SetAndObserveTransformNodeID(initial.GetID())
+    assert "count twice" in found(helpers.inputs_of(nodes, initial=initial), "initial")
+    nodes.moving.SetAndObserveTransformNodeID(None)
+    initial.SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1.0, 0.0, 1.0])))
+    assert "cannot be inverted" in found(helpers.inputs_of(nodes, initial=initial), "initial")
+
+
+def test_errors_come_first_and_forbid_the_snapshot(nodes):
+    inputs = helpers.inputs_of(nodes, fixed=None, fixed_labels=None)
+    severities = [problem.severity for problem in problems(inputs)]
+    assert severities == sorted(severities)
+    with pytest.raises(RegistrationError, match="No fixed volume"):
+        snapshot(inputs)
+
+
+def test_swapping(nodes):
+    inputs = helpers.inputs_of(nodes, fixed_segment="a", moving_mask=nodes.moving_labels, initial=nodes.fixed)
+    swapped = inputs.swapped()
+    assert (swapped.fixed, swapped.moving) == (nodes.moving, nodes.fixed)
+    assert (swapped.moving_segment, swapped.fixed_mask, swapped.initial) == ("a", nodes.moving_labels, None)
+    assert swapped.swapped() == inputs.without("initial")
