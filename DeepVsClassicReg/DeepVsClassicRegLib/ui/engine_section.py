@@ -168,7 +168,8 @@ class EngineSection:
         if offer is None:
             self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
         elif not offer.ready:
-            self._ui.engineNote.text = line("warning", _("Not installed: {what}.").format(what=offer.needs), offer.remedy)
+            missing = _("Not installed: {what}.").format(what=offer.needs)
+            self._ui.engineNote.text = line("warning", missing, offer.remedy)
         else:
             summary = presets(self.engine)[self.preset].summary if self.preset != DEFAULT else offer.info.summary
             self._ui.engineNote.text = f"<span>{html.escape(summary)}</span>"

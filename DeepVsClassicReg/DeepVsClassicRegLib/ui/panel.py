@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .background import Background
 from .dependencies import ensure
 from .engine_section import EngineSection
 from .inputs_section import InputsSection
+from .later import Later
 from .outputs_section import MachineSection, OutputsSection
 from .qa_section import QaSection
 from .requests import Request
@@ -32,7 +32,6 @@ from .runner import Runner
 from .state import SceneState
 from .validation import Verdict
 
-ADVICE = f"{__name__.partition('.')[0]}.core.recommendation"
 VALIDATE_MS = 50
 PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 
@@ -56,6 +55,7 @@ class Panel(VTKObservationMixin):
         self._requirements = resources / "requirements.txt"
         self._parameter_node: Any = None
         self._failures: list[Attempt] = []
+        self._later = Later()
         self._sample: Background | None = None
         self._paused: Mode | None = None
         self._validator = qt.QTimer()
@@ -69,8 +69,8 @@ class Panel(VTKObservationMixin):
         self.run = RunSection(ui, runner, self.start)
         self.qa = QaSection(ui, self.run.tell)
         self.results = ResultsSection(ui, self._on_shown)
-        # The advice section belongs to the recommendation; it is not shown before that room exists.
-        ui.adviceButton.visible = importlib.util.find_spec(ADVICE) is not None
+        # The recommendation fills this section; there is none yet.
+        ui.adviceButton.visible = False
         ui.sampleButton.connect("clicked()", self._on_sample)
         ui.installButton.connect("clicked()", self._on_install)
         runner.started.connect(self._on_started)
@@ -86,6 +86,7 @@ class Panel(VTKObservationMixin):
     def set_parameter_node(self, node: Any) -> None:
         """Show what a parameter node remembers; None when there is no scene to show."""
         self._parameter_node = node
+        self._later.clear()
         state = SceneState(node) if node is not None else None
         for section in (self.inputs, self.engines, self.outputs, self.machine):
             section.load(state)
@@ -132,10 +133,16 @@ class Panel(VTKObservationMixin):
         self.run.allow(verdict.tooltip or self.engines.problem() or self.outputs.problem())
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
+    @property
+    def busy(self) -> bool:
+        """Whether something runs, waits, or is still to be shown."""
+        return self.runner.busy or self._later.pending or self.qa.busy
+
     def close(self) -> None:
         """Let go of everything: the module is reloaded or Slicer exits."""
         self.removeObservers()
         self._validator.stop()
+        self._later.clear()
         if self._sample is not None:
             self._sample.abandon(lambda: None)
         self.qa.close()
@@ -213,12 +220,17 @@ class Panel(VTKObservationMixin):
             self._failures.append(attempt)
             return
         if attempt.run is not None and self._parameter_node is not None:
-            self._observe_inputs()
-            self.results.load(self._parameter_node)
-            self.results.choose(attempt.run)
+            self._later.run(self._observe_inputs, self._load_results, self._look)
+
+    def _load_results(self) -> None:
+        self.results.load(self._parameter_node)
+
+    def _look(self) -> None:
+        if self.qa.mode is None and self.results.run is not None:
+            self.qa.show(Mode.BLEND)
 
     def _on_idle(self) -> None:
-        self.validate()
+        self._validator.start()
         for attempt in self._failures[:1]:
             kind = "warning" if attempt.state == CANCELLED else "error"
             count = len(self._failures)

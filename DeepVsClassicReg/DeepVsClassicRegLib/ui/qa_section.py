@@ -81,6 +81,11 @@ class QaSection:
         """What is shown, None while the views are the user's own."""
         return self._wanted
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is still computed to be shown."""
+        return self._preparing is not None
+
     def set_run(self, run: Run | None) -> None:
         """Look at another run in the same way, or at none."""
         self._run, self._spots = run, {}

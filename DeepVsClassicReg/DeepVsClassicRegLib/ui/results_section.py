@@ -17,7 +17,7 @@ from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_label_table, update_measures_table
 from .scene_nodes import SceneNodes
-from .tables import fit_table
+from .tables import fill_summary, fit_table
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
 LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
@@ -96,11 +96,11 @@ class ResultsSection:
 
     def copy(self) -> None:
         """Copy the table of measures."""
-        slicer.app.clipboard().setText(table_text(self._nodes.table("measures", self._parameter_node)))
+        slicer.app.clipboard().setText(table_text(self._all_measures()))
 
     def save_csv(self, path: str) -> None:
         """Save the table of measures."""
-        text = table_text(self._nodes.table("measures", self._parameter_node), delimiter=",")
+        text = table_text(self._all_measures(), delimiter=",")
         with slicer.util.tryWithErrorDisplay(_("The table could not be saved.")):
             Path(path).write_text(text, encoding="utf-8")
 
@@ -134,8 +134,8 @@ class ResultsSection:
         self._ui.runFrame.visible = len(self.runs) > 1
         if run is not None:
             self._ui.verdictLabel.text = verdict_html(run)
-            table = self._nodes.table("measures", self._parameter_node)
-            update_measures_table(self.runs, table, main_only=True)
+            table = self._nodes.table("summary", self._parameter_node)
+            fill_summary(self.runs, table)
             self._ui.measuresTable.setMRMLTableNode(table)
             fit_table(self._ui.measuresTable)
             has_labels = any(run.measures.get("dice_per_label") for run in self.runs)
@@ -152,6 +152,11 @@ class ResultsSection:
             return
         self._ui.structuresTable.setMRMLTableNode(self._structure_table())
         fit_table(self._ui.structuresTable)
+
+    def _all_measures(self) -> Any:
+        table = self._nodes.table("measures", self._parameter_node)
+        update_measures_table(self.runs, table)
+        return table
 
     def _structure_table(self) -> Any:
         table = self._nodes.table("structures", self._parameter_node)

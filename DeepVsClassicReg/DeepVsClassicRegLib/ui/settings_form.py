@@ -1,4 +1,4 @@
-"""A form made from the settings dataclass of an engine: label, unit, range, tooltip and choices come from its fields."""
+"""A form made from an engine's settings dataclass: label, unit, range, tooltip and choices come from its fields."""
 
 from __future__ import annotations
 
@@ -182,6 +182,8 @@ class _Field:
         if self._hint is int or self._hint is float:
             return self.widget.value
         text = self.widget.text.strip()
+        if typing.get_origin(self._hint) is tuple:
+            return [part.strip() for part in text.split(",") if part.strip()]
         is_optional = type(None) in typing.get_args(self._hint)
         return None if is_optional and text.lower() in ("", "none") else text
 

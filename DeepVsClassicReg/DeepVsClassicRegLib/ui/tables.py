@@ -1,23 +1,57 @@
-"""Making a table view as high as its rows, so that nothing in the panel scrolls inside a scroll area."""
+"""The tables inside the panel: a summary narrow enough for it, and views as high as their rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
+
+from ..core.evaluation.measures import MEASURES, SECONDS
+from ..mrml.runs import Run
+from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles
 
 MOST_ROWS = 14
 
 
+def fill_summary(runs: Sequence[Run], node: Any) -> None:
+    """Fill a table with the main measures: unit and direction beside the name, the best of several runs marked.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One column each.
+    node : vtkMRMLTableNode
+        What is filled.
+    """
+    columns = [run.measures for run in runs]
+    before = runs[0].measures_before if runs else {}
+    rows = [measure for measure in (*MEASURES.values(), SECONDS) if measure.main]
+    rows = [measure for measure in rows if any(column.get(measure.name) is not None for column in columns)]
+    names = [f"{measure.title}{f' ({measure.unit})' if measure.unit else ''} {measure.arrow}" for measure in rows]
+    table: dict[str, list[str]] = {
+        _("Measure"): [name.strip() for name in names],
+        BEFORE: [measure.text(before.get(measure.name)) for measure in rows],
+    }
+    best = [best_run(measure, columns) for measure in rows]
+    for index, title in enumerate(unique_titles(runs)):
+        texts = [measure.text(columns[index].get(measure.name)) for measure in rows]
+        table[title] = [
+            f"{text} {BEST}" if winner == index else text for text, winner in zip(texts, best, strict=True)
+        ]
+    fill_table(node, table)
+
+
 def fit_table(view: Any) -> None:
-    """Size the columns to their contents and the view to its rows."""
+    """Size the columns to their contents and the view to its rows, so that nothing scrolls inside the panel."""
     header = view.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    header.setStretchLastSection(True)
     view.verticalHeader().hide()
-    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAsNeeded)
     view.setWordWrap(False)
     view.resizeRowsToContents()
     rows = view.model().rowCount()
-    shown = min(rows, MOST_ROWS)
-    height = sum(view.rowHeight(row) for row in range(shown)) + header.height + 2 * view.frameWidth
-    view.setFixedHeight(max(60, height + (view.horizontalScrollBar().sizeHint.height() if rows else 0)))
+    height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
+    bar = view.horizontalScrollBar().sizeHint.height() if header.length() > view.width else 0
+    view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))

@@ -1,0 +1,246 @@
+"""The panel under the stand-in: a loaded module, a phantom pair, and a fake worker process for quick tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from slicer_standin.pytest_plugin import *  # noqa: F403
+from slicer_standin.pytest_plugin import slicer
+
+MODULE = Path(__file__).resolve().parents[2] / "DeepVsClassicReg" / "DeepVsClassicReg.py"
+ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+
+
+@pytest.fixture(scope="session")
+def module():
+    """The loaded module."""
+    from slicer_standin.modules import load_module
+
+    return load_module(MODULE)
+
+
+@pytest.fixture(scope="session")
+def phantom():
+    """A phantom pair of 32 voxels, made once."""
+    from DeepVsClassicRegLib.mrml.sample_data import generate_phantom
+
+    return generate_phantom("head", size=32)
+
+
+@pytest.fixture
+def widget(module, slicer_scene, tmp_path, monkeypatch):
+    """The module's panel on an empty scene with its own folder for temporary files; leaves no folder behind."""
+    import qt
+
+    qt.QSettings().remove("DeepVsClassicReg")
+    monkeypatch.setattr(type(slicer.app), "temporaryPath", str(tmp_path), raising=False)
+    slicer.util.selectModule("DeepVsClassicReg")
+    python = module.widgetRepresentation().self()
+    if python.panel is None:  # a test shut it down
+        slicer.util.reloadScriptedModule("DeepVsClassicReg")
+        python = module.widgetRepresentation().self()
+    python.panel.set_parameter_node(python.logic.getParameterNode())
+    python.panel.machine._ui.threadsSpin.value = 1
+    yield python
+    python = module.widgetRepresentation().self()
+    if python.panel is not None:
+        python.panel.runner.cancel()
+        wait(lambda: not python.panel.runner.busy)
+        python.panel.qa.close()
+    assert not [path for path in tmp_path.iterdir() if "dvcreg" in path.name], "a job folder was left behind"
+
+
+@pytest.fixture
+def panel(widget):
+    """The panel."""
+    return widget.panel
+
+
+@pytest.fixture
+def ui(panel):
+    """The panel's widgets by name."""
+    return panel.ui
+
+
+@pytest.fixture
+def pair(widget, phantom):
+    """The phantom pair as nodes in the scene."""
+    from DeepVsClassicRegLib.mrml.sample_data import add_phantom
+
+    return add_phantom(phantom)
+
+
+@pytest.fixture
+def picked(panel, pair, pick):
+    """The phantom pair picked in the panel, quick engine chosen."""
+    pick(pair)
+    choose(panel.ui.engineCombo, "sitk-demons")
+    wait(lambda: panel.ui.registerButton.enabled)
+    return pair
+
+
+@pytest.fixture
+def pick(panel):
+    """A function that picks nodes through the selectors, as a click would."""
+
+    def through_selectors(nodes, roles=ROLES):
+        from DeepVsClassicRegLib.ui.inputs_section import SELECTORS
+
+        for role in roles:
+            getattr(panel.ui, SELECTORS[role]).setCurrentNode(getattr(nodes, role))
+        settle()
+
+    return through_selectors
+
+
+@pytest.fixture
+def fake(panel, phantom, monkeypatch):
+    """Replaces the worker process: nothing is computed, `fake.processes` shows what was started."""
+    return FakeWorker(panel.runner, phantom, monkeypatch)
+
+
+class FakeWorker:
+    """Makes fake processes; a test steps them with `progress`, `finish`, `fail`."""
+
+    def __init__(self, runner, phantom, monkeypatch) -> None:
+        self.processes: list[FakeProcess] = []
+        self.phantom = phantom
+        monkeypatch.setattr(runner, "_make_process", self._make)
+
+    def _make(self, folder, compute):
+        process = FakeProcess(folder, compute, self.phantom)
+        self.processes.append(process)
+        return process
+
+    @property
+    def process(self) -> FakeProcess:
+        """The last process, waited for."""
+        wait(lambda: self.processes and self.processes[-1].started)
+        return self.processes[-1]
+
+
+class FakeProcess:
+    """Behaves as `ui.process.WorkerProcess`; `finish` copies a result made once per session."""
+
+    results: dict[str, Path] = {}
+
+    def __init__(self, folder, compute, phantom) -> None:
+        from DeepVsClassicRegLib.ui.signals import Signal
+
+        self.folder, self.compute, self.phantom = folder, compute, phantom
+        self.happened, self.ended = Signal(), Signal()
+        self.session = SimpleNamespace(state="running")
+        self.started = self.cancelled = self.was_shut_down = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.end("cancelled", "Cancelled.")
+
+    def shut_down(self) -> None:
+        self.was_shut_down = True
+
+    def progress(self, fraction, stage, metric=None) -> None:
+        """Tell progress."""
+        self.tell("progress", fraction=fraction, stage=stage, metric=metric)
+
+    def tell(self, kind, **data) -> None:
+        """Tell any event."""
+        from DeepVsClassicRegLib.worker.protocol import Event
+
+        self.happened.emit(Event(kind, data))
+
+    def end(self, state, message="", hint="") -> None:
+        """End without a result."""
+        from DeepVsClassicRegLib.worker.session import Outcome
+
+        self.ended.emit(Outcome(state, message, hint))
+
+    def finish(self, engine=None, worse=False) -> None:
+        """End with a result: the phantom's true transform, or a worse one."""
+        import json
+
+        from DeepVsClassicRegLib.worker.session import Outcome
+
+        job = json.loads((self.folder / "job.json").read_text())
+        write_result(self.folder, self.phantom, engine or job["engine"], job["preset"], worse=worse)
+        self.ended.emit(Outcome("finished"))
+
+
+def write_result(folder, phantom, engine, preset, *, worse) -> None:
+    """Write what a worker writes, for the phantom's own transform."""
+    import json
+
+    from DeepVsClassicRegLib.core.engines.base import Diagnostics, TracePoint
+    from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
+    from DeepVsClassicRegLib.core.evaluation.report import make_report
+    from DeepVsClassicRegLib.core.images.io import write_volume
+    from DeepVsClassicRegLib.core.result import Result
+    from DeepVsClassicRegLib.core.transforms.files import write_transform
+    from DeepVsClassicRegLib.core.transforms.transform import Transform
+    from DeepVsClassicRegLib.worker.registering import read_pair
+    from DeepVsClassicRegLib.worker.job import Job
+
+    job = Job.read(folder)
+    pair = read_pair(job, folder)
+    transform = Transform() if worse else phantom.truth
+    diagnostics = Diagnostics(trace=(TracePoint("Deform", 1, -0.5),), seconds={"Deform": 1.5})
+    result = Result(transform, diagnostics, engine=engine, preset=preset)
+    found = evaluate(pair, result, threads=1)
+    out = folder / "out"
+    out.mkdir()
+    names = dict(job.outputs)
+    write_transform(transform, out / names["transform"], grid=pair.fixed.grid)
+    write_volume(found.warped, out / names["warped"])
+    if found.warped_labels is not None:
+        write_volume(found.warped_labels, out / names["warped_labels"])
+    else:
+        names.pop("warped_labels")
+    write_volume(found.jacobian, out / names["jacobian"])
+    (out / names["report"]).write_text(json.dumps(make_report(pair, result, found), default=str))
+    names = {role: name for role, name in names.items() if role != "html"}
+    (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))
+
+
+def choose(combo, data) -> None:
+    """Choose an entry of a combo box by its data."""
+    index = combo.findData(data)
+    assert index >= 0, f"no entry {data!r}"
+    combo.currentIndex = index
+
+
+def settle(rounds: int = 3) -> None:
+    """Let timers and layouts come to rest."""
+    from slicer_standin import screenshots
+
+    screenshots.settle(rounds)
+
+
+def wait(condition, timeout_s: float = 60.0):
+    """Run the event loop until a condition holds."""
+    from slicer_standin.watch import wait_until
+
+    return wait_until(condition, timeout_s)
+
+
+def worker_processes() -> list[int]:
+    """Return the ids of living worker processes that this process started, children of children included."""
+    import psutil
+
+    found = []
+    for process in psutil.Process(os.getpid()).children(recursive=True):
+        try:
+            if any("DeepVsClassicRegLib.worker" in part for part in process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+sys.modules.setdefault("panel_helpers", sys.modules[__name__])

@@ -1,0 +1,199 @@
+"""Picking: the button knows what is missing, every bad input is told with its remedy, and swapping swaps it all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+from panel_helpers import settle, wait
+
+
+def told(panel) -> str:
+    """The problems shown, without markup."""
+    import qt
+
+    wait(lambda: not panel._validator.active)
+    document = qt.QTextDocument()
+    document.setHtml(panel.ui.problemsLabel.text)
+    return document.toPlainText()
+
+
+def test_an_empty_panel_says_what_to_do(panel, ui):
+    assert "fixed volume" in told(panel)
+    assert "moving volume" in told(panel)
+    assert not ui.registerButton.enabled
+    assert "fixed volume" in ui.registerButton.toolTip
+    assert ui.registerButton.text == "Register"
+    assert ui.sampleButton.visible
+
+
+def test_all_but_the_volumes_and_the_engine_is_collapsed(ui):
+    for name in ("moreInputsButton", "settingsButton", "outputsButton", "machineButton", "progressButton"):
+        assert getattr(ui, name).collapsed, name
+    assert not ui.resultButton.visible
+    assert not ui.adviceButton.visible
+
+
+def test_two_volumes_are_picked_without_a_click(widget, panel, pair):
+    panel.set_parameter_node(widget.logic.getParameterNode())
+    assert panel.ui.fixedSelector.currentNode() is pair.fixed
+    assert panel.ui.movingSelector.currentNode() is pair.moving
+
+
+def test_a_good_pair_may_start(panel, picked, ui):
+    assert told(panel) == ""
+    assert ui.registerButton.enabled
+    assert not ui.sampleButton.visible
+
+
+def test_the_example_pair_is_one_click_away(panel, ui, monkeypatch, phantom):
+    from DeepVsClassicRegLib.ui import panel as panel_file
+
+    monkeypatch.setattr(panel_file, "generate_phantom", lambda: phantom)
+    ui.sampleButton.click()
+    wait(lambda: ui.registerButton.enabled)
+    assert ui.fixedLabelsSelector.currentNode() is not None
+    assert ui.movingPointsSelector.currentNode() is not None
+
+
+def test_swapping_swaps_everything(panel, picked, ui):
+    segment = picked.fixed_labels.GetSegmentation().GetNthSegmentID(1)
+    ui.fixedLabelsSegmentCombo.currentIndex = ui.fixedLabelsSegmentCombo.findData(segment)
+    ui.swapButton.click()
+    assert ui.fixedSelector.currentNode() is picked.moving
+    assert ui.movingLabelsSelector.currentNode() is picked.fixed_labels
+    assert ui.movingLabelsSegmentCombo.currentData == segment
+    assert ui.fixedLabelsSegmentCombo.currentData == ""
+    assert ui.fixedPointsSelector.currentNode() is picked.moving_points
+
+
+def test_segments_follow_the_segmentation(panel, picked, ui):
+    before = ui.fixedMaskSegmentCombo.count
+    assert not ui.fixedMaskSegmentCombo.visible
+    ui.fixedMaskSelector.setCurrentNode(picked.fixed_labels)
+    count = picked.fixed_labels.GetSegmentation().GetNumberOfSegments()
+    assert (before, ui.fixedMaskSegmentCombo.count) == (1, count + 1)
+    picked.fixed_labels.GetSegmentation().AddEmptySegment("", "Fresh")
+    assert ui.fixedMaskSegmentCombo.findText("Fresh") > 0
+
+
+def bad_same(panel, pair, ui):
+    ui.movingSelector.setCurrentNode(pair.fixed)
+    return "same volume"
+
+
+def bad_constant(panel, pair, ui):
+    slicer.util.updateVolumeFromArray(pair.fixed, np.zeros((16, 16, 16), np.float32))
+    return "constant"
+
+
+def bad_single_slice(panel, pair, ui):
+    slicer.util.updateVolumeFromArray(pair.fixed, np.random.default_rng(0).random((1, 32, 32)).astype(np.float32))
+    return "single slice"
+
+
+def bad_tiny(panel, pair, ui):
+    slicer.util.updateVolumeFromArray(pair.moving, np.random.default_rng(0).random((3, 9, 9)).astype(np.float32))
+    return "only 3 voxels"
+
+
+def bad_no_image(panel, pair, ui):
+    pair.moving.SetAndObserveImageData(None)
+    return "holds no image"
+
+
+def bad_sheared(panel, pair, ui):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 1, 0.4)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "shear")
+    node.SetMatrixTransformToParent(matrix)
+    pair.moving.SetAndObserveTransformNodeID(node.GetID())
+    return "shear"
+
+
+def bad_nonlinear_parent(panel, pair, ui):
+    import vtk
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "bend")
+    spline = vtk.vtkThinPlateSplineTransform()
+    points = vtk.vtkPoints()
+    for corner in np.ndindex(2, 2, 2):
+        points.InsertNextPoint(*(50.0 * value for value in corner))
+    spline.SetSourceLandmarks(points)
+    spline.SetTargetLandmarks(points)
+    node.SetAndObserveTransformToParent(spline)
+    pair.moving.SetAndObserveTransformNodeID(node.GetID())
+    return "non-linear"
+
+
+def bad_points_count(panel, pair, ui):
+    pair.fixed_points.RemoveNthControlPoint(0)
+    return "landmarks"
+
+
+def bad_same_points(panel, pair, ui):
+    ui.movingPointsSelector.setCurrentNode(pair.fixed_points)
+    return "same list"
+
+
+def bad_same_labels(panel, pair, ui):
+    ui.movingLabelsSelector.setCurrentNode(pair.fixed_labels)
+    return "same"
+
+
+def bad_empty_mask(panel, pair, ui):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nothing drawn")
+    ui.fixedMaskSelector.setCurrentNode(node)
+    return "is empty"
+
+
+def bad_gone_segment(panel, pair, ui):
+    segmentation = pair.fixed_labels.GetSegmentation()
+    ui.fixedMaskSelector.setCurrentNode(pair.fixed_labels)
+    chosen = segmentation.AddEmptySegment("", "Fresh")
+    ui.fixedMaskSegmentCombo.currentIndex = ui.fixedMaskSegmentCombo.findData(chosen)
+    return "empty"
+
+
+BAD = [value for name, value in sorted(globals().items()) if name.startswith("bad_")]
+
+
+@pytest.mark.parametrize("spoil", BAD, ids=lambda function: function.__name__.removeprefix("bad_"))
+def test_bad_inputs_are_told_and_stop_the_run(panel, picked, ui, spoil):
+    expected = spoil(panel, picked, ui)
+    settle()
+    text = told(panel)
+    assert expected in text, text
+    assert not ui.registerButton.enabled
+    assert expected in ui.registerButton.toolTip
+
+
+def test_only_one_segmentation_is_a_remark_not_an_error(panel, picked, ui):
+    ui.movingLabelsSelector.setCurrentNode(None)
+    assert "Only one segmentation" in told(panel)
+    assert ui.registerButton.enabled
+
+
+def test_a_deleted_volume_is_noticed(panel, picked, ui):
+    slicer.mrmlScene.RemoveNode(picked.moving)
+    assert "No moving volume" in told(panel)
+    assert not ui.registerButton.enabled
+
+
+def test_a_mended_volume_is_noticed(panel, picked, ui):
+    image = picked.moving.GetImageData()
+    picked.moving.SetAndObserveImageData(None)
+    assert "holds no image" in told(panel)
+    picked.moving.SetAndObserveImageData(image)
+    assert told(panel) == ""
+    assert ui.registerButton.enabled
+
+
+def test_no_output_wanted_is_told(panel, picked, ui):
+    for name in ("transform", "warped", "warpedLabels", "jacobian", "reportTable"):
+        getattr(ui, f"{name}Check").checked = False
+    told(panel)
+    assert "output" in ui.registerButton.toolTip
+    assert not ui.registerButton.enabled

@@ -1,0 +1,123 @@
+"""The panel never keeps Slicer waiting: it opens quickly, and a real run never holds the event loop for long.
+
+Times are CPU times of the main thread, because the machine may be busy with other things. The stand-in's node
+selectors are Python and look at every node whenever one is added; in Slicer they are C++, so their time is not counted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from panel_helpers import MODULE, wait
+
+LONGEST_S = 0.05
+OPEN_S = 0.5
+
+
+class PanelWatch:
+    """The longest time the event loop was held, without what the stand-in's node selectors took."""
+
+    def __init__(self, monkeypatch):
+        import qt
+        from slicer_standin.node_widgets import qMRMLNodeComboBox
+
+        self.longest_s, self.ticks, self._selectors_s, self._depth = 0.0, 0, 0.0, 0
+        refresh = qMRMLNodeComboBox._refresh
+
+        def timed(widget):
+            begin, self._depth = time.thread_time(), self._depth + 1
+            try:
+                refresh(widget)
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._selectors_s += time.thread_time() - begin
+
+        monkeypatch.setattr(qMRMLNodeComboBox, "_refresh", timed)
+        self._timer = qt.QTimer()
+        self._timer.interval = 2
+        self._timer.connect("timeout()", self._tick)
+        self._last = self._own_time()
+        self._timer.start()
+
+    def _own_time(self):
+        return time.thread_time() - self._selectors_s
+
+    def _tick(self):
+        now = self._own_time()
+        self.longest_s = max(self.longest_s, now - self._last)
+        self._last = now
+        self.ticks += 1
+
+    def stop(self):
+        self._tick()
+        self._timer.stop()
+
+
+def test_a_real_run_never_holds_the_event_loop(panel, picked, monkeypatch):
+    watch = PanelWatch(monkeypatch)
+    panel.ui.registerButton.click()
+    wait(lambda: not panel.busy, 120)
+    watch.stop()
+    assert panel.results.run is not None, panel.ui.stageLabel.text
+    assert watch.ticks > 20
+    print(f"longest pause {1000 * watch.longest_s:.1f} ms")
+    assert watch.longest_s < LONGEST_S
+
+
+@pytest.mark.slow
+def test_a_run_of_a_larger_pair_never_holds_the_event_loop(panel, pick, monkeypatch):
+    from DeepVsClassicRegLib.mrml.sample_data import load_phantom_pair
+
+    pick(load_phantom_pair(size=128))
+    panel.ui.engineCombo.currentIndex = panel.ui.engineCombo.findData("linear")
+    wait(lambda: panel.ui.registerButton.enabled)
+    watch = PanelWatch(monkeypatch)
+    panel.ui.registerButton.click()
+    wait(lambda: not panel.busy, 600)
+    watch.stop()
+    assert panel.results.run is not None, panel.ui.stageLabel.text
+    print(f"longest pause {1000 * watch.longest_s:.1f} ms")
+    assert watch.longest_s < LONGEST_S
+
+
+def test_the_panel_opens_quickly():
+    code = f"""
+import time
+from slicer_standin import boot, modules
+slicer = boot.boot()
+import SimpleITK  # other modules of Slicer load it at start
+module = modules.load_module({str(MODULE)!r})
+begin = time.process_time()
+module.widgetRepresentation()
+slicer.util.selectModule("DeepVsClassicReg")
+slicer.app.processEvents()
+print("OPEN", time.process_time() - begin)
+"""
+    testing = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=testing, check=True)
+    seconds = float(done.stdout.rpartition("OPEN")[2])
+    print(f"opened in {seconds:.3f} s")
+    assert seconds < OPEN_S
+
+
+def test_setup_loads_no_engine_back_end():
+    code = f"""
+import sys
+from slicer_standin import boot, modules
+boot.boot(main_window=False)
+for name in ("torch", "itk", "ants", "matplotlib", "scipy", "numba", "PyTorchUtils"):
+    sys.modules[name] = None
+module = modules.load_module({str(MODULE)!r})
+module.widgetRepresentation()
+loaded = [name for name in sys.modules if name.startswith("DeepVsClassicRegLib.core.api")]
+print("LOADED", loaded)
+"""
+    testing = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=testing)
+    assert done.returncode == 0, done.stderr
+    assert "LOADED []" in done.stdout

@@ -1,0 +1,293 @@
+"""Runs from the button: progress, log, cancel, failures, comparing, and what happens when things vanish meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import slicer
+from panel_helpers import MODULE, choose, settle, wait, worker_processes
+
+
+def press(panel):
+    """Press the button and wait until something runs."""
+    panel.ui.registerButton.click()
+    settle()
+
+
+def node_ids() -> set[str]:
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def test_progress_is_shown_and_the_result_comes(panel, picked, ui, fake):
+    press(panel)
+    process = fake.process
+    assert ui.registerButton.text == "Cancel"
+    assert ui.progressBar.visible
+    process.progress(0.5, "Affine, level 2 of 3", -0.8)
+    assert 450 < ui.progressBar.value < 550
+    assert "Affine, level 2 of 3" in ui.stageLabel.text
+    process.tell("log", text="metric -0.8")
+    process.finish()
+    wait(lambda: not panel.busy)
+    assert ui.registerButton.text == "Register"
+    assert not ui.progressBar.visible
+    assert "metric -0.8" in ui.logText.plainText
+    run = panel.results.run
+    assert run.transform is not None and run.warped is not None
+    assert ui.resultButton.visible
+    assert "landmark error" in ui.verdictLabel.text
+
+
+def test_the_log_stays_short(panel, picked, ui, fake):
+    press(panel)
+    for number in range(10000):
+        fake.process.tell("log", text=f"line {number}")
+    fake.process.end("failed", "It broke.")
+    wait(lambda: not panel.busy)
+    assert ui.logText.blockCount <= 2000
+    assert "line 9999" in ui.logText.plainText
+
+
+def test_the_metric_is_drawn_while_it_is_seen(panel, picked, ui, fake):
+    ui.progressButton.collapsed = False
+    press(panel)
+    for step in range(20):
+        fake.process.progress(step / 20, "Deform", -step / 20)
+    wait(lambda: ui.metricPlot.pixmap is not None and ui.metricPlot.pixmap.width() > 0)
+    ui.progressButton.collapsed = True
+
+
+def test_cancel_asks_the_worker_and_changes_nothing(panel, picked, ui, fake):
+    before = node_ids()
+    press(panel)
+    process = fake.process
+    ui.registerButton.click()
+    wait(lambda: not panel.busy)
+    assert process.cancelled
+    assert "ancel" in ui.stageLabel.text
+    assert ui.registerButton.enabled
+    assert node_ids() == before
+
+
+@pytest.mark.parametrize("state", ["rejected", "failed"])
+def test_failures_are_told_with_their_remedy(panel, picked, ui, fake, state):
+    press(panel)
+    fake.process.end(state, "The demons diverged.", "Raise the field smoothing.")
+    wait(lambda: not panel.busy)
+    assert "The demons diverged." in ui.stageLabel.text
+    assert "Raise the field smoothing." in ui.stageLabel.text
+    assert ui.registerButton.enabled
+
+
+def test_a_bug_while_publishing_leaves_no_node(panel, picked, ui, fake, monkeypatch, caplog):
+    from DeepVsClassicRegLib.mrml import outputs
+
+    press(panel)
+    process = fake.process
+    before = node_ids()
+
+    def broken(*_arguments, **_options):
+        raise ValueError("no table today")
+
+    monkeypatch.setattr(outputs, "update_measures_table", broken)
+    process.finish()
+    wait(lambda: not panel.busy)
+    assert "no table today" in ui.stageLabel.text
+    assert node_ids() == before
+    assert "no table today" in caplog.text
+
+
+def test_compared_engines_run_one_after_the_other(panel, picked, ui, fake):
+    choose(ui.engineCombo, "compare")
+    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+        check.checked = name in ("sitk-demons", "sitk-bspline")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    press(panel)
+    first = fake.process
+    first.progress(0.5, "Working")
+    assert "1 of 2" in ui.stageLabel.text
+    first.finish()
+    wait(lambda: len(fake.processes) == 2)
+    second = fake.process
+    second.progress(0.5, "Working")
+    assert "2 of 2" in ui.stageLabel.text
+    second.finish(worse=True)
+    wait(lambda: not panel.busy)
+    assert len(panel.results.runs) == 2
+    assert {run.engine for run in panel.results.runs} == {"sitk-demons", "sitk-bspline"}
+
+
+def test_one_failure_among_compared_engines_does_not_stop_the_others(panel, picked, ui, fake):
+    choose(ui.engineCombo, "compare")
+    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+        check.checked = name in ("sitk-demons", "sitk-bspline")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    press(panel)
+    fake.process.end("rejected", "Too little overlap.")
+    wait(lambda: len(fake.processes) == 2)
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    assert len(panel.results.runs) == 1
+    assert "Too little overlap." in ui.stageLabel.text
+
+
+def test_inputs_may_be_deleted_in_mid_run(panel, picked, ui, fake):
+    press(panel)
+    process = fake.process
+    for node in (picked.fixed, picked.moving, picked.fixed_labels, picked.moving_labels):
+        slicer.mrmlScene.RemoveNode(node)
+    process.finish()
+    wait(lambda: not panel.busy)
+    assert panel.results.run.warped is not None
+    assert "No fixed volume" in ui.problemsLabel.text
+
+
+def test_the_scene_may_be_closed_in_mid_run(panel, picked, ui, fake):
+    press(panel)
+    process = fake.process
+    slicer.mrmlScene.Clear(0)
+    wait(lambda: not panel.busy)
+    assert process.cancelled
+    assert "scene was closed" in ui.stageLabel.text
+    assert not ui.resultButton.visible
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
+
+
+def test_the_scene_may_be_closed_while_inputs_are_copied(panel, picked, ui, fake):
+    ui.registerButton.click()
+    slicer.mrmlScene.Clear(0)
+    wait(lambda: not panel.busy)
+    assert not fake.processes
+
+
+def test_chosen_nodes_are_overwritten(panel, picked, ui, fake):
+    node = ui.transformTarget.addNode()
+    ui.transformTarget.setCurrentNode(node)
+    ui.jacobianCheck.checked = False
+    press(panel)
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    assert panel.results.run.transform is node
+    assert panel.results.run.jacobian is None
+    assert node.GetTransformFromParent() is not None
+
+
+def test_an_unwritable_temporary_folder_is_told(panel, picked, ui, fake, monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    monkeypatch.setattr(type(slicer.app), "temporaryPath", str(blocked), raising=False)
+    press(panel)
+    wait(lambda: not panel.busy)
+    assert "Could not make a folder" in ui.stageLabel.text
+    assert not fake.processes
+
+
+def test_a_full_disk_while_writing_is_told(panel, picked, ui, fake, monkeypatch):
+    from DeepVsClassicRegLib.worker import job
+
+    def full(*_arguments):
+        from DeepVsClassicRegLib.core.errors import FileError
+
+        raise FileError("Could not write job.json: No space left on device.", hint="Check the free space.")
+
+    monkeypatch.setattr(job, "write_json", full)
+    press(panel)
+    wait(lambda: not panel.busy)
+    assert "No space left on device" in ui.stageLabel.text
+    assert not fake.processes
+
+
+def test_kept_files_stay_and_are_named(panel, picked, ui, fake):
+    import shutil
+
+    ui.keepFilesCheck.checked = True
+    press(panel)
+    process = fake.process
+    process.finish()
+    wait(lambda: not panel.busy)
+    ui.keepFilesCheck.checked = False
+    assert process.folder.is_dir()
+    assert str(process.folder) in ui.logText.plainText
+    shutil.rmtree(process.folder)
+
+
+# From here on with the real worker process.
+
+
+@pytest.fixture
+def slow_run(panel, picked, ui):
+    """A real run that would take long, computing."""
+    form = panel.engines._form
+    form._fields["iterations"].widget.text = "9000, 9000, 9000"
+    form._fields["iterations"].widget.editingFinished.emit()
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    press(panel)
+    wait(lambda: panel.runner.current.state == "computing" and worker_processes(), 60)
+    yield panel.runner.current
+    wait(lambda: not worker_processes(), 20)
+
+
+def test_a_killed_worker_is_told(panel, slow_run, ui):
+    wait(lambda: len(worker_processes()) >= 2, 60)
+    os.kill(slow_run.process.pid, signal.SIGKILL)
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "failed"
+    assert "ended from outside" in ui.stageLabel.text
+    assert ui.registerButton.enabled
+
+
+def test_a_killed_computation_is_told(panel, slow_run, ui):
+    wait(lambda: slow_run.process.session._groups, 60)
+    os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "failed"
+    assert "SIGKILL" in ui.stageLabel.text
+
+
+def test_a_real_cancel_ends_the_processes(panel, slow_run, ui):
+    ui.registerButton.click()
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "cancelled"
+    assert not worker_processes()
+
+
+def test_a_worker_that_ignores_the_wish_is_killed(panel, slow_run, monkeypatch):
+    slow_run.process._killer.interval = 300
+    monkeypatch.setattr(slow_run.process.session, "cancel", lambda: b"")
+    monkeypatch.setattr(slow_run.process._process, "closeWriteChannel", lambda: None, raising=False)
+    os.kill(slow_run.process.session._groups[1] if slow_run.process.session._groups else slow_run.process.pid, 0)
+    panel.ui.registerButton.click()
+    wait(lambda: not panel.busy, 20)
+    assert not worker_processes()
+
+
+def test_the_module_may_be_reloaded_in_mid_run(widget, slow_run):
+    folder = slow_run.folder
+    panel = widget.panel
+    widget.onReload()
+    fresh = slicer.modules.DeepVsClassicRegWidget
+    assert fresh.panel is not panel
+    wait(lambda: not worker_processes(), 20)
+    assert not folder.exists()
+    assert type(fresh.panel) is not type(panel), "the library was not reloaded"
+    fresh.panel.set_parameter_node(fresh.logic.getParameterNode())
+    assert fresh.panel.ui.fixedSelector.currentNode() is not None
+
+
+def test_a_program_that_cannot_be_started_is_told(panel, picked, ui, monkeypatch):
+    from DeepVsClassicRegLib.ui import process
+
+    monkeypatch.setattr(process, "worker_command", lambda folder: ["/nowhere/PythonSlicer", str(folder)])
+    press(panel)
+    wait(lambda: not panel.busy, 20)
+    assert "could not be started" in ui.stageLabel.text
+
+
+def test_quitting_ends_the_worker(panel, slow_run):
+    panel.runner.shut_down()
+    wait(lambda: not worker_processes(), 20)
+    assert not slow_run.folder.exists()
+    assert MODULE.is_file()
