@@ -145,7 +145,8 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         dock.setWidget(self._panel)
         self.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
         self.setCentralWidget(slicer.app.layoutManager().viewport())
-        self.statusBar()
+        self.statusBar().setSizeGripEnabled(False)
+        self.statusBar().setMaximumHeight(20)
 
     def moduleSelector(self) -> Any:
         return self._panel._selector

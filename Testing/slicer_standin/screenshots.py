@@ -73,8 +73,8 @@ def screenshot(path: str | Path, *, size: tuple[int, int] = (1500, 900), panel_w
     path
         File to write.
     size
-        Width and height of the window in device independent pixels; with `views=False` the height of the
-        panel grows to show all of it.
+        Width and height of the window in device independent pixels; with `views=False` the height is that of
+        the panel.
     panel_width
         Width of the module panel.
     scale
@@ -99,6 +99,7 @@ def screenshot(path: str | Path, *, size: tuple[int, int] = (1500, 900), panel_w
     panel = window._panel
     inner = panel._scroll.widget()
     needed = inner.sizeHint.height() + panel._title.height + 12 if inner is not None else size[1]
-    window.resize(size[0], max(size[1], needed))
+    window.resize(size[0], needed)
     settle()
-    return save_png(grab_widget(panel, scale=scale), path)
+    picture = grab_widget(panel, scale=scale)
+    return save_png(picture[: int(needed * scale)], path)

@@ -1,10 +1,12 @@
 """Slice, 3D and plot views show what the scene holds; checked on pixels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import qt
 import slicer
-from slicer_standin import boot, screenshots
+from slicer_standin import boot, modules, screenshots
 
 
 def bright_disc(scene):
@@ -157,6 +159,17 @@ def test_click_and_drag_reaches_the_interactor(slicer_scene, gl):
     before = widget.mrmlSliceNode().GetFieldOfView()[0]
     slicer.util.clickAndDrag(widget, button="Right", start=(100, 40), end=(100, 120))
     assert widget.mrmlSliceNode().GetFieldOfView()[0] != pytest.approx(before)
+
+
+def test_panel_picture_is_as_tall_as_the_panel(slicer_scene, tmp_path):
+    tiny = Path(__file__).parent / "TinyModule" / "TinyModule.py"
+    modules.load_module(tiny)
+    slicer.util.selectModule("TinyModule")
+    image = qt.QImage(str(screenshots.screenshot(tmp_path / "panel.png", views=False, panel_width=440, scale=1.0)))
+    assert image.width() == pytest.approx(440, abs=4)
+    assert 150 < image.height() < 500
+    modules.unload_module("TinyModule")
+    boot.main_window().hide()
 
 
 def test_paused_rendering_ends_with_a_repaint(slicer_scene):
