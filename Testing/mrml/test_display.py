@@ -233,10 +233,9 @@ def test_nothing_made_for_looking_is_saved(run, inspection, tmp_path):
 @pytest.mark.parametrize("mode", Mode)
 def test_views_show_something(gl, run, inspection, mode):
     inspection.show(run, mode)
-    node = slice_nodes(["Red"])[0]
-    canvas = gl.SliceCanvas(node)
-    image = canvas.grab(200, 200).astype(int)
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
+    image = view._canvas.grab(200, 200)[:170].astype(int)  # without the corner text
     assert image.std() > 10
-    colored = np.ptp(image, axis=-1).max() > 60
+    colored = (np.ptp(image, axis=-1) > 60).mean() > 0.005  # landmarks alone are fewer
     plain = mode in (Mode.BLEND, Mode.FLICKER, Mode.CHECKERBOARD)
     assert colored != plain

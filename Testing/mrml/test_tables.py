@@ -109,7 +109,7 @@ def test_trace_plot(slicer_scene, found):
 
 def test_tables_of_a_real_result(nodes, result):
     run = helpers.publish_truth(nodes, result)
-    assert "Landmark error (TRE), mean,mm,lower is better" in table_text(run.node("report_table"), delimiter=",")
+    assert "Landmark error (TRE), mean\tmm\tlower is better" in table_text(run.node("report_table"))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode")
     update_label_table([run], node)
     assert "Left hippocampus" in table_text(node)

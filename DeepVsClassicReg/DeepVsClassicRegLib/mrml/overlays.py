@@ -90,7 +90,9 @@ def show_warp(run: Run, field: DisplacementField, *, glyphs: bool, spacing_mm: f
     display.SetVisibility2D(True)
     display.SetVisibility3D(False)
     display.SetVisibility(True)
-    return [node]
+    colors = display.GetColorNode()  # made by SetColorMap
+    colors.SetSaveWithScene(False)
+    return [node, colors]
 
 
 def _one_color(color: tuple[float, float, float]) -> vtk.vtkColorTransferFunction:
