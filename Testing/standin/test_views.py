@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from slicer_standin import boot, modules, screenshots
+from slicer_standin import boot, modules, screenshots, views
 
 
 def bright_disc(scene):
@@ -169,6 +169,15 @@ def test_panel_picture_is_as_tall_as_the_panel(slicer_scene, tmp_path):
     assert image.width() == pytest.approx(440, abs=4)
     assert 150 < image.height() < 500
     modules.unload_module("TinyModule")
+    boot.main_window().hide()
+
+
+def test_without_opengl_the_panel_is_still_pictured(slicer_scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(views, "gl_problem", lambda: "off-screen OpenGL is missing")
+    with pytest.raises(RuntimeError, match="OpenGL is missing"):
+        screenshots.grab_view("Red")
+    path = screenshots.screenshot(tmp_path / "window.png", size=(900, 600), scale=1.0)
+    assert qt.QImage(str(path)).width() == 900
     boot.main_window().hide()
 
 
