@@ -86,7 +86,8 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
 
     def exit(self):
         """Leave the views to the user."""
-        self.panel.qa.close()
+        if self.panel is not None:
+            self.panel.qa.close()
 
     def cleanup(self):
         """Let go of everything; called before the module is reloaded and when Slicer exits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from typing import Any
 from xml.etree import ElementTree
@@ -31,6 +32,13 @@ def code_only(cls: type) -> type:
 def standin_classes() -> dict[str, type]:
     """Return every stand-in class by name."""
     return _custom | _code_only
+
+
+@functools.cache
+def _property_names(cls: type) -> frozenset[str]:
+    """Return a class' properties; asked once and early, since PySide drops the shared QMetaObject with a widget."""
+    meta = cls.staticMetaObject
+    return frozenset(meta.property(index).name() for index in range(meta.propertyCount()))
 
 
 class QUiLoader(QtUiTools.QUiLoader):
@@ -70,7 +78,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         cls = _custom.get(class_name) or getattr(QtWidgets, class_name, QtWidgets.QFrame)
         for item in element.findall("property"):
             name = item.get("name", "")
-            if item.get("stdset") != "0" and cls.staticMetaObject.indexOfProperty(name) < 0:
+            if item.get("stdset") != "0" and name not in _property_names(cls):
                 raise RuntimeError(f"{class_name} {element.get('name')!r} has no property {name!r} in the .ui file")
 
     @staticmethod
@@ -106,6 +114,8 @@ class QUiLoader(QtUiTools.QUiLoader):
 
 def build() -> types.ModuleType:
     """Return a new module with everything that Slicer's `qt` has in common with PySide6."""
+    for cls in (*_custom.values(), *pythonqt.qobject_classes()):
+        _property_names(cls)
     module = types.ModuleType("qt", "Stand-in for Slicer's qt module.")
     for source in pythonqt.QT_MODULES:
         for name in dir(source):

@@ -32,6 +32,19 @@ def phantom():
 
 
 @pytest.fixture
+def same_library():
+    """Brings the library's modules back after a test that reloaded them: other tests hold their classes."""
+    library = ("DeepVsClassicRegLib", "DeepVsClassicRegTestCases")
+    before = {name: kept for name, kept in sys.modules.items() if name.partition(".")[0] in library}
+    yield
+    slicer.modules.DeepVsClassicRegWidget.cleanup()
+    for name in [name for name in sys.modules if name.partition(".")[0] in library]:
+        del sys.modules[name]
+    sys.modules.update(before)
+    slicer.util.reloadScriptedModule("DeepVsClassicReg")
+
+
+@pytest.fixture
 def widget(module, slicer_scene, tmp_path, monkeypatch):
     """The module's panel on an empty scene with its own folder for temporary files; leaves no folder behind."""
     import qt
@@ -213,6 +226,11 @@ def choose(combo, data) -> None:
     index = combo.findData(data)
     assert index >= 0, f"no entry {data!r}"
     combo.currentIndex = index
+
+
+def shown(widget) -> bool:
+    """Return whether a widget would be seen if the window were shown and every section open."""
+    return not widget.isHidden()
 
 
 def settle(rounds: int = 3) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from panel_helpers import choose, settle, wait
+from panel_helpers import choose, settle, shown, wait
 from slicer_standin import extras
 
 
@@ -123,7 +123,7 @@ def test_a_missing_package_grays_the_engine_and_can_be_installed(panel, picked, 
     choose(ui.engineCombo, "sitk-demons")
     assert "needs antspyx" in ui.engineCombo.currentText
     assert "antspyx" in ui.engineNote.text
-    assert ui.installButton.visible
+    assert shown(ui.installButton)
     wait(lambda: ui.registerButton.enabled)
     packages.missing.add("antspyx")
     packages.refuse = True
@@ -190,8 +190,8 @@ def test_a_missing_program_cannot_be_chosen(panel, picked, ui, missing):
 def test_comparing_lists_the_engines_that_are_ready(panel, picked, ui):
     choose(ui.engineCombo, "compare")
     settle()
-    assert ui.compareFrame.visible
-    assert not ui.presetCombo.visible and not ui.settingsButton.visible
+    assert shown(ui.compareFrame)
+    assert not shown(ui.presetCombo) and not shown(ui.settingsButton)
     assert len(panel.engines.chosen()) >= 2
     for check, _combo in panel.engines.compare_list._rows.values():
         check.checked = False

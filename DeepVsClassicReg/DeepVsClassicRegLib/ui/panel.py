@@ -156,9 +156,13 @@ class Panel(VTKObservationMixin):
     def _observe_inputs(self) -> None:
         """Follow changes of the picked nodes that matter for validity: image, transform, name, segments."""
         self.removeObservers(self._on_input_changed)
-        for _role, node in self.inputs.inputs().given():
-            self.addObserver(node, node.TransformModifiedEvent, self._on_input_changed)
-            self.addObserver(node, "ModifiedEvent", self._on_input_changed)
+        # One node may be picked twice, such as a segmentation of which two segments are registered.
+        for node in {node.GetID(): node for _role, node in self.inputs.inputs().given()}.values():
+            events = [node.TransformModifiedEvent, "ModifiedEvent"]
+            if node.IsA("vtkMRMLMarkupsNode"):
+                events += [node.PointAddedEvent, node.PointRemovedEvent]
+            for event in events:
+                self.addObserver(node, event, self._on_input_changed)
             if node.IsA("vtkMRMLSegmentationNode"):
                 for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
                     self.addObserver(node.GetSegmentation(), event, self._on_input_changed)
