@@ -12,6 +12,7 @@ LOG_RANGE = 1.5
 FOLD_CODE = -2.0
 SLAB = 16
 BLOCK_MM = 10.0
+SAMPLE_MM = 2.5
 
 
 def windowed(array: npt.NDArray[np.floating], window: float, level: float) -> Bytes:
@@ -85,8 +86,9 @@ def disagreement(fixed: Bytes, warped: Bytes, grid: Grid, *, count: int) -> list
     list of (point, percent)
         LPS mm position of the block's center and what is left over there.
     """
-    edge = [max(2, round(BLOCK_MM / s)) for s in grid.spacing_mm]
-    f, w = (_blocks(array, edge) for array in (fixed, warped))
+    step = [max(1, int(SAMPLE_MM / s)) for s in grid.spacing_mm]
+    edge = [max(2, round(BLOCK_MM / (s * n))) for s, n in zip(grid.spacing_mm, step, strict=True)]
+    f, w = (_blocks(array[:: step[2], :: step[1], :: step[0]], edge) for array in (fixed, warped))
     n = f.shape[-1]
     f -= f.mean(axis=-1, keepdims=True)
     w -= w.mean(axis=-1, keepdims=True)
@@ -95,7 +97,7 @@ def disagreement(fixed: Bytes, warped: Bytes, grid: Grid, *, count: int) -> list
     left = np.sqrt(np.maximum(variance - common, 0) / n) / 2.55
     order = np.argsort(left, axis=None)[::-1][:count]
     k, j, i = np.unravel_index(order, left.shape)
-    centers = (np.stack([i, j, k], axis=-1) + 0.5) * np.array(edge) - 0.5
+    centers = (np.stack([i, j, k], axis=-1) + 0.5) * np.array(edge) * np.array(step) - 0.5
     return [(point, float(left.flat[place])) for point, place in zip(grid.index_to_point(centers), order, strict=True)]
 
 

@@ -10,10 +10,11 @@ import slicer
 
 from ..core.errors import RegistrationError
 from . import colors, comparison
+from .arrays import image_of
 from .frames import flipped, grid_of
 from .layers import Layers
 from .overlays import show_segmentations, show_warp
-from .prepared import Cache
+from .prepared import NEEDED, Cache
 from .runs import Run
 from .spots import Spot
 from .views import Memory, composite_nodes, fit, slice_nodes
@@ -70,14 +71,15 @@ class Inspection:
 
         Call this in the main thread. The result touches no node.
         """
-        if mode in (Mode.CHECKERBOARD, Mode.DIFFERENCE) or (mode is Mode.CONTOURS and not _has_outlines(run)):
-            needed = ("fixed", "levels") if mode is Mode.CONTOURS else ("fixed", self._upper_key(before))
-        elif mode is Mode.JACOBIAN:
-            needed = ("log_jacobian",)
-        elif mode in (Mode.GRID, Mode.GLYPHS):
-            needed = ("warp",)
-        else:
-            return None
+        upper = self._upper_key(before)
+        needed: tuple[str, ...] = {
+            Mode.CHECKERBOARD: ("fixed", upper),
+            Mode.DIFFERENCE: NEEDED[f"difference {upper}"],
+            Mode.CONTOURS: () if _has_outlines(run) else NEEDED["levels"],
+            Mode.GRID: ("warp",),
+            Mode.GLYPHS: ("warp",),
+            Mode.JACOBIAN: ("log_jacobian",),
+        }.get(mode, ())
         return self._cache.work(run, needed)
 
     def show(
@@ -213,15 +215,14 @@ class Inspection:
         self._hide_segmentations(run)
         grid = grid_of(fixed)
         pair = self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key())
-        array = comparison.checkerboard(*pair, grid, self.tile_mm)
-        self._set_layers(self._layers.fill("checkerboard", array, grid, low=0, high=255, color=GRAY))
+        voxels = image_of(comparison.checkerboard(*pair, grid, self.tile_mm))
+        self._set_layers(self._layers.fill("checkerboard", voxels, grid, low=0, high=255, color=GRAY))
 
     def _show_difference(self, run: Run, fixed: Any, _upper: Any) -> None:
         self._hide_segmentations(run)
-        grid = grid_of(fixed)
-        array = comparison.difference(self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key()))
+        voxels = self._cache.get(run, f"difference {self._upper_key()}")
         table = self._layers.color("difference", colors.difference_table)
-        node = self._layers.fill("difference", array, grid, low=-60, high=60, color=table)
+        node = self._layers.fill("difference", voxels, grid_of(fixed), low=-60, high=60, color=table)
         self._set_layers(node)
         title = "Moving - fixed\n(% of window)" if self.before else "Warped - fixed\n(% of window)"
         colors.show_legend(node, title, text_format="%.0f")
@@ -250,8 +251,8 @@ class Inspection:
     def _show_warp(self, run: Run, fixed: Any, upper: Any) -> None:
         self._hide_segmentations(run)
         self._set_layers(fixed if self.mode is Mode.GLYPHS else upper)
-        field = self._cache.get(run, "warp")
-        self._extra += show_warp(run, field, glyphs=self.mode is Mode.GLYPHS, spacing_mm=self.spacing_mm)
+        mapping = self._cache.get(run, "warp")
+        self._extra += show_warp(run, mapping, glyphs=self.mode is Mode.GLYPHS, spacing_mm=self.spacing_mm)
 
     def _show_jacobian(self, run: Run, fixed: Any, _upper: Any) -> None:
         self._hide_segmentations(run)

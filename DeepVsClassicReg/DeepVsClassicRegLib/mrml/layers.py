@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
 
 from ..core.images.grid import Grid
-from .arrays import image_of
 from .frames import place
 from .volumes import remove_node, show_volume
 
@@ -41,12 +39,12 @@ class Layers:
             node = self._colors[key] = make(f"Comparison {key} colors")
         return node.GetID()
 
-    def fill(self, key: str, array: np.ndarray, grid: Grid, *, low: float, high: float, color: str) -> Any:
+    def fill(self, key: str, voxels: vtk.vtkImageData, grid: Grid, *, low: float, high: float, color: str) -> Any:
         """Return the volume of a key with these voxels, shown from `low` to `high`."""
         node = self.volume(key)
         self._show(node, high - low, (low + high) / 2, color)
         place(node, grid)
-        node.SetAndObserveImageData(image_of(array))
+        node.SetAndObserveImageData(voxels)
         return node
 
     def tinted(self, key: str, source: Any, color: str) -> Any:
@@ -63,7 +61,7 @@ class Layers:
             node.SetAndObserveImageData(source.GetImageData())
         return node
 
-    def labels(self, key: str, array: np.ndarray, grid: Grid, color: str) -> Any:
+    def labels(self, key: str, voxels: vtk.vtkImageData, grid: Grid, color: str) -> Any:
         """Return a label map volume of a key with these voxels."""
         node = self.volume(key, kind="vtkMRMLLabelMapVolumeNode")
         if node.GetDisplayNode() is None:
@@ -71,7 +69,7 @@ class Layers:
             node.GetDisplayNode().SetSaveWithScene(False)
         node.GetDisplayNode().SetAndObserveColorNodeID(color)
         place(node, grid)
-        node.SetAndObserveImageData(image_of(array))
+        node.SetAndObserveImageData(voxels)
         return node
 
     def existing(self) -> list[Any]:

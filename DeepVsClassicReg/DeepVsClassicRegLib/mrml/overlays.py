@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import slicer
 import vtk
 
 from .runs import Run
-
-if TYPE_CHECKING:
-    from ..core.transforms.field import DisplacementField
 
 AMBER = (1.0, 0.75, 0.15)
 CYAN = (0.15, 0.9, 1.0)
@@ -44,14 +41,14 @@ def show_segmentations(run: Run, *, before: bool) -> list[Any]:
     return shown
 
 
-def show_warp(run: Run, field: DisplacementField, *, glyphs: bool, spacing_mm: float) -> list[Any]:
+def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spacing_mm: float) -> list[Any]:
     """Show where fixed points go, as a deformed grid or as arrows.
 
     Parameters
     ----------
     run : Run
         Its fixed volume is the region that is shown.
-    field : DisplacementField
+    mapping : vtkAbstractTransform
         The deformable part, see `prepared`; shown forwards, so that folds appear as crossing lines and nothing
         has to be inverted.
     glyphs : bool
@@ -64,16 +61,13 @@ def show_warp(run: Run, field: DisplacementField, *, glyphs: bool, spacing_mm: f
     list
         The nodes that were added; removing them from the scene ends the overlay.
     """
-    from ..core.transforms.transform import Transform
-    from .transforms import vtk_of
-
     node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLTransformNode")
     node.UnRegister(None)
     node.SetName("Comparison warp")
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     slicer.mrmlScene.AddNode(node)
-    node.SetAndObserveTransformToParent(vtk_of(Transform((field,))))
+    node.SetAndObserveTransformToParent(mapping)
     display = _extra_display(node, "vtkMRMLTransformDisplayNode")
     display.SetVisualizationMode(display.VIS_MODE_GLYPH if glyphs else display.VIS_MODE_GRID)
     display.SetGridSpacingMm(spacing_mm)

@@ -1,34 +1,41 @@
-"""Arrays that the comparison modes show, computed once per run; the computing may happen in a thread."""
+"""What the comparison modes show, computed once per run; the computing may happen in a thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import vtk
 
 from ..core.images.grid import Grid
 from . import comparison
-from .arrays import array_of
+from .arrays import array_of, image_of
 from .frames import grid_of
 from .runs import Run
 
-if TYPE_CHECKING:
-    from ..core.transforms.field import DisplacementField
-
 MOST_RUNS = 3
 WARP_SPACING_MM = 3.0
+NEEDED = {
+    "levels": ("fixed", "levels"),
+    "difference warped": ("fixed", "warped", "difference warped"),
+    "difference moving": ("fixed", "moving", "difference moving"),
+}
 
 
 class Cache:
-    """Arrays by run and key: 'fixed', 'warped', 'moving' (on the fixed grid), 'levels', 'log_jacobian', 'warp'."""
+    """What was computed, by run and key.
+
+    Keys are 'fixed', 'warped' and 'moving' (windowed arrays on the fixed grid), the VTK images 'levels',
+    'log_jacobian', 'difference warped' and 'difference moving', and 'warp' (a VTK transform).
+    """
 
     def __init__(self) -> None:
         self._arrays: dict[str, dict[str, Any]] = {}
 
     def get(self, run: Run, key: str) -> Any:
         """Return an array, computing it now when it was not prepared."""
-        work = self.work(run, ("fixed", key) if key == "levels" else (key,))
+        work = self.work(run, NEEDED.get(key, (key,)))
         if work is not None:
             work()
         return self._arrays[run.record.GetID()][key]
@@ -62,10 +69,13 @@ class Cache:
 def _task(run: Run, key: str, known: dict[str, Any]) -> Callable[[], Any]:
     """Take from the nodes what a task needs; the task itself touches none."""
     if key == "levels":
-        return lambda: comparison.levels(known["fixed"])
+        return lambda: image_of(comparison.levels(known["fixed"]))
+    if key.startswith("difference"):
+        upper = key.split()[1]
+        return lambda: image_of(comparison.difference(known["fixed"], known[upper]))
     if key == "log_jacobian":
         determinant = array_of(run.jacobian)
-        return lambda: comparison.coded_log_jacobian(determinant)
+        return lambda: image_of(comparison.coded_log_jacobian(determinant))
     if key == "warp":
         from .flatten import flattened
 
@@ -79,17 +89,19 @@ def _task(run: Run, key: str, known: dict[str, Any]) -> Callable[[], Any]:
     return lambda: comparison.windowed(_moved(array, *grids), window, level)
 
 
-def _deformation(pieces: list[Any], grid: Grid) -> DisplacementField:
+def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:
     """Return the deformable part of a map on a coarse grid: what is left when the best affine map is undone."""
     from ..core.transforms.affine import fit_affine
     from ..core.transforms.field import DisplacementField
+    from ..core.transforms.transform import Transform
     from .flatten import resolved
+    from .transforms import vtk_of
 
     coarse = grid.with_spacing([max(s, WARP_SPACING_MM) for s in grid.spacing_mm])
     points = coarse.points()
     moved = points + resolved(pieces, grid).displacement_on(coarse).array_mm
     linear = fit_affine(points[::3, ::3, ::3], moved[::3, ::3, ::3], kind="affine")
-    return DisplacementField(linear.inverse().apply(moved) - points, coarse)
+    return vtk_of(Transform((DisplacementField(linear.inverse().apply(moved) - points, coarse),)))
 
 
 def _moved(array: np.ndarray, grid: Any, onto: Any) -> np.ndarray:

@@ -7,19 +7,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import vtk
 
 from ..core.errors import FileError
-from ..core.images.io import read_labels, read_volume
 from ..core.images.volume import LabelMap, Pair, Volume
-from ..core.transforms.files import read_transform
-from ..core.transforms.transform import Transform
 from .arrays import Image, image_of
 from .spots import label_middles
-from .transforms import vtk_of
+
+if TYPE_CHECKING:
+    from ..core.transforms.transform import Transform
 
 RESULT_FILE, OUTPUT_FOLDER = "result.json", "out"
 WHAT_NOW = "Register again; when it happens again, the log tells more."
@@ -65,6 +64,9 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     FileError
         When result.json or a file it names is missing or broken.
     """
+    from ..core.images.io import read_labels, read_volume
+    from ..core.transforms.files import read_transform
+
     result = _read_json(Path(folder) / RESULT_FILE)
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
@@ -100,6 +102,8 @@ def _loaded(
     warped_labels: LabelMap | None,
     report: Mapping[str, Any],
 ) -> Loaded:
+    from .transforms import vtk_of
+
     places = label_middles(warped_labels.array, warped_labels.grid) if warped_labels is not None else {}
     return Loaded(
         transform=transform,

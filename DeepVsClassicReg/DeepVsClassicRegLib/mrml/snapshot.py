@@ -18,7 +18,7 @@ from .inputs import Inputs
 from .problems import points_mm, problems
 from .segments import Entry, LabelStyle, Layer, Numbering, entries, layers, numbering
 
-SLAB_BYTES = 24 << 20
+SLAB_BYTES = 4 << 20
 ENDINGS = {"fixed_points": "csv", "moving_points": "csv", "initial": "h5"}
 
 
