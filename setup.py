@@ -4,6 +4,5 @@ from setuptools import find_packages, setup
 
 setup(
     packages=[*find_packages("DeepVsClassicReg", include=["DeepVsClassicRegLib*"]), "DeepVsClassicRegLib._resources"],
-    package_dir={"": "DeepVsClassicReg", "DeepVsClassicRegLib._resources": "DeepVsClassicReg/Resources"},
     package_data={"DeepVsClassicRegLib": ["**/*.html", "**/*.css"], "DeepVsClassicRegLib._resources": ["**/*"]},
 )

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
 __all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from .core.version import VERSION
+
+        return VERSION
     if name in __all__:
         from .core import api
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from .. import __version__
 from ..core.errors import Cancelled, RegistrationError
+from ..core.version import VERSION
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
 from .output import library_warnings, show_cancelled, show_error
 
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="dvcreg")
+@click.version_option(VERSION, prog_name="dvcreg")
 def cli() -> None:
     """Register medical volumes with classical or deep methods, and see whether it worked.
 

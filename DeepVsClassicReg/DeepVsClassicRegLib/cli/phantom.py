@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..worker.files import settle
+from ..core.files import settle
 from .folders import output_folder
 from .output import show_entries, show_json
 

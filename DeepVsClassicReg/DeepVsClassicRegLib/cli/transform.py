@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..worker.files import settle
+from ..core.files import settle
 from .folders import output_folder
 from .options import FILE
 from .output import show_entries, show_note

@@ -189,7 +189,7 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
             LINEAR_SHARE + (1 - LINEAR_SHARE) * (number + 1) / len(engines),
         )
         result = register(pair, name, preset=preset or DEFAULT, progress=part, **options)
-        outcome[entry] = (result, evaluate(pair, result))
+        outcome[entry] = (result, evaluate(pair, result, threads=compute.threads))
     return outcome
 
 

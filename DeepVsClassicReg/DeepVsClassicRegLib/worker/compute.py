@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..core.errors import Cancelled, RegistrationError
+from ..core.files import write_json
 from ..core.progress import Progress, Update, json_update
-from .files import write_json
 from .job import RESULT_FILE, Job, clean_up
 from .processes import kill_own_group
 from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.device import Compute
 from ..core.errors import FileError, SettingsError, did_you_mean
-from .files import write_json
+from ..core.files import write_json
 
 FORMAT = 1
 JOB_FILE = "job.json"

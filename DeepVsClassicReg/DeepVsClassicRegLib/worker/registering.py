@@ -13,12 +13,12 @@ from ..core.engines.catalogue import get_engine
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.report import make_report, write_report_json
+from ..core.files import NO_SPACE, settle
 from ..core.images.io import write_volume
 from ..core.images.volume import LabelMap, Pair
 from ..core.progress import Progress
 from ..core.result import Result
 from ..core.transforms.files import write_transform
-from .files import NO_SPACE, settle
 from .job import OUTPUT_FOLDER, Job
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ..errors import RegistrationError
+from ..version import VERSION
 from .measures import MEASURES, Measure
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +42,7 @@ class Page:
 
     def filled(self, values: Mapping[str, Any]) -> str:
         """Return the page with these values in it, escaped."""
-        return str(self._template.render(version=__version__, **values))
+        return str(self._template.render(version=VERSION, **values))
 
 
 def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequence[Measure] = ()) -> dict[str, Any]:

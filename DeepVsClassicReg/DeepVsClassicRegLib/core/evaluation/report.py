@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ..device import machine
 from ..errors import FileError
 from ..images.volume import LabelMap, Pair, Volume
+from ..version import VERSION
 from .evaluate import Evaluation
 from .outcome import Outcome
 
@@ -77,7 +77,7 @@ def make_report(
         "device": run.device,
         "threads": run.threads,
         "seed": run.seed,
-        "versions": {"DeepVsClassicReg": __version__, **run.versions},
+        "versions": {"DeepVsClassicReg": VERSION, **run.versions},
         "machine": machine(),
         "inputs": _inputs(pair, inputs or {}),
         "trace": [[point.stage, point.iteration, point.metric] for point in run.trace],

@@ -8,13 +8,13 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
+from ..files import settle
 from .simple import grid_of, labels_from_sitk, to_sitk
 from .volume import LabelMap, Volume
 
@@ -82,7 +82,7 @@ def write_image(image: sitk.Image, path: Pathlike) -> Path:
         raise FileError(
             f"Could not write {target}: {_last_line(error)}.", hint="Check the folder, the ending and the free space."
         ) from error
-    return target
+    return settle(target)
 
 
 def read_points(path: Pathlike, *, prefix: str = "") -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import FileError
+from ..files import settle
 from ..images.grid import Grid
 from .affine import Affine
 from .field import DisplacementField, VelocityField
@@ -51,7 +52,7 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
             )
     except RuntimeError as error:
         raise FileError(f"Could not write {target}: {error}", hint="Check the folder and the free space.") from error
-    return target
+    return settle(target)
 
 
 def read_transform(path: Pathlike) -> Transform:

@@ -69,11 +69,12 @@ def _slab(field: DisplacementField, start: int, stop: int) -> npt.NDArray[np.flo
     low, high = max(start - 1, 0), min(stop + 1, field.grid.shape[0])
     u = field.array_mm[low:high].astype(np.float64)
     inner = slice(start - low, stop - low)
-    jacobian = np.zeros((stop - start, *u.shape[1:3], 3, 3))
+    # Rows are the gradients of the three components of x + u(x).
+    rows = np.zeros((3, 3, stop - start, *u.shape[1:3]))
     for axis, (dimension, spacing) in enumerate(zip((2, 1, 0), field.grid.spacing_mm, strict=True)):
         if u.shape[dimension] < 2:
             continue
-        slope = np.gradient(u, spacing, axis=dimension)[inner]
-        jacobian += slope[..., :, None] * field.grid.axes[:, axis]
-    jacobian += np.eye(3)
-    return np.asarray(np.linalg.det(jacobian), dtype=np.float32)
+        slope = np.moveaxis(np.gradient(u, spacing, axis=dimension)[inner], -1, 0)
+        rows += slope[:, None] * field.grid.axes[:, axis].reshape(1, 3, 1, 1, 1)
+    rows += np.eye(3).reshape(3, 3, 1, 1, 1)
+    return np.asarray(np.einsum("c...,c...->...", rows[0], np.cross(rows[1], rows[2], axis=0)), dtype=np.float32)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import FileError
+from .errors import FileError
 
 CHUNK = 1 << 20
 NO_SPACE = "Check the folder, its permissions and the free space."
