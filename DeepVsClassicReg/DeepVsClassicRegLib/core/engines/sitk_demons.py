@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..device import Compute
-from ..errors import EngineFailed, SettingsError
+from ..errors import EngineFailed, RegistrationError, SettingsError
 from ..images.grid import Grid
-from ..images.simple import image_from_array, to_sitk
+from ..images.simple import image_from_array
 from ..images.volume import Pair
 from ..progress import Progress
 from ..transforms.field import DisplacementField
@@ -100,15 +100,24 @@ def _check(settings: SitkDemonsSettings) -> None:
 
 
 def _prepared(start: Start, settings: SitkDemonsSettings) -> tuple[sitk.Image, sitk.Image]:
-    """Return both volumes with matched intensities; what a mask leaves out is made equal, so no force acts there."""
-    fixed, moving = to_sitk(start.fixed), to_sitk(start.moving)
+    """Return both volumes with matched intensities; what a mask leaves out is made equal, so no force acts there.
+
+    The left-out part must not bend the matching either, so it is background while the histograms are taken.
+    """
+    grid = start.fixed.grid
+    masks = [mask.mask() for mask in (start.fixed_mask, start.moving_mask) if mask is not None]
+    inside = np.logical_and.reduce(masks) if masks else np.ones(grid.shape, dtype=bool)
+    if not inside.any():
+        raise RegistrationError("The masks do not meet at the start.", hint="Check the linear alignment, or the masks.")
+    fixed, moving = (
+        image_from_array(np.where(inside, volume.array, volume.array[inside].min()), grid)
+        for volume in (start.fixed, start.moving)
+    )
     if settings.match_points:
         moving = sitk.HistogramMatching(moving, fixed, settings.match_levels, settings.match_points, True)
-    masks = [mask.mask() for mask in (start.fixed_mask, start.moving_mask) if mask is not None]
     if masks:
-        inside = np.logical_and.reduce(masks)
         kept = np.where(inside, sitk.GetArrayViewFromImage(moving), sitk.GetArrayViewFromImage(fixed))
-        moving = image_from_array(kept.astype(np.float32), start.fixed.grid)
+        moving = image_from_array(kept.astype(np.float32), grid)
     return fixed, moving
 
 
