@@ -8,7 +8,7 @@ import mrml_helpers as helpers
 import numpy as np
 import pytest
 import slicer
-from DeepVsClassicRegLib.core.errors import FileError
+from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.mrml import outputs
@@ -107,6 +107,13 @@ def test_chosen_nodes_are_overwritten(nodes, result):
     assert second.warped is first.warped
     assert np.array_equal(array_of(second.warped), result.evaluation.warped.array)
     assert len(helpers.node_ids() - before) == 1  # the new record
+
+
+def test_an_input_is_never_overwritten(nodes, result):
+    before = helpers.node_ids()
+    with pytest.raises(RegistrationError, match="is the moving volume"):
+        helpers.publish_truth(nodes, result, targets=Targets(warped=nodes.moving))
+    assert helpers.node_ids() == before
 
 
 def test_failure_leaves_nothing_behind(nodes, result, monkeypatch):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import slicer
 import vtk
 
+from ..core.errors import RegistrationError
 from .arrays import Image
 from .frames import place
-from .inputs import Inputs
+from .inputs import TITLES, Inputs
 from .runs import INPUT_ROLES, RECORD_MARK, Run, new_record, remember, remove_empty_folder
 from .segmentation import fill_segmentation
 from .snapshot import Snapshot
@@ -82,7 +83,13 @@ def publish(
     Run
         The record of the run. When anything fails, every node made so far is removed again and what was
         overwritten holds its former voxels and transform.
+
+    Raises
+    ------
+    RegistrationError
+        When an input was chosen to be overwritten.
     """
+    _check_targets(inputs, targets or Targets())
     title = slicer.mrmlScene.GenerateUniqueName(title or _title(snapshot, loaded))
     work = _Publication(loaded, inputs, snapshot, targets or Targets(), title)
     try:
@@ -210,6 +217,16 @@ class _Publication:
         self.back.insert(0, lambda: remove_empty_folder(hierarchy, folder))
         for entry in items:
             hierarchy.SetItemParent(entry, folder)
+
+
+def _check_targets(inputs: Inputs, targets: Targets) -> None:
+    given = {id(node): TITLES[role] for role, node in inputs.given()}
+    for role in SUFFIXES:
+        node = getattr(targets, role)
+        if node is not None and id(node) in given:
+            raise RegistrationError(
+                f"The output '{node.GetName()}' is the {given[id(node)]}.", hint="Choose another output, or a new one."
+            )
 
 
 def _title(snapshot: Snapshot, loaded: Loaded) -> str:

@@ -58,6 +58,8 @@ def load_phantom_pair(kind: str = "head", *, size: int = 96, seed: int = 0) -> P
 def register_sample_data(thumbnail: str = "") -> bool:
     """Offer the phantom pair in the Sample Data module; call at startup.
 
+    Only the module's button works: `SampleData.downloadSample` always downloads, use `load_phantom_pair` instead.
+
     Parameters
     ----------
     thumbnail : str, optional
@@ -85,7 +87,7 @@ def register_sample_data(thumbnail: str = "") -> bool:
 
 
 def _downloader(_source: Any) -> list[Any]:
-    """Stand in for a download: Sample Data calls this instead of fetching the address."""
+    """Generate the pair: the button of the Sample Data module calls this instead of fetching the address."""
     nodes = load_phantom_pair()
     return [nodes.fixed, nodes.moving]
 

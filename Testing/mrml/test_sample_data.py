@@ -1,0 +1,34 @@
+"""The phantom pair is offered among the sample data and arrives complete."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+from DeepVsClassicRegLib.mrml import sample_data
+from DeepVsClassicRegLib.mrml.arrays import array_of
+from DeepVsClassicRegLib.mrml.frames import grid_of
+from DeepVsClassicRegLib.mrml.problems import points_mm
+
+
+def test_phantom_nodes(nodes, phantom):
+    pair = phantom.pair
+    assert np.array_equal(array_of(nodes.moving), pair.moving.array)
+    assert grid_of(nodes.fixed).same_as(pair.fixed.grid, tolerance_mm=1e-6)
+    assert np.allclose(points_mm(nodes.moving_points), pair.moving_points, atol=1e-4)
+    segmentation = nodes.fixed_labels.GetSegmentation()
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+    assert names == [pair.fixed_labels.names[label] for label in pair.fixed_labels.labels]
+    low, high = nodes.fixed.GetDisplayNode().GetLevel(), nodes.fixed.GetDisplayNode().GetWindow()
+    assert 0 < low < high
+
+
+def test_offered_once_and_generated_by_the_button(slicer_scene, phantom, monkeypatch):
+    monkeypatch.setattr(sample_data, "generate_phantom", lambda *_args, **_options: phantom)
+    for _ in range(2):
+        assert sample_data.register_sample_data()
+    sources = slicer.modules.sampleDataSources[sample_data.CATEGORY]
+    offered = [source for source in sources if source.sampleName == sample_data.SAMPLE_NAME]
+    assert len(offered) == 1
+    loaded = offered[0].customDownloader(offered[0])
+    assert [node.GetName() for node in loaded] == ["Phantom head fixed", "Phantom head moving"]
+    assert slicer_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
