@@ -197,8 +197,8 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     from DeepVsClassicRegLib.core.result import Result
     from DeepVsClassicRegLib.core.transforms.files import write_transform
     from DeepVsClassicRegLib.core.transforms.transform import Transform
-    from DeepVsClassicRegLib.worker.registering import read_pair
     from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.worker.registering import read_pair
 
     job = Job.read(folder)
     pair = read_pair(job, folder)

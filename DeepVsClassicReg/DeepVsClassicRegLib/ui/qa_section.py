@@ -231,9 +231,7 @@ class QaSection:
     def _disagreements(self, run: Run) -> list[Spot]:
         return self._need_inspection().worst_disagreements(run)
 
-    def _jump(
-        self, kind: str, find: Callable[[Run], list[Spot]], nothing: str, *, compares: bool = False
-    ) -> None:
+    def _jump(self, kind: str, find: Callable[[Run], list[Spot]], nothing: str, *, compares: bool = False) -> None:
         """Go to the worst place, then, with every further press, to the next one."""
         run = self._run
         if run is None:

@@ -16,6 +16,7 @@ from ..core.evaluation.verdict import BAD, CHECK, GOOD, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_label_table, update_measures_table
+from .report_page import page
 from .scene_nodes import SceneNodes
 from .tables import fill_summary, fit_table
 
@@ -40,7 +41,6 @@ class ResultsSection:
         self._nodes = SceneNodes()
         self._loading = False
         self.runs: list[Run] = []
-        self.pages: dict[str, Path] = {}
         self._tabs = qt.QTabBar(ui.runFrame)
         self._tabs.objectName = "runTabs"
         self._tabs.expanding = False
@@ -105,18 +105,15 @@ class ResultsSection:
             Path(path).write_text(text, encoding="utf-8")
 
     def save_page(self, path: str) -> None:
-        """Save the page of the shown run."""
-        page = self.page
-        if page is not None:
-            with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
-                Path(path).write_bytes(page.read_bytes())
-
-    @property
-    def page(self) -> Path | None:
-        """The page of the shown run, None when it was not made in this session."""
+        """Save a page with the verdict, the views as they are now, and all measures."""
         run = self.run
-        page = self.pages.get(run.record.GetID()) if run is not None else None
-        return page if page is not None and page.is_file() else None
+        if run is None:
+            return
+        tables = [(_("Measures"), self._all_measures())]
+        if any(other.measures.get("dice_per_label") for other in self.runs):
+            tables.append((self._ui.structureMeasureCombo.currentText, self._structure_table()))
+        with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
+            Path(path).write_text(page(self.runs, run, verdict_html(run), tables), encoding="utf-8")
 
     def show_plot(self) -> None:
         """Show bars per structure beside the slices."""
@@ -140,7 +137,6 @@ class ResultsSection:
             fit_table(self._ui.measuresTable)
             has_labels = any(run.measures.get("dice_per_label") for run in self.runs)
             self._ui.structuresButton.visible = has_labels
-            self._ui.htmlButton.enabled = self.page is not None
             self._show_structures()
         else:
             self._ui.measuresTable.setMRMLTableNode(None)

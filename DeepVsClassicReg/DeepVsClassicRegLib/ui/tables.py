@@ -13,6 +13,7 @@ from ..mrml.runs import Run
 from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles
 
 MOST_ROWS = 14
+FITTING_COLUMNS = 4
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
@@ -37,9 +38,7 @@ def fill_summary(runs: Sequence[Run], node: Any) -> None:
     best = [best_run(measure, columns) for measure in rows]
     for index, title in enumerate(unique_titles(runs)):
         texts = [measure.text(columns[index].get(measure.name)) for measure in rows]
-        table[title] = [
-            f"{text} {BEST}" if winner == index else text for text, winner in zip(texts, best, strict=True)
-        ]
+        table[title] = [f"{text} {BEST}" if winner == index else text for text, winner in zip(texts, best, strict=True)]
     fill_table(node, table)
 
 
@@ -53,5 +52,7 @@ def fit_table(view: Any) -> None:
     view.resizeRowsToContents()
     rows = view.model().rowCount()
     height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
-    bar = view.horizontalScrollBar().sizeHint.height() if header.length() > view.width else 0
+    scrolls = view.model().columnCount() > FITTING_COLUMNS
+    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOn if scrolls else qt.Qt.ScrollBarAlwaysOff)
+    bar = view.horizontalScrollBar().sizeHint.height() if scrolls else 0
     view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))

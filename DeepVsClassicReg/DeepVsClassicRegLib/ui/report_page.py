@@ -1,0 +1,116 @@
+"""A page a person can keep: the verdict, the views as they are shown, every measure, and how each run was made."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.evaluation.verdict import seconds_text
+from ..mrml.runs import Run
+from ..mrml.tables import unique_titles
+
+STYLE = """
+body{font-family:system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}th,td{border-bottom:1px solid #ccc;padding:.25em .8em;text-align:left}
+img{max-width:32%;margin-right:.5%}.note{color:#666}
+"""
+
+
+def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[str, Any]]) -> str:
+    """Return the page of some runs as HTML without any outside resource.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        All runs of the tables.
+    shown : Run
+        The run the pictures show.
+    verdict : str
+        The judgment of the shown run, as HTML.
+    tables : sequence of (str, vtkMRMLTableNode)
+        Title and content.
+    """
+    title = html.escape(shown.title)
+    parts = [
+        f'<!DOCTYPE html><html><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
+        f"<h1>{title}</h1><p>{verdict}</p>",
+        *(f'<img alt="{name}" src="data:image/png;base64,{picture}">' for name, picture in _pictures()),
+    ]
+    for heading, node in tables:
+        parts.append(f"<h2>{html.escape(heading)}</h2>{_table(node)}")
+    for name, run in zip(unique_titles(runs), runs, strict=True):
+        parts.append(f"<h2>{html.escape(name)}</h2>{_how(run)}")
+    made = datetime.now().strftime("%Y-%m-%d %H:%M")
+    parts.append(f'<p class="note">{_("Made with Deep vs Classic Registration, {date}.").format(date=made)}</p>')
+    return "\n".join([*parts, "</body></html>"])
+
+
+def _pictures() -> list[tuple[str, str]]:
+    """Return name and PNG (base64) of every slice view that is seen."""
+    layout = slicer.app.layoutManager()
+    found = []
+    for name in layout.sliceViewNames() if layout is not None else ():
+        view = layout.sliceWidget(name).sliceView()
+        if view.width > 1 and view.height > 1:
+            found.append((name, _png(view.grab())))
+    return found
+
+
+def _png(pixmap: Any) -> str:
+    content = qt.QByteArray()
+    buffer = qt.QBuffer(content)
+    buffer.open(qt.QIODevice.WriteOnly)
+    pixmap.save(buffer, "PNG")
+    buffer.close()
+    return base64.b64encode(bytes(content.data())).decode("ascii")
+
+
+def _table(node: Any) -> str:
+    table = node.GetTable()
+    columns = range(table.GetNumberOfColumns())
+    head = "".join(f"<th>{html.escape(table.GetColumnName(column))}</th>" for column in columns)
+    rows = [
+        "".join(f"<td>{html.escape(_cell(table.GetValue(row, column)))}</td>" for column in columns)
+        for row in range(table.GetNumberOfRows())
+    ]
+    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def _cell(value: Any) -> str:
+    if not value.IsNumeric():
+        return str(value.ToString())
+    number = value.ToDouble()
+    return "–" if number != number else f"{number:.4g}"
+
+
+def _how(run: Run) -> str:
+    """Return how a run was made: settings, time, device, versions, remarks and what to cite."""
+    report = run.report
+    facts = [
+        (_("Engine"), run.engine),
+        (_("Preset"), run.preset),
+        (_("Time"), seconds_text(float(run.measures.get("seconds") or 0.0))),
+        (_("Device"), report.get("device")),
+        (_("Seed"), report.get("seed")),
+        (_("Settings"), _joined(report.get("settings") or {})),
+        (_("Versions"), _joined(report.get("versions") or {})),
+        (_("Remarks"), " ".join(map(str, report.get("notes") or ()))),
+        (_("Cite"), " ".join(map(str, report.get("citations") or ()))),
+    ]
+    rows = [
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in facts
+        if value not in (None, "")
+    ]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _joined(values: Any) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())

@@ -1,0 +1,218 @@
+"""Results: verdict, tables, tabs, plots, copying, saving, deleting, and the views that show where to look."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+from panel_helpers import settle, shown, wait
+
+
+@pytest.fixture
+def finish(panel, picked, ui, fake):
+    """A function that runs a fake registration to its end and returns the run."""
+
+    def run(**options):
+        wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+        ui.registerButton.click()
+        count = len(panel.results.runs)
+        wait(lambda: len(fake.processes) and fake.processes[-1].started and not fake.processes[-1].was_shut_down)
+        wait(lambda: panel.runner.current is not None and panel.runner.current.state == "computing")
+        fake.processes[-1].finish(**options)
+        wait(lambda: not panel.busy)
+        assert len(panel.results.runs) == count + 1, ui.stageLabel.text
+        return panel.results.runs[-1]
+
+    return run
+
+
+def table_texts(view) -> list[list[str]]:
+    model = view.model()
+    return [
+        [str(model.index(row, column).data()) for column in range(model.columnCount())]
+        for row in range(model.rowCount())
+    ]
+
+
+def node_ids() -> set[str]:
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def test_the_verdict_and_the_overlay_come_by_themselves(panel, finish, ui):
+    finish()
+    assert "Better aligned" in ui.verdictLabel.text
+    assert ui.blendButton.checked
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() == panel.results.run.warped.GetID()
+
+
+def test_a_bad_result_is_called_bad(panel, finish, ui):
+    finish(worse=True)
+    assert "Not improved" in ui.verdictLabel.text
+
+
+def test_runs_are_switched_with_one_click_and_the_best_is_marked(panel, finish, ui):
+    first = finish()
+    assert not shown(ui.runFrame)
+    second = finish(engine="other", worse=True)
+    assert shown(ui.runFrame)
+    assert panel.results.run == second
+    panel.results._tabs.currentIndex = 0
+    settle()
+    assert panel.results.run == first
+    assert "Better aligned" in ui.verdictLabel.text
+    rows = table_texts(ui.measuresTable)
+    dice = next(row for row in rows if row[0].startswith("Dice"))
+    assert dice[2].endswith("★") and not dice[3].endswith("★")
+    assert "↑" in dice[0]
+    error = next(row for row in rows if row[0].startswith("Landmark"))
+    assert "mm" in error[0] and "↓" in error[0]
+
+
+def test_switching_runs_keeps_the_way_of_looking(panel, finish, ui):
+    finish()
+    finish(engine="other", worse=True)
+    ui.differenceButton.click()
+    wait(lambda: not panel.busy)
+    panel.results._tabs.currentIndex = 0
+    wait(lambda: not panel.busy)
+    assert ui.differenceButton.checked
+    assert panel.qa._inspection.run == panel.results.runs[0]
+
+
+def test_per_structure_table_and_plot(panel, finish, ui):
+    run = finish()
+    ui.structuresButton.collapsed = False
+    settle()
+    rows = table_texts(ui.structuresTable)
+    assert len(rows) == len(run.measures["dice_per_label"])
+    before = node_ids()
+    ui.plotButton.click()
+    settle()
+    assert slicer.app.layoutManager().plotViewCount == 1
+    ui.plotButton.click()
+    made = node_ids() - before
+    ui.plotButton.click()
+    assert len(node_ids() - before) == len(made), "every press leaves more nodes"
+
+
+def test_copy_csv_and_page(panel, finish, ui, dialogs, tmp_path):
+    finish()
+    ui.copyButton.click()
+    assert "Dice, mean over labels" in slicer.app.clipboard().text()
+    csv, page = tmp_path / "measures.csv", tmp_path / "report.html"
+    dialogs.answer("getSaveFileName", str(csv))
+    ui.csvButton.click()
+    assert csv.read_text().startswith("Measure,Unit,Better,Before,sitk-demons")
+    dialogs.answer("getSaveFileName", str(page))
+    ui.htmlButton.click()
+    text = page.read_text()
+    assert "Better aligned" in text and "data:image/png;base64," in text and "Landmark error" in text
+    dialogs.answer("getSaveFileName", "")
+    ui.csvButton.click()  # the user changed their mind
+
+
+def test_deleting_a_run_removes_what_it_made(panel, picked, finish, ui):
+    ui.closeViewButton.click()
+    before = node_ids()
+    finish()
+    ui.closeViewButton.click()
+    ui.forgetButton.click()
+    settle()
+    left = {slicer.mrmlScene.GetNodeByID(node).GetName() for node in node_ids() - before}
+    assert all(name in ("Registration summary", "Registration structures") for name in left), left
+    assert not shown(ui.resultButton)
+    assert picked.fixed.GetScene() is not None
+
+
+MODES = ["blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "glyphs", "jacobian"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_way_of_looking_can_be_shown_and_left(panel, finish, ui, mode):
+    finish()
+    ui.closeViewButton.click()
+    settle()
+    before = node_ids()
+    button = getattr(ui, f"{mode}Button")
+    button.click()
+    wait(lambda: not panel.busy)
+    assert button.checked
+    ui.beforeButton.click()
+    wait(lambda: not panel.busy)
+    ui.beforeButton.click()
+    wait(lambda: not panel.busy)
+    ui.closeViewButton.click()
+    settle()
+    assert not button.checked
+    assert not ui.beforeButton.checked
+    assert node_ids() == before
+
+
+def test_each_way_of_looking_shows_its_own_slider(panel, finish, ui):
+    finish()
+    sliders = {"blend": "opacity", "flicker": "flicker", "checkerboard": "tile", "grid": "spacing", "redCyan": None}
+    for mode, name in sliders.items():
+        getattr(ui, f"{mode}Button").click()
+        wait(lambda: not panel.busy)
+        seen = [other for other in ("opacity", "tile", "spacing", "flicker") if shown(getattr(ui, f"{other}Slider"))]
+        assert seen == ([name] if name else []), mode
+
+
+def test_the_blend_slider_fades(panel, finish, ui):
+    finish()
+    ui.opacitySlider.value = 0.2
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.2)
+
+
+def test_flicker_goes_back_and_forth_until_left(panel, finish, ui):
+    finish()
+    ui.flickerSlider.value = 0.1
+    ui.flickerButton.click()
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    seen = set()
+    wait(lambda: seen.add(composite.GetForegroundOpacity()) or len(seen) == 2)
+    ui.blendButton.click()
+    assert not panel.qa._flicker.active
+
+
+def test_jumps_go_to_the_worst_and_then_on(panel, finish, ui):
+    finish()
+    ui.structureButton.click()
+    first = ui.spotLabel.text
+    assert "1 of" in first and "Dice" in first
+    ui.structureButton.click()
+    assert "2 of" in ui.spotLabel.text
+    ui.disagreementButton.click()
+    wait(lambda: not panel.busy)
+    assert ui.spotLabel.text != first
+    ui.foldButton.click()
+    assert "Nothing folds" in ui.spotLabel.text
+
+
+def test_linking_the_views(panel, finish, ui):
+    finish()
+    ui.linkedButton.click()
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetLinkedControl() == 1
+    ui.closeViewButton.click()
+
+
+def test_leaving_the_module_puts_the_views_back(widget, panel, finish, ui):
+    finish()
+    widget.exit()
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() is None
+    widget.enter()
+
+
+def test_a_deleted_output_is_told_not_a_crash(panel, finish, ui):
+    run = finish()
+    ui.closeViewButton.click()
+    slicer.mrmlScene.RemoveNode(run.warped)
+    slicer.mrmlScene.RemoveNode(run.moving)
+    ui.blendButton.click()
+    settle()
+    assert "no longer has" in ui.stageLabel.text
+    assert not ui.blendButton.checked
