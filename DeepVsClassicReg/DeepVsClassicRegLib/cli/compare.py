@@ -73,11 +73,17 @@ def command(**options: Any) -> int:
         show_json(joint)
     elif not quiet:
         show_runs(linear, runs)
-        show_entries("Written", {**{run.name: run.folder for run in _finished(linear, runs)}, **files})
+        show_entries("Written", {**{run.name: _page(run) for run in _finished(linear, runs)}, **files})
     for run in runs:
         if not run.ok:
             show_error(f"{run.name}: {run.reason}", run.hint)
     return EXIT_RESULT if any(run.ok for run in runs) else runs[-1].code
+
+
+def _page(run: Run) -> Path:
+    """The page a person looks at, or the folder when none was drawn."""
+    page = run.folder / "report.html"
+    return page if page.is_file() else run.folder
 
 
 def _finished(linear: Run | None, runs: list[Run]) -> list[Run]:
