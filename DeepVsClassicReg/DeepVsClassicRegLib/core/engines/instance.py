@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..device import Compute
-from ..errors import EngineFailed
 from ..images.volume import Pair
 from ..progress import Progress
+from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
 from .settings import option
 
@@ -61,6 +61,42 @@ class InstanceSettings:
     sigma_field: float = option(
         0.5, "Field smoothing", unit="voxels", minimum=0, maximum=6, tooltip="Elastic regularization."
     )
+    label_weight: float = option(
+        0.0,
+        "Weight of segmentations",
+        minimum=0,
+        maximum=100,
+        tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot judge the result.",
+    )
+    landmark_weight: float = option(
+        0.0,
+        "Weight of landmarks",
+        minimum=0,
+        maximum=1,
+        tooltip="0: not used; 1: landmarks are pulled onto each other in every step.",
+    )
+    landmark_reach: float = option(
+        4.0, "Reach of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Sigma around each.", advanced=True
+    )
+    search_mm: float = option(
+        0.0,
+        "Search of large motion",
+        unit="mm",
+        minimum=0,
+        maximum=200,
+        tooltip="0: none. Tries all displacements up to here on a coarse lattice first: lung, abdomen.",
+    )
+    symmetric: bool = option(
+        False,
+        "Both directions",
+        tooltip="Registers both ways and returns their consistent mean: twice the time, often more accurate.",
+    )
+    adapt: bool = option(
+        True,
+        "Adapt to the pair",
+        tooltip="Raises the field smoothing to 1.2 unless both volumes show clean, cut-out organs (skull-stripped).",
+        advanced=True,
+    )
     tolerance: float = option(
         2e-4,
         "Settled at",
@@ -93,28 +129,24 @@ class InstanceEngine:
         settings=InstanceSettings,
         citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004 (local correlation); "
         "Vercauteren et al., NeuroImage 45:S61-S72, 2009, doi 10.1016/j.neuroimage.2008.10.040 (compositive steps)",
+        uses_labels=True,
         uses_masks=True,
         multimodal=True,
         interruptible=True,
+        devices=("cpu", "cuda", "mps"),
     )
 
     def run(self, pair: Pair, settings: InstanceSettings, progress: Progress, compute: Compute) -> Result:
         """Register the pair; see `Engine.run`."""
         from .instance_lib.backend import choose_backend
-        from .instance_lib.folding import unfolded
-        from .instance_lib.optimize import run_levels
         from .instance_lib.output import to_transform_field
-        from .instance_lib.plan import make_plan
         from .instance_lib.problem import make_problem
-        from .instance_lib.schedule import Steps
+        from .instance_lib.solve import solve
 
         progress.report(0.0, "Preparing the volumes")
         backend = choose_backend(compute, progress)
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
-        steps = Steps(
-            settings.sigma_update, settings.sigma_field, settings.step, settings.momentum, settings.softness
-        )
         with backend.bounded():
             with recorder.stage("Preparation"):
                 problem, notes = make_problem(
@@ -124,30 +156,11 @@ class InstanceEngine:
                     memory_gib=settings.memory_gib,
                 )
                 recorder.notes.extend(notes)
-                plan, maker = make_plan(problem, settings, backend, recorder)
-            u, endings = run_levels(
-                problem,
-                plan,
-                maker,
-                steps,
-                None,
-                tolerance=settings.tolerance,
-                progress=progress.part(0.05, 0.95),
-                recorder=recorder,
-            )
+            u, endings = solve(pair, problem, settings, backend, progress.part(0.05, 0.95), recorder)
             with recorder.stage("Finishing"):
-                if settings.min_determinant > 0:
-                    u, repair = unfolded(u, lowest=settings.min_determinant)
-                    if repair.left:
-                        raise EngineFailed(
-                            f"The field keeps {repair.left} folded nodes after {repair.rounds} relaxations.",
-                            hint="Raise the field smoothing, or set the least determinant to 0 to accept folds.",
-                        )
-                    if repair.folded:
-                        recorder.notes.append(f"Relaxed the field around {repair.folded} nodes that came near a fold.")
-                else:
+                if settings.min_determinant == 0:
                     recorder.notes.append("Folds were not prevented (least determinant 0).")
                 field = to_transform_field(u, problem.grid, pair.fixed.grid)
         progress.report(1.0, "Deformation done")
-        transform = problem.start.__class__.of([field, problem.start])
+        transform = Transform.of([field, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .numba_start import numba_found
+from .region import widened
 from .schedule import Field
 
 Array = npt.NDArray[np.floating]
@@ -62,8 +63,9 @@ def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repa
     fixed = np.array(u)
     done = 0
     while len(flagged) and done < rounds:
-        around = _around(flagged, 1 + min(done // 10, 6), fixed.shape[1:])
-        _relax(fixed, around)
+        around = _around(flagged, 1 + min(done // 8, 8), fixed.shape[1:])
+        for _ in range(1 + done // 4):
+            _relax(fixed, around)
         near = _around(around, 1, fixed.shape[1:])
         flagged = near[_at_points(fixed, near) < lowest]
         done += 1
@@ -119,11 +121,11 @@ def _determinant(a: Array, b: Array, c: Array) -> Array:
 
 def _around(points: Ints, reach: int, shape: tuple[int, ...]) -> Ints:
     """Return the nodes within a cube of `reach` around the points, each once."""
-    offsets = np.argwhere(np.ones((2 * reach + 1,) * 3)) - reach
-    wide = (points[:, None, :] + offsets).reshape(-1, 3)
-    inside = ((wide >= 0) & (wide < np.array(shape))).all(axis=1)
-    codes = np.unique(np.ravel_multi_index(tuple(wide[inside].T), shape))
-    return np.stack(np.unravel_index(codes, shape), axis=-1)
+    low = np.maximum(points.min(axis=0) - reach, 0)
+    high = np.minimum(points.max(axis=0) + reach + 1, shape)
+    mask = np.zeros(tuple(high - low), bool)
+    mask[tuple((points - low).T)] = True
+    return np.asarray(np.argwhere(widened(mask, reach)) + low)
 
 
 def _relax(u: Field, points: Ints) -> None:

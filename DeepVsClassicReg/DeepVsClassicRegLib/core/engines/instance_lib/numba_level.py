@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class NumbaLevel:
         Its spacing in mm.
     threads : int
         Number of slabs that run side by side; the field does not depend on it.
+    pull : callable, optional
+        Gives the update (voxels) that landmarks ask for at a field, at most so long.
     """
 
     def __init__(
@@ -41,8 +43,11 @@ class NumbaLevel:
         shape: tuple[int, int, int],
         spacing: Sequence[float],
         threads: int,
+        *,
+        pull: Callable[[Field, float], Field] | None = None,
     ) -> None:
         self.terms = terms
+        self.pull = pull
         self.region = region
         self.spacing = tuple(spacing)
         self.slabs = max(1, min(threads, shape[0]))
@@ -54,6 +59,8 @@ class NumbaLevel:
         self._force = np.zeros_like(self.u)
         self._smooth = np.zeros_like(self.u)
         self._memory = np.zeros_like(self.u)
+        self._everywhere = np.zeros((*shape[:2], 2), np.int64)
+        self._everywhere[..., 1] = shape[2]
         self._squares = np.zeros(shape[0], F32)
 
     def evaluate(self) -> float:
@@ -81,6 +88,10 @@ class NumbaLevel:
         numba_sampling.advance(
             self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next
         )
+        if self.pull is not None:
+            self.u[:] = self._next
+            numba_sampling.compose(self.pull(self.u, steps.step), self.u, self._everywhere, self._next)
+            self.u[:] = self._next
         if steps.sigma_field > 0:
             self._blur(self._next, steps.sigma_field, self.u)
         else:

@@ -29,7 +29,7 @@ def _box_row(line: Any, radius: Any, out: Any) -> None:
 
 @nb.njit(inline="always", **JIT)
 def _box_column(rows: Any, y: Any, radius: Any, low: Any, high: Any, out: Any) -> None:
-    """out = sum of the rows y - radius .. y + radius that lie in low..high-1."""
+    """Write the sum of the rows y - radius .. y + radius that lie in low..high-1."""
     n = out.size
     if radius == 2 and y - 2 >= low and y + 2 < high:
         a, b, c, d, e = rows[y - 2], rows[y - 1], rows[y], rows[y + 1], rows[y + 2]
@@ -52,7 +52,7 @@ def _box_column(rows: Any, y: Any, radius: Any, low: Any, high: Any, out: Any) -
 
 @nb.njit(inline="always", **JIT)
 def _box_planes(ring: Any, count: Any, out: Any) -> None:
-    """out = sum of the rows ring[0 .. count-1]."""
+    """Write the sum of the rows ring[0 .. count-1]."""
     n = out.size
     if count == 5:
         a, b, c, d, e = ring[0], ring[1], ring[2], ring[3], ring[4]

@@ -18,7 +18,7 @@ def _mix4(t: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
 
 @nb.njit(inline="always", **JIT)
 def _weighted(taps: Any, source: Any, at: Any, low: Any, high: Any, out: Any) -> None:
-    """out = sum of taps[k] * (source[at - k] + source[at + k]) over rows, rows beyond low..high-1 repeated."""
+    """Write the sum of taps[k] * (source[at - k] + source[at + k]) over rows, rows beyond low..high-1 repeated."""
     reach = taps.size - 1
     if reach == 4 and at - 4 >= low and at + 4 < high:
         _mix4(

@@ -55,7 +55,8 @@ def thread_bound(count: int) -> Iterator[int]:
     import numba
 
     before = numba.get_num_threads()
-    allowed = max(1, min(count, numba.config.NUMBA_NUM_THREADS))
+    most: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (numba sets it at run time)
+    allowed = max(1, min(count, most))
     numba.set_num_threads(allowed)
     try:
         yield allowed

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import EngineFailed
 from ...progress import Progress
 from ..base import Recorder
+from .folding import Repair, unfolded
 from .problem import Image, Mask, Problem, pooled
 from .region import Region, region_of
 from .schedule import Field, Level, Steps, settled
@@ -70,6 +72,7 @@ def run_levels(
     start: Field | None,
     *,
     tolerance: float,
+    lowest: float,
     progress: Progress,
     recorder: Recorder,
 ) -> tuple[Field, list[str]]:
@@ -85,10 +88,13 @@ def run_levels(
         Field over the same box to start from, on any lattice.
     tolerance : float
         A level ends when its objective falls by less than this share per iteration; 0 never.
+    lowest : float
+        Least Jacobian determinant of the field after every level; 0 to allow folds.
     """
     costs = np.array([n / np.prod(shrink) + 1e-3 for shrink, n in plan])
     ends = np.concatenate([[0.0], np.cumsum(costs) / costs.sum()])
     field = start
+    repair = Repair(0, 0, 0)
     endings = []
     for number, (shrink, iterations) in enumerate(plan):
         title = f"Deformation, level {number + 1} of {len(plan)}"
@@ -98,7 +104,17 @@ def run_levels(
             level = make_level(level_images(problem, shrink), field, number == len(plan) - 1)
             done, converged = _run_level(level, steps, iterations, tolerance, title, part, recorder)
             field = level.field()
+            if lowest > 0:
+                # Folds of a coarse level would only grow on the finer ones.
+                field, repair = unfolded(field, lowest=lowest)
         endings.append(f"level {number + 1}: {done} iterations" + (", settled" if converged else ""))
+    if repair.left:
+        raise EngineFailed(
+            f"The field keeps {repair.left} folded nodes after {repair.rounds} relaxations.",
+            hint="Raise the field smoothing, or set the least determinant to 0 to accept folds.",
+        )
+    if repair.folded:
+        recorder.notes.append(f"Relaxed the field around {repair.folded} nodes that came near a fold.")
     if field is None:
         field = np.zeros((3, *problem.fixed.shape), np.float32)
     return field, endings

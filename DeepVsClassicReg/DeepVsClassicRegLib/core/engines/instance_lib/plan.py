@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ...errors import RegistrationError
+from ...images.volume import Pair
 from ..base import Recorder
 from .backend import NUMBA, Backend
+from .choice import choose_similarity
+from .labels import Segments, make_landmarks, make_segments
 from .optimize import LevelImages, LevelMaker
 from .problem import Problem, shrinks
 from .schedule import Field, Level
@@ -18,30 +22,91 @@ Plan = Sequence[tuple[tuple[int, int, int], int]]
 
 
 def make_plan(
-    problem: Problem, settings: InstanceSettings, backend: Backend, recorder: Recorder
+    pair: Pair, problem: Problem, settings: InstanceSettings, backend: Backend, recorder: Recorder, *, back: bool
 ) -> tuple[Plan, LevelMaker]:
-    """Return the levels with their iterations, and what makes a level."""
+    """Return the levels with their iterations, and what makes a level.
+
+    `back` says that the problem's roles are exchanged: its labels are, its landmarks stay out.
+    """
     levels = shrinks(problem.grid, len(settings.iterations))
     plan = list(zip(levels, settings.iterations[-len(levels) :], strict=True))
-    if backend.kind == NUMBA:
-        return plan, _numba_maker(settings, backend.threads)
-    raise NotImplementedError
-
-
-def _numba_maker(settings: InstanceSettings, threads: int) -> LevelMaker:
-    from .numba_level import NumbaLevel
-    from .numba_terms import Lncc
+    similarity = settings.similarity
+    if similarity == "auto":
+        choice = choose_similarity(problem)
+        similarity = choice.name
+        note = f"Similarity '{choice.name}': {choice.reason}."
+        if not back:
+            recorder.notes.append(note)
+    segments = _segments(pair, problem, settings, back)
+    landmarks = make_landmarks(pair, problem) if settings.landmark_weight > 0 and not back else None
+    if settings.landmark_weight > 0 and landmarks is None and not back:
+        raise RegistrationError(
+            "The landmark weight is set, but the pair has no landmarks.", hint="Give both lists, or set it to 0."
+        )
 
     def make(images: LevelImages, start: Field | None, finest: bool) -> Level:
-        term = Lncc(
-            images.fixed,
-            images.moving,
-            images.region,
-            radius=settings.radius_vox,
-            threads=threads,
-            weight=images.fixed_mask,
-            moving_weight=images.moving_mask,
-        )
-        return NumbaLevel([(term, 1.0)], images.region, start, images.fixed.shape, images.spacing, threads)
+        terms = [(_term(similarity, images, settings, backend), 1.0)]
+        if segments is not None:
+            terms.append((_overlap(segments, images, backend), settings.label_weight))
+        pull = None
+        if landmarks is not None:
 
-    return make
+            def pull(u: Field, longest: float) -> Field:
+                most = longest * settings.landmark_weight
+                return landmarks.pull(u, images.shrink, reach=settings.landmark_reach, longest=most)
+
+        if backend.kind == NUMBA:
+            from .numba_level import NumbaLevel
+
+            return NumbaLevel(
+                terms, images.region, start, images.fixed.shape, images.spacing, backend.threads, pull=pull
+            )
+        from .torch_level import TorchLevel
+
+        return TorchLevel(terms, images.region, start, images.fixed.shape, images.spacing, backend.device, pull=pull)
+
+    return plan, make
+
+
+def _segments(pair: Pair, problem: Problem, settings: InstanceSettings, back: bool) -> Segments | None:
+    if settings.label_weight == 0:
+        return None
+    segments = make_segments(pair, problem, back=back)
+    if segments is None:
+        raise RegistrationError(
+            "The label weight is set, but the pair has no label that both segmentations share.",
+            hint="Give two segmentations with the same label numbers, or set the label weight to 0.",
+        )
+    return segments
+
+
+def _term(similarity: str, images: LevelImages, settings: InstanceSettings, backend: Backend) -> Any:
+    """Return the similarity term of a level."""
+    masks: dict[str, Any] = {"weight": images.fixed_mask, "moving_weight": images.moving_mask}
+    if backend.kind != NUMBA:
+        from . import torch_terms
+
+        return torch_terms.make_term(similarity, images, settings.radius_vox, backend.device)
+    from . import numba_terms
+    from .descriptors import mind_ssc
+
+    if similarity == "lncc":
+        return numba_terms.Lncc(
+            images.fixed, images.moving, images.region, radius=settings.radius_vox, threads=backend.threads, **masks
+        )
+    if similarity == "mi":
+        return numba_terms.Information(images.fixed, images.moving, images.region, **masks)
+    if similarity == "mse":
+        return numba_terms.Residual(images.fixed[None], images.moving[None], images.region, **masks)
+    return numba_terms.Residual(mind_ssc(images.fixed), mind_ssc(images.moving), images.region, **masks)
+
+
+def _overlap(segments: Segments, images: LevelImages, backend: Backend) -> Any:
+    fixed, moving = segments.members(images.shrink)
+    if backend.kind == NUMBA:
+        from .numba_terms import Overlap
+
+        return Overlap(fixed, moving, images.region)
+    from .torch_terms import make_overlap
+
+    return make_overlap(fixed, moving, backend.device)

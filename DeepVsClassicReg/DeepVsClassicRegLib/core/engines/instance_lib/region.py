@@ -48,8 +48,8 @@ def region_of(mask: Mask, *, margin: int) -> Region:
     """
     wide = widened(mask, margin)
     count = mask.shape[2]
-    filled = wide.any(axis=2)
-    first = np.where(filled, wide.argmax(axis=2), 0)
+    filled = np.asarray(wide.any(axis=2))
+    first = np.asarray(np.where(filled, wide.argmax(axis=2), 0))
     end = np.where(filled, count - wide[:, :, ::-1].argmax(axis=2), 0)
     rows = np.ascontiguousarray(np.stack([first, end], axis=-1), dtype=np.int64)
     planes = np.zeros((mask.shape[0], 4), np.int64)

@@ -1,0 +1,64 @@
+"""Which similarity suits a pair: do its two volumes show tissue in one contrast or in different ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .problem import Problem, pooled
+
+CLASSES = 32
+SAME_CONTRAST = 0.3
+LINEAR_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A similarity and why it was taken."""
+
+    name: str
+    reason: str
+
+
+def choose_similarity(problem: Problem) -> Choice:
+    """Return 'lncc' for volumes of one contrast and 'mind' for different contrasts.
+
+    Notes
+    -----
+    Looked at are the voxels where both volumes show something, at the start of the registration and
+    smoothed by block means, so that a rough alignment is enough. Volumes of one contrast brighten
+    together: their correlation is positive and explains most of what any function of the moving
+    intensity could explain (the correlation ratio).
+
+    References
+    ----------
+    Roche et al., MICCAI 1998, doi 10.1007/BFb0056301 (correlation ratio).
+    """
+    shrink = tuple(4 if n >= 64 else 2 for n in problem.fixed.shape)
+    fixed = pooled(problem.fixed, (shrink[0], shrink[1], shrink[2])).ravel()
+    moving = pooled(problem.moving, (shrink[0], shrink[1], shrink[2])).ravel()
+    both = (fixed > 0.05) & (moving > 0.05)
+    if both.sum() < 200:
+        return Choice("mind", "the volumes hardly overlap at the start, so their contrasts could not be compared")
+    f, m = fixed[both].astype(np.float64), moving[both].astype(np.float64)
+    correlation = float(np.corrcoef(f, m)[0, 1]) if f.std() > 0 and m.std() > 0 else 0.0
+    ratio = max(_correlation_ratio(f, m), _correlation_ratio(m, f))
+    numbers = f"correlation {correlation:.2f}, correlation ratio {ratio:.2f}"
+    if correlation >= SAME_CONTRAST and correlation**2 >= LINEAR_SHARE * ratio:
+        return Choice("lncc", f"the volumes brighten together ({numbers}): one contrast")
+    return Choice("mind", f"the volumes do not brighten together ({numbers}): different contrasts")
+
+
+def _correlation_ratio(values: np.ndarray, classes: np.ndarray) -> float:
+    """Return the share of the variance of `values` that a function of `classes` can explain."""
+    edges = np.quantile(classes, np.linspace(0, 1, CLASSES + 1)[1:-1])
+    number = np.searchsorted(edges, classes)
+    counts = np.bincount(number, minlength=CLASSES)
+    means = np.bincount(number, values, minlength=CLASSES) / np.maximum(counts, 1)
+    variance = float(values.var())
+    if variance == 0:
+        return 0.0
+    between = float((counts * (means - values.mean()) ** 2).sum() / len(values))
+    # Every class fits a little noise; take away what chance would explain.
+    return max(between / variance - (CLASSES - 1) / len(values), 0.0)

@@ -1,0 +1,119 @@
+"""A global start for large motion: every coarse block tries all displacements of a window, neighbors agree step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...images.grid import Grid
+from ...images.resample import warp_volume
+from ...images.volume import Volume
+from ...progress import Progress
+from .descriptors import box_mean, mind_ssc
+from .problem import Problem
+from .schedule import Field
+
+Array = npt.NDArray[np.float32]
+NODES = 36
+COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found.
+
+    Attributes
+    ----------
+    field : (3, z, y, x) array
+        Displacements in voxels of a coarse lattice over the same box as the working lattice.
+    reach_mm : float
+        Largest displacement along an axis that was tried.
+    largest_mm : float
+        Largest displacement that came out.
+    """
+
+    field: Field
+    reach_mm: float
+    largest_mm: float
+
+
+def discrete_start(problem: Problem, *, reach_mm: float, progress: Progress) -> Found:
+    """Return the field that best explains both volumes among displacements up to `reach_mm` per axis.
+
+    Parameters
+    ----------
+    problem : Problem
+        The pair on its working lattice.
+    reach_mm : float
+        How far to search along each axis.
+    progress : Progress
+        Hears about it.
+
+    References
+    ----------
+    Heinrich et al., MICCAI 2014, doi 10.1007/978-3-319-10404-1_67 (coupled convex optimization);
+    Siebert et al., 2021, doi 10.1007/978-3-030-97281-3_25 (ConvexAdam).
+    """
+    spacing = max(problem.grid.extent_mm) / NODES
+    grid = problem.grid.with_spacing([max(spacing, s) for s in problem.grid.spacing_mm])
+    fixed = mind_ssc(_coarse(problem.fixed, problem.grid, grid), radius=1, dilation=1)
+    moving = mind_ssc(_coarse(problem.moving, problem.grid, grid), radius=1, dilation=1)
+    radius = [max(1, min(round(reach_mm / s), 8, n // 2)) for s, n in zip(grid.spacing_mm, grid.size, strict=True)]
+    radius = radius[::-1]
+    offsets = np.stack(
+        np.meshgrid(*(np.arange(-r, r + 1, dtype=np.float32) for r in radius), indexing="ij"), -1
+    ).reshape(-1, 3)
+    costs = _costs(fixed, moving, offsets.astype(int), progress)
+    field = _coupled(costs, offsets, grid)
+    length = np.abs(field).reshape(3, -1).max(axis=1) * np.array(grid.spacing_mm[::-1])
+    return Found(field, float((np.array(radius) * np.array(grid.spacing_mm[::-1])).max()), float(length.max()))
+
+
+def _coarse(array: Array, fine: Grid, grid: Grid) -> Array:
+    """Return the array averaged over the blocks of a coarser grid."""
+    ratio = np.array(grid.spacing_mm) / fine.spacing_mm
+    smooth = array
+    radius = int(max(ratio.max() / 2 - 0.5, 0) + 0.5)
+    if radius:
+        smooth = box_mean(array, radius)
+    return np.array(warp_volume(Volume(smooth, fine), grid, fill=float(smooth.min())).array)
+
+
+def _costs(fixed: Array, moving: Array, offsets: npt.NDArray[np.int_], progress: Progress) -> Array:
+    """Return the descriptor distance of every node under every displacement, (D, nodes)."""
+    reach = np.abs(offsets).max(axis=0)
+    wide = np.pad(moving, [(0, 0), *((int(r), int(r)) for r in reach)], mode="edge")
+    shape = fixed.shape[1:]
+    costs = np.empty((len(offsets), int(np.prod(shape))), np.float32)
+    for number, offset in enumerate(offsets):
+        first = offset + reach
+        part = wide[(slice(None), *(slice(int(f), int(f) + n) for f, n in zip(first, shape, strict=True)))]
+        difference = fixed - part
+        costs[number] = box_mean(np.einsum("czyx,czyx->zyx", difference, difference), 1).ravel()
+        if number % 50 == 0:
+            progress.report(number / len(offsets), "Searching large displacements")
+    return costs
+
+
+def _coupled(costs: Array, offsets: Array, grid: Grid) -> Field:
+    """Alternate between each node's best displacement and a smooth field, coupling them ever tighter."""
+    shape = grid.shape
+    best = offsets[costs.argmin(axis=0)]
+    field = _smooth(best.T.reshape(3, *shape))
+    for coupling in COUPLING:
+        flat = field.reshape(3, -1)
+        lowest = np.full(flat.shape[1], np.inf, np.float32)
+        chosen = np.zeros(flat.shape[1], np.int64)
+        for number, offset in enumerate(offsets):
+            total = costs[number] + np.float32(coupling) * ((flat - offset[:, None]) ** 2).sum(axis=0)
+            better = total < lowest
+            lowest[better] = total[better]
+            chosen[better] = number
+        field = _smooth(offsets[chosen].T.reshape(3, *shape))
+    return field
+
+
+def _smooth(field: Field) -> Field:
+    return np.stack([box_mean(box_mean(np.ascontiguousarray(part, dtype=np.float32), 1), 1) for part in field])

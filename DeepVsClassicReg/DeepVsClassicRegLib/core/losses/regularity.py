@@ -1,0 +1,63 @@
+"""How smooth a displacement field is, as torch losses for 2D and 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+Tensor = torch.Tensor
+
+
+def diffusion(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+    """Return the mean squared first derivative of a field.
+
+    Parameters
+    ----------
+    u : (N, D, *spatial) tensor
+        Displacements, any unit.
+    spacing : sequence of D floats, optional
+        Distance of neighboring nodes along the spatial axes; 1 when not given.
+    """
+    total = u.new_zeros(())
+    for axis, distance in enumerate(_distances(u, spacing)):
+        total = total + (u.diff(dim=axis + 2) / distance).square().mean()
+    return total / (u.ndim - 2)
+
+
+def bending(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+    """Return the mean squared second derivative of a field, mixed ones counted twice.
+
+    References
+    ----------
+    Rueckert et al., IEEE TMI 18:712-721, 1999, doi 10.1109/42.796284.
+    """
+    total = u.new_zeros(())
+    distances = _distances(u, spacing)
+    for a, first in enumerate(distances):
+        total = total + (u.diff(n=2, dim=a + 2) / first**2).square().mean()
+        for b in range(a + 1, len(distances)):
+            mixed = u.diff(dim=a + 2).diff(dim=b + 2) / (first * distances[b])
+            total = total + 2 * mixed.square().mean()
+    return total
+
+
+def folding(u: Tensor) -> Tensor:
+    """Return the mean of max(0, -det) of x -> x + u(x), by forward differences.
+
+    `u` (N, D, *spatial) holds voxels, its components in the order of the spatial axes.
+    """
+    count = u.ndim - 2
+    inner = [slice(None), slice(None), *(slice(0, n - 1) for n in u.shape[2:])]
+    slopes = []
+    for axis in range(count):
+        part = list(inner)
+        part[axis + 2] = slice(None)
+        slopes.append(u[tuple(part)].diff(dim=axis + 2))
+    matrix = torch.stack(slopes, -1).movedim(1, -2)
+    determinant = torch.linalg.det(matrix + torch.eye(count, dtype=u.dtype, device=u.device))
+    return torch.relu(-determinant).mean()
+
+
+def _distances(u: Tensor, spacing: Sequence[float] | None) -> Sequence[float]:
+    return [1.0] * (u.ndim - 2) if spacing is None else spacing

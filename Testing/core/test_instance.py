@@ -1,0 +1,216 @@
+"""The instance engine registers phantoms without folds, by every similarity and option, on both back ends."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.engines.instance_lib import backend as backends
+from DeepVsClassicRegLib.core.engines.instance_lib.adapt import chosen_regularity
+from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
+from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem, pooled, shrinks
+from DeepVsClassicRegLib.core.engines.settings import make_settings, presets
+from DeepVsClassicRegLib.core.errors import EngineUnavailable, RegistrationError
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+
+pytest.importorskip("numba")
+ENGINE = get_engine("instance")
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return make_phantom("head", size=32, noise=0.0)
+
+
+@pytest.fixture(scope="module")
+def pair(phantom):
+    return phantom.pair.replace(initial=Transform((phantom.warp.affine,)))
+
+
+def run(pair, *, threads=1, **changes):
+    settings = make_settings(ENGINE.info.settings, "instance", "default", {"iterations": (20, 15), **changes})
+    return ENGINE.run(pair, settings, Progress(), Compute(threads=threads, device="cpu"))
+
+
+BLOBS = Grid((32, 30, 28), (3.0, 3.0, 3.0), (-40.0, 5.0, 20.0))
+
+
+def bent(points):
+    """A smooth invertible warp of up to 7 mm."""
+    x, y, z = np.moveaxis(points - BLOBS.center_mm, -1, 0)
+    return points + np.stack([5 * np.sin(y / 22), 4 * np.cos(z / 24), 4.5 * np.sin(x / 23)], axis=-1)
+
+
+def blobs(points):
+    rng = np.random.default_rng(4)
+    centers = BLOBS.center_mm + rng.uniform(-32, 32, (60, 3))
+    parts = [h * np.exp(-((points - c) ** 2).sum(-1) / 9.0**2) for c, h in zip(centers, rng.random(60), strict=True)]
+    return (100 * np.sum(parts, axis=0)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def bent_pair():
+    points = BLOBS.points()
+    return Pair(Volume(blobs(bent(points)), BLOBS), Volume(blobs(points), BLOBS))
+
+
+def error_mm(transform):
+    points = BLOBS.points()[4:-4, 4:-4, 4:-4].reshape(-1, 3)[::3]
+    return float(np.linalg.norm(transform.apply(points) - bent(points), axis=-1).mean())
+
+
+def without_numba(monkeypatch):
+    monkeypatch.setattr(backends, "numba_found", lambda: False)
+
+
+@pytest.mark.parametrize("similarity", ["lncc", "mse", "mi", "mind"])
+def test_every_similarity_comes_closer_to_the_truth(bent_pair, similarity):
+    result = run(bent_pair, similarity=similarity)
+    assert error_mm(result.transform) < 0.4 * error_mm(Transform())
+    assert jacobian_determinant(result.transform, BLOBS).array.min() > 0
+
+
+@pytest.mark.parametrize("similarity", ["lncc", "mse", "mind"])
+def test_torch_does_the_same(phantom, pair, similarity, monkeypatch):
+    pytest.importorskip("torch")
+    ours = run(pair, similarity=similarity)
+    without_numba(monkeypatch)
+    theirs = run(pair, similarity=similarity)
+    assert any("numba" in note for note in theirs.diagnostics.notes)
+    inside = pair.fixed_labels.mask()
+    fields = [result.transform.displacement_on(pair.fixed.grid).array_mm[inside] for result in (ours, theirs)]
+    start = pair.initial.displacement_on(pair.fixed.grid).array_mm[inside]
+    moved = np.linalg.norm(fields[0] - start, axis=-1).mean()
+    assert np.linalg.norm(fields[0] - fields[1], axis=-1).mean() < 0.25 * moved
+
+
+def test_without_numba_and_torch_there_is_a_remedy(pair, monkeypatch):
+    without_numba(monkeypatch)
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineUnavailable, match="pip install numba"):
+        run(pair)
+
+
+def test_same_seed_same_field_whatever_the_threads(pair):
+    first, again, two = run(pair), run(pair), run(pair, threads=2)
+    for other in (again, two):
+        np.testing.assert_array_equal(first.transform.parts[0].array_mm, other.transform.parts[0].array_mm)
+
+
+def test_symmetric_is_nearly_its_own_inverse(bent_pair):
+    there = run(bent_pair, symmetric=True, similarity="lncc")
+    back = run(Pair(bent_pair.moving, bent_pair.fixed), symmetric=True, similarity="lncc")
+    assert any("Both directions" in note for note in there.diagnostics.notes)
+    assert error_mm(there.transform) < 0.4 * error_mm(Transform())
+    points = BLOBS.points()[6:-6, 6:-6, 6:-6].reshape(-1, 3)[::5]
+    gap = np.linalg.norm(back.transform.apply(there.transform.apply(points)) - points, axis=-1).mean()
+    assert gap < 0.25  # a twelfth of a voxel
+
+
+def test_search_finds_a_motion_the_pyramid_cannot():
+    grid = Grid((40, 36, 36), (4.0, 4.0, 4.0))
+    rng = np.random.default_rng(4)
+    centers, points = rng.uniform(30, 110, (25, 3)), grid.points()
+
+    def blobs(at):
+        return 100 * sum(np.exp(-((at - c) ** 2).sum(-1) / 8.0**2) for c in centers).astype(np.float32)
+
+    shift = np.array([24.0, 0.0, -20.0])
+    fixed, moving = Volume(blobs(points), grid), Volume(blobs(points - shift), grid)
+    plain = run(Pair(fixed, moving), similarity="lncc")
+    searched = run(Pair(fixed, moving), similarity="lncc", search_mm=32.0)
+    errors = [
+        np.linalg.norm(r.transform.apply(centers) - centers - shift, axis=-1).mean() for r in (plain, searched)
+    ]
+    assert errors[1] < 3.0 < errors[0]
+
+
+def test_labels_pull_where_images_say_nothing(pair):
+    blank = np.where(pair.fixed_labels.mask(), 1.0, 0.0).astype(np.float32)
+    fixed = Volume(blank, pair.fixed.grid)
+    moving = Volume(np.where(pair.moving_labels.mask(), 1.0, 0.0).astype(np.float32), pair.moving.grid)
+    blind = pair.replace(fixed=fixed, moving=moving)
+
+    def dice(transform):
+        from DeepVsClassicRegLib.core.images.resample import warp_labels
+
+        warped = warp_labels(pair.moving_labels, pair.fixed.grid, transform).array
+        truth = pair.fixed_labels.array
+        scores = [2 * ((warped == n) & (truth == n)).sum() / ((warped == n).sum() + (truth == n).sum())
+                  for n in pair.fixed_labels.labels]  # fmt: skip
+        return float(np.mean(scores))
+
+    plain = dice(run(blind, similarity="mse").transform)
+    assert dice(run(blind, similarity="mse", label_weight=2.0).transform) > plain + 0.05
+    with pytest.raises(RegistrationError, match="no label"):
+        run(blind.without_answers(), similarity="mse", label_weight=1.0)
+
+
+def test_landmarks_are_met(phantom, pair):
+    def misses(transform):
+        return float(np.linalg.norm(transform.apply(pair.fixed_points) - pair.moving_points, axis=-1).mean())
+
+    shifted = pair.replace(moving_points=pair.moving_points + np.array([0.0, 4.0, 0.0]))
+    plain = run(shifted, similarity="mse").transform
+    pulled = run(shifted, similarity="mse", landmark_weight=1.0, landmark_reach=2.0).transform
+    pair = shifted
+    assert misses(pulled) < 0.7 * misses(plain)
+
+
+def test_masks_decide_where_the_images_count(phantom, pair):
+    spoiled = pair.fixed.array.copy()
+    half = spoiled.shape[2] // 2
+    spoiled[:, :, half:] = spoiled[:, ::-1, half:]
+    mask = np.zeros(spoiled.shape, np.int32)
+    mask[:, :, : half - 1] = 1
+    fixed = Volume(spoiled, pair.fixed.grid)
+    masked = run(pair.replace(fixed=fixed, fixed_mask=LabelMap(mask, pair.fixed.grid)), similarity="lncc")
+    free = run(pair.replace(fixed=fixed), similarity="lncc")
+    start = pair.initial.displacement_on(pair.fixed.grid).array_mm
+    far = np.abs(masked.transform.displacement_on(pair.fixed.grid).array_mm - start)[:, :, half + 6 :].mean()
+    free_far = np.abs(free.transform.displacement_on(pair.fixed.grid).array_mm - start)[:, :, half + 6 :].mean()
+    assert far < 0.6 * free_far
+
+
+def test_allowed_folds_are_reported(pair):
+    notes = run(pair, min_determinant=0.0).diagnostics.notes
+    assert any("not prevented" in note for note in notes)
+
+
+def test_memory_bounds_the_working_spacing(pair):
+    problem, notes = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=0.25 / 400)
+    assert problem.fixed.size < pair.fixed.array.size / 2 and any("GiB" in note for note in notes)
+
+
+def test_contrast_is_recognized():
+    same = make_phantom("head", size=32).pair
+    other = make_phantom("head", size=32, contrasts=("t1", "t2")).pair
+    names = [
+        choose_similarity(make_problem(p, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)[0]).name
+        for p in (same.replace(moving=same.fixed), other)
+    ]
+    assert names == ["lncc", "mind"]
+
+
+def test_noise_asks_for_more_smoothing(pair):
+    problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)
+    rng = np.random.default_rng(2)
+    noisy = problem.fixed + rng.normal(0, 0.2, problem.fixed.shape).astype(np.float32)
+    assert chosen_regularity(dataclasses.replace(problem, fixed=noisy), 0.5).sigma_field > 1
+
+
+def test_levels_keep_coarse_axes_and_small_volumes():
+    assert shrinks(Grid((64, 64, 16), (1.0, 1.0, 4.0)), 3) == [(1, 4, 4), (1, 2, 2), (1, 1, 1)]
+    assert shrinks(Grid((12, 12, 12)), 4) == [(1, 1, 1)]
+    assert pooled(np.arange(8, dtype=np.float32).reshape(1, 1, 8), (1, 1, 4)).ravel().tolist() == [1.5, 5.5]
+
+
+def test_presets_make_settings():
+    for name in presets("instance"):
+        make_settings(ENGINE.info.settings, "instance", name)
