@@ -20,7 +20,7 @@ MIDDLE = GRID.center_mm
 SHIFT = np.array([1.5, -1.0, 1.0])
 CHANGES = {
     "elastix": {"iterations": 200},
-    "sitk-bspline": {"metric": "mean-squares", "iterations": (10, 10, 10)},
+    "sitk-bspline": {"metric": "mean-squares", "iterations": (10, 10, 10), "grid_spacing_mm": 12},
     "ants": {"iterations": (30, 30, 20, 10)},
     "greedy": {"update_sigma_mm": 4.0, "total_sigma_mm": 1.5},
     "sitk-demons": {},

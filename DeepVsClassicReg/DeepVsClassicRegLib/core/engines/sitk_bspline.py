@@ -30,17 +30,22 @@ class SitkBSplineSettings:
 
     metric: str = option("mutual-information", "Similarity", choices=METRICS)
     grid_spacing_mm: float = option(
-        8.0, "Grid spacing", unit="mm", minimum=1, maximum=200, tooltip="Of the finest level; smaller follows detail."
+        16.0,
+        "Grid spacing",
+        unit="mm",
+        minimum=1,
+        maximum=200,
+        tooltip="Of the finest level. Halving it makes ITK's metric about eight times slower.",
     )
     iterations: tuple[int, ...] = option(
-        (40, 40, 30), "Iterations", minimum=1, maximum=10000, tooltip="Most per level, coarsest first."
+        (30, 30, 20), "Iterations", minimum=1, maximum=10000, tooltip="Most per level, coarsest first."
     )
     shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="Of each level.")
     grid_factors: tuple[int, ...] = option(
         (4, 2, 1), "Grid factors", minimum=1, maximum=32, tooltip="Grid coarseness per level, 1 last.", advanced=True
     )
     samples: tuple[int, ...] = option(
-        (20000, 40000, 60000), "Samples", minimum=100, maximum=10**9, tooltip="Voxels compared per level."
+        (5000, 10000, 20000), "Samples", minimum=100, maximum=10**9, tooltip="Voxels compared per level."
     )
     bins: int = option(32, "Histogram bins", minimum=5, maximum=512, advanced=True)
 
