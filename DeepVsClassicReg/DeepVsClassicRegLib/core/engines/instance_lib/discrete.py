@@ -1,4 +1,4 @@
-"""A global start for large motion: every coarse block tries all displacements of a window, neighbors agree step by step."""
+"""A global start for large motion: coarse blocks try all displacements of a window, neighbors agree step by step."""
 
 from __future__ import annotations
 

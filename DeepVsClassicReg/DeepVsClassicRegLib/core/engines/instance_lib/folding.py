@@ -63,9 +63,8 @@ def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repa
     fixed = np.array(u)
     done = 0
     while len(flagged) and done < rounds:
-        around = _around(flagged, 1 + min(done // 8, 8), fixed.shape[1:])
-        for _ in range(1 + done // 4):
-            _relax(fixed, around)
+        around = _around(flagged, 1 + min(done // 10, 6), fixed.shape[1:])
+        _relax(fixed, around)
         near = _around(around, 1, fixed.shape[1:])
         flagged = near[_at_points(fixed, near) < lowest]
         done += 1
