@@ -109,7 +109,8 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
         if not name.startswith("determinants"):
             total += busy
             floor += moved / bandwidth
-    print(f"one iteration {total * 1e3:.0f} ms (CPU time per thread); reading and writing each volume once would take {floor * 1e3:.0f} ms")
+    print(f"one iteration: {total * 1e3:.0f} ms of CPU time per thread")
+    print(f"reading and writing every volume once at copy speed: {floor * 1e3:.0f} ms")
     return total
 
 

@@ -101,13 +101,17 @@ def run_levels(
         part = progress.part(float(ends[number]), float(ends[number + 1]))
         with recorder.stage(title):
             part.report(0.0, title)
-            level = make_level(level_images(problem, shrink), field, number == len(plan) - 1)
-            done, converged = _run_level(level, steps, iterations, tolerance, title, part, recorder)
+            images, last = level_images(problem, shrink), number == len(plan) - 1
+            level = make_level(images, field, last)
+            done, ending, worse = _run_level(level, steps, iterations, tolerance, title, part, recorder)
+            if worse:
+                # Steps have a given length, so volumes that match already can only get worse: begin anew.
+                level = make_level(images, field, last)
             field = level.field()
             if lowest > 0:
                 # Folds of a coarse level would only grow on the finer ones.
                 field, repair = unfolded(field, lowest=lowest)
-        endings.append(f"level {number + 1}: {done} iterations" + (", settled" if converged else ""))
+        endings.append(f"level {number + 1}: {done} iterations{ending}")
     if repair.left:
         raise EngineFailed(
             f"The field keeps {repair.left} folded nodes after {repair.rounds} relaxations.",
@@ -128,7 +132,8 @@ def _run_level(
     title: str,
     progress: Progress,
     recorder: Recorder,
-) -> tuple[int, bool]:
+) -> tuple[int, str, bool]:
+    """Iterate and return the iterations done, how it ended in words, and whether the objective got worse."""
     values: list[float] = []
     for number in range(iterations):
         value = level.evaluate()
@@ -136,9 +141,11 @@ def _run_level(
         recorder.trace(title, number, value)
         progress.report(number / iterations, title, metric=value, iteration=number)
         if tolerance > 0 and settled(values, window=WINDOW, tolerance=tolerance):
-            return number, True
+            worse = values[-1] > values[0]
+            return number, ", nothing to gain" if worse else ", settled", worse
         level.advance(steps)
-    return iterations, False
+    worse = len(values) > WINDOW and values[-1] > values[0]
+    return iterations, ", nothing to gain" if worse else "", worse
 
 
 def _pooled_mask(mask: Mask | None, shrink: tuple[int, int, int]) -> Image | None:
