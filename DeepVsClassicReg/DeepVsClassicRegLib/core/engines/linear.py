@@ -15,7 +15,7 @@ from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
 from .linear_confidence import Verdict, judge
 from .linear_refine import Refined, refine
-from .linear_search import Found, search
+from .linear_search import Found, search, search_widely
 from .linear_settings import LinearSettings
 from .linear_work import Work, prepare
 
@@ -64,6 +64,8 @@ class LinearEngine:
         progress.report(0.92, "Linear alignment: judging the result")
         with recorder.stage("Linear confidence"):
             verdict = _judged(work, found, refined, compute.seed)
+        if verdict.doubtful and settings.wide_search and given is None:
+            found, refined, verdict = _rescued(work, found, refined, verdict, compute.seed)
         recorder.confidence = verdict.confidence
         recorder.notes.extend(verdict.notes())
         final, how = refined.transform, f"{refined.kind} alignment converged"
@@ -75,7 +77,20 @@ class LinearEngine:
         return Result(transform, recorder.diagnostics(how), start=transform)
 
 
-def _judged(work: Work, found: Found, refined: Refined, seed: int) -> Verdict:
+def _rescued(work: Work, found: Found, refined: Refined, verdict: Verdict, seed: int) -> tuple[Found, Refined, Verdict]:
+    """Try all orientations; keep the outcome only when it convinces."""
+    with work.recorder.stage("Linear wide search"):
+        work.progress.report(0.93, "Linear alignment: no convincing match yet, trying all orientations")
+        wide = search_widely(work, seed)
+        outcome = refine(work, wide.start)
+        second = _judged(work, wide, outcome, seed, wide=True)
+    if second.doubtful or second.confidence <= verdict.confidence:
+        return found, refined, verdict
+    work.recorder.notes.append("The match was found by trying all orientations; the headers seem to be wrong.")
+    return wide, outcome, second
+
+
+def _judged(work: Work, found: Found, refined: Refined, seed: int, *, wide: bool = False) -> Verdict:
     return judge(
         work.levels[0],
         refined.transform,
@@ -84,6 +99,7 @@ def _judged(work: Work, found: Found, refined: Refined, seed: int) -> Verdict:
         probes=work.probes,
         size_mm=work.size_mm,
         seed=seed,
+        wide=wide,
     )
 
 

@@ -15,6 +15,7 @@ from .linear_score import score
 Array = npt.NDArray[np.floating]
 POSES = 40
 SAME_POSE = 0.06
+WIDE_HANDICAP = 1.0
 FAILED = 0.2
 DOUBTFUL = 0.6
 # Logistic weights. Right alignments of the visible pairs have contrast 18..60, sharpness 0.34..0.6, agreement
@@ -51,6 +52,11 @@ class Verdict:
         """Whether the pose is no better than chance."""
         return self.confidence < FAILED
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody should look before using the result."""
+        return self.confidence < DOUBTFUL
+
     def notes(self) -> list[str]:
         """Return what the user should know, in plain words."""
         percent = f"{100 * self.confidence:.0f} %"
@@ -59,7 +65,7 @@ class Verdict:
                 f"The linear alignment probably failed (confidence {percent}): no pose matches clearly better than "
                 "chance. Check that both volumes show the same body part, or give an initial transform or landmarks."
             ]
-        if self.confidence < DOUBTFUL:
+        if self.doubtful:
             return [f"The linear alignment is doubtful (confidence {percent}); look at the overlay before using it."]
         if self.overlap < 0.3:
             return [f"The volumes share only {100 * self.overlap:.0f} % of the smaller object."]
@@ -67,7 +73,15 @@ class Verdict:
 
 
 def judge(
-    level: Level, final: Affine, *, rigid: Affine, ends: list[Affine], probes: Array, size_mm: float, seed: int
+    level: Level,
+    final: Affine,
+    *,
+    rigid: Affine,
+    ends: list[Affine],
+    probes: Array,
+    size_mm: float,
+    seed: int,
+    wide: bool = False,
 ) -> Verdict:
     """Compare the final pose with disturbed and random poses and with where the other starts ended.
 
@@ -85,6 +99,8 @@ def judge(
         Edge of the smaller view.
     seed : int
         Seed of the random poses.
+    wide : bool
+        Whether all orientations were tried, which makes agreement rare and chance matches likelier.
     """
     here = score(level, final)
     if here.value <= 0:
@@ -100,7 +116,9 @@ def judge(
     sharpness = 1 - float(np.mean(near)) / here.value
     agreement = None
     evidence = 2 * np.log2(max(contrast, 1e-3) / CONTRAST_MIDDLE) + 18 * (sharpness - SHARPNESS_MIDDLE)
-    if len(ends) > 1:
+    if wide:
+        evidence -= WIDE_HANDICAP
+    elif len(ends) > 1:
         target = rigid.apply(probes)
         apart = [np.sqrt(((end.apply(probes) - target) ** 2).sum(axis=1).mean()) for end in ends]
         agreement = float(np.mean(np.array(apart) < SAME_POSE * size_mm))

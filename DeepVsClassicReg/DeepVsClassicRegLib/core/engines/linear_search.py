@@ -10,6 +10,7 @@ from ..transforms.affine import Affine
 from .linear_optimize import climb
 from .linear_score import score
 from .linear_starts import (
+    LEAST_PLAUSIBLE,
     Start,
     axis_starts,
     center_starts,
@@ -19,11 +20,16 @@ from .linear_starts import (
     plausibility,
     translation_starts,
     turn_starts,
+    wide_starts,
 )
 from .linear_work import Work
 
 NEARLY_BEST = 0.8
 FINALISTS = 3
+WIDE_STARTS = 80
+WIDE_REFINED = 16
+# Once the headers have not led to a convincing match they count less.
+WIDE_LEAST_PLAUSIBLE = 0.85
 DISTINCT_STARTS = 0.06
 DISTINCT_ENDS = 0.03
 
@@ -49,21 +55,35 @@ class Found:
 
 def search(work: Work) -> Found:
     """Return the best rigid pose over all starts the settings ask for."""
-    level, starts = work.levels[0], _candidates(work)
+    return _best_of(work, _candidates(work), work.settings.refined_starts, LEAST_PLAUSIBLE)
+
+
+def search_widely(work: Work, seed: int) -> Found:
+    """Return the best rigid pose over all orientations; several times as slow as `search`."""
+    starts = [header_start(), *center_starts(work.coarse_fixed, work.levels[0].moving)]
+    middle = work.pair.fixed.grid.center_mm
+    for number, start in enumerate(starts[1:3]):
+        target = start.transform.apply(middle)
+        starts.extend(wide_starts(middle, target, count=WIDE_STARTS, seed=seed + number))
+    return _best_of(work, starts, WIDE_REFINED, WIDE_LEAST_PLAUSIBLE)
+
+
+def _best_of(work: Work, starts: list[Start], refined: int, least: float) -> Found:
+    level = work.levels[0]
     judged = []
     for start in starts:
         work.progress.check()
-        judged.append((_plausible(work, starts, start.transform, score(level, start.transform).value), start))
-    chosen = _chosen(work, judged)
+        judged.append((_plausible(work, starts, start.transform, score(level, start.transform).value, least), start))
+    chosen = _chosen(work, judged, refined)
     ends = []
     for number, start in enumerate(chosen):
         work.progress.report(0.1 + 0.25 * number / len(chosen), f"Linear alignment: start {number + 1}")
         end = climb(level, start.transform, kind="rigid", iterations=40, stiffness=0, watch=work.watch("Starts"))
-        ends.append((_plausible(work, starts, end.pose.affine, end.score.value), end.pose.affine))
+        ends.append((_plausible(work, starts, end.pose.affine, end.score.value, least), end.pose.affine))
     ends.sort(key=lambda entry: -entry[0])
     anchors = [(score(work.finer[0], start.transform).value, start) for start in starts if start.anchor]
     anchor = max(anchors, key=lambda entry: entry[0])[1] if anchors else None
-    return Found(_compared(work, starts, ends), tuple(transform for _, transform in ends), anchor)
+    return Found(_compared(work, starts, ends, least), tuple(transform for _, transform in ends), anchor)
 
 
 def _candidates(work: Work) -> list[Start]:
@@ -89,22 +109,22 @@ def _candidates(work: Work) -> list[Start]:
     return starts
 
 
-def _plausible(work: Work, starts: list[Start], transform: Affine, value: float) -> float:
+def _plausible(work: Work, starts: list[Start], transform: Affine, value: float, least: float) -> float:
     center = work.pair.fixed.grid.center_mm
     maps = [start.transform for start in starts if start.anchor] or [Affine.identity()]
-    return value * plausibility(transform, center, np.array([a.apply(center) for a in maps]), work.size_mm)
+    return value * plausibility(transform, center, np.array([a.apply(center) for a in maps]), work.size_mm, least=least)
 
 
-def _chosen(work: Work, judged: list[tuple[float, Start]]) -> list[Start]:
+def _chosen(work: Work, judged: list[tuple[float, Start]], count: int) -> list[Start]:
     """Return the anchors and the best of the other starts, all different from each other."""
     order = [start for _, start in sorted(judged, key=lambda entry: (not entry[1].anchor, -entry[0]))]
     kept = distinct((start.transform for start in order), work.probes, DISTINCT_STARTS * work.size_mm)
     anchors = [order[n] for n in kept if order[n].anchor]
     others = [order[n] for n in kept if not order[n].anchor]
-    return anchors + others[: work.settings.refined_starts]
+    return anchors + others[:count]
 
 
-def _compared(work: Work, starts: list[Start], ends: list[tuple[float, Affine]]) -> Affine:
+def _compared(work: Work, starts: list[Start], ends: list[tuple[float, Affine]], least: float) -> Affine:
     """Return the best of the few best poses after a climb on the next finer level."""
     kept = distinct((transform for _, transform in ends), work.probes, DISTINCT_ENDS * work.size_mm)
     few = [ends[n] for n in kept if ends[n][0] >= NEARLY_BEST * ends[0][0]][:FINALISTS] or ends[:1]
@@ -114,5 +134,5 @@ def _compared(work: Work, starts: list[Start], ends: list[tuple[float, Affine]])
     for number, (_, transform) in enumerate(few):
         work.progress.report(0.35 + 0.05 * number / len(few), "Linear alignment: comparing the best starts")
         end = climb(work.finer[0], transform, kind="rigid", iterations=20, stiffness=0, watch=work.watch("Starts"))
-        outcome.append((_plausible(work, starts, end.pose.affine, end.score.value), end.pose.affine))
+        outcome.append((_plausible(work, starts, end.pose.affine, end.score.value, least), end.pose.affine))
     return max(outcome, key=lambda entry: entry[0])[1]

@@ -43,6 +43,11 @@ class LinearSettings:
     largest_scale: float = option(
         1.6, "Largest scale", minimum=1, maximum=10, tooltip="Beyond this stretch the affine step is refused."
     )
+    wide_search: bool = option(
+        True,
+        "Search all orientations when unsure",
+        tooltip="When the usual starts give no convincing match, try every orientation (some seconds).",
+    )
     fall_back: bool = option(
         True,
         "Centers when unsure",

@@ -86,6 +86,30 @@ def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Start]:
             yield Start("axes swapped or flipped", Affine.about(rotation, center_fixed, shift))
 
 
+def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: int) -> Iterator[Start]:
+    """Yield turns spread over all orientations, for volumes whose orientation is unknown.
+
+    References
+    ----------
+    Shoemake, Uniform random rotations, Graphics Gems III, 1992.
+    """
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        # Strata in the first coordinate spread the turns more evenly than plain random numbers.
+        height = (number + random.random()) / count
+        one, two = 2 * np.pi * random.random(2)
+        low, high = np.sqrt(1 - height), np.sqrt(height)
+        x, y, z, w = low * np.sin(one), low * np.cos(one), high * np.sin(two), high * np.cos(two)
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+        yield Start("any orientation", Affine.about(rotation, center_fixed, center_moving - center_fixed))
+
+
 def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[Start]:
     """Return the best translations of an exhaustive search with mutual information.
 
@@ -118,7 +142,9 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
     return found
 
 
-def plausibility(transform: Affine, center_fixed: Array, anchors: Array, size_mm: float) -> float:
+def plausibility(
+    transform: Affine, center_fixed: Array, anchors: Array, size_mm: float, *, least: float = LEAST_PLAUSIBLE
+) -> float:
     """Return a factor for scores: 1 for likely poses, less for turned or far shifted ones.
 
     Headers know the patient's orientation nearly always, and views are mostly centered on what matters. In
@@ -135,12 +161,14 @@ def plausibility(transform: Affine, center_fixed: Array, anchors: Array, size_mm
         Where the headers and the centers of views and objects put it in the moving volume.
     size_mm : float
         Edge of the smaller view.
+    least : float
+        Lowest factor for a turn and for a shift.
     """
     u, _, vt = np.linalg.svd(transform.matrix)
     angle = np.degrees(np.arccos(np.clip((np.trace(u @ vt) - 1) / 2, -1, 1)))
-    turn = max(LEAST_PLAUSIBLE, 1 / (1 + 0.4 * (angle / 60) ** 2))
+    turn = max(least, 1 / (1 + 0.4 * (angle / 60) ** 2))
     away = float(np.linalg.norm(anchors - transform.apply(center_fixed), axis=1).min()) / size_mm
-    return float(turn * max(LEAST_PLAUSIBLE, 1 / (1 + 0.8 * away**2)))
+    return float(turn * max(least, 1 / (1 + 0.8 * away**2)))
 
 
 def distinct(ranked: Iterable[Affine], points: Array, least_mm: float) -> list[int]:
