@@ -35,11 +35,9 @@ class DeepVsClassicReg(ScriptedLoadableModule):
         parent.acknowledgementText = _(
             "Please cite the papers this module builds on:"
             "<ul>"
-            "<li>R. Jena et al. <i>Deep Learning in Medical Image Registration: Magic or Mirage?</i> NeurIPS 2024, "
-            "arXiv:2408.05839 (when deep networks help and when classical optimization does as well).</li>"
-            "<li>F. Siebert, C. Großbröhmer, L. Hansen, M. P. Heinrich. <i>ConvexAdam: Self-Configuring "
-            "Dual-Optimization-Based 3D Multitask Medical Image Registration.</i> IEEE TMI 2024, "
-            "doi:10.1109/TMI.2024.3512603.</li>"
+            "<li>R. Jena, D. Sethi, P. Chaudhari, J. C. Gee. <i>Deep Learning in Medical Image Registration: "
+            "Magic or Mirage?</i> NeurIPS 37, 2024, doi:10.52202/079017-3439, arXiv:2408.05839.</li>"
+            "<li>I. Grigorescu. <i>Deep Learning Registration, a Survey.</i> King's College London, 2019.</li>"
             "</ul>"
             "Each engine names its own paper in the report of a run."
         )

@@ -24,6 +24,11 @@ class MetricPlot:
         self._values: list[float] = []
         self._stage = ""
 
+    @property
+    def points(self) -> int:
+        """Number of values of the current line."""
+        return len(self._values)
+
     def clear(self) -> None:
         """Begin anew."""
         self._values, self._stage = [], ""
@@ -59,7 +64,7 @@ class MetricPlot:
     def _paint(self, painter: Any, palette: Any, width: int, height: int) -> None:
         low, high = min(self._values), max(self._values)
         span = (high - low) or 1.0
-        text_height = 16
+        text_height = 22
         top, bottom = MARGIN + text_height, height - MARGIN
         step = (width - 2 * MARGIN) / (len(self._values) - 1)
         path = qt.QPainterPath()

@@ -27,7 +27,7 @@ from .outputs_section import MachineSection, OutputsSection
 from .qa_section import QaSection
 from .requests import Request
 from .results_section import ResultsSection
-from .run_section import RunSection
+from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .state import SceneState
 from .validation import Verdict
@@ -59,7 +59,7 @@ class Panel(VTKObservationMixin):
         self._sample: Background | None = None
         self._paused: Mode | None = None
         self._validator = qt.QTimer()
-        self._validator.singleShot = True
+        self._validator.setSingleShot(True)
         self._validator.interval = VALIDATE_MS
         self._validator.connect("timeout()", self.validate)
         self.inputs = InputsSection(ui, self._on_inputs)
@@ -190,13 +190,13 @@ class Panel(VTKObservationMixin):
 
     def _on_sample(self) -> None:
         self.ui.sampleButton.enabled = False
-        self.run.tell("missing", _("Making the example pair"))
+        self.run.tell(PROGRESS, _("Making the example pair"))
         self._sample = Background(generate_phantom, self._on_sample_made).start()
 
     def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
         self._sample = None
         self.ui.sampleButton.enabled = True
-        self.run.tell("missing", "")
+        self.run.tell(PROGRESS, "")
         if error is not None:
             self.run.tell("error", str(error))
             return

@@ -45,7 +45,7 @@ class WorkerProcess:
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
         self._killer = qt.QTimer()
-        self._killer.singleShot = True
+        self._killer.setSingleShot(True)
         self._killer.interval = int(1000 * KILL_AFTER_S)
         self._killer.connect("timeout()", self.kill)
 

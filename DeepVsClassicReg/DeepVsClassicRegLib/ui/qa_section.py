@@ -55,7 +55,7 @@ class QaSection:
         self._spots: dict[str, tuple[list[Spot], int]] = {}
         self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
         self._flicker.connect("timeout()", self._on_flicker)
-        self._redraw.singleShot = True
+        self._redraw.setSingleShot(True)
         self._redraw.interval = REDRAW_MS
         self._redraw.connect("timeout()", self._show_again)
         for mode, name in BUTTONS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from .metric_plot import MetricPlot
 from .runner import Runner
 from .validation import cannot_start, line
 
+PROGRESS = "progress"
 REFRESH_MS = 100
 LOG_LINES_PER_TICK = 200
 
@@ -53,8 +55,8 @@ class RunSection:
             self._show_button()
 
     def tell(self, kind: str, message: str, hint: str = "") -> None:
-        """Show a message under the button; kind 'error', 'warning' or 'missing' (neutral)."""
-        self._ui.stageLabel.text = line(kind, message, hint) if message else ""
+        """Show a message under the button; kind 'error', 'warning' or 'progress'."""
+        self._ui.stageLabel.text = html.escape(message) if kind == PROGRESS else line(kind, message, hint)
         self._ui.stageLabel.visible = bool(message)
 
     def close(self) -> None:
@@ -88,7 +90,7 @@ class RunSection:
             text = _("{number} of {count}, {engine}: {stage}").format(
                 number=self._runner.done + 1, count=count, engine=attempt.request.name, stage=attempt.stage
             )
-        self.tell("missing", text)
+        self.tell(PROGRESS, text)
 
     def _on_finished(self, attempt: Attempt) -> None:
         if attempt.folder is not None and attempt.request.keep_files:
@@ -104,7 +106,7 @@ class RunSection:
     def _show_idle(self) -> None:
         self._ui.progressBar.visible = False
         self._ui.registerButton.text = _("Register")
-        self.tell("missing", "")
+        self.tell(PROGRESS, "")
         self._show_button()
 
     def _show_button(self) -> None:

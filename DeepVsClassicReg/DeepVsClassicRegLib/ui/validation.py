@@ -46,7 +46,7 @@ class Verdict:
     def _line(self, problem: Problem) -> str:
         kind = problem.severity
         if problem.is_error and problem.role in ("fixed", "moving") and problem.role not in self._given:
-            kind = "missing"
+            return line("missing", problem.message)
         return line(kind, problem.message, problem.hint)
 
 

@@ -1,0 +1,173 @@
+"""Makes the pictures of the panel for the README and the Extensions Index: `make screenshots`.
+
+Everything is real but the window: a generated head, real registrations in the worker, real slice views.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
+WINDOW, PANEL_WIDTH, SCALE = (1440, 960), 480, 2.0
+COMPARED = ("instance", "elastix", "sitk-demons")
+# So little smoothing that the field folds.
+FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
+
+
+class Studio:
+    """The module in its window with a head pair picked."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        from slicer_standin import boot, modules
+
+        self.slicer = boot.boot()
+        self.folder, self.size = folder, size
+        module = modules.load_module(ROOT / "DeepVsClassicReg" / "DeepVsClassicReg.py")
+        self.slicer.util.selectModule("DeepVsClassicReg")
+        self.panel: Any = module.widgetRepresentation().self().panel
+        self.ui = self.panel.ui
+        self.slicer.util.mainWindow().show()
+
+    def wait(self, condition: Callable[[], Any], timeout_s: float = 900.0) -> None:
+        """Run the event loop until a condition holds."""
+        from slicer_standin.watch import wait_until
+
+        wait_until(condition, timeout_s)
+
+    def shoot(self, name: str, *, panel_width: int = PANEL_WIDTH, scroll: str = "") -> None:
+        """Save a picture of the window, scrolled so that a widget is seen."""
+        from slicer_standin import screenshots
+
+        path = self.folder / f"{name}.png"
+        screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
+        if scroll:
+            area = self.slicer.util.mainWindow()._panel._scroll
+            area.ensureWidgetVisible(getattr(self.ui, scroll), 0, 12)
+            screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
+        sys.stdout.write(f"{path}\n")
+
+    def load_pair(self) -> None:
+        """Add the head pair, its structures as surfaces in the 3D view, and pick it."""
+        from DeepVsClassicRegLib.mrml.inputs import Inputs
+        from DeepVsClassicRegLib.mrml.sample_data import load_phantom_pair
+
+        nodes = load_phantom_pair(size=self.size)
+        roles = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+        for node in (nodes.fixed_labels, nodes.moving_labels, nodes.fixed_points, nodes.moving_points):
+            node.GetDisplayNode().SetVisibility(0)
+        for node, name in ((nodes.fixed, "Head 1"), (nodes.moving, "Head 2")):
+            node.SetName(name)
+            self._show_whole_range(node)
+        self._show_surfaces(nodes.fixed_labels)
+        self.panel.inputs.pick(Inputs(**{role: getattr(nodes, role) for role in roles}))
+        self.slicer.util.setSliceViewerLayers(background=nodes.fixed, foreground=nodes.moving, foregroundOpacity=0.5)
+        self.slicer.app.layoutManager().resetSliceViews()
+        self.slicer.app.layoutManager().resetThreeDViews()
+        self.wait(lambda: self.ui.registerButton.enabled)
+
+    def _show_whole_range(self, volume: Any) -> None:
+        values = self.slicer.util.arrayFromVolume(volume)
+        volume.GetDisplayNode().SetAutoWindowLevel(False)
+        volume.GetDisplayNode().SetWindowLevelMinMax(float(values.min()), 1.15 * float(values.max()))
+
+    def _show_surfaces(self, segmentation: Any) -> None:
+        slicer = self.slicer
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Surfaces")
+        segmentation.CreateClosedSurfaceRepresentation()
+        slicer.modules.segmentations.logic().ExportAllSegmentsToModels(segmentation, folder)
+        for model in slicer.util.getNodesByClass("vtkMRMLModelNode"):
+            if model.GetDisplayNode() is not None and not model.GetHideFromEditors():
+                cortex = "cortex" in model.GetName().lower() or "white" in model.GetName().lower()
+                model.GetDisplayNode().SetOpacity(0.25 if cortex else 1.0)
+
+    def choose(self, engine: str) -> None:
+        """Choose an engine and wait until it may run."""
+        combo = self.ui.engineCombo
+        combo.currentIndex = combo.findData(engine)
+        self.wait(lambda: self.ui.registerButton.enabled and not self.panel._validator.active)
+
+    def register(self) -> None:
+        """Press the button and wait for the result."""
+        self.ui.registerButton.click()
+        self.wait(lambda: not self.panel.busy)
+        if self.panel.results.run is None:
+            sys.exit(self.ui.stageLabel.text)
+
+    def look(self, button: str) -> None:
+        """Choose a way of looking."""
+        getattr(self.ui, button).click()
+        self.wait(lambda: not self.panel.busy)
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
+    parser.add_argument("--size", type=int, default=96, help="voxels along an edge of the head")
+    wanted = parser.parse_args()
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    studio = Studio(wanted.out, wanted.size)
+    ui, panel = studio.ui, studio.panel
+    studio.wait(lambda: not panel._validator.active)
+    studio.shoot("empty")
+    studio.load_pair()
+    studio.choose("elastix")
+    _running(studio)
+    studio.wait(lambda: not panel.busy)
+    ui.progressButton.collapsed = True
+    studio.look("redCyanButton")
+    studio.shoot("finished")
+    studio.look("checkerboardButton")
+    studio.shoot("checkerboard")
+    _compare(studio)
+    _jacobian(studio)
+
+
+def _running(studio: Studio) -> None:
+    """Take the picture while the deformable part runs."""
+    ui, panel = studio.ui, studio.panel
+    ui.progressButton.collapsed = False
+    ui.registerButton.click()
+    studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run._plot.points > 15))
+    studio.shoot("running")
+
+
+def _compare(studio: Studio) -> None:
+    ui, panel = studio.ui, studio.panel
+    studio.choose("compare")
+    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+        check.checked = name in COMPARED and check.enabled
+    panel.results.forget()
+    studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    studio.register()
+    studio.look("contoursButton")
+    ui.inputsButton.collapsed = ui.methodButton.collapsed = True
+    ui.structuresButton.collapsed = False
+    studio.shoot("compare", panel_width=600)
+    ui.structuresButton.collapsed = True
+    ui.inputsButton.collapsed = ui.methodButton.collapsed = False
+
+
+def _jacobian(studio: Studio) -> None:
+    ui, panel = studio.ui, studio.panel
+    while panel.results.run is not None:
+        panel.results.forget()
+    studio.choose("sitk-demons")
+    for name, value in FOLDING.items():
+        panel.engines._form._fields[name].show(value)
+    studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    studio.register()
+    studio.look("jacobianButton")
+    ui.opacitySlider.value = 0.75
+    ui.foldButton.click()
+    studio.shoot("jacobian")
+
+
+if __name__ == "__main__":
+    main()
