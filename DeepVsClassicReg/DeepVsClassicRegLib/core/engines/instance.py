@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..device import Compute
 from ..images.volume import Pair
@@ -11,6 +12,9 @@ from ..progress import Progress
 from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
 from .settings import option
+
+if TYPE_CHECKING:
+    from .instance_lib.problem import Problem
 
 SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
 
@@ -114,7 +118,7 @@ class InstanceSettings:
         advanced=True,
     )
     memory_gib: float = option(
-        4.0, "Memory", unit="GiB", minimum=0.25, maximum=1024, tooltip="The working spacing grows until it fits."
+        3.0, "Memory", unit="GiB", minimum=0.25, maximum=1024, tooltip="The working spacing grows until it fits."
     )
 
 
@@ -140,7 +144,6 @@ class InstanceEngine:
         """Register the pair; see `Engine.run`."""
         from .instance_lib.backend import choose_backend
         from .instance_lib.output import to_transform_field
-        from .instance_lib.problem import make_problem
         from .instance_lib.solve import solve
 
         progress.report(0.0, "Preparing the volumes")
@@ -149,14 +152,9 @@ class InstanceEngine:
         recorder.notes.extend(backend.notes)
         with backend.bounded():
             with recorder.stage("Preparation"):
-                problem, notes = make_problem(
-                    pair,
-                    coarsen=settings.coarsen,
-                    resolution_mm=settings.resolution_mm,
-                    memory_gib=settings.memory_gib,
-                )
+                problem, chosen, notes = _prepared(pair, settings)
                 recorder.notes.extend(notes)
-            u, endings = solve(pair, problem, settings, backend, progress.part(0.05, 0.95), recorder)
+            u, endings = solve(pair, problem, chosen, backend, progress.part(0.05, 0.95), recorder)
             with recorder.stage("Finishing"):
                 if settings.min_determinant == 0:
                     recorder.notes.append("Folds were not prevented (least determinant 0).")
@@ -164,3 +162,27 @@ class InstanceEngine:
         progress.report(1.0, "Deformation done")
         transform = Transform.of([field, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
+
+
+def _prepared(pair: Pair, settings: InstanceSettings) -> tuple[Problem, InstanceSettings, list[str]]:
+    """Return the problem, the settings with the similarity decided, and what the user should know."""
+    from .instance_lib.choice import choose_similarity
+    from .instance_lib.problem import make_problem
+
+    def make(similarity: str) -> tuple[Problem, list[str]]:
+        return make_problem(
+            pair,
+            coarsen=settings.coarsen,
+            resolution_mm=settings.resolution_mm,
+            memory_gib=settings.memory_gib,
+            similarity=similarity,
+        )
+
+    problem, notes = make(settings.similarity)
+    if settings.similarity != "auto":
+        return problem, settings, notes
+    choice = choose_similarity(problem)
+    if choice.name == "mind":
+        problem, notes = make("mind")
+    notes.append(f"Similarity '{choice.name}': {choice.reason}.")
+    return problem, dataclasses.replace(settings, similarity=choice.name), notes

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import RegistrationError
 from ...images.volume import Pair
-from ..base import Recorder
 from .backend import NUMBA, Backend
-from .choice import choose_similarity
 from .labels import Segments, make_landmarks, make_segments
 from .optimize import LevelImages, LevelMaker
 from .problem import Problem, shrinks
@@ -22,7 +20,7 @@ Plan = Sequence[tuple[tuple[int, int, int], int]]
 
 
 def make_plan(
-    pair: Pair, problem: Problem, settings: InstanceSettings, backend: Backend, recorder: Recorder, *, back: bool
+    pair: Pair, problem: Problem, settings: InstanceSettings, backend: Backend, *, back: bool
 ) -> tuple[Plan, LevelMaker]:
     """Return the levels with their iterations, and what makes a level.
 
@@ -31,12 +29,6 @@ def make_plan(
     levels = shrinks(problem.grid, len(settings.iterations))
     plan = list(zip(levels, settings.iterations[-len(levels) :], strict=True))
     similarity = settings.similarity
-    if similarity == "auto":
-        choice = choose_similarity(problem)
-        similarity = choice.name
-        note = f"Similarity '{choice.name}': {choice.reason}."
-        if not back:
-            recorder.notes.append(note)
     segments = _segments(pair, problem, settings, back)
     landmarks = make_landmarks(pair, problem) if settings.landmark_weight > 0 and not back else None
     if settings.landmark_weight > 0 and landmarks is None and not back:

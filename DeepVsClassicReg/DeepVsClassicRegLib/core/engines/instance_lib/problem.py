@@ -15,7 +15,9 @@ from ...transforms.transform import Transform
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-BYTES_PER_VOXEL = 110
+# Measured need of the local correlation; self-similarity adds 24 channels.
+BYTES_PER_VOXEL = {"mind": 215}
+BYTES_USUAL = 110
 PROBE = 64
 FOREGROUND = 0.05
 FEWEST_NODES = 8
@@ -48,7 +50,9 @@ class Problem:
     start: Transform
 
 
-def make_problem(pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib: float) -> tuple[Problem, list[str]]:
+def make_problem(
+    pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib: float, similarity: str = "lncc"
+) -> tuple[Problem, list[str]]:
     """Return the pair on its working lattice, and what the user should know about it.
 
     Parameters
@@ -61,6 +65,8 @@ def make_problem(pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib
         Finest working spacing wanted; 0 leaves it to `coarsen`.
     memory_gib : float
         Memory the optimization may take; the working spacing grows until it fits.
+    similarity : str
+        Descriptors take more memory than intensities.
     """
     start = pair.initial or Transform()
     box = _foreground_box(pair, start)
@@ -68,7 +74,7 @@ def make_problem(pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib
     target = max(resolution_mm, coarsen * float(native.min()))
     spacing = np.maximum(native, target)
     notes = []
-    bound = memory_gib * 2**30 / BYTES_PER_VOXEL
+    bound = memory_gib * 2**30 / BYTES_PER_VOXEL.get(similarity, BYTES_USUAL)
     voxels = float(np.prod(box.extent_mm / spacing))
     if voxels > bound:
         while np.prod(box.extent_mm / spacing) > bound:
