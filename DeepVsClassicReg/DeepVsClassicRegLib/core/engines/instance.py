@@ -93,7 +93,7 @@ class InstanceSettings:
     symmetric: bool = option(
         False,
         "Both directions",
-        tooltip="Registers both ways and returns their consistent mean: twice the time, often more accurate.",
+        tooltip="Registers both ways and returns their consistent mean: several times the time, less detail.",
     )
     adapt: bool = option(
         True,
