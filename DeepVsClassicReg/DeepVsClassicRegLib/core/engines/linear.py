@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -43,8 +44,8 @@ class LinearEngine:
         """Align the pair.
 
         A linear `pair.initial` (or, with `use_landmarks`, the landmarks) is the only start. A deformable
-        one is refused, since a linear step after it could not be undone separately. Same seed and same
-        number of threads give the same map; the sampled points depend on the seed alone.
+        one is refused, since a linear step after it could not be undone separately. It runs in
+        one thread, so the map depends on the seed alone.
 
         Raises
         ------
@@ -79,8 +80,9 @@ class LinearEngine:
 
 def _rescued(work: Work, found: Found, refined: Refined, verdict: Verdict, seed: int) -> tuple[Found, Refined, Verdict]:
     """Try all orientations; keep the outcome only when it convinces."""
+    work = replace(work, progress=work.progress.part(0.93, 0.99))
     with work.recorder.stage("Linear wide search"):
-        work.progress.report(0.93, "Linear alignment: no convincing match yet, trying all orientations")
+        work.progress.report(0.0, "Linear alignment: no convincing match yet, trying all orientations")
         wide = search_widely(work, seed)
         outcome = refine(work, wide.start)
         second = _judged(work, wide, outcome, seed, wide=True)

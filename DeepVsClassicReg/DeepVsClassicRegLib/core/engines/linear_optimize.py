@@ -16,6 +16,7 @@ Array = npt.NDArray[np.floating]
 KINDS = ("rigid", "similarity", "affine")
 PARAMETERS = {"rigid": 6, "similarity": 7, "affine": 12}
 DIFFERENCE = 1e-5
+HALVINGS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +121,7 @@ def climb(
     pose = Pose.of(start, level.center)
     free = PARAMETERS[kind]
     metric = np.eye(free)
-    current, value, slope = _evaluate(level, pose, free, stiffness)
+    current, value, slope = evaluate(level, pose, free, stiffness)
     inverse: Array | None = None
     done = 0
     for done in range(1, iterations + 1):
@@ -132,10 +133,10 @@ def climb(
             inverse, direction = None, slope / norm * level.step_mm
         length = float(np.linalg.norm(direction))
         direction *= min(1.0, 3 * level.step_mm / length)
-        step, found = 1.0, None
-        for _ in range(8):
+        step = 1.0
+        for _ in range(HALVINGS):
             trial = pose.moved(step * direction, level.radius_mm)
-            found = _evaluate(level, trial, free, stiffness)
+            found = evaluate(level, trial, free, stiffness)
             if found[1] >= value + 1e-4 * step * float(direction @ slope):
                 break
             step *= 0.4
@@ -144,11 +145,10 @@ def climb(
                 break
             inverse = None
             continue
-        assert found is not None
         change, bend = step * direction, slope - found[2]
         gained = found[1] - value
         pose, (current, value, slope) = trial, found
-        inverse = _updated(inverse if inverse is not None else None, change, bend, metric)
+        inverse = _updated(inverse, change, bend, metric)
         if watch is not None:
             watch(done, -value)
         if float(np.linalg.norm(change)) < tolerance * level.step_mm or gained < 1e-6:
@@ -167,10 +167,9 @@ def _updated(inverse: Array | None, change: Array, bend: Array, unit: Array) -> 
     return np.asarray(left @ inverse @ left.T + np.outer(change, change) / product)
 
 
-def _evaluate(level: Level, pose: Pose, free: int, stiffness: float) -> tuple[Score, float, Array]:
+def evaluate(level: Level, pose: Pose, free: int, stiffness: float) -> tuple[Score, float, Array]:
     """Return score, objective and the objective's derivative by the parameters of `Pose.moved`."""
     here = score(level, pose.affine, gradient=True)
-    assert here.by_matrix is not None and here.by_translation is not None
     base = pose.affine.matrix
     slope = np.zeros(free)
     slope[:3] = here.by_translation

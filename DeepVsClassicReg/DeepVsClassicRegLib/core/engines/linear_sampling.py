@@ -119,6 +119,8 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
     volumes = [c.foreground.sum() * c.grid.voxel_volume_mm3 for c in (fixed, moving)]
     placed = np.ascontiguousarray(spread.T, dtype=np.float32)
     bright = np.flatnonzero(inside_object(fixed, points))
+    if not bright.size:
+        bright = np.arange(len(points))
     return Level(
         points=placed,
         values=values,

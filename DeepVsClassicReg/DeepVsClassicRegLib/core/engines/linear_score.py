@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +26,19 @@ class Score:
         The mutual information alone.
     overlap : float
         Share of the fixed object inside the moving field of view, relative to the smaller object, 0 to 1.
-    by_matrix, by_translation : (3, 3) and (3,) arrays or None
-        Derivative of `value` by the map's matrix (about the level's center) and translation.
+    by_matrix, by_translation : (3, 3) and (3,) arrays
+        Derivative of `value` by the map's matrix (about the level's center) and translation; zero when it
+        was not asked for.
     """
 
     value: float
     information: float
     overlap: float
-    by_matrix: Array | None = None
-    by_translation: Array | None = None
+    by_matrix: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    by_translation: Array = field(default_factory=lambda: np.zeros(3))
 
 
-NOTHING = Score(0.0, 0.0, 0.0, np.zeros((3, 3)), np.zeros(3))
+NOTHING = Score(0.0, 0.0, 0.0)
 
 
 def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
@@ -59,8 +60,8 @@ def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
     to_index = np.linalg.inv(level.moving.grid.matrix[:3, :3])
     offset = to_index @ (transform.apply(level.center) - level.moving.grid.matrix[:3, 3])
     linear, constant = (to_index @ transform.matrix).astype(np.float32), offset.astype(np.float32)[:, None]
-    overlap = _overlap(level, linear @ level.objects + constant, abs(np.linalg.det(transform.matrix)))
-    index = linear @ level.points + constant
+    overlap = _overlap(level, _turned(linear, level.objects) + constant, abs(np.linalg.det(transform.matrix)))
+    index = _turned(linear, level.points) + constant
     known = inside_view(level.moving, index)
     if level.moving_mask is not None:
         allowed = inside_mask(level.moving_mask, level.moving.grid.index_to_point(index.T))
@@ -74,18 +75,23 @@ def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
         index, fixed_values = index[:, chosen], fixed_values[chosen]
         points = points[:, chosen] if gradient else points
     values, slope = interpolate(level.moving, index, gradient=gradient)
-    information, weight = _information(fixed_values, values, level.bins, gradient=gradient)
+    information, weight = mutual_information(fixed_values, values, level.bins, gradient=gradient)
     trust = overlap_weight(overlap)
     if slope is None or weight is None:
         return Score(information * trust, information, overlap)
-    force = (to_index.T.astype(np.float32) @ slope) * (weight * np.float32(trust))
+    force = _turned(to_index.T.astype(np.float32), slope) * (weight * np.float32(trust))
     return Score(
         information * trust,
         information,
         overlap,
-        np.asarray(force @ points.T, dtype=float),
+        np.asarray(np.einsum("in,jn->ij", force, points), dtype=float),
         np.asarray(force.sum(axis=1), dtype=float),
     )
+
+
+def _turned(matrix: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return matrix @ vectors without BLAS, whose threads know no bound here and may change the last bits."""
+    return np.asarray(np.einsum("ij,jn->in", matrix, vectors))
 
 
 def _overlap(level: Level, index: npt.NDArray[np.float32], growth: float) -> float:
@@ -99,7 +105,7 @@ def overlap_weight(overlap: float) -> float:
     return overlap * (2.0 - overlap)
 
 
-def _information(
+def mutual_information(
     fixed: npt.NDArray[np.float32], moving: npt.NDArray[np.float32], bins: int, *, gradient: bool
 ) -> tuple[float, npt.NDArray[np.float32] | None]:
     """Return mutual information in nats and, per sample, its derivative by the moving value.

@@ -16,6 +16,7 @@ from .linear_starts import (
     center_starts,
     distinct,
     header_start,
+    mask_starts,
     moment_starts,
     plausibility,
     translation_starts,
@@ -94,6 +95,7 @@ def _candidates(work: Work) -> list[Start]:
         starts.append(header_start())
     if settings.center_starts:
         starts.extend(center_starts(fixed, moving))
+        starts.extend(mask_starts(work.pair.fixed_mask, work.pair.moving_mask))
     if settings.moment_starts:
         starts.extend(moment_starts(fixed, moving))
     if settings.translation_search:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
+from ..images.volume import LabelMap
 from ..transforms.affine import Affine
 from .linear_sampling import Coarse, inside_view, interpolate
 
@@ -51,6 +52,14 @@ def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
     for name, binary in (("centers of the objects", True), ("centers of the intensities", False)):
         from_fixed, from_moving = (_moments(c, binary=binary)[0] for c in (fixed, moving))
         yield Start(name, Affine.shift(from_moving - from_fixed), anchor=True)
+
+
+def mask_starts(fixed: LabelMap | None, moving: LabelMap | None) -> Iterator[Start]:
+    """Yield the pose that brings the masks' centers together, when both have one."""
+    if fixed is None or moving is None:
+        return
+    centers = [mask.grid.index_to_point(np.argwhere(mask.mask())[:, ::-1].mean(axis=0)) for mask in (fixed, moving)]
+    yield Start("centers of the masks", Affine.shift(centers[1] - centers[0]), anchor=True)
 
 
 def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
@@ -128,7 +137,7 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
     cell = float(max(*fixed.grid.extent_mm, *moving.grid.extent_mm)) / SEARCH_CELLS
     first, mask_f, origin_f = _binned(fixed, cell, np.eye(3))
     second, mask_m, origin_m = _binned(moving, cell, rotation)
-    shape = [int(a + b - 1) for a, b in zip(mask_f.shape, mask_m.shape, strict=True)]
+    shape = [_fast_length(int(a + b - 1)) for a, b in zip(mask_f.shape, mask_m.shape, strict=True)]
     information, overlap = _information_of_offsets(first, mask_f, second, mask_m, shape)
     enough = overlap >= SEARCH_OVERLAP * min(mask_f.sum(), mask_m.sum())
     part = np.minimum(overlap / min(mask_f.sum(), mask_m.sum()), 1)
@@ -241,6 +250,19 @@ def _information_of_offsets(
     safe = np.maximum(overlap, 1)
     sums = entropy - _n_log_n(by_fixed).sum(axis=0) - _n_log_n(by_moving).sum(axis=0) + _n_log_n(overlap)
     return sums / safe - (SEARCH_BINS - 1) ** 2 / (2 * safe), overlap
+
+
+def _fast_length(least: int) -> int:
+    """Return the next length with no prime factor above 5, which Fourier transforms like."""
+    length = least
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1
 
 
 def _n_log_n(counts: Array) -> Array:
