@@ -86,9 +86,15 @@ def test_nan_is_repaired_with_a_warning_or_refused(tmp_path, caplog):
         read_volume(tmp_path / "all.nrrd")
 
 
+def write_4d(path, *, frames):
+    """Write a file of so many 4 x 5 x 6 frames."""
+    array = np.zeros((frames, 4, 5, 6), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=False), str(path))
+
+
 def test_unfit_files_say_why(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 4, 4, 3), np.uint8), isVector=True), str(tmp_path / "rgb.nrrd"))
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 4, 4, 4), np.uint8), isVector=False), str(tmp_path / "4d.nii.gz"))
+    write_4d(tmp_path / "4d.nii.gz", frames=2)
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 4), np.uint8)), str(tmp_path / "2d.png"))
     (tmp_path / "broken.nii.gz").write_bytes(b"no image")
     for name, word in [("rgb.nrrd", "3 components"), ("4d.nii.gz", "4 dimensions"), ("2d.png", "2 dimensions")]:
@@ -103,7 +109,7 @@ def test_unfit_files_say_why(tmp_path):
 
 
 def test_one_frame_of_4d_is_read_as_3d(tmp_path):
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((1, 4, 5, 6), np.uint8), isVector=False), str(tmp_path / "4d.nii.gz"))
+    write_4d(tmp_path / "4d.nii.gz", frames=1)
     assert read_volume(tmp_path / "4d.nii.gz").grid.size == (6, 5, 4)
 
 

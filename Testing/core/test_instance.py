@@ -125,9 +125,7 @@ def test_search_finds_a_motion_the_pyramid_cannot():
     fixed, moving = Volume(blobs(points), grid), Volume(blobs(points - shift), grid)
     plain = run(Pair(fixed, moving), similarity="lncc")
     searched = run(Pair(fixed, moving), similarity="lncc", search_mm=32.0)
-    errors = [
-        np.linalg.norm(r.transform.apply(centers) - centers - shift, axis=-1).mean() for r in (plain, searched)
-    ]
+    errors = [np.linalg.norm(r.transform.apply(centers) - centers - shift, axis=-1).mean() for r in (plain, searched)]
     assert errors[1] < 3.0 < errors[0]
 
 

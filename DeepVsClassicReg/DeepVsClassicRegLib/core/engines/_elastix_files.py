@@ -167,10 +167,13 @@ def read_part(path: Path) -> Part:
         return Affine.about(numbers[:9].reshape(3, 3), center, numbers[9:])
     if kind not in TRANSFORMS:
         raise EngineFailed(f"elastix wrote a transform of the unknown kind '{kind}'.")
-    turned = sitk.Euler3DTransform() if kind == "EulerTransform" else sitk.Similarity3DTransform()
-    turned.SetCenter(center.tolist())
+    turned: sitk.Euler3DTransform | sitk.Similarity3DTransform
     if kind == "EulerTransform":
+        turned = sitk.Euler3DTransform()
         turned.SetComputeZYX(entries.get("ComputeZYX", ("false",))[0] == "true")
+    else:
+        turned = sitk.Similarity3DTransform()
+    turned.SetCenter(center.tolist())
     turned.SetParameters(numbers.tolist())
     return Affine.from_sitk(turned)
 
