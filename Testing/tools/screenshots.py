@@ -165,7 +165,6 @@ def _jacobian(studio: Studio) -> None:
     studio.register()
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75
-    ui.foldButton.click()
     studio.shoot("jacobian")
 
 

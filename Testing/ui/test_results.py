@@ -80,12 +80,23 @@ def test_switching_runs_keeps_the_way_of_looking(panel, finish, ui):
     assert panel.qa._inspection.run == panel.results.runs[0]
 
 
+def test_segmentations_of_other_runs_do_not_cover_the_shown_one(panel, finish, ui):
+    first = finish()
+    ui.closeViewButton.click()
+    first.warped_labels.GetDisplayNode().SetVisibility(1)
+    finish(engine="other")
+    assert not first.warped_labels.GetDisplayNode().GetVisibility()
+    ui.closeViewButton.click()
+    assert first.warped_labels.GetDisplayNode().GetVisibility()
+
+
 def test_per_structure_table_and_plot(panel, finish, ui):
     run = finish()
     ui.structuresButton.collapsed = False
     settle()
     rows = table_texts(ui.structuresTable)
     assert len(rows) == len(run.measures["dice_per_label"])
+    assert all(len(cell) <= 6 for row in rows for cell in row[2:]), "too many digits"
     before = node_ids()
     ui.plotButton.click()
     settle()

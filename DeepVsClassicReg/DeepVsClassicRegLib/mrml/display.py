@@ -201,25 +201,27 @@ class Inspection:
             self._memory.set(composite, "ForegroundOpacity", opacity)
             composite.EndModify(change)
 
-    def _hide_segmentations(self, run: Run) -> None:
-        for role in ("fixed_labels", "moving_labels", "warped_labels"):
-            node = run.node(role)
-            if node is not None and node.GetDisplayNode() is not None:
-                self._overlay.set(node.GetDisplayNode(), "Visibility", 0)
+    def _hide_segmentations(self) -> None:
+        """Hide every segmentation, those of other runs too, which would cover what is compared."""
+        scene = slicer.mrmlScene
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
+            display = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode").GetDisplayNode()
+            if display is not None:
+                self._overlay.set(display, "Visibility", 0)
 
     def _show_blend(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         self._set_layers(fixed, upper, opacity=1.0 if self.mode is Mode.FLICKER else self.opacity)
 
     def _show_checkerboard(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         grid = grid_of(fixed)
         pair = self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key())
         voxels = image_of(comparison.checkerboard(*pair, grid, self.tile_mm))
         self._set_layers(self._layers.fill("checkerboard", voxels, grid, low=0, high=255, color=GRAY))
 
     def _show_difference(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         voxels = self._cache.get(run, f"difference {self._upper_key()}")
         table = self._layers.color("difference", colors.difference_table)
         node = self._layers.fill("difference", voxels, grid_of(fixed), low=-60, high=60, color=table)
@@ -228,7 +230,7 @@ class Inspection:
         colors.show_legend(node, title, text_format="%.0f")
 
     def _show_contours(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         if _has_outlines(run):
             self._set_layers(upper)
             self._extra += show_segmentations(run, before=self.before)
@@ -242,20 +244,20 @@ class Inspection:
             self._overlay.set(composite, "LabelOpacity", 1.0)
 
     def _show_red_cyan(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         red = self._layers.color("red", lambda name: colors.ramp_table(name, colors.RED))
         cyan = self._layers.color("cyan", lambda name: colors.ramp_table(name, colors.CYAN))
         layers = self._layers.tinted("red", fixed, red), self._layers.tinted("cyan", upper, cyan)
         self._set_layers(*layers, opacity=1.0, add=True)
 
     def _show_warp(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         self._set_layers(fixed if self.mode is Mode.GLYPHS else upper)
         mapping = self._cache.get(run, "warp")
         self._extra += show_warp(run, mapping, glyphs=self.mode is Mode.GLYPHS, spacing_mm=self.spacing_mm)
 
     def _show_jacobian(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations(run)
+        self._hide_segmentations()
         table = self._layers.color("log Jacobian", colors.jacobian_table)
         node = self._layers.fill(
             "log Jacobian",

@@ -15,10 +15,10 @@ from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
-from ..mrml.tables import table_text, unique_titles, update_label_table, update_measures_table
+from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .report_page import page
 from .scene_nodes import SceneNodes
-from .tables import fill_summary, fit_table
+from .tables import fill_structures, fill_summary, fit_table
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
 LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
@@ -118,7 +118,7 @@ class ResultsSection:
     def show_plot(self) -> None:
         """Show bars per structure beside the slices."""
         chart = self._nodes.chart("structures", self._parameter_node)
-        update_label_plot(self.runs, chart, self._structure_table())
+        update_label_plot(self.runs, chart, self._nodes.table("plot", self._parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _on_tab(self, _index: int) -> None:
@@ -156,7 +156,7 @@ class ResultsSection:
 
     def _structure_table(self) -> Any:
         table = self._nodes.table("structures", self._parameter_node)
-        update_label_table(self.runs, table, measure=self._ui.structureMeasureCombo.currentData)
+        fill_structures(self.runs, self._ui.structureMeasureCombo.currentData, table)
         return table
 
     def _on_csv(self) -> None:

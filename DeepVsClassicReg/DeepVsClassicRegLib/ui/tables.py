@@ -10,10 +10,11 @@ from slicer.i18n import tr as _
 
 from ..core.evaluation.measures import MEASURES, SECONDS
 from ..mrml.runs import Run
-from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles
+from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles, update_label_table
 
 MOST_ROWS = 14
 FITTING_COLUMNS = 4
+WIDE = 480
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
@@ -42,6 +43,29 @@ def fill_summary(runs: Sequence[Run], node: Any) -> None:
     fill_table(node, table)
 
 
+def fill_structures(runs: Sequence[Run], measure: str, node: Any) -> None:
+    """Fill a table with one measure per structure, as texts with the digits the measure deserves.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One column each.
+    measure : str
+        Name of a measure per label.
+    node : vtkMRMLTableNode
+        What is filled.
+    """
+    update_label_table(runs, node, measure=measure)
+    table, about = node.GetTable(), MEASURES[measure]
+    columns: dict[str, list[str]] = {}
+    for column in range(1, table.GetNumberOfColumns()):
+        values = [table.GetValue(row, column) for row in range(table.GetNumberOfRows())]
+        columns[table.GetColumnName(column)] = [
+            about.text(value.ToDouble()) if value.IsNumeric() else value.ToString() for value in values
+        ]
+    fill_table(node, columns)
+
+
 def fit_table(view: Any) -> None:
     """Size the columns to their contents and the view to its rows, so that nothing scrolls inside the panel."""
     header = view.horizontalHeader()
@@ -52,7 +76,7 @@ def fit_table(view: Any) -> None:
     view.resizeRowsToContents()
     rows = view.model().rowCount()
     height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
-    scrolls = view.model().columnCount() > FITTING_COLUMNS
+    scrolls = view.model().columnCount() > FITTING_COLUMNS + (view.width > WIDE)
     view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOn if scrolls else qt.Qt.ScrollBarAlwaysOff)
     bar = view.horizontalScrollBar().sizeHint.height() if scrolls else 0
     view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))
