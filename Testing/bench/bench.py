@@ -30,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     cases = read_cases(arguments.data, only=arguments.only)
-    engines = arguments.engines.split(",")
+    engines = [engine for engine in arguments.engines.split(",") if engine not in ("", "linear")]
     run_all(cases, engines, arguments)
     write_summary(arguments.out, read_runs(arguments.out))
 

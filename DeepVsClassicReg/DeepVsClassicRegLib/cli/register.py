@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from ..core.engines.catalogue import default_engine
 from ..core.resources import read_json
 from ..worker.job import Job
-from .defaults import default_engine
 from .folders import job_folder, protect_inputs, publish
 from .options import (
     compute_of,
@@ -51,7 +51,7 @@ Examples:
 
 @click.command("register", help=HELP)
 @pair_options()
-@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; elastix if installed, else sitk-demons.")
+@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; the best installed one when not given.")
 @click.option("--preset", "-p", default="default", show_default=True, help="Preset of the engine.")
 @setting_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")

@@ -6,10 +6,9 @@ import logging
 from dataclasses import dataclass
 
 from ..core.engines.base import EngineInfo, Requirement
-from ..core.engines.catalogue import engine_names, get_engine
+from ..core.engines.catalogue import PREFERRED, engine_names, get_engine
 
 FAMILIES = ("deep", "classical", "linear")
-PREFERRED = ("instance", "elastix", "sitk-demons")
 LIBRARY = __name__.partition(".")[0]
 
 

@@ -20,6 +20,9 @@ ENGINES = {
     "fireants": "fireants:FireAntsEngine",
 }
 
+# What is chosen when the user names no engine: the first one that is installed; the last one always is.
+PREFERRED = ("instance", "elastix", "sitk-demons")
+
 
 def engine_names() -> tuple[str, ...]:
     """Return the names of all engines, installed or not."""
@@ -48,3 +51,8 @@ def engine_infos() -> tuple[EngineInfo, ...]:
 def available_engines() -> tuple[str, ...]:
     """Return the names of the engines whose requirements are installed."""
     return tuple(info.name for info in engine_infos() if not info.missing())
+
+
+def default_engine() -> str:
+    """Return the engine used when none is named: the first installed one of `PREFERRED`."""
+    return next(name for name in PREFERRED if not get_engine(name).info.missing())
