@@ -14,7 +14,6 @@ from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles, upd
 
 MOST_ROWS = 14
 FITTING_COLUMNS = 4
-WIDE = 480
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
@@ -76,7 +75,7 @@ def fit_table(view: Any) -> None:
     view.resizeRowsToContents()
     rows = view.model().rowCount()
     height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
-    scrolls = view.model().columnCount() > FITTING_COLUMNS + (view.width > WIDE)
-    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOn if scrolls else qt.Qt.ScrollBarAlwaysOff)
+    scrolls = view.model().columnCount() > FITTING_COLUMNS
+    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAsNeeded if scrolls else qt.Qt.ScrollBarAlwaysOff)
     bar = view.horizontalScrollBar().sizeHint.height() if scrolls else 0
     view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))
