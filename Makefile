@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Outside machines with a local CPU wheel: make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-RUN := QT_QPA_PLATFORM=offscreen $(BIN)/python
+RUN := PYTHONUTF8=1 QT_QPA_PLATFORM=offscreen $(BIN)/python
 DATA ?= ../shared/data
 ENGINES ?= elastix,greedy,ants:quick
 OUT ?= bench/results

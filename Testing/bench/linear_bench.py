@@ -59,7 +59,7 @@ def main() -> None:
     settings = make_settings(LinearSettings, "linear", options.preset, dict(item.split("=", 1) for item in options.set))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     rows = read_rows(options.out)
-    for entry in json.loads((options.data / "manifest.json").read_text()):
+    for entry in json.loads((options.data / "manifest.json").read_text(encoding="utf-8")):
         if options.only not in entry["id"]:
             continue
         if entry["id"] not in rows:

@@ -58,6 +58,7 @@ def program():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
         )
         started.append(process)
         return process

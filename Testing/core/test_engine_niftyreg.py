@@ -23,7 +23,7 @@ REG_F3D = """
 import sys
 from pathlib import Path
 Path("arguments.txt").write_text(" ".join(sys.argv[1:]))
-Path({record!r}).write_text(" ".join(sys.argv[1:]) + "\\n" + (Path("start.txt").read_text()
+Path({record!r}).write_text(" ".join(sys.argv[1:]) + "\\n" + (Path("start.txt").read_text(encoding="utf-8")
     if Path("start.txt").is_file() else ""))
 assert Path("fixed.nii").is_file() and Path("moving.nii").is_file()
 for level in (1, 2, 3):
@@ -89,7 +89,7 @@ def test_field_in_ras_becomes_the_complete_map_in_lps(programs):
     )
     points = FIXED.index_to_point([[5, 6, 7], [10, 3, 2]])
     np.testing.assert_allclose(result.transform.apply(points) - points, [[-1, -2, 3]] * 2, atol=1e-4)
-    arguments, matrix = record.read_text().split("\n", 1)
+    arguments, matrix = record.read_text(encoding="utf-8").split("\n", 1)
     assert "--nmi -sx -5 -be 0.001 -le 0.01 -ln 3 -maxit 150 -omp 2" in arguments
     assert "-aff start.txt" in arguments
     assert "-rmask rmask.nii" in arguments

@@ -78,7 +78,9 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path):
         """
     )
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment
+    ) as parent:
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
         parent.send_signal(signal.SIGKILL)

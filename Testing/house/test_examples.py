@@ -17,7 +17,7 @@ WITH_EXAMPLES = [
     path
     for room in ("core", "worker", "cli")
     for path in sorted((LIBRARY / room).rglob("*.py"))
-    if ">>>" in path.read_text()
+    if ">>>" in path.read_text(encoding="utf-8")
 ]
 
 
@@ -53,7 +53,12 @@ def test_readme_commands(folder):
     assert blocks, "the README shows no command line example"
     script = "set -euo pipefail\n" + "\n".join(blocks)
     done = subprocess.run(
-        [shutil.which("bash") or "bash", "-c", script], cwd=folder, env=environment(), capture_output=True, text=True
+        [shutil.which("bash") or "bash", "-c", script],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -62,6 +67,11 @@ def test_readme_python(folder):
     blocks = [block for block in readme_blocks("python") if "slicer." not in block]
     assert blocks, "the README shows no Python example"
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], cwd=folder, env=environment(), capture_output=True, text=True
+        [sys.executable, "-c", "\n".join(blocks)],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr

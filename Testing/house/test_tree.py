@@ -19,7 +19,7 @@ def name(path: Path) -> str:
 
 
 def test_cmake_lists_name_every_file():
-    text = cmake_lists.LISTS.read_text()
+    text = cmake_lists.LISTS.read_text(encoding="utf-8")
     assert cmake_lists.updated(text) == text, "run `make cmake`"
 
 
@@ -53,7 +53,7 @@ def test_files_say_what_they_hold(path):
 def loaded_by(code: str) -> set[str]:
     """Return the top-level modules loaded in a fresh interpreter after running the code."""
     script = f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r}); {code}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", check=True)
     return {module.partition(".")[0] for module in done.stdout.split()}
 
 

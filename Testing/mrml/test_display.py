@@ -227,7 +227,7 @@ def test_nothing_made_for_looking_is_saved(run, inspection, tmp_path):
         inspection.show(run, mode)
     slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
     slicer.mrmlScene.Commit()
-    assert "Comparison" not in (tmp_path / "scene.mrml").read_text()
+    assert "Comparison" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -67,7 +67,7 @@ def _requirements(items: Any) -> list[Any]:
 
 
 def load_requirements(path: str | Path) -> list[Any]:
-    lines = (line.strip() for line in Path(path).read_text().splitlines())
+    lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return [_requirements(line)[0] for line in lines if line and not line.startswith(("#", "-"))]
 
 

@@ -21,7 +21,7 @@ def violations(paths: Iterable[Path]) -> list[str]:
     """Return "file:line: reason" for everything in these Python files that would fail in Slicer."""
     found = []
     for path in paths:
-        tree = ast.parse(path.read_text(), str(path))
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
         found += [f"{path}:{line}: {reason}" for line, reason in _check(tree)]
     return sorted(found)
 

@@ -40,7 +40,7 @@ def gl_problem() -> str:
 
     VTK ends the whole process when no OpenGL is found, so the attempt is made in a child.
     """
-    child = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=60)
+    child = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, encoding="utf-8", timeout=60)
     if child.returncode == 0:
         return ""
     return (f"off-screen OpenGL is missing (exit {child.returncode}); Debian packages libegl1 libegl-mesa0 libgl1 "

@@ -141,7 +141,9 @@ print(core.home)
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 3)])
 def test_process_ends_cleanly_and_removes_its_folder(end, code):
     script = SCRIPT.format(testing=str(Path(__file__).parents[1]), tiny=str(TINY), end=end)
-    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    child = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", timeout=120
+    )
     assert child.returncode == code, child.stderr
     assert child.stderr == ""
     assert not Path(child.stdout.strip().splitlines()[-1]).exists()

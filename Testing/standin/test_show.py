@@ -12,7 +12,9 @@ TINY = Path(__file__).parent / "TinyModule" / "TinyModule.py"
 def run(environment, *arguments):
     clean = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
     command = [sys.executable, str(SHOW), "--module", str(TINY), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=clean | environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=120, env=clean | environment
+    )
 
 
 def test_no_screen_is_said_in_one_line():

@@ -181,7 +181,7 @@ class FakeProcess:
 
         from DeepVsClassicRegLib.worker.session import Outcome
 
-        job = json.loads((self.folder / "job.json").read_text())
+        job = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
         write_result(self.folder, self.phantom, engine or job["engine"], job["preset"], worse=worse)
         self.ended.emit(Outcome("finished"))
 

@@ -20,7 +20,9 @@ def real_pair():
     folder = Path(os.environ.get("DVCREG_DATA", "")).resolve()
     if not (folder / "manifest.json").is_file():
         pytest.skip("DVCREG_DATA names no folder with volumes")
-    pair = next(pair for pair in json.loads((folder / "manifest.json").read_text()) if pair["id"] == PAIR)
+    pair = next(
+        pair for pair in json.loads((folder / "manifest.json").read_text(encoding="utf-8")) if pair["id"] == PAIR
+    )
     return {role: folder / pair[role] for role in ("fixed", "moving", "fixed_label", "moving_label")}
 
 

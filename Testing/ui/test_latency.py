@@ -99,7 +99,9 @@ slicer.app.processEvents()
 print("OPEN", time.process_time() - begin)
 """
     testing = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=testing, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=testing, check=True
+    )
     seconds = float(done.stdout.rpartition("OPEN")[2])
     print(f"opened in {seconds:.3f} s")
     assert seconds < OPEN_S
@@ -118,6 +120,6 @@ loaded = [name for name in sys.modules if name.startswith("DeepVsClassicRegLib.c
 print("LOADED", loaded)
 """
     testing = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=testing)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=testing)
     assert done.returncode == 0, done.stderr
     assert "LOADED []" in done.stdout

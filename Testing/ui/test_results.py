@@ -114,10 +114,10 @@ def test_copy_csv_and_page(panel, finish, ui, dialogs, tmp_path):
     csv, page = tmp_path / "measures.csv", tmp_path / "report.html"
     dialogs.answer("getSaveFileName", str(csv))
     ui.csvButton.click()
-    assert csv.read_text().startswith("Measure,Unit,Better,Before,sitk-demons")
+    assert csv.read_text(encoding="utf-8").startswith("Measure,Unit,Better,Before,sitk-demons")
     dialogs.answer("getSaveFileName", str(page))
     ui.htmlButton.click()
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "Better aligned" in text and "data:image/png;base64," in text and "Landmark error" in text
     dialogs.answer("getSaveFileName", "")
     ui.csvButton.click()  # the user changed their mind

@@ -55,7 +55,7 @@ def test_nothing_made_for_looking_is_saved(panel, picked, ui, fake, tmp_path):
     assert made
     path = tmp_path / "scene.mrml"
     slicer.util.saveScene(str(path))
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert not [name for name in made if f'name="{name}"' in text]
     assert ui.redCyanButton.checked
 

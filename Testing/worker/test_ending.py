@@ -135,6 +135,7 @@ def test_kill_9_of_the_parent(make_client, fakes, what, ephemeral):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
     ) as parent:
         assert parent.stdout.readline().startswith("ready")
         everybody = psutil.Process(parent.pid).children(recursive=True)
@@ -153,6 +154,7 @@ def test_kill_9_of_parent_and_worker(make_client, fakes):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        encoding="utf-8",
     ) as parent:
         worker = int(parent.stdout.readline().split()[1])
         everybody = psutil.Process(parent.pid).children(recursive=True)
