@@ -79,9 +79,7 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
         ),
         (
             "step",
-            lambda: numba_sampling.advance(
-                u, update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows, out
-            ),
+            lambda: numba_sampling.advance(u, update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows, out),
             15,
             100,
         ),

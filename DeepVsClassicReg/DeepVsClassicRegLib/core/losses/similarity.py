@@ -23,9 +23,7 @@ def mse(fixed: Tensor, warped: Tensor, weight: Tensor | None = None) -> Tensor:
     return _mean((fixed - warped) ** 2, weight)
 
 
-def lncc(
-    fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, radius: int = 2, eps: float = 1e-5
-) -> Tensor:
+def lncc(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, radius: int = 2, eps: float = 1e-5) -> Tensor:
     """Return 1 minus the mean squared local correlation over cubes of `2 * radius + 1` voxels.
 
     Parameters

@@ -85,9 +85,7 @@ class NumbaLevel:
             return
         scale, keep = F32(steps.softness * rms), F32(steps.momentum)
         step = F32(steps.step * (1 - steps.momentum))
-        numba_sampling.advance(
-            self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next
-        )
+        numba_sampling.advance(self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next)
         if self.pull is not None:
             self.u[:] = self._next
             numba_sampling.compose(self.pull(self.u, steps.step), self.u, self._everywhere, self._next)

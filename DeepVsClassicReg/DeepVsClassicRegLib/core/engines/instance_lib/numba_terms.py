@@ -109,9 +109,7 @@ class Residual:
             self._now *= self._weight
         for number, (fixed, moving) in enumerate(zip(self.fixed, self.moving, strict=True)):
             numba_sampling.warp(moving, u, rows, self._warped)
-            numba_pointwise.residual_force(
-                fixed, self._warped, self._now, rows, number > 0, out, self._values
-            )
+            numba_pointwise.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
         return float(self._values.sum(dtype=np.float64)) / self._count / len(self.fixed)
 
 
@@ -196,9 +194,7 @@ class Overlap:
             both, alone = numba_pointwise.sums_of_products(fixed, self._warped)
             whole = max(size + alone, 1e-6)
             total += 2 * both / whole
-            numba_pointwise.overlap_force(
-                fixed, self._warped, F32(2 / whole), F32(2 * both / whole**2), rows, out
-            )
+            numba_pointwise.overlap_force(fixed, self._warped, F32(2 / whole), F32(2 * both / whole**2), rows, out)
         return 1.0 - total / len(self._sizes)
 
 
