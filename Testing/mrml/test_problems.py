@@ -149,6 +149,14 @@ def test_masks(nodes):
     assert "wholly outside" in found(helpers.inputs_of(nodes, fixed_mask=nodes.fixed_labels), "fixed_mask")
 
 
+def test_an_empty_segment_beside_a_drawn_one_is_told(nodes):
+    """Segments share one label map, so the empty one has the bounds of its neighbor."""
+    mask = nodes.fixed_labels
+    added = mask.GetSegmentation().AddEmptySegment("fresh")
+    inputs = helpers.inputs_of(nodes, fixed_mask=mask, fixed_mask_segment=added)
+    assert "is empty" in found(inputs, "fixed_mask")
+
+
 def _blank_mask(nodes):
     mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
     mask.SetAndObserveImageData(image_of(np.ones((12, 12, 12), np.int16)))

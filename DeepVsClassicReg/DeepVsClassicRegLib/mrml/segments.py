@@ -147,14 +147,19 @@ def is_empty(node: Any, segment_id: str = "") -> bool:
     if not node.IsA("vtkMRMLSegmentationNode"):
         image = node.GetImageData()
         return image is None or array_of_image(image).max(initial=0) <= 0
-    bounds = np.zeros(6)
-    for entry in entries(node, segment_id):
-        segment = node.GetSegmentation().GetSegment(entry.segment_id)
-        bounds[:] = 1.0, -1.0, 1.0, -1.0, 1.0, -1.0
-        segment.GetBounds(bounds)
-        if bounds[0] <= bounds[1]:
-            return False
-    return True
+    segments = (node.GetSegmentation().GetSegment(entry.segment_id) for entry in entries(node, segment_id))
+    return not any(_is_drawn(segment) for segment in segments)
+
+
+def _is_drawn(segment: Any) -> bool:
+    """Whether a segment holds anything; segments may share one label map, so bounds alone tell nothing."""
+    voxels = segment.GetRepresentation("Binary labelmap")
+    if voxels is not None:
+        there = voxels.GetPointData().GetScalars() is not None
+        return bool(there and (array_of_image(voxels) == segment.GetLabelValue()).any())
+    bounds = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    segment.GetBounds(bounds)
+    return bool(bounds[0] <= bounds[1])
 
 
 def _segments(node: Any, segment_id: str) -> list[Entry]:
