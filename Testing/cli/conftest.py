@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,8 @@ def program():
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            # A test run that a shell put in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
         )
         started.append(process)
         return process
