@@ -140,7 +140,8 @@ def register(
     compute = Compute(device=device, threads=threads, seed=seed)
     remarks = check_pair(pair)
     with sitk_threads(compute.thread_count):
-        aligned = _linear(pair, compute, listener) if _needs_linear(pair, engine) else None
+        needs_linear = pair.initial is None and chosen.info.starts_linear
+        aligned = _linear(pair, compute, listener) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
         seen = pair if chosen.info.uses_labels else pair.without_answers()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
@@ -174,9 +175,15 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
     -------
     dict
         Entry of `engines` -> (result, evaluation).
+
+    Raises
+    ------
+    RegistrationError
+        As for `register`; the pair is checked before anything is computed.
     """
     listener = options.pop("progress", None) or Progress()
     compute = Compute(**{key: options[key] for key in ("device", "threads", "seed") if key in options})
+    check_pair(pair)
     if pair.initial is None:
         with sitk_threads(compute.thread_count):
             start = _linear(pair, compute, listener)
@@ -202,10 +209,6 @@ def stored(transform: Transform) -> Transform:
 
 def _maybe(read: Callable[[Any], Any], path: Any) -> Any:
     return None if path is None else read(path)
-
-
-def _needs_linear(pair: Pair, engine: str) -> bool:
-    return pair.initial is None and get_engine(engine).info.starts_linear
 
 
 def _linear(pair: Pair, compute: Compute, progress: Progress) -> Result:
