@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute, sitk_threads
 from DeepVsClassicRegLib.core.engines.catalogue import ENGINES, engine_names, get_engine
-from DeepVsClassicRegLib.core.engines.settings import from_json, make_settings, presets, to_json
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineUnavailable
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Pair, Volume
 from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.settings import from_json, make_settings, presets, to_json
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform

@@ -10,9 +10,9 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute, sitk_threads
 from DeepVsClassicRegLib.core.engines._program import PACKAGE_ROOT
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-from DeepVsClassicRegLib.core.engines.settings import make_settings
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
 from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.settings import make_settings
 from testing_grids import oblique_grid
 
 GRID = oblique_grid((28, 26, 24), (1.8, 1.8, 1.8), seed=5, left_handed=True)

@@ -10,12 +10,12 @@ from DeepVsClassicRegLib.core.engines.instance_lib import backend as backends
 from DeepVsClassicRegLib.core.engines.instance_lib.adapt import chosen_regularity
 from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
 from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem, pooled, shrinks
-from DeepVsClassicRegLib.core.engines.settings import make_settings, presets
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.settings import make_settings, presets
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 

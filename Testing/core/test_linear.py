@@ -7,12 +7,12 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.linear import LinearEngine
 from DeepVsClassicRegLib.core.engines.linear_settings import LinearSettings
-from DeepVsClassicRegLib.core.engines.settings import make_settings, presets
 from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
 from DeepVsClassicRegLib.core.phantom.phantom import cube, make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.settings import make_settings, presets
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform

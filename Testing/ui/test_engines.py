@@ -65,7 +65,7 @@ def test_presets_and_settings_follow_the_engine(panel, picked, ui):
 
 
 def test_every_engine_has_a_form_that_gives_its_preset_back(panel, picked, ui):
-    from DeepVsClassicRegLib.core.engines.settings import presets
+    from DeepVsClassicRegLib.core.settings import presets
     from DeepVsClassicRegLib.ui.offers import offers
 
     for offer in offers():

@@ -70,7 +70,7 @@ def parse_entries(text: str) -> list[tuple[str, str]]:
         When an engine or preset does not exist, or one is named twice.
     """
     from ..core.engines.catalogue import get_engine
-    from ..core.engines.settings import make_settings
+    from ..core.settings import make_settings
 
     entries: list[tuple[str, str]] = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):

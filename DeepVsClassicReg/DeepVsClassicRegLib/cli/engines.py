@@ -47,7 +47,7 @@ def command(as_json: bool, with_settings: str | None) -> None:
 
 
 def _described(info: Any) -> dict[str, Any]:
-    from ..core.engines.settings import presets
+    from ..core.settings import presets
 
     missing = info.missing()
     return {

@@ -10,13 +10,13 @@ from typing import Any
 
 from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
-from .engines.settings import DEFAULT, make_settings
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
 from .images.io import read_labels, read_points, read_volume
 from .images.volume import Pair
 from .progress import Progress
 from .result import Diagnostics, Result
+from .settings import DEFAULT, make_settings
 from .transforms.compact import compacted
 from .transforms.field import DisplacementField
 from .transforms.files import read_transform

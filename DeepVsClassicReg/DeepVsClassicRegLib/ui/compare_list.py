@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..core.engines.settings import DEFAULT, presets
+from ..core.settings import DEFAULT, presets
 from .offers import Offer
 
 AT_FIRST = 3

@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..core.engines.settings import DEFAULT, presets
+from ..core.settings import DEFAULT, presets
 from .compare_list import CompareList
 from .offers import Offer, default_engine, offers
 from .settings_form import SettingsForm

@@ -11,8 +11,8 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-from ..core.engines.settings import from_json, to_json
 from ..core.errors import SettingsError
+from ..core.settings import from_json, to_json
 
 HUGE = 1_000_000
 

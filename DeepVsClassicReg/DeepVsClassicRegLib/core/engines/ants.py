@@ -15,12 +15,12 @@ from ..errors import EngineFailed, SettingsError
 from ..images.simple import image_from_array, to_sitk
 from ..images.volume import Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.files import read_transform
 from ._levels import usable_levels
 from ._program import Output, python_child, run_program, scratch_folder
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
-from .settings import option
 
 FEWEST_VOXELS = 6
 ITERATION = re.compile(r"^\s*\d+DIAGNOSTIC,\s*(\d+),\s*([-+.\deE]+),")

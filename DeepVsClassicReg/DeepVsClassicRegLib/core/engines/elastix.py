@@ -23,6 +23,7 @@ from ..images.simple import image_from_array, to_sitk
 from ..images.volume import Pair
 from ..progress import Progress
 from ..resources import resource_folder
+from ..settings import option
 from ..transforms.transform import Part
 from ._elastix_files import (
     TRANSFORMS,
@@ -38,7 +39,6 @@ from ._elastix_files import (
 from ._program import Output, python_child, run_program, scratch_folder
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
-from .settings import option
 
 METRICS = (
     "",

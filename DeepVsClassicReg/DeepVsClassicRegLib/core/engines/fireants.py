@@ -18,11 +18,11 @@ from ..images.resample import warp_volume
 from ..images.simple import image_from_array
 from ..images.volume import Pair, Volume
 from ..progress import Progress
+from ..settings import option
 from ..transforms.field import DisplacementField
 from ._program import Output, python_child, run_program, scratch_folder
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
-from .settings import option
 
 FEWEST_VOXELS = 32
 ITERATION = re.compile(r"^LEVEL (\d+) ITERATION (\d+) LOSS ([-+.\deEnaif]+)")

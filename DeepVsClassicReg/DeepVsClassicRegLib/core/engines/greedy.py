@@ -16,12 +16,12 @@ from ..images.intensity import background_value
 from ..images.simple import image_from_array, to_sitk
 from ..images.volume import Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.field import DisplacementField
 from ._program import Output, python_child, run_program, scratch_folder
 from ._ras import write_ras_matrix
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
-from .settings import option
 
 ITERATION = re.compile(r"^Level\s+(\d+)\s+Iter\s+(\d+)\s+.*?=\s*([-+.\deE]+)")
 FEWEST_VOXELS = 8

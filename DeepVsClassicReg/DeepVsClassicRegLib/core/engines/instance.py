@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 from ..device import Compute
 from ..images.volume import Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
-from .settings import option
 
 if TYPE_CHECKING:
     from .instance_lib.problem import Problem

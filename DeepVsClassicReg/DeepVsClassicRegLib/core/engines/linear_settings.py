@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..settings import option
 from .linear_optimize import KINDS
-from .settings import option
 
 
 @dataclass(frozen=True)

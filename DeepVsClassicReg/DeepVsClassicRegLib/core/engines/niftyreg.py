@@ -18,13 +18,13 @@ from ..images.grid import Grid
 from ..images.simple import image_from_array, to_sitk
 from ..images.volume import Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from ._program import Output, run_program, scratch_folder
 from ._ras import lps_vectors, write_ras_matrix
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
-from .settings import option
 
 LEVEL = re.compile(r"[Cc]urrent level:?\s+(\d+)\s*/\s*(\d+)")
 ITERATION = re.compile(r"\[(\d+)\] Current objective function: ([-+.\deE]+)")

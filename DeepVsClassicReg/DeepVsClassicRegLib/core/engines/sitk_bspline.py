@@ -14,11 +14,11 @@ from ..images.grid import Grid
 from ..images.simple import image_from_array, to_sitk
 from ..images.volume import LabelMap, Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.field import BSpline
 from ._sitk_watch import Watch
 from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Result
-from .settings import option
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12

@@ -14,11 +14,11 @@ from ..images.grid import Grid
 from ..images.simple import image_from_array
 from ..images.volume import Pair
 from ..progress import Progress
+from ..settings import option
 from ..transforms.field import DisplacementField
 from ._sitk_watch import Watch, watch_progress
 from ._start import Start, same_grid_start
 from .base import EngineInfo, Recorder, Result
-from .settings import option
 
 FORCES = {
     "diffeomorphic": sitk.DiffeomorphicDemonsRegistrationFilter,

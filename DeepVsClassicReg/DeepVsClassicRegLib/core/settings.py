@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import SettingsError, did_you_mean
-from ..resources import read_json, resource_folder
+from .errors import SettingsError, did_you_mean
+from .resources import read_json, resource_folder
 
 T = TypeVar("T")
 DEFAULT = "default"
