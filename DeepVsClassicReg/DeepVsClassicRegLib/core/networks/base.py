@@ -1,0 +1,99 @@
+"""What every published registration network is: its description, its module, its objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """Everything training, cards and the panel know about a method.
+
+    Attributes
+    ----------
+    name, title, summary : str
+        Name used in commands, name shown, one sentence.
+    citation : str
+        The paper, with DOI or arXiv number.
+    settings : type
+        The frozen dataclass of its settings (made of `core.settings.option` fields).
+    supervision : tuple of str
+        What it can be trained with: 'none' (images alone), 'labels'.
+    probabilistic : bool
+        Whether it predicts a distribution, so that displacement uncertainty can be sampled.
+    """
+
+    name: str
+    title: str
+    summary: str
+    citation: str
+    settings: type
+    supervision: tuple[str, ...] = ("none", "labels")
+    probabilistic: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs to learn from, all on one grid.
+
+    Attributes
+    ----------
+    fixed, moving : (N, 1, *spatial) tensors
+        Intensities, 0 to 1.
+    fixed_labels, moving_labels : (N, K, *spatial) tensors, optional
+        Memberships of the K labels to align, 0 to 1, background left out.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_labels: Tensor | None = None
+    moving_labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says about a pair.
+
+    Attributes
+    ----------
+    displacement : (N, D, *spatial) tensor
+        Voxels of the input grid, components in the order of the spatial axes (z, y, x), at every voxel:
+        maps fixed voxels to moving voxels, x -> x + u(x).
+    velocity : (N, D, *coarse) tensor, optional
+        The stationary velocity it was integrated from, in voxels of its own (maybe coarser) lattice.
+    log_variance : like `velocity`, optional
+        Logarithm of the variance of the velocity (probabilistic methods); `velocity` is then the mean.
+    levels : tuple of tensors
+        Residual fields of a coarse-to-fine network, coarsest first, in voxels of their own lattice.
+    """
+
+    displacement: Tensor
+    velocity: Tensor | None = None
+    log_variance: Tensor | None = None
+    levels: tuple[Tensor, ...] = ()
+
+
+class Method(Protocol):
+    """One published system: a file of this room with such a class, and a line of the catalogue.
+
+    The module returned by `network` is called as `module(fixed, moving)` with two (N, 1, *spatial) tensors, intensities
+    0 to 1, any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`.
+    In training mode a probabilistic module samples; in evaluation mode it returns the mean.
+    """
+
+    info: ClassVar[MethodInfo]
+
+    def network(self, settings: Any, *, dimensions: int = 3) -> nn.Module:
+        """Return the module with fresh weights (drawn from torch's global generator)."""
+        ...
+
+    def loss(self, prediction: Prediction, batch: Batch, settings: Any, supervision: str) -> Mapping[str, Tensor]:
+        """Return the named, weighted terms of the training objective; their sum is minimized."""
+        ...
