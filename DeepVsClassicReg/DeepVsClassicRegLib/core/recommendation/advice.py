@@ -1,0 +1,179 @@
+"""What is recommended for a pair, and why: the answer of `api.recommend`, ready for the panel, a report or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .domain import DomainReport
+
+
+@dataclass(frozen=True)
+class Band:
+    """A predicted number with its uncertainty.
+
+    Attributes
+    ----------
+    low, mean, high : float
+        The band covers the true value in the share of cases stated by the calibration (80 %).
+    """
+
+    low: float
+    mean: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return the band as plain JSON values."""
+        return {"low": round(self.low, 4), "mean": round(self.mean, 4), "high": round(self.high, 4)}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One step of the argument.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule that spoke.
+    text : str
+        In plain words.
+    source : str
+        Where it comes from: a section of the paper, or our own measurement.
+    """
+
+    rule: str
+    text: str
+    source: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the reason as plain JSON values."""
+        return {"rule": self.rule, "text": self.text, "source": self.source}
+
+
+@dataclass(frozen=True)
+class PlotPoint:
+    """A point of the MI-Dice plot.
+
+    Attributes
+    ----------
+    name : str
+        A label's name, or the case.
+    mutual_information : float
+        In nats.
+    dice : Band
+        Predicted.
+    """
+
+    name: str
+    mutual_information: float
+    dice: Band
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the point as plain JSON values."""
+        return {
+            "name": self.name,
+            "mutual_information": round(self.mutual_information, 5),
+            "dice": self.dice.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Plot:
+    """The MI-Dice plot: the calibration curve with its band, this case and its labels.
+
+    Attributes
+    ----------
+    engine : str
+        Whose Dice the curve predicts.
+    curve : tuple of PlotPoint
+        The curve and its band, ascending in mutual information.
+    measured : tuple of (float, float, str)
+        Mutual information, Dice and dataset of the pairs the curve was fitted on.
+    case : PlotPoint or None
+        This pair; None without a segmentation.
+    labels : tuple of PlotPoint
+        Its labels.
+    """
+
+    engine: str
+    curve: tuple[PlotPoint, ...]
+    measured: tuple[tuple[float, float, str], ...] = ()
+    case: PlotPoint | None = None
+    labels: tuple[PlotPoint, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plot as plain JSON values."""
+        return {
+            "engine": self.engine,
+            "curve": [point.to_json() for point in self.curve],
+            "measured": [list(point) for point in self.measured],
+            "case": self.case.to_json() if self.case else None,
+            "labels": [point.to_json() for point in self.labels],
+        }
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do with a pair.
+
+    Attributes
+    ----------
+    engine, preset : str
+        The recommended engine and its preset.
+    runner_up : str
+        The next best as 'engine' or 'engine:preset'; '' when nothing else is installed.
+    sure : bool
+        Whether the evidence is good enough to stand for the choice; when not, the headline says so.
+    headline : str
+        One sentence.
+    reasons : tuple of Reason
+        The argument, in order.
+    mutual_information : mapping
+        `MutualInformation.to_json()` of the fixed (and moving) image, {} when nothing could be measured.
+    predicted_dice : mapping of str to Band
+        Entry ('engine' or 'engine:preset') -> predicted mean Dice; only engines with a calibration.
+    seconds : mapping of str to float
+        Entry -> expected wall seconds on this machine; only engines with a measurement.
+    domain : mapping of str to DomainReport
+        Model -> how far the worse volume of the pair is from its training images.
+    limits : tuple of str
+        What the recommendation does not know, from the paper and from our measurements.
+    plot : Plot or None
+        For the advice box; None without a calibration.
+    """
+
+    engine: str
+    preset: str
+    runner_up: str
+    sure: bool
+    headline: str
+    reasons: tuple[Reason, ...]
+    mutual_information: Mapping[str, Any] = field(default_factory=dict)
+    predicted_dice: Mapping[str, Band] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    domain: Mapping[str, DomainReport] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    plot: Plot | None = None
+
+    @property
+    def entry(self) -> str:
+        """The recommendation as commands take it: 'engine' or 'engine:preset'."""
+        return self.engine if self.preset == "default" else f"{self.engine}:{self.preset}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the advice as plain JSON values; the keys are stable."""
+        return {
+            "engine": self.engine,
+            "preset": self.preset,
+            "runner_up": self.runner_up,
+            "sure": self.sure,
+            "headline": self.headline,
+            "reasons": [reason.to_json() for reason in self.reasons],
+            "mutual_information": dict(self.mutual_information),
+            "predicted_dice": {entry: band.to_json() for entry, band in self.predicted_dice.items()},
+            "seconds": {entry: round(value, 1) for entry, value in self.seconds.items()},
+            "domain": {model: report.to_json() for model, report in self.domain.items()},
+            "limits": list(self.limits),
+            "plot": self.plot.to_json() if self.plot else None,
+        }
