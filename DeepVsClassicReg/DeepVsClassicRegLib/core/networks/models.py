@@ -160,9 +160,7 @@ def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != card.sha256:
         raise FileError(f"{path} is not the file its card describes (sha256 differs).", hint=AGAIN)
     try:
-        return {
-            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load(content).items()
-        }
+        stored = load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise FileError(f"{path} is no safetensors file: {error}.", hint=AGAIN) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
