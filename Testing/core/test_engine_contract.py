@@ -33,7 +33,7 @@ FASTER = {
     "fireants": {"iterations": (60, 40, 20)},
 }
 # Engines whose every run costs seconds: their second runs are left to the slow tests.
-HEAVY = {"elastix", "sitk-bspline", "ants", "fireants"}
+HEAVY = {"elastix", "sitk-bspline", "ants", "fireants", "convexadam"}
 CANCEL_SECONDS = 2.0
 MIDDLE = np.array([3.0, -7.0, 11.0])
 

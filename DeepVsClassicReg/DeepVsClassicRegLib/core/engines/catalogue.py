@@ -18,6 +18,7 @@ ENGINES = {
     "greedy": "greedy:GreedyEngine",
     "niftyreg": "niftyreg:NiftyRegEngine",
     "fireants": "fireants:FireAntsEngine",
+    "convexadam": "convexadam:ConvexAdamEngine",
 }
 
 # What is chosen when the user names no engine: the first one that is installed; the last one always is.

@@ -1,0 +1,172 @@
+"""The ConvexAdam engine: the optional convexAdam package (MIND features), run as a child process."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..device import Compute, torch_device
+from ..errors import EngineFailed
+from ..images.grid import Grid
+from ..images.resample import warp_volume
+from ..images.volume import Pair
+from ..progress import Progress
+from ..settings import option
+from ..transforms.field import DisplacementField
+from ..transforms.transform import Transform
+from ..transforms.units import channels_to_mm
+from ._program import Output, python_child, run_program, scratch_folder
+from .base import EngineInfo, Recorder, Requirement, Result
+
+# The package pools features to blocks and divides by the number of blocks minus one.
+FEWEST_BLOCKS = 4
+ITERATION = re.compile(r"^ITERATION (\d+) LOSS ([-+.\deEnaif]+)")
+STAGE = re.compile(r"^STAGE (.+)")
+# Share of the run before the iterations begin; measured on brains it is about a third.
+SEARCH_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class ConvexAdamSettings:
+    """What drives ConvexAdam; the defaults are those of the package."""
+
+    radius_vox: int = option(1, "Patch radius", unit="voxels", minimum=1, maximum=4, tooltip="Of the MIND features.")
+    dilation_vox: int = option(2, "Patch distance", unit="voxels", minimum=1, maximum=4, tooltip="Of MIND.")
+    grid_vox: int = option(
+        6, "Search lattice", unit="voxels", minimum=2, maximum=16, tooltip="Blocks whose displacements are searched."
+    )
+    reach_blocks: int = option(4, "Search reach", unit="blocks", minimum=1, maximum=8, tooltip="Along every axis.")
+    iterations: int = option(80, "Adam iterations", minimum=1, maximum=10000)
+    weight: float = option(1.25, "Smoothness", minimum=0.01, maximum=100, tooltip="Weight of the diffusion term.")
+    fine_grid_vox: int = option(
+        2, "Field lattice", unit="voxels", minimum=1, maximum=8, tooltip="Spacing of the field that Adam moves."
+    )
+    final_smoothing: int = option(
+        0, "Final smoothing", unit="voxels", minimum=0, maximum=15, tooltip="0: none, else odd.", advanced=True
+    )
+    consistent: bool = option(
+        True, "Inverse consistent start", tooltip="Searches both ways and balances them.", advanced=True
+    )
+    spacing_mm: float = option(
+        0.0, "Working spacing", unit="mm", minimum=0, maximum=20, tooltip="0: the fixed volume's finest spacing."
+    )
+    most_voxels: int = option(
+        12_000_000,
+        "Most voxels",
+        minimum=10_000,
+        maximum=500_000_000,
+        tooltip="The working spacing grows until it fits; about 0.35 GB per million voxels.",
+        advanced=True,
+    )
+
+
+class ConvexAdamEngine:
+    """Coupled convex search of large displacements, then Adam on a smooth field; any contrast."""
+
+    info: ClassVar[EngineInfo] = EngineInfo(
+        name="convexadam",
+        title="ConvexAdam",
+        summary="Discrete search and Adam refinement on self-similarity features; strong on large motion.",
+        family="classical",
+        settings=ConvexAdamSettings,
+        citation="Siebert et al., IEEE Trans. Med. Imaging 44:738-748, 2025, doi 10.1109/TMI.2024.3462248; "
+        "Siebert et al., 2021, doi 10.1007/978-3-030-97281-3_25",
+        requires=(
+            Requirement(name="convexAdam", package="convexAdam", remedy="pip install --no-deps convexAdam nibabel"),
+            Requirement(name="nibabel", package="nibabel", remedy="pip install nibabel"),
+            Requirement(name="scipy", package="scipy", remedy="pip install scipy"),
+            Requirement(name="torch", package="torch", remedy="Install torch (in Slicer: the PyTorch extension)."),
+        ),
+        licence="Apache-2.0",
+        multimodal=True,
+        interruptible=True,
+        devices=("cpu", "cuda"),
+    )
+
+    def run(self, pair: Pair, settings: ConvexAdamSettings, progress: Progress, compute: Compute) -> Result:
+        """Register the pair; see `Engine.run`."""
+        # The package's random seeds do not matter: nothing in it is drawn.
+        device = "cpu" if compute.device == "mps" else torch_device(compute.device)
+        device = "cpu" if device == "mps" else device
+        recorder = Recorder(compute, device=device, packages=("convexAdam", "torch"))
+        progress.report(0.0, "Preparing ConvexAdam")
+        start = pair.initial or Transform()
+        grid, note = working_grid(pair.fixed.grid, settings)
+        recorder.notes.extend(note)
+        with scratch_folder("convexadam") as folder, recorder.stage("convexadam"):
+            np.save(folder / "fixed.npy", warp_volume(pair.fixed, grid).array)
+            np.save(folder / "moving.npy", warp_volume(pair.moving, grid, start).array)
+            job = {**asdict(settings), "device": device, "threads": compute.thread_count}
+            (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+            follower = _Follower(settings.iterations, progress, recorder)
+            output = run_program(
+                python_child("_convexadam_child", str(folder)),
+                folder=folder,
+                progress=progress,
+                on_line=follower.hear,
+                threads=compute.thread_count,
+            )
+            field = _read_field(output, folder / "field.npy", grid)
+        progress.report(1.0, "ConvexAdam done")
+        return Result(Transform.of([field, start]), recorder.diagnostics("all iterations"), settings=settings)
+
+
+def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[str]]:
+    """Return an isotropic grid over the fixed volume made of whole blocks, and a note when it had to be coarse.
+
+    Notes
+    -----
+    The package counts in voxels alike along all axes, and scales its field by sizes rounded down to blocks:
+    both are harmless on such a grid only.
+    """
+    finest = settings.spacing_mm or min(fixed.spacing_mm)
+    spacing = max(finest, (math.prod(fixed.extent_mm) / settings.most_voxels) ** (1 / 3))
+    notes = []
+    if spacing > finest * 1.001:
+        notes.append(
+            f"Worked at {spacing:.2f} mm instead of {finest:.2f} mm to stay within {settings.most_voxels} voxels."
+        )
+    grid = fixed.with_spacing([spacing] * 3)
+    block = math.lcm(settings.grid_vox, settings.fine_grid_vox)
+    size = [block * max(-(-n // block), -(-FEWEST_BLOCKS * settings.grid_vox // block)) for n in grid.size]
+    start = [-((wanted - n) // 2) for wanted, n in zip(size, grid.size, strict=True)]
+    return grid.cropped(start, size), notes
+
+
+class _Follower:
+    """Turns the child's lines into progress and a metric trace."""
+
+    def __init__(self, iterations: int, progress: Progress, recorder: Recorder) -> None:
+        self.iterations, self.progress, self.recorder = iterations, progress, recorder
+        self.stages = 0
+
+    def hear(self, line: str) -> None:
+        """Take in one line."""
+        if match := STAGE.match(line):
+            self.stages += 1
+            self.progress.report(SEARCH_SHARE * min(self.stages, 5) / 6, f"ConvexAdam, {match[1]}")
+        elif match := ITERATION.match(line):
+            number, loss = int(match[1]), float(match[2])
+            if np.isfinite(loss):
+                self.recorder.trace("ConvexAdam", number, loss)
+            fraction = SEARCH_SHARE + (0.97 - SEARCH_SHARE) * number / self.iterations
+            self.progress.report(fraction, "ConvexAdam, refinement", metric=loss, iteration=number)
+
+
+def _read_field(output: Output, path: Path, grid: Grid) -> DisplacementField:
+    if output.status == 137 or output.said("out of memory") or output.said("can't allocate memory"):
+        raise EngineFailed("ConvexAdam ran out of memory.", hint="Raise the working spacing, or use device 'cpu'.")
+    if output.status != 0 or not path.is_file():
+        raise EngineFailed(
+            f"ConvexAdam stopped with status {output.status}: {output.last_words()}", hint="See the log."
+        )
+    voxels = np.load(path)
+    if not np.isfinite(voxels).all():
+        raise EngineFailed("ConvexAdam diverged.", hint="Raise the smoothness.")
+    return DisplacementField(channels_to_mm(voxels, grid), grid)
