@@ -132,7 +132,9 @@ def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[
         notes.append(
             f"Worked at {spacing:.2f} mm instead of {finest:.2f} mm to stay within {settings.most_voxels} voxels."
         )
-    grid = fixed.with_spacing([spacing] * 3)
+    origin = fixed.index_to_point(0.5 * (spacing / np.array(fixed.spacing_mm) - 1))
+    count = [math.ceil(extent / spacing - 1e-6) for extent in fixed.extent_mm]
+    grid = Grid((count[0], count[1], count[2]), (spacing,) * 3, tuple(origin.tolist()), fixed.direction)
     block = math.lcm(settings.grid_vox, settings.fine_grid_vox)
     size = [block * max(-(-n // block), -(-FEWEST_BLOCKS * settings.grid_vox // block)) for n in grid.size]
     start = [-((wanted - n) // 2) for wanted, n in zip(size, grid.size, strict=True)]
