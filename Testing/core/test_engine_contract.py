@@ -31,11 +31,28 @@ FASTER = {
     # Its smoothing is given in mm; these voxels are nearly twice as large as a brain's.
     "greedy": {"update_sigma_mm": 4.0, "total_sigma_mm": 1.5},
     "fireants": {"iterations": (60, 40, 20)},
+    "network": {"model": "test-demons"},
+    "network+refine": {"model": "test-demons", "refine_levels": 1},
 }
 # Engines whose every run costs seconds: their second runs are left to the slow tests.
 HEAVY = {"elastix", "sitk-bspline", "ants", "fireants", "convexadam"}
 CANCEL_SECONDS = 2.0
 MIDDLE = np.array([3.0, -7.0, 11.0])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def testing_model(tmp_path_factory):
+    """A model that knows this anatomy: the contract is about the engine around it."""
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
+        yield
+        return
+    from testing_models import DEMONS, testing_methods, write_demons
+
+    folder = tmp_path_factory.mktemp("models")
+    with testing_methods(), pytest.MonkeyPatch.context() as patch:
+        write_demons(folder / DEMONS)
+        patch.setenv("DVCREG_MODELS", str(folder))
+        yield
 
 
 def each_engine(*, slow_when_heavy: bool = False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .images.volume import Volume
 from .transforms.transform import Transform
 
 
@@ -71,6 +72,9 @@ class Result:
         The engine's settings dataclass.
     start : Transform or None
         Where the deformable part began (the linear alignment or the given initial transform).
+    uncertainty : Volume or None
+        How far the displacement may be off, mm (root mean square of drawn fields), on a grid of its own;
+        only engines that predict a distribution have it.
     """
 
     transform: Transform
@@ -79,3 +83,4 @@ class Result:
     preset: str = ""
     settings: Any = None
     start: Transform | None = None
+    uncertainty: Volume | None = None

@@ -27,6 +27,7 @@ def option(
     maximum: float | None = None,
     choices: Sequence[str] = (),
     advanced: bool = False,
+    listing: str = "",
 ) -> Any:
     """Return a dataclass field with what the panel and the checks need to know about it.
 
@@ -44,6 +45,8 @@ def option(
         Allowed values of a string.
     advanced : bool
         Whether the panel hides it behind 'more'.
+    listing : str
+        Name of a list of suggestions that is only known at run time ('models'); other text is allowed as well.
     """
     metadata = {
         "label": label,
@@ -53,6 +56,7 @@ def option(
         "maximum": maximum,
         "choices": tuple(choices),
         "advanced": advanced,
+        "listing": listing,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

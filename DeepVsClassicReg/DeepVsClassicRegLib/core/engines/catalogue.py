@@ -11,6 +11,8 @@ from .base import Engine, EngineInfo
 ENGINES = {
     "linear": "linear:LinearEngine",
     "instance": "instance:InstanceEngine",
+    "network": "network:NetworkEngine",
+    "network+refine": "network_refine:NetworkRefineEngine",
     "elastix": "elastix:ElastixEngine",
     "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
     "sitk-demons": "sitk_demons:SitkDemonsEngine",

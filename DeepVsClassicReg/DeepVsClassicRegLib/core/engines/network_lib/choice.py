@@ -1,0 +1,96 @@
+"""Which model suits a pair: by name, or the one whose training images look like the volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import FileError, RegistrationError
+from ...images.volume import Pair, Volume
+from ...networks.card import Model
+from ...networks.models import find_models, get_model, user_models_folder
+from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance
+
+AUTO = "auto"
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model and what the user should know about it.
+
+    Attributes
+    ----------
+    model : Model
+        The model.
+    notes : tuple of str
+        Why it was taken, and what speaks against it.
+    """
+
+    model: Model
+    notes: tuple[str, ...]
+
+
+def choose_model(pair: Pair, name: str, folder: str = "") -> Choice:
+    """Return the model of this name (or folder), or for 'auto' the one that suits the pair best.
+
+    A model made for one anatomy is taken when both volumes lie inside its domain, the closest of several; else one
+    made for any anatomy; else the closest one, with a warning.
+
+    Raises
+    ------
+    FileError
+        When there is no such model, or none at all.
+    RegistrationError
+        When the model works on planes.
+    """
+    extra = (Path(folder).expanduser(),) if folder else ()
+    if extra and not extra[0].is_dir():
+        raise FileError(f"There is no folder {extra[0]}.", hint="Correct the folder of more models, or leave it empty.")
+    if name == AUTO:
+        models = [model for model in find_models(extra) if model.card.dimensions == 3]
+        if not models:
+            hint = f"Copy a model folder to {user_models_folder()} (`dvcreg models add`), or choose another engine."
+            raise FileError("No registration model is installed.", hint=hint)
+        return _best(pair, models)
+    model = get_model(name, extra)
+    if model.card.dimensions != 3:
+        raise RegistrationError(f"Model '{model.card.name}' registers planes, not volumes.", hint="Choose another one.")
+    return Choice(model, (f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))))
+
+
+def _best(pair: Pair, models: Sequence[Model]) -> Choice:
+    special = [model for model in models if model.card.anatomy != ANY and model.card.domain]
+    reports = {model.card.name: _reports(pair, model) for model in special}
+    scores = {name: max(report.score for report in found.values()) for name, found in reports.items()}
+    special.sort(key=lambda model: scores[model.card.name])
+    fitting = [model for model in special if all(report.inside for report in reports[model.card.name].values())]
+    if fitting:
+        card = fitting[0].card
+        reason = f"both volumes look like its training images (distance {scores[card.name]:.1f} of 2)"
+        return Choice(fitting[0], (f"Model: {card.title}, because {reason}.",))
+    general = [model for model in models if model.card.anatomy == ANY]
+    if general:
+        others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
+        return Choice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",))
+    model = special[0] if special else models[0]
+    found = reports.get(model.card.name, {})
+    return Choice(model, (f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)))
+
+
+def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
+    """Return how far both volumes are from the model's domain; nothing for models made for anything."""
+    if not model.card.domain or model.card.anatomy == ANY:
+        return {}
+    statistics = DomainStatistics.from_json(model.card.domain)
+    sides: dict[str, Volume] = {"fixed": pair.fixed, "moving": pair.moving}
+    return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
+
+
+def _warnings(model: Model, reports: dict[str, DomainReport]) -> list[str]:
+    return [
+        f"The {side} volume differs from what {model.card.title} was trained on: {'; '.join(report.reasons)}."
+        for side, report in reports.items()
+        if not report.inside
+    ]

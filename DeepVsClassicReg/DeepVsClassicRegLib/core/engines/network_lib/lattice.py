@@ -1,0 +1,129 @@
+"""The lattice a network works on: isotropic, along the patient's axes, around what the volumes show."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import SettingsError
+from ...images.grid import Grid
+from ...images.intensity import robust_range
+from ...images.resample import warp_volume
+from ...images.volume import Pair
+from ...transforms.transform import Transform
+
+Array = npt.NDArray[np.floating]
+TOWARD = {
+    "L": (1, 0, 0),
+    "R": (-1, 0, 0),
+    "P": (0, 1, 0),
+    "A": (0, -1, 0),
+    "S": (0, 0, 1),
+    "I": (0, 0, -1),
+}
+PROBE = 64
+FOREGROUND = 0.1
+MARGIN_VOX = 4
+STRAIGHT = 1e-4
+SAME_SPACING = 0.01
+
+
+def model_grid(
+    pair: Pair, start: Transform, *, spacing_mm: float, orientation: str = "LPS", multiple: int = 16
+) -> Grid:
+    """Return the box around the foreground of a pair, as a network wants to see it.
+
+    Parameters
+    ----------
+    pair : Pair
+        What is to be registered; grids of any spacing, orientation and size.
+    start : Transform
+        Fixed-to-moving map to start from.
+    spacing_mm : float
+        Voxel size, the same along all axes.
+    orientation : str
+        Where the index axes point to, e.g. 'LPS'.
+    multiple : int
+        Every size is rounded up to a multiple of it.
+
+    Notes
+    -----
+    The box holds what either volume shows inside the fixed field of view, with a margin; empty voxels
+    beyond cost nothing. Where the fixed volume has the same axes and voxel size, its voxel centers
+    become the nodes, so that nothing is blurred.
+    """
+    axes = orientation_axes(orientation)
+    low, high = _foreground_bounds(pair, start, axes)
+    low, high = low - MARGIN_VOX * spacing_mm, high + MARGIN_VOX * spacing_mm
+    steps, anchor = _nodes(pair.fixed.grid, axes, spacing_mm)
+    first = np.floor((low - anchor) / steps + 0.5)
+    size = np.maximum(np.ceil((high - anchor) / steps - 0.5) - first + 1, 1)
+    rounded = np.ceil(size / multiple) * multiple
+    first -= np.floor((rounded - size) / 2)
+    origin = axes @ (anchor + first * steps)
+    nx, ny, nz = (int(n) for n in rounded)
+    return Grid((nx, ny, nz), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
+
+
+def orientation_axes(code: str) -> Array:
+    """Return the (3, 3) direction matrix of axis codes; column a is where index axis a points to, LPS.
+
+    Raises
+    ------
+    SettingsError
+        When the code does not name three different axes.
+
+    Examples
+    --------
+    >>> orientation_axes("LPS").tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    if len(code) != 3 or any(letter not in TOWARD for letter in code.upper()):
+        raise SettingsError(f"'{code}' is no orientation, expected three letters like 'LPS'.")
+    axes = np.array([TOWARD[letter] for letter in code.upper()], dtype=float).T
+    if abs(np.linalg.det(axes)) < 0.5:
+        raise SettingsError(f"The orientation '{code}' names an axis twice.")
+    return axes + 0.0
+
+
+def _foreground_bounds(pair: Pair, start: Transform, axes: Array) -> tuple[Array, Array]:
+    """Return the lowest and highest coordinates along `axes` of what is shown inside the fixed field of view."""
+    grid = pair.fixed.grid
+    ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * grid.size - 0.5
+    corners = grid.index_to_point(ends) @ axes
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    step = np.maximum((high - low) / PROBE, min(grid.spacing_mm))
+    size = np.maximum(np.ceil((high - low) / step - 1e-6).astype(int), 1)
+    middle_of_first = low + step / 2
+    probe = Grid(
+        (int(size[0]), int(size[1]), int(size[2])),
+        tuple(step.tolist()),
+        tuple((axes @ middle_of_first).tolist()),
+        tuple(axes.ravel().tolist()),
+    )
+    shows = _shown(warp_volume(pair.fixed, probe).array) | _shown(warp_volume(pair.moving, probe, start).array)
+    index = grid.point_to_index(probe.points())
+    shows &= ((index > -0.5) & (index < np.array(grid.size) - 0.5)).all(axis=-1)
+    if not shows.any():
+        return low, high
+    used = [np.flatnonzero(shows.any(axis=tuple(other for other in range(3) if other != axis))) for axis in (2, 1, 0)]
+    first = np.array([indices[0] for indices in used])
+    last = np.array([indices[-1] for indices in used])
+    return np.maximum(low + (first - 1) * step, low), np.minimum(low + (last + 2) * step, high)
+
+
+def _shown(array: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    lower, upper = robust_range(array)
+    return np.asarray(array > lower + FOREGROUND * (upper - lower))
+
+
+def _nodes(fixed: Grid, axes: Array, spacing_mm: float) -> tuple[Array, Array]:
+    """Return the distance of the nodes along `axes` and the coordinates of one node."""
+    turned = axes.T @ fixed.axes
+    straight = np.allclose(np.abs(turned).max(axis=0), 1, atol=STRAIGHT)
+    origin = np.asarray(fixed.origin_mm) @ axes
+    if straight:
+        spacing = np.abs(turned).round() @ np.array(fixed.spacing_mm)
+        if np.allclose(spacing, spacing_mm, rtol=SAME_SPACING):
+            return spacing, origin
+    return np.full(3, float(spacing_mm)), origin

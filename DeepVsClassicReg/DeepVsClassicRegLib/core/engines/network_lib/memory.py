@@ -1,0 +1,64 @@
+"""How much memory a network needs for a volume, and how much there is."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import nn
+
+Tensor = torch.Tensor
+PROBE = 32
+# Alive at once in the widest layer of a U-shaped network: input, skipped features, both sides of a layer, its
+# work space. Measured against the true peak of the bundled methods, see Testing/core/test_network_parts.py.
+ALIVE = 5
+# Sampling fields, composing and integrating keep a few (3, Z, Y, X) fields beside the features.
+FIELDS = 10 * 3 * 4
+SHARE = 0.8
+GIB = 2**30
+
+
+def bytes_per_voxel(module: nn.Module) -> float:
+    """Return an estimate of the memory a forward pass takes per input voxel, by looking at a small one.
+
+    Counted are the largest outputs of the module's layers; inference frees the others on the way.
+    """
+    sizes: list[int] = []
+
+    def note(_module: nn.Module, _given: object, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            sizes.append(output.numel() * output.element_size())
+
+    leaves = [part for part in module.modules() if not list(part.children())]
+    handles = [part.register_forward_hook(note) for part in leaves]
+    image = torch.zeros(1, 1, PROBE, PROBE, PROBE)
+    try:
+        with torch.inference_mode():
+            module(image, image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(sorted(sizes)[-ALIVE:]) / PROBE**3 + FIELDS
+
+
+def free_bytes(device: str) -> float | None:
+    """Return the memory that may be taken on a device, None where nobody knows."""
+    if device == "cuda":
+        return SHARE * torch.cuda.mem_get_info()[0]
+    if importlib.util.find_spec("psutil") is not None:
+        import psutil
+
+        return SHARE * float(psutil.virtual_memory().available)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return None if found is None else SHARE * 1024.0 * float(found.split()[1])
+
+
+def coarsening(voxels: int, per_voxel: float, bound: float | None) -> float:
+    """Return how many times coarser the lattice must be to stay within the memory; 1 when it fits."""
+    need = voxels * per_voxel
+    return 1.0 if bound is None or need <= bound else float((need / bound) ** (1 / 3))

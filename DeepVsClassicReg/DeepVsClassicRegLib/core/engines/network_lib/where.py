@@ -1,0 +1,51 @@
+"""Where a network computes, and what happens when a GPU cannot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+CPU = "cpu"
+
+
+@contextmanager
+def bounded_threads(count: int) -> Iterator[None]:
+    """Bound torch's CPU threads inside the block and restore the former bound."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def on_device(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[T, str]:
+    """Return the outcome of `work(device)` and where it was made; a GPU that cannot hands over to the CPU.
+
+    The note that says so is also logged at once, since the CPU takes longer.
+    """
+    if device == CPU:
+        return work(CPU), CPU
+    try:
+        return work(device), device
+    except torch.OutOfMemoryError:
+        reason = "has too little free memory"
+    except NotImplementedError as error:
+        # Apple's GPU lacks some operations on volumes.
+        reason = f"lacks an operation ({str(error).splitlines()[0][:80]})"
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        reason = "has too little free memory"
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    note = f"The GPU {reason}: the network ran on the CPU instead."
+    log.warning(note)
+    notes.append(note)
+    return work(CPU), CPU

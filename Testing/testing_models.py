@@ -1,0 +1,138 @@
+"""Model folders for tests: networks of known behavior, written and loaded like any other model."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from DeepVsClassicRegLib.core.networks.base import MethodInfo, Prediction
+from DeepVsClassicRegLib.core.networks.card import Card
+from DeepVsClassicRegLib.core.networks.catalogue import METHODS
+from DeepVsClassicRegLib.core.networks.flow import integrate, resize_field, warp
+from DeepVsClassicRegLib.core.networks.models import save_model
+from DeepVsClassicRegLib.core.settings import option
+from torch import nn
+
+DEMONS, SHIFT = "test-demons", "test-shift"
+MODULE = "DeepVsClassicRegLib.core.networks.testing_methods"
+
+
+class Smooth(nn.Module):
+    """A Gaussian whose taps are weights of the network."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        half = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
+        self.taps = nn.Parameter(half / half.sum(), requires_grad=False)
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        for axis in range(3):
+            shape, pad = [1, 1, 1, 1, 1], [0] * 6
+            shape[2 + axis] = 9
+            pad[2 * (2 - axis)] = pad[2 * (2 - axis) + 1] = 4
+            kernel = self.taps.view(shape).expand(u.shape[1], 1, *shape[2:])
+            u = nn.functional.conv3d(nn.functional.pad(u, pad, mode="replicate"), kernel, groups=u.shape[1])
+        return u
+
+
+class Demons(nn.Module):
+    """An unrolled demons registration: finds smooth warps of a few voxels between images of one contrast."""
+
+    def __init__(self, iterations: int) -> None:
+        super().__init__()
+        self.iterations = iterations
+        self.smooth = Smooth(1.5)
+        self.step = nn.Parameter(torch.tensor(0.1), requires_grad=False)
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> Prediction:
+        u = torch.zeros(1, 3, *fixed.shape[2:], device=fixed.device)
+        for _ in range(self.iterations):
+            warped = warp(moving, u)
+            slopes = torch.cat(torch.gradient((fixed + warped)[0, 0] / 2), 0).view_as(u)
+            apart = fixed - warped
+            u = self.smooth(u + apart * slopes / ((slopes**2).sum(1, keepdim=True) + self.step * apart**2 + 1e-4))
+        return Prediction(u)
+
+
+class Shift(nn.Module):
+    """A probabilistic network that always predicts the same shift, with the same doubt, on a lattice half as fine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(3), requires_grad=False)
+        self.log_variance = nn.Parameter(torch.tensor(0.0), requires_grad=False)
+        self.layer = nn.Identity()
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> Prediction:
+        coarse = [max(n // 2, 1) for n in fixed.shape[2:]]
+        gains = torch.tensor([(m - 1) / (n - 1) for m, n in zip(coarse, fixed.shape[2:], strict=True)])
+        velocity = (self.shift * gains).view(1, 3, 1, 1, 1).expand(1, 3, *coarse)
+        doubt = self.log_variance.expand_as(velocity)
+        drawn = velocity + (0.5 * doubt).exp() * torch.randn_like(velocity) if self.training else velocity
+        return Prediction(resize_field(integrate(self.layer(drawn)), fixed.shape[2:]), velocity, doubt)
+
+
+@dataclass(frozen=True)
+class DemonsSettings:
+    iterations: int = option(40, "Iterations", minimum=1)
+
+
+@dataclass(frozen=True)
+class ShiftSettings:
+    pass
+
+
+class DemonsMethod:
+    info = MethodInfo(DEMONS, "Demons", "Unrolled demons.", "doi 10.1016/S1361-8415(98)80022-4", DemonsSettings)
+
+    def network(self, settings: DemonsSettings, *, dimensions: int = 3) -> nn.Module:
+        return Demons(settings.iterations)
+
+
+class ShiftMethod:
+    info = MethodInfo(SHIFT, "Shift", "Always the same shift.", "doi none", ShiftSettings, probabilistic=True)
+
+    def network(self, settings: ShiftSettings, *, dimensions: int = 3) -> nn.Module:
+        return Shift()
+
+
+@contextmanager
+def testing_methods() -> Iterator[None]:
+    """Have both methods in the catalogue inside the block."""
+    module = types.ModuleType(MODULE)
+    module.DemonsMethod, module.ShiftMethod = DemonsMethod, ShiftMethod  # type: ignore[attr-defined]
+    sys.modules[MODULE] = module
+    METHODS.update({DEMONS: "testing_methods:DemonsMethod", SHIFT: "testing_methods:ShiftMethod"})
+    try:
+        yield
+    finally:
+        for name in (DEMONS, SHIFT):
+            del METHODS[name]
+        del sys.modules[MODULE]
+
+
+def card(method: str, **changes: object) -> Card:
+    """Return a card for a model of one of the testing methods."""
+    known = {"name": method, "title": method, "summary": "Made by a test.", "method": method, "settings": {}}
+    return Card(**{**known, "spacing_mm": 1.8, "size": (32, 32, 32), **changes})  # type: ignore[arg-type]
+
+
+def write_demons(folder: Path, **changes: object) -> Card:
+    """Write a model folder of the demons network."""
+    about = card(DEMONS, **changes)
+    return save_model(folder, about, Demons(int(about.settings.get("iterations", 40))))
+
+
+def write_shift(
+    folder: Path, shift_vox_zyx: tuple[float, float, float], deviation: float = 0.0, **changes: object
+) -> Card:
+    """Write a model folder of the shift network; `deviation` in voxels of its coarse lattice."""
+    module = Shift()
+    module.shift.copy_(torch.tensor(shift_vox_zyx))
+    module.log_variance.fill_(2 * float(torch.tensor(max(deviation, 1e-9)).log()))
+    return save_model(folder, card(SHIFT, **changes), module)
