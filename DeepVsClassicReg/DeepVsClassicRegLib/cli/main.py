@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "Run several engines from the same linear alignment and put them side by side.",
     "evaluate": "Measure how well a transform fits a pair.",
     "transform": "Apply a transform to an image, labels or points.",
+    "train": "Train a registration network; the result is a model folder.",
     "engines": "List the engines, their presets, and what is missing for them.",
     "info": "Say what a volume, segmentation, transform or landmark file holds.",
     "phantom": "Write a phantom pair whose answer is known.",

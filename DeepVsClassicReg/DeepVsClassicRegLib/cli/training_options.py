@@ -1,0 +1,69 @@
+"""Options that `dvcreg train` and `dvcreg finetune` share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from ..core.training.plan import TrainSettings
+from .options import F, _all, compute_options
+
+CARD_TEXTS = {
+    "name": "Name of the model, used in commands; the folder's name when not given.",
+    "title": "Name shown.",
+    "summary": "One sentence shown with it.",
+    "contrasts": "What it is made for: 'any', 'T1', 'CT', ...",
+    "anatomy": "What it is made for: 'any', 'brain', ...",
+    "licence": "Licence of the weights.",
+}
+DATA = ("data", "size", "spacing", "batch", "synth", "linear", "validation")
+
+
+def training_options(command: F) -> F:
+    """Add the options of a training."""
+    return _all(
+        [
+            click.option("--data", "-d", help="What to learn from, see above."),
+            click.option(
+                "--supervision", type=click.Choice(["none", "labels"]), help="The method's own when not given."
+            ),
+            click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
+            click.option("--resume", is_flag=True, help="Go on where a former run ended, if there was one."),
+            click.option("--dry-run", is_flag=True, help="Measure time and memory on a few steps; write nothing."),
+            click.option(
+                "--size", default="96", show_default=True, help="Voxels of the grid: N, or X,Y,Z; X,Y for plane images."
+            ),
+            click.option("--spacing", default=2.0, show_default=True, help="Its voxel size in mm."),
+            click.option("--batch", default=1, show_default=True, help="Pairs per step."),
+            click.option("--validation", default=4, show_default=True, help="Fixed pairs to validate on."),
+            click.option(
+                "--linear",
+                type=click.Path(path_type=Path),
+                help="Real data: align every image linearly to this volume first; without it they count as aligned.",
+            ),
+            *_train_options(),
+            click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting of the method."),
+            click.option("--synth", metavar="NAME=VALUE", multiple=True, help="A setting of the generator."),
+            *(click.option(f"--{name}", help=text) for name, text in CARD_TEXTS.items()),
+            compute_options,
+            click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors."),
+            click.option("--json", "as_json", is_flag=True, help="Print how it ended as JSON."),
+        ]
+    )(command)
+
+
+def _train_options() -> list[click.decorators.FC]:  # type: ignore[name-defined]
+    made = []
+    for entry in dataclasses.fields(TrainSettings):
+        if entry.name == "seed":
+            continue
+        about = entry.metadata
+        words = ". ".join(text for text in (about["label"], about["tooltip"]) if text)
+        unit = f" [{about['unit']}]" if about["unit"] else ""
+        kind = click.Choice(about["choices"]) if about["choices"] else type(entry.default)
+        name = "--" + entry.name.replace("_", "-")
+        flag = {"is_flag": True} if kind is bool else {"type": kind, "show_default": True}
+        made.append(click.option(name, default=entry.default, help=words + unit, **flag))
+    return made

@@ -1,0 +1,123 @@
+"""The checkpoint: one safetensors file with weights, optimizer and counters, always whole, no pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save
+
+from ..errors import FileError
+from ..files import NO_SPACE
+from .state import State
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+WEIGHTS, AVERAGE, OPTIMIZER = "weights/", "average/", "optimizer/"
+
+
+def write_checkpoint(folder: Path, state: State) -> Path:
+    """Write the state; a reader finds the former checkpoint or the whole new one."""
+    path = folder / CHECKPOINT_FILE
+    content = save(_tensors(state), metadata={"training": json.dumps(_counters(state))})
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
+    return path
+
+
+def read_checkpoint(folder: Path, state: State) -> None:
+    """Bring a fresh state to where the checkpoint was written.
+
+    Raises
+    ------
+    FileError
+        When there is none, or it belongs to another network.
+    """
+    tensors, counters = _read(folder / CHECKPOINT_FILE)
+    try:
+        state.module.load_state_dict(_part(tensors, WEIGHTS))
+        if state.averaged is not None:
+            state.averaged.load_state_dict(_part(tensors, AVERAGE))
+    except RuntimeError as error:
+        raise FileError(f"The checkpoint in {folder} belongs to another network: {error}") from error
+    _fill_optimizer(state.optimizer, _part(tensors, OPTIMIZER), counters["learning_rate"])
+    state.scheduler.load_state_dict(counters["scheduler"])
+    state.scaler.load_state_dict(counters["scaler"])
+    state.step, state.seconds = counters["step"], counters["seconds"]
+    state.best, state.skipped = counters["best"], counters["skipped"]
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a training can be resumed there."""
+    return (folder / CHECKPOINT_FILE).is_file()
+
+
+def checkpoint_counters(folder: Path) -> dict[str, Any]:
+    """Return step, seconds and best numbers of a checkpoint without reading its tensors."""
+    with _opened(folder / CHECKPOINT_FILE) as file:
+        counters: dict[str, Any] = json.loads(file.metadata()["training"])
+    return counters
+
+
+def _tensors(state: State) -> dict[str, torch.Tensor]:
+    found = {WEIGHTS + name: tensor for name, tensor in state.module.state_dict().items()}
+    if state.averaged is not None:
+        found |= {AVERAGE + name: tensor for name, tensor in state.averaged.state_dict().items()}
+    for index, moments in state.optimizer.state_dict()["state"].items():
+        found |= {f"{OPTIMIZER}{index}/{name}": torch.as_tensor(value) for name, value in moments.items()}
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in found.items()}
+
+
+def _counters(state: State) -> dict[str, Any]:
+    scheduler = {name: value for name, value in state.scheduler.state_dict().items() if name != "lr_lambdas"}
+    return {
+        "step": state.step,
+        "seconds": state.seconds,
+        "best": state.best,
+        "skipped": state.skipped,
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "scheduler": {**scheduler, "lr_lambdas": [None]},
+        "scaler": state.scaler.state_dict(),
+    }
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise FileError(f"There is no checkpoint {path}.", hint="Leave out --resume to start from the beginning.")
+    try:
+        return safetensors.safe_open(path, framework="pt")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FileError(f"Could not read {path}: {error}.") from error
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["training"])  # noqa: SIM118
+
+
+def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _fill_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], learning_rate: float
+) -> None:
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, kind = name.partition("/")
+        moments.setdefault(int(index), {})[kind] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

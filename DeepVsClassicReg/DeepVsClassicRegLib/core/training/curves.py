@@ -1,0 +1,93 @@
+"""Curves of a training: two CSV files that grow row by row, and a picture of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE = "curves.csv", "validation.csv", "curves.png"
+SHOWN = ("dice", "folds_percent")
+
+
+class Curve:
+    """A CSV file whose first column is the step.
+
+    Parameters
+    ----------
+    path : Path
+        Continued when it is there.
+    step : int
+        Where the training stands; later rows (of a run that was killed after its last checkpoint) are dropped.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        kept = [row for row in read_curve(path) if int(float(row["step"])) <= step]
+        self.columns = list(kept[0]) if kept else []
+        path.unlink(missing_ok=True)
+        if kept:
+            self._write(kept, header=True)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row and flush it to the file."""
+        fresh = not self.columns
+        if fresh:
+            self.columns = list(row)
+        self._write([{name: _shown(value) for name, value in row.items()}], header=fresh)
+
+    def _write(self, rows: list[dict[str, str]], *, header: bool) -> None:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
+            if header:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_curve(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a curve, without a last row that was cut off; none when there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if row.get("step") and None not in row.values()]
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draw `curves.png` from the CSV files of a training folder."""
+    from matplotlib.figure import Figure
+
+    training, validation = read_curve(folder / TRAINING_FILE), read_curve(folder / VALIDATION_FILE)
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    axes = figure.subplots(1, 1 + len(SHOWN))
+    _lines(axes[0], training, _terms(training))
+    axes[0].set_title("Training objective")
+    for panel, name in zip(axes[1:], SHOWN, strict=True):
+        before = [f"{name}_before"] if validation and f"{name}_before" in validation[0] else []
+        _lines(panel, validation, [name, *before])
+        panel.set_title({"dice": "Validation Dice", "folds_percent": "Folded voxels, %"}[name])
+    path = folder / PICTURE_FILE
+    draft = path.with_name(f".{path.name}.part")
+    figure.savefig(draft, dpi=110, format="png")
+    draft.replace(path)
+    return path
+
+
+def _terms(rows: list[dict[str, str]]) -> list[str]:
+    return [name for name in (rows[0] if rows else ()) if name not in ("step", "hours", "learning_rate", "gradient")]
+
+
+def _lines(panel: Any, rows: list[dict[str, str]], names: list[str]) -> None:
+    for name in names:
+        points = [(int(float(row["step"])), float(row[name])) for row in rows if row.get(name)]
+        if points:
+            panel.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
+    panel.set_xlabel("step")
+    panel.grid(alpha=0.3)
+    if panel.lines:
+        panel.legend(fontsize=8)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,102 @@
+"""What a training will take, measured on a few steps that are thrown away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..device import Compute, peak_memory_mb
+from ..networks.catalogue import get_method
+from .group import Group, joined_group
+from .plan import Plan
+from .source import Source
+from .state import new_state
+from .step import Stepper, to_device
+from .tools import bounded_threads, kept_random
+from .validation import validate
+
+WARM, MEASURED = 1, 2
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was measured.
+
+    Attributes
+    ----------
+    device : str
+        Where.
+    parameters : int
+        Weights of the network.
+    seconds_per_step, seconds_per_sample, seconds_per_validation : float
+        Wall seconds of an update, of making its batch alone, of one validation pair.
+    memory_mb : float or None
+        Peak of the GPU, or of this process on the CPU.
+    validation_pairs : int
+        Number of fixed pairs.
+    """
+
+    device: str
+    parameters: int
+    seconds_per_step: float
+    seconds_per_sample: float
+    seconds_per_validation: float
+    memory_mb: float | None
+    validation_pairs: int
+
+    def steps_in(self, hours: float, validate_every: int) -> int:
+        """Return how many updates fit into so many hours, validations included."""
+        each = self.seconds_per_step + self.validation_pairs * self.seconds_per_validation / validate_every
+        return int(3600 * hours / each)
+
+    def hours_for(self, steps: int, validate_every: int) -> float:
+        """Return how many hours so many updates take, validations included."""
+        each = self.seconds_per_step + self.validation_pairs * self.seconds_per_validation / validate_every
+        return steps * each / 3600
+
+
+def estimate(plan: Plan, source: Source, *, compute: Compute | None = None) -> Estimate:
+    """Make a few updates and a validation of a plan, write nothing, and return what they took."""
+    compute = compute or Compute()
+    with joined_group(compute.device) as group, kept_random(group.device), bounded_threads(compute.thread_count):
+        return _measured(plan, source, group)
+
+
+def _measured(plan: Plan, source: Source, group: Group) -> Estimate:
+    method = get_method(plan.method)
+    state = new_state(plan, len(source.size), group.device)
+    stepper = Stepper(plan, source, method, state, group)
+    for _ in range(WARM):
+        stepper.step()
+    each = _seconds(group, lambda: [stepper.step() for _ in range(MEASURED)]) / MEASURED
+    sampling = _seconds(group, lambda: source.sample(WARM + MEASURED))
+    pairs = [to_device(batch, group.device) for batch in source.validation()]
+    judging = 0.0
+    if pairs:
+        judging = _seconds(group, lambda: validate(state.kept, method, stepper.settings, plan.supervision, pairs[:1]))
+    return Estimate(
+        device=str(group.device),
+        parameters=sum(parameter.numel() for parameter in state.module.parameters()),
+        seconds_per_step=each,
+        seconds_per_sample=sampling,
+        seconds_per_validation=judging,
+        memory_mb=_memory_mb(group.device),
+        validation_pairs=len(pairs),
+    )
+
+
+def _seconds(group: Group, work: Any) -> float:
+    started = time.perf_counter()
+    work()
+    if group.device.type == "cuda":
+        torch.cuda.synchronize(group.device)
+    return time.perf_counter() - started
+
+
+def _memory_mb(device: torch.device) -> float | None:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return peak_memory_mb()

@@ -1,0 +1,84 @@
+"""Writing the model folder of a training: its card and its weights."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..networks.card import Card
+from ..networks.catalogue import get_method
+from ..networks.models import save_model
+from ..recommendation.domain import domain_statistics
+from ..settings import to_json
+from ..version import VERSION
+from .plan import Plan
+from .source import Source
+from .state import State
+
+MODEL_FOLDER = "model"
+PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
+
+
+def domain_of(source: Source, name: str) -> dict[str, Any]:
+    """Return the statistics of the training images for the card; empty when the source shows none."""
+    examples = list(source.domain_examples())
+    return domain_statistics(examples, name=name).to_json() if examples else {}
+
+
+def write_model(folder: Path, plan: Plan, source: Source, state: State, domain: Mapping[str, Any], device: str) -> Card:
+    """Write the present weights and their card to `folder`/model."""
+    info = get_method(plan.method).info
+    texts = plan.texts()
+    supervised = plan.supervision == "labels"
+    size = tuple(source.size) + (1,) * (3 - len(source.size))
+    card = Card(
+        name=texts.get("name", folder.resolve().name),
+        title=texts.get("title", f"{info.title} ({folder.resolve().name})"),
+        summary=texts.get("summary", info.summary),
+        method=plan.method,
+        settings=dict(plan.method_settings),
+        spacing_mm=float(source.spacing_mm),
+        size=(size[0], size[1], size[2]),
+        dimensions=len(source.size),
+        supervised_labels={str(value): name for value, name in source.labels.items()} if supervised else {},
+        contrasts=texts.get("contrasts", "as the training images"),
+        anatomy=texts.get("anatomy", "as the training images"),
+        domain=dict(domain),
+        training=_history(plan, source, state, device),
+        validation={name: _rounded(value) for name, value in state.best.items()},
+        citation=info.citation,
+        licence=texts.get("licence", source.licence),
+    )
+    return save_model(folder / MODEL_FOLDER, card, state.kept, half=plan.train.half)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what did the work."""
+    found = {"DeepVsClassicReg": VERSION}
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _history(plan: Plan, source: Source, state: State, device: str) -> dict[str, Any]:
+    return {
+        "data": source.describe(),
+        "data_licence": source.licence,
+        "supervision": plan.supervision,
+        "steps": state.step,
+        "hours": round(state.seconds / 3600, 3),
+        "device": device,
+        "seed": plan.train.seed,
+        "settings": to_json(plan.train),
+        "start": dict(plan.start),
+        "command": plan.command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": versions(),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 5) if isinstance(value, float) else value

@@ -1,0 +1,193 @@
+"""The training loop: updates, curves, validation, checkpoints, until it is done or told to stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..device import Compute
+from ..errors import Cancelled
+from ..networks.catalogue import get_method
+from ..networks.models import fill, load_model
+from ..progress import Progress
+from .checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
+from .curves import TRAINING_FILE, VALIDATION_FILE, Curve, draw_curves
+from .export import MODEL_FOLDER, domain_of, write_model
+from .group import Group, joined_group
+from .plan import Plan
+from .source import Source
+from .state import State, new_state
+from .step import Stepper, to_device
+from .tools import bounded_threads, kept_random
+from .validation import score, validate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes
+    ----------
+    finished : bool
+        Whether the wanted steps or hours were reached (else it was told to stop; it can be resumed).
+    step : int
+        Updates made altogether.
+    hours : float
+        Training time altogether.
+    best : dict
+        Validation numbers of the kept weights.
+    model : Path
+        The model folder.
+    """
+
+    finished: bool
+    step: int
+    hours: float
+    best: dict[str, Any]
+    model: Path
+
+
+def train(
+    plan: Plan, source: Source, folder: Path, *, compute: Compute | None = None, progress: Progress | None = None
+) -> Outcome:
+    """Train from the folder's checkpoint, or from the beginning when it has none.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is trained; the same as before when resuming.
+    source : Source
+        What it learns from.
+    folder : Path
+        Gets the checkpoint, the curves and the model; must be there.
+    compute : Compute
+        Device and threads; the seed is the plan's.
+    progress : Progress
+        Told every step; when cancelled, the training writes a checkpoint and returns.
+    """
+    compute = compute or Compute()
+    with joined_group(compute.device) as group, kept_random(group.device), bounded_threads(compute.thread_count):
+        return _Loop(plan, source, folder, group, progress or Progress()).run()
+
+
+class _Loop:
+    def __init__(self, plan: Plan, source: Source, folder: Path, group: Group, progress: Progress) -> None:
+        self.plan, self.source, self.folder, self.group, self.progress = plan, source, folder, group, progress
+        self.method = get_method(plan.method)
+        self.state = begun(plan, source, folder, group.device)
+        self.stepper = Stepper(plan, source, self.method, self.state, group)
+        self.batches = [to_device(batch, group.device) for batch in source.validation()] if group.leads else []
+        self.domain = domain_of(source, plan.texts().get("name", folder.name)) if group.leads else {}
+        self.rows: list[dict[str, float]] = []
+        self.stopped = False
+        self.before, self.first = self.state.seconds, self.state.step
+        self.started = self.saved = time.monotonic()
+
+    def run(self) -> Outcome:
+        if self.group.leads:
+            self.training_curve = Curve(self.folder / TRAINING_FILE, self.state.step)
+            self.validation_curve = Curve(self.folder / VALIDATION_FILE, self.state.step)
+        log.info("Training begins at step %d on %s.", self.state.step, self.group.device)
+        if self.state.step == 0:
+            self._validate()
+        while not self._done():
+            self._step()
+        if not self.stopped and self.state.step % self.plan.train.validate_every:
+            self._validate()
+        self._flush()
+        self._save()
+        log.info("Training %s at step %d.", "stopped" if self.stopped else "finished", self.state.step)
+        return self._outcome()
+
+    def _step(self) -> None:
+        self.rows.append(self.stepper.step())
+        self.state.seconds = self.before + time.monotonic() - self.started
+        self._report()
+        if self.state.step % self.plan.train.log_every == 0:
+            self._flush()
+        if self.state.step % self.plan.train.validate_every == 0:
+            self._validate()
+            self._save()
+        elif time.monotonic() - self.saved > 60 * self.plan.train.checkpoint_minutes:
+            self._flush()
+            self._save()
+
+    def _done(self) -> bool:
+        train, state = self.plan.train, self.state
+        if train.steps and state.step >= train.steps:
+            return True
+        late = bool(train.hours) and state.seconds >= 3600 * train.hours
+        self.stopped = self.group.any_true(self.stopped)
+        return self.group.any_true(late) or self.stopped
+
+    def _report(self) -> None:
+        train, state, row = self.plan.train, self.state, self.rows[-1]
+        parts = [state.step / train.steps if train.steps else 0.0]
+        parts.append(state.seconds / 3600 / train.hours if train.hours else 0.0)
+        pace = (state.seconds - self.before) / (state.step - self.first)
+        words = f"Step {state.step}, {pace:.2g} s each"
+        best = state.best.get("dice")
+        words += "" if best is None else f", best Dice {best:.3f}"
+        try:
+            self.progress.report(max(parts), words, metric=row["loss"], iteration=state.step)
+        except Cancelled:
+            self.stopped = True
+
+    def _validate(self) -> None:
+        if not self.group.leads or not self.batches:
+            return
+        state = self.state
+        numbers = validate(state.kept, self.method, self.stepper.settings, self.plan.supervision, self.batches)
+        hours = state.seconds / 3600
+        self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
+        better = not state.best or score(numbers) > state.best["score"]
+        log.info("Step %d: %s%s", state.step, _words(numbers), " (kept)" if better else "")
+        if better:
+            state.best = {"step": state.step, "pairs": len(self.batches), "score": score(numbers), **numbers}
+            write_model(self.folder, self.plan, self.source, state, self.domain, str(self.group.device))
+        draw_curves(self.folder)
+
+    def _flush(self) -> None:
+        if not self.rows:
+            return
+        names = self.rows[0]
+        mean = {name: sum(row[name] for row in self.rows) / len(self.rows) for name in names}
+        rate = self.state.optimizer.param_groups[0]["lr"]
+        if self.group.leads:
+            self.training_curve.add(
+                {"step": self.state.step, "hours": self.state.seconds / 3600, "learning_rate": rate, **mean}
+            )
+        self.rows = []
+
+    def _save(self) -> None:
+        if self.group.leads:
+            write_checkpoint(self.folder, self.state)
+        self.saved = time.monotonic()
+
+    def _outcome(self) -> Outcome:
+        state = self.state
+        return Outcome(not self.stopped, state.step, state.seconds / 3600, state.best, self.folder / MODEL_FOLDER)
+
+
+def begun(plan: Plan, source: Source, folder: Path, device: torch.device) -> State:
+    """Return the state to go on from: the folder's checkpoint, the weights to start from, or fresh weights."""
+    state = new_state(plan, len(source.size), device)
+    if has_checkpoint(folder):
+        read_checkpoint(folder, state)
+    elif plan.start:
+        start = Path(plan.start["folder"])
+        _card, module = load_model(start)
+        for network in (state.module, *([state.averaged] if state.averaged is not None else [])):
+            fill(network, module.state_dict(), where=str(start))
+    return state
+
+
+def _words(numbers: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())

@@ -1,0 +1,104 @@
+"""Which source a data specification of the command line means, and making it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FileError, SettingsError
+from ..settings import from_json, to_json
+from .source import Source
+
+if TYPE_CHECKING:
+    import torch
+
+SHAPES, LABELS = "shapes", "labels:"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What a training learns from.
+
+    Attributes
+    ----------
+    spec : str
+        'shapes', 'labels:FOLDER', or a dataset: a Learn2Reg JSON, a CSV manifest, a folder.
+    size : tuple of int
+        (X, Y, Z) of the training grid; (X, Y) for plane images (generators only). Multiples of 16 suit all networks.
+    spacing_mm : float
+        Its isotropic voxel size.
+    batch : int
+        Pairs per step (and process).
+    synthesis : mapping
+        Settings of the generator that differ from its defaults.
+    linear : str
+        For real data: '' when they are aligned already, else the volume all are aligned to first.
+    validation : int
+        Number of fixed validation pairs (real data may name their own).
+    """
+
+    spec: str
+    size: tuple[int, ...]
+    spacing_mm: float
+    batch: int = 1
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
+    linear: str = ""
+    validation: int = 4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", tuple(int(entry) for entry in self.size))
+        if len(self.size) not in (2, 3) or min(self.size) < 16:
+            raise SettingsError(f"The training grid needs 2 or 3 sizes of at least 16, got {self.size}.")
+        if self.spacing_mm <= 0 or self.batch < 1:
+            raise SettingsError("The spacing and the batch must be positive.")
+
+    @property
+    def generated(self) -> bool:
+        """Whether the pairs are generated."""
+        return self.spec == SHAPES or self.spec.startswith(LABELS)
+
+
+def make_source(
+    data: DataSettings, *, seed: int, device: torch.device | str = "cpu", cache: Path | None = None
+) -> Source:
+    """Return the source of a specification.
+
+    Parameters
+    ----------
+    data : DataSettings
+        What is wanted.
+    seed : int
+        Of every random choice of the source.
+    device : device
+        Where generators compute.
+    cache : Path, optional
+        Folder for prepared volumes of real data.
+    """
+    if data.generated:
+        return _generator(data, seed, device)
+    raise FileError(f"Real data ({data.spec}) are not there yet.")
+
+
+def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Source:
+    from .synthesis.settings import LABEL_MAPS, SynthesisSettings
+    from .synthesis.settings import SHAPES as FROM_NOTHING
+
+    base = FROM_NOTHING if data.spec == SHAPES else LABEL_MAPS
+    settings = from_json(SynthesisSettings, {**to_json(base), **data.synthesis})
+    common: dict[str, Any] = {
+        "seed": seed,
+        "size": data.size,
+        "spacing_mm": data.spacing_mm,
+        "batch": data.batch,
+        "device": device,
+        "validation_pairs": data.validation,
+    }
+    if data.spec == SHAPES:
+        from .synthesis.shapes_source import ShapesSource
+
+        return ShapesSource(settings, **common)
+    from .synthesis.label_maps_source import LabelMapsSource
+
+    return LabelMapsSource(Path(data.spec.removeprefix(LABELS)), settings=settings, **common)
