@@ -1,0 +1,180 @@
+"""Label maps of persons as a source: pairs of different persons in random contrasts, skull-stripped or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import RegistrationError
+from ...settings import to_json
+from . import sampling, warps
+from .brain import FLUID, OUTSIDE, SIDES, STRUCTURES, TISSUES
+from .draws import Draws
+from .pairs import GeneratedPair, Looked, finished_pair
+from .persons import Person, read_persons
+from .settings import LABEL_MAPS, SynthesisSettings
+from .source import GeneratedSource
+
+Tensor = torch.Tensor
+# Plane images are cut at a random height of this range.
+_PLANE_MM = 30.0
+
+
+class LabelMapsSource(GeneratedSource):
+    """Two different persons, roughly aligned, each warped a little, all labels painted, some structures compared.
+
+    Parameters
+    ----------
+    folder : path
+        Label maps with FreeSurfer's numbers, any geometry.
+    structures : mapping of int to str
+        Labels that are compared, and their names.
+    held_out : int
+        So many persons, the last ones by file name, are kept for validation.
+    settings, seed, size, spacing_mm, batch, device, validation_pairs
+        As for `GeneratedSource`.
+    licence : str
+        What the label maps allow, for the card.
+
+    Raises
+    ------
+    FileError
+        When a label map cannot be read or lacks structures that align the persons.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        structures: Mapping[int, str] = STRUCTURES,
+        held_out: int = 2,
+        settings: SynthesisSettings = LABEL_MAPS,
+        seed: int,
+        size: Sequence[int],
+        spacing_mm: float,
+        batch: int = 1,
+        device: torch.device | str = "cpu",
+        validation_pairs: int = 4,
+        licence: str = "Apache-2.0",
+    ) -> None:
+        super().__init__(
+            settings,
+            seed=seed,
+            size=size,
+            spacing_mm=spacing_mm,
+            batch=batch,
+            device=device,
+            validation_pairs=validation_pairs,
+        )
+        self.folder, self.labels, self.licence = Path(folder), dict(structures), licence
+        persons, self._values = read_persons(self.folder)
+        if held_out < 2 or len(persons) - held_out < 2:
+            raise RegistrationError(
+                f"{len(persons)} label maps with {held_out} held out: both parts need at least 2 persons."
+            )
+        self._persons, self._held_out = persons[:-held_out], persons[-held_out:]
+        self._maps = {person.name: person.codes.to(self.device) for person in persons}
+        self._code = {value: code for code, value in enumerate(self._values)}
+        self._mirrored = self._table({**dict(SIDES), **{right: left for left, right in SIDES}})
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the card says about the data."""
+        return {
+            "kind": "generated from label maps",
+            "folder": self.folder.name,
+            "persons": [person.name for person in self._persons],
+            "held_out": [person.name for person in self._held_out],
+            "structures": {str(value): name for value, name in self.labels.items()},
+            "seed": self.seed,
+            "size": list(self.size),
+            "spacing_mm": self.spacing_mm,
+            "batch": self.batch,
+            "licence": self.licence,
+            "settings": to_json(self.settings),
+        }
+
+    def _pair(self, step: int, number: int) -> GeneratedPair:
+        draws = self._draws("training", step, number)
+        return self._generated(draws, self._persons, self.settings.dice_labels)
+
+    def _validation_pair(self, number: int) -> GeneratedPair:
+        return self._generated(self._draws("validation", number), self._held_out, 0)
+
+    def _generated(self, draws: Draws, persons: Sequence[Person], dice_labels: int) -> GeneratedPair:
+        first, second = draws.order(len(persons))[:2]
+        pose = warps.pose_of(draws, 3, self.settings)
+        if len(self.shape) == 2:
+            pose[0, -1] += draws.uniform(-_PLANE_MM, _PLANE_MM)
+        kept = self._kept(draws)
+        same_extraction = draws.chance(0.7)
+        fixed = self._looked(draws, persons[first], pose, kept)
+        moving = self._looked(draws, persons[second], pose, kept if same_extraction else self._kept(draws))
+        order = draws.order(len(self.labels))[:dice_labels] if dice_labels else range(len(self.labels))
+        values = [list(self.labels)[position] for position in order]
+        return finished_pair(
+            draws,
+            fixed,
+            moving,
+            count=len(self._values) - 1,
+            channel_of=self._channels(values),
+            channels=len(values),
+            spacing_mm=self.spacing_mm,
+            settings=self.settings,
+            alike=self._alike(draws),
+        )
+
+    def _looked(self, draws: Draws, person: Person, pose: Tensor, kept: Tensor) -> Looked:
+        settings = self.settings
+        flip = draws.chance(0.5)
+        mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0 if flip else 1.0], dtype=torch.float64))
+        frame = warps.chain(torch.cat([mirror, torch.zeros(3, 1, dtype=torch.float64)], dim=1), pose)
+        frame = warps.chain(warps.jitter_of(draws, 3, settings), frame)
+        warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
+        if warp.ndim == 3:
+            warp = torch.cat([torch.zeros_like(warp[:1]), warp])[:, None]
+        to_mm = warps.mm_of_grid(warp.shape[1:], self.spacing_mm)
+        affine = warps.chain(person.index_of_frame, warps.chain(frame, to_mm))
+        samples = sampling.lookup(self._maps[person.name], affine, warp, points=settings.points)
+        samples = samples.reshape(len(samples), *self.shape)
+        true = self._mirrored[samples] if flip else samples
+        return Looked(kept[true], true)
+
+    def _kept(self, draws: Draws) -> Tensor:
+        """Return the table that removes what an automatic brain extraction removes, or nothing."""
+        around = [value for value in self._values if value >= OUTSIDE]
+        if not draws.chance(self.settings.stripped):
+            return self._table({})
+        kind = draws.uniform(0, 1)
+        if kind < 0.5:
+            gone = [*around, FLUID]
+        elif kind < 0.75:
+            gone = around
+        else:
+            number = draws.integer(1, max(1, len(around)))
+            gone = [around[position] for position in draws.order(len(around))[:number]]
+        return self._table(dict.fromkeys(gone, 0))
+
+    def _alike(self, draws: Draws) -> list[list[int]]:
+        groups = []
+        if draws.chance(0.9):
+            groups.extend(SIDES)
+        if draws.chance(self.settings.tissues):
+            groups = list(TISSUES)
+        known = [[self._code[value] for value in group if value in self._code] for group in groups]
+        return [group for group in known if len(group) > 1]
+
+    def _channels(self, values: Sequence[int]) -> Tensor:
+        channel_of = torch.zeros(len(self._values), dtype=torch.int64)
+        for channel, value in enumerate(values, start=1):
+            if value in self._code:
+                channel_of[self._code[value]] = channel
+        return channel_of.to(self.device)
+
+    def _table(self, changes: Mapping[int, int]) -> Tensor:
+        """Return the code every code becomes when labels change."""
+        codes = [self._code.get(changes.get(value, value), 0) for value in self._values]
+        return torch.tensor(codes, dtype=torch.int64, device=self.device)

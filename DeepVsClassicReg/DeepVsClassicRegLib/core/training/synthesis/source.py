@@ -1,0 +1,111 @@
+"""Sources of generated pairs: shapes from nothing, and label maps of persons, with random contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ...errors import RegistrationError
+from ...images.grid import Grid
+from ...images.volume import Volume
+from ...networks.base import Batch
+from .draws import Draws
+from .pairs import GeneratedPair
+from .settings import SynthesisSettings
+
+Tensor = torch.Tensor
+EXAMPLES = 6
+SMALLEST = 16
+
+
+class GeneratedSource:
+    """What both sources share: batches, fixed validation pairs, examples for the card.
+
+    Parameters
+    ----------
+    settings : SynthesisSettings
+        What the pairs look like.
+    seed : int
+        All batches follow from it and the step.
+    size : tuple of int
+        (X, Y, Z) of the grid, or (X, Y).
+    spacing_mm : float
+        Its isotropic voxel size.
+    batch : int
+        Pairs per step.
+    device : torch.device or str
+        Where batches are made.
+    validation_pairs : int
+        Number of fixed pairs.
+    """
+
+    labels: Mapping[int, str] = {}
+    licence: str = ""
+
+    def __init__(
+        self,
+        settings: SynthesisSettings,
+        *,
+        seed: int,
+        size: Sequence[int],
+        spacing_mm: float,
+        batch: int = 1,
+        device: torch.device | str = "cpu",
+        validation_pairs: int = 4,
+    ) -> None:
+        if len(size) not in (2, 3) or min(size) < SMALLEST:
+            raise RegistrationError(f"A training grid needs 2 or 3 sizes of at least {SMALLEST}, got {tuple(size)}.")
+        if spacing_mm <= 0 or batch < 1:
+            raise RegistrationError(f"Spacing and batch must be positive, got {spacing_mm} mm and {batch}.")
+        self.settings = settings
+        self.seed, self.batch = seed, batch
+        self.size, self.spacing_mm = tuple(int(n) for n in size), float(spacing_mm)
+        self.device = torch.device(device)
+        self.validation_pairs = validation_pairs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape of the tensors, (Z, Y, X) or (Y, X)."""
+        return self.size[::-1]
+
+    def sample(self, step: int) -> Batch:
+        """Return the batch of a step; the same for the same seed and step, whatever was sampled before."""
+        return _batch([self._pair(step, number) for number in range(self.batch)])
+
+    def validation(self) -> Sequence[Batch]:
+        """Return fixed pairs of one sample each, with all structures, never among the training samples."""
+        return [_batch([self._validation_pair(number)]) for number in range(self.validation_pairs)]
+
+    def domain_examples(self) -> Sequence[Volume]:
+        """Return a few fixed images as the network sees them."""
+        x, y, *z = self.size
+        grid = Grid((x, y, z[0] if z else 1), (self.spacing_mm,) * 3)
+        images = [self._pair(-1 - number, 0).fixed for number in range(EXAMPLES)]
+        return [
+            Volume(image.reshape(grid.shape).cpu().numpy(), grid, f"example {number}")
+            for number, image in enumerate(images, start=1)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the card says about the data."""
+        raise NotImplementedError
+
+    def _draws(self, *key: int | str) -> Draws:
+        return Draws(self.seed, *key, device=self.device)
+
+    def _pair(self, step: int, number: int) -> GeneratedPair:
+        raise NotImplementedError
+
+    def _validation_pair(self, number: int) -> GeneratedPair:
+        raise NotImplementedError
+
+
+def _batch(pairs: Sequence[GeneratedPair]) -> Batch:
+    return Batch(
+        fixed=torch.stack([pair.fixed for pair in pairs])[:, None],
+        moving=torch.stack([pair.moving for pair in pairs])[:, None],
+        fixed_labels=torch.stack([pair.fixed_labels for pair in pairs]),
+        moving_labels=torch.stack([pair.moving_labels for pair in pairs]),
+    )
