@@ -11,35 +11,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as functional
 
+from ..losses.sampling import at_least_single, warp
+
+__all__ = ["compose", "identity_grid", "integrate", "jacobian_determinant", "resize_field", "upsample_field", "warp"]
+
 Tensor = torch.Tensor
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-
-
-def warp(image: Tensor, displacement: Tensor, *, padding: str = "border") -> Tensor:
-    """Return image(x + u(x)), linearly interpolated.
-
-    Parameters
-    ----------
-    image : (N, C, *spatial) tensor
-        What is sampled; half precision is computed in single.
-    displacement : (N, D, *out) tensor
-        u, voxels of `image`; `out` may differ from `spatial`, both lattices then share their first voxel.
-    padding : str
-        Beyond the image: 'border' repeats its border, 'zeros' is 0.
-
-    Returns
-    -------
-    Tensor
-        (N, C, *out).
-
-    Reference
-    ---------
-    Jaderberg et al., Spatial Transformer Networks, arXiv 1506.02025.
-    """
-    u = _at_least_single(displacement)
-    grid = _sampling_grid(u, image.shape[2:])
-    values = image.to(u.dtype)
-    return functional.grid_sample(values, grid, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
@@ -65,7 +42,7 @@ def integrate(velocity: Tensor, *, steps: int = 7) -> Tensor:
     ---------
     Arsigny et al., MICCAI 2006, doi 10.1007/11866565_113.
     """
-    u = _at_least_single(velocity) / 2**steps
+    u = at_least_single(velocity) / 2**steps
     for _ in range(steps):
         u = compose(u, u)
     return u
@@ -84,11 +61,38 @@ def resize_field(u: Tensor, shape: Sequence[int]) -> Tensor:
     old, new = tuple(u.shape[2:]), tuple(shape)
     if old == new:
         return u
-    resized = functional.interpolate(_at_least_single(u), size=new, mode=LINEAR[len(new)], align_corners=True)
+    resized = functional.interpolate(at_least_single(u), size=new, mode=LINEAR[len(new)], align_corners=True)
     gains = [(n - 1) / max(m - 1, 1) for n, m in zip(new, old, strict=True)]
     if len(set(gains)) == 1:
         return resized * gains[0]
     return resized * resized.new_tensor(gains).view(1, -1, *[1] * len(new))
+
+
+def upsample_field(u: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return a displacement from the lattice of strided convolutions on the lattice of the image.
+
+    Voxel k of the coarse lattice lies exactly on voxel k * stride of the image, which `resize_field` (it stretches
+    both lattices over one box) would miss by up to `stride - 1` voxels at the far end.
+
+    Parameters
+    ----------
+    u : (N, D, *coarse) tensor
+        In voxels of the coarse lattice.
+    stride : int
+        Voxels of the image per voxel of the coarse lattice.
+    shape : sequence of D int
+        Size of the image, at most `coarse * stride`; voxels after the last coarse one repeat it.
+    """
+    fine = at_least_single(u)
+    if stride > 1:
+        size = [(n - 1) * stride + 1 for n in u.shape[2:]]
+        fine = functional.interpolate(fine, size=size, mode=LINEAR[len(size)], align_corners=True) * stride
+    margins: list[int] = []
+    for old, new in zip(reversed(fine.shape[2:]), reversed(tuple(shape)), strict=True):
+        margins += [0, max(new - old, 0)]
+    if any(margins):
+        fine = functional.pad(fine, margins, mode="replicate")
+    return fine[(slice(None), slice(None), *(slice(0, n) for n in shape))]
 
 
 def jacobian_determinant(u: Tensor) -> Tensor:
@@ -107,25 +111,6 @@ def identity_grid(shape: Sequence[int], like: Tensor) -> Tensor:
     """Return the voxel indices of a lattice, (1, D, *shape), with the dtype and device of `like`."""
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-
-
-def _at_least_single(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _sampling_grid(u: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the positions x + u(x) as `grid_sample` wants them: -1..1, components (x, y, z), last."""
-    parts = []
-    for axis in reversed(range(u.ndim - 2)):
-        # A line per axis broadcasts: no full identity grid is ever built.
-        gain = 2 / max(shape[axis] - 1, 1)
-        count = u.shape[axis + 2]
-        line = torch.arange(count, dtype=u.dtype, device=u.device) * gain - 1
-        sizes = [1] * (u.ndim - 2)
-        sizes[axis] = count
-        parts.append(torch.add(line.view(sizes), u[:, axis], alpha=gain))
-    # Stacked channel first and viewed channel last: writing contiguous planes is several times faster.
-    return torch.stack(parts, 1).movedim(1, -1)
 
 
 def _slope(u: Tensor, component: int, axis: int) -> Tensor:

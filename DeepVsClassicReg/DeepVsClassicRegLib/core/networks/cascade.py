@@ -1,0 +1,77 @@
+"""Stages after one another: each sees what the ones before it have warped, and their maps are composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .affine import AffineBounds
+from .base import Prediction
+from .blocks import ConvBlock, pad_to_multiple
+from .flow import compose, warp
+from .heads import AffineHead, affine_field
+
+Tensor = torch.Tensor
+
+
+class AffineNetwork(nn.Module):
+    """A strided encoder of the pair and an affine head.
+
+    Parameters
+    ----------
+    dimensions : int
+        2 or 3.
+    channels : sequence of int
+        Channels of each level; every level halves the size.
+    bounds : AffineBounds
+        How far it may go.
+    """
+
+    def __init__(
+        self, dimensions: int, *, channels: Sequence[int] = (16, 32, 32, 32), bounds: AffineBounds | None = None
+    ) -> None:
+        super().__init__()
+        self.multiple = 2 ** len(channels)
+        widths = [2, *channels]
+        self.encoder = nn.Sequential(
+            *(ConvBlock(dimensions, a, b, stride=2) for a, b in zip(widths[:-1], channels, strict=True))
+        )
+        self.head = AffineHead(dimensions, widths[-1], bounds=bounds)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """Return the affine displacement of a pair."""
+        pair = pad_to_multiple(torch.cat([fixed, moving], 1), self.multiple)
+        matrix, translation = self.head(self.encoder(pair))
+        return Prediction(affine_field(matrix, translation, fixed.shape[2:]))
+
+
+class Cascade(nn.Module):
+    """Networks after one another, for example affine, then dense.
+
+    Parameters
+    ----------
+    stages : sequence of modules
+        Each called as `stage(fixed, moving)`, returning a `Prediction`.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """Return the composed map.
+
+        Its `levels` are the maps of the stages, in voxels of the image; `velocity` and `log_variance` are those
+        of the last stage.
+        """
+        prediction = self.stages[0](fixed, moving)
+        levels = [prediction.displacement]
+        total = levels[0]
+        for stage in self.stages[1:]:
+            prediction = stage(fixed, warp(moving, total))
+            levels.append(prediction.displacement)
+            # The image warped by `total` is looked up where the new map points: the new one comes first.
+            total = compose(prediction.displacement, total)
+        return Prediction(total, prediction.velocity, prediction.log_variance, tuple(levels))

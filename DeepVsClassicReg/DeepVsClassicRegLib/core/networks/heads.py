@@ -1,0 +1,144 @@
+"""Last layers: from features to a displacement, a velocity, a distribution of velocities, an affine map or a spline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from ..losses.sampling import at_least_single, warp
+from .affine import AffineBounds, affine_displacement, affine_matrix, parameter_count
+from .blocks import SLOPE, convolution, small_start
+from .bspline import control_shape, spline_field
+from .flow import identity_grid, integrate, upsample_field
+
+Tensor = torch.Tensor
+AVERAGE = {2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
+
+
+class FieldHead(nn.Module):
+    """A displacement or velocity on the lattice of the features, in its voxels, nearly 0 at first.
+
+    Parameters
+    ----------
+    dimensions, inputs : int
+        2 or 3; channels of the features.
+    """
+
+    def __init__(self, dimensions: int, inputs: int) -> None:
+        super().__init__()
+        self.layer = small_start(convolution(dimensions, inputs, dimensions))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, D, *features)."""
+        field: Tensor = self.layer(features)
+        return field
+
+
+class GaussianHead(nn.Module):
+    """Mean and log-variance of an independent Gaussian velocity per voxel; small and certain at first.
+
+    Reference
+    ---------
+    Dalca et al., Med. Image Anal. 57:226-236, 2019, doi 10.1016/j.media.2019.07.006.
+    """
+
+    def __init__(self, dimensions: int, inputs: int, *, first_log_variance: float = -10.0) -> None:
+        super().__init__()
+        self.mean = small_start(convolution(dimensions, inputs, dimensions))
+        self.log_variance = small_start(convolution(dimensions, inputs, dimensions), bias=first_log_variance)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance, both (N, D, *features)."""
+        return self.mean(features), self.log_variance(features)
+
+
+class AffineHead(nn.Module):
+    """One bounded affine map per pair, the identity (nearly) at first.
+
+    The features are averaged over a coarse lattice of cells, not over everything: where something lies is what tells
+    a shift.
+
+    Parameters
+    ----------
+    dimensions, inputs : int
+        2 or 3; channels of the features.
+    bounds : AffineBounds
+        How far it may go.
+    cells : int
+        Cells per axis.
+    hidden : int
+        Width of the layer between the cells and the parameters.
+    """
+
+    def __init__(
+        self, dimensions: int, inputs: int, *, bounds: AffineBounds | None = None, cells: int = 4, hidden: int = 32
+    ) -> None:
+        super().__init__()
+        self.dimensions, self.cells = dimensions, cells
+        self.bounds = bounds or AffineBounds()
+        self.hidden = nn.Linear(inputs * cells**dimensions, hidden)
+        self.layer = small_start(nn.Linear(hidden, parameter_count(dimensions)), scale=1e-4)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the matrix (N, D, D) and the translation (N, D; shares of the longest side)."""
+        pooled = AVERAGE[self.dimensions](features, self.cells)
+        raw = self.layer(functional.leaky_relu(self.hidden(pooled.flatten(1)), SLOPE))
+        return affine_matrix(raw.float(), self.dimensions, self.bounds)
+
+
+class SplineHead(nn.Module):
+    """A cubic B-spline displacement, nearly 0 at first.
+
+    Parameters
+    ----------
+    dimensions, inputs : int
+        2 or 3; channels of the features.
+    spacing : int
+        Voxels of the image between neighboring control points.
+    stride : int
+        Voxels of the image per voxel of the features.
+    """
+
+    def __init__(self, dimensions: int, inputs: int, *, spacing: int = 8, stride: int = 2) -> None:
+        super().__init__()
+        self.spacing, self.stride = spacing, stride
+        self.layer = small_start(convolution(dimensions, inputs, dimensions))
+
+    def forward(self, features: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return the displacement (N, D, *shape) in voxels of the image."""
+        field = at_least_single(self.layer(features))
+        points = identity_grid(control_shape(shape, self.spacing), field)
+        where = (points - 1) * (self.spacing / self.stride)
+        coefficients = warp(field, (where - points).expand(field.shape[0], *where.shape[1:]))
+        return spline_field(coefficients, self.spacing, shape)
+
+
+def velocity_to_displacement(velocity: Tensor, *, steps: int, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return the displacement at every voxel of the image.
+
+    Parameters
+    ----------
+    velocity : (N, D, *coarse) tensor
+        In voxels of its own lattice, which has one voxel per `stride` voxels of the image.
+    steps : int
+        Squarings; 0 takes the velocity itself as the displacement.
+    stride : int
+        Voxels of the image per voxel of the velocity.
+    shape : sequence of D int
+        Size of the image.
+    """
+    coarse = integrate(velocity, steps=steps) if steps else at_least_single(velocity)
+    return upsample_field(coarse, stride, shape)
+
+
+def affine_field(matrix: Tensor, translation: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the displacement of an `AffineHead`'s answer on a lattice of `shape` voxels."""
+    return affine_displacement(matrix, translation * (max(shape) - 1), shape)
+
+
+def sample(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Return one draw of a Gaussian, differentiable in both (torch's global generator)."""
+    return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
