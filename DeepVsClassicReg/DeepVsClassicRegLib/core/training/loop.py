@@ -24,7 +24,7 @@ from .source import Source
 from .state import State, new_state
 from .step import Stepper, to_device
 from .tools import bounded_threads, kept_random
-from .validation import score, validate
+from .validation import packed, score, unpacked, validate
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class _Loop:
         self.method = get_method(plan.method)
         self.state = begun(plan, source, folder, group.device)
         self.stepper = Stepper(plan, source, self.method, self.state, group)
-        self.batches = [to_device(batch, group.device) for batch in source.validation()] if group.leads else []
+        self.batches = [packed(batch) for batch in source.validation()] if group.leads else []
         self.domain = domain_of(source, plan.texts().get("name", folder.name)) if group.leads else {}
         self.rows: list[dict[str, float]] = []
         self.stopped = False
@@ -110,14 +110,14 @@ class _Loop:
         self.rows.append(self.stepper.step())
         self.state.seconds = self.before + time.monotonic() - self.started
         self._report()
-        if self.state.step % self.plan.train.log_every == 0:
+        at_row = self.state.step % self.plan.train.log_every == 0
+        if at_row:
             self._flush()
         if self.state.step % self.plan.train.validate_every == 0:
             self._validate()
             self._save()
-        elif time.monotonic() - self.saved > 60 * self.plan.train.checkpoint_minutes:
-            self._flush()
-            self._save()
+        elif at_row and time.monotonic() - self.saved > 60 * self.plan.train.checkpoint_minutes:
+            self._save()  # between rows a kill would cost the beginning of the next one
 
     def _done(self) -> bool:
         train, state = self.plan.train, self.state
@@ -144,7 +144,8 @@ class _Loop:
         if not self.group.leads or not self.batches:
             return
         state = self.state
-        numbers = validate(state.kept, self.method, self.stepper.settings, self.plan.supervision, self.batches)
+        batches = (to_device(unpacked(batch), self.group.device) for batch in self.batches)
+        numbers = validate(state.kept, self.method, self.stepper.settings, self.plan.supervision, batches)
         hours = state.seconds / 3600
         self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
         better = not state.best or score(numbers) > state.best["score"]

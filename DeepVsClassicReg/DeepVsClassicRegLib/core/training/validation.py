@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 
 @torch.no_grad()
 def validate(
-    module: nn.Module, method: Method, settings: Any, supervision: str, batches: Sequence[Batch]
+    module: nn.Module, method: Method, settings: Any, supervision: str, batches: Iterable[Batch]
 ) -> dict[str, float]:
     """Return the mean objective, Dice and folds over fixed pairs; the module is put back into its mode.
 
@@ -63,6 +63,21 @@ def hard_dice(fixed: Tensor, warped: Tensor) -> Tensor:
 def supervised(batch: Batch, supervision: str) -> Batch:
     """Return the batch as the objective may see it: without labels when the training is unsupervised."""
     return batch if supervision == "labels" else Batch(batch.fixed, batch.moving)
+
+
+def packed(batch: Batch) -> Batch:
+    """Return the batch on the CPU with 16 bit memberships: many labels of many pairs wait there for long."""
+    images = batch.fixed.cpu(), batch.moving.cpu()
+    if batch.fixed_labels is None or batch.moving_labels is None:
+        return Batch(*images)
+    return Batch(*images, batch.fixed_labels.half().cpu(), batch.moving_labels.half().cpu())
+
+
+def unpacked(batch: Batch) -> Batch:
+    """Return a packed batch with 32 bit memberships."""
+    if batch.fixed_labels is None or batch.moving_labels is None:
+        return batch
+    return Batch(batch.fixed, batch.moving, batch.fixed_labels.float(), batch.moving_labels.float())
 
 
 def _judged(module: nn.Module, method: Method, settings: Any, supervision: str, batch: Batch) -> dict[str, float]:
