@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from .sampling import warp
+
 Tensor = torch.Tensor
 
 
@@ -57,6 +59,40 @@ def folding(u: Tensor) -> Tensor:
     matrix = torch.stack(slopes, -1).movedim(1, -2)
     determinant = torch.linalg.det(matrix + torch.eye(count, dtype=u.dtype, device=u.device))
     return torch.relu(-determinant).mean()
+
+
+def antifold(u: Tensor) -> Tensor:
+    """Return how far voxels overtake their neighbors along the axes: mean of max(0, -(1 + du_i/dx_i)) ** 3, summed.
+
+    Cheaper than `folding`, and blind to folds by shear or rotation. `u` (N, D, *spatial) holds voxels, its
+    components in the order of the spatial axes.
+
+    References
+    ----------
+    Zhang, Inverse-consistent deep networks, arXiv 1809.03443.
+    """
+    total = u.new_zeros(())
+    for axis in range(u.ndim - 2):
+        slope = u[:, axis].diff(dim=axis + 1)
+        total = total + torch.relu(-1 - slope).pow(3).mean()
+    return total
+
+
+def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
+    """Return the mean squared distance between a voxel and where both maps, one after the other, bring it.
+
+    Parameters
+    ----------
+    forward, backward : (N, D, *spatial) tensors
+        Displacements in voxels, each meant to undo the other; both orders are averaged.
+
+    References
+    ----------
+    Christensen and Johnson, IEEE TMI 20:568-582, 2001, doi 10.1109/42.932742.
+    """
+    there = forward + warp(backward, forward)
+    back = backward + warp(forward, backward)
+    return 0.5 * (there.square().sum(1).mean() + back.square().sum(1).mean())
 
 
 def _distances(u: Tensor, spacing: Sequence[float] | None) -> Sequence[float]:

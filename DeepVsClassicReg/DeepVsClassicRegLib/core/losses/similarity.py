@@ -23,6 +23,27 @@ def mse(fixed: Tensor, warped: Tensor, weight: Tensor | None = None) -> Tensor:
     return _mean((fixed - warped) ** 2, weight)
 
 
+def ncc(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, eps: float = 1e-8) -> Tensor:
+    """Return 1 minus the mean (signed) correlation of the whole images, 0 to 2.
+
+    Parameters
+    ----------
+    fixed, warped : (N, C, *spatial) tensors
+        Images of any range; each channel counts by itself.
+    weight : (N, 1, *spatial) tensor, optional
+        Mask, 0 to 1.
+    eps : float
+        Variance below which an image counts as flat.
+    """
+    share = torch.ones_like(fixed[:, :1]) if weight is None else weight
+    axes = tuple(range(2, fixed.ndim))
+    share = share / share.sum(axes, keepdim=True).clamp_min(TINY)
+    f = fixed - (fixed * share).sum(axes, keepdim=True)
+    w = warped - (warped * share).sum(axes, keepdim=True)
+    f_var, w_var = (f * f * share).sum(axes), (w * w * share).sum(axes)
+    return 1 - ((f * w * share).sum(axes) / ((f_var + eps) * (w_var + eps)).sqrt()).mean()
+
+
 def lncc(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, radius: int = 2, eps: float = 1e-5) -> Tensor:
     """Return 1 minus the mean squared local correlation over cubes of `2 * radius + 1` voxels.
 
@@ -69,7 +90,39 @@ def mutual_information(fixed: Tensor, warped: Tensor, weight: Tensor | None = No
     return total / fixed.shape[0]
 
 
+def normalized_mutual_information(
+    fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, bins: int = 32
+) -> Tensor:
+    """Return minus (H(fixed) + H(warped)) / H(fixed, warped), -1 (independent) to -2 (each tells the other).
+
+    The histogram is that of `mutual_information`, and so are the parameters. The ratio changes less than the
+    information itself when the overlap of the images does.
+
+    References
+    ----------
+    Studholme et al., Pattern Recognition 32:71-86, 1999, doi 10.1016/S0031-3203(98)00091-0.
+    """
+    total = warped.new_zeros(())
+    for number in range(fixed.shape[0]):
+        share = None if weight is None else weight[number].reshape(-1)
+        joint = _joint(fixed[number].reshape(-1), warped[number].reshape(-1), share, bins)
+        alone = _entropy(joint.sum(1)) + _entropy(joint.sum(0))
+        total = total - alone / _entropy(joint).clamp_min(TINY)
+    return total / fixed.shape[0]
+
+
 def _information(fixed: Tensor, warped: Tensor, share: Tensor | None, bins: int) -> Tensor:
+    joint = _joint(fixed, warped, share, bins)
+    expected = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    return (joint * ((joint + TINY).log() - (expected + TINY).log())).sum()
+
+
+def _entropy(shares: Tensor) -> Tensor:
+    return -(shares * (shares + TINY).log()).sum()
+
+
+def _joint(fixed: Tensor, warped: Tensor, share: Tensor | None, bins: int) -> Tensor:
+    """Return the joint histogram of two lists of intensities, (bins, bins), its sum 1."""
     row = _in_bins(fixed.detach(), fixed.detach(), bins).round().long()
     value = _in_bins(warped, warped.detach(), bins).clamp(1, bins - 2 - 1e-3)
     first = value.detach().floor()
@@ -80,9 +133,7 @@ def _information(fixed: Tensor, warped: Tensor, share: Tensor | None, bins: int)
     for offset, part in zip((-1, 0, 1, 2), parts, strict=True):
         index = row * bins + first.long() + offset
         joint = joint.index_add(0, index, part / 6 if share is None else part * share / 6)
-    joint = joint.view(bins, bins) / joint.sum().clamp_min(TINY)
-    expected = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
-    return (joint * ((joint + TINY).log() - (expected + TINY).log())).sum()
+    return joint.view(bins, bins) / joint.sum().clamp_min(TINY)
 
 
 def _in_bins(image: Tensor, like: Tensor, bins: int) -> Tensor:

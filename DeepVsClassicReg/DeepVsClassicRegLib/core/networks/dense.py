@@ -1,0 +1,93 @@
+"""A U-Net that turns a pair into a velocity or displacement: what VoxelMorph and its relatives share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..settings import option
+from .base import Prediction
+from .blocks import pad_to_multiple
+from .heads import FieldHead, GaussianHead, sample, velocity_to_displacement
+from .unet import UNet
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class DenseSettings:
+    """What shapes the network; a card stores it."""
+
+    encoder: tuple[int, ...] = option(
+        (16, 32, 32, 32), "Encoder channels", tooltip="One entry per halving of the size.", minimum=1, advanced=True
+    )
+    decoder: tuple[int, ...] = option(
+        (32, 32, 32, 32, 32, 16, 16),
+        "Decoder channels",
+        tooltip="One entry per doubling of the size, then one per convolution at the final size.",
+        minimum=1,
+        advanced=True,
+    )
+    half: bool = option(
+        True, "Half-resolution field", tooltip="The field has one node per two voxels: faster and smoother."
+    )
+    steps: int = option(
+        7,
+        "Squarings",
+        tooltip="Of scaling and squaring, which makes the map invertible; 0 predicts the displacement itself.",
+        minimum=0,
+        maximum=12,
+        advanced=True,
+    )
+
+
+class DenseNetwork(nn.Module):
+    """Pair -> U-Net -> velocity -> displacement.
+
+    Parameters
+    ----------
+    settings : DenseSettings
+        What shapes it.
+    dimensions : int
+        2 or 3.
+    probabilistic : bool
+        Whether it predicts mean and log-variance of the velocity; it then samples in training mode.
+    large_kernel : int
+        0, or the width of the encoder's large-kernel blocks.
+    """
+
+    def __init__(
+        self, settings: DenseSettings, *, dimensions: int = 3, probabilistic: bool = False, large_kernel: int = 0
+    ) -> None:
+        super().__init__()
+        self.steps = settings.steps
+        self.unet = UNet(
+            dimensions,
+            encoder=settings.encoder,
+            decoder=settings.decoder,
+            half=settings.half,
+            large_kernel=large_kernel,
+        )
+        kind = GaussianHead if probabilistic else FieldHead
+        self.head = kind(dimensions, self.unet.outputs)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """Return what it says about two (N, 1, *spatial) images."""
+        shape = fixed.shape[2:]
+        features = self.unet(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.multiple))
+        if isinstance(self.head, FieldHead):
+            velocity = self.head(features)
+            return Prediction(self.from_velocity(velocity, shape), velocity)
+        mean, log_variance = self.head(features)
+        drawn = sample(mean, log_variance) if self.training else mean
+        return Prediction(self.from_velocity(drawn, shape), mean, log_variance)
+
+    def from_velocity(self, velocity: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return the displacement on an image of `shape` voxels of a velocity like the predicted one.
+
+        With draws of the predicted distribution it gives draws of the displacement.
+        """
+        return velocity_to_displacement(velocity, steps=self.steps, stride=self.unet.stride, shape=shape)

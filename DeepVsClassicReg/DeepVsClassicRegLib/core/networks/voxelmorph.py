@@ -1,0 +1,76 @@
+"""VoxelMorph: a U-Net trained to make the warped moving image look like the fixed one, labels helping where given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ..losses.regularity import diffusion
+from ..settings import option
+from .base import Batch, MethodInfo, Prediction
+from .cascade import AffineNetwork, Cascade
+from .dense import DenseNetwork, DenseSettings
+from .terms import SIMILARITIES, checked_supervision, image_term, label_term
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class VoxelMorphSettings(DenseSettings):
+    """Network and objective of VoxelMorph."""
+
+    affine: bool = option(
+        False,
+        "Affine stage first",
+        tooltip="For training data that is not linearly aligned; the engine aligns linearly by itself.",
+        advanced=True,
+    )
+    similarity: str = option(
+        "lncc",
+        "Image term",
+        tooltip="lncc: local correlation, indifferent to slow changes of brightness; mse: same contrast and scale.",
+        choices=SIMILARITIES,
+    )
+    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    smoothness: float = option(
+        1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
+    )
+    label_weight: float = option(
+        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
+
+
+class VoxelMorph:
+    """The method, see `info`."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="voxelmorph",
+        title="VoxelMorph",
+        summary="U-Net trained on image similarity (and label overlap when labels are given).",
+        citation="Balakrishnan et al., IEEE TMI 38:1788-1800, 2019, doi 10.1109/TMI.2019.2897538",
+        settings=VoxelMorphSettings,
+    )
+
+    def network(self, settings: VoxelMorphSettings, *, dimensions: int = 3) -> nn.Module:
+        """Return the module with fresh weights."""
+        dense = DenseNetwork(settings, dimensions=dimensions)
+        return Cascade([AffineNetwork(dimensions), dense]) if settings.affine else dense
+
+    def loss(
+        self, prediction: Prediction, batch: Batch, settings: VoxelMorphSettings, supervision: str
+    ) -> Mapping[str, Tensor]:
+        """Return the image, smoothness and (when supervised) label terms."""
+        checked_supervision(supervision, self.info.supervision)
+        u = prediction.displacement
+        rough = u if prediction.velocity is None else prediction.velocity
+        terms = {
+            "image": image_term(settings.similarity, batch, u, radius=settings.radius),
+            "smoothness": settings.smoothness * diffusion(rough),
+        }
+        if supervision == "labels":
+            terms["labels"] = settings.label_weight * label_term(batch, u)
+        return terms

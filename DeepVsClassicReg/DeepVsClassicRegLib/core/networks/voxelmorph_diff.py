@@ -1,0 +1,67 @@
+"""Probabilistic diffeomorphic VoxelMorph: a distribution of stationary velocities, trained by a variational bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+import torch
+from torch import nn
+
+from ..losses.distribution import kl_graph_prior
+from ..losses.similarity import mse
+from ..settings import option
+from .base import Batch, MethodInfo, Prediction
+from .dense import DenseNetwork, DenseSettings
+from .flow import warp
+from .terms import checked_supervision, label_term
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class VoxelMorphDiffSettings(DenseSettings):
+    """Network and objective of the probabilistic VoxelMorph."""
+
+    image_sigma: float = option(
+        0.02, "Image noise", tooltip="Standard deviation of fixed minus warped, intensities 0 to 1.", minimum=1e-4
+    )
+    precision: float = option(
+        10.0, "Prior precision", tooltip="How smooth velocities are a priori; higher is smoother.", minimum=1e-3
+    )
+    label_weight: float = option(
+        10.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
+
+
+class VoxelMorphDiff:
+    """The method, see `info`."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="voxelmorph-diff",
+        title="VoxelMorph, probabilistic",
+        summary="U-Net that predicts a distribution of diffeomorphic maps, so that its uncertainty can be shown.",
+        citation="Dalca et al., Med. Image Anal. 57:226-236, 2019, doi 10.1016/j.media.2019.07.006",
+        settings=VoxelMorphDiffSettings,
+        probabilistic=True,
+    )
+
+    def network(self, settings: VoxelMorphDiffSettings, *, dimensions: int = 3) -> nn.Module:
+        """Return the module with fresh weights."""
+        return DenseNetwork(settings, dimensions=dimensions, probabilistic=True)
+
+    def loss(
+        self, prediction: Prediction, batch: Batch, settings: VoxelMorphDiffSettings, supervision: str
+    ) -> Mapping[str, Tensor]:
+        """Return the negative log-likelihood of the image, the divergence from the prior, and the label term."""
+        checked_supervision(supervision, self.info.supervision)
+        mean, log_variance = cast("Tensor", prediction.velocity), cast("Tensor", prediction.log_variance)
+        warped = warp(batch.moving, prediction.displacement)
+        terms = {
+            "image": mse(batch.fixed, warped) / (2 * settings.image_sigma**2),
+            "divergence": kl_graph_prior(mean, log_variance, precision=settings.precision),
+        }
+        if supervision == "labels":
+            terms["labels"] = settings.label_weight * label_term(batch, prediction.displacement)
+        return terms
