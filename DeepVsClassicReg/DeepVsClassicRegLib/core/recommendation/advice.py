@@ -59,23 +59,19 @@ class PlotPoint:
     ----------
     name : str
         A label's name, or the case.
-    mutual_information : float
-        In nats.
+    share : float
+        I(intensity; label) / H(label), 0 to 1; of a case the geometric mean over its labels.
     dice : Band
         Predicted.
     """
 
     name: str
-    mutual_information: float
+    share: float
     dice: Band
 
     def to_json(self) -> dict[str, Any]:
         """Return the point as plain JSON values."""
-        return {
-            "name": self.name,
-            "mutual_information": round(self.mutual_information, 5),
-            "dice": self.dice.to_json(),
-        }
+        return {"name": self.name, "share": round(self.share, 5), "dice": self.dice.to_json()}
 
 
 @dataclass(frozen=True)
@@ -87,13 +83,15 @@ class Plot:
     engine : str
         Whose Dice the curve predicts.
     curve : tuple of PlotPoint
-        The curve and its band, ascending in mutual information.
+        The curve and its band, ascending in the share.
     measured : tuple of (float, float, str)
-        Mutual information, Dice and dataset of the pairs the curve was fitted on.
+        Share, Dice and dataset of the pairs the curve was fitted on.
     case : PlotPoint or None
         This pair; None without a segmentation.
     labels : tuple of PlotPoint
         Its labels.
+    x_title, y_title : str
+        What the axes show.
     """
 
     engine: str
@@ -101,6 +99,8 @@ class Plot:
     measured: tuple[tuple[float, float, str], ...] = ()
     case: PlotPoint | None = None
     labels: tuple[PlotPoint, ...] = ()
+    x_title: str = "I(intensity; label) / H(label)"
+    y_title: str = "Dice"
 
     def to_json(self) -> dict[str, Any]:
         """Return the plot as plain JSON values."""
@@ -110,6 +110,8 @@ class Plot:
             "measured": [list(point) for point in self.measured],
             "case": self.case.to_json() if self.case else None,
             "labels": [point.to_json() for point in self.labels],
+            "x_title": self.x_title,
+            "y_title": self.y_title,
         }
 
 

@@ -1,0 +1,116 @@
+"""Do two volumes on one grid agree place by place, whatever their contrasts, and does a small shift spoil it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..images.grid import Grid
+
+Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+BLOCK = 5
+SHIFT = 3
+MOST_VOXELS = 1 << 21
+LEAST_SHARE = 0.5
+# A block whose intensities vary less than this share of the whole region's spread shows nothing to compare.
+FLAT = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How well a volume agrees with another, block by block.
+
+    Attributes
+    ----------
+    mean : float
+        Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to judge.
+    sharpness : float
+        Share of it that is lost when the volume is shifted by three voxels of the working lattice, mean over the
+        six directions; below 0 when a shift improves it.
+    worst_mm : (3,) array or None
+        LPS position of the block that agrees least.
+    """
+
+    mean: float
+    sharpness: float
+    worst_mm: npt.NDArray[np.float64] | None
+
+
+def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Agreement:
+    """Return how well two volumes agree in blocks of five voxels of a lattice of at most two million.
+
+    Parameters
+    ----------
+    fixed, warped : (Z, Y, X) arrays
+        Volumes on one grid.
+    inside : (Z, Y, X) bool array
+        Where they are compared.
+    grid : Grid
+        Of both.
+
+    Notes
+    -----
+    The squared correlation of a block does not care whether tissues are bright or dark, only whether they change
+    together, so it also serves different contrasts. A shift tells a match from two textures that resemble each other
+    everywhere.
+
+    References
+    ----------
+    Cachier et al., CVIU 89:272-298, 2003, doi 10.1016/S1077-3142(03)00002-X (local correlation).
+    """
+    factor = max(1, int(np.ceil((fixed.size / MOST_VOXELS) ** (1 / 3) - 1e-9)))
+    thin = max(1, min(factor, min(fixed.shape) // BLOCK))
+    one, other = _pooled(fixed, thin), _pooled(warped, thin)
+    where = _pooled(inside.astype(np.float32), thin) > 0.5
+    blocks = _blocks(one, other, where)
+    if blocks is None:
+        return Agreement(float("nan"), float("nan"), None)
+    here = float(np.nanmean(blocks))
+    shifted = []
+    for axis in range(3):
+        for step in (SHIFT, -SHIFT):
+            away = _blocks(one, np.roll(other, step, axis=axis), where)
+            if away is not None:
+                shifted.append(float(np.nanmean(away)))
+    sharpness = 1 - float(np.mean(shifted)) / max(here, 1e-6)
+    place = np.array(np.unravel_index(int(np.nanargmin(blocks)), blocks.shape))[::-1]
+    worst = grid.index_to_point(np.minimum((place + 0.5) * BLOCK * thin, np.array(grid.size) - 1))
+    return Agreement(here, sharpness, worst)
+
+
+def _pooled(array: Array, factor: int) -> Array:
+    if factor == 1:
+        return np.asarray(array, dtype=np.float32)
+    return _sums(np.asarray(array, dtype=np.float32), factor) / np.float32(factor**3)
+
+
+def _sums(array: Array, edge: int) -> Array:
+    """Return the sums over blocks; what does not fill a block at the end is left out."""
+    nz, ny, nx = (n // edge for n in array.shape)
+    cut = array[: nz * edge, : ny * edge, : nx * edge]
+    return np.asarray(cut.reshape(nz, edge, ny, edge, nx, edge).sum(axis=(1, 3, 5)))
+
+
+def _blocks(one: Array, other: Array, inside: Mask) -> Array | None:
+    """Return the squared correlation of every block with enough inside, NaN elsewhere; None when there is none."""
+    if min(one.shape) < BLOCK or not inside.any():
+        return None
+    weight = inside.astype(np.float32)
+    x = np.where(inside, one - one[inside].mean(), 0).astype(np.float32)
+    y = np.where(inside, other - other[inside].mean(), 0).astype(np.float32)
+    count = _sums(weight, BLOCK)
+    safe = np.maximum(count, 1)
+    mean_x, mean_y = _sums(x, BLOCK) / safe, _sums(y, BLOCK) / safe
+    var_x = np.maximum(_sums(x * x, BLOCK) / safe - mean_x**2, 0)
+    var_y = np.maximum(_sums(y * y, BLOCK) / safe - mean_y**2, 0)
+    covariance = _sums(x * y, BLOCK) / safe - mean_x * mean_y
+    floor_x, floor_y = FLAT * float(one[inside].var()), FLAT * float(other[inside].var())
+    shows = (count >= LEAST_SHARE * BLOCK**3) & (var_x > floor_x)
+    if not shows.any():
+        return None
+    # A block that shows something in one volume and nothing in the other disagrees.
+    squared = covariance**2 / np.maximum(var_x * np.maximum(var_y, max(floor_y, 1e-12)), 1e-20)
+    return np.where(shows, np.clip(squared, 0, 1), np.nan).astype(np.float32)

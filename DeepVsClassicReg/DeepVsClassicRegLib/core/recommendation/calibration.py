@@ -1,0 +1,251 @@
+"""The calibration: which Dice a classical registration will reach, read off the mutual information and the shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FileError
+from ..resources import read_json, resource_folder
+from .advice import Band, Plot, PlotPoint
+
+Vector = npt.NDArray[np.float64]
+FORMAT = 1
+COVERAGE = 0.8
+LEAST_SHARE = 1e-3
+CURVE_POINTS = 40
+# How far beyond the fitted range (natural logarithms) a prediction is still given.
+MARGIN = float(np.log(1.5))
+X_TITLE = "I(intensity; label) / H(label)"
+
+
+@dataclass(frozen=True)
+class LabelPoint:
+    """What the calibration looks at of one label.
+
+    Attributes
+    ----------
+    name : str
+        Shown.
+    ln_share : float
+        ln(I/H): logarithm of the uncertainty coefficient of label against rest, mean of both images.
+    ln_thinness : float
+        ln(surface/volume * mm), mean of both images.
+    """
+
+    name: str
+    ln_share: float
+    ln_thinness: float
+
+
+@dataclass(frozen=True)
+class EngineBand:
+    """How an engine differs from the engine the labels were fitted on, and how far predictions were off.
+
+    Attributes
+    ----------
+    offset : float
+        Mean difference of logit(Dice).
+    half_width : float
+        Of the band, in logit(Dice): 80 % of the held-out pairs (each dataset counting alike) lie within.
+    pairs, datasets : int
+        How many were measured.
+    error, baseline_error : float
+        Mean absolute error of the mean Dice, datasets left out one by one: of the calibration, and of
+        always predicting the mean of the other datasets.
+    coverage : float
+        Share of pairs (each dataset counting alike) whose Dice lay in the band when its dataset was left out
+        altogether, also of the band's width.
+    """
+
+    offset: float
+    half_width: float
+    pairs: int
+    datasets: int
+    error: float
+    baseline_error: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Coefficients and where they come from.
+
+    logit(Dice of a label) = intercept + share * ln(I/H) + thinness * ln(surface/volume) + offset of the engine;
+    the Dice of a pair is the mean over its labels.
+
+    Attributes
+    ----------
+    intercept, share, thinness : float
+        Coefficients, fitted on labels, each dataset counting alike.
+    engines : mapping of str to EngineBand
+        Entry ('engine' or 'engine:preset') -> what is known of it.
+    ranges : mapping of str to (float, float)
+        'ln_share', 'ln_thinness' -> what the labels of the fit spanned.
+    paper : mapping
+        The paper's own relation on the same pairs: r against MI and against ln MI, and the log fit.
+    measured : tuple of (float, float, str)
+        Mean I/H, Dice and dataset of every pair of the fit.
+    provenance : mapping
+        Datasets, pairs, labels, engine, commit, date, notes.
+    """
+
+    intercept: float
+    share: float
+    thinness: float
+    engines: Mapping[str, EngineBand]
+    ranges: Mapping[str, tuple[float, float]]
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    measured: tuple[tuple[float, float, str], ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def label_dice(self, point: LabelPoint, entry: str, *, shift: float = 0.0) -> float:
+        """Return the predicted Dice of a label with an engine; `shift` is added to its logit."""
+        return sigmoid(self._logit(point) + self.engines[entry].offset + shift)
+
+    def predict(self, points: Sequence[LabelPoint], entry: str) -> Band:
+        """Return the predicted mean Dice over labels with an engine, and the band that covers 80 % of cases.
+
+        Raises
+        ------
+        KeyError
+            When the engine was not calibrated.
+        """
+        middle = float(np.mean([self.label_dice(point, entry) for point in points]))
+        width, center = self.engines[entry].half_width, logit(middle)
+        return Band(sigmoid(center - width), middle, sigmoid(center + width))
+
+    def outside(self, points: Sequence[LabelPoint]) -> str:
+        """Return in words how a case lies beyond what was fitted; '' when it does not."""
+        checks = (
+            ("ln_share", [point.ln_share for point in points], "the intensities tell {} about the labels"),
+            ("ln_thinness", [point.ln_thinness for point in points], "the labels are {}"),
+        )
+        words = {"ln_share": ("less", "more"), "ln_thinness": ("thicker", "thinner or smaller")}
+        for name, values, text in checks:
+            low, high = self.ranges[name]
+            middle = float(np.mean(values))
+            if middle < low - MARGIN:
+                return text.format(words[name][0]) + " than in any dataset of the calibration"
+            if middle > high + MARGIN:
+                return text.format(words[name][1]) + " than in any dataset of the calibration"
+        return ""
+
+    def plot(self, points: Sequence[LabelPoint], entry: str) -> Plot:
+        """Return the curve (for labels as thin as those of the case), its band, the case and its labels."""
+        thin = [point.ln_thinness for point in points] or list(self.ranges["ln_thinness"])
+        thinness = float(np.mean(thin))
+        low, high = self.ranges["ln_share"]
+        shares = np.exp(np.linspace(low, min(high, 0.0), CURVE_POINTS))
+        curve = tuple(self._point("", LabelPoint("", float(np.log(share)), thinness), entry) for share in shares)
+        labels = tuple(self._point(point.name, point, entry) for point in points)
+        case = None
+        if points:
+            mean_share = float(np.exp(np.mean([point.ln_share for point in points])))
+            case = PlotPoint("this pair", mean_share, self.predict(points, entry))
+        return Plot(entry, curve, self.measured, case, labels, x_title=X_TITLE)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the calibration as plain JSON values."""
+        return {
+            "format": FORMAT,
+            "model": "logit(Dice) = intercept + share*ln(I/H) + thinness*ln(surface/volume*mm) + offset(engine)",
+            "coverage": COVERAGE,
+            "intercept": round(self.intercept, 5),
+            "share": round(self.share, 5),
+            "thinness": round(self.thinness, 5),
+            "engines": {
+                entry: {name: _rounded(value) for name, value in dataclasses.asdict(band).items()}
+                for entry, band in self.engines.items()
+            },
+            "ranges": {name: [round(low, 5), round(high, 5)] for name, (low, high) in self.ranges.items()},
+            "paper": dict(self.paper),
+            "measured": [[round(share, 4), round(dice, 4), group] for share, dice, group in self.measured],
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Calibration:
+        """Return a calibration that was stored.
+
+        Raises
+        ------
+        FileError
+            When it is no calibration or one of another format.
+        """
+        if content.get("format") != FORMAT:
+            raise FileError(
+                f"The calibration has format {content.get('format')!r}, expected {FORMAT}.",
+                hint="Make it again with `dvcreg calibrate`.",
+            )
+        try:
+            return cls(
+                float(content["intercept"]),
+                float(content["share"]),
+                float(content["thinness"]),
+                {entry: EngineBand(**band) for entry, band in content["engines"].items()},
+                {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()},
+                dict(content.get("paper", {})),
+                tuple((float(x), float(y), str(group)) for x, y, group in content.get("measured", ())),
+                dict(content.get("provenance", {})),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(f"The calibration cannot be read ({error!r}).", hint="Make it again.") from error
+
+    def _logit(self, point: LabelPoint) -> float:
+        return self.intercept + self.share * point.ln_share + self.thinness * point.ln_thinness
+
+    def _point(self, name: str, point: LabelPoint, entry: str) -> PlotPoint:
+        width = self.engines[entry].half_width
+        low, middle, high = (self.label_dice(point, entry, shift=shift) for shift in (-width, 0.0, width))
+        return PlotPoint(name, float(np.exp(point.ln_share)), Band(low, middle, high))
+
+
+def read_calibration(path: Path | None = None) -> Calibration:
+    """Return a stored calibration; the shipped one when no path is given."""
+    return Calibration.from_json(read_json(path or resource_folder() / "Calibration" / "default.json"))
+
+
+def label_points(
+    fixed: Mapping[str, Any], moving: Mapping[str, Any] | None = None, *, labels: Sequence[int] | None = None
+) -> list[LabelPoint]:
+    """Return what the calibration looks at, of the labels that both images hold.
+
+    Parameters
+    ----------
+    fixed, moving : mapping
+        `MutualInformation.to_json()` of either image; the fixed one alone does, too.
+    labels : sequence of int, optional
+        The labels wanted; all when not given.
+    """
+    sides = [{entry["label"]: entry for entry in side["labels"]} for side in (fixed, moving) if side is not None]
+    shared = [label for label in sides[0] if all(label in side for side in sides)]
+    wanted = [label for label in shared if labels is None or label in labels]
+    found = []
+    for label in wanted:
+        entries = [side[label] for side in sides]
+        share = np.mean([np.log(max(entry["uncertainty_coefficient"], LEAST_SHARE)) for entry in entries])
+        thin = np.mean([np.log(max(entry["surface_mm2"], 1e-9) / entry["volume_mm3"]) for entry in entries])
+        found.append(LabelPoint(str(entries[0].get("name", label)), float(share), float(thin)))
+    return found
+
+
+def logit(dice: float) -> float:
+    """Return ln(d / (1 - d)), Dice values beyond 0.02 and 0.98 being taken as these."""
+    kept = float(np.clip(dice, 0.02, 0.98))
+    return float(np.log(kept / (1 - kept)))
+
+
+def sigmoid(value: float) -> float:
+    """Return 1 / (1 + exp(-x))."""
+    return float(1 / (1 + np.exp(-value)))
+
+
+def _rounded(value: float | int) -> float | int:
+    return value if isinstance(value, int) else round(value, 4)
