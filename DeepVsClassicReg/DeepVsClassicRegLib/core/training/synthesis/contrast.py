@@ -41,23 +41,24 @@ def random_contrast(
     """
     means = draws.uniforms(settings.mean_low, settings.mean_high, count + 1)
     deviations = draws.uniforms(settings.deviation_low, settings.deviation_high, count + 1)
-    shift = spread * draws.lattice([count + 1])
+    shift = spread * draws.normals(count + 1)
     for group in alike:
-        index = torch.tensor(group, device=means.device)
+        index = torch.tensor(group)
         means[index] = float(means[group[0]])
         deviations[index] = float(deviations[group[0]])
-    means = means + shift * (1.0 if alike else 0.0)
+    if alike:
+        means = means + shift
     if draws.chance(settings.merged):
         means, deviations = _merged(draws, means, deviations)
     dark = draws.chance(0.8)
     means[0] = draws.uniform(0, 0.1) if dark else draws.uniform(settings.mean_low, settings.mean_high)
     deviations[0] = draws.uniform(0, 0.03)
-    return Contrast(means.clamp(0, 1), deviations)
+    return Contrast(means.clamp(0, 1).to(draws.device), deviations.to(draws.device))
 
 
 def similar(draws: Draws, contrast: Contrast, *, spread: float = 0.03) -> Contrast:
     """Return the contrast of another image of the same kind: the same but for small differences."""
-    shift = spread * draws.lattice([len(contrast.means)])
+    shift = spread * draws.normals(len(contrast.means)).to(draws.device)
     return Contrast((contrast.means + shift).clamp(0, 1), contrast.deviations)
 
 
@@ -88,7 +89,7 @@ def _merged(draws: Draws, means: Tensor, deviations: Tensor) -> tuple[Tensor, Te
     """Give some labels the intensities of other labels."""
     count = len(means)
     number = draws.integer(1, max(1, count // 3))
-    order = torch.tensor(draws.order(count), device=means.device)
+    order = torch.tensor(draws.order(count))
     targets, origins = order[:number], order[-number:]
     means, deviations = means.clone(), deviations.clone()
     means[targets], deviations[targets] = means[origins], deviations[origins]

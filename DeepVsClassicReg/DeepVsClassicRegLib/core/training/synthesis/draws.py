@@ -57,8 +57,12 @@ class Draws:
         return [int(i) for i in torch.randperm(count, generator=self._numbers)]
 
     def uniforms(self, low: float, high: float, count: int) -> Tensor:
-        """Return so many numbers between `low` and `high`, (count,)."""
-        return (low + (high - low) * torch.rand(count, generator=self._numbers)).to(self.device)
+        """Return so many numbers between `low` and `high`, (count,) on the CPU."""
+        return low + (high - low) * torch.rand(count, generator=self._numbers)
+
+    def normals(self, count: int) -> Tensor:
+        """Return so many standard normal numbers, (count,) on the CPU."""
+        return torch.randn(count, generator=self._numbers)
 
     def lattice(self, shape: Sequence[int]) -> Tensor:
         """Return standard normal numbers for a coarse lattice."""

@@ -99,21 +99,24 @@ class LabelMapsSource(GeneratedSource):
 
     def _pair(self, step: int, number: int) -> GeneratedPair:
         draws = self._draws("training", step, number)
-        return self._generated(draws, self._persons, self.settings.dice_labels)
+        return self._generated(draws, self._persons, self.settings)
 
     def _validation_pair(self, number: int) -> GeneratedPair:
-        return self._generated(self._draws("validation", number), self._held_out, 0)
+        return self._generated(self._draws("validation", number), self._held_out, self.settings.for_validation())
 
-    def _generated(self, draws: Draws, persons: Sequence[Person], dice_labels: int) -> GeneratedPair:
+    def _generated(self, draws: Draws, persons: Sequence[Person], settings: SynthesisSettings) -> GeneratedPair:
         first, second = draws.order(len(persons))[:2]
-        pose = warps.pose_of(draws, 3, self.settings)
+        pose = warps.pose_of(draws, 3, settings)
         if len(self.shape) == 2:
             pose[0, -1] += draws.uniform(-_PLANE_MM, _PLANE_MM)
         kept = self._kept(draws)
         same_extraction = draws.chance(0.7)
-        fixed = self._looked(draws, persons[first], pose, kept)
-        moving = self._looked(draws, persons[second], pose, kept if same_extraction else self._kept(draws))
-        order = draws.order(len(self.labels))[:dice_labels] if dice_labels else range(len(self.labels))
+        fixed = self._looked(draws, persons[first], pose, kept, settings)
+        moving_kept = kept if same_extraction else self._kept(draws)
+        moving = self._looked(draws, persons[second], pose, moving_kept, settings)
+        order = range(len(self.labels))
+        if settings.dice_labels:
+            order = draws.order(len(self.labels))[: settings.dice_labels]
         values = [list(self.labels)[position] for position in order]
         return finished_pair(
             draws,
@@ -123,12 +126,11 @@ class LabelMapsSource(GeneratedSource):
             channel_of=self._channels(values),
             channels=len(values),
             spacing_mm=self.spacing_mm,
-            settings=self.settings,
+            settings=settings,
             alike=self._alike(draws),
         )
 
-    def _looked(self, draws: Draws, person: Person, pose: Tensor, kept: Tensor) -> Looked:
-        settings = self.settings
+    def _looked(self, draws: Draws, person: Person, pose: Tensor, kept: Tensor, settings: SynthesisSettings) -> Looked:
         flip = draws.chance(0.5)
         mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0 if flip else 1.0], dtype=torch.float64))
         frame = warps.chain(torch.cat([mirror, torch.zeros(3, 1, dtype=torch.float64)], dim=1), pose)

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 
 Tensor = torch.Tensor
-# Corners of a tetrahedron (of a square's diagonal pair in the plane): four points that see every face of the voxel.
-_CORNERS = {
-    2: ((-1, -1), (1, 1), (-1, 1), (1, -1)),
-    3: ((-1, -1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)),
+# The corners of a tetrahedron (in the plane, of a square), then the center.
+_POINTS = {
+    2: ((-1, -1), (1, 1), (-1, 1), (1, -1), (0, 0)),
+    3: ((-1, -1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1), (0, 0, 0)),
 }
 
 
@@ -30,7 +30,7 @@ def lookup(
     displacement : (D, *shape) tensor
         Applied first, voxels of the training grid.
     points : int
-        1 (the voxel's center) or up to 4 points a quarter voxel off.
+        1: the voxel's center; up to 4: points a quarter voxel off along each axis; 5: those and the center.
     beyond : 'zero' or 'border'
         What points beyond the label map find: 0 or the nearest voxel.
 
@@ -81,7 +81,7 @@ def memberships(samples: Tensor, channel_of: Tensor, channels: int) -> Tensor:
 def _offsets(dimensions: int, points: int) -> Sequence[Sequence[float]]:
     if points == 1:
         return [[0.0] * dimensions]
-    return [[0.25 * step for step in corner] for corner in _CORNERS[dimensions][:points]]
+    return [[0.25 * step for step in corner] for corner in _POINTS[dimensions][:points]]
 
 
 def _nearest(flat: Tensor, shape: Sequence[int], where: Tensor, shift: Tensor, clamped: bool) -> Tensor:

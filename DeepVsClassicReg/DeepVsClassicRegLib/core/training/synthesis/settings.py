@@ -1,9 +1,10 @@
-"""Settings of the generator: shapes, warps, contrasts and scanner faults, with SynthMorph's ranges where it states them."""
+"""Settings of the generator: shapes, warps, contrasts, scanner faults; SynthMorph's ranges where it states them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ...errors import SettingsError
 from ...settings import option
 
 
@@ -32,9 +33,9 @@ class SynthesisSettings:
         minimum=0,
         tooltip="Largest standard deviation of each component of the velocity, one number per scale.",
     )
-    jitter_rotation_deg: float = option(4.0, "Rotation left after linear alignment", unit="degrees", minimum=0)
-    jitter_scale: float = option(0.05, "Size difference left after linear alignment", minimum=0, maximum=0.5)
-    jitter_translation_mm: float = option(4.0, "Shift left after linear alignment", unit="mm", minimum=0)
+    jitter_rotation_deg: float = option(3.0, "Rotation left after linear alignment", unit="degrees", minimum=0)
+    jitter_scale: float = option(0.04, "Size difference left after linear alignment", minimum=0, maximum=0.5)
+    jitter_translation_mm: float = option(3.0, "Shift left after linear alignment", unit="mm", minimum=0)
     pose_rotation_deg: float = option(12.0, "Rotation of the pair in the grid", unit="degrees", minimum=0)
     pose_scale: float = option(0.1, "Size of the pair in the grid", minimum=0, maximum=0.5)
     pose_translation_mm: float = option(10.0, "Shift of the pair in the grid", unit="mm", minimum=0)
@@ -60,10 +61,28 @@ class SynthesisSettings:
     crop: float = option(0.25, "Largest part cut off a side", minimum=0, maximum=0.45)
     empty_background: float = option(0.7, "Chance that the background is exactly zero", minimum=0, maximum=1)
 
-    points: int = option(4, "Points looked up per voxel", minimum=1, maximum=4, tooltip="More give partial volumes.")
+    points: int = option(4, "Points looked up per voxel", minimum=1, maximum=5, tooltip="More give partial volumes.")
     dice_labels: int = option(
         0, "Labels given per step", minimum=0, tooltip="A random choice of so many; 0 gives all of them."
     )
+
+    def __post_init__(self) -> None:
+        if len(self.warp_mm) != len(self.warp_scales_mm):
+            raise SettingsError(
+                f"Every scale of the warps needs one strength: {self.warp_scales_mm} mm, {self.warp_mm} mm.",
+                hint="Give 'warp_scales_mm' and 'warp_mm' equally many numbers.",
+            )
+        for low, high in (
+            ("shapes_low", "shapes_high"),
+            ("mean_low", "mean_high"),
+            ("deviation_low", "deviation_high"),
+        ):
+            if getattr(self, low) > getattr(self, high):
+                raise SettingsError(f"'{low}' is greater than '{high}'.", hint="Exchange the two numbers.")
+
+    def for_validation(self) -> SynthesisSettings:
+        """Return these settings with all structures, and memberships that are never exactly one half."""
+        return replace(self, dice_labels=0, points=5)
 
 
 SHAPES = SynthesisSettings()

@@ -47,18 +47,17 @@ class ShapesSource(GeneratedSource):
         }
 
     def _pair(self, step: int, number: int) -> GeneratedPair:
-        return self._generated(self._draws("training", step, number), self.settings.dice_labels)
+        return self._generated(self._draws("training", step, number), self.settings)
 
     def _validation_pair(self, number: int) -> GeneratedPair:
-        return self._generated(self._draws("validation", number), 0)
+        return self._generated(self._draws("validation", number), self.settings.for_validation())
 
-    def _generated(self, draws: Draws, dice_labels: int) -> GeneratedPair:
-        settings = self.settings
+    def _generated(self, draws: Draws, settings: SynthesisSettings) -> GeneratedPair:
         labels, count = random_shapes(draws, self.shape, self.spacing_mm, settings)
-        fixed, moving = (self._warped(draws, labels) for _ in range(2))
-        if dice_labels:
-            chosen = _present(draws, fixed.true, moving.true, count)[:dice_labels]
-            channels = dice_labels
+        fixed, moving = (self._warped(draws, labels, settings) for _ in range(2))
+        if settings.dice_labels:
+            chosen = _present(draws, fixed.true, moving.true, count)[: settings.dice_labels]
+            channels = settings.dice_labels
         else:
             chosen = list(range(1, count + 1))
             channels = settings.shapes_high + 1
@@ -75,11 +74,11 @@ class ShapesSource(GeneratedSource):
             settings=settings,
         )
 
-    def _warped(self, draws: Draws, labels: Tensor) -> Looked:
-        warp = warps.warp_of(draws, self.shape, self.spacing_mm, self.settings)
+    def _warped(self, draws: Draws, labels: Tensor, settings: SynthesisSettings) -> Looked:
+        warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
         to_mm, from_mm = (make(self.shape, self.spacing_mm) for make in (warps.mm_of_grid, warps.grid_of_mm))
-        affine = warps.chain(from_mm, warps.chain(warps.jitter_of(draws, labels.ndim, self.settings), to_mm))
-        samples = sampling.lookup(labels, affine, warp, points=self.settings.points, beyond="border")
+        affine = warps.chain(from_mm, warps.chain(warps.jitter_of(draws, labels.ndim, settings), to_mm))
+        samples = sampling.lookup(labels, affine, warp, points=settings.points, beyond="border")
         return Looked(samples, samples)
 
 

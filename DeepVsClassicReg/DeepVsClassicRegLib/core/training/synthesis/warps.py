@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional
 
+from ...networks.flow import integrate
 from . import separable
 from .draws import Draws
 from .noise import multiscale_noise
@@ -48,22 +48,9 @@ def random_warp(draws: Draws, shape: Sequence[int], *, scales: Sequence[float], 
         draws, coarse, scales=[scale / mean_ratio for scale in scales], weights=strengths, channels=len(shape)
     )
     ratios = torch.tensor(ratio, device=draws.device).reshape(-1, *[1] * len(shape))
-    coarse_field = integrate(velocity / ratios)
+    coarse_field = integrate((velocity / ratios)[None], steps=STEPS)[0]
     matrices = [separable.linear(n, small, draws.device) for n, small in zip(shape, coarse, strict=True)]
     return separable.along_axes(coarse_field, matrices) * ratios
-
-
-def integrate(velocity: Tensor, *, steps: int = STEPS) -> Tensor:
-    """Return the displacement after flowing along a stationary velocity for unit time, (D, *shape), voxels."""
-    shape = velocity.shape[1:]
-    axes = [torch.linspace(-1, 1, count, device=velocity.device) for count in shape]
-    identity = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
-    to_unit = torch.tensor([2 / (count - 1) for count in reversed(shape)], device=velocity.device)
-    field = velocity[None] / 2**steps
-    for _ in range(steps):
-        where = identity + field[0].flip(0).movedim(0, -1) * to_unit
-        field = field + functional.grid_sample(field, where[None], padding_mode="border", align_corners=True)
-    return field[0]
 
 
 def random_affine(
