@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from ..core.training.checkpoint import has_checkpoint
 from ..core.training.group import group_rank
 from ..core.training.loop import Outcome, train
 from ..core.training.plan import PLAN_FILE, Plan, TrainSettings, read_plan
-from ..core.training.specs import LABELS, SHAPES, DataSettings, make_source
+from ..core.training.prepare import Align
+from ..core.training.specs import FIRST, LABELS, SHAPES, DataSettings, make_source
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event
 from .folders import output_folder
 from .options import settings_of
@@ -53,7 +54,11 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     plan = planned(context, options, out, start or {})
     compute = Compute(device=options["device"], threads=options["threads"], seed=plan.train.seed)
     source = make_source(
-        data_settings(plan), seed=plan.train.seed, device=_device(compute.device), cache=out / "prepared"
+        data_settings(plan),
+        seed=plan.train.seed,
+        device=_device(compute.device),
+        cache=out / "prepared",
+        align=_aligner(compute),
     )
     if options["dry_run"]:
         return _show_estimate(plan, source, compute, as_json=options["as_json"])
@@ -100,18 +105,19 @@ def data_settings(plan: Plan) -> DataSettings:
 
 def options_of(plan: Plan) -> dict[str, Any]:
     """Return the options that give a plan."""
-    data = plan.data
+    data = data_settings(plan)
     return {
         "method": plan.method,
-        "data": data["spec"],
+        "data": data.spec,
         "supervision": plan.supervision,
-        "size": ",".join(str(entry) for entry in data["size"]),
-        "spacing": data["spacing_mm"],
-        "batch": data["batch"],
-        "validation": data["validation"],
-        "linear": data["linear"] or None,
+        "size": ",".join(str(entry) for entry in data.size),
+        "spacing": data.spacing_mm,
+        "batch": data.batch,
+        "validation": data.validation,
+        "linear": data.linear,
+        "labels_per_step": data.labels_per_step,
         "settings": tuple(_entry(name, value) for name, value in plan.method_settings.items()),
-        "synth": tuple(_entry(name, value) for name, value in data["synthesis"].items()),
+        "synth": tuple(_entry(name, value) for name, value in data.synthesis.items()),
         **to_json(plan.train),
         **{name: plan.card.get(name) for name in CARD_TEXTS},
     }
@@ -135,7 +141,8 @@ def _plan(options: Mapping[str, Any], start: Mapping[str, str]) -> Plan:
         spacing_mm=options["spacing"],
         batch=options["batch"],
         synthesis=settings_of(options["synth"]),
-        linear=str(Path(options["linear"]).resolve()) if options["linear"] else "",
+        linear=_absolute(options["linear"] or "", words=("", FIRST)),
+        labels_per_step=options["labels_per_step"],
         validation=options["validation"],
     )
     return Plan(
@@ -181,8 +188,8 @@ def _entry(name: str, value: Any) -> str:
     return f"{name}={'none' if value is None else value}"
 
 
-def _absolute(spec: str) -> str:
-    if spec == SHAPES:
+def _absolute(spec: str, words: Sequence[str] = (SHAPES,)) -> str:
+    if spec in words:
         return spec
     if spec.startswith(LABELS):
         return LABELS + str(Path(spec.removeprefix(LABELS)).expanduser().resolve())
@@ -197,6 +204,22 @@ def _size(text: str) -> tuple[int, ...]:
     if len(entries) not in (1, 2, 3):
         raise click.UsageError(f"--size needs N, X,Y or X,Y,Z, got '{text}'.")
     return entries * 3 if len(entries) == 1 else entries
+
+
+def _aligner(compute: Compute) -> Align:
+    """Return the linear engine as the training wants it."""
+    from ..core.engines.catalogue import get_engine
+    from ..core.images.volume import Pair, Volume
+    from ..core.settings import make_settings
+    from ..core.transforms.transform import Transform
+
+    engine = get_engine("linear")
+    settings: Any = make_settings(engine.info.settings, "linear")
+
+    def align(template: Volume, volume: Volume) -> Transform:
+        return engine.run(Pair(template, volume), settings, Progress(), compute).transform
+
+    return align
 
 
 def _device(wanted: str) -> str:

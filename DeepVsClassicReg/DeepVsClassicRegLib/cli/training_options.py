@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +19,6 @@ CARD_TEXTS = {
     "anatomy": "What it is made for: 'any', 'brain', ...",
     "licence": "Licence of the weights.",
 }
-DATA = ("data", "size", "spacing", "batch", "synth", "linear", "validation")
 
 
 def training_options(command: F) -> F:
@@ -40,8 +40,12 @@ def training_options(command: F) -> F:
             click.option("--validation", default=4, show_default=True, help="Fixed pairs to validate on."),
             click.option(
                 "--linear",
-                type=click.Path(path_type=Path),
-                help="Real data: align every image linearly to this volume first; without it they count as aligned.",
+                metavar="FILE|first",
+                help="Real data: align every image linearly to this volume (or to the first training image); without "
+                "it the headers are believed.",
+            ),
+            click.option(
+                "--labels-per-step", default=0, show_default=True, help="Real data: labels drawn per step; 0 for all."
             ),
             *_train_options(),
             click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting of the method."),
@@ -54,8 +58,8 @@ def training_options(command: F) -> F:
     )(command)
 
 
-def _train_options() -> list[click.decorators.FC]:  # type: ignore[name-defined]
-    made = []
+def _train_options() -> list[Callable[[F], F]]:
+    made: list[Callable[[F], F]] = []
     for entry in dataclasses.fields(TrainSettings):
         if entry.name == "seed":
             continue

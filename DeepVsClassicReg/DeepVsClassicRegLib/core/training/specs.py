@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FileError, SettingsError
+from ..errors import SettingsError
 from ..settings import from_json, to_json
 from .source import Source
 
 if TYPE_CHECKING:
     import torch
 
+    from .prepare import Align
+
 SHAPES, LABELS = "shapes", "labels:"
+FIRST = "first"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class DataSettings:
     synthesis : mapping
         Settings of the generator that differ from its defaults.
     linear : str
-        For real data: '' when they are aligned already, else the volume all are aligned to first.
+        For real data: '' when their headers align them, else the volume that all are aligned to first, or 'first'
+        for the first training image.
+    labels_per_step : int
+        For real data: labels drawn per step, 0 for all.
     validation : int
         Number of fixed validation pairs (real data may name their own).
     """
@@ -45,6 +51,7 @@ class DataSettings:
     batch: int = 1
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     linear: str = ""
+    labels_per_step: int = 0
     validation: int = 4
 
     def __post_init__(self) -> None:
@@ -61,7 +68,12 @@ class DataSettings:
 
 
 def make_source(
-    data: DataSettings, *, seed: int, device: torch.device | str = "cpu", cache: Path | None = None
+    data: DataSettings,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+    align: Align | None = None,
 ) -> Source:
     """Return the source of a specification.
 
@@ -75,10 +87,30 @@ def make_source(
         Where generators compute.
     cache : Path, optional
         Folder for prepared volumes of real data.
+    align : callable, optional
+        `align(template, volume)` returns the linear map from template to volume points; needed with `data.linear`.
+        (The engines are not known here: training and engines are rooms beside each other.)
     """
     if data.generated:
         return _generator(data, seed, device)
-    raise FileError(f"Real data ({data.spec}) are not there yet.")
+    return _dataset(data, seed, cache, align)
+
+
+def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | None) -> Source:
+    from ..images.io import read_volume
+    from .dataset import DatasetSource
+    from .listing import read_listing
+    from .prepare import training_frame
+
+    if len(data.size) != 3 or cache is None:
+        raise SettingsError(f"Real data need a grid of 3 sizes and a cache folder, got {data.size}, {cache}.")
+    if data.linear and align is None:
+        raise SettingsError("Linear alignment was asked for, but no way to do it was given.")
+    listing = read_listing(Path(data.spec), validation=data.validation)
+    first = listing.cases[listing.training[0][0]].image
+    reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
+    frame = training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
+    return DatasetSource(listing, frame, cache, seed=seed, batch=data.batch, labels_per_step=data.labels_per_step)
 
 
 def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Source:

@@ -110,9 +110,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 def in_full_precision(prediction: Prediction) -> Prediction:
     """Return the prediction with 32 bit tensors; the objective is never computed with 16 bits."""
-    single = {
-        name: None if tensor is None else tensor.float()
-        for name in ("displacement", "velocity", "log_variance")
-        for tensor in [getattr(prediction, name)]
-    }
-    return dataclasses.replace(prediction, levels=tuple(level.float() for level in prediction.levels), **single)
+    return dataclasses.replace(
+        prediction,
+        displacement=prediction.displacement.float(),
+        velocity=None if prediction.velocity is None else prediction.velocity.float(),
+        log_variance=None if prediction.log_variance is None else prediction.log_variance.float(),
+        levels=tuple(level.float() for level in prediction.levels),
+    )

@@ -1,0 +1,223 @@
+"""Which volumes and pairs a dataset offers: a Learn2Reg JSON, a CSV manifest, or a folder."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError
+from ..images.io import stem
+from ..resources import read_json
+from .folder import labelled_files
+
+CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or image (label, mask); and maybe split."
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume to learn from.
+
+    Attributes
+    ----------
+    image : Path
+        Intensities.
+    labels : Path or None
+        Its segmentation.
+    mask : Path or None
+        Intensities are set to background where it is 0.
+    """
+
+    image: Path
+    labels: Path | None = None
+    mask: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return stem(self.image)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Cases and the pairs (fixed, moving) of them, as positions in `cases`.
+
+    Attributes
+    ----------
+    name, licence : str
+        As the dataset says, for the card.
+    cases : tuple of Case
+        All volumes.
+    training, validation : tuple of (int, int)
+        Pairs; no validation case is in a training pair.
+    label_names : mapping of int to str
+        As the dataset says; empty when it does not.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    training: tuple[tuple[int, int], ...]
+    validation: tuple[tuple[int, int], ...]
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    licence: str = ""
+
+
+def read_listing(path: Path, *, validation: int = 4) -> Listing:
+    """Return the cases and pairs of a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        A Learn2Reg JSON ('training' with 'registration_val', 'training_paired_images', or 'pairs'), a CSV manifest,
+        or a folder (with one of these, with images and labels in folders of their own, or named alike).
+    validation : int
+        Pairs to hold out when the dataset does not say which.
+
+    Raises
+    ------
+    FileError
+        When nothing of the kind is found, a named file is missing, or too little is left for training.
+    """
+    if path.is_dir():
+        listed = [*sorted(path.glob("*_dataset.json")), path / "dataset.json", path / "pairs.csv"]
+        path = next((file for file in listed if file.is_file()), path)
+    if path.is_dir():
+        found = _of_cases(path.name, [Case(image, labels) for image, labels in labelled_files(path)], validation)
+    elif path.suffix.lower() == ".csv":
+        found = _from_csv(path, validation)
+    elif path.suffix.lower() == ".json":
+        found = _from_json(path, validation)
+    else:
+        raise FileError(
+            f"{path} is no dataset.", hint="Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."
+        )
+    _check(found, path)
+    return found
+
+
+class _Book:
+    """Collects cases by image and pairs of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cases: dict[Path, Case] = {}
+
+    def place(self, image: str, labels: str | None = None, mask: str | None = None) -> int:
+        """Return the position of a case, adding what is new about it."""
+        path = self.folder / image
+        known = self.cases.get(path, Case(path))
+        self.cases[path] = Case(path, self._path(labels) or known.labels, self._path(mask) or known.mask)
+        return list(self.cases).index(path)
+
+    def _path(self, text: str | None) -> Path | None:
+        return self.folder / text if text else None
+
+
+def _from_csv(path: Path, validation: int) -> Listing:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    columns = set(rows[0]) if rows else set()
+    book = _Book(path.parent)
+    if {"fixed", "moving"} <= columns:
+        pairs = [_csv_pair(book, row) for row in rows]
+        return _of_pairs(path.stem, book, pairs, [_is_held(row) for row in rows], validation)
+    if "image" not in columns:
+        raise FileError(f"{path} is no manifest, its columns are {sorted(columns)}.", hint=CSV_HINT)
+    places = [book.place(row["image"], row.get("label"), row.get("mask")) for row in rows]
+    cases, held = list(book.cases.values()), {place for place, row in zip(places, rows, strict=True) if _is_held(row)}
+    return _of_cases(path.stem, cases, validation, held=held)
+
+
+def _csv_pair(book: _Book, row: Mapping[str, str]) -> tuple[int, int]:
+    return (
+        book.place(row["fixed"], row.get("fixed_label"), row.get("fixed_mask")),
+        book.place(row["moving"], row.get("moving_label"), row.get("moving_mask")),
+    )
+
+
+def _is_held(row: Mapping[str, str]) -> bool:
+    return (row.get("split") or "").strip().lower().startswith("val")
+
+
+def _from_json(path: Path, validation: int) -> Listing:
+    content = read_json(path)
+    about: dict[str, Any] = {
+        "label_names": _label_names(content.get("labels")),
+        "licence": str(content.get("licence") or content.get("license") or "").strip()[:200],
+    }
+    name, book = str(content.get("name") or path.stem), _Book(path.parent)
+    try:
+        for entry in content.get("training", ()):
+            book.place(entry["image"], entry.get("label"))
+        listed = content.get("pairs") or content.get("training_paired_images") or ()
+        pairs = [_json_pair(book, entry) for entry in listed]
+        own = [_json_pair(book, entry) for entry in content.get("registration_val", ())]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FileError(f"{path} is no dataset description of Learn2Reg ({error!r}).") from error
+    if pairs:
+        return _of_pairs(name, book, [*pairs, *own], [False] * len(pairs) + [True] * len(own), validation, **about)
+    held = {place for pair in own for place in pair}
+    return _of_cases(name, list(book.cases.values()), validation, held=held, own=own, **about)
+
+
+def _json_pair(book: _Book, entry: Mapping[str, Any]) -> tuple[int, int]:
+    fixed, moving = (entry.get(side) or entry[number] for side, number in (("fixed", "0"), ("moving", "1")))
+    return book.place(fixed, entry.get("fixed_label")), book.place(moving, entry.get("moving_label"))
+
+
+def _label_names(given: Any) -> dict[int, str]:
+    """Return names as {1: 'hippocampus'}; some datasets nest them below the number of the modality."""
+    if not isinstance(given, Mapping):
+        return {}
+    if given and all(isinstance(value, Mapping) for value in given.values()):
+        given = next(iter(given.values()))
+    return {int(value): str(name) for value, name in given.items() if str(value).isdigit() and int(value) != 0}
+
+
+def _of_cases(
+    name: str,
+    cases: Sequence[Case],
+    validation: int,
+    *,
+    held: Iterable[int] = (),
+    own: Sequence[tuple[int, int]] = (),
+    **about: Any,
+) -> Listing:
+    """Return all ordered pairs of cases, apart from some held out: those named, else the last ones."""
+    away = set(held) or set(range(len(cases) - _held_count(validation), len(cases)))
+    kept = [place for place in range(len(cases)) if place not in away]
+    pairs = own or list(itertools.permutations(sorted(away), 2))[: validation or None]
+    return Listing(name, tuple(cases), tuple(itertools.permutations(kept, 2)), tuple(pairs), **about)
+
+
+def _held_count(pairs: int) -> int:
+    """Return the smallest number of cases that give so many ordered pairs."""
+    return next(count for count in itertools.count() if count * (count - 1) >= pairs) if pairs else 0
+
+
+def _of_pairs(
+    name: str, book: _Book, pairs: Sequence[tuple[int, int]], held: Sequence[bool], validation: int, **about: Any
+) -> Listing:
+    """Return the pairs apart from those held out: those named, else the last ones; their cases train nowhere."""
+    named = any(held)
+    away = [is_held if named else number >= len(pairs) - validation for number, is_held in enumerate(held)]
+    judged = [pair for pair, out in zip(pairs, away, strict=True) if out]
+    cases = {place for pair in judged for place in pair}
+    kept = [pair for pair, out in zip(pairs, away, strict=True) if not out and not cases & set(pair)]
+    return Listing(name, tuple(book.cases.values()), tuple(kept), tuple(judged), **about)
+
+
+def _check(listing: Listing, path: Path) -> None:
+    for case in listing.cases:
+        for file in (case.image, case.labels, case.mask):
+            if file is not None and not file.exists():
+                raise FileError(f"{path} names {file}, which is not there.", hint="Paths are relative to the list.")
+    if not listing.training:
+        raise FileError(
+            f"{path} leaves no pair for training: {len(listing.cases)} cases, {len(listing.validation)} validation "
+            "pairs whose cases are kept apart.",
+            hint="Give more cases, fewer --validation pairs, or a column 'split' with train and val.",
+        )
