@@ -102,7 +102,7 @@ class ShiftMethod:
 
 
 @contextmanager
-def testing_methods() -> Iterator[None]:
+def known_methods() -> Iterator[None]:
     """Have both methods in the catalogue inside the block."""
     module = types.ModuleType(MODULE)
     module.DemonsMethod, module.ShiftMethod = DemonsMethod, ShiftMethod  # type: ignore[attr-defined]

@@ -46,10 +46,10 @@ def testing_model(tmp_path_factory):
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
         yield
         return
-    from testing_models import DEMONS, testing_methods, write_demons
+    from testing_models import DEMONS, known_methods, write_demons
 
     folder = tmp_path_factory.mktemp("models")
-    with testing_methods(), pytest.MonkeyPatch.context() as patch:
+    with known_methods(), pytest.MonkeyPatch.context() as patch:
         write_demons(folder / DEMONS)
         patch.setenv("DVCREG_MODELS", str(folder))
         yield

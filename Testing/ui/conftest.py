@@ -216,6 +216,7 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     else:
         names.pop("warped_labels")
     write_volume(found.jacobian, out / names["jacobian"])
+    names.pop("uncertainty")
     (out / names["report"]).write_text(json.dumps(make_report(pair, result, found), default=str))
     names = {role: name for role, name in names.items() if role != "html"}
     (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))

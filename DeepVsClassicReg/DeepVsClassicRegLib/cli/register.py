@@ -37,6 +37,7 @@ Written to --out:
   warped_seg.nii.gz   moving segmentation on the fixed grid (with --moving-seg)
   transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
   jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
+  uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
   report.json         measures before and after, seconds, memory, versions
   report.html         the same with pictures, one self-contained page
 

@@ -22,12 +22,13 @@ from .volumes import GRAY, remove_node, show_volume
 if TYPE_CHECKING:
     from .results import Loaded
 
-WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "report_table"})
+WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "uncertainty", "report_table"})
 CLASSES = {
     "transform": "vtkMRMLTransformNode",
     "warped": "vtkMRMLScalarVolumeNode",
     "warped_labels": "vtkMRMLSegmentationNode",
     "jacobian": "vtkMRMLScalarVolumeNode",
+    "uncertainty": "vtkMRMLScalarVolumeNode",
     "report_table": "vtkMRMLTableNode",
 }
 SUFFIXES = {
@@ -35,8 +36,10 @@ SUFFIXES = {
     "warped": "warped",
     "warped_labels": "segmentation",
     "jacobian": "Jacobian",
+    "uncertainty": "uncertainty",
     "report_table": "measures",
 }
+HOT = "vtkMRMLColorTableNodeFileColdToHotRainbow.txt"
 DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 
 
@@ -48,6 +51,7 @@ class Targets:
     warped: slicer.vtkMRMLScalarVolumeNode | None = None
     warped_labels: slicer.vtkMRMLSegmentationNode | None = None
     jacobian: slicer.vtkMRMLScalarVolumeNode | None = None
+    uncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
     report_table: slicer.vtkMRMLTableNode | None = None
     wanted: frozenset[str] = WANTED
 
@@ -116,6 +120,7 @@ class _Publication:
             ("warped", self._fill_warped),
             ("warped_labels", self._fill_labels),
             ("jacobian", self._fill_jacobian),
+            ("uncertainty", self._fill_uncertainty),
         ):
             if role in self.targets.wanted and (role == "transform" or getattr(self.loaded, role) is not None):
                 fill(self._node(role))
@@ -176,6 +181,11 @@ class _Publication:
     def _fill_jacobian(self, node: Any) -> None:
         color = DIVERGING if slicer.mrmlScene.GetNodeByID(DIVERGING) is not None else GRAY
         self._fill_volume(node, self.loaded.jacobian, 2.0, 1.0, color)
+
+    def _fill_uncertainty(self, node: Any) -> None:
+        color = HOT if slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY
+        highest = self.loaded.uncertainty.data.GetScalarRange()[1]
+        self._fill_volume(node, self.loaded.uncertainty, highest, highest / 2, color)
 
     def _fill_volume(self, node: Any, image: Image | None, window: float, level: float, color: str) -> None:
         if image is None:

@@ -36,6 +36,8 @@ class Loaded:
         The same for `transforms.attach`.
     warped, jacobian : Image or None
         On the fixed grid.
+    uncertainty : Image or None
+        mm, on a grid of its own; only some engines give it.
     warped_labels : Image or None
         On the fixed grid.
     label_numbers : tuple of int
@@ -50,6 +52,7 @@ class Loaded:
     mapping: vtk.vtkAbstractTransform
     warped: Image | None = None
     jacobian: Image | None = None
+    uncertainty: Image | None = None
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
     label_places: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
@@ -76,6 +79,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
         read_transform(files["transform"]),
         warped=read_volume(files["warped"]) if "warped" in files else None,
         jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
+        uncertainty=read_volume(files["uncertainty"]) if "uncertainty" in files else None,
         warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
         report=_read_json(files["report"]) if "report" in files else result,
     )
@@ -89,6 +93,7 @@ def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
         result.transform,
         warped=evaluation.warped,
         jacobian=evaluation.jacobian,
+        uncertainty=result.uncertainty,
         warped_labels=evaluation.warped_labels,
         report=make_report(pair, result, evaluation),
     )
@@ -99,6 +104,7 @@ def _loaded(
     *,
     warped: Volume | None,
     jacobian: Volume | None,
+    uncertainty: Volume | None,
     warped_labels: LabelMap | None,
     report: Mapping[str, Any],
 ) -> Loaded:
@@ -108,13 +114,18 @@ def _loaded(
     return Loaded(
         transform=transform,
         mapping=vtk_of(transform),
-        warped=Image(image_of(warped.array), warped.grid) if warped is not None else None,
-        jacobian=Image(image_of(jacobian.array), jacobian.grid) if jacobian is not None else None,
+        warped=_image(warped),
+        jacobian=_image(jacobian),
+        uncertainty=_image(uncertainty),
         warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
         label_numbers=tuple(places),
         label_places=places,
         report=report,
     )
+
+
+def _image(volume: Volume | None) -> Image | None:
+    return None if volume is None else Image(image_of(volume.array), volume.grid)
 
 
 def _label_image(labels: LabelMap) -> Image:

@@ -16,6 +16,8 @@ RUN_ROLE = "DeepVsClassicReg.Run"
 RECORD_MARK = "DeepVsClassicReg.RunRecord"
 INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
+# What only some engines give.
+RARE_ROLES = ("uncertainty",)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Run:
         return self.engine if self.preset in ("", "default") else f"{self.engine}:{self.preset}"
 
     def node(self, role: str) -> Any:
-        """Return the node of a role out of `INPUT_ROLES` and `OUTPUT_ROLES`; None when absent or deleted since."""
+        """Return the node of a role out of `INPUT_ROLES`, `OUTPUT_ROLES` and `RARE_ROLES`; None when absent or deleted since."""
         return self.record.GetNodeReference(role)
 
     @property
@@ -186,7 +188,7 @@ def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, de
     if delete_outputs:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         folders = set()
-        for node in (run.node(role) for role in OUTPUT_ROLES):
+        for node in (run.node(role) for role in (*OUTPUT_ROLES, *RARE_ROLES)):
             if node is not None:
                 folders.add(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)))
                 scene.RemoveNode(node)

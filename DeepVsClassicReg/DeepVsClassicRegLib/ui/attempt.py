@@ -32,6 +32,7 @@ OUTPUTS = {
     "warped_labels": "warped_seg.nrrd",
     "transform": "transform.h5",
     "jacobian": "jacobian.nrrd",
+    "uncertainty": "uncertainty.nrrd",
     "report": "report.json",
 }
 MakeProcess = Callable[[Path, Compute], Any]

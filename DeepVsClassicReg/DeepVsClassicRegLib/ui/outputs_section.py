@@ -17,8 +17,11 @@ OUTPUTS = {
     "warped": "warped",
     "warped_labels": "warpedLabels",
     "jacobian": "jacobian",
+    "uncertainty": "uncertainty",
     "report_table": "reportTable",
 }
+# What only some engines give is not enough to run for.
+RARE = {"uncertainty"}
 UNWANTED, SEED = "UnwantedOutputs", "Seed"
 DEVICE_TITLES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (MPS)"}
 
@@ -42,7 +45,7 @@ class OutputsSection:
 
     def problem(self) -> str:
         """Return what keeps the run from starting, nothing when all is well."""
-        return "" if self.targets().wanted else _("Check at least one output.")
+        return "" if self.targets().wanted - RARE else _("Check at least one output.")
 
     def load(self, state: SceneState | None) -> None:
         """Show what a scene remembers."""

@@ -36,6 +36,7 @@ OUTPUTS: Mapping[str, str] = {
     "warped_labels": "warped_seg.nii.gz",
     "transform": "transform.h5",
     "jacobian": "jacobian.nii.gz",
+    "uncertainty": "uncertainty.nii.gz",
     "report": "report.json",
     "html": "report.html",
 }
@@ -59,7 +60,8 @@ class Job:
         Device, threads, seed.
     outputs : mapping of str to str
         What is wanted, entry of `OUTPUTS` -> file name inside the job's `out` folder; the ending chooses the
-        format. 'warped_labels' is left out when there is no moving segmentation.
+        format. 'warped_labels' is left out when there is no moving segmentation, 'uncertainty' when
+        the engine has none.
     label_names : mapping of str to str
         Names of label numbers for the report.
     evaluate : bool

@@ -124,6 +124,8 @@ class _Writer:
             write_volume(evaluation.warped_labels, path)
         if path := self._wanted("jacobian", 0.6):
             write_volume(evaluation.jacobian, path)
+        if result.uncertainty is not None and (path := self._wanted("uncertainty", 0.65)):
+            write_volume(result.uncertainty, path)
         self._write_report(pair, result, evaluation)
         self.progress.check()
         for name in self.files.values():

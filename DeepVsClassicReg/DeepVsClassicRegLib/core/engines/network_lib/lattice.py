@@ -53,8 +53,7 @@ def model_grid(
     become the nodes, so that nothing is blurred.
     """
     axes = orientation_axes(orientation)
-    low, high = _foreground_bounds(pair, start, axes)
-    low, high = low - MARGIN_VOX * spacing_mm, high + MARGIN_VOX * spacing_mm
+    low, high = _foreground_bounds(pair, start, axes, MARGIN_VOX * spacing_mm)
     steps, anchor = _nodes(pair.fixed.grid, axes, spacing_mm)
     first = np.floor((low - anchor) / steps + 0.5)
     size = np.maximum(np.ceil((high - anchor) / steps - 0.5) - first + 1, 1)
@@ -86,8 +85,11 @@ def orientation_axes(code: str) -> Array:
     return axes + 0.0
 
 
-def _foreground_bounds(pair: Pair, start: Transform, axes: Array) -> tuple[Array, Array]:
-    """Return the lowest and highest coordinates along `axes` of what is shown inside the fixed field of view."""
+def _foreground_bounds(pair: Pair, start: Transform, axes: Array, margin_mm: float) -> tuple[Array, Array]:
+    """Return the lowest and highest coordinates along `axes` of what is shown inside the fixed field of view.
+
+    The margin around it ends where the field of view does.
+    """
     grid = pair.fixed.grid
     ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * grid.size - 0.5
     corners = grid.index_to_point(ends) @ axes
@@ -109,7 +111,10 @@ def _foreground_bounds(pair: Pair, start: Transform, axes: Array) -> tuple[Array
     used = [np.flatnonzero(shows.any(axis=tuple(other for other in range(3) if other != axis))) for axis in (2, 1, 0)]
     first = np.array([indices[0] for indices in used])
     last = np.array([indices[-1] for indices in used])
-    return np.maximum(low + (first - 1) * step, low), np.minimum(low + (last + 2) * step, high)
+    return (
+        np.maximum(low + (first - 1) * step - margin_mm, low),
+        np.minimum(low + (last + 2) * step + margin_mm, high),
+    )
 
 
 def _shown(array: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

@@ -54,7 +54,7 @@ def finished_field(u: Field, grid: Grid, *, lowest: float) -> Finished:
     if numba_found():
         use_user_cache()
     determinants = corner_determinants(wide)
-    folded, low = int((determinants <= 0).sum()), int((determinants < lowest).sum())
+    folded, low = int((determinants <= 0).sum()), int((determinants < lowest).sum()) if lowest > 0 else 0
     share = 100.0 * folded / u[0].size
     notes = [f"The network's field folded at {folded} nodes ({share:.3g} %)."] if folded else []
     if low:
