@@ -22,6 +22,7 @@ COMMANDS = {
     "engines": "List the engines, their presets, and what is missing for them.",
     "info": "Say what a volume, segmentation, transform or landmark file holds.",
     "phantom": "Write a phantom pair whose answer is known.",
+    "reproduce": "Run an experiment of the paper again, on your data or a phantom.",
 }
 
 

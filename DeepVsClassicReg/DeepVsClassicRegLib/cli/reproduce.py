@@ -1,0 +1,163 @@
+"""`dvcreg reproduce`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from ..worker.protocol import EXIT_RESULT
+from .folders import output_folder
+from .output import console, show_entries, show_error, show_json, show_note, show_table
+
+HELP = """Run an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" again, on your
+labelled volumes or on a phantom population, and say which of its claims hold there.
+
+\b
+mi-dice      Fig. 1    does mutual information of intensity and label predict the Dice of a classical engine?
+paradigms    Fig. 2-3  are classical engines better than networks trained without labels?
+supervision  Fig. 4    do labels in training help, and does that carry over to new persons?
+shift        Fig. 5    what is left of it on another contrast, on noise, on other data?
+
+Data: a folder with manifest.json, a Learn2Reg dataset JSON, or images and label maps side by side (S1_t1.nii.gz with
+S1_seg.nii.gz, or imagesTr with labelsTr). Without --data the phantom is used.
+
+Every finished unit is one line of OUT/units.jsonl. The same command goes on where it was interrupted and tries again
+what failed. Ctrl-C ends it cleanly.
+
+\b
+Examples:
+  dvcreg reproduce mi-dice --phantom --out mi --workers 2
+  dvcreg reproduce mi-dice --data brains --engines instance,ants:quick --pairs 40 --out mi
+  dvcreg reproduce supervision --phantom --seeds 0,1,2 --workers 2 --out labels
+
+Exit code 0 when the page was written, 2 when nothing could be run.
+"""
+VERDICTS = {"holds": "[green]holds[/]", "fails": "[red]fails[/]", "undecided": "[yellow]undecided[/]"}
+PATH = click.Path(path_type=Path)
+
+
+@click.command("reproduce", help=HELP)
+@click.argument("experiment", metavar="EXPERIMENT")
+@click.option("--data", type=PATH, multiple=True, help="Folder or dataset JSON with labelled volumes (repeatable).")
+@click.option("--phantom", is_flag=True, help="Use the phantom population (the default without --data).")
+@click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
+@click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; the first one headlines.")
+@click.option("--methods", default="", metavar="A,B", help="Networks to train; the experiment's own choice when left out.")
+@click.option("--models", default="", metavar="A,B", help="Trained models to judge as well: names or folders.")
+@click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the trainings.")
+@click.option("--steps", default=0, help="Updates of one training; 0 for the experiment's own choice.")
+@click.option("--hours", default=0.0, help="Longest time of one training in hours; 0 for no limit.")
+@click.option("--pairs", default=0, help="Most pairs per data set, drawn at random; 0 for the experiment's own choice.")
+@click.option("--spacing", default=4.0, show_default=True, help="Voxel size in mm that networks work on (real data).")
+@click.option("--runs", type=PATH, help="Lines of JSON with case, engine and dice: used instead of registering again.")
+@click.option("--workers", default=1, show_default=True, help="Processes at a time.")
+@click.option("--threads", default=1, show_default=True, help="Threads of each process.")
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON to standard output.")
+def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, **options: Any) -> int:
+    """Run an experiment."""
+    from ..core.experiments.dataset import joined, read_study
+    from ..core.experiments.reproduce import get_experiment, reproduce
+
+    if data and phantom:
+        raise click.UsageError("--data and --phantom exclude each other.")
+    get_experiment(experiment)
+    chosen = _options(options, phantom=not data)
+    study = joined([read_study(path) for path in data]) if data else None
+    folder = output_folder(out)
+    if options["workers"] < 1:
+        raise click.UsageError("--workers must be 1 or more.")
+    with _Bar(quiet=options["quiet"]) as progress:
+        done = reproduce(
+            experiment, folder, study=study, options=chosen, workers=options["workers"], progress=progress
+        )
+    if options["as_json"]:
+        show_json(json.loads(done.files["summary"].read_text(encoding="utf-8")))
+    elif not options["quiet"]:
+        rows = [[VERDICTS[claim.verdict], escape(claim.title), escape(claim.ours)] for claim in done.findings.claims]
+        show_table(done.findings.title, ["Verdict", "Claim", "Found here"], rows)
+        show_entries("Written", {"page": done.files["page"], "summary": done.files["summary"]})
+    for failure in done.failures:
+        show_note(f"{failure.unit} {failure.status}: {failure.reason}")
+    return EXIT_RESULT
+
+
+def _options(given: dict[str, Any], *, phantom: bool) -> Any:
+    from ..core.experiments.base import Options
+
+    return Options(
+        engines=_words(given["engines"]),
+        methods=_words(given["methods"]),
+        models=_words(given["models"]),
+        seeds=_numbers(given["seeds"]),
+        steps=given["steps"],
+        hours=given["hours"],
+        pairs=given["pairs"],
+        spacing_mm=given["spacing"],
+        runs=_runs(given["runs"]),
+        threads=given["threads"],
+        phantom=phantom,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(word) for word in _words(text))
+    except ValueError as error:
+        raise click.UsageError(f"--seeds needs whole numbers with commas between, got '{text}'.") from error
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise click.UsageError("--seeds needs at least one number, each once.")
+    return numbers
+
+
+def _runs(path: Path | None) -> tuple[dict[str, Any], ...]:
+    """Return the lines of a benchmark that have a Dice."""
+    if path is None:
+        return ()
+    from ..core.errors import FileError
+
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return tuple(line for line in lines if line.get("dice") is not None and line["case"] and line["engine"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise FileError(f"Could not read {path}: {error}.", hint="Each line needs case, engine and dice.") from error
+
+
+class _Bar:
+    """A bar on a terminal, a line per finished tenth elsewhere; gives the `Progress` that feeds it."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.screen = console(stderr=True)
+        self.quiet, self._tenth = quiet, 0
+        self._bar: Progress | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Any:
+        from ..core.progress import Progress as Listened
+
+        if not self.quiet and self.screen.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=self.screen, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("Starting", total=1.0)
+        return Listened(listener=self._hear)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _hear(self, update: Any) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=update.fraction, description=escape(update.stage[:60]))
+        elif not self.quiet and int(10 * update.fraction) > self._tenth:
+            self._tenth = int(10 * update.fraction)
+            self.screen.print(f"{update.fraction:4.0%} {escape(update.stage)}")

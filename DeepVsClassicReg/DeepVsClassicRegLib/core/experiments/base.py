@@ -1,0 +1,133 @@
+"""What the experiments share: their options, and one registration by an engine from the linear alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..device import Compute, sitk_threads
+from ..engines.catalogue import available_engines, get_engine
+from ..errors import SettingsError
+from ..images.volume import Pair
+from ..progress import Progress
+from ..settings import DEFAULT, make_settings
+from ..transforms.transform import Transform
+from .dataset import Study
+from .findings import Findings
+from .units import Finished, Unit
+
+LINEAR = "linear"
+# Lightest first; what is not installed is left out when the user names no engine.
+USUAL_ENGINES = ("instance", "sitk-demons")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose; each experiment uses what concerns it.
+
+    Attributes
+    ----------
+    engines : tuple of str
+        Classical engines, 'name' or 'name:preset'; the first is the one that headlines are about.
+    seeds : tuple of int
+        Of the trainings.
+    hours : float
+        Longest time of one training; 0: the steps alone decide.
+    steps : int
+        Updates of one training.
+    pairs : int
+        Most pairs per data set or split; 0 for all.
+    methods : tuple of str
+        Networks to train, out of the catalogue of methods.
+    models : tuple of str
+        Trained models to judge as well: names or folders.
+    runs : tuple of mappings
+        Lines of an earlier benchmark whose Dice is used instead of registering again.
+    spacing_mm : float
+        Voxel size of the common grid that networks work on, for real data.
+    threads : int
+        Of each process.
+    phantom : bool
+        Whether the data are the phantom.
+    """
+
+    engines: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    hours: float = 0.0
+    steps: int = 0
+    pairs: int = 0
+    methods: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    runs: tuple[Mapping[str, Any], ...] = ()
+    spacing_mm: float = 4.0
+    threads: int = 1
+    phantom: bool = False
+
+
+class Experiment(Protocol):
+    """What the module of an experiment offers as functions."""
+
+    def default_study(self) -> Study:
+        """Return the phantom population it runs on when no data are given."""
+        ...
+
+    def stages(self, study: Study, options: Options, folder: Path) -> Iterable[Sequence[Unit]]:
+        """Return the units; a stage begins when the one before is finished."""
+        ...
+
+    def findings(self, finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+        """Return what came out."""
+        ...
+
+
+def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the engines to run, checked; the usual installed ones when none are named.
+
+    Raises
+    ------
+    RegistrationError
+        When an engine or preset does not exist or its package is missing.
+    """
+    if not wanted:
+        there = available_engines()
+        return tuple(name for name in USUAL_ENGINES if name in there)
+    for entry in wanted:
+        name, _, preset = entry.partition(":")
+        info = get_engine(name).info
+        make_settings(info.settings, name, preset or DEFAULT)
+        info.require()
+    if len(set(wanted)) != len(wanted):
+        raise SettingsError("An engine is named twice.", hint="Name each engine and preset once.")
+    return tuple(wanted)
+
+
+def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transform:
+    """Return the map an engine finds, from the pair's initial transform or else from the linear alignment.
+
+    Parameters
+    ----------
+    pair : Pair
+        Segmentations and landmarks are hidden from engines that do not use them.
+    entry : str
+        'name' or 'name:preset'.
+    threads, seed : int
+        As in `Compute`.
+    """
+    compute = Compute(device="cpu", threads=threads, seed=seed)
+    hidden = pair.without_answers()
+    with sitk_threads(threads):
+        if hidden.initial is None:
+            hidden = hidden.replace(initial=_run(hidden, LINEAR, compute))
+        if entry == LINEAR and hidden.initial is not None:
+            return hidden.initial
+        return _run(hidden, entry, compute)
+
+
+def _run(pair: Pair, entry: str, compute: Compute) -> Transform:
+    name, _, preset = entry.partition(":")
+    engine = get_engine(name)
+    settings: Any = make_settings(engine.info.settings, name, preset or DEFAULT)
+    engine.info.require()
+    return engine.run(pair, settings, Progress(), compute).transform

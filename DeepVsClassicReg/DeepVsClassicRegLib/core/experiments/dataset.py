@@ -1,0 +1,282 @@
+"""Labelled volumes of a folder and the pairs to register: a manifest of pairs, a Learn2Reg JSON, or files side by side."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileError
+from ..images.io import read_labels, read_volume
+from ..images.volume import LabelMap, Volume
+from ..phantom.phantom import cube
+from ..phantom.population import FIELD_MM, Cohort, make_person, plane
+
+SUFFIX = re.compile(r"(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|\.mgz)$", re.IGNORECASE)
+# Last words of file names that hold labels rather than intensities.
+LABEL_WORDS = re.compile(
+    r"^(labels?|seg\d*|segmentations?|mask|lpba|fs|aseg|aparc|neuromorph|tissue|derived|gland|organs\w*|parc\w*)$", re.I
+)
+IMAGE_WORDS = re.compile(r"^(t1w?|t2w?|flair|ct|mr|mri|us|pd|img|image|volume|brain|norm|orig|0000)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A volume with its segmentation.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the study.
+    dataset : str
+        Which data set it belongs to.
+    where : mapping
+        JSON that `load` understands: the files 'image' and 'labels', or a subject of a phantom population.
+    """
+
+    name: str
+    dataset: str
+    where: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Its name within all data sets."""
+        return f"{self.dataset}/{self.name}"
+
+    def load(self) -> tuple[Volume, LabelMap]:
+        """Return the volume and its segmentation."""
+        return load_subject(self.where)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair to be registered.
+
+    Attributes
+    ----------
+    name, dataset : str
+        Who and where from.
+    fixed, moving : Labelled
+        The moving volume is brought onto the fixed one.
+    scored : tuple of int
+        Labels to score; all that both hold when empty.
+    kind : str
+        What kind of pair it is, in words, when the manifest says so.
+    """
+
+    name: str
+    dataset: str
+    fixed: Labelled
+    moving: Labelled
+    scored: tuple[int, ...] = ()
+    kind: str = ""
+
+    @property
+    def multimodal(self) -> bool:
+        """Whether the two volumes have different contrasts."""
+        return "multi-modal" in self.kind.lower() or "multimodal" in self.kind.lower()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a folder offers.
+
+    Attributes
+    ----------
+    subjects : tuple of Labelled
+        All labelled volumes.
+    listed : tuple of Case
+        The pairs that a manifest names; empty when the folder has none.
+    source : str
+        How it was read, in words.
+    """
+
+    subjects: tuple[Labelled, ...]
+    listed: tuple[Case, ...] = ()
+    source: str = ""
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets in order of appearance."""
+        return tuple(dict.fromkeys(subject.dataset for subject in self.subjects))
+
+    def cases(self, *, most: int = 0, seed: int = 0) -> tuple[Case, ...]:
+        """Return the listed pairs, or else ordered pairs within each data set.
+
+        Parameters
+        ----------
+        most : int
+            Most pairs per data set, drawn at random; 0 for all.
+        seed : int
+            Of the drawing.
+        """
+        pairs = self.listed or tuple(self._ordered_pairs())
+        if not most:
+            return pairs
+        rng = np.random.default_rng(seed)
+        chosen: list[Case] = []
+        for dataset in dict.fromkeys(case.dataset for case in pairs):
+            own = [case for case in pairs if case.dataset == dataset]
+            places = rng.choice(len(own), size=min(most, len(own)), replace=False)
+            chosen += [own[place] for place in sorted(places)]
+        return tuple(chosen)
+
+    def _ordered_pairs(self) -> Iterable[Case]:
+        for dataset in self.datasets:
+            own = [subject for subject in self.subjects if subject.dataset == dataset]
+            for fixed, moving in itertools.permutations(own, 2):
+                yield Case(f"{dataset}: {moving.name} -> {fixed.name}", dataset, fixed, moving)
+
+
+def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
+    """Return the volume and segmentation that a `Labelled.where` names."""
+    if "cohort" in where:
+        size = int(where["size"])
+        grid = plane(size) if where.get("flat") else cube(size, FIELD_MM)
+        person = make_person(Cohort(**where["cohort"]), where["number"], grid, protocol=where.get("protocol", ""))
+        return person.image, person.labels
+    return read_volume(where["image"]), read_labels(where["labels"])
+
+
+def read_study(path: Path) -> Study:
+    """Return the labelled volumes of a folder.
+
+    Parameters
+    ----------
+    path : path
+        A folder with `manifest.json` (pairs), a Learn2Reg dataset JSON (or a folder with one `*_dataset.json`), or a
+        folder with images and label maps that differ in the last word of their names (`S1_t1.nii.gz`,
+        `S1_seg.nii.gz`) or lie in `imagesXx` and `labelsXx`. Subfolders are data sets of their own.
+
+    Raises
+    ------
+    FileError
+        When nothing of the kind is found, or a named file is missing.
+    """
+    if not path.exists():
+        raise FileError(f"{path} does not exist.", hint="Name a folder with labelled volumes.")
+    if path.is_file():
+        return _from_learn2reg(path)
+    if (path / "manifest.json").is_file():
+        return _from_manifest(path)
+    listings = sorted(path.glob("*_dataset.json")) or sorted(path.glob("dataset.json"))
+    if listings:
+        return _from_learn2reg(listings[0])
+    found = _from_files(path)
+    if not found.subjects:
+        raise FileError(
+            f"No image with a segmentation was found in {path}.",
+            hint="Name files like S1_t1.nii.gz and S1_seg.nii.gz, or use folders imagesTr and labelsTr with equal names.",
+        )
+    return found
+
+
+def joined(studies: Sequence[Study]) -> Study:
+    """Return several studies as one."""
+    return Study(
+        tuple(subject for study in studies for subject in study.subjects),
+        tuple(case for study in studies for case in study.listed or study._ordered_pairs())
+        if any(study.listed for study in studies)
+        else (),
+        "; ".join(study.source for study in studies),
+    )
+
+
+def _from_manifest(folder: Path) -> Study:
+    entries = _json(folder / "manifest.json")
+    entries = entries["pairs"] if isinstance(entries, dict) else entries
+    cases = []
+    for entry in entries:
+        if not (entry.get("fixed_label") and entry.get("moving_label")):
+            continue
+        dataset = Path(entry["fixed"]).parent.name
+        sides = [
+            _labelled(dataset, folder / entry[side], folder / entry[f"{side}_label"]) for side in ("fixed", "moving")
+        ]
+        scored = tuple(entry.get("labels") or ())
+        cases.append(Case(entry["id"], dataset, sides[0], sides[1], scored, str(entry.get("kind", ""))))
+    subjects = {subject.where["image"]: subject for case in cases for subject in (case.fixed, case.moving)}
+    return Study(tuple(subjects.values()), tuple(cases), f"{len(cases)} labelled pairs of {folder / 'manifest.json'}")
+
+
+def _from_learn2reg(path: Path) -> Study:
+    content = _json(path)
+    if not isinstance(content, Mapping) or "training" not in content:
+        raise FileError(f"{path} is no dataset description of Learn2Reg.", hint="It needs the list 'training'.")
+    dataset = str(content.get("name") or path.stem)
+    subjects: dict[Path, Labelled] = {}
+    for entry in content["training"]:
+        if isinstance(entry, Mapping) and entry.get("label"):
+            subject = _labelled(dataset, path.parent / entry["image"], path.parent / entry["label"])
+            subjects[Path(subject.where["image"])] = subject
+    listed = []
+    for entry in content.get("registration_val", ()):
+        sides = [subjects.get((path.parent / entry[side]).resolve()) for side in ("fixed", "moving")]
+        if sides[0] is not None and sides[1] is not None:
+            listed.append(Case(f"{dataset}: {sides[1].name} -> {sides[0].name}", dataset, sides[0], sides[1]))
+    return Study(tuple(subjects.values()), tuple(listed), f"{len(subjects)} labelled volumes of {path}")
+
+
+def _from_files(folder: Path) -> Study:
+    subjects: list[Labelled] = []
+    for place in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
+        files = sorted(path for path in place.iterdir() if path.is_file() and SUFFIX.search(path.name))
+        dataset = folder.name if place == folder else str(place.relative_to(folder))
+        if place.name.startswith("images"):
+            other = place.with_name(place.name.replace("images", "labels"))
+            subjects += _by_folder(files, other, place.parent.name)
+        elif not place.name.startswith("labels"):
+            subjects += _by_name(files, dataset)
+    return Study(tuple(subjects), (), f"{len(subjects)} labelled volumes found in {folder}")
+
+
+def _by_folder(images: Sequence[Path], other: Path, dataset: str) -> list[Labelled]:
+    """Pair `imagesTr/X_0000.nii.gz` with `labelsTr/X_0000.nii.gz` or `labelsTr/X.nii.gz`."""
+    found = []
+    for image in images:
+        for name in (image.name, re.sub(r"_0000(?=\.)", "", image.name)):
+            if (other / name).is_file():
+                found.append(_labelled(dataset, image, other / name))
+                break
+    return found
+
+
+def _by_name(files: Sequence[Path], dataset: str) -> list[Labelled]:
+    """Pair files whose names are equal but for the words that say image or labels."""
+    images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for path in files:
+        stem, is_labels = _stem(path)
+        # Several images or segmentations of one stem: the first by name.
+        (labels if is_labels else images).setdefault(stem, path)
+    return [_labelled(dataset, images[stem], labels[stem]) for stem in images if stem in labels]
+
+
+def _stem(path: Path) -> tuple[str, bool]:
+    words = SUFFIX.sub("", path.name).split("_")
+    is_labels = any(LABEL_WORDS.match(word) for word in words[1:])
+    kept = [words[0], *(word for word in words[1:] if not LABEL_WORDS.match(word) and not IMAGE_WORDS.match(word))]
+    return "_".join(kept), is_labels
+
+
+def _labelled(dataset: str, image: Path, labels: Path) -> Labelled:
+    for path in (image, labels):
+        if not path.is_file():
+            raise FileError(f"{path} is named by the list of the data, but it is not there.")
+    stem = _stem(image)[0]
+    contrast = [word for word in SUFFIX.sub("", image.name).split("_") if re.match(r"^t2w?$|^flair$", word, re.I)]
+    where = {"image": str(image.resolve()), "labels": str(labels.resolve())}
+    return Labelled("_".join([stem, *contrast]), dataset, where)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileError(f"Could not read {path}: {error}.") from error

@@ -1,0 +1,202 @@
+"""What an experiment found: claims of the paper judged by a stated rule, tables, figures, and what to keep in mind."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError
+from .statistics import ALPHA, Estimate, Test
+
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+PAPER = "Jena et al., Deep Learning in Medical Image Registration: Magic or Mirage?, NeurIPS 2024, arXiv 2408.05839"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper beside what was found here.
+
+    Attributes
+    ----------
+    title : str
+        The claim in one sentence.
+    paper : str
+        What the paper found, and where it says so.
+    ours : str
+        What was found here, with numbers.
+    rule : str
+        When it would hold and when it would fail, fixed before the numbers are looked at.
+    verdict : {'holds', 'fails', 'undecided'}
+        By that rule.
+    ours_alone : bool
+        Whether the claim is not the paper's but a check of ours.
+    """
+
+    title: str
+    paper: str
+    ours: str
+    rule: str
+    verdict: str
+    ours_alone: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows shown on the page and written as CSV.
+
+    Attributes
+    ----------
+    name, title, caption : str
+        File name without ending, heading, one sentence.
+    columns : sequence of str
+        Headings.
+    rows : sequence of sequences
+        Strings or numbers.
+    folded : bool
+        Whether the page hides it behind a click.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A matplotlib figure with what is said about it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything an experiment shows.
+
+    Attributes
+    ----------
+    title, figure_of_paper, summary : str
+        Heading, which figure of the paper it re-runs, one or two sentences.
+    claims, tables, drawings
+        See there.
+    notes : sequence of str
+        What limits the comparison with the paper.
+    numbers : mapping
+        Key numbers as JSON.
+    """
+
+    title: str
+    figure_of_paper: str
+    summary: str
+    claims: Sequence[Claim]
+    tables: Sequence[Table]
+    drawings: Sequence[Drawing]
+    notes: Sequence[str] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def by_sign(estimate: Estimate) -> str:
+    """Return 'holds' when the whole interval is above 0, 'fails' when it is below, else 'undecided'.
+
+    Examples
+    --------
+    >>> by_sign(Estimate(0.3, 0.1, 0.5, 40))
+    'holds'
+    """
+    if math.isnan(estimate.low):
+        return UNDECIDED
+    return HOLDS if estimate.low > 0 else FAILS if estimate.high < 0 else UNDECIDED
+
+
+def by_level(estimate: Estimate, level: float, *, least: float) -> str:
+    """Return whether a number reaches a level the paper states.
+
+    'holds' when the interval reaches up to the level and all of it is above `least`; 'fails' when the whole interval
+    is below the level; else (too wide to tell) 'undecided'.
+    """
+    if math.isnan(estimate.low):
+        return UNDECIDED
+    if estimate.high < level:
+        return FAILS
+    return HOLDS if estimate.low > least else UNDECIDED
+
+
+def by_equivalence(estimate: Estimate, margin: float) -> str:
+    """Return 'holds' when the whole interval is within +-margin, 'fails' when it is all outside, else 'undecided'."""
+    if math.isnan(estimate.low):
+        return UNDECIDED
+    if -margin < estimate.low and estimate.high < margin:
+        return HOLDS
+    return FAILS if estimate.low > margin or estimate.high < -margin else UNDECIDED
+
+
+def by_tests(tests: Sequence[Test]) -> str:
+    """Return the verdict of several comparisons of a kind.
+
+    'holds' when `first` wins at least two thirds of them and never loses, 'fails' when `second` wins at least two thirds
+    and never loses, else 'undecided'. A comparison is won when both tests say so at the 1 % level.
+    """
+    if not tests:
+        return UNDECIDED
+    won = sum(test.winner == test.first for test in tests)
+    lost = sum(test.winner == test.second for test in tests)
+    if 3 * won >= 2 * len(tests) and not lost:
+        return HOLDS
+    return FAILS if 3 * lost >= 2 * len(tests) and not won else UNDECIDED
+
+
+def p_text(p: float) -> str:
+    """Return a p value as a person reads it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Table:
+    """Return the comparisons as a table; each comes with the condition it belongs to."""
+    rows = [
+        [where, t.first, t.second, t.difference.text(), t.difference.count, p_text(t.p_t), p_text(t.p_wilcoxon),
+         t.winner or "no difference shown"]
+        for where, t in tests
+    ]  # fmt: skip
+    paired = "paired t-test and Wilcoxon signed-rank test" if all(t.paired for _, t in tests) else "t-test and Wilcoxon"
+    return Table(
+        name,
+        title,
+        f"Dice of the first minus the second, mean and 95 % interval; two-sided {paired}, level {ALPHA} as in the paper. "
+        "The tests treat pairs as independent, as the paper does; the interval knows that pairs share images.",
+        ["Where", "First", "Second", "Difference", "Pairs", "p (t)", "p (Wilcoxon)", "Better"],
+        rows,
+    )
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Write a table as CSV, whole or not at all; `FileError` when that fails."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows([["" if value is None else value for value in row] for row in rows])
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise FileError(f"Could not write {path}: {error.strerror or error}.") from error
+    return path
+
+
+def flat_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the plain entries of rows, in order of appearance."""
+    return list(dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, (dict, list))))

@@ -1,0 +1,122 @@
+"""Running an experiment of the paper: units, then findings, then the page; interrupted ones go on where they were."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import RegistrationError, SettingsError, did_you_mean
+from ..progress import Progress
+from .base import Experiment, Options
+from .dataset import Study
+from .findings import Findings
+from .page import write_all
+from .units import Finished, failures_of, run_units
+
+EXPERIMENTS = {
+    "mi-dice": "mi_dice",
+    "paradigms": "paradigms",
+    "supervision": "supervision",
+    "shift": "shift",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """An experiment that was run.
+
+    Attributes
+    ----------
+    findings : Findings
+        What came out.
+    finished : tuple of Finished
+        Every unit.
+    files : mapping of str to Path
+        What was written.
+    """
+
+    findings: Findings
+    finished: tuple[Finished, ...]
+    files: Mapping[str, Path]
+
+    @property
+    def failures(self) -> list[Finished]:
+        """Units without an answer."""
+        return failures_of(self.finished)
+
+
+def get_experiment(name: str) -> Experiment:
+    """Return an experiment by name; `SettingsError` when there is none."""
+    if name not in EXPERIMENTS:
+        raise SettingsError(f"There is no experiment '{name}'.", hint=did_you_mean(name, EXPERIMENTS))
+    return cast(Experiment, importlib.import_module(f".{EXPERIMENTS[name]}", __package__))
+
+
+def reproduce(
+    name: str,
+    folder: Path,
+    *,
+    study: Study | None = None,
+    options: Options | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Reproduction:
+    """Run an experiment and write its tables, figures and page.
+
+    Parameters
+    ----------
+    name : {'mi-dice', 'paradigms', 'supervision', 'shift'}
+        Which one.
+    folder : path
+        Gets the ledger `units.jsonl` and the results; must be there. What the ledger holds already is not done again.
+    study : Study, optional
+        Labelled volumes; the phantom when not given.
+    options : Options, optional
+        What the user chose.
+    workers : int
+        Processes at a time; 0 runs everything in this process.
+    progress : Progress, optional
+        Hears how far it is and may cancel.
+
+    Returns
+    -------
+    Reproduction
+        Claims with verdicts, every unit, and the files.
+
+    Raises
+    ------
+    RegistrationError
+        When a package is missing, or not a single unit came to an answer.
+    """
+    experiment = get_experiment(name)
+    chosen = study or experiment.default_study()
+    wanted = options or Options(phantom=study is None)
+    listener = progress or Progress()
+    finished: list[Finished] = []
+    stages = list(experiment.stages(chosen, wanted, folder))
+    for number, units in enumerate(stages):
+        part = listener.part(number / len(stages), (number + 1) / len(stages))
+        finished += run_units(units, folder, workers=workers, threads=wanted.threads, progress=part)
+    failures = failures_of(finished)
+    if finished and len(failures) == len(finished):
+        raise RegistrationError(f"No unit came to an answer; the first: {failures[0].unit}: {failures[0].reason}")
+    found = experiment.findings(finished, chosen, wanted)
+    run = {"experiment": name, "data": chosen.source, **_described(wanted), "processes": max(1, workers)}
+    return Reproduction(found, tuple(finished), write_all(folder, name, found, finished, run))
+
+
+def _described(options: Options) -> dict[str, Any]:
+    shown = {
+        "engines": ", ".join(options.engines) or "usual ones",
+        "seeds": ", ".join(map(str, options.seeds)),
+        "pairs": options.pairs or "all",
+        "threads": options.threads,
+    }
+    if options.methods or options.models:
+        shown["networks"] = ", ".join([*options.methods, *options.models])
+    if options.steps or options.hours:
+        shown["training"] = f"{options.steps} steps, {options.hours:g} h at most"
+    return shown

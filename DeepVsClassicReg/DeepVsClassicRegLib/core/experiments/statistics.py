@@ -1,0 +1,225 @@
+"""Statistics of the experiments: correlations with intervals that know that pairs share images, and paired tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RegistrationError
+
+Array = npt.NDArray[np.float64]
+ALPHA = 0.01
+LEVEL = 0.95
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and the interval that holds the true one in 95 % of repetitions.
+
+    Attributes
+    ----------
+    value, low, high : float
+        Estimate and ends of the interval; NaN where it cannot be said.
+    count : int
+        How many values it rests on.
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def text(self, decimals: int = 3) -> str:
+        """Return it as a person reads it."""
+        if math.isnan(self.value):
+            return "–"
+        sign = "+" if self.low < 0 < self.high or self.value < 0 else ""
+        form = f"{sign}.{decimals}f"
+        if math.isnan(self.low):
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
+@dataclass(frozen=True)
+class Test:
+    """Two competitors compared on the same pairs.
+
+    Attributes
+    ----------
+    first, second : str
+        Who is compared.
+    difference : Estimate
+        Mean of first minus second.
+    p_t, p_wilcoxon : float
+        Two-sided p values of the (paired) t-test and of the Wilcoxon signed-rank (unpaired: rank-sum) test.
+    paired : bool
+        Whether the same pairs were compared.
+    """
+
+    __test__ = False
+
+    first: str
+    second: str
+    difference: Estimate
+    p_t: float
+    p_wilcoxon: float
+    paired: bool
+
+    @property
+    def winner(self) -> str:
+        """Who is better at the 1 % level by both tests, '' when that cannot be told."""
+        if max(self.p_t, self.p_wilcoxon) < ALPHA and self.difference.value != 0:
+            return self.first if self.difference.value > 0 else self.second
+        return ""
+
+
+def pearson(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:
+    """Return the (weighted) linear correlation of two lists, NaN when one of them is constant.
+
+    Examples
+    --------
+    >>> pearson([0, 1, 2], [1, 3, 5])
+    1.0
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    w = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=float)
+    if len(a) < 2 or w.sum() <= 0:
+        return math.nan
+    w = w / w.sum()
+    a, b = a - w @ a, b - w @ b
+    spread = math.sqrt((w @ a**2) * (w @ b**2))
+    # Rounding leaves a trace of spread in a constant list.
+    return round(float(w @ (a * b)) / spread, 12) if spread > 1e-15 else math.nan
+
+
+def correlation(
+    x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0
+) -> Estimate:
+    """Return Pearson's r with its 95 % interval.
+
+    Parameters
+    ----------
+    x, y : (N,) arrays
+        What is correlated.
+    groups : sequences of N names, optional
+        Who each value belongs to (the fixed image, the moving image). Values that share an image are not
+        independent, so images are drawn, not values: the weight of a value is the product of how often each of its
+        images was drawn. Without groups Fisher's interval is returned.
+    seed : int
+        Of the drawing.
+
+    References
+    ----------
+    Owen, Ann. Appl. Stat. 1:386-411, 2007, doi 10.1214/07-AOAS122 (the pigeonhole bootstrap).
+    """
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    value, count = pearson(a, b), len(a)
+    if math.isnan(value) or count < 4:
+        return Estimate(value, math.nan, math.nan, count)
+    if not groups:
+        middle, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), 1.959964 / math.sqrt(count - 3)
+        return Estimate(value, math.tanh(middle - reach), math.tanh(middle + reach), count)
+    return resampled(value, count, groups, lambda w: pearson(a, b, w), seed)
+
+
+def mean_difference(differences: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0) -> Estimate:
+    """Return the mean of differences with its 95 % interval; `groups` as in `correlation`, t interval without."""
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return Estimate(float(values.mean()) if len(values) else math.nan, math.nan, math.nan, len(values))
+    middle = float(values.mean())
+    if not groups:
+        reach = float(_scipy_stats().t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+        return Estimate(middle, middle - reach, middle + reach, len(values))
+    return resampled(middle, len(values), groups, lambda w: float(w @ values / w.sum()), seed)
+
+
+def compare_paired(
+    first: str,
+    second: str,
+    values: tuple[npt.ArrayLike, npt.ArrayLike],
+    groups: Sequence[Sequence[str]] = (),
+) -> Test:
+    """Return the comparison of two competitors on the same pairs: paired t-test and Wilcoxon signed-rank test."""
+    a, b = (np.asarray(side, dtype=float) for side in values)
+    difference = a - b
+    stats = _scipy_stats()
+    if len(difference) < 2 or np.ptp(difference) < 1e-12:
+        equal = not len(difference) or abs(difference[0]) < 1e-12
+        p = 1.0 if equal or len(difference) < 2 else 0.0
+        return Test(first, second, mean_difference(difference), p, p, True)
+    p_t = float(stats.ttest_rel(a, b).pvalue)
+    p_wilcoxon = float(stats.wilcoxon(difference, method="approx").pvalue)
+    return Test(first, second, mean_difference(difference, groups), p_t, p_wilcoxon, True)
+
+
+def compare_unpaired(first: str, second: str, values: tuple[npt.ArrayLike, npt.ArrayLike]) -> Test:
+    """Return the comparison of two lists of different pairs: Welch's t-test and the Wilcoxon rank-sum test."""
+    a, b = (np.asarray(side, dtype=float) for side in values)
+    stats = _scipy_stats()
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    interval = welch.confidenceresampled(LEVEL)
+    difference = Estimate(float(a.mean() - b.mean()), float(interval.low), float(interval.high), len(a) + len(b))
+    return Test(first, second, difference, float(welch.pvalue), float(stats.mannwhitneyu(a, b).pvalue), False)
+
+
+def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
+    """Return slope and intercept of the least-squares line."""
+    slope, intercept = np.polyfit(np.asarray(x, dtype=float), np.asarray(y, dtype=float), 1)
+    return float(slope), float(intercept)
+
+
+def resampled_weights(groups: Sequence[Sequence[str]], *, seed: int = 0, count: int = RESAMPLES) -> Array:
+    """Return (count, N) weights: each member drawn with replacement, members of one name drawn together.
+
+    The same name in several of the groups (an image that is fixed in one pair and moving in another) is one member.
+    """
+    names = sorted({name for group in groups for name in group})
+    place = {name: number for number, name in enumerate(names)}
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count).astype(float)
+    weights = np.ones((count, len(groups[0])))
+    for group in groups:
+        weights *= drawn[:, [place[name] for name in group]]
+    return weights
+
+
+def resampled(
+    value: float, count: int, groups: Sequence[Sequence[str]], of: Callable[[Array], float], seed: int = 0
+) -> Estimate:
+    """Return a statistic with the 95 % percentile interval of the pigeonhole bootstrap.
+
+    Parameters
+    ----------
+    value, count : float, int
+        The statistic of the data themselves, and how many values it rests on.
+    groups : sequences of N names
+        As in `correlation`.
+    of : callable
+        Weights (N,) -> the statistic.
+    seed : int
+        Of the drawing.
+    """
+    weights = resampled_weights(groups, seed=seed)
+    found = np.array([of(w) for w in weights if np.count_nonzero(w) > 2])
+    found = found[np.isfinite(found)]
+    if len(found) < RESAMPLES // 4:
+        return Estimate(value, math.nan, math.nan, count)
+    low, high = np.quantile(found, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return Estimate(value, float(low), float(high), count)
+
+
+def _scipy_stats() -> Any:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise RegistrationError(
+            "The tests of the experiments need scipy, which is not installed.", hint="pip install scipy"
+        ) from error
+    return stats

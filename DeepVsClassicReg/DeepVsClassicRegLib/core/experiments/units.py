@@ -1,0 +1,296 @@
+"""Work that is done unit by unit in processes of its own: resumable, and one that crashes does not stop the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..errors import FileError, RegistrationError
+from ..progress import Progress
+
+LEDGER = "units.jsonl"
+DONE, FAILED, CRASHED = "done", "failed", "crashed"
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+LISTEN_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work whose answer is kept as one line of JSON.
+
+    Attributes
+    ----------
+    name : str
+        Unique within an experiment, read by people ('instance: S12 -> S11').
+    work : str
+        'module:function' of this room, or of any package when the module has a dot; called with `arguments`,
+        returns a list of flat JSON mappings.
+    arguments : mapping
+        JSON values only; a change of them makes the unit run again.
+    group : str
+        What kind of unit it is; every row gets it as 'unit'.
+    """
+
+    name: str
+    work: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what is computed."""
+        text = json.dumps([self.work, dict(self.arguments)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a unit left in the ledger.
+
+    Attributes
+    ----------
+    unit, group, fingerprint : str
+        Which unit it was.
+    status : str
+        'done', 'failed' (an error was raised) or 'crashed' (its process died).
+    rows : tuple of mappings
+        Its answer.
+    reason : str
+        Why there is none.
+    seconds, cpu_seconds : float
+        What it took.
+    """
+
+    unit: str
+    group: str
+    fingerprint: str
+    status: str
+    rows: tuple[Mapping[str, Any], ...] = ()
+    reason: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+class Ledger:
+    """The file of finished units, one JSON line each; a later line of a unit replaces an earlier one.
+
+    Parameters
+    ----------
+    folder : path
+        Where it lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LEDGER
+
+    def read(self) -> dict[str, Finished]:
+        """Return unit name -> what it left; a line that was cut off by a power cut is passed over."""
+        found: dict[str, Finished] = {}
+        if not self.path.is_file():
+            return found
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                content = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            found[content["unit"]] = Finished(**{**content, "rows": tuple(content["rows"])})
+        return found
+
+    def add(self, finished: Finished) -> None:
+        """Append a line.
+
+        Raises
+        ------
+        FileError
+            When it cannot be written.
+        """
+        content = {name: getattr(finished, name) for name in finished.__dataclass_fields__}
+        try:
+            with self.path.open("a+", encoding="utf-8") as file:
+                _end_line(file)
+                file.write(json.dumps(content, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise FileError(f"Could not write {self.path}: {error.strerror or error}.") from error
+
+
+def run_units(
+    units: Iterable[Unit], folder: Path, *, workers: int = 1, threads: int = 1, progress: Progress | None = None
+) -> list[Finished]:
+    """Run the units that the ledger of the folder does not hold yet, and return all of them in order.
+
+    Parameters
+    ----------
+    units : iterable of Unit
+        What shall be done; finished ones with the same arguments are taken from the ledger, failed ones are
+        tried again.
+    folder : path
+        Where the ledger lies.
+    workers : int
+        Processes at a time; 0 runs everything in this process (for debugging: a crash is then fatal).
+    threads : int
+        Threads each of them may use.
+    progress : Progress, optional
+        Hears how far it is; a cancel ends the processes, what was finished stays in the ledger.
+
+    Raises
+    ------
+    Cancelled
+        When the user stopped it.
+    FileError
+        When the ledger cannot be written.
+    """
+    wanted = list(units)
+    listener = progress or Progress()
+    ledger = Ledger(folder)
+    known = ledger.read()
+    finished = {unit.name: known[unit.name] for unit in wanted if _is_done(unit, known)}
+    missing = [unit for unit in wanted if unit.name not in finished]
+
+    def keep(answer: Finished) -> None:
+        finished[answer.unit] = answer
+        ledger.add(answer)
+        listener.report(len(finished) / max(1, len(wanted)), f"{answer.unit}: {answer.status}")
+
+    if workers == 0:
+        for unit in missing:
+            listener.check()
+            keep(_finish(unit, _attempt(unit.work, dict(unit.arguments))))
+    elif missing:
+        _run_in_processes(missing, min(workers, len(missing)), threads, keep, listener)
+    return [finished[unit.name] for unit in wanted]
+
+
+def rows_of(finished: Iterable[Finished], group: str) -> list[dict[str, Any]]:
+    """Return the rows of all units of a group that came to an answer."""
+    return [dict(row) for entry in finished if entry.group == group for row in entry.rows]
+
+
+def failures_of(finished: Iterable[Finished]) -> list[Finished]:
+    """Return the units without an answer."""
+    return [entry for entry in finished if entry.status != DONE]
+
+
+def _is_done(unit: Unit, known: Mapping[str, Finished]) -> bool:
+    entry = known.get(unit.name)
+    return entry is not None and entry.status == DONE and entry.fingerprint == unit.fingerprint
+
+
+def _run_in_processes(
+    units: Sequence[Unit], workers: int, threads: int, keep: Callable[[Finished], None], listener: Progress
+) -> None:
+    """Keep `workers` units going; when a process dies, each unit that was on its way is tried once more alone."""
+    waiting = list(units)
+    while waiting:
+        suspects = _until_broken(waiting, workers, threads, keep, listener)
+        for unit in suspects:
+            waiting.remove(unit)
+            if _until_broken([unit], 1, threads, keep, listener):
+                keep(_finish(unit, {"status": CRASHED, "reason": "Its process died (out of memory, or a crash)."}))
+
+
+def _until_broken(
+    waiting: list[Unit], workers: int, threads: int, keep: Callable[[Finished], None], listener: Progress
+) -> list[Unit]:
+    """Run units off the list until it is empty or a process died; return those on their way at that moment."""
+    running: dict[Future[dict[str, Any]], Unit] = {}
+    ahead = iter(list(waiting))
+    with _pool(workers, threads) as pool:
+        while True:
+            try:
+                # No more units in the pool than processes: after a crash only those few are suspects.
+                while len(running) < workers and (unit := next(ahead, None)) is not None:
+                    running[pool.submit(_attempt, unit.work, dict(unit.arguments))] = unit
+                if not running:
+                    return []
+                for future in wait(running, timeout=LISTEN_SECONDS, return_when=FIRST_COMPLETED).done:
+                    answer = future.result()
+                    unit = running.pop(future)
+                    waiting.remove(unit)
+                    keep(_finish(unit, answer))
+            except BrokenProcessPool:
+                return [unit for unit in waiting if unit in running.values()] or waiting[:1]
+            listener.check()
+
+
+@contextmanager
+def _pool(workers: int, threads: int) -> Any:
+    """Give a pool of fresh processes; leaving the block by an error or a cancel ends them."""
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(threads,)
+    )
+    try:
+        yield pool
+    except BaseException:
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare(threads: int) -> None:
+    """Bound the threads before any library that reads these variables is loaded; leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+
+
+def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Do the work of a unit; every error becomes an answer."""
+    from ..device import cpu_seconds
+
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    try:
+        module, _, name = work.partition(":")
+        package = None if "." in module else __package__
+        function = getattr(importlib.import_module(module if package is None else f".{module}", package), name)
+        answer: dict[str, Any] = {"status": DONE, "rows": function(**arguments)}
+    except RegistrationError as error:
+        answer = {"status": FAILED, "reason": str(error)}
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        answer = {"status": FAILED, "reason": reason}
+    return {**answer, "seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds() - cpu}
+
+
+def _finish(unit: Unit, answer: Mapping[str, Any]) -> Finished:
+    return Finished(
+        unit=unit.name,
+        group=unit.group,
+        fingerprint=unit.fingerprint,
+        status=answer["status"],
+        rows=tuple(answer.get("rows", ())),
+        reason=answer.get("reason", ""),
+        seconds=round(answer.get("seconds", 0.0), 3),
+        cpu_seconds=round(answer.get("cpu_seconds", 0.0), 3),
+    )
+
+
+def _end_line(file: TextIO) -> None:
+    """Begin a new line when the last one was cut off."""
+    end = file.seek(0, os.SEEK_END)
+    if end:
+        file.seek(end - 1)
+        if file.read(1) != "\n":
+            file.write("\n")
