@@ -58,6 +58,29 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Level:
+    """What a coarse-to-fine network says at one of its lattices.
+
+    Attributes
+    ----------
+    residual : (N, D, *coarse) tensor
+        Velocity this level adds, in voxels of its lattice.
+    displacement : (N, D, *coarse) tensor
+        Everything up to this level, in voxels of its lattice.
+    stride : int
+        Voxels of the input grid per voxel of the lattice; its voxel centers are those of average pooling.
+    """
+
+    residual: Tensor
+    displacement: Tensor
+    stride: int
+
+    def float(self) -> Level:
+        """Return the level with 32 bit tensors."""
+        return Level(self.residual.float(), self.displacement.float(), self.stride)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a network says about a pair.
 
@@ -70,14 +93,17 @@ class Prediction:
         The stationary velocity it was integrated from, in voxels of its own (maybe coarser) lattice.
     log_variance : like `velocity`, optional
         Logarithm of the variance of the velocity (probabilistic methods); `velocity` is then the mean.
-    levels : tuple of tensors
-        Residual fields of a coarse-to-fine network, coarsest first, in voxels of their own lattice.
+    levels : tuple of Level
+        Of a coarse-to-fine network, coarsest first.
+    backward : Prediction, optional
+        The same with fixed and moving exchanged, of networks that predict both directions.
     """
 
     displacement: Tensor
     velocity: Tensor | None = None
     log_variance: Tensor | None = None
-    levels: tuple[Tensor, ...] = ()
+    levels: tuple[Level, ...] = ()
+    backward: Prediction | None = None
 
 
 class Method(Protocol):

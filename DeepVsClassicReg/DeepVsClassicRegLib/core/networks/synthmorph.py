@@ -1,0 +1,128 @@
+"""SynthMorph: contrast-independent registration, trained on the overlap of the labels of generated images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from ..errors import RegistrationError
+from ..losses.regularity import diffusion
+from ..settings import option
+from .base import Batch, MethodInfo, Prediction
+from .dense import DenseNetwork, DenseSettings
+from .flow import warp
+from .pyramid import POOL, PyramidNetwork
+from .terms import checked_supervision
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class SynthMorphSettings(DenseSettings):
+    """Network and objective of SynthMorph."""
+
+    architecture: str = option(
+        "pyramid",
+        "Network",
+        tooltip="pyramid: coarse-to-fine matching, learns from few steps; unet: the network of the paper.",
+        choices=("pyramid", "unet"),
+    )
+    channels: tuple[int, ...] = option((8, 24, 32, 48), "Channels of the pyramid's features", minimum=1, advanced=True)
+    features: int = option(16, "Features that are matched", minimum=1, maximum=256, advanced=True)
+    width: int = option(32, "Channels of the matching unit", minimum=1, maximum=512, advanced=True)
+    levels: int = option(3, "Scales of the pyramid", minimum=1, maximum=6)
+    iterations: int = option(2, "Matchings per coarse scale", minimum=1, maximum=8)
+    last_iterations: int = option(1, "Matchings at the finest scale", minimum=1, maximum=8)
+    smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the squared slopes.", minimum=0.0)
+
+
+class SynthMorph:
+    """The method, see `info`."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="synthmorph",
+        title="SynthMorph",
+        summary="Trained on labels of generated images of random contrast, so that it needs no real images.",
+        citation="Hoffmann et al., IEEE TMI 41:543-558, 2022, doi 10.1109/TMI.2021.3116879, arXiv 2004.10282",
+        settings=SynthMorphSettings,
+        supervision=("labels",),
+    )
+
+    def network(self, settings: SynthMorphSettings, *, dimensions: int = 3) -> nn.Module:
+        """Return the module with fresh weights."""
+        if settings.architecture == "unet":
+            return DenseNetwork(settings, dimensions=dimensions)
+        first, half, quarter, eighth = settings.channels
+        return PyramidNetwork(
+            dimensions=dimensions,
+            channels=(first, half, quarter, eighth),
+            features=settings.features,
+            width=settings.width,
+            levels=settings.levels,
+            iterations=settings.iterations,
+            last_iterations=settings.last_iterations,
+        )
+
+    def loss(
+        self, prediction: Prediction, batch: Batch, settings: SynthMorphSettings, supervision: str
+    ) -> Mapping[str, Tensor]:
+        """Return the label and smoothness terms, of every level and both directions where the network has them."""
+        checked_supervision(supervision, self.info.supervision)
+        if batch.fixed_labels is None or batch.moving_labels is None:
+            raise RegistrationError("SynthMorph learns from labels; this data has none.")
+        labels, rough = whole_terms(prediction, batch.fixed_labels, batch.moving_labels)
+        if prediction.backward is not None:
+            other, other_rough = whole_terms(prediction.backward, batch.moving_labels, batch.fixed_labels)
+            labels, rough = (labels + other) / 2, (rough + other_rough) / 2
+        return {"labels": labels, "smoothness": settings.smoothness * rough}
+
+
+def whole_terms(prediction: Prediction, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 minus the overlap and the roughness, averaged over levels (at the image's own lattice without)."""
+    if not prediction.levels:
+        rough = prediction.displacement if prediction.velocity is None else prediction.velocity
+        return 1 - squared_dice(fixed, warp(moving, prediction.displacement)), diffusion(rough)
+    pooled: dict[int, tuple[Tensor, Tensor]] = {}
+    overlaps, roughness = [], []
+    for level in prediction.levels:
+        if level.stride not in pooled:
+            lattice = level.displacement.shape[2:]
+            pooled[level.stride] = at_lattice(fixed, level.stride, lattice), at_lattice(moving, level.stride, lattice)
+        there, here = pooled[level.stride]
+        overlaps.append(squared_dice(there, warp(here, level.displacement)))
+        roughness.append(diffusion(level.residual))
+    return 1 - torch.stack(overlaps).mean(), torch.stack(roughness).mean()
+
+
+def at_lattice(labels: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return mean memberships on a lattice of `stride` voxels; what lies beyond the labels is background."""
+    margins: list[int] = []
+    for size, count in zip(reversed(labels.shape[2:]), reversed(tuple(shape)), strict=True):
+        margins += [0, count * stride - size]
+    return POOL[labels.ndim - 2](functional.pad(labels, margins), stride)
+
+
+def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
+    """Return the mean overlap 2 sum(ab) / (sum(a^2) + sum(b^2)), which is 1 for equal memberships, hard or soft.
+
+    Labels absent from both images do not count.
+
+    Parameters
+    ----------
+    fixed, warped : (N, K, *spatial) tensors
+        Memberships, 0 to 1.
+
+    Reference
+    ---------
+    Milletari et al., 3DV 2016, doi 10.1109/3DV.2016.79.
+    """
+    axes = tuple(range(2, fixed.ndim))
+    both = (fixed * warped).sum(axes)
+    size = fixed.square().sum(axes) + warped.square().sum(axes)
+    there = (fixed.amax(axes) > 0).to(size.dtype)
+    return (there * (2 * both + eps) / (size + eps)).sum() / there.sum().clamp_min(1)
