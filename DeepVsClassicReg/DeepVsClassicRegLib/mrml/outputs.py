@@ -39,7 +39,7 @@ SUFFIXES = {
     "uncertainty": "uncertainty",
     "report_table": "measures",
 }
-HOT = "vtkMRMLColorTableNodeFileColdToHotRainbow.txt"
+HOT = "vtkMRMLColorTableNodeFileInferno.txt"
 DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 
 

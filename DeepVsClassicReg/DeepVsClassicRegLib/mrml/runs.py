@@ -90,7 +90,7 @@ class Run:
         return self.engine if self.preset in ("", "default") else f"{self.engine}:{self.preset}"
 
     def node(self, role: str) -> Any:
-        """Return the node of a role out of `INPUT_ROLES`, `OUTPUT_ROLES` and `RARE_ROLES`; None when absent or deleted since."""
+        """Return the node of a role out of `INPUT_ROLES`, `OUTPUT_ROLES`, `RARE_ROLES`; None when absent or deleted."""
         return self.record.GetNodeReference(role)
 
     @property

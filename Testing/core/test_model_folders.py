@@ -1,0 +1,111 @@
+"""Model folders are described, added and removed; nothing else is ever touched."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from DeepVsClassicRegLib.core.errors import FileError  # noqa: E402
+from DeepVsClassicRegLib.core.networks import folders, models  # noqa: E402
+from testing_models import SHIFT, known_methods, write_shift  # noqa: E402
+
+TRAINING = {
+    "data": {"kind": "generated shapes", "count": 3},
+    "data_licence": "none needed",
+    "supervision": "labels",
+    "steps": 20,
+    "hours": 1.5,
+    "device": "cuda",
+}
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """The user's folder, empty, and no other models."""
+    folder = tmp_path / "user's models"
+    for room in (models, folders):
+        monkeypatch.setattr(room, "user_models_folder", lambda: folder)
+    monkeypatch.setattr(models, "resource_folder", lambda: tmp_path / "shipped")
+    monkeypatch.delenv("DVCREG_MODELS", raising=False)
+    with known_methods():
+        yield folder
+
+
+@pytest.fixture
+def made(tmp_path, shelf):
+    folder = tmp_path / "made"
+    write_shift(folder, (1.0, 0.0, 0.0), training=TRAINING, validation={"dice_mean": 0.71234})
+    return folder
+
+
+def test_an_added_model_is_found_loaded_and_removed(made, shelf):
+    model = folders.add_model(made)
+    assert model.folder == shelf / SHIFT
+    assert [found.card.name for found in models.find_models()] == [SHIFT]
+    card, module = models.load_model(model.folder)
+    assert module.shift[0] == 1.0
+    assert card == model.card
+    assert sorted(path.name for path in shelf.iterdir()) == [SHIFT]
+    assert folders.remove_model(SHIFT) == model.folder
+    assert models.find_models() == ()
+    assert (made / "card.json").is_file()
+
+
+def test_a_name_is_given_once(made):
+    folders.add_model(made)
+    with pytest.raises(FileError, match="already"):
+        folders.add_model(made)
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", ""])
+def test_a_name_cannot_lead_elsewhere(made, shelf, name):
+    content = json.loads((made / "card.json").read_text(encoding="utf-8"))
+    (made / "card.json").write_text(json.dumps({**content, "name": name}), encoding="utf-8")
+    with pytest.raises(FileError, match="name of a folder"):
+        folders.add_model(made)
+    assert not shelf.exists()
+
+
+def test_swapped_weights_and_pickles_are_refused(made, shelf):
+    weights = made / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(FileError, match="sha256"):
+        folders.add_model(made)
+    torch.save({"shift": torch.zeros(3)}, weights)
+    content = json.loads((made / "card.json").read_text(encoding="utf-8"))
+    content["sha256"] = folders.hashlib.sha256(weights.read_bytes()).hexdigest()
+    (made / "card.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(FileError, match="no safetensors"):
+        folders.add_model(made)
+    assert not shelf.exists()
+
+
+def test_no_folder_no_card(tmp_path, shelf):
+    with pytest.raises(FileError):
+        folders.add_model(tmp_path / "nothing")
+    with pytest.raises(FileError, match="no model 'nothing'"):
+        folders.remove_model("nothing")
+
+
+def test_models_that_ship_or_lie_elsewhere_stay(made, tmp_path, monkeypatch):
+    with pytest.raises(FileError, match="outside"):
+        folders.remove_model(str(made))
+    monkeypatch.setenv("DVCREG_MODELS", str(made))
+    with pytest.raises(FileError, match="outside"):
+        folders.remove_model(SHIFT)
+    write_shift(tmp_path / "shipped" / "Models" / "core", (0.0, 0.0, 0.0), name="core")
+    with pytest.raises(FileError, match="ships"):
+        folders.remove_model("core")
+    assert (made / "card.json").is_file()
+    assert (tmp_path / "shipped" / "Models" / "core" / "card.json").is_file()
+
+
+def test_facts_are_words(made):
+    about = folders.facts(models.get_model(str(made)))
+    assert about["Training data"] == "kind generated shapes, count 3"
+    assert about["Training"] == "with labels, 20 steps, 1.5 h on cuda"
+    assert about["Validation"] == "dice mean 0.7123"
+    assert "Citation" not in about  # the card has none
+    assert "0.0 MB" in about["Weights"]
