@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shlex
+import os
 import signal
-import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,22 @@ from typing import Any
 import click
 
 from ..core.device import Compute, torch_device
-from ..core.errors import FileError, SettingsError
-from ..core.networks.catalogue import get_method
 from ..core.progress import Progress, Update, json_update
-from ..core.settings import from_json, to_json
-from ..core.training.checkpoint import has_checkpoint
+from ..core.training.estimate import Estimate, estimate
 from ..core.training.group import group_rank
 from ..core.training.loop import Outcome, train
-from ..core.training.plan import PLAN_FILE, Plan, TrainSettings, read_plan
+from ..core.training.plan import Plan
 from ..core.training.prepare import Align
-from ..core.training.specs import FIRST, LABELS, SHAPES, DataSettings, make_source
+from ..core.training.source import Source
+from ..core.training.specs import make_source
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event
 from .folders import output_folder
-from .options import settings_of
 from .output import show_entries, show_json
 from .running import Listener
-from .training_options import CARD_TEXTS
+from .training_plan import data_settings, planned
 
 LOG_FILE = "train.log"
 LINE_EVERY_S = 60.0
-FREE = ("steps", "hours", "checkpoint_minutes", "half")  # what a resumed training may change
 
 
 def run_training(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str] | None = None) -> int:
@@ -50,160 +46,35 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     start : mapping, optional
         The model to start from (name, sha256, folder).
     """
-    out = Path(options["out"])
-    plan = planned(context, options, out, start or {})
+    plan = planned(context, options, start or {})
     compute = Compute(device=options["device"], threads=options["threads"], seed=plan.train.seed)
-    source = make_source(
-        data_settings(plan),
-        seed=plan.train.seed,
-        device=_device(compute.device),
-        cache=out / "prepared",
-        align=_aligner(compute),
-    )
     if options["dry_run"]:
-        return _show_estimate(plan, source, compute, as_json=options["as_json"])
-    folder, leads = output_folder(out), group_rank() == 0
-    if leads:
-        plan.write(folder)
+        with tempfile.TemporaryDirectory() as cache, _shown(options["quiet"]) as listener:
+            source = _source(plan, compute, Path(cache), Progress(listener))
+            found = estimate(plan, source, compute=compute)
+        return _show_estimate(found, plan, as_json=options["as_json"])
+    folder, leads = output_folder(Path(options["out"])), group_rank() == 0
     quiet = options["quiet"] or not leads
     with _logged(folder if leads else None), _shown(quiet) as listener, _stoppable() as stopped:
-        outcome = train(plan, source, folder, compute=compute, progress=Progress(listener, stopped))
+        progress = Progress(listener, stopped)
+        source = _source(plan, compute, folder / "prepared", progress)
+        if leads:
+            plan.write(folder)
+        outcome = train(plan, source, folder, compute=compute, progress=progress)
     if leads:
         _show(outcome, folder, quiet=quiet, as_json=options["as_json"])
     return EXIT_RESULT if outcome.finished else EXIT_CANCELLED
 
 
-def planned(context: click.Context, options: Mapping[str, Any], out: Path, start: Mapping[str, str]) -> Plan:
-    """Return the plan of the options, or that of the folder with the few changes that are allowed.
-
-    Raises
-    ------
-    FileError
-        When the folder holds a training and --resume is not given.
-    SettingsError
-        When a resumed training would become another one.
-    """
-    resumes = options["resume"] and (out / PLAN_FILE).is_file()
-    if has_checkpoint(out) and not resumes and not options["dry_run"]:
-        raise FileError(f"{out} holds a training already.", hint="Give --resume to go on with it, or another --out.")
-    if not resumes:
-        return _plan(options, start)
-    former = read_plan(out)
-    given = {name for name in options if _is_given(context, name)}
-    merged = {**options_of(former), **{name: options[name] for name in given}}
-    for name in ("settings", "synth"):  # single values were given, the rest stays
-        merged[name] = (*options_of(former)[name], *options[name])
-    wanted = _plan(merged, start or former.start)
-    _check_same(former, wanted)
-    return dataclasses.replace(wanted, command=former.command)
-
-
-def data_settings(plan: Plan) -> DataSettings:
-    """Return the data settings kept in a plan."""
-    return DataSettings(**{**plan.data, "size": tuple(plan.data["size"])})
-
-
-def options_of(plan: Plan) -> dict[str, Any]:
-    """Return the options that give a plan."""
-    data = data_settings(plan)
-    return {
-        "method": plan.method,
-        "data": data.spec,
-        "supervision": plan.supervision,
-        "size": ",".join(str(entry) for entry in data.size),
-        "spacing": data.spacing_mm,
-        "batch": data.batch,
-        "validation": data.validation,
-        "linear": data.linear,
-        "labels_per_step": data.labels_per_step,
-        "settings": tuple(_entry(name, value) for name, value in plan.method_settings.items()),
-        "synth": tuple(_entry(name, value) for name, value in data.synthesis.items()),
-        **to_json(plan.train),
-        **{name: plan.card.get(name) for name in CARD_TEXTS},
-    }
-
-
-def _plan(options: Mapping[str, Any], start: Mapping[str, str]) -> Plan:
-    if not options["method"] or not options["data"]:
-        raise click.UsageError("A new training needs --method and --data.")
-    info = get_method(options["method"]).info
-    supervision = options["supervision"] or info.supervision[0]
-    if supervision not in info.supervision:
-        raise SettingsError(
-            f"Method '{info.name}' cannot be trained with supervision '{supervision}'.",
-            hint=f"It takes {' or '.join(info.supervision)}.",
-        )
-    settings: Any = from_json(info.settings, settings_of(options["settings"]))
-    names = [entry.name for entry in dataclasses.fields(TrainSettings)]
-    data = DataSettings(
-        spec=_absolute(options["data"]),
-        size=_size(options["size"]),
-        spacing_mm=options["spacing"],
-        batch=options["batch"],
-        synthesis=settings_of(options["synth"]),
-        linear=_absolute(options["linear"] or "", words=("", FIRST)),
-        labels_per_step=options["labels_per_step"],
-        validation=options["validation"],
+def _source(plan: Plan, compute: Compute, cache: Path, progress: Progress) -> Source:
+    return make_source(
+        data_settings(plan),
+        seed=plan.train.seed,
+        device=_device(compute.device),
+        cache=cache,
+        align=_aligner(compute),
+        progress=progress,
     )
-    return Plan(
-        method=info.name,
-        method_settings=to_json(settings),
-        supervision=supervision,
-        data={**dataclasses.asdict(data), "size": list(data.size)},
-        train=from_json(TrainSettings, {name: options[name] for name in names}),
-        card={name: options[name] for name in CARD_TEXTS if options[name]},
-        start=dict(start),
-        command=shlex.join(["dvcreg", *sys.argv[1:]]),
-    )
-
-
-def _check_same(former: Plan, wanted: Plan) -> None:
-    free = dict.fromkeys(FREE)
-    if former.train.schedule == "cosine":
-        free.pop("steps")
-    before, after = ({**to_json(plan.train), **free} for plan in (former, wanted))
-    changed = [name for name in before if before[name] != after[name]]
-    changed += [
-        name for name in ("method", "supervision", "method_settings", "start") if _differs(former, wanted, name)
-    ]
-    changed += [name for name in former.data if former.data[name] != wanted.data[name]]
-    if changed:
-        raise SettingsError(
-            f"A resumed training cannot change {', '.join(changed)}.",
-            hint="Leave these options out, or start another training with another --out.",
-        )
-
-
-def _differs(former: Plan, wanted: Plan, name: str) -> bool:
-    return bool(getattr(former, name) != getattr(wanted, name))
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _entry(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        value = ",".join(str(entry) for entry in value)
-    return f"{name}={'none' if value is None else value}"
-
-
-def _absolute(spec: str, words: Sequence[str] = (SHAPES,)) -> str:
-    if spec in words:
-        return spec
-    if spec.startswith(LABELS):
-        return LABELS + str(Path(spec.removeprefix(LABELS)).expanduser().resolve())
-    return str(Path(spec).expanduser().resolve())
-
-
-def _size(text: str) -> tuple[int, ...]:
-    try:
-        entries = tuple(int(entry) for entry in str(text).split(","))
-    except ValueError:
-        entries = ()
-    if len(entries) not in (1, 2, 3):
-        raise click.UsageError(f"--size needs N, X,Y or X,Y,Z, got '{text}'.")
-    return entries * 3 if len(entries) == 1 else entries
 
 
 def _aligner(compute: Compute) -> Align:
@@ -223,8 +94,6 @@ def _aligner(compute: Compute) -> Align:
 
 
 def _device(wanted: str) -> str:
-    import os
-
     kind = torch_device(wanted)
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
 
@@ -285,10 +154,8 @@ def _stoppable() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _show_estimate(plan: Plan, source: Any, compute: Compute, *, as_json: bool) -> int:
-    from ..core.training.estimate import estimate
-
-    found, train_settings = estimate(plan, source, compute=compute), plan.train
+def _show_estimate(found: Estimate, plan: Plan, *, as_json: bool) -> int:
+    train_settings = plan.train
     content = dataclasses.asdict(found)
     if train_settings.hours:
         content["steps_in_the_hours"] = found.steps_in(train_settings.hours, train_settings.validate_every)

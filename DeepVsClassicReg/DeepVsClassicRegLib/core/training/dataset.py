@@ -13,6 +13,7 @@ import torch
 from ..errors import RegistrationError
 from ..images.volume import Volume
 from ..networks.base import Batch
+from ..progress import Progress
 from .listing import Listing
 from .prepare import Array, Frame, prepared
 
@@ -36,6 +37,8 @@ class DatasetSource:
         Pairs per step.
     labels_per_step : int
         Labels shown per step, drawn among those of the fixed image; 0 for all.
+    progress : Progress, optional
+        Told which case is being prepared.
 
     Raises
     ------
@@ -44,14 +47,25 @@ class DatasetSource:
     """
 
     def __init__(
-        self, listing: Listing, frame: Frame, cache: Path, *, seed: int, batch: int = 1, labels_per_step: int = 0
+        self,
+        listing: Listing,
+        frame: Frame,
+        cache: Path,
+        *,
+        seed: int,
+        batch: int = 1,
+        labels_per_step: int = 0,
+        progress: Progress | None = None,
     ) -> None:
         self.listing, self.frame = listing, frame
         self.seed, self.batch, self.labels_per_step = seed, batch, labels_per_step
         self.size: tuple[int, ...] = frame.grid.size
         self.spacing_mm = float(frame.grid.spacing_mm[0])
         self.licence = listing.licence or "not stated by the dataset"
-        self._cases = [prepared(case, frame, cache) for case in listing.cases]
+        self._cases = []
+        for number, case in enumerate(listing.cases, start=1):
+            (progress or Progress()).report(0.0, f"Preparing {case.name}, {number} of {len(listing.cases)}")
+            self._cases.append(prepared(case, frame, cache))
         self._used = sorted({place for pair in listing.training for place in pair})
         self.labels: Mapping[int, str] = self._label_names()
         self._channel_of = self._channels()

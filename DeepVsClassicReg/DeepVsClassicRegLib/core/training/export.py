@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..networks.card import Card
+from ..files import write_json
+from ..networks.card import CARD_FILE, Card, read_card
 from ..networks.catalogue import get_method
 from ..networks.models import save_model
 from ..recommendation.domain import domain_statistics
@@ -53,6 +55,16 @@ def write_model(folder: Path, plan: Plan, source: Source, state: State, domain: 
         licence=texts.get("licence", source.licence),
     )
     return save_model(folder / MODEL_FOLDER, card, state.kept, half=plan.train.half)
+
+
+def refresh_card(folder: Path, plan: Plan, state: State) -> None:
+    """Put the plan's present texts and the length of the whole training on the card of the kept weights."""
+    model = folder / MODEL_FOLDER
+    card = read_card(model)
+    whole = {"steps_altogether": state.step, "hours_altogether": round(state.seconds / 3600, 3)}
+    texts: dict[str, Any] = dict(plan.texts())
+    card = dataclasses.replace(card, **texts, training={**card.training, **whole})
+    write_json(model / CARD_FILE, card.to_json())
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..networks.models import fill, load_model
 from ..progress import Progress
 from .checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
 from .curves import TRAINING_FILE, VALIDATION_FILE, Curve, draw_curves
-from .export import MODEL_FOLDER, domain_of, write_model
+from .export import MODEL_FOLDER, domain_of, refresh_card, write_model
 from .group import Group, joined_group
 from .plan import Plan
 from .source import Source
@@ -66,13 +66,14 @@ def train(
     source : Source
         What it learns from.
     folder : Path
-        Gets the checkpoint, the curves and the model; must be there.
+        Gets the checkpoint, the curves and the model; made when it is not there.
     compute : Compute
         Device and threads; the seed is the plan's.
     progress : Progress
         Told every step; when cancelled, the training writes a checkpoint and returns.
     """
     compute = compute or Compute()
+    folder.mkdir(parents=True, exist_ok=True)
     with joined_group(compute.device) as group, kept_random(group.device), bounded_threads(compute.thread_count):
         return _Loop(plan, source, folder, group, progress or Progress()).run()
 
@@ -103,6 +104,8 @@ class _Loop:
             self._validate()
         self._flush()
         self._save()
+        if self.group.leads:
+            refresh_card(self.folder, self.plan, self.state)
         log.info("Training %s at step %d.", "stopped" if self.stopped else "finished", self.state.step)
         return self._outcome()
 
@@ -141,9 +144,12 @@ class _Loop:
             self.stopped = True
 
     def _validate(self) -> None:
-        if not self.group.leads or not self.batches:
+        if not self.group.leads:
             return
         state = self.state
+        if not self.batches:
+            self._keep({})
+            return
         batches = (to_device(unpacked(batch), self.group.device) for batch in self.batches)
         numbers = validate(state.kept, self.method, self.stepper.settings, self.plan.supervision, batches)
         hours = state.seconds / 3600
@@ -151,9 +157,13 @@ class _Loop:
         better = not state.best or score(numbers) > state.best["score"]
         log.info("Step %d: %s%s", state.step, _words(numbers), " (kept)" if better else "")
         if better:
-            state.best = {"step": state.step, "pairs": len(self.batches), "score": score(numbers), **numbers}
-            write_model(self.folder, self.plan, self.source, state, self.domain, str(self.group.device))
+            self._keep({"pairs": len(self.batches), "score": score(numbers), **numbers})
         draw_curves(self.folder)
+
+    def _keep(self, numbers: dict[str, Any]) -> None:
+        """Write the present weights as the model: the best so far, or the last without validation pairs."""
+        self.state.best = {"step": self.state.step, **numbers}
+        write_model(self.folder, self.plan, self.source, self.state, self.domain, str(self.group.device))
 
     def _flush(self) -> None:
         if not self.rows:

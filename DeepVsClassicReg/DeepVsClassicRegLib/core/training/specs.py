@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
+from ..progress import Progress
 from ..settings import from_json, to_json
 from .source import Source
 
@@ -74,6 +75,7 @@ def make_source(
     device: torch.device | str = "cpu",
     cache: Path | None = None,
     align: Align | None = None,
+    progress: Progress | None = None,
 ) -> Source:
     """Return the source of a specification.
 
@@ -90,13 +92,15 @@ def make_source(
     align : callable, optional
         `align(template, volume)` returns the linear map from template to volume points; needed with `data.linear`.
         (The engines are not known here: training and engines are rooms beside each other.)
+    progress : Progress, optional
+        Told which real volume is being prepared.
     """
     if data.generated:
         return _generator(data, seed, device)
-    return _dataset(data, seed, cache, align)
+    return _dataset(data, seed, cache, align, progress or Progress())
 
 
-def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | None) -> Source:
+def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | None, progress: Progress) -> Source:
     from ..images.io import read_volume
     from .dataset import DatasetSource
     from .listing import read_listing
@@ -110,7 +114,9 @@ def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | N
     first = listing.cases[listing.training[0][0]].image
     reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
     frame = training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
-    return DatasetSource(listing, frame, cache, seed=seed, batch=data.batch, labels_per_step=data.labels_per_step)
+    return DatasetSource(
+        listing, frame, cache, seed=seed, batch=data.batch, labels_per_step=data.labels_per_step, progress=progress
+    )
 
 
 def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Source:
