@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.settings import DEFAULT, presets
 from .compare_list import CompareList
+from .models_list import LISTING
 from .offers import Offer, default_engine, offers
 from .settings_form import SettingsForm
 from .state import SceneState
@@ -103,6 +104,11 @@ class EngineSection:
         self.compare_list.fill(found)
         self._show_engine({})
 
+    def refresh_models(self) -> None:
+        """Look again which models may be chosen."""
+        if self._form is not None:
+            self._form.refresh_suggestions()
+
     def load(self, state: SceneState | None) -> None:
         """Show what a scene remembers."""
         self._state, self._loading = state, True
@@ -149,6 +155,7 @@ class EngineSection:
             widget.visible = single
         self._ui.compareFrame.visible = self.comparing
         self._show_form(changes)
+        self._ui.modelsButton.visible = self._form is not None and self._form.has_listing(LISTING)
         self._show_note()
 
     def _show_form(self, changes: dict[str, Any]) -> None:

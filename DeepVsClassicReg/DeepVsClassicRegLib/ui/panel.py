@@ -23,6 +23,7 @@ from .dependencies import ensure
 from .engine_section import EngineSection
 from .inputs_section import InputsSection
 from .later import Later
+from .models_page import ModelsPage
 from .outputs_section import MachineSection, OutputsSection
 from .qa_section import QaSection
 from .requests import Request
@@ -66,6 +67,7 @@ class Panel(VTKObservationMixin):
         self.engines = EngineSection(ui, self._validator.start)
         self.outputs = OutputsSection(ui, self._validator.start)
         self.machine = MachineSection(ui)
+        self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
         self.qa = QaSection(ui, self.run.tell)
         self.results = ResultsSection(ui, self._on_shown)
@@ -73,6 +75,7 @@ class Panel(VTKObservationMixin):
         ui.adviceButton.visible = False
         ui.sampleButton.connect("clicked()", self._on_sample)
         ui.installButton.connect("clicked()", self._on_install)
+        ui.modelsButton.connect("clicked()", self.models.show)
         runner.started.connect(self._on_started)
         runner.finished.connect(self._on_finished)
         runner.idle.connect(self._on_idle)
@@ -145,6 +148,7 @@ class Panel(VTKObservationMixin):
         self._later.clear()
         if self._sample is not None:
             self._sample.abandon(lambda: None)
+        self.models.close()
         self.qa.close()
         self.run.close()
         self.runner.shut_down()

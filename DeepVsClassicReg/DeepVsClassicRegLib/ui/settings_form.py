@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import SettingsError
 from ..core.settings import from_json, to_json
+from .models_list import suggestions
 
 HUGE = 1_000_000
 
@@ -97,6 +98,18 @@ class SettingsForm:
             return str(error)
         return ""
 
+    def has_listing(self, listing: str) -> bool:
+        """Return whether a setting takes its suggestions from this list."""
+        return any(field.listing == listing for field in self._fields.values())
+
+    def refresh_suggestions(self) -> None:
+        """Look again what may be suggested; what is chosen stays."""
+        self._loading = True
+        for field in self._fields.values():
+            if field.listing:
+                field.suggest()
+        self._loading = False
+
     def remove(self) -> None:
         """Take the widgets away."""
         self.content.hide()
@@ -115,6 +128,7 @@ class _Field:
         about = entry.metadata
         self._hint = hint
         self._choices = about.get("choices") or ()
+        self.listing = about.get("listing") or ""
         unit = about.get("unit", "")
         if hint is bool:
             self.widget = qt.QCheckBox()
@@ -124,6 +138,12 @@ class _Field:
             for choice in self._choices:
                 self.widget.addItem(choice)
             self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
+        elif self.listing:
+            self.widget = qt.QComboBox()
+            self.widget.setEditable(True)
+            self.suggest()
+            self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
+            self.widget.lineEdit().connect("editingFinished()", changed)
         elif hint is int or hint is float:
             self.widget = self._number(about, unit)
             kind = "int" if hint is int else "double"
@@ -157,6 +177,17 @@ class _Field:
             parts.append(_("Range: {low} to {high}.").format(low=low, high=high))
         return " ".join(part for part in parts if part)
 
+    def suggest(self) -> None:
+        """Fill the list of suggestions anew and keep the text."""
+        text = self.widget.currentText
+        self.widget.blockSignals(True)
+        self.widget.clear()
+        for value, tip in suggestions(self.listing):
+            self.widget.addItem(value)
+            self.widget.setItemData(self.widget.count - 1, tip, qt.Qt.ToolTipRole)
+        self.widget.setCurrentText(text)
+        self.widget.blockSignals(False)
+
     def show(self, value: Any) -> None:
         """Put a plain value into the widget."""
         if self._hint is bool:
@@ -165,6 +196,8 @@ class _Field:
             index = self.widget.findText(str(value))
             if index >= 0:
                 self.widget.currentIndex = index
+        elif self.listing:
+            self.widget.setCurrentText(str(value))
         elif self._hint is int or self._hint is float:
             if isinstance(value, (int, float)):
                 if self._hint is float:
@@ -179,6 +212,8 @@ class _Field:
             return self.widget.checked
         if self._choices and self._hint is str:
             return self.widget.currentText
+        if self.listing:
+            return self.widget.currentText.strip()
         if self._hint is int or self._hint is float:
             return self.widget.value
         text = self.widget.text.strip()

@@ -1,0 +1,57 @@
+"""Models as the panel shows them: suggestions for a setting, rows of a table, and a card as a page."""
+
+from __future__ import annotations
+
+import html
+
+from slicer.i18n import tr as _
+
+from ..core.networks.card import Model
+from ..core.networks.folders import facts
+from ..core.networks.models import find_models
+
+LISTING = "models"
+AUTO = "auto"
+MOST_NUMBERS = 2
+
+
+def suggestions(listing: str) -> list[tuple[str, str]]:
+    """Return (value, tooltip) of what may be chosen for a setting whose list is only known at run time."""
+    if listing != LISTING:
+        return []
+    automatic = (AUTO, _("The model whose training images look like the volumes; else one for any anatomy."))
+    return [automatic, *((model.card.name, f"{model.card.title}: {model.card.summary}") for model in find_models())]
+
+
+def columns() -> list[str]:
+    """Return the titles of the table's columns."""
+    return [_("Model"), _("Method"), _("Anatomy"), _("Contrasts"), _("Voxels"), _("Validation"), _("Licence")]
+
+
+def row(model: Model) -> list[str]:
+    """Return the table's cells for a model."""
+    card = model.card
+    numbers = [
+        f"{key.replace('_', ' ')} {value:.3g}"
+        for key, value in card.validation.items()
+        if isinstance(value, (int, float))
+    ]
+    size = f"{card.spacing_mm:g} mm"
+    return [
+        card.title,
+        card.method,
+        card.anatomy,
+        card.contrasts,
+        size,
+        ", ".join(numbers[:MOST_NUMBERS]),
+        card.licence,
+    ]
+
+
+def page(model: Model) -> str:
+    """Return a model's card as rich text."""
+    rows = "".join(
+        f'<tr><td style="padding-right:12px"><b>{html.escape(title)}</b></td><td>{html.escape(text)}</td></tr>'
+        for title, text in facts(model).items()
+    )
+    return f"<h3>{html.escape(model.card.title)}</h3><table>{rows}</table>"

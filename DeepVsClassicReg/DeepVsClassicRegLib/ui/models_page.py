@@ -1,0 +1,136 @@
+"""The page of registration models: every model that is found with its card; adding and removing one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.errors import RegistrationError
+from ..core.networks.card import Model
+from ..core.networks.folders import add_model, is_removable, remove_model
+from ..core.networks.models import find_models
+from .models_list import columns, page, row
+from .validation import line
+
+
+class ModelsPage:
+    """A window of its own, made when it is first shown.
+
+    Parameters
+    ----------
+    file : Path
+        The .ui file.
+    changed : callable
+        Called after a model was added or removed.
+    """
+
+    def __init__(self, file: Path, changed: Callable[[], None]) -> None:
+        self._file, self._changed = file, changed
+        self._models: tuple[Model, ...] = ()
+        self.dialog: Any = None
+        self.ui: Any = None
+
+    def show(self) -> None:
+        """Show the page with the models that are there now."""
+        if self.dialog is None:
+            self._make()
+        self.refresh()
+        self.dialog.show()
+        self.dialog.raise_()
+
+    def close(self) -> None:
+        """Take the window away for good."""
+        if self.dialog is not None:
+            self.dialog.close()
+            self.dialog.deleteLater()
+            self.dialog = self.ui = None
+
+    def refresh(self, chosen: str = "") -> None:
+        """Look for models again; the named one, or the one chosen before, stays chosen."""
+        name = chosen or (self.model.card.name if self.model is not None else "")
+        self._models = find_models()
+        table = self.ui.modelsTable
+        table.blockSignals(True)
+        table.setRowCount(len(self._models))
+        for index, model in enumerate(self._models):
+            for column, text in enumerate(row(model)):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(model.card.summary)
+                table.setItem(index, column, item)
+        table.resizeColumnsToContents()
+        names = [model.card.name for model in self._models]
+        table.clearSelection()
+        if names:
+            table.selectRow(names.index(name) if name in names else 0)
+        table.blockSignals(False)
+        self.ui.modelsNote.text = "" if names else line("missing", _("No model is installed."), _("Add one below."))
+        self._on_chosen()
+
+    @property
+    def model(self) -> Model | None:
+        """The model that is chosen."""
+        rows = self.ui.modelsTable.selectionModel().selectedRows()
+        index = rows[0].row() if rows else -1
+        return self._models[index] if 0 <= index < len(self._models) else None
+
+    def _make(self) -> None:
+        self.dialog = slicer.util.loadUI(str(self._file))
+        self.dialog.setParent(slicer.util.mainWindow(), qt.Qt.Dialog)
+        self.ui = slicer.util.childWidgetVariables(self.dialog)
+        table = self.ui.modelsTable
+        titles = columns()
+        table.setColumnCount(len(titles))
+        table.setHorizontalHeaderLabels(titles)
+        table.horizontalHeader().setStretchLastSection(True)
+        table.verticalHeader().hide()
+        table.connect("itemSelectionChanged()", self._on_chosen)
+        self.ui.addButton.connect("clicked()", self._on_add)
+        self.ui.removeButton.connect("clicked()", self._on_remove)
+        self.ui.folderButton.connect("clicked()", self._on_folder)
+        self.ui.refreshButton.connect("clicked()", self._on_refresh)
+        self.ui.closeButton.connect("clicked()", self._on_close)
+
+    def _on_chosen(self) -> None:
+        model = self.model
+        self.ui.cardBrowser.setHtml(page(model) if model is not None else "")
+        self.ui.folderButton.enabled = model is not None
+        self.ui.removeButton.enabled = model is not None and is_removable(model)
+
+    def _on_add(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(self.dialog, _("Choose a model folder"))
+        if folder:
+            self._try(lambda: add_model(Path(folder)).card.name)
+
+    def _on_remove(self) -> None:
+        model = self.model
+        if model is None:
+            return
+        question = _("Delete the model '{name}' and its files in {folder}?")
+        if slicer.util.confirmOkCancelDisplay(question.format(name=model.card.title, folder=model.folder)):
+            self._try(lambda: str(remove_model(model.card.name)))
+
+    def _try(self, action: Callable[[], str]) -> None:
+        """Do something to the models, then show them anew; what went wrong is told on the page."""
+        try:
+            outcome = action()
+        except RegistrationError as error:
+            self.ui.modelsNote.text = line("error", error.message, error.hint)
+            return
+        self.refresh(outcome)
+        self._changed()
+
+    def _on_folder(self) -> None:
+        if self.model is not None:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.model.folder)))
+
+    def _on_refresh(self) -> None:
+        self.refresh()
+        self._changed()
+
+    def _on_close(self) -> None:
+        self.dialog.hide()

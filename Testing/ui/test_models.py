@@ -1,0 +1,140 @@
+"""The page of models, and choosing a model for the network engines."""
+
+from __future__ import annotations
+
+import pytest
+from panel_helpers import choose, shown, wait
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+CARD = {
+    "training": {"data": {"kind": "generated shapes"}, "data_licence": "none needed"},
+    "validation": {"dice_mean": 0.71},
+    "anatomy": "brain",
+    "citation": "Nobody, 2026",
+}
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A model that ships, one to add, and an empty user's folder."""
+    from DeepVsClassicRegLib.core.networks import folders
+    from DeepVsClassicRegLib.core.networks import models as found
+    from testing_models import known_methods, write_shift
+
+    home = tmp_path / "models"
+    for room in (found, folders):
+        monkeypatch.setattr(room, "user_models_folder", lambda: home / "own")
+    monkeypatch.setattr(found, "resource_folder", lambda: home / "shipped")
+    monkeypatch.delenv("DVCREG_MODELS", raising=False)
+    with known_methods():
+        write_shift(home / "shipped" / "Models" / "core", (0.0, 0.0, 0.0), name="core", title="Core model")
+        write_shift(home / "made", (1.0, 0.0, 0.0), name="mine", title="My <model>", **CARD)
+        yield home
+
+
+@pytest.fixture
+def page(panel, models):
+    panel.models.show()
+    yield panel.models
+    panel.models.close()
+
+
+def rows(page) -> list[str]:
+    table = page.ui.modelsTable
+    return [table.item(row, 0).text() for row in range(table.rowCount)]
+
+
+def test_every_model_is_listed_with_its_card(page):
+    assert rows(page) == ["Core model"]
+    card = page.ui.cardBrowser.toPlainText()
+    assert "1.8 mm" in card
+    assert "ships with the extension" in card
+    assert not page.ui.removeButton.enabled
+
+
+def test_add_choose_remove(page, panel, models, dialogs, picked, ui, monkeypatch):
+    import slicer
+
+    choose(ui.engineCombo, "network")
+    dialogs.answer("getExistingDirectory", str(models / "made"))
+    page.ui.addButton.click()
+    assert rows(page) == ["Core model", "My <model>"]
+    card = page.ui.cardBrowser.toPlainText()
+    for text in ("My <model>", "generated shapes", "none needed", "dice mean 0.71", "Nobody, 2026"):
+        assert text in card
+    combo = panel.engines._form._fields["model"].widget
+    assert [combo.itemText(index) for index in range(combo.count)] == ["auto", "core", "mine"]
+    combo.currentIndex = 2
+    assert panel.engines._form.changes() == {"model": "mine"}
+    assert page.ui.removeButton.enabled
+    page.ui.removeButton.click()  # testing mode answers every question with no
+    assert "My <model>" in rows(page)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_: True)
+    page.ui.removeButton.click()
+    assert rows(page) == ["Core model"]
+    assert (models / "made" / "card.json").is_file()
+    assert combo.currentText == "mine", "what was chosen is not changed behind the user's back"
+
+
+def test_what_cannot_be_added_is_told_on_the_page(page, models, dialogs):
+    (models / "made" / "weights.safetensors").write_bytes(b"swapped")
+    dialogs.answer("getExistingDirectory", str(models / "made"))
+    page.ui.addButton.click()
+    assert "sha256" in page.ui.modelsNote.text
+    dialogs.answer("getExistingDirectory", "")  # canceled
+    page.ui.addButton.click()
+    assert rows(page) == ["Core model"]
+
+
+def test_open_the_folder(page, models, dialogs):
+    page.ui.folderButton.click()
+    assert dialogs.shown[-1][0] == "openUrl"
+    assert dialogs.shown[-1][1].endswith("shipped/Models/core")
+
+
+def test_no_model_is_told(panel, models, tmp_path, monkeypatch):
+    from DeepVsClassicRegLib.core.networks import models as found
+
+    monkeypatch.setattr(found, "resource_folder", lambda: tmp_path / "nothing")
+    panel.models.show()
+    assert "No model" in panel.models.ui.modelsNote.text
+    assert not panel.models.ui.folderButton.enabled
+    panel.models.close()
+
+
+def test_the_button_belongs_to_the_network_engines(panel, picked, models, ui):
+    assert not shown(ui.modelsButton)
+    choose(ui.engineCombo, "network+refine")
+    wait(lambda: shown(ui.modelsButton))
+    ui.modelsButton.click()
+    assert panel.models.dialog.visible
+    panel.models.ui.closeButton.click()
+    assert not panel.models.dialog.visible
+    choose(ui.engineCombo, "compare")
+    assert not shown(ui.modelsButton)
+
+
+def test_a_folder_can_be_typed(panel, picked, models, ui):
+    choose(ui.engineCombo, "network")
+    combo = panel.engines._form._fields["model"].widget
+    combo.lineEdit().setText("/data/my model")
+    combo.lineEdit().editingFinished.emit()
+    assert panel.engines._form.changes() == {"model": "/data/my model"}
+    assert "1 changed" in ui.settingsButton.text
+    ui.restoreButton.click()
+    assert combo.currentText == "auto"
+
+
+def test_without_torch_the_engines_say_why(panel, monkeypatch, ui):
+    from DeepVsClassicRegLib.core.engines.base import Requirement
+
+    monkeypatch.setattr(Requirement, "found", lambda self: self.name != "torch")
+    panel.engines.refresh()
+    choose(ui.engineCombo, "network")
+    assert "needs torch" in ui.engineCombo.currentText
+    assert "PyTorch" in ui.engineNote.text
+    assert shown(ui.installButton)
+    monkeypatch.undo()
+    panel.engines.refresh()
