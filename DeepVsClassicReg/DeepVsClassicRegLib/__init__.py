@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
+__all__ = ["compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from .images.checks import check_pair
 from .images.io import read_labels, read_points, read_volume
 from .images.volume import Pair
 from .progress import Progress
+from .recommend import recommend
 from .result import Diagnostics, Result
 from .settings import DEFAULT, make_settings
 from .transforms.compact import compacted
@@ -22,7 +23,7 @@ from .transforms.field import DisplacementField
 from .transforms.files import read_transform
 from .transforms.transform import Transform
 
-__all__ = ["compare", "engine_names", "evaluate", "load_pair", "register"]
+__all__ = ["compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
 
 LINEAR = "linear"
 LINEAR_SHARE = 0.2

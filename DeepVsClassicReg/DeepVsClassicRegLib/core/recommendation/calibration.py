@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from ..resources import read_json, resource_folder
 from .advice import Band, Plot, PlotPoint
 
 Vector = npt.NDArray[np.float64]
-FORMAT = 1
 COVERAGE = 0.8
 LEAST_SHARE = 1e-3
 CURVE_POINTS = 40
@@ -154,7 +151,6 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """Return the calibration as plain JSON values."""
         return {
-            "format": FORMAT,
             "model": "logit(Dice) = intercept + share*ln(I/H) + thinness*ln(surface/volume*mm) + offset(engine)",
             "coverage": COVERAGE,
             "intercept": round(self.intercept, 5),
@@ -177,13 +173,8 @@ class Calibration:
         Raises
         ------
         FileError
-            When it is no calibration or one of another format.
+            When it is no calibration.
         """
-        if content.get("format") != FORMAT:
-            raise FileError(
-                f"The calibration has format {content.get('format')!r}, expected {FORMAT}.",
-                hint="Make it again with `dvcreg calibrate`.",
-            )
         try:
             return cls(
                 float(content["intercept"]),
@@ -205,11 +196,6 @@ class Calibration:
         width = self.engines[entry].half_width
         low, middle, high = (self.label_dice(point, entry, shift=shift) for shift in (-width, 0.0, width))
         return PlotPoint(name, float(np.exp(point.ln_share)), Band(low, middle, high))
-
-
-def read_calibration(path: Path | None = None) -> Calibration:
-    """Return a stored calibration; the shipped one when no path is given."""
-    return Calibration.from_json(read_json(path or resource_folder() / "Calibration" / "default.json"))
 
 
 def label_points(

@@ -12,6 +12,7 @@ from ..images.io import read_labels, read_volume
 from .calibration import label_points
 from .fitting import Example
 from .mutual_information import mutual_information
+from .runtime import EngineSeconds, fit_seconds
 
 DOUBTFUL = 0.6
 MULTIMODAL = "multi-modal"
@@ -116,6 +117,22 @@ def _unfit(entry: Mapping[str, Any] | None, confidence: float | None) -> str:
     if confidence is not None and confidence < DOUBTFUL:
         return f"doubtful linear alignment (confidence {confidence:.2f})"
     return ""
+
+
+def gather_seconds(runs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, EngineSeconds]:
+    """Return the cost of every engine of a benchmark, from its CPU seconds and the sizes of the fixed volumes."""
+    entries = read_manifest(folder)
+    sizes: dict[str, int] = {}
+    measured: dict[str, list[tuple[int, float, float]]] = {}
+    for run in runs:
+        entry = entries.get(run["case"])
+        if entry is None or run.get("cpu_seconds") is None or run.get("seconds") is None:
+            continue
+        if entry["fixed"] not in sizes:
+            sizes[entry["fixed"]] = read_volume(folder / entry["fixed"]).grid.voxel_count
+        cost = (sizes[entry["fixed"]], float(run["cpu_seconds"]), float(run["seconds"]))
+        measured.setdefault(str(run["engine"]), []).append(cost)
+    return {entry: fit_seconds(costs) for entry, costs in sorted(measured.items())}
 
 
 class _Measured:

@@ -188,8 +188,8 @@ RULES: tuple[Rule, ...] = (
         ),
         lambda facts, plan: (
             f"{facts.training_labels} segmented cases are enough to train a supervised network (`dvcreg train`); in "
-            "the paper such networks gained about 0.1 Dice on the trained labels, on images of the same distribution only"
-            + ("." if facts.representative else "; whether yours are of the same distribution you did not say.")
+            "the paper such networks gained about 0.1 Dice on the trained labels, on images of the same kind only"
+            + ("." if facts.representative else "; whether yours are of the same kind as this pair you did not say.")
         ),
     ),
     Rule(

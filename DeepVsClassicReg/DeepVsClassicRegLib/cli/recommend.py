@@ -1,0 +1,117 @@
+"""`dvcreg recommend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.markup import escape
+
+from ..core.device import DEVICES
+from .options import FILE, inputs_of, pair_options
+from .output import console, show_json, show_note, show_table
+
+if TYPE_CHECKING:
+    from ..core.recommendation.advice import Advice
+
+HELP = """Recommend an engine for a pair: classical or deep, with the Dice and the seconds to expect, and the reasons.
+
+Nothing is registered but a quick linear alignment, which tells whether the volumes fit together and show one contrast.
+With a segmentation of the structures of interest (the fixed one at least) the Dice is predicted from the mutual
+information of intensities and labels. Where the evidence is thin the answer says so.
+
+\b
+Examples:
+  dvcreg recommend --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz
+  dvcreg recommend --fixed f.nii.gz --moving m.nii.gz --training-labels 300 --representative --json
+"""
+
+
+@click.command("recommend", help=HELP)
+@pair_options(masks=False)
+@click.option("--labels", metavar="1,2,...", help="Labels of interest; all when not given.")
+@click.option("--time-budget", type=click.FloatRange(min=0), help="Most seconds one registration may take.")
+@click.option("--training-labels", default=0, show_default=True, help="Segmented cases at hand for training.")
+@click.option(
+    "--representative/--not-representative",
+    default=None,
+    help="Whether those come from the same scanner, protocol and labelling as this pair.",
+)
+@click.option("--no-align", is_flag=True, help="Take the headers (or --initial) as they are; quicker, less is known.")
+@click.option("--models", type=FILE, multiple=True, help="Folder with more models (repeatable).")
+@click.option("--calibration", type=FILE, help="Calibration made by `dvcreg calibrate` instead of the shipped one.")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where engines compute.")
+@click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores.")
+@click.option("--plot", type=FILE, help="Also write the MI-Dice plot of this pair (.png, .svg, .pdf).")
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of text.")
+def command(**options: Any) -> None:
+    """Recommend an engine."""
+    from ..core.api import load_pair
+    from ..core.recommend import recommend
+
+    inputs = inputs_of(options)
+    pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
+    advice = recommend(
+        pair,
+        time_budget_s=options["time_budget"],
+        training_labels=options["training_labels"],
+        representative=options["representative"],
+        labels=_numbers(options["labels"]),
+        align=not options["no_align"],
+        device=options["device"],
+        threads=options["threads"],
+        models=options["models"],
+        calibration=options["calibration"],
+    )
+    if options["plot"]:
+        _write_plot(advice, options["plot"])
+    if options["as_json"]:
+        show_json(advice.to_json())
+    else:
+        _show(advice)
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(entry) for entry in text.split(",") if entry.strip()]
+    except ValueError as error:
+        raise click.UsageError(f"--labels needs whole numbers with commas between, got '{text}'.") from error
+
+
+def _show(advice: Advice) -> None:
+    screen = console()
+    color = "green" if advice.sure else "yellow"
+    screen.print(f"[bold {color}]{escape(advice.headline)}[/]")
+    if advice.runner_up:
+        screen.print(f"Runner-up: {escape(advice.runner_up)}")
+    screen.print()
+    for number, reason in enumerate(advice.reasons, start=1):
+        screen.print(f"{number}. {escape(reason.text)} [dim]({escape(reason.source)})[/]")
+    rows = [
+        [
+            escape(entry),
+            f"{band.mean:.2f} ({band.low:.2f} to {band.high:.2f})" if band else "–",
+            f"{seconds:.0f}" if seconds is not None else "–",
+        ]
+        for entry in dict.fromkeys([advice.entry, *advice.predicted_dice, *advice.seconds])
+        for band, seconds in [(advice.predicted_dice.get(entry), advice.seconds.get(entry))]
+    ]
+    screen.print()
+    show_table("What to expect", ["Engine", "Dice (80 % band)", "Seconds"], rows, numbers=True)
+    for model, report in advice.domain.items():
+        where = "looks like its training images" if report.inside else "; ".join(report.reasons)
+        screen.print(f"Model {escape(model)}: {escape(where)} (distance {report.score:.1f} of {report.threshold:g})")
+    for limit in advice.limits:
+        show_note(limit)
+
+
+def _write_plot(advice: Advice, path: Path) -> None:
+    from ..core.errors import RegistrationError
+    from ..core.recommendation.figure import write_plot
+
+    if advice.plot is None:
+        raise RegistrationError("There is no calibrated engine to plot.", hint="Install one of those calibrated.")
+    write_plot(advice.plot, path)

@@ -1,0 +1,277 @@
+"""Advice for a pair: gather its facts from engines, networks and images, and ask the rules of the recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .device import Compute, available_cores, sitk_threads, torch_device
+from .engines.catalogue import engine_infos, get_engine
+from .engines.instance_lib.choice import choose_similarity
+from .engines.instance_lib.problem import make_problem
+from .images.checks import check_pair
+from .images.intensity import foreground
+from .images.volume import Pair, Volume
+from .networks.card import Card
+from .networks.models import find_models
+from .progress import Progress
+from .recommendation.advice import Advice, Band
+from .recommendation.calibration import LabelPoint, label_points
+from .recommendation.domain import DomainReport, DomainStatistics, domain_distance
+from .recommendation.evidence import Evidence, read_evidence
+from .recommendation.facts import EngineFacts, Facts, ModelFacts
+from .recommendation.mutual_information import mutual_information
+from .recommendation.rules import DOUBTFUL, LINEAR, apply_rules
+from .recommendation.runtime import expected_seconds, machine_factor
+from .recommendation.tissue import rough_information
+from .settings import DEFAULT, make_settings
+from .transforms.transform import Transform
+
+WORKING_MM = 2.0
+MEMORY_GIB = 2.0
+OVERLAP_POINTS = 20000
+ANY = "any"
+LIMITS = (
+    "The paper looked at skull-stripped T1 brains of different persons only: no other contrasts, no two scans of one "
+    "person, no hybrid methods (a network whose result is refined, correlation volumes, sparse features).",
+    "Calibration and ranking come from few datasets (see the file's provenance); the bands are wide for that reason.",
+    "Mutual information is counted voxel by voxel: it says nothing about structures that are told by their place.",
+    "Run times are for an idle machine, scaled by a quick probe; other jobs make them longer.",
+)
+
+
+def recommend(
+    pair: Pair,
+    *,
+    time_budget_s: float | None = None,
+    training_labels: int = 0,
+    representative: bool | None = None,
+    labels: Sequence[int] | None = None,
+    align: bool = True,
+    device: str = "auto",
+    threads: int = 0,
+    models: Sequence[Path] = (),
+    calibration: Path | None = None,
+    progress: Progress | None = None,
+) -> Advice:
+    """Recommend an engine for a pair, with the Dice to expect and the reasons.
+
+    Parameters
+    ----------
+    pair : Pair
+        What shall be registered. Segmentations (of the fixed volume at least) make a prediction of the Dice possible.
+    time_budget_s : float, optional
+        Most seconds one registration may take.
+    training_labels : int
+        Segmented cases at hand for training a network.
+    representative : bool, optional
+        Whether these come from the same scanner, protocol and labelling as the pair.
+    labels : sequence of int, optional
+        The labels of interest; all when not given.
+    align : bool, default True
+        Do the linear alignment (a few seconds) to see whether it can be trusted and whether contrasts agree. Without
+        it, `pair.initial` or the headers are taken as they are.
+    device, threads
+        As for `register`.
+    models : sequence of Path
+        More folders with models.
+    calibration : Path, optional
+        Another calibration than the shipped one.
+    progress : Progress, optional
+        Hears the progress and may cancel.
+
+    Returns
+    -------
+    Advice
+        Engine, preset, runner-up, reasons, predicted Dice and run times.
+
+    Raises
+    ------
+    RegistrationError
+        When the pair cannot be registered at all, or a file cannot be read.
+
+    Examples
+    --------
+    >>> from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+    >>> advice = recommend(make_phantom("head", size=32).pair, threads=1)
+    >>> advice.engine in advice.to_json()["engine"] and len(advice.reasons) > 2
+    True
+    """
+    listener = progress or Progress()
+    compute = Compute(device=device, threads=threads)
+    check_pair(pair)
+    evidence = read_evidence(calibration)
+    with sitk_threads(compute.thread_count):
+        listener.report(0.0, "Looking at the alignment")
+        start, confidence = _aligned(pair, compute, listener) if align else (pair.initial or Transform(), None)
+        listener.report(0.6, "Looking at contrasts and information")
+        information, points = _information(pair, labels)
+        contrast = _contrast(pair, start)
+        found_models = tuple(_model_facts(pair, model.card, labels) for model in find_models(models))
+    listener.report(0.9, "Asking the rules")
+    beyond = _beyond(evidence, points, contrast[0], confidence)
+    engines = _engines(evidence)
+    usable = tuple(entry for engine in engines if engine.available for entry in engine.entries)
+    facts = Facts(
+        engines=engines,
+        models=found_models,
+        strengths=evidence.strengths,
+        same_contrast=contrast[0],
+        contrast_words=contrast[1],
+        confidence=confidence,
+        overlap=_overlap(pair, start),
+        training_labels=training_labels,
+        representative=representative,
+        information=information,
+        label_share=float(np.exp(np.mean([point.ln_share for point in points]))) if points else None,
+        predicted=_predicted(evidence, points, usable) if points and not beyond else {},
+        beyond=beyond if points else "",
+        seconds=_seconds(evidence, usable, pair.fixed.grid.voxel_count),
+        time_budget_s=time_budget_s,
+        device=_device(device, usable),
+        landmarks=len(pair.fixed_points) if pair.fixed_points is not None else 0,
+    )
+    listener.report(1.0, "Done")
+    return compose(facts, evidence, points)
+
+
+def compose(facts: Facts, evidence: Evidence, points: Sequence[LabelPoint] = ()) -> Advice:
+    """Return the advice that follows from the facts."""
+    plan = apply_rules(facts)
+    first, *others = plan.ranking
+    engine, _, preset = first.partition(":")
+    plotted = next((entry for entry in plan.ranking if entry in evidence.calibration.engines), None)
+    return Advice(
+        engine=engine,
+        preset=preset or DEFAULT,
+        runner_up=others[0] if others else "",
+        sure=plan.sure,
+        headline=_headline(first, facts, sure=plan.sure),
+        reasons=plan.reasons,
+        mutual_information=facts.information,
+        predicted_dice={entry: facts.predicted[entry] for entry in plan.ranking if entry in facts.predicted},
+        seconds={entry: facts.seconds[entry] for entry in plan.ranking if entry in facts.seconds},
+        domain={model.name: model.domain for model in facts.models if model.domain is not None},
+        limits=LIMITS,
+        plot=evidence.calibration.plot(list(points) if facts.predicted else [], plotted) if plotted else None,
+    )
+
+
+def _headline(entry: str, facts: Facts, *, sure: bool) -> str:
+    band = facts.predicted.get(entry)
+    dice = f" Expected Dice {band.mean:.2f} ({band.low:.2f} to {band.high:.2f})." if band else ""
+    seconds = f" About {facts.seconds[entry]:.0f} s." if entry in facts.seconds else ""
+    if not sure:
+        return f"I do not know: the evidence is thin. If it must be, begin with {entry} and look at the result."
+    return f"Use {entry}.{dice}{seconds}"
+
+
+def _aligned(pair: Pair, compute: Compute, progress: Progress) -> tuple[Transform, float | None]:
+    if pair.initial is not None:
+        return pair.initial, None
+    engine = get_engine(LINEAR)
+    settings: Any = make_settings(engine.info.settings, LINEAR)
+    result = engine.run(pair.without_answers(), settings, progress.part(0.0, 0.6), compute)
+    return result.transform, result.diagnostics.confidence
+
+
+def _information(pair: Pair, labels: Sequence[int] | None) -> tuple[Mapping[str, Any], list[LabelPoint]]:
+    sides = [
+        mutual_information(volume, segmentation).to_json()
+        for volume, segmentation in ((pair.fixed, pair.fixed_labels), (pair.moving, pair.moving_labels))
+        if segmentation is not None
+    ]
+    if not sides:
+        return rough_information(pair.fixed).to_json(), []
+    return sides[0], label_points(*sides, labels=labels)
+
+
+def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
+    aligned = pair.without_answers().replace(initial=start)
+    problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=WORKING_MM, memory_gib=MEMORY_GIB)
+    choice = choose_similarity(problem)
+    if "could not be compared" in choice.reason:
+        return None, choice.reason
+    return choice.name == "lncc", choice.reason
+
+
+def _overlap(pair: Pair, start: Transform) -> float:
+    """Return the share of the fixed foreground that is mapped into the moving view, or the reverse if that is more."""
+    inside = _points(pair.fixed)
+    forward = float(pair.moving.grid.contains(start.apply(inside)).mean())
+    affine = start.affine
+    if affine is None:
+        return forward
+    backward = float(pair.fixed.grid.contains(affine.inverse().apply(_points(pair.moving))).mean())
+    return max(forward, backward)
+
+
+def _points(volume: Volume) -> Any:
+    shown = np.flatnonzero(foreground(volume))
+    if not len(shown):
+        shown = np.arange(volume.array.size)
+    shown = shown[:: max(1, len(shown) // OVERLAP_POINTS)]
+    k, j, i = np.unravel_index(shown, volume.array.shape)
+    return volume.grid.index_to_point(np.stack([i, j, k], axis=-1))
+
+
+def _model_facts(pair: Pair, card: Card, labels: Sequence[int] | None) -> ModelFacts:
+    report: DomainReport | None = None
+    if card.domain and card.anatomy != ANY:
+        statistics = DomainStatistics.from_json(card.domain)
+        reports = [domain_distance(volume, statistics) for volume in (pair.fixed, pair.moving)]
+        report = max(reports, key=lambda found: found.score)
+    covered = None
+    if pair.fixed_labels is not None and card.supervised_labels:
+        wanted = labels if labels is not None else pair.fixed_labels.labels
+        names = {name.lower() for name in card.supervised_labels.values()}
+        covered = all(
+            str(label) in card.supervised_labels or pair.fixed_labels.names.get(label, "").lower() in names
+            for label in wanted
+        )
+    return ModelFacts(card.name, bool(card.supervised_labels), card.contrasts == ANY, covered, report)
+
+
+def _beyond(
+    evidence: Evidence, points: Sequence[LabelPoint], same_contrast: bool | None, confidence: float | None
+) -> str:
+    if not points:
+        return ""
+    if same_contrast is False:
+        return "the calibration holds for volumes of one contrast only"
+    if confidence is not None and confidence < DOUBTFUL:
+        return "the calibration holds for pairs whose linear alignment can be trusted"
+    return evidence.calibration.outside(points)
+
+
+def _engines(evidence: Evidence) -> tuple[EngineFacts, ...]:
+    return tuple(
+        EngineFacts(
+            info.name, info.family, info.multimodal, not info.missing() and _ready(info), evidence.entries_of(info.name)
+        )
+        for info in engine_infos()
+    )
+
+
+def _ready(info: Any) -> bool:
+    """Return whether a deep engine has a model to run; other engines need none."""
+    return info.family != "deep" or bool(find_models())
+
+
+def _predicted(evidence: Evidence, points: Sequence[LabelPoint], entries: Sequence[str]) -> dict[str, Band]:
+    known = evidence.calibration.engines
+    return {entry: evidence.calibration.predict(points, entry) for entry in entries if entry in known}
+
+
+def _seconds(evidence: Evidence, entries: Sequence[str], voxels: int) -> dict[str, float]:
+    factor, cores = machine_factor(evidence.probe_seconds), available_cores()
+    found = {entry: expected_seconds(evidence.seconds, entry, voxels, factor=factor, cores=cores) for entry in entries}
+    return {entry: value for entry, value in found.items() if value is not None}
+
+
+def _device(wanted: str, entries: Sequence[str]) -> str:
+    # Loading torch takes seconds and matters here only to engines that gain by a GPU.
+    return torch_device(wanted) if "fireants" in entries else "cpu"

@@ -1,0 +1,101 @@
+"""Everything measured that the recommendation rests on, in one versioned JSON file (Resources/Calibration)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError
+from ..resources import read_json, resource_folder
+from .calibration import Calibration
+from .runtime import EngineSeconds
+from .strengths import Strength, Strengths
+
+FORMAT = 1
+# Entries measured on fewer datasets are not recommended by name.
+FEWEST_DATASETS = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        Predicted Dice.
+    strengths : mapping
+        Kind of pair -> entry -> what it achieved.
+    seconds : mapping of str to EngineSeconds
+        Entry -> its cost.
+    probe_seconds : float
+        What `runtime.probe_seconds` returned on the machine of the measurement.
+    """
+
+    calibration: Calibration
+    strengths: Strengths
+    seconds: Mapping[str, EngineSeconds]
+    probe_seconds: float
+
+    def entries_of(self, engine: str) -> tuple[str, ...]:
+        """Return what may be recommended of an engine: the entries that were measured enough, else its default."""
+        datasets: dict[str, int] = {}
+        for table in self.strengths.values():
+            for entry, strength in table.items():
+                datasets[entry] = datasets.get(entry, 0) + strength.datasets
+        known = [e for e, n in datasets.items() if e.partition(":")[0] == engine and n >= FEWEST_DATASETS]
+        return tuple(known) or (engine,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evidence as plain JSON values."""
+        return {
+            "format": FORMAT,
+            "calibration": self.calibration.to_json(),
+            "strengths": {
+                kind: {entry: _rounded(strength) for entry, strength in table.items()}
+                for kind, table in self.strengths.items()
+            },
+            "seconds": {entry: _rounded(cost) for entry, cost in self.seconds.items()},
+            "probe_seconds": round(self.probe_seconds, 5),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Evidence:
+        """Return evidence that was stored.
+
+        Raises
+        ------
+        FileError
+            When it is none or of another format.
+        """
+        if content.get("format") != FORMAT:
+            raise FileError(
+                f"The calibration file has format {content.get('format')!r}, expected {FORMAT}.",
+                hint="Make it again with `dvcreg calibrate`.",
+            )
+        try:
+            return cls(
+                Calibration.from_json(content["calibration"]),
+                {
+                    kind: {entry: Strength(**strength) for entry, strength in table.items()}
+                    for kind, table in content["strengths"].items()
+                },
+                {entry: EngineSeconds(**cost) for entry, cost in content["seconds"].items()},
+                float(content["probe_seconds"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"The calibration file cannot be read ({error!r}).", hint="Make it again.") from error
+
+
+def read_evidence(path: Path | None = None) -> Evidence:
+    """Return stored evidence; the shipped one when no path is given."""
+    return Evidence.from_json(read_json(path or resource_folder() / "Calibration" / "default.json"))
+
+
+def _rounded(item: Strength | EngineSeconds) -> dict[str, Any]:
+    return {
+        name: round(value, 4) if isinstance(value, float) else value for name, value in dataclasses.asdict(item).items()
+    }
