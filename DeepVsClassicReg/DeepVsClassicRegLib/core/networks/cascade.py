@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .affine import AffineBounds
-from .base import Prediction
+from .base import Level, Prediction
 from .blocks import ConvBlock, pad_to_multiple
 from .flow import compose, warp
 from .heads import AffineHead, affine_field
@@ -63,15 +63,15 @@ class Cascade(nn.Module):
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """Return the composed map.
 
-        Its `levels` are the maps of the stages, in voxels of the image; `velocity` and `log_variance` are those
-        of the last stage.
+        Its `levels` are the stages, on the lattice of the image; `velocity` and `log_variance` are those of the last
+        stage.
         """
         prediction = self.stages[0](fixed, moving)
-        levels = [prediction.displacement]
-        total = levels[0]
+        total = prediction.displacement
+        levels = [Level(total, total, 1)]
         for stage in self.stages[1:]:
             prediction = stage(fixed, warp(moving, total))
-            levels.append(prediction.displacement)
             # The image warped by `total` is looked up where the new map points: the new one comes first.
             total = compose(prediction.displacement, total)
+            levels.append(Level(prediction.displacement, total, 1))
         return Prediction(total, prediction.velocity, prediction.log_variance, tuple(levels))
