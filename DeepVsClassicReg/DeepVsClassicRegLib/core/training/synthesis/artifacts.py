@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -103,7 +104,8 @@ def only_inside(tensor: Tensor, part: tuple[slice, ...]) -> Tensor:
     if all(cut.start == 0 and cut.stop == n for cut, n in zip(part, tensor.shape[-len(part) :], strict=True)):
         return tensor
     inside = torch.zeros_like(tensor)
-    inside[(..., *part)] = tensor[(..., *part)]
+    box: tuple[Any, ...] = (..., *part)
+    inside[box] = tensor[box]
     return inside
 
 

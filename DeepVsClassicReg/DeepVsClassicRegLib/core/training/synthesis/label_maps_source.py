@@ -114,7 +114,7 @@ class LabelMapsSource(GeneratedSource):
         fixed = self._looked(draws, persons[first], pose, kept, settings)
         moving_kept = kept if same_extraction else self._kept(draws)
         moving = self._looked(draws, persons[second], pose, moving_kept, settings)
-        order = range(len(self.labels))
+        order = list(range(len(self.labels)))
         if settings.dice_labels:
             order = draws.order(len(self.labels))[: settings.dice_labels]
         values = [list(self.labels)[position] for position in order]
@@ -161,7 +161,7 @@ class LabelMapsSource(GeneratedSource):
         return self._table(dict.fromkeys(gone, 0))
 
     def _alike(self, draws: Draws) -> list[list[int]]:
-        groups = []
+        groups: list[tuple[int, ...]] = []
         if draws.chance(0.9):
             groups.extend(SIDES)
         if draws.chance(self.settings.tissues):

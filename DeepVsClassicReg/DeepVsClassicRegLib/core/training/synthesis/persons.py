@@ -15,9 +15,11 @@ from ...images.io import read_labels, stem
 from ...images.volume import LabelMap
 from .brain import CORTEX, LANDMARKS, SIDES
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 _ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 _ROUNDS = 5
+_FINE_MM = 1.5
+_FEWEST = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,17 +110,18 @@ def fitted_affine(origins: Array, targets: Array) -> Array:
 
 def _landmarks(labelmap: LabelMap) -> Array:
     """Return centers of structures, and of the eight parts of the cortex of each side, mm (z, y, x)."""
-    # Every other voxel is plenty for a center.
-    array = labelmap.array[::2, ::2, ::2]
+    # Every other voxel of a fine map is plenty for a center.
+    step = 2 if max(labelmap.grid.spacing_mm) < _FINE_MM else 1
+    array = labelmap.array[::step, ::step, ::step]
     marks = []
     for label in LANDMARKS:
         index = np.argwhere(array == label)
-        if len(index) < 8:
+        if len(index) < _FEWEST:
             raise FileError(
                 f"'{labelmap.name}' has no label {label}, which is needed to align the persons.",
                 hint="Brain label maps need FreeSurfer's numbers.",
             )
-        points = labelmap.grid.index_to_point(2 * index[:, ::-1])[:, ::-1]
+        points = labelmap.grid.index_to_point(step * index[:, ::-1])[:, ::-1]
         marks.append(points.mean(axis=0))
         if label in CORTEX:
             marks.extend(_parts(points, left=label == CORTEX[0]))
