@@ -14,7 +14,9 @@ from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
 
 if TYPE_CHECKING:
+    from .instance_lib.fallback import Attempt
     from .instance_lib.problem import Problem
+    from .instance_lib.schedule import Field
 
 SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
 
@@ -143,6 +145,7 @@ class InstanceEngine:
     def run(self, pair: Pair, settings: InstanceSettings, progress: Progress, compute: Compute) -> Result:
         """Register the pair; see `Engine.run`."""
         from .instance_lib.backend import choose_backend
+        from .instance_lib.fallback import Attempt, with_fallback
         from .instance_lib.output import to_transform_field
         from .instance_lib.solve import solve
 
@@ -150,15 +153,21 @@ class InstanceEngine:
         backend = choose_backend(compute, progress)
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
-        with backend.bounded():
+
+        def attempted(attempt: Attempt) -> tuple[Problem, Field, list[str]]:
+            limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
             with recorder.stage("Preparation"):
-                problem, chosen, notes = _prepared(pair, settings)
-                recorder.notes.extend(notes)
-            u, endings = solve(pair, problem, chosen, backend, progress.part(0.05, 0.95), recorder)
-            with recorder.stage("Finishing"):
-                if settings.min_determinant == 0:
-                    recorder.notes.append("Folds were not prevented (least determinant 0).")
-                field = to_transform_field(u, problem.grid, pair.fixed.grid)
+                problem, chosen, notes = _prepared(pair, limited)
+            recorder.notes.extend(notes)
+            u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder)
+            return problem, u, endings
+
+        first = Attempt(backend, settings.memory_gib)
+        problem, u, endings = with_fallback(attempted, first, compute=compute, progress=progress, recorder=recorder)
+        with recorder.stage("Finishing"):
+            if settings.min_determinant == 0:
+                recorder.notes.append("Folds were not prevented (least determinant 0).")
+            field = to_transform_field(u, problem.grid, pair.fixed.grid)
         progress.report(1.0, "Deformation done")
         transform = Transform.of([field, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)

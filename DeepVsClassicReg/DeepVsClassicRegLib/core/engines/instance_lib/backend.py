@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...device import Compute, torch_device
-from ...errors import EngineUnavailable
+from ...errors import EngineUnavailable, RegistrationError
 from ...progress import Progress
 from .numba_start import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 
@@ -74,21 +74,38 @@ def choose_backend(compute: Compute, progress: Progress) -> Backend:
     """
     has_torch = importlib.util.find_spec("torch") is not None
     wants_gpu = compute.device in ("cuda", "mps") or (compute.device == "auto" and has_torch and _gpu_likely())
+    notes: tuple[str, ...] = ()
     if wants_gpu:
         device = torch_device(compute.device)
-        if device != "cpu":
+        if device != "cpu" and samples_volumes(device):
             return Backend(TORCH, device, compute.thread_count)
+        if compute.device == device != "cpu":
+            raise RegistrationError(f"This torch cannot sample volumes on '{device}'.", hint="Use device 'auto'.")
+        if device != "cpu":
+            notes += (f"This torch cannot sample volumes on '{device}': computed on the CPU (a newer torch can).",)
     if numba_found():
         use_user_cache()
         if not kernels_are_compiled():
             progress.report(0.0, "Compiling the kernels (only the first time, about half a minute)")
-        return Backend(NUMBA, "cpu", compute.thread_count)
+        return Backend(NUMBA, "cpu", compute.thread_count, notes)
     if has_torch:
         note = "numba is not installed: computed with torch, several times slower (pip install numba)."
-        return Backend(TORCH, "cpu", compute.thread_count, (note,))
+        return Backend(TORCH, "cpu", compute.thread_count, (*notes, note))
     raise EngineUnavailable(
         "Engine 'instance' needs numba (CPU) or torch (GPU), neither found here.", hint="pip install numba"
     )
+
+
+def samples_volumes(device: str) -> bool:
+    """Return whether torch interpolates volumes on a device; older versions do not on MPS."""
+    import torch
+
+    image, grid = torch.zeros((1, 1, 2, 2, 2), device=device), torch.zeros((1, 2, 2, 2, 3), device=device)
+    try:
+        torch.nn.functional.grid_sample(image, grid, align_corners=True)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _gpu_likely() -> bool:

@@ -62,9 +62,16 @@ class NumbaLevel:
         self._everywhere = np.zeros((*shape[:2], 2), np.int64)
         self._everywhere[..., 1] = shape[2]
         self._squares = np.zeros(shape[0], F32)
+        self.patience = 1
+        self._objectives: list[float] = []
 
-    def evaluate(self) -> float:
-        """Compute the force at the present field and return the objective (lower is better)."""
+    def objectives(self) -> list[float]:
+        """Return the objectives (lower is better) of the evaluations since the last call."""
+        found, self._objectives = self._objectives, []
+        return found
+
+    def evaluate(self) -> None:
+        """Compute the force at the present field and keep the objective."""
         total = 0.0
         for number, (term, weight) in enumerate(self.terms):
             if number == 0:
@@ -74,7 +81,7 @@ class NumbaLevel:
             first, other = self._rms(self._force), self._rms(self._smooth)
             if other > 0:
                 self._force += F32(weight * (first or 1.0) / other) * self._smooth
-        return total
+        self._objectives.append(total)
 
     def advance(self, steps: Steps) -> None:
         """Take one compositive step along the force, then smooth the field."""

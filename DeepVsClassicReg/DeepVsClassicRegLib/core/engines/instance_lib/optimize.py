@@ -136,10 +136,15 @@ def _run_level(
     """Iterate and return the iterations done, how it ended in words, and whether the objective got worse."""
     values: list[float] = []
     for number in range(iterations):
-        value = level.evaluate()
-        values.append(value)
-        recorder.trace(title, number, value)
-        progress.report(number / iterations, title, metric=value, iteration=number)
+        level.evaluate()
+        if (number + 1) % level.patience and number + 1 < iterations:
+            progress.check()
+            level.advance(steps)
+            continue
+        for value in level.objectives():
+            recorder.trace(title, len(values), value)
+            values.append(value)
+        progress.report(number / iterations, title, metric=values[-1], iteration=number)
         if tolerance > 0 and settled(values, window=WINDOW, tolerance=tolerance):
             worse = values[-1] > values[0]
             return number, ", nothing to gain" if worse else ", settled", worse

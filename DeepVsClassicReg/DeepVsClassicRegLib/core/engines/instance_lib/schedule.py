@@ -44,10 +44,23 @@ class Weighted:
 
 
 class Level(Protocol):
-    """One level of the pyramid in a back end; its buffers live as long as the object."""
+    """One level of the pyramid in a back end; its buffers live as long as the object.
 
-    def evaluate(self) -> float:
-        """Compute the force at the present field and return the objective (lower is better)."""
+    Attributes
+    ----------
+    patience : int
+        After how many evaluations the objectives are worth asking for: reading a number from a graphics
+        processor stops the queue of its work.
+    """
+
+    patience: int
+
+    def evaluate(self) -> None:
+        """Compute the force at the present field and keep the objective."""
+        ...
+
+    def objectives(self) -> list[float]:
+        """Return the objectives (lower is better) of the evaluations since the last call."""
         ...
 
     def advance(self, steps: Steps) -> None:

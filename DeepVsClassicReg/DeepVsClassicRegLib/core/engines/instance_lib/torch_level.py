@@ -13,6 +13,7 @@ from .torch_sampling import compose, upsample
 from .torch_terms import TorchTerm, as_tensor
 
 Tensor = torch.Tensor
+PATIENCE = 5
 
 
 class TorchLevel:
@@ -41,9 +42,17 @@ class TorchLevel:
             self.u = upsample(as_tensor(start[None], device), shape)
         self._force = torch.zeros_like(self.u)
         self._memory = torch.zeros_like(self.u)
+        self.patience = 1 if device == "cpu" else PATIENCE
+        self._objectives: list[Tensor] = []
+        self._taps: dict[float, list[Tensor]] = {}
 
-    def evaluate(self) -> float:
-        """Compute the force at the present field and return the objective (lower is better)."""
+    def objectives(self) -> list[float]:
+        """Return the objectives (lower is better) of the evaluations since the last call, in one transfer."""
+        found, self._objectives = self._objectives, []
+        return [float(value) for value in torch.stack(found).tolist()] if found else []
+
+    def evaluate(self) -> None:
+        """Compute the force at the present field and keep the objective."""
         total = torch.zeros((), device=self.device)
         force = torch.zeros_like(self.u)
         for number, (term, weight) in enumerate(self.terms):
@@ -57,7 +66,7 @@ class TorchLevel:
             gain = torch.where(first > 0, first, torch.ones_like(first)) / other.clamp_min(1e-20)
             force = force + weight * gain * direction
         self._force = force
-        return float(total)
+        self._objectives.append(total)
 
     def advance(self, steps: Steps) -> None:
         """Take one compositive step along the force, then smooth the field."""
@@ -81,7 +90,9 @@ class TorchLevel:
         return self.u[0].cpu().numpy()
 
     def _blur(self, field: Tensor, sigma: float) -> Tensor:
-        return separable(field, [as_tensor(taps(s), self.device) for s in sigmas_vox(sigma, self.spacing)])
+        if sigma not in self._taps:
+            self._taps[sigma] = [as_tensor(taps(s), self.device) for s in sigmas_vox(sigma, self.spacing)]
+        return separable(field, self._taps[sigma])
 
     def _rms(self, force: Tensor) -> Tensor:
         return (force.square().sum() / self.voxels).sqrt()
