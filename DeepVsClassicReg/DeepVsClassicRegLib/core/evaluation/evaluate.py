@@ -15,6 +15,7 @@ from ..transforms.transform import Transform
 from .judge import Judge, lost_label_note
 from .measures import FAMILIES
 from .outcome import Outcome
+from .spots import Spot
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class Evaluation:
         Where intensities and the Jacobian were judged, in words.
     notes : tuple of str
         Labels left out and other things to know.
+    look_at : tuple of Spot
+        Where the result deserves a look, the gravest first.
     seconds, cpu_seconds : float
         What the evaluation itself took.
     """
@@ -53,6 +56,7 @@ class Evaluation:
     labels: tuple[int, ...] = ()
     region: str = ""
     notes: tuple[str, ...] = ()
+    look_at: tuple[Spot, ...] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
@@ -130,6 +134,7 @@ def evaluate(
         labels=judge.labels.scored.labels if judge.labels else (),
         region=judge.region_name,
         notes=(*judge.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
+        look_at=after.spots,
         seconds=time.perf_counter() - wall,
         cpu_seconds=cpu_seconds() - cpu,
     )

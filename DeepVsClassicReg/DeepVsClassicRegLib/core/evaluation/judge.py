@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..images.intensity import background_value
 from ..images.resample import warp_labels, warp_volume
@@ -16,11 +17,15 @@ from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
+from .local import Agreement, local_agreement
 from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
 from .similarity import SimilarityRegion
+from .spots import Spot, spots_of
 from .surface import surface_measures
+
+MOST_CHANGE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,7 @@ class Column:
     warped: Volume
     labels: LabelMap | None
     jacobian: Volume | None
+    spots: tuple[Spot, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,22 +77,28 @@ class Judge:
             sampling = self._linear(transform, with_jacobian=final)
         else:
             sampling = self._nonlinear(transform, with_jacobian=final)
+        agreement = self._agreement(sampling)
         values = {
             **self._label_measures(sampling),
             **self._landmark_measures(transform),
-            **self._intensity_measures(sampling),
+            **self._intensity_measures(sampling, agreement),
         }
         if final and "regularity" in self.families and sampling.jacobian is not None:
             found = regularity(sampling.jacobian, self.region)
             values |= {
                 "folding_percent": found.folding_percent,
+                "implausible_percent": _implausible_percent(sampling.jacobian, self.region),
                 "sd_log_jacobian": found.sd_log_jacobian,
                 "jacobian_min": found.lowest,
                 "jacobian_max": found.highest,
             }
         if final and "consistency" in self.families:
             values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
-        return Column(values, sampling.warped, sampling.labels, sampling.jacobian)
+        spots: tuple[Spot, ...] = ()
+        if final:
+            judged = sampling.jacobian if "regularity" in self.families else None
+            spots = spots_of(self.pair, values, jacobian=judged, inside=self.region, agreement=agreement)
+        return Column(values, sampling.warped, sampling.labels, sampling.jacobian, spots)
 
     def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
         pair, grid, mapping = self.pair, self.pair.fixed.grid, transform.affine
@@ -147,10 +159,17 @@ class Judge:
             return {}
         return landmark_measures(transform, pair.fixed_points, pair.moving_points)
 
-    def _intensity_measures(self, sampling: _Sampling) -> dict[str, Any]:
+    def _agreement(self, sampling: _Sampling) -> Agreement | None:
         if self.similarity is None:
+            return None
+        fixed = self.pair.fixed
+        return local_agreement(fixed.array, sampling.warped.array, self.region & sampling.seen, fixed.grid)
+
+    def _intensity_measures(self, sampling: _Sampling, agreement: Agreement | None) -> dict[str, Any]:
+        if self.similarity is None or agreement is None:
             return {}
-        return self.similarity.measures(sampling.warped, sampling.seen)
+        local = {"local_agreement": agreement.mean, "sharpness": agreement.sharpness}
+        return {**self.similarity.measures(sampling.warped, sampling.seen), **local}
 
 
 class _Sampling:
@@ -174,6 +193,12 @@ class _Sampling:
             self.seen[part] = seen_voxels(grid, pair.moving.grid, mapping)
         if self.soft is not None and self._judge.labels is not None:
             self.soft.add(self._judge.labels.fixed[part], grid, mapping)
+
+
+def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:
+    """Return the share of voxels whose volume changes more than tenfold."""
+    values = jacobian.array[inside]
+    return float(100.0 * np.mean((values < 1 / MOST_CHANGE) | (values > MOST_CHANGE)))
 
 
 def _prepared_labels(pair: Pair, labels: Sequence[int] | None) -> tuple[Labels | None, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Do two volumes on one grid agree place by place, whatever their contrasts, and does a small shift spoil it?"""
+"""Whether two volumes on one grid agree place by place, whatever their contrasts, and whether a shift spoils it."""
 
 from __future__ import annotations
 

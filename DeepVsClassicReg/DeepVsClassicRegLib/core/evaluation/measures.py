@@ -202,6 +202,20 @@ _ALL = (
         definition=f"Share of the voxels {_REGION} that are mapped into the moving field of view.",
     ),
     Measure(
+        "local_agreement",
+        "Local agreement",
+        "similarity",
+        HIGHER,
+        definition=f"Mean squared correlation in blocks of 5 voxels of a lattice of at most 2 million {_SEEN}.",
+    ),
+    Measure(
+        "sharpness",
+        "Sharpness of the match",
+        "similarity",
+        HIGHER,
+        definition="Share of the local agreement that a shift by 3 voxels of that lattice destroys, mean of 6 ways.",
+    ),
+    Measure(
         "folding_percent",
         "Folded voxels",
         "regularity",
@@ -210,6 +224,15 @@ _ALL = (
         3,
         main=True,
         definition=f"Share of voxels with Jacobian determinant <= 0 {_REGION}.",
+    ),
+    Measure(
+        "implausible_percent",
+        "Implausible volume change",
+        "regularity",
+        LOWER,
+        "%",
+        2,
+        definition=f"Share of voxels with Jacobian determinant below 0.1 or above 10 {_REGION}.",
     ),
     Measure(
         "sd_log_jacobian",

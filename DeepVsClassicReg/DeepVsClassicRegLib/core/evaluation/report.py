@@ -69,6 +69,7 @@ def make_report(
         "measures": {name: column for name, column in columns.items() if column is not None},
         "labels_scored": list(evaluation.labels),
         "region": evaluation.region,
+        "look_at": [spot.to_json() for spot in evaluation.look_at],
         "settings": _plain_settings(outcome.settings),
         "stop_condition": run.stop_condition,
         "confidence": run.confidence,

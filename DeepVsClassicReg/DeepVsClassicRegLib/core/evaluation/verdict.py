@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .measures import MEASURES, Measure
+from .trust import BAD, BY_INTENSITY, CHECK, GOOD, ORDER, Finding, findings
 
-GOOD, CHECK, BAD = "good", "check", "bad"
+__all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "judge_report", "seconds_text", "tiles"]
 # The measure a result is judged by: the first of these that was measured.
 JUDGES = ("tre_mm_mean", "dice_mean", "mi")
-MUCH_FOLDING_PERCENT = 0.5
+ANSWERS = ("tre_mm_mean", "dice_mean")
+HEADLINES = {CHECK: "Check the result", BAD: "Do not trust it"}
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,17 @@ class Verdict:
         For a color.
     headline, sentence : str
         A few words, and one or two sentences.
+    reasons : tuple of str
+        Everything that speaks against the result, the gravest first.
+    look_at : tuple of mapping
+        Where to look: `point_mm` (LPS), `voxel` (i, j, k) and `text`, the gravest first.
     """
 
     level: str
     headline: str
     sentence: str
+    reasons: tuple[str, ...] = ()
+    look_at: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,34 @@ class Tile:
 
 
 def judge_report(report: Mapping[str, Any]) -> Verdict:
-    """Return the judgment of a report as `make_report` makes it."""
+    """Return the judgment of a report as `make_report` makes it.
+
+    Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip and the
+    linear alignment's trust in itself can only make the light worse.
+    """
+    base = _judged(report)
+    found = findings(report)
+    places = tuple(report.get("look_at") or ())
+    counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
+    reasons = tuple(one.text for one in found)
+    worst = counted[0] if counted else None
+    if worst is None or ORDER[worst.level] <= ORDER[base.level]:
+        return dataclasses.replace(base, reasons=reasons, look_at=places)
+    # The sentence tells the folds anyway.
+    more = "" if worst.name == "folding" else f" {worst.text}"
+    return Verdict(worst.level, _headline(worst), base.sentence + more, reasons, places)
+
+
+def _headline(finding: Finding) -> str:
+    return "Check the folds" if finding.name == "folding" and finding.level == CHECK else HEADLINES[finding.level]
+
+
+def _answered(report: Mapping[str, Any]) -> bool:
+    """Return whether segmentations or landmarks judged the result."""
+    return any(report["measures"]["after"].get(name) is not None for name in ANSWERS)
+
+
+def _judged(report: Mapping[str, Any]) -> Verdict:
     columns = report["measures"]
     before, after = columns["before"], columns["after"]
     start = columns.get("start")
@@ -60,8 +96,6 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
         return Verdict(BAD, "Not improved", sentence)
     if below_start:
         return Verdict(CHECK, "Check the result", sentence + " The linear alignment alone was better.")
-    if folding > MUCH_FOLDING_PERCENT:
-        return Verdict(CHECK, "Check the folds", sentence)
     return Verdict(GOOD, "Better aligned", sentence)
 
 

@@ -1,0 +1,148 @@
+"""Findings on a result: each asks one question of a report and answers with a light and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GOOD, CHECK, BAD = "good", "check", "bad"
+ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
+SOME_FOLDING_PERCENT = 0.5
+MUCH_FOLDING_PERCENT = 5.0
+IMPLAUSIBLE_PERCENT = 5.0
+FAILED_CONFIDENCE = 0.2
+DOUBTFUL_CONFIDENCE = 0.6
+# Right results of the measured pairs have a sharpness of 0.6 and more on one contrast and 0.3 on CT and MR;
+# results that missed (prostate MR and ultrasound, volumes of two body parts) stay below 0.2.
+NO_MATCH_SHARPNESS = 0.2
+WEAK_MATCH_SHARPNESS = 0.3
+# A deformable registration of volumes that match takes away at least a fifth of what the start lacks in agreement.
+EXPECTED_GAIN = 0.1
+LITTLE_VIEW_PERCENT = 50.0
+LOST_VIEW_PERCENT = 15.0
+ROUND_TRIP_MM = 0.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What speaks against a result.
+
+    Attributes
+    ----------
+    name : str
+        Which question.
+    level : {'check', 'bad'}
+        How grave.
+    text : str
+        One sentence.
+    """
+
+    name: str
+    level: str
+    text: str
+
+
+def findings(report: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return everything that speaks against the result of a report, the gravest first.
+
+    Parameters
+    ----------
+    report : mapping
+        As `report.make_report` makes it; what was not measured is not asked.
+    """
+    found = [question(report) for question in QUESTIONS]
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: -ORDER[one.level]))
+
+
+def _after(report: Mapping[str, Any], name: str) -> float | None:
+    value = report["measures"]["after"].get(name)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _start(report: Mapping[str, Any], name: str) -> float | None:
+    value = (report["measures"].get("start") or {}).get(name)
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def folding(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether space is folded."""
+    share = _after(report, "folding_percent")
+    if share is None or share <= SOME_FOLDING_PERCENT:
+        return None
+    level = BAD if share > MUCH_FOLDING_PERCENT else CHECK
+    return Finding("folding", level, f"{share:.2g} % of the voxels are folded: tissue cannot do that.")
+
+
+def implausible(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether too much tissue changes its volume tenfold."""
+    share = _after(report, "implausible_percent")
+    if share is None or share <= IMPLAUSIBLE_PERCENT:
+        return None
+    return Finding("implausible", CHECK, f"{share:.0f} % of the voxels shrink or grow more than tenfold.")
+
+
+def match(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether a shift of a few voxels would spoil the match; if not, there is none."""
+    sharpness = _after(report, "sharpness")
+    if sharpness is None or sharpness >= WEAK_MATCH_SHARPNESS:
+        return None
+    lost = f"a shift by a few voxels costs only {100 * max(sharpness, 0):.0f} % of the local agreement"
+    if sharpness < NO_MATCH_SHARPNESS:
+        return Finding("match", BAD, f"The volumes do not seem to match: {lost}.")
+    return Finding("match", CHECK, f"The match is weak: {lost}.")
+
+
+def expected_gain(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether the deformable part brought what it usually brings."""
+    start, after = _start(report, "local_agreement"), _after(report, "local_agreement")
+    if start is None or after is None or start >= 0.9:
+        return None
+    gain = (after - start) / (1 - start)
+    if gain < -0.01:
+        return Finding("gain", CHECK, "The intensities agree less than after the linear alignment alone.")
+    if gain < EXPECTED_GAIN:
+        return Finding("gain", CHECK, "The deformation hardly made the intensities agree better, which is unusual.")
+    return None
+
+
+def alignment(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether the linear alignment trusted itself."""
+    confidence = report.get("confidence")
+    if not isinstance(confidence, (int, float)) or confidence >= DOUBTFUL_CONFIDENCE:
+        return None
+    text = f"The linear alignment does not trust itself (confidence {100 * confidence:.0f} %)."
+    return Finding("alignment", BAD if confidence < FAILED_CONFIDENCE else CHECK, text)
+
+
+def view(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether much of the fixed object is mapped beyond the moving volume."""
+    after, start = _after(report, "overlap_percent"), _start(report, "overlap_percent")
+    if after is None:
+        return None
+    lost = start is not None and start - after > LOST_VIEW_PERCENT
+    if after >= LITTLE_VIEW_PERCENT and not lost:
+        return None
+    more = f", {start - after:.0f} % more than at the start" if lost and start is not None else ""
+    return Finding("view", CHECK, f"{100 - after:.0f} % of the fixed object lies outside the moving view{more}.")
+
+
+def round_trip(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether the map can be undone."""
+    error = _after(report, "inverse_residual_mm")
+    if error is None or error <= ROUND_TRIP_MM:
+        return None
+    return Finding("round-trip", CHECK, f"There and back, points miss by {error:.1f} mm on average.")
+
+
+QUESTIONS: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
+    folding,
+    match,
+    alignment,
+    implausible,
+    expected_gain,
+    view,
+    round_trip,
+)
+# What overlap and landmarks know better than intensities do.
+BY_INTENSITY = frozenset({"match", "gain", "alignment"})
