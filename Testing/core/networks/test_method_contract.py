@@ -122,6 +122,34 @@ def test_training_samples_only_distributions(method):
     assert drawn.shape == first.displacement.shape
 
 
+def test_mixed_precision_keeps_fields_single(method):
+    pair = batch(SHAPES[2])
+    module = method.network(small(method.info), dimensions=2).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        displacement = module(pair.fixed, pair.moving).displacement
+    assert displacement.dtype == torch.float32 and torch.isfinite(displacement).all()
+
+
+VARIANTS = [
+    ("voxelmorph", {"affine": True}),
+    ("voxelmorph", {"similarity": "mse", "steps": 0, "half": False}),
+    ("voxelmorph-diff", {"half": False, "steps": 3}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_variants(name, changes):
+    method, pair = catalogue.get_method(name), batch(SHAPES[3])
+    settings = small(method.info, **changes)
+    module = method.network(settings, dimensions=3)
+    prediction = module(pair.fixed, pair.moving)
+    assert prediction.displacement.shape == (1, 3, *SHAPES[3]) and prediction.displacement.abs().max() < 0.1
+    terms = method.loss(prediction, pair, settings, "labels")
+    assert set(terms) == {"image", "labels", "divergence" if method.info.probabilistic else "smoothness"}
+    sum(terms.values()).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in module.parameters())
+
+
 def test_batches_do_not_mix(method):
     pairs = batch(SHAPES[2], count=3)
     module = method.network(small(method.info), dimensions=2).eval()
