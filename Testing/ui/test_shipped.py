@@ -14,7 +14,9 @@ from slicer_standin import sourcecheck
 FOLDER = MODULE.parent
 UI = FOLDER / "DeepVsClassicRegLib" / "ui"
 FILES = [MODULE, *sorted(UI.glob("*.py")), *sorted((FOLDER / "Testing" / "Python").glob("*.py"))]
-DESIGN = ElementTree.parse(FOLDER / "Resources" / "UI" / "DeepVsClassicReg.ui")
+DESIGNS = [ElementTree.parse(path) for path in sorted((FOLDER / "Resources" / "UI").glob("*.ui"))]
+WIDGETS = [widget for design in DESIGNS for widget in design.iter("widget")]
+FRAMES = {"QLabel", "QDialog", "qMRMLWidget", "ctkCollapsibleButton", "QWidget"}
 HEAVY = {"torch", "SimpleITK", "itk", "ants", "scipy", "matplotlib", "numba", "pandas"}
 
 
@@ -23,7 +25,7 @@ def test_nothing_that_slicer_does_not_know():
 
 
 def test_every_widget_that_is_used_exists():
-    known = {widget.get("name") for widget in DESIGN.iter("widget")}
+    known = {widget.get("name") for widget in WIDGETS}
     used = set()
     for path in UI.glob("*.py"):
         used |= set(re.findall(r"\bui\.(\w+)", path.read_text(encoding="utf-8")))
@@ -32,19 +34,18 @@ def test_every_widget_that_is_used_exists():
 
 def test_every_widget_but_the_labels_is_used_or_opened_by_the_user():
     text = "".join(path.read_text(encoding="utf-8") for path in UI.glob("*.py"))
-    plain = {"QLabel", "qMRMLWidget", "ctkCollapsibleButton", "QWidget"}
-    for widget in DESIGN.iter("widget"):
+    for widget in WIDGETS:
         name = widget.get("name")
         stem = re.sub("(Check|Target|Slider)$", "", name)
-        if widget.get("class") not in plain:
+        if widget.get("class") not in FRAMES:
             assert name in text or f'"{stem}"' in text, f"{name} does nothing"
 
 
 def test_every_input_has_a_tool_tip():
     silent = [
         widget.get("name")
-        for widget in DESIGN.iter("widget")
-        if widget.get("class") not in ("QLabel", "qMRMLWidget", "ctkCollapsibleButton", "QWidget", "QProgressBar")
+        for widget in WIDGETS
+        if widget.get("class") not in (FRAMES | {"QProgressBar"})
         and not any(item.get("name") == "toolTip" for item in widget.findall("property"))
     ]
     assert set(silent) <= {"registerButton", "structuresTable"}
