@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -60,9 +61,9 @@ class Stepper:
             prediction, supervised(batch, self.plan.supervision), self.settings, self.plan.supervision
         )
         loss = torch.stack(list(terms.values())).sum()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(loss).backward()
-        norm = self._update()
+        norm = self._update(loss) if self._is_sound(prediction, loss) else math.nan
+        self._count(math.isfinite(norm))
+        state.scheduler.step()
         state.step += 1
         update_average(state, self.plan.train.average)
         names, values = ("loss", *terms), torch.stack([loss, *terms.values()]).detach().double()
@@ -77,21 +78,25 @@ class Stepper:
             prediction = self.shared(batch.fixed, batch.moving)
         return in_full_precision(prediction)
 
-    def _update(self) -> float:
-        state, limit = self.state, self.plan.train.clip
-        state.scaler.unscale_(state.optimizer)
-        norm = nn.utils.clip_grad_norm_(state.module.parameters(), limit or float("inf"))
-        if bool(norm.isfinite()):
-            state.skipped = 0
-            state.scaler.step(state.optimizer)
-        else:
-            state.skipped += 1
-            self._check_divergence()
-        state.scaler.update()
-        state.scheduler.step()
-        return float(norm)
+    def _is_sound(self, prediction: Prediction, loss: torch.Tensor) -> bool:
+        """Return whether all processes may go backward; `grid_sample` crashes there at positions that are NaN."""
+        sound = bool(loss.isfinite()) and bool(prediction.displacement.isfinite().all())
+        return not self.group.any_true(not sound)
 
-    def _check_divergence(self) -> None:
+    def _update(self, loss: torch.Tensor) -> float:
+        """Change the weights and return the gradient's norm; when that is not finite, leave them as they are."""
+        state, limit = self.state, self.plan.train.clip
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(loss).backward()
+        state.scaler.unscale_(state.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(state.module.parameters(), limit or float("inf")))
+        if math.isfinite(norm):
+            state.scaler.step(state.optimizer)
+        state.scaler.update()
+        return norm
+
+    def _count(self, updated: bool) -> None:
+        self.state.skipped = 0 if updated else self.state.skipped + 1
         if self.state.skipped >= PATIENCE:
             raise RegistrationError(
                 f"The training diverged: {PATIENCE} gradients in a row were not finite (step {self.state.step}).",
