@@ -111,12 +111,16 @@ def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
+    parser.add_argument("--models-only", action="store_true", help="only the page of models, in seconds")
     parser.add_argument("--size", type=int, default=96, help="voxels along an edge of the head")
     wanted = parser.parse_args()
     wanted.out.mkdir(parents=True, exist_ok=True)
     studio = Studio(wanted.out, wanted.size)
     ui, panel = studio.ui, studio.panel
     studio.wait(lambda: not panel._validator.active)
+    _models(studio)
+    if wanted.models_only:
+        return
     studio.shoot("empty")
     studio.load_pair()
     studio.choose("sitk-demons")
@@ -131,6 +135,17 @@ def main() -> None:
     studio.shoot("checkerboard")
     _compare(studio)
     _jacobian(studio)
+
+
+def _models(studio: Studio) -> None:
+    """Take the picture of the page of models; DVCREG_MODELS may name more than those that ship."""
+    from matplotlib.image import imsave
+    from slicer_standin import screenshots
+
+    page = studio.panel.models
+    page.show()
+    imsave(studio.folder / "models.png", screenshots.grab_widget(page.dialog, scale=SCALE))
+    page.close()
 
 
 def _running(studio: Studio) -> None:

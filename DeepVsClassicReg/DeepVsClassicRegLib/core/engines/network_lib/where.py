@@ -33,7 +33,9 @@ def on_device(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[
     if device == CPU:
         return work(CPU), CPU
     try:
-        return work(device), device
+        found = work(device)
+        _release(device)
+        return found, device
     except torch.OutOfMemoryError:
         reason = "has too little free memory"
     except NotImplementedError as error:
@@ -43,9 +45,14 @@ def on_device(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[
         if "out of memory" not in str(error).lower():
             raise
         reason = "has too little free memory"
-    if device == "cuda":
-        torch.cuda.empty_cache()
+    _release(device)
     note = f"The GPU {reason}: the network ran on the CPU instead."
     log.warning(note)
     notes.append(note)
     return work(CPU), CPU
+
+
+def _release(device: str) -> None:
+    """Give back what torch keeps for later, so that a refinement finds the GPU's memory free."""
+    if device == "cuda":
+        torch.cuda.empty_cache()

@@ -1,0 +1,71 @@
+"""The models that ship: small, described, loadable, and right about pairs whose answer is known."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.networks.card import read_card
+from DeepVsClassicRegLib.core.networks.folders import size_mb
+from DeepVsClassicRegLib.core.networks.models import get_model
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics
+from DeepVsClassicRegLib.core.resources import resource_folder
+from DeepVsClassicRegLib.core.settings import make_settings
+from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant, regularity
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+
+FOLDERS = sorted(path.parent for path in (resource_folder() / "Models").glob("*/card.json"))
+each_model = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+MOST_MB = 8
+
+
+@pytest.fixture(scope="module")
+def head():
+    phantom = make_phantom("head", size=32)
+    return phantom, phantom.pair.without_answers().replace(initial=Transform((phantom.warp.affine,)))
+
+
+def run(pair, folder):
+    engine = get_engine("network")
+    settings = make_settings(engine.info.settings, "network", changes={"model": str(folder)})
+    return engine.run(pair, settings, Progress(), Compute("cpu", 1))
+
+
+@each_model
+def test_card_says_everything(folder):
+    card = read_card(folder)
+    assert card.name == folder.name
+    assert size_mb(get_model(str(folder))) <= MOST_MB
+    for text in (card.title, card.summary, card.citation, card.licence, card.sha256, card.contrasts, card.anatomy):
+        assert text
+    for entry in ("data", "data_licence", "steps", "hours", "command"):
+        assert card.training.get(entry), entry
+    assert card.validation
+    assert DomainStatistics.from_json(card.domain).count > 1
+
+
+@each_model
+def test_known_warp_is_found_without_folds(folder, head):
+    phantom, pair = head
+    grid, inside = pair.fixed.grid, phantom.pair.fixed_labels.mask()
+    truth = phantom.truth.displacement_on(grid).array_mm
+    transform = run(pair, folder).transform
+
+    def missed(found):
+        return np.linalg.norm(found.displacement_on(grid).array_mm - truth, axis=-1)[inside].mean()
+
+    assert missed(transform) < 0.75 * missed(pair.initial)
+    assert regularity(jacobian_determinant(transform, grid)).folding_percent < 0.01
+
+
+@each_model
+def test_equal_volumes_stay_where_they_are(folder, head):
+    _, pair = head
+    transform = run(pair.replace(moving=pair.fixed, initial=None), folder).transform
+    moved = np.linalg.norm(transform.displacement_on(pair.fixed.grid).array_mm, axis=-1)
+    assert moved.mean() < 0.25 * min(pair.fixed.grid.spacing_mm)
