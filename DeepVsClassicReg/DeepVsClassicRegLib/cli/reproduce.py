@@ -47,7 +47,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--phantom", is_flag=True, help="Use the phantom population (the default without --data).")
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
 @click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; the first one headlines.")
-@click.option("--methods", default="", metavar="A,B", help="Networks to train; the experiment's own choice when left out.")
+@click.option(
+    "--methods", default="", metavar="A,B", help="Networks to train; the experiment's own choice when left out."
+)
 @click.option("--models", default="", metavar="A,B", help="Trained models to judge as well: names or folders.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the trainings.")
 @click.option("--steps", default=0, help="Updates of one training; 0 for the experiment's own choice.")
@@ -73,9 +75,7 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
     if options["workers"] < 1:
         raise click.UsageError("--workers must be 1 or more.")
     with _Bar(quiet=options["quiet"]) as progress:
-        done = reproduce(
-            experiment, folder, study=study, options=chosen, workers=options["workers"], progress=progress
-        )
+        done = reproduce(experiment, folder, study=study, options=chosen, workers=options["workers"], progress=progress)
     if options["as_json"]:
         show_json(json.loads(done.files["summary"].read_text(encoding="utf-8")))
     elif not options["quiet"]:
@@ -145,7 +145,12 @@ class _Bar:
         from ..core.progress import Progress as Listened
 
         if not self.quiet and self.screen.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TaskProgressColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+            )
             self._bar = Progress(*columns, console=self.screen, transient=True)
             self._bar.start()
             self._task = self._bar.add_task("Starting", total=1.0)

@@ -23,11 +23,11 @@ def scatter_figure(
     per_image_r: tuple[Estimate, Estimate],
 ) -> Any:
     """Return the plot of pairs (with `other` hollow) and of fixed images, colored by data set."""
-    figure = new_figure(11.0, 4.9)
+    figure = new_figure(11.0, 4.6)
     datasets = list(dict.fromkeys(row["dataset"] for row in [*same, *other]))
     panels = ((0.065, same, name, per_pair_r, "pairs"), (0.565, per_image, "whole", per_image_r, "fixed images"))
     for left, rows, key, (linear, log), unit in panels:
-        axes = figure.add_axes((left, 0.235, 0.42, 0.66))
+        axes = figure.add_axes((left, 0.2, 0.42, 0.71))
         x, y = np.array([row[key] for row in rows]), np.array([row["dice"] for row in rows])
         _fits(axes, x, y)
         for dataset in datasets:
@@ -41,7 +41,8 @@ def scatter_figure(
         axes.set_xlabel("mutual information I(intensity; label), nats", fontsize=9)
         axes.set_ylabel("mean Dice")
         tidy(axes)
-    legend(figure, {dataset: color_of(dataset, datasets) for dataset in datasets}, lines={"linear fit": GREY, "logarithmic fit": "#000000"})
+    colors = {dataset: color_of(dataset, datasets) for dataset in datasets}
+    legend(figure, colors, lines={"linear fit": GREY, "logarithmic fit": "#000000"})
     return figure
 
 
@@ -51,7 +52,10 @@ def variants_figure(entries: Sequence[tuple[str, Estimate, Estimate]], linear: f
     figure = new_figure(11.0, height)
     axes = figure.add_axes((0.42, 0.62 / height, 0.56, (height - 1.02) / height))
     place = np.arange(len(entries))[::-1]
-    for offset, part, color, paper, title in ((0.13, 1, GREY, linear, "linear"), (-0.13, 2, "#0b6e99", log, "logarithm")):
+    for offset, part, color, paper, title in (
+        (0.13, 1, GREY, linear, "linear"),
+        (-0.13, 2, "#0b6e99", log, "logarithm"),
+    ):
         axes.axvline(paper, color=color, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for row, entry in zip(place, entries, strict=True):
             estimate: Estimate = entry[part]  # type: ignore[assignment]
@@ -69,14 +73,14 @@ def variants_figure(entries: Sequence[tuple[str, Estimate, Estimate]], linear: f
 
 def label_figure(per_label: Sequence[Row], share: Estimate, size: Estimate) -> Any:
     """Return Dice per label against the explained share of its entropy and against its volume."""
-    figure = new_figure(11.0, 4.9)
+    figure = new_figure(11.0, 4.6)
     datasets = list(dict.fromkeys(row["dataset"] for row in per_label))
     panels = (
         (0.065, "share", "explained share of the label's entropy", share, False),
         (0.565, "volume_mm3", "volume, mL", size, True),
     )
     for left, key, title, estimate, log in panels:
-        axes = figure.add_axes((left, 0.235, 0.42, 0.66))
+        axes = figure.add_axes((left, 0.2, 0.42, 0.71))
         for dataset in datasets:
             own = [row for row in per_label if row["dataset"] == dataset]
             factor = 1e-3 if log else 1.0

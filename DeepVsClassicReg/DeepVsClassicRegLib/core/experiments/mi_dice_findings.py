@@ -176,7 +176,9 @@ def _claims(points: Sequence[Row], per_image: Sequence[Row], per_label: Sequence
         return []
     linear, log = (pair_correlation(points, HEADLINE, log=log) for log in (False, True))
     images = [correlation(_information(per_image, "whole", log=log), _dice(per_image)) for log in (False, True)]
-    level = "holds when the 95 % interval (images resampled) reaches {0} and lies above 0.7; fails when it ends below {0}"
+    level = (
+        "holds when the 95 % interval (images resampled) reaches {0} and lies above 0.7; fails when it ends below {0}"
+    )
     claims = [
         Claim(
             "The more an intensity tells about the label, the better classical registration overlaps the labels.",
@@ -288,7 +290,7 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
         "per_label",
         "Label by label",
         "One point per label of a data set. Left: the share of its entropy that the intensity explains; right: its "
-        "volume, which alone explains much of the Dice (thin and small labels lose more at their border).",
+        "volume, because thin and small labels lose more at their border whatever the intensity shows.",
         label_figure(per_label, share, size),
     )
 

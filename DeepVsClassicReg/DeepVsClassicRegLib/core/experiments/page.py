@@ -67,9 +67,7 @@ def write_all(
         "title": found.title,
         "figure_of_paper": found.figure_of_paper,
         "summary": found.summary,
-        "claims": [
-            {**c, "level": LEVELS[c["verdict"]], "badge": c["verdict"], "paper": c["paper"]} for c in claims
-        ],
+        "claims": [{**c, "level": LEVELS[c["verdict"]], "badge": c["verdict"], "paper": c["paper"]} for c in claims],
         "drawings": [
             {"title": d.title, "caption": d.caption, "uri": data_uri(d.figure, photo=False)} for d in found.drawings
         ],

@@ -57,9 +57,7 @@ class Test:
     difference : Estimate
         Mean of first minus second.
     p_t, p_wilcoxon : float
-        Two-sided p values of the (paired) t-test and of the Wilcoxon signed-rank (unpaired: rank-sum) test.
-    paired : bool
-        Whether the same pairs were compared.
+        Two-sided p values of the paired t-test and of the Wilcoxon signed-rank test.
     """
 
     __test__ = False
@@ -69,7 +67,6 @@ class Test:
     difference: Estimate
     p_t: float
     p_wilcoxon: float
-    paired: bool
 
     @property
     def winner(self) -> str:
@@ -98,9 +95,7 @@ def pearson(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = 
     return round(float(w @ (a * b)) / spread, 12) if spread > 1e-15 else math.nan
 
 
-def correlation(
-    x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0
-) -> Estimate:
+def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0) -> Estimate:
     """Return Pearson's r with its 95 % interval.
 
     Parameters
@@ -153,20 +148,10 @@ def compare_paired(
     if len(difference) < 2 or np.ptp(difference) < 1e-12:
         equal = not len(difference) or abs(difference[0]) < 1e-12
         p = 1.0 if equal or len(difference) < 2 else 0.0
-        return Test(first, second, mean_difference(difference), p, p, True)
+        return Test(first, second, mean_difference(difference), p, p)
     p_t = float(stats.ttest_rel(a, b).pvalue)
     p_wilcoxon = float(stats.wilcoxon(difference, method="approx").pvalue)
-    return Test(first, second, mean_difference(difference, groups), p_t, p_wilcoxon, True)
-
-
-def compare_unpaired(first: str, second: str, values: tuple[npt.ArrayLike, npt.ArrayLike]) -> Test:
-    """Return the comparison of two lists of different pairs: Welch's t-test and the Wilcoxon rank-sum test."""
-    a, b = (np.asarray(side, dtype=float) for side in values)
-    stats = _scipy_stats()
-    welch = stats.ttest_ind(a, b, equal_var=False)
-    interval = welch.confidenceresampled(LEVEL)
-    difference = Estimate(float(a.mean() - b.mean()), float(interval.low), float(interval.high), len(a) + len(b))
-    return Test(first, second, difference, float(welch.pvalue), float(stats.mannwhitneyu(a, b).pvalue), False)
+    return Test(first, second, mean_difference(difference, groups), p_t, p_wilcoxon)
 
 
 def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
@@ -176,18 +161,30 @@ def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
 
 
 def resampled_weights(groups: Sequence[Sequence[str]], *, seed: int = 0, count: int = RESAMPLES) -> Array:
-    """Return (count, N) weights: each member drawn with replacement, members of one name drawn together.
+    """Return (count, N) weights: members drawn with replacement, values of one member drawn together.
 
-    The same name in several of the groups (an image that is fixed in one pair and moving in another) is one member.
+    Groups that share a name (an image that is fixed in one pair and moving in another) are drawn from as one pool,
+    others (the seeds of a training) from a pool of their own. A value's weight is the product over its groups.
     """
-    names = sorted({name for group in groups for name in group})
-    place = {name: number for number, name in enumerate(names)}
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count).astype(float)
     weights = np.ones((count, len(groups[0])))
-    for group in groups:
-        weights *= drawn[:, [place[name] for name in group]]
+    for pool in _pools(groups):
+        names = sorted({name for group in pool for name in group})
+        place = {name: number for number, name in enumerate(names)}
+        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count).astype(float)
+        for group in pool:
+            weights *= drawn[:, [place[name] for name in group]]
     return weights
+
+
+def _pools(groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
+    """Return the groups gathered into those that share names."""
+    pools: list[list[Sequence[str]]] = []
+    for group in groups:
+        sharing = [pool for pool in pools if any(set(group) & set(other) for other in pool)]
+        merged = [group, *(other for pool in sharing for other in pool)]
+        pools = [*(pool for pool in pools if pool not in sharing), merged]
+    return pools
 
 
 def resampled(

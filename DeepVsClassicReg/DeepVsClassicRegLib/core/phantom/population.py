@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -127,25 +127,6 @@ def plane(size: int) -> Grid:
     spacing = FIELD_MM / size
     first = -FIELD_MM / 2 + spacing / 2
     return Grid((size, size, 1), (spacing,) * 3, (first, first, SLICE_MM))
-
-
-def shifted(cohort: Cohort, kind: str) -> Cohort:
-    """Return the cohort as another scanner sees it; persons and labels stay the same.
-
-    Parameters
-    ----------
-    kind : {'none', 'inverted', 'noise'}
-        'inverted' turns the contrast around (bright becomes dark inside the head), 'noise' gives three times the noise
-        and at least 0.09.
-    """
-    if kind == "none":
-        return cohort
-    if kind == "inverted":
-        known = head.CONTRASTS["t1"] | dict(cohort.tones)
-        return replace(cohort, tones={tissue: 1.1 - tone for tissue, tone in known.items()})
-    if kind == "noise":
-        return replace(cohort, noise=max(0.09, 3 * cohort.noise))
-    raise SettingsError(f"There is no shift '{kind}'.", hint=did_you_mean(kind, ("none", "inverted", "noise")))
 
 
 def _scan(
