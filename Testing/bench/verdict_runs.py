@@ -21,6 +21,7 @@ from DeepVsClassicRegLib.core.transforms.files import read_transform, write_tran
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 SMALL = ("hippo", "prostate", "abdomen")
+LARGE = ("malf", "lpba", "lung")
 MIRRORED = (
     "malf_oasis:1003",
     "malf_oasis:1119",
@@ -72,10 +73,10 @@ def wanted(cases: list[Case]) -> list[tuple[Case, str, str, Case | None]]:
     rough = [case for case in small if not case.name.startswith("hippo")]
     jobs += [(case, engine, "plain", None) for case in rough for engine in ("ants:quick", "elastix")]
     jobs += [(case, "instance", "plain", None) for case in cases if case not in small]
-    jobs += [(first(cases, name), "instance", "misplaced", None) for name in MISPLACED]
-    jobs += [(first(cases, one), "instance", f"wrong:{other}", first(cases, other)) for one, other in WRONG]
-    jobs += [(first(cases, name), "instance", "mirrored", None) for name in MIRRORED]
-    return jobs
+    broken = [(first(cases, name), "instance", "misplaced", None) for name in MISPLACED]
+    broken += [(first(cases, one), "instance", f"wrong:{other}", first(cases, other)) for one, other in WRONG]
+    broken += [(first(cases, name), "instance", "mirrored", None) for name in MIRRORED]
+    return jobs + sorted(broken, key=lambda job: job[0].name.startswith(LARGE))
 
 
 def first(cases: list[Case], name: str) -> Case:

@@ -13,7 +13,8 @@ from ..errors import RegistrationError
 from .calibration import COVERAGE, Calibration, EngineBand, LabelPoint, logit
 
 Vector = npt.NDArray[np.float64]
-FEWEST_DATASETS = 3
+# One is left out for the error, another for the band, and two must be left to fit.
+FEWEST_DATASETS = 4
 RIDGE = 1e-3
 
 
@@ -91,13 +92,14 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
     Raises
     ------
     RegistrationError
-        When there are fewer than three datasets with the Dice of every label.
+        When there are fewer than four datasets with the Dice of every label.
     """
     labelled = [example for example in examples if len(example.label_dice)]
     datasets = sorted({example.dataset for example in labelled})
-    if len(datasets) < FEWEST_DATASETS:
+    families = {family(dataset) for dataset in datasets}
+    if len(families) < FEWEST_DATASETS:
         raise RegistrationError(
-            f"A calibration needs the Dice of every label on {FEWEST_DATASETS} datasets, found {len(datasets)}.",
+            f"A calibration needs the Dice of every label on {FEWEST_DATASETS} datasets, found {len(families)}.",
             hint="Give runs of more datasets whose lines hold 'dice_per_label'.",
         )
     lines = _fit(examples)
@@ -131,7 +133,7 @@ def cross_validated(examples: Sequence[Example], entry: str) -> list[Judged]:
     for dataset in sorted({example.dataset for example in own}):
         known = [example for example in examples if family(example.dataset) != family(dataset)]
         others = sorted({example.dataset for example in known if example.entry == entry})
-        if len(others) < FEWEST_DATASETS - 1:
+        if len({family(other) for other in others}) < FEWEST_DATASETS - 2:
             continue
         lines = _fit(known)
         residuals = []

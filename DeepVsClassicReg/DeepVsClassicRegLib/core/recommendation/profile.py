@@ -73,11 +73,13 @@ PARTS: dict[str, Part] = {
     # The mean distance of two quantile functions is the Wasserstein-1 distance of their distributions.
     "intensity": Part("the distribution of the intensities differs", 0.03, _mean_apart),
     "contrast": Part("inner and outer tissue have another contrast", 0.04, _mean_apart),
-    "spacing": Part("the voxels are larger", np.log(1.25), _coarser),
-    "view": Part("the field of view shows another part of the body or of the background", np.log(1.25), _most_apart),
+    "spacing": Part("the voxels are larger", float(np.log(1.25)), _coarser),
+    "view": Part(
+        "the field of view shows another part of the body or of the background", float(np.log(1.25)), _most_apart
+    ),
     "pose": Part("the body part lies in another direction", 0.15, _most_apart),
-    "anatomy": Part("the body part has another size or shape", np.log(1.15), _most_apart),
-    "texture": Part("the image is noisier or more blurred", np.log(1.5), _most_apart),
+    "anatomy": Part("the body part has another size or shape", float(np.log(1.15)), _most_apart),
+    "texture": Part("the image is noisier or more blurred", float(np.log(1.5)), _most_apart),
 }
 
 

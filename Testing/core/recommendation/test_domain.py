@@ -1,0 +1,82 @@
+"""The domain check: JSON round trip, own images inside, changed ones outside with the right reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics, domain_distance, domain_statistics
+
+
+@pytest.fixture(scope="module")
+def heads():
+    return [make_phantom("head", size=32, seed=seed).pair.fixed for seed in range(5)]
+
+
+@pytest.fixture(scope="module")
+def statistics(heads):
+    return domain_statistics(heads[:4], name="phantoms")
+
+
+def changed(volume, change):
+    return Volume(change(volume.array), volume.grid)
+
+
+def test_own_images_are_inside_and_json_keeps_everything(heads, statistics):
+    report = domain_distance(heads[4], statistics)
+    assert report.inside and not report.reasons and report.score <= report.threshold
+    again = DomainStatistics.from_json(statistics.to_json())
+    assert domain_distance(heads[4], again).score == pytest.approx(report.score, abs=1e-3)
+    assert again.count == 4 and again.name == "phantoms"
+
+
+def test_inverted_intensities_differ_in_intensity(heads, statistics):
+    report = domain_distance(changed(heads[4], lambda a: np.where(a > 0.1 * a.max(), 1.1 * a.max() - a, 0)), statistics)
+    assert not report.inside
+    assert max(report.parts["intensity"], report.parts["contrast"]) > report.threshold
+    assert report.reasons
+
+
+def test_thick_slices_differ_in_spacing_and_finer_voxels_do_not(heads, statistics):
+    volume = heads[4]
+    grid = volume.grid
+    thick = Grid((32, 32, 8), (*grid.spacing_mm[:2], 4 * grid.spacing_mm[2]), grid.origin_mm, grid.direction)
+    report = domain_distance(Volume(volume.array[::4], thick), statistics)
+    assert report.parts["spacing"] > report.threshold
+    fine = volume.array.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    half = grid.with_spacing([s / 2 for s in grid.spacing_mm])
+    assert domain_distance(Volume(fine, half), statistics).inside
+
+
+def test_a_crop_differs_in_view(heads, statistics):
+    grid = heads[4].grid.cropped((8, 8, 8), (16, 16, 16))
+    report = domain_distance(Volume(heads[4].array[8:24, 8:24, 8:24], grid), statistics)
+    assert report.parts["view"] > report.threshold and report.score >= report.parts["view"]
+
+
+def test_the_header_decides_not_the_order_of_the_voxels(heads, statistics):
+    volume = heads[4]
+    size, spacing, axes = volume.grid.size, volume.grid.spacing_mm, volume.grid.axes
+    turned = Grid(
+        (size[1], size[2], size[0]),
+        (spacing[1], spacing[2], spacing[0]),
+        volume.grid.origin_mm,
+        tuple(axes[:, [1, 2, 0]].ravel()),
+    )
+    array = np.moveaxis(volume.array, (0, 1, 2), (1, 2, 0))
+    same = Volume(array, turned)
+    assert domain_distance(same, statistics).score == pytest.approx(domain_distance(volume, statistics).score, abs=0.05)
+
+
+def test_a_constant_volume_and_no_volume(statistics):
+    assert not domain_distance(Volume(np.zeros((8, 8, 8)), Grid((8, 8, 8))), statistics).inside
+    with pytest.raises(RegistrationError, match="at least one"):
+        domain_statistics([], name="nothing")
+
+
+def test_a_broken_card_is_told():
+    with pytest.raises(FileError, match="cannot be read"):
+        DomainStatistics.from_json({"name": "x"})

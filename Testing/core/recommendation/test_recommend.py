@@ -1,0 +1,62 @@
+"""The front door: facts gathered from a real pair, stable keys, honest doubts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.recommend import recommend
+
+KEYS = {
+    "engine", "preset", "runner_up", "reasons", "mutual_information", "predicted_dice", "seconds", "domain", "limits",
+    "sure", "headline", "plot",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return make_phantom("head", size=32).pair
+
+
+@pytest.fixture(scope="module")
+def advice(pair):
+    return recommend(pair, threads=1)
+
+
+def test_the_json_has_the_stable_keys(advice):
+    plain = json.loads(json.dumps(advice.to_json()))
+    assert set(plain) == KEYS
+    assert all(set(band) == {"low", "mean", "high"} for band in plain["predicted_dice"].values())
+    assert {"nats", "entropy", "foreground", "labels", "rough"} <= set(plain["mutual_information"])
+    assert all(set(reason) == {"rule", "text", "source"} for reason in plain["reasons"])
+    assert plain["limits"] and plain["runner_up"] != plain["engine"]
+
+
+def test_the_recommended_engine_can_be_run(advice):
+    from DeepVsClassicRegLib.core.engines.catalogue import available_engines
+    from DeepVsClassicRegLib.core.settings import presets
+
+    assert advice.engine in available_engines() and advice.preset in presets(advice.engine)
+    assert advice.entry in (advice.engine, f"{advice.engine}:{advice.preset}")
+
+
+def test_without_segmentation_nothing_is_predicted(pair):
+    found = recommend(pair.without_answers(), threads=1, align=False)
+    assert found.predicted_dice == {} and found.mutual_information["rough"] is True
+    assert "no-segmentation" in {reason.rule for reason in found.reasons}
+
+
+def test_noise_against_anatomy_is_not_trusted(pair):
+    random = np.random.default_rng(0)
+    noise = Volume(random.normal(size=pair.fixed.array.shape), pair.fixed.grid, "noise")
+    found = recommend(pair.replace(moving=noise, moving_labels=None), threads=1)
+    assert not found.sure and found.headline.startswith("I do not know")
+    assert found.predicted_dice == {}
+
+
+def test_training_labels_reach_the_rules(pair):
+    found = recommend(pair, threads=1, align=False, training_labels=500, representative=True)
+    assert "train-supervised" in {reason.rule for reason in found.reasons}
