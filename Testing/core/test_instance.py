@@ -196,6 +196,24 @@ def test_contrast_is_recognized():
     assert names == ["lncc", "mind"]
 
 
+def test_volumes_that_match_only_by_chance_are_hardly_deformed():
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(11)
+    textures = [100 + 20 * gaussian_filter(rng.normal(size=(32, 32, 32)), 1.0) * 8 for _ in range(2)]
+    fixed, moving = (Volume(texture.astype(np.float32), Grid((32, 32, 32))) for texture in textures)
+    result = run(Pair(fixed, moving))
+    assert any("by chance" in note and "'mi'" in note for note in result.diagnostics.notes)
+    other = make_phantom("head", size=32, contrasts=("t1", "t2"))
+    matched = run(other.pair.replace(initial=Transform((other.warp.affine,))))
+    assert not any("by chance" in note for note in matched.diagnostics.notes)
+
+    def roughness(result):
+        return float(np.log(jacobian_determinant(result.transform, fixed.grid).array).std())
+
+    assert roughness(result) < 0.4 * roughness(run(Pair(fixed, moving), similarity="mind"))
+
+
 def test_noise_asks_for_more_smoothing(pair):
     problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)
     rng = np.random.default_rng(2)

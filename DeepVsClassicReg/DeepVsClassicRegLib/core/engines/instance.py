@@ -194,4 +194,5 @@ def _prepared(pair: Pair, settings: InstanceSettings) -> tuple[Problem, Instance
     if choice.name == "mind":
         problem, notes = make("mind")
     notes.append(f"Similarity '{choice.name}': {choice.reason}.")
-    return problem, dataclasses.replace(settings, similarity=choice.name), notes
+    sigma_field = max(settings.sigma_field, choice.sigma_field) if settings.adapt else settings.sigma_field
+    return problem, dataclasses.replace(settings, similarity=choice.name, sigma_field=sigma_field), notes

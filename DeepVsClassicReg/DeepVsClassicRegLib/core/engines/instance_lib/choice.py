@@ -6,30 +6,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .chance import contrast_of_start
 from .problem import Problem, pooled
 
 CLASSES = 32
 SAME_CONTRAST = 0.3
 LINEAR_SHARE = 0.6
+# Of the visible pairs of different contrasts, those that match at their start have 4 and more, the others up to 1.4.
+BY_CHANCE = 2.5
+VERY_SMOOTH = 2.5
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A similarity and why it was taken."""
+    """A similarity and why it was taken.
+
+    Attributes
+    ----------
+    name : str
+        'lncc', 'mind' or 'mi'.
+    reason : str
+        For the report.
+    sigma_field : float
+        Least field smoothing that the pair can bear with it.
+    """
 
     name: str
     reason: str
+    sigma_field: float = 0.0
 
 
 def choose_similarity(problem: Problem) -> Choice:
-    """Return 'lncc' for volumes of one contrast and 'mind' for different contrasts.
+    """Return 'lncc' for volumes of one contrast, 'mind' for different ones, 'mi' where nothing local matches.
 
     Notes
     -----
     Looked at are the voxels where both volumes show something, at the start of the registration and
     smoothed by block means, so that a rough alignment is enough. Volumes of one contrast brighten
     together: their correlation is positive and explains most of what any function of the moving
-    intensity could explain (the correlation ratio).
+    intensity could explain (the correlation ratio). Descriptors of different contrasts are trusted only
+    when they match at the start better than at random shifts; otherwise (speckle, artifacts, a failed
+    start) every window would be pulled to where noise happens to agree, and only the joint histogram of
+    the whole volumes, followed by a very smooth field, is left.
 
     References
     ----------
@@ -40,14 +58,27 @@ def choose_similarity(problem: Problem) -> Choice:
     moving = pooled(problem.moving, (shrink[0], shrink[1], shrink[2])).ravel()
     both = (fixed > 0.05) & (moving > 0.05)
     if both.sum() < 200:
-        return Choice("mind", "the volumes hardly overlap at the start, so their contrasts could not be compared")
+        return _unlike(problem, "the volumes hardly overlap at the start, so their contrasts could not be compared")
     f, m = fixed[both].astype(np.float64), moving[both].astype(np.float64)
     correlation = float(np.corrcoef(f, m)[0, 1]) if f.std() > 0 and m.std() > 0 else 0.0
     ratio = max(_correlation_ratio(f, m), _correlation_ratio(m, f))
     numbers = f"correlation {correlation:.2f}, correlation ratio {ratio:.2f}"
     if correlation >= SAME_CONTRAST and correlation**2 >= LINEAR_SHARE * ratio:
         return Choice("lncc", f"the volumes brighten together ({numbers}): one contrast")
-    return Choice("mind", f"the volumes do not brighten together ({numbers}): different contrasts")
+    return _unlike(problem, f"the volumes do not brighten together ({numbers}): different contrasts")
+
+
+def _unlike(problem: Problem, reason: str) -> Choice:
+    """Return the choice for volumes whose intensities cannot be compared."""
+    contrast = contrast_of_start(problem)
+    if contrast >= BY_CHANCE:
+        return Choice("mind", reason)
+    chance = (
+        f"{reason}, and their structures match at the start no better than by chance ({contrast:.1f} standard "
+        "deviations above random shifts). Only a very smooth deformation is looked for; look at the overlay, "
+        "the linear alignment alone may be better"
+    )
+    return Choice("mi", chance, VERY_SMOOTH)
 
 
 def _correlation_ratio(values: np.ndarray, classes: np.ndarray) -> float:
