@@ -12,7 +12,7 @@ from DeepVsClassicRegLib.core.networks import folders, models  # noqa: E402
 from testing_models import SHIFT, known_methods, write_shift  # noqa: E402
 
 TRAINING = {
-    "data": {"kind": "generated shapes", "count": 3},
+    "data": {"kind": "generated shapes", "count": 3, "settings": {"left": "out"}},
     "data_licence": "none needed",
     "supervision": "labels",
     "steps": 20,
@@ -36,7 +36,7 @@ def shelf(tmp_path, monkeypatch):
 @pytest.fixture
 def made(tmp_path, shelf):
     folder = tmp_path / "made"
-    write_shift(folder, (1.0, 0.0, 0.0), training=TRAINING, validation={"dice_mean": 0.71234})
+    write_shift(folder, (1.0, 0.0, 0.0), training=TRAINING, validation={"steps": 9, "folds_percent": 0, "dice_mean": 0.71234})
     return folder
 
 
@@ -106,6 +106,7 @@ def test_facts_are_words(made):
     about = folders.facts(models.get_model(str(made)))
     assert about["Training data"] == "kind generated shapes, count 3"
     assert about["Training"] == "with labels, 20 steps, 1.5 h on cuda"
-    assert about["Validation"] == "dice mean 0.7123"
+    assert "dice mean 0.7123" in about["Validation"]
+    assert folders.headline(models.get_model(str(made)).card) == "dice mean 0.712, folds percent 0"
     assert "Citation" not in about  # the card has none
     assert "0.0 MB" in about["Weights"]

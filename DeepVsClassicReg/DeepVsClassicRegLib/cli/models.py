@@ -36,6 +36,7 @@ def command() -> None:
 @AS_JSON
 def list_models(as_json: bool) -> None:
     """List the models that are found."""
+    from ..core.networks.folders import headline
     from ..core.networks.models import find_models, user_models_folder
 
     models = find_models()
@@ -53,7 +54,7 @@ def list_models(as_json: bool) -> None:
             escape(model.card.anatomy),
             escape(model.card.contrasts),
             f"{model.card.spacing_mm:g}",
-            escape(_validation(model)),
+            escape(headline(model.card)),
             escape(model.card.licence),
             "ships" if model.bundled else escape(str(model.folder)),
         ]
@@ -120,9 +121,3 @@ def folder(as_json: bool) -> None:
 
 def _described(model: Model) -> dict[str, Any]:
     return {**model.card.to_json(), "folder": str(model.folder), "bundled": model.bundled}
-
-
-def _validation(model: Model) -> str:
-    """Return the first few measured numbers of a card."""
-    numbers = [(key, value) for key, value in model.card.validation.items() if isinstance(value, (int, float))]
-    return ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers[:3])

@@ -7,12 +7,11 @@ import html
 from slicer.i18n import tr as _
 
 from ..core.networks.card import Model
-from ..core.networks.folders import facts
+from ..core.networks.folders import facts, headline
 from ..core.networks.models import find_models
 
 LISTING = "models"
 AUTO = "auto"
-MOST_NUMBERS = 2
 
 
 def suggestions(listing: str) -> list[tuple[str, str]]:
@@ -31,21 +30,8 @@ def columns() -> list[str]:
 def row(model: Model) -> list[str]:
     """Return the table's cells for a model."""
     card = model.card
-    numbers = [
-        f"{key.replace('_', ' ')} {value:.3g}"
-        for key, value in card.validation.items()
-        if isinstance(value, (int, float))
-    ]
     size = f"{card.spacing_mm:g} mm"
-    return [
-        card.title,
-        card.method,
-        card.anatomy,
-        card.contrasts,
-        size,
-        ", ".join(numbers[:MOST_NUMBERS]),
-        card.licence,
-    ]
+    return [card.title, card.method, card.anatomy, card.contrasts, size, headline(card), card.licence]
 
 
 def page(model: Model) -> str:

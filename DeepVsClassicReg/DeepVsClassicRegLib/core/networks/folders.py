@@ -15,6 +15,9 @@ from .card import CARD_FILE, WEIGHTS_FILE, Card, Model, read_card
 from .models import find_models, get_model, user_models_folder
 
 SAFETENSORS_HEADER = 8
+# Numbers of a card that tell how good a model is, best known first.
+MEASURED = ("dice", "tre", "folds")
+MOST_MEASURED = 3
 
 
 def facts(model: Model) -> dict[str, str]:
@@ -29,7 +32,7 @@ def facts(model: Model) -> dict[str, str]:
         "Voxel size": f"{card.spacing_mm:g} mm",
         "Training grid": f"{' x '.join(map(str, card.size))} voxels ({card.orientation})",
         "Aligned structures": ", ".join(card.supervised_labels.values()),
-        "Training data": _text(card.training.get("data")),
+        "Training data": _data(card.training.get("data")),
         "Licence of the data": _text(card.training.get("data_licence")),
         "Training": _training(card.training),
         "Domain": _domain(card.domain),
@@ -40,6 +43,13 @@ def facts(model: Model) -> dict[str, str]:
         "Folder": f"{model.folder}{' (ships with the extension)' if model.bundled else ''}",
     }
     return {title: text for title, text in found.items() if text}
+
+
+def headline(card: Card) -> str:
+    """Return the measured numbers of a card that matter most, in one short line."""
+    numbers = {name: value for name, value in card.validation.items() if isinstance(value, (int, float))}
+    found = [name for start in MEASURED for name in numbers if name.startswith(start)]
+    return ", ".join(f"{name.replace('_', ' ')} {numbers[name]:.3g}" for name in found[:MOST_MEASURED])
 
 
 def size_mb(model: Model) -> float:
@@ -130,6 +140,13 @@ def _check(folder: Path, card: Card) -> None:
     length = int.from_bytes(content[:SAFETENSORS_HEADER], "little")
     if content[SAFETENSORS_HEADER : SAFETENSORS_HEADER + 1] != b"{" or length > len(content):
         raise FileError(f"{path} is no safetensors file.", hint="Other formats can hide programs and are not used.")
+
+
+def _data(about: Any) -> str:
+    """Return the description of the training data without its nested settings, which fill the card's file."""
+    if isinstance(about, Mapping):
+        return _text({key: value for key, value in about.items() if not isinstance(value, Mapping)})
+    return _text(about)
 
 
 def _training(history: Mapping[str, Any]) -> str:
