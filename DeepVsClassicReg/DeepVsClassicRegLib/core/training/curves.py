@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE = "curves.csv", "validation.csv", "curves.png"
+log = logging.getLogger(__name__)
 SHOWN = ("dice", "folds_percent")
 
 
@@ -54,13 +57,17 @@ def read_curve(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if row.get("step") and None not in row.values()]
 
 
-def draw_curves(folder: Path) -> Path:
-    """Draw `curves.png` from the CSV files of a training folder."""
+def draw_curves(folder: Path) -> None:
+    """Draw `curves.png` from the CSV files of a training folder; without matplotlib the log says that it is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        log.warning("No picture of the curves: matplotlib is not installed. The numbers are in %s.", folder)
+        return
     from matplotlib.figure import Figure
 
     training, validation = read_curve(folder / TRAINING_FILE), read_curve(folder / VALIDATION_FILE)
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    figure = Figure(figsize=(11, 3.4))
     axes = figure.subplots(1, 1 + len(SHOWN))
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.16, top=0.9, wspace=0.25)
     _lines(axes[0], training, _terms(training))
     axes[0].set_title("Training objective")
     for panel, name in zip(axes[1:], SHOWN, strict=True):
@@ -71,7 +78,6 @@ def draw_curves(folder: Path) -> Path:
     draft = path.with_name(f".{path.name}.part")
     figure.savefig(draft, dpi=110, format="png")
     draft.replace(path)
-    return path
 
 
 def _terms(rows: list[dict[str, str]]) -> list[str]:

@@ -26,6 +26,7 @@ from .step import Stepper, to_device
 from .tools import bounded_threads, kept_random
 from .validation import packed, score, unpacked, validate
 
+PICTURE_EVERY_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +90,7 @@ class _Loop:
         self.rows: list[dict[str, float]] = []
         self.stopped = False
         self.before, self.first = self.state.seconds, self.state.step
-        self.started = self.saved = time.monotonic()
+        self.started = self.saved = self.drawn = time.monotonic()
 
     def run(self) -> Outcome:
         if self.group.leads:
@@ -105,6 +106,7 @@ class _Loop:
         self._flush()
         self._save()
         if self.group.leads:
+            self._draw()
             refresh_card(self.folder, self.plan, self.state)
         log.info("Training %s at step %d.", "stopped" if self.stopped else "finished", self.state.step)
         return self._outcome()
@@ -158,7 +160,12 @@ class _Loop:
         log.info("Step %d: %s%s", state.step, _words(numbers), " (kept)" if better else "")
         if better:
             self._keep({"pairs": len(self.batches), "score": score(numbers), **numbers})
+        if time.monotonic() - self.drawn > PICTURE_EVERY_S:
+            self._draw()
+
+    def _draw(self) -> None:
         draw_curves(self.folder)
+        self.drawn = time.monotonic()
 
     def _keep(self, numbers: dict[str, Any]) -> None:
         """Write the present weights as the model: the best so far, or the last without validation pairs."""
