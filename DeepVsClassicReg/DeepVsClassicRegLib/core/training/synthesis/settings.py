@@ -88,5 +88,11 @@ class SynthesisSettings:
 SHAPES = SynthesisSettings()
 """Generated shapes: one label map, warped strongly and independently for the two images."""
 
-LABEL_MAPS = SynthesisSettings(warp_scales_mm=(16.0, 32.0, 64.0), warp_mm=(1.0, 2.0, 3.0))
+LABEL_MAPS = SynthesisSettings(
+    warp_scales_mm=(16.0, 32.0, 64.0),
+    warp_mm=(0.8, 1.4, 2.0),
+    jitter_rotation_deg=2.0,
+    jitter_scale=0.03,
+    jitter_translation_mm=2.0,
+)
 """Label maps of different persons: they differ by themselves, so that modest warps are enough."""
