@@ -116,8 +116,9 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
 class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
     """Registration from Python; everything runs in a background process, with or without the panel.
 
-    Nodes of an image pair beyond the two volumes are given by name: `fixed_labels`, `moving_labels` (segmentations
-    or label maps), `fixed_mask`, `moving_mask`, `fixed_points`, `moving_points` (markups), `initial` (transform).
+    Nodes of an image pair beyond the two volumes are given by name: `fixedSegmentation`, `movingSegmentation`
+    (segmentations or label maps), `fixedMask`, `movingMask`, `fixedLandmarks`, `movingLandmarks` (markups),
+    `initialTransform`; the library's names (`fixed_labels`, ...) are understood too.
 
     Examples
     --------
@@ -127,7 +128,22 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
     True
     >>> run.measures["folding_percent"]
     0.0
+    >>> advice = logic.recommend(fixedNode, movingNode, threads=1)
+    >>> advice["engine"] in logic.engines()
+    True
+    >>> [reason["text"] for reason in advice["reasons"]]
+    ['Classical optimization is ...]
     """
+
+    NODE_NAMES = {
+        "fixedSegmentation": "fixed_labels",
+        "movingSegmentation": "moving_labels",
+        "fixedMask": "fixed_mask",
+        "movingMask": "moving_mask",
+        "fixedLandmarks": "fixed_points",
+        "movingLandmarks": "moving_points",
+        "initialTransform": "initial",
+    }
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleLogic.__init__(self, parent)
@@ -203,14 +219,56 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         )
         return handle.wait() if wait else handle
 
-    def evaluate(self, fixedNode, movingNode, transformNode, *, threads=0, **nodes):
+    def recommend(
+        self,
+        fixedNode,
+        movingNode,
+        *,
+        timeBudget=None,
+        trainingLabels=0,
+        representative=None,
+        labels=None,
+        wait=True,
+        device="auto",
+        threads=0,
+        **nodes,
+    ):
+        """Ask which engine suits a pair, how good it will be, and why; nothing is registered.
+
+        :param timeBudget: most seconds one registration may take.
+        :param trainingLabels: number of segmented cases at hand for training a network.
+        :param representative: whether these are like this pair (scanner, protocol, labelling); None when unknown.
+        :param labels: numbers of the labels of interest; all when None.
+        :return: dictionary with the keys `engine`, `preset`, `runner_up`, `sure`, `headline`, `reasons`,
+            `mutual_information`, `predicted_dice`, `seconds`, `domain`, `limits` and `plot`; with wait=False a handle
+            with `fraction`, `stage`, `on_finished(f)`, `cancel()` and `wait()`.
+        :raises RegistrationError: when the pair cannot be registered at all; `.hint` says what to do.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+
+        options = {
+            "time_budget_s": timeBudget,
+            "training_labels": trainingLabels,
+            "representative": representative,
+            "labels": None if labels is None else [int(label) for label in labels],
+        }
+        answer = self._console.recommend(
+            self._inputs(fixedNode, movingNode, nodes), options, Compute(device=device, threads=threads)
+        )
+        return answer.wait() if wait else answer
+
+    def evaluate(self, fixedNode, movingNode, transformNode, *, wait=True, threads=0, **nodes):
         """Measure how well any transform, from whatever module, brings the moving volume onto the fixed one.
 
         :param transformNode: brings the moving volume onto the fixed one when it is applied to it.
-        :return: {'before': measures, 'after': measures}, names as in `DeepVsClassicRegLib.core.evaluation.measures`.
+        :return: {'before': measures, 'after': measures}, names as in `DeepVsClassicRegLib.core.evaluation.measures`;
+            with wait=False a handle as in `recommend`.
         """
+        from DeepVsClassicRegLib.core.device import Compute
+
         inputs = self._inputs(fixedNode, movingNode, {**nodes, "initial": transformNode})
-        return self._console.evaluate(inputs, threads=threads)
+        answer = self._console.evaluate(inputs, Compute(threads=threads))
+        return answer.wait() if wait else answer
 
     def engines(self):
         """Return name -> title of the engines that are installed."""
@@ -224,11 +282,14 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
 
         return runs(self.getParameterNode())
 
-    @staticmethod
-    def _inputs(fixedNode, movingNode, nodes):
+    def _inputs(self, fixedNode, movingNode, nodes):
         from DeepVsClassicRegLib.mrml.inputs import Inputs
 
-        return Inputs(fixed=fixedNode, moving=movingNode, **nodes)
+        return Inputs(
+            fixed=fixedNode,
+            moving=movingNode,
+            **{self.NODE_NAMES.get(name, name): node for name, node in nodes.items()},
+        )
 
 
 class DeepVsClassicRegTest(ScriptedLoadableModuleTest):

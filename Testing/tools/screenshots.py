@@ -15,7 +15,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
-WINDOW, PANEL_WIDTH, SCALE = (1440, 960), 480, 2.0
+WINDOW, PANEL_WIDTH, SCALE = (1280, 880), 470, 1.25
+COLORS = 256
 COMPARED = ("instance", "elastix", "sitk-demons")
 # So little smoothing that the field folds.
 FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
@@ -33,6 +34,7 @@ class Studio:
         self.slicer.util.selectModule("DeepVsClassicReg")
         self.panel: Any = module.widgetRepresentation().self().panel
         self.ui = self.panel.ui
+        self.ui.adviseCheck.checked = False  # asked for when its picture is taken
         self.slicer.util.mainWindow().show()
 
     def wait(self, condition: Callable[[], Any], timeout_s: float = 900.0) -> None:
@@ -43,14 +45,18 @@ class Studio:
 
     def shoot(self, name: str, *, panel_width: int = PANEL_WIDTH, scroll: str = "") -> None:
         """Save a picture of the window, scrolled so that a widget is seen."""
+        import qt
         from slicer_standin import screenshots
 
         path = self.folder / f"{name}.png"
         screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
         if scroll:
             area = self.slicer.util.mainWindow()._panel._scroll
-            area.ensureWidgetVisible(getattr(self.ui, scroll), 0, 12)
+            bar = area.verticalScrollBar()
+            bar.value = getattr(self.ui, scroll).mapTo(area.widget(), qt.QPoint(0, 0)).y() - 4
             screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
+            bar.value = 0
+        shrink(path)
         sys.stdout.write(f"{path}\n")
 
     def load_pair(self) -> None:
@@ -107,6 +113,15 @@ class Studio:
         self.wait(lambda: not self.panel.busy)
 
 
+def shrink(path: Path) -> None:
+    """Write a picture anew with a palette: a third of the size, and no eye sees the difference."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.FLOYDSTEINBERG)
+    small.save(path, optimize=True)
+
+
 def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -123,6 +138,7 @@ def main() -> None:
         return
     studio.shoot("empty")
     studio.load_pair()
+    _recommendation(studio)
     studio.choose("sitk-demons")
     _running(studio)
     panel.results.forget()
@@ -144,8 +160,26 @@ def _models(studio: Studio) -> None:
 
     page = studio.panel.models
     page.show()
-    imsave(studio.folder / "models.png", screenshots.grab_widget(page.dialog, scale=SCALE))
+    path = studio.folder / "models.png"
+    imsave(path, screenshots.grab_widget(page.dialog, scale=SCALE))
+    shrink(path)
     page.close()
+
+
+def _recommendation(studio: Studio) -> None:
+    """Take the picture of the advice with its reasons and its plot."""
+    ui, panel = studio.ui, studio.panel
+    panel.advice.ask()
+    studio.wait(lambda: not panel.advice.asking)
+    if panel.advice.advice is None:
+        sys.exit(ui.adviceLabel.text)
+    ui.whyButton.collapsed = False
+    layout = studio.slicer.app.layoutManager()
+    before = layout.layout
+    panel.advice.show_plot()
+    studio.shoot("recommendation")
+    layout.setLayout(before)
+    ui.whyButton.collapsed = True
 
 
 def _running(studio: Studio) -> None:

@@ -56,11 +56,13 @@ def widget(module, slicer_scene, tmp_path, monkeypatch):
     if python.panel is None:  # a test shut it down
         slicer.util.reloadScriptedModule("DeepVsClassicReg")
         python = module.widgetRepresentation().self()
+    advise(python.panel, on=False)  # tests of the advice switch it on
     python.panel.set_parameter_node(python.logic.getParameterNode())
     python.panel.machine._ui.threadsSpin.value = 1
     yield python
     python = module.widgetRepresentation().self()
     if python.panel is not None:
+        python.panel.advice.stop()
         python.panel.runner.cancel()
         wait(lambda: not python.panel.runner.busy)
         python.panel.qa.close()
@@ -175,6 +177,12 @@ class FakeProcess:
 
         self.ended.emit(Outcome(state, message, hint))
 
+    def answer(self, **result) -> None:
+        """End with plain values, as after a question."""
+        from DeepVsClassicRegLib.worker.session import Outcome
+
+        self.ended.emit(Outcome("finished", result=result))
+
     def finish(self, engine=None, worse=False) -> None:
         """End with a result: the phantom's true transform, or a worse one."""
         import json
@@ -220,6 +228,14 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     (out / names["report"]).write_text(json.dumps(make_report(pair, result, found), default=str))
     names = {role: name for role, name in names.items() if role != "html"}
     (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))
+
+
+def advise(panel, *, on) -> None:
+    """Let the panel look for advice as soon as a pair is picked, or not."""
+    from DeepVsClassicRegLib.ui.state import MachineState
+
+    MachineState().advise = on
+    panel.ui.adviseCheck.checked = on
 
 
 def choose(combo, data) -> None:

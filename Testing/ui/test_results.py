@@ -227,3 +227,29 @@ def test_a_deleted_output_is_told_not_a_crash(panel, finish, ui):
     settle()
     assert "no longer has" in ui.stageLabel.text
     assert not ui.blendButton.checked
+
+
+def test_the_verdict_tells_its_reasons_and_where_to_look(panel, picked, ui, fake):
+    """What the library's judgment says reaches the panel; a click on a place moves the views there."""
+    import json
+
+    ui.registerButton.click()
+    fake.process.finish(worse=True)
+    wait(lambda: not panel.busy)
+    run = panel.results.run
+    report = dict(run.report)
+    report["measures"]["after"]["folding_percent"] = 7.0
+    report["measures"]["after"]["implausible_percent"] = 12.0
+    report["look_at"] = [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Folded <most>"}]
+    run.record.SetParameter("report", json.dumps(report))
+    panel.results._show()
+    text = ui.verdictLabel.text
+    assert "12 % of the voxels shrink or grow" in text
+    assert text.count("folded") == 1, "the gravest reason is told once"
+    assert '<a href="0">Folded &lt;most&gt;</a>' in text
+    ui.verdictLabel.linkActivated.emit("0")
+    settle()
+    slice_node = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    assert slice_node.GetSliceToRAS().GetElement(2, 3) == pytest.approx(5.0)
+    assert "Folded" in ui.spotLabel.text
+    ui.verdictLabel.linkActivated.emit("9")  # a record that has changed meanwhile

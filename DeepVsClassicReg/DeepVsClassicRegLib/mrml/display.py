@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from . import colors, comparison
@@ -226,7 +227,7 @@ class Inspection:
         table = self._layers.color("difference", colors.difference_table)
         node = self._layers.fill("difference", voxels, grid_of(fixed), low=-60, high=60, color=table)
         self._set_layers(node)
-        title = "Moving - fixed\n(% of window)" if self.before else "Warped - fixed\n(% of window)"
+        title = _("Moving - fixed\n(% of window)") if self.before else _("Warped - fixed\n(% of window)")
         colors.show_legend(node, title, text_format="%.0f")
 
     def _show_contours(self, run: Run, fixed: Any, upper: Any) -> None:
@@ -303,6 +304,7 @@ def _needed(run: Run, mode: Mode, *, before: bool) -> tuple[Any, Any]:
     for role in roles:
         if run.node(role) is None:
             raise RegistrationError(
-                f"'{run.title}' no longer has its {role} node.", hint="Look at another run, or register again."
+                _("'{run}' no longer has its {role} node.").format(run=run.title, role=role),
+                hint=_("Look at another run, or register again."),
             )
     return run.node(roles[0]), run.node(roles[1])

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.errors import GeometryError
 from ..core.images.grid import Grid
@@ -52,8 +53,10 @@ def world_matrix(node: slicer.vtkMRMLTransformableNode) -> Array:
         return np.eye(4)
     if not parent.IsTransformToWorldLinear():
         raise GeometryError(
-            f"'{node.GetName()}' is under the non-linear transform '{parent.GetName()}'.",
-            hint="Harden the transform on a copy first, or choose it as initial transform.",
+            _("'{name}' is under the non-linear transform '{transform}'.").format(
+                name=node.GetName(), transform=parent.GetName()
+            ),
+            hint=_("Harden the transform on a copy first, or choose it as initial transform."),
         )
     matrix = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)
@@ -85,7 +88,7 @@ def grid_of(node: slicer.vtkMRMLVolumeNode) -> Grid:
     """
     image = node.GetImageData()
     if image is None:
-        raise GeometryError(f"'{node.GetName()}' holds no image.", hint="Load it again.")
+        raise GeometryError(_("'{name}' holds no image.").format(name=node.GetName()), hint=_("Load it again."))
     return grid_of_matrix(ijk_to_lps(node), image.GetDimensions())
 
 

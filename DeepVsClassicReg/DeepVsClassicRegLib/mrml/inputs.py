@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 TITLES = {
-    "fixed": "fixed volume",
-    "moving": "moving volume",
-    "fixed_labels": "fixed segmentation",
-    "moving_labels": "moving segmentation",
-    "fixed_mask": "fixed mask",
-    "moving_mask": "moving mask",
-    "fixed_points": "fixed landmarks",
-    "moving_points": "moving landmarks",
-    "initial": "initial transform",
+    "fixed": _("fixed volume"),
+    "moving": _("moving volume"),
+    "fixed_labels": _("fixed segmentation"),
+    "moving_labels": _("moving segmentation"),
+    "fixed_mask": _("fixed mask"),
+    "moving_mask": _("moving mask"),
+    "fixed_points": _("fixed landmarks"),
+    "moving_points": _("moving landmarks"),
+    "initial": _("initial transform"),
 }
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .runs import Run
-from .tables import BEFORE, fill_table, unique_titles, update_label_table
+from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
 
 # Okabe and Ito's colors, told apart by color-blind readers too.
 COLORS = (
@@ -39,11 +40,11 @@ def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
     remove_series(chart)
     for index, title in enumerate((BEFORE, *unique_titles(runs))):
         color = FADED if index == 0 else COLORS[(index - 1) % len(COLORS)]
-        series = _series(chart, table, title, color)
+        series = add_series(chart, table, title, color)
         series.SetPlotType(series.PlotTypeBar)
         series.SetYColumnName(title)
-        series.SetLabelColumnName("Name")
-    _titles(chart, "Overlap per label", "", "Dice")
+        series.SetLabelColumnName(NAME)
+    set_titles(chart, _("Overlap per label"), "", "Dice")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
 
@@ -69,7 +70,7 @@ def update_traces(
 ) -> None:
     """Draw lists of metric values, one line each; also for a run that is still going on."""
     length = max((len(values) for _, values in traces), default=0)
-    columns: dict[str, list[Any]] = {"Iteration": [float(index) for index in range(1, length + 1)]}
+    columns: dict[str, list[Any]] = {_("Iteration"): [float(index) for index in range(1, length + 1)]}
     for title, values in traces:
         columns[title] = [*map(float, values), *([math.nan] * (length - len(values)))]
     fill_table(table, columns)
@@ -78,14 +79,14 @@ def update_traces(
     ]:
         return
     remove_series(chart)
-    for index, (title, _) in enumerate(traces):
-        series = _series(chart, table, title, COLORS[index % len(COLORS)])
+    for index, (title, _values) in enumerate(traces):
+        series = add_series(chart, table, title, COLORS[index % len(COLORS)])
         series.SetPlotType(series.PlotTypeScatter)
-        series.SetXColumnName("Iteration")
+        series.SetXColumnName(_("Iteration"))
         series.SetYColumnName(title)
         series.SetMarkerStyle(series.MarkerStyleNone)
         series.SetLineWidth(2)
-    _titles(chart, "Metric", "Iteration", "Metric (lower is better)")
+    set_titles(chart, _("Metric"), _("Iteration"), _("Metric (lower is better)"))
 
 
 def remove_series(chart: slicer.vtkMRMLPlotChartNode) -> None:
@@ -101,7 +102,8 @@ def _series_of(chart: Any) -> list[Any]:
     return [node for node in nodes if node is not None]
 
 
-def _series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
+def add_series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
+    """Add a series of a table to a chart and return its node; the caller chooses type and columns."""
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetColor(*color)
@@ -110,7 +112,8 @@ def _series(chart: Any, table: Any, title: str, color: tuple[float, float, float
     return series
 
 
-def _titles(chart: Any, title: str, horizontal: str, vertical: str) -> None:
+def set_titles(chart: Any, title: str, horizontal: str, vertical: str) -> None:
+    """Name a chart and its axes."""
     chart.SetTitle(title)
     chart.SetXAxisTitle(horizontal)
     chart.SetYAxisTitle(vertical)

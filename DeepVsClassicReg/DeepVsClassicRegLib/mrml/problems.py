@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.images.checks import FEWEST_VOXELS
@@ -58,7 +59,13 @@ def problems(inputs: Inputs) -> list[Problem]:
         if node is not None:
             found += _volume(role, node)
         elif role not in lost:
-            found.append(Problem(role, f"No {TITLES[role]} is chosen.", f"Choose the {TITLES[role]}."))
+            found.append(
+                Problem(
+                    role,
+                    _("No {what} is chosen.").format(what=TITLES[role]),
+                    _("Choose the {what}.").format(what=TITLES[role]),
+                )
+            )
     found += _same(present)
     for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
         found += _drawing(present, role)
@@ -71,24 +78,26 @@ def problems(inputs: Inputs) -> list[Problem]:
 def _gone(inputs: Inputs) -> Iterator[Problem]:
     for role, node in inputs.given():
         if node.GetScene() is None:
-            yield Problem(role, f"The {TITLES[role]} was deleted.", "Choose another one.")
+            yield Problem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Choose another one."))
 
 
 def _volume(role: str, node: Any) -> Iterator[Problem]:
-    title = f"The {TITLES[role]} '{node.GetName()}'"
+    title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
-        yield Problem(role, f"{title} holds no image.", "Load it again.")
+        yield Problem(role, _("{title} holds no image.").format(title=title), _("Load it again."))
         return
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        yield Problem(role, f"{title} is a segmentation.", "Choose the image it was drawn on.")
+        yield Problem(role, _("{title} is a segmentation.").format(title=title), _("Choose the image it was drawn on."))
         return
     components = image.GetNumberOfScalarComponents()
     if components != 1:
         yield Problem(
             role,
-            f"{title} has {components} components per voxel (color or vector image).",
-            "Extract one component first (module Vector to Scalar Volume).",
+            _("{title} has {components} components per voxel (color or vector image).").format(
+                title=title, components=components
+            ),
+            _("Extract one component first (module Vector to Scalar Volume)."),
         )
         return
     try:
@@ -98,23 +107,34 @@ def _volume(role: str, node: Any) -> Iterator[Problem]:
         return
     yield from _content(role, title, image, grid.size)
     if _is_frame(node):
-        yield Problem(role, f"{title} is a frame of a sequence.", "Only the frame shown now is used.", WARNING)
+        yield Problem(
+            role,
+            _("{title} is a frame of a sequence.").format(title=title),
+            _("Only the frame shown now is used."),
+            WARNING,
+        )
 
 
 def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> Iterator[Problem]:
     if min(size) == 1:
-        yield Problem(role, f"{title} is a single slice {size}.", "Choose a 3D volume with several slices.")
+        yield Problem(
+            role,
+            _("{title} is a single slice {size}.").format(title=title, size=size),
+            _("Choose a 3D volume with several slices."),
+        )
     elif min(size) < FEWEST_VOXELS:
         yield Problem(
             role,
-            f"{title} has only {min(size)} voxels along one axis {size}; at least {FEWEST_VOXELS} are needed.",
-            "Resample it to thinner slices first if that makes sense for these data.",
+            _("{title} has only {fewest} voxels along one axis {size}; at least {needed} are needed.").format(
+                title=title, fewest=min(size), size=size, needed=FEWEST_VOXELS
+            ),
+            _("Resample it to thinner slices first if that makes sense for these data."),
         )
     array = array_of_image(image)
     # A few voxels nearly always tell; only when they do not, all are looked at.
     if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
-        message = f"{title} is constant (every voxel is {float(array.flat[0]):g})."
-        yield Problem(role, message, "Choose another volume.")
+        message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
+        yield Problem(role, message, _("Choose another volume."))
 
 
 def _is_frame(node: Any) -> bool:
@@ -128,9 +148,9 @@ def _is_frame(node: Any) -> bool:
 
 def _same(inputs: Inputs) -> Iterator[Problem]:
     if inputs.fixed is not None and inputs.fixed is inputs.moving:
-        yield Problem("moving", "Fixed and moving are the same volume.", "Choose two different volumes.")
+        yield Problem("moving", _("Fixed and moving are the same volume."), _("Choose two different volumes."))
     if inputs.fixed_points is not None and inputs.fixed_points is inputs.moving_points:
-        yield Problem("moving_points", "Fixed and moving landmarks are the same list.", "Choose two lists.")
+        yield Problem("moving_points", _("Fixed and moving landmarks are the same list."), _("Choose two lists."))
     if (
         inputs.fixed_labels is not None
         and inputs.fixed_labels is inputs.moving_labels
@@ -138,8 +158,8 @@ def _same(inputs: Inputs) -> Iterator[Problem]:
     ):
         yield Problem(
             "moving_labels",
-            "Fixed and moving segmentation are the same.",
-            "Choose two segmentations, or one segment each.",
+            _("Fixed and moving segmentation are the same."),
+            _("Choose two segmentations, or one segment each."),
         )
 
 
@@ -149,10 +169,12 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
     if node is None:
         return
     segment = getattr(inputs, role.replace("labels", "segment") if "labels" in role else f"{role}_segment")
-    title = f"The {TITLES[role]} '{node.GetName()}'"
+    title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     severity = ERROR if "mask" in role else WARNING
     if segment and node.IsA("vtkMRMLSegmentationNode") and not segments.entries(node, segment):
-        yield Problem(role, f"{title} no longer has the chosen segment.", "Choose a segment again.")
+        yield Problem(
+            role, _("{title} no longer has the chosen segment.").format(title=title), _("Choose a segment again.")
+        )
         return
     try:
         world_matrix(node)
@@ -162,11 +184,14 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
         yield Problem(role, error.message, error.hint)
         return
     if segments.is_empty(node, segment):
-        yield Problem(role, f"{title} is empty.", "Draw it, or choose none.", severity)
+        yield Problem(role, _("{title} is empty.").format(title=title), _("Draw it, or choose none."), severity)
     elif not _near(node, getattr(inputs, role.partition("_")[0])):
         side = role.partition("_")[0]
         yield Problem(
-            role, f"{title} lies wholly outside the {side} volume.", "Choose one that was drawn on that volume.", ERROR
+            role,
+            _("{title} lies wholly outside the {side} volume.").format(title=title, side=side),
+            _("Choose one that was drawn on that volume."),
+            ERROR,
         )
 
 
@@ -185,16 +210,16 @@ def _labels_together(inputs: Inputs) -> Iterator[Problem]:
     fixed, moving = inputs.fixed_labels, inputs.moving_labels
     if (fixed is None) != (moving is None):
         absent = "fixed_labels" if fixed is None else "moving_labels"
-        hint = f"Choose the {TITLES[absent]} too to have the overlap measured."
-        yield Problem(absent, "Only one segmentation is chosen.", hint, WARNING)
+        hint = _("Choose the {what} too to have the overlap measured.").format(what=TITLES[absent])
+        yield Problem(absent, _("Only one segmentation is chosen."), hint, WARNING)
     if fixed is None or moving is None:
         return
     sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
     if all(sides) and not segments.numbering(*sides).shared:
         yield Problem(
             "moving_labels",
-            "The two segmentations share no segment name.",
-            "Name equal structures alike, or choose one segment on either side.",
+            _("The two segmentations share no segment name."),
+            _("Name equal structures alike, or choose one segment on either side."),
             WARNING,
         )
 
@@ -205,20 +230,32 @@ def _points(inputs: Inputs) -> Iterator[Problem]:
     for role, node in given.items():
         unplaced = node.GetNumberOfControlPoints() - node.GetNumberOfDefinedControlPoints()
         if unplaced:
-            hint = "Place or remove them, so that both lists pair up."
-            yield Problem(role, f"{unplaced} of the {TITLES[role]} are not placed.", hint)
+            hint = _("Place or remove them, so that both lists pair up.")
+            yield Problem(
+                role, _("{unplaced} of the {what} are not placed.").format(unplaced=unplaced, what=TITLES[role]), hint
+            )
         elif node.GetNumberOfControlPoints() == 0:
-            yield Problem(role, f"The list of {TITLES[role]} is empty.", "Place landmarks, or choose no list.")
+            yield Problem(
+                role,
+                _("The list of {what} is empty.").format(what=TITLES[role]),
+                _("Place landmarks, or choose no list."),
+            )
     if len(given) == 1:
         absent = next(role for role in lists if role not in given)
-        yield Problem(absent, "Landmarks are given on one side only.", f"Choose the {TITLES[absent]}, or none.")
+        yield Problem(
+            absent,
+            _("Landmarks are given on one side only."),
+            _("Choose the {what}, or none.").format(what=TITLES[absent]),
+        )
     if len(given) == 2:
         counts = [node.GetNumberOfControlPoints() for node in given.values()]
         if counts[0] != counts[1]:
             yield Problem(
                 "moving_points",
-                f"The landmark lists differ in length: {counts[0]} fixed, {counts[1]} moving.",
-                "Each fixed landmark needs its moving partner, in the same order.",
+                _("The landmark lists differ in length: {fixed} fixed, {moving} moving.").format(
+                    fixed=counts[0], moving=counts[1]
+                ),
+                _("Each fixed landmark needs its moving partner, in the same order."),
             )
     yield from _stray_points(inputs)
 
@@ -234,8 +271,10 @@ def _stray_points(inputs: Inputs) -> Iterator[Problem]:
             continue
         outside = int((~grid.contains(points_mm(points))).sum())
         if outside:
-            message = f"{outside} of the {side} landmarks lie outside the {side} volume."
-            yield Problem(f"{side}_points", message, "Check that they belong to it.", WARNING)
+            message = _("{outside} of the {side} landmarks lie outside the {side} volume.").format(
+                outside=outside, side=side
+            )
+            yield Problem(f"{side}_points", message, _("Check that they belong to it."), WARNING)
 
 
 def points_mm(node: Any) -> np.ndarray:
@@ -250,19 +289,23 @@ def _initial(inputs: Inputs) -> Iterator[Problem]:
     node = inputs.initial
     if node is None:
         return
-    title = f"The initial transform '{node.GetName()}'"
+    title = _("The initial transform '{name}'").format(name=node.GetName())
     if node.IsTransformToWorldLinear():
         matrix = vtk.vtkMatrix4x4()
         node.GetMatrixTransformToWorld(matrix)
         if abs(np.linalg.det(from_vtk(matrix)[:3, :3])) < 1e-9:
-            yield Problem("initial", f"{title} cannot be inverted.", "Choose another one, or none.")
+            yield Problem(
+                "initial", _("{title} cannot be inverted.").format(title=title), _("Choose another one, or none.")
+            )
     elif any(image is None for image in _grids(node)):
-        yield Problem("initial", f"{title} holds no displacements.", "Load it again, or choose none.")
+        yield Problem(
+            "initial", _("{title} holds no displacements.").format(title=title), _("Load it again, or choose none.")
+        )
     if inputs.moving is not None and inputs.moving.GetParentTransformNode() is node:
         yield Problem(
             "initial",
-            f"{title} is applied to the moving volume already, so it would count twice.",
-            "Take it off the moving volume (module Transforms), or choose no initial transform.",
+            _("{title} is applied to the moving volume already, so it would count twice.").format(title=title),
+            _("Take it off the moving volume (module Transforms), or choose no initial transform."),
         )
 
 

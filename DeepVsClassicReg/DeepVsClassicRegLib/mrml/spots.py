@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.images.grid import Grid
 from . import comparison
@@ -35,6 +36,11 @@ class Spot:
     text: str
 
 
+def places(run: Run) -> list[Spot]:
+    """Return where the verdict of a run wants to be looked at, the gravest first."""
+    return [Spot(_three(place["point_mm"]), str(place["text"])) for place in run.report.get("look_at") or ()]
+
+
 def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
     """Return the places with the lowest Jacobian determinant <= 0, worst first; empty when nothing folds.
 
@@ -52,7 +58,9 @@ def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
     index = np.stack(np.unravel_index(folded[order], array.shape), axis=-1)[:, ::-1]
     points = grid_of(run.jacobian).index_to_point(index)
     taken = comparison.separate(points, apart_mm=APART_MM, count=count)
-    return [_spot(points[place], f"Folded: Jacobian {values[order[place]]:.2f}") for place in taken]
+    return [
+        _spot(points[place], _("Folded: Jacobian {value:.2f}").format(value=values[order[place]])) for place in taken
+    ]
 
 
 def disagreements(fixed: comparison.Bytes, warped: comparison.Bytes, grid: Grid, *, count: int = 10) -> list[Spot]:
@@ -62,7 +70,10 @@ def disagreements(fixed: comparison.Bytes, warped: comparison.Bytes, grid: Grid,
         return []
     points = np.stack([point for point, _ in found])
     taken = comparison.separate(points, apart_mm=APART_MM, count=count)
-    return [_spot(points[place], f"Unexplained intensity {found[place][1]:.0f} % of the window") for place in taken]
+    return [
+        _spot(points[place], _("Unexplained intensity {value:.0f} % of the window").format(value=found[place][1]))
+        for place in taken
+    ]
 
 
 def lowest_dice(run: Run) -> list[Spot]:
@@ -78,10 +89,10 @@ def lowest_dice(run: Run) -> list[Spot]:
         if score is None:
             continue
         style = styles.get(int(number))
-        name = style.name if style is not None else f"Label {number}"
+        name = style.name if style is not None else _("Label {number}").format(number=number)
         place = places.get(int(number)) or _fixed_middle(run, name)
         if place is not None:
-            found.append(Spot(place, f"{name}: Dice {score:.2f}"))
+            found.append(Spot(place, _("{name}: Dice {score:.2f}").format(name=name, score=score)))
     return found
 
 

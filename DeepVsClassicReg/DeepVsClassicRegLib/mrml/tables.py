@@ -8,13 +8,14 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.evaluation.measures import HIGHER, LOWER, MEASURES, SECONDS, Measure
 from .runs import Run
 
 BEST = "★"
-BEFORE = "Before"
-DIRECTIONS = {HIGHER: "higher is better", LOWER: "lower is better", "": ""}
+BEFORE, NAME = _("Before"), _("Name")
+DIRECTIONS = {HIGHER: _("higher is better"), LOWER: _("lower is better"), "": ""}
 
 
 def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, main_only: bool = False) -> None:
@@ -35,9 +36,9 @@ def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *,
     before = runs[0].measures_before if runs else {}
     rows = [measure for measure in _listed(main_only) if any(_number(c.get(measure.name)) for c in columns)]
     table = {
-        "Measure": [measure.title for measure in rows],
-        "Unit": [measure.unit for measure in rows],
-        "Better": [DIRECTIONS[measure.direction] for measure in rows],
+        _("Measure"): [measure.title for measure in rows],
+        _("Unit"): [measure.unit for measure in rows],
+        _("Better"): [DIRECTIONS[measure.direction] for measure in rows],
         BEFORE: [measure.text(before.get(measure.name)) for measure in rows],
     }
     titles = unique_titles(runs)
@@ -70,8 +71,10 @@ def update_label_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, me
     numbers = sorted({int(number) for column in (*after, before) for number in column})
     styles = {number: style for run in runs for number, style in run.labels.items()}
     table: dict[str, list[Any]] = {
-        "Label": numbers,
-        "Name": [styles[number].name if number in styles else f"Label {number}" for number in numbers],
+        _("Label"): numbers,
+        NAME: [
+            styles[number].name if number in styles else _("Label {number}").format(number=number) for number in numbers
+        ],
         BEFORE: [_float(before.get(str(number))) for number in numbers],
     }
     for title, column in zip(unique_titles(runs), after, strict=True):

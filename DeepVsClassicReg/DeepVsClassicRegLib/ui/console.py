@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..core.errors import Cancelled, RegistrationError
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
-from ..mrml.snapshot import snapshot
-from ..worker.job import new_job_folder
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
 from .attempt import Attempt
-from .background import Background
+from .errand import Errand
 from .offers import default_engine, offers
+from .question import EVALUATE, RECOMMEND, Question
 from .requests import Request
 from .runner import Runner
 
@@ -100,15 +98,52 @@ class Handle:
         TimeoutError
             When they have not ended within `timeout_s` seconds.
         """
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self.over:
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"The registration is still running after {timeout_s} s.")
-            slicer.app.processEvents()
-            time.sleep(PAUSE_S)
-        for attempt in self._attempts:
-            _require(attempt)
+        _await(self._attempts, timeout_s)
         return self.runs
+
+
+class Answer:
+    """A question that is answered in the background.
+
+    Parameters
+    ----------
+    question : Question
+        What was asked.
+    key : str
+        The part of the worker's result that is the answer.
+    """
+
+    def __init__(self, question: Question, key: str) -> None:
+        self._question, self._key = question, key
+
+    @property
+    def fraction(self) -> float:
+        """Done part, 0 to 1."""
+        return self._question.fraction
+
+    @property
+    def stage(self) -> str:
+        """What is being done."""
+        return self._question.stage
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._question.is_over
+
+    def on_finished(self, listener: Callable[[Answer], None]) -> Answer:
+        """Call `listener(answer)` once it has ended, well or not."""
+        self._question.ended.connect(lambda _question: listener(self))
+        return self
+
+    def cancel(self) -> None:
+        """Stop."""
+        self._question.cancel()
+
+    def wait(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Return the answer once it is there; Slicer goes on handling events meanwhile, errors as in `Handle.wait`."""
+        _await([self._question], timeout_s)
+        return dict(self._question.answer[self._key])
 
 
 class Console:
@@ -148,37 +183,30 @@ class Console:
         )
         return Handle(attempts)
 
-    def evaluate(self, inputs: Inputs, *, threads: int = 0) -> dict[str, dict[str, Any]]:
-        """Return the measures before and after `inputs.initial` is applied, measured in a thread."""
+    def recommend(self, inputs: Inputs, options: Mapping[str, Any], compute: Compute) -> Answer:
+        """Ask which engine to use and return the handle of the answer."""
+        return Answer(self._runner.ask(RECOMMEND, inputs, compute, options=options), "advice")
+
+    def evaluate(self, inputs: Inputs, compute: Compute) -> Answer:
+        """Ask for the measures before and after `inputs.initial` is applied and return the handle of the answer."""
         if inputs.initial is None:
-            raise RegistrationError("There is no transform to evaluate.", hint="Give the transform node.")
-        copied = snapshot(inputs)
-        folder = new_job_folder(Path(slicer.app.temporaryPath))
-        ended: list[tuple[Any, BaseException | None]] = []
-
-        def work() -> dict[str, dict[str, Any]]:
-            from ..core.api import evaluate, load_pair
-
-            files: dict[str, Any] = {role: folder / name for role, name in copied.write(folder).items()}
-            pair = load_pair(files.pop("fixed"), files.pop("moving"), **files)
-            found = evaluate(pair.replace(initial=None), pair.initial, threads=threads)
-            return {"before": dict(found.before), "after": dict(found.after)}
-
-        try:
-            background = Background(work, lambda value, error: ended.append((value, error))).start()
-            while not ended:
-                slicer.app.processEvents()
-                time.sleep(PAUSE_S)
-            del background
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        value, error = ended[0]
-        if error is not None:
-            raise error
-        return dict(value)
+            raise RegistrationError(_("There is no transform to evaluate."), hint=_("Give the transform node."))
+        return Answer(self._runner.ask(EVALUATE, inputs, compute), "measures")
 
 
-def _require(attempt: Attempt) -> None:
+def _await(errands: Sequence[Errand], timeout_s: float | None) -> None:
+    """Let Slicer handle events until all have ended, then raise what happened instead of a result."""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    while not all(errand.is_over for errand in errands):
+        if end is not None and time.monotonic() > end:
+            raise TimeoutError(_("It is still running after {seconds} s.").format(seconds=timeout_s))
+        slicer.app.processEvents()
+        time.sleep(PAUSE_S)
+    for errand in errands:
+        _require(errand)
+
+
+def _require(attempt: Errand) -> None:
     if attempt.state == REJECTED:
         raise RegistrationError(attempt.message, hint=attempt.hint)
     if attempt.state == CANCELLED:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from ..core.settings import DEFAULT, presets
+from ..mrml.advice import entry_of, entry_title
 from .compare_list import CompareList
 from .models_list import LISTING
-from .offers import Offer, default_engine, offers
+from .offers import Offer, offers
 from .settings_form import SettingsForm
 from .state import SceneState
 from .validation import line
 
 ENGINE, PRESET, SETTINGS, COMPARED = "Engine", "Preset", "Settings", "Compared"
-COMPARE = "compare"
+COMPARE, RECOMMENDED = "compare", "recommended"
 
 
 class EngineSection:
@@ -38,6 +39,7 @@ class EngineSection:
         self._loading = True
         self._form: SettingsForm | None = None
         self._offers: dict[str, Offer] = {}
+        self._advice: Mapping[str, Any] | None = None
         self.compare_list = CompareList(ui.compareFrame, self._on_compared)
         self.refresh()
         ui.engineCombo.connect("currentIndexChanged(int)", self._on_engine)
@@ -47,19 +49,38 @@ class EngineSection:
 
     @property
     def engine(self) -> str:
-        """Name of the chosen engine, empty while several are compared."""
-        name = self._ui.engineCombo.currentData or ""
-        return "" if name == COMPARE else str(name)
+        """Name of the chosen engine, empty while several are compared or the recommended one is not known yet."""
+        name = str(self._ui.engineCombo.currentData or "")
+        if name == RECOMMENDED:
+            return self._advice["engine"] if self._advice is not None else ""
+        return "" if name == COMPARE else name
 
     @property
     def preset(self) -> str:
         """Name of the chosen preset."""
+        if self.recommended:
+            return self._advice["preset"] if self._advice is not None else DEFAULT
         return str(self._ui.presetCombo.currentData or DEFAULT)
 
     @property
     def comparing(self) -> bool:
         """Whether several engines are compared."""
         return self._ui.engineCombo.currentData == COMPARE
+
+    @property
+    def recommended(self) -> bool:
+        """Whether the recommended engine is to be used."""
+        return self._ui.engineCombo.currentData == RECOMMENDED
+
+    @property
+    def waits_for_advice(self) -> bool:
+        """Whether the recommended engine is to be used and not known yet."""
+        return self.recommended and self._advice is None
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Engine name -> what a person reads."""
+        return {name: offer.info.title for name, offer in self._offers.items()}
 
     @property
     def offer(self) -> Offer | None:
@@ -71,14 +92,16 @@ class EngineSection:
         if self.comparing:
             return [(self._offers[name], preset, {}) for name, preset in self.compare_list.checked()]
         offer = self.offer
-        if offer is None or self._form is None:
+        if offer is None:
             return []
-        return [(offer, self.preset, self._form.changes())]
+        return [(offer, self.preset, self._form.changes() if self._form is not None else {})]
 
     def problem(self) -> str:
         """Return what keeps the run from starting, nothing when all is well."""
         if self.comparing:
             return "" if self.compare_list.checked() else _("Check the engines to compare.")
+        if self.waits_for_advice:
+            return ""
         offer = self.offer
         if offer is None:
             return _("Choose an engine.")
@@ -94,13 +117,17 @@ class EngineSection:
         combo = self._ui.engineCombo
         combo.blockSignals(True)
         combo.clear()
+        combo.addItem(_("Recommended"), RECOMMENDED)
+        combo.setItemData(0, _("What the advice above says; it looks at the pair first."), _TIP)
+        combo.insertSeparator(combo.count)
         for offer in found:
             self._add_engine(offer)
         combo.insertSeparator(combo.count)
         combo.addItem(_("Compare several..."), COMPARE)
         combo.setItemData(combo.count - 1, _("Runs the checked engines one after the other on the same pair."), _TIP)
-        combo.currentIndex = max(0, combo.findData(chosen or default_engine(found)))
+        combo.currentIndex = max(0, combo.findData(chosen or RECOMMENDED))
         combo.blockSignals(False)
+        self._name_recommended()
         self.compare_list.fill(found)
         self._show_engine({})
 
@@ -109,13 +136,29 @@ class EngineSection:
         if self._form is not None:
             self._form.refresh_suggestions()
 
+    def set_advice(self, advice: Mapping[str, Any] | None) -> None:
+        """Hear what is recommended for the picked pair; None while it is not known."""
+        self._advice = advice
+        self._name_recommended()
+        if self.recommended:
+            self._loading = True
+            self._show_engine({})
+            self._loading = False
+        self._changed()
+
+    def choose(self, entry: str) -> None:
+        """Choose an engine, or 'engine:preset', as if the user had."""
+        engine, _colon, preset = entry.partition(":")
+        combo = self._ui.engineCombo
+        combo.currentIndex = max(0, combo.findData(engine))
+        self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(preset or DEFAULT))
+
     def load(self, state: SceneState | None) -> None:
         """Show what a scene remembers."""
         self._state, self._loading = state, True
         combo = self._ui.engineCombo
         wanted = state.text(ENGINE) if state is not None else ""
-        index = combo.findData(wanted or default_engine(list(self._offers.values())))
-        combo.currentIndex = max(0, index)
+        combo.currentIndex = max(0, combo.findData(wanted or RECOMMENDED))
         self._fill_presets()
         preset = self._ui.presetCombo.findData(state.text(PRESET, DEFAULT) if state is not None else DEFAULT)
         self._ui.presetCombo.currentIndex = max(0, preset)
@@ -138,11 +181,18 @@ class EngineSection:
             if not offer.installable:
                 combo.model().item(index).setEnabled(False)
 
+    def _name_recommended(self) -> None:
+        text = _("Recommended")
+        if self._advice is not None:
+            name = entry_title(entry_of(self._advice), self.titles)
+            text = _("Recommended: {engine}").format(engine=name)
+        self._ui.engineCombo.setItemText(0, text)
+
     def _fill_presets(self) -> None:
         combo = self._ui.presetCombo
         combo.blockSignals(True)
         combo.clear()
-        for preset in presets(self.engine).values() if self.engine else ():
+        for preset in presets(self.engine).values() if self.engine and not self.recommended else ():
             combo.addItem(preset.title, preset.name)
             combo.setItemData(combo.count - 1, preset.summary, _TIP)
         combo.blockSignals(False)
@@ -150,7 +200,7 @@ class EngineSection:
     def _show_engine(self, changes: dict[str, Any], *, fill_presets: bool = True) -> None:
         if fill_presets:
             self._fill_presets()
-        single = not self.comparing
+        single = not self.comparing and not self.recommended
         for widget in (self._ui.presetLabel, self._ui.presetCombo, self._ui.settingsButton):
             widget.visible = single
         self._ui.compareFrame.visible = self.comparing
@@ -163,7 +213,7 @@ class EngineSection:
             self._form.remove()
             self._form = None
         offer = self.offer
-        if offer is not None:
+        if offer is not None and not self.recommended:
             values = presets(self.engine)[self.preset].values
             self._form = SettingsForm(self._ui.settingsFrame, offer.info.settings, values, self._on_settings)
             self._form.load(changes)
@@ -172,7 +222,9 @@ class EngineSection:
     def _show_note(self) -> None:
         offer = self.offer
         self._ui.installButton.visible = offer is not None and offer.installable
-        if offer is None:
+        if self.waits_for_advice:
+            self._ui.engineNote.text = _("The pair is looked at first; what is recommended for it is then used.")
+        elif offer is None:
             self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
         elif not offer.ready:
             missing = _("Not installed: {what}.").format(what=offer.needs)

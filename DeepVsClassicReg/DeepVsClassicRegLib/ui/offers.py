@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from ..core.engines.base import EngineInfo, Requirement
 from ..core.engines.catalogue import PREFERRED, engine_names, get_engine
 
 FAMILIES = ("deep", "classical", "linear")
-LIBRARY = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -50,17 +48,8 @@ class Offer:
 
 def offers() -> list[Offer]:
     """Return every engine of the catalogue, ready ones first, by family."""
-    found = []
-    for name in engine_names():
-        try:
-            info = get_engine(name).info
-        except ModuleNotFoundError as error:
-            # The catalogue may name engines that a partial installation does not carry.
-            if not (error.name or "").startswith(LIBRARY):
-                raise
-            logging.debug("Engine '%s' is not part of this installation: %s", name, error)
-            continue
-        found.append(Offer(info, info.missing()))
+    infos = [get_engine(name).info for name in engine_names()]
+    found = [Offer(info, info.missing()) for info in infos]
     return sorted(found, key=lambda offer: (not offer.ready, FAMILIES.index(offer.info.family)))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..core.device import DEVICES
@@ -83,6 +85,7 @@ class MachineSection:
         ui.deviceCombo.connect("currentIndexChanged(int)", lambda _index: self._on_machine())
         ui.threadsSpin.connect("valueChanged(int)", lambda _value: self._on_machine())
         ui.keepFilesCheck.connect("toggled(bool)", lambda _on: self._on_machine())
+        ui.openFolderButton.connect("clicked()", self._on_open)
         ui.seedSpin.connect("valueChanged(int)", self._on_seed)
 
     def compute(self) -> Any:
@@ -104,6 +107,9 @@ class MachineSection:
         self._machine.device = self._ui.deviceCombo.currentData
         self._machine.threads = self._ui.threadsSpin.value
         self._machine.keep_files = self._ui.keepFilesCheck.checked
+
+    def _on_open(self) -> None:
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(slicer.app.temporaryPath))
 
     def _on_seed(self, seed: int) -> None:
         if self._state is not None:

@@ -17,6 +17,7 @@ from ..mrml.outputs import Targets
 from ..mrml.runs import Run
 from ..mrml.sample_data import add_phantom, generate_phantom
 from ..worker.session import CANCELLED, FINISHED
+from .advice_section import AdviceSection
 from .attempt import Attempt
 from .background import Background
 from .dependencies import ensure
@@ -70,9 +71,11 @@ class Panel(VTKObservationMixin):
         self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
         self.qa = QaSection(ui, self.run.tell)
-        self.results = ResultsSection(ui, self._on_shown)
-        # The recommendation fills this section; there is none yet.
-        ui.adviceButton.visible = False
+        self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
+        self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
+        self.advice.changed.connect(lambda section: self.engines.set_advice(section.advice))
+        self.advice.progressed.connect(self.run.held_progress)
+        self.advice.ended.connect(self._on_advice)
         ui.sampleButton.connect("clicked()", self._on_sample)
         ui.installButton.connect("clicked()", self._on_install)
         ui.modelsButton.connect("clicked()", self.models.show)
@@ -91,7 +94,7 @@ class Panel(VTKObservationMixin):
         self._parameter_node = node
         self._later.clear()
         state = SceneState(node) if node is not None else None
-        for section in (self.inputs, self.engines, self.outputs, self.machine):
+        for section in (self.inputs, self.engines, self.advice, self.outputs, self.machine):
             section.load(state)
         self.results.load(node)
         if node is not None:
@@ -100,7 +103,12 @@ class Panel(VTKObservationMixin):
         self.validate()
 
     def start(self) -> None:
-        """Queue what is chosen, after what it needs was installed."""
+        """Queue what is chosen, after what it needs was installed; what is recommended is asked for first."""
+        if self.engines.waits_for_advice:
+            self.run.hold(_("Looking at the pair first"), self.advice.stop)
+            self.advice.ask()
+            return
+        self.advice.stop()  # a registration needs the processor
         chosen = self.engines.chosen()
         try:
             for offer, _preset, _settings in chosen:
@@ -130,7 +138,9 @@ class Panel(VTKObservationMixin):
 
     def validate(self) -> None:
         """Tell what is missing or wrong and whether the run may start."""
-        verdict = Verdict(self.inputs.inputs())
+        inputs = self.inputs.inputs()
+        verdict = Verdict(inputs)
+        self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
         self.ui.problemsLabel.text = verdict.html
         self.ui.problemsLabel.visible = bool(verdict.found)
         self.run.allow(verdict.tooltip or self.engines.problem() or self.outputs.problem())
@@ -139,7 +149,7 @@ class Panel(VTKObservationMixin):
     @property
     def busy(self) -> bool:
         """Whether something runs, waits, or is still to be shown."""
-        return self.runner.busy or self._later.pending or self.qa.busy
+        return self.runner.busy or self.run.held or self._later.pending or self.qa.busy
 
     def close(self) -> None:
         """Let go of everything: the module is reloaded or Slicer exits."""
@@ -149,9 +159,22 @@ class Panel(VTKObservationMixin):
         if self._sample is not None:
             self._sample.abandon(lambda: None)
         self.models.close()
+        self.advice.close()
         self.qa.close()
         self.run.close()
         self.runner.shut_down()
+
+    def _on_advice(self, advice: AdviceSection) -> None:
+        """Go on with the start that waited for the advice, or tell why it cannot go on."""
+        if not self.run.held:
+            return
+        self.run.let_go()
+        if advice.advice is not None:
+            self.start()
+        elif advice.message:
+            self.run.tell("error", advice.message, advice.hint or _("Choose an engine instead."))
+        else:
+            self.run.tell("warning", _("Canceled."))
 
     def _on_inputs(self) -> None:
         self._observe_inputs()

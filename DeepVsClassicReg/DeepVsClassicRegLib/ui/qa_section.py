@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -122,6 +123,12 @@ class QaSection:
             button.checked = False
             button.blockSignals(False)
         self._show_options()
+
+    def go_to(self, spot: Spot) -> None:
+        """Show a place of the run in all views."""
+        if self._run is not None:
+            self._need_inspection().jump(spot)
+            self._say(html.escape(spot.text))
 
     def pause(self) -> Mode | None:
         """Put the views back for a moment, such as while the scene is saved; return what was shown."""

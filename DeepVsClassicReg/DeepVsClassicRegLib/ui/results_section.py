@@ -15,12 +15,14 @@ from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
+from ..mrml.spots import Spot, places
 from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .report_page import page
 from .scene_nodes import SceneNodes
 from .tables import fill_structures, fill_summary, fit_table
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
+MOST_PLACES = 3
 LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
 
 
@@ -33,10 +35,12 @@ class ResultsSection:
         The widgets of the .ui file by name.
     shown : callable
         Called with the run that is to be looked at, or None.
+    go : callable
+        Called with a place the user wants to see.
     """
 
-    def __init__(self, ui: Any, shown: Callable[[Run | None], None]) -> None:
-        self._ui, self._shown = ui, shown
+    def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Spot], None]) -> None:
+        self._ui, self._shown, self._go = ui, shown, go
         self._parameter_node: Any = None
         self._nodes = SceneNodes()
         self._loading = False
@@ -51,6 +55,7 @@ class ResultsSection:
             ui.structureMeasureCombo.addItem(MEASURES[name].title, name)
         ui.structureMeasureCombo.connect("currentIndexChanged(int)", lambda _index: self._show_structures())
         ui.structuresButton.connect("contentsCollapsed(bool)", lambda _collapsed: self._show_structures())
+        ui.verdictLabel.connect("linkActivated(QString)", self._on_place)
         ui.plotButton.connect("clicked()", self.show_plot)
         ui.copyButton.connect("clicked()", self.copy)
         ui.csvButton.connect("clicked()", self._on_csv)
@@ -113,13 +118,18 @@ class ResultsSection:
         if any(other.measures.get("dice_per_label") for other in self.runs):
             tables.append((self._ui.structureMeasureCombo.currentText, self._structure_table()))
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
-            Path(path).write_text(page(self.runs, run, verdict_html(run), tables), encoding="utf-8")
+            Path(path).write_text(page(self.runs, run, verdict_html(run, links=False), tables), encoding="utf-8")
 
     def show_plot(self) -> None:
         """Show bars per structure beside the slices."""
         chart = self._nodes.chart("structures", self._parameter_node)
         update_label_plot(self.runs, chart, self._nodes.table("plot", self._parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def _on_place(self, link: str) -> None:
+        found = places(self.run) if self.run is not None else []
+        if link.isdigit() and int(link) < len(found):
+            self._go(found[int(link)])
 
     def _on_tab(self, _index: int) -> None:
         if not self._loading:
@@ -170,14 +180,25 @@ class ResultsSection:
             self.save_page(path)
 
 
-def verdict_html(run: Run) -> str:
-    """Return the judgment of a run in one colored line, as rich text."""
+def verdict_html(run: Run, *, links: bool = True) -> str:
+    """Return the judgment of a run as rich text: one colored line, what speaks against it, and where to look."""
     try:
         verdict = judge_report(run.report)
     except KeyError:  # a record of another version
         return html.escape(run.title)
     color, mark = MARKS[verdict.level]
-    return (
-        f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>'
-        f"<br>{html.escape(verdict.sentence)}"
-    )
+    parts = [
+        f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>',
+        html.escape(verdict.sentence),
+    ]
+    if verdict.level == GOOD:
+        return "<br>".join(parts)
+    # The sentence tells the gravest reason already.
+    parts += [
+        f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
+    ]
+    spots = [spot.text for spot in places(run)[:MOST_PLACES]]
+    if spots:
+        shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(spots)] if links else spots
+        parts.append(_("Look at: {places}").format(places=", ".join(shown)))
+    return "<br>".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,9 @@ class RunSection:
     def __init__(self, ui: Any, runner: Runner, start: Callable[[], None]) -> None:
         self._ui, self._runner, self._start = ui, runner, start
         self._reason = ""
+        self._release: Callable[[], None] | None = None
         self._lines: list[str] = []
+        self._stage, self._began = "", 0.0
         self._plot = MetricPlot(ui.metricPlot)
         self._timer = qt.QTimer()
         self._timer.interval = REFRESH_MS
@@ -51,7 +54,7 @@ class RunSection:
     def allow(self, reason: str) -> None:
         """Let the run start, or tell in the tooltip why it cannot."""
         self._reason = reason
-        if not self._runner.busy:
+        if not self._runner.busy and not self.held:
             self._show_button()
 
     def tell(self, kind: str, message: str, hint: str = "") -> None:
@@ -59,12 +62,41 @@ class RunSection:
         self._ui.stageLabel.text = html.escape(message) if kind == PROGRESS else line(kind, message, hint)
         self._ui.stageLabel.visible = bool(message)
 
+    @property
+    def held(self) -> bool:
+        """Whether the start waits for something else."""
+        return self._release is not None
+
+    def hold(self, message: str, give_up: Callable[[], None]) -> None:
+        """Let the start wait for something else; the button then calls `give_up`."""
+        self._release = give_up
+        self._ui.registerButton.text = _("Cancel")
+        self._ui.registerButton.enabled = True
+        self._ui.registerButton.toolTip = _("Nothing in the scene changes.")
+        self._ui.progressBar.visible = True
+        self._ui.progressBar.value = 0
+        self.tell(PROGRESS, message)
+
+    def held_progress(self, fraction: float, stage: str) -> None:
+        """Show how far that is what is waited for."""
+        if self.held:
+            self._ui.progressBar.value = int(1000 * fraction)
+            self.tell(PROGRESS, stage)
+
+    def let_go(self) -> None:
+        """End the waiting."""
+        if self.held:
+            self._release = None
+            self._show_idle()
+
     def close(self) -> None:
         """Stop following; the panel is going away."""
         self._timer.stop()
 
     def _on_clicked(self) -> None:
-        if self._runner.busy:
+        if self._release is not None:
+            self._release()
+        elif self._runner.busy:
             self._ui.registerButton.enabled = False
             self._runner.cancel()
         elif not self._reason:
@@ -73,6 +105,7 @@ class RunSection:
     def _on_started(self, attempt: Attempt) -> None:
         self._plot.clear()
         self._lines.append(f"--- {attempt.request.name} ---")
+        self._stage, self._began = "", time.monotonic()
         self._ui.registerButton.text = _("Cancel")
         self._ui.registerButton.toolTip = _("Stops the registration; nothing in the scene changes.")
         self._ui.registerButton.enabled = True
@@ -83,6 +116,7 @@ class RunSection:
 
     def _on_changed(self, attempt: Attempt) -> None:
         self._plot.add(attempt.stage, attempt.metric)
+        self._log_stage(attempt)
         self._ui.progressBar.value = int(1000 * attempt.fraction)
         count = self._runner.total
         text = attempt.stage
@@ -92,9 +126,18 @@ class RunSection:
             )
         self.tell(PROGRESS, text)
 
+    def _log_stage(self, attempt: Attempt) -> None:
+        """Write a line whenever a stage begins: many engines say little themselves."""
+        if attempt.stage and attempt.stage != self._stage:
+            self._stage = attempt.stage
+            seconds = time.monotonic() - self._began
+            self._lines.append(f"{seconds:6.1f} s  {attempt.stage}")
+
     def _on_finished(self, attempt: Attempt) -> None:
         if attempt.folder is not None and attempt.request.keep_files:
             self._lines.append(_("The files are in {folder}").format(folder=attempt.folder))
+        if attempt.run is not None:
+            self._lines.append(_("Done after {seconds} s").format(seconds=f"{time.monotonic() - self._began:.1f}"))
         if attempt.message:
             self._lines.append(f"{attempt.message} {attempt.hint}".strip())
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import slicer
 
-from .attempt import Attempt, MakeProcess
+from ..core.device import Compute
+from ..mrml.inputs import Inputs
+from .attempt import Attempt
+from .errand import Errand, MakeProcess
 from .process import WorkerProcess
+from .question import Question
 from .requests import Request
 from .signals import Signal
 
@@ -34,6 +39,7 @@ class Runner:
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
         self._make_process = make_process
         self._waiting: deque[Attempt] = deque()
+        self._questions: list[Question] = []
         self.current: Attempt | None = None
         self.done = 0
         self.started, self.changed, self.finished = Signal(), Signal(), Signal()
@@ -59,6 +65,14 @@ class Runner:
             self._next()
         return attempts
 
+    def ask(self, task: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None) -> Question:
+        """Start a question at once, beside the queue, and return it; connect to its signals before events go on."""
+        question = Question(task, inputs, compute, options=options, make_process=self._make_process)
+        self._questions.append(question)
+        question.ended.connect(self._on_answered)
+        question.start()
+        return question
+
     def cancel(self, message: str = "") -> None:
         """Cancel everything that runs or waits."""
         waiting, self._waiting = list(self._waiting), deque()
@@ -73,6 +87,9 @@ class Runner:
         for signal in (self.started, self.changed, self.finished, self.logged, self.idle):
             signal.disconnect()
         self._waiting.clear()
+        questions, self._questions = self._questions, []
+        for question in questions:
+            question.shut_down()
         attempt, self.current = self.current, None
         if attempt is not None:
             attempt.shut_down()
@@ -89,7 +106,10 @@ class Runner:
         self.started.emit(attempt)
         attempt.start()
 
-    def _on_ended(self, attempt: Attempt) -> None:
+    def _on_answered(self, question: Errand) -> None:
+        self._questions = [other for other in self._questions if other is not question]
+
+    def _on_ended(self, attempt: Any) -> None:
         if attempt is not self.current:
             return
         self.done += 1

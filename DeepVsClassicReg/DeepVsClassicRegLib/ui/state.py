@@ -103,6 +103,15 @@ class MachineState:
     def keep_files(self, value: bool) -> None:
         qt.QSettings().setValue(SETTINGS + "keepTemporaryFiles", value)
 
+    @property
+    def advise(self) -> bool:
+        """Whether advice is looked for as soon as a pair is picked."""
+        return bool(slicer.util.settingsValue(SETTINGS + "advise", True, converter=slicer.util.toBool))
+
+    @advise.setter
+    def advise(self, value: bool) -> None:
+        qt.QSettings().setValue(SETTINGS + "advise", value)
+
     def compute(self, seed: int) -> Compute:
         """Return where and how the next run computes."""
         return Compute(device=self.device, threads=self.threads, seed=seed)

@@ -49,7 +49,7 @@ class Job:
     Attributes
     ----------
     task : str
-        'register'; see `tasks.TASKS`.
+        'register', 'recommend' or 'evaluate'; see `tasks.TASKS`.
     inputs : mapping of str to str
         Entry of `INPUTS` -> file, absolute or relative to the job folder. 'fixed' and 'moving' are needed.
     engine, preset : str

@@ -15,6 +15,8 @@ Task = Callable[[Job, Path, Progress], dict[str, Any]]
 
 TASKS = {
     "register": "registering:register",
+    "recommend": "advising:recommend",
+    "evaluate": "advising:evaluate",
 }
 
 

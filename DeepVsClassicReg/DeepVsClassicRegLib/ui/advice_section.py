@@ -1,0 +1,278 @@
+"""The advice box: asks the worker which engine suits the picked pair, and shows answer, reasons and plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.device import Compute
+from ..mrml.advice import entry_title, update_advice_plot, update_advice_table
+from ..mrml.fingerprint import fingerprint
+from ..mrml.inputs import Inputs
+from ..worker.session import CANCELLED, FINISHED
+from . import advice_text
+from .errand import Errand
+from .question import RECOMMEND, Question
+from .runner import Runner
+from .scene_nodes import SceneNodes
+from .signals import Signal
+from .state import MachineState, SceneState
+from .tables import fit_table
+from .validation import line
+
+PAUSE_MS = 700
+TIME_BUDGET, TRAINING_LABELS, REPRESENTATIVE = "Advice.TimeBudget", "Advice.TrainingLabels", "Advice.Representative"
+KNOWN = {"": None, "yes": True, "no": False}
+Choose = Callable[[str], None]
+
+
+class AdviceSection:
+    """The recommendation for the picked pair.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    runner : Runner
+        Asks the worker.
+    compute : callable
+        Returns device and threads.
+    choose : callable
+        Called with 'engine' or 'engine:preset' when the user takes the advice.
+
+    Attributes
+    ----------
+    advice : mapping or None
+        `Advice.to_json()` of the picked pair, once it is known.
+    changed : Signal
+        Emits this section whenever the advice comes or goes.
+    ended : Signal
+        Emits this section whenever a question was answered or given up.
+    progressed : Signal
+        Emits done part and stage of the question that is asked.
+    """
+
+    def __init__(self, ui: Any, runner: Runner, compute: Callable[[], Compute], choose: Choose) -> None:
+        self._ui, self._runner, self._compute, self._choose = ui, runner, compute, choose
+        self._state: SceneState | None = None
+        self._machine, self._nodes = MachineState(), SceneNodes()
+        self._inputs: Inputs | None = None
+        self._seen: tuple[Hashable, ...] | None = None
+        self._question: Question | None = None
+        self._titles: Mapping[str, str] = {}
+        self._declined = False
+        self._loading = True
+        self.advice: Mapping[str, Any] | None = None
+        self.message, self.hint = "", ""
+        self.changed, self.ended, self.progressed = Signal(), Signal(), Signal()
+        self._pause = qt.QTimer()
+        self._pause.setSingleShot(True)
+        self._pause.interval = PAUSE_MS
+        self._pause.connect("timeout()", self._on_pause)
+        for text, value in ((_("Not known"), ""), (_("Yes"), "yes"), (_("No"), "no")):
+            ui.representativeCombo.addItem(text, value)
+        ui.adviseCheck.checked = self._machine.advise
+        ui.useAdviceButton.connect("clicked()", self._on_use)
+        ui.runnerUpButton.connect("clicked()", self._on_runner_up)
+        ui.askButton.connect("clicked()", self._on_ask)
+        ui.advicePlotButton.connect("clicked()", self.show_plot)
+        ui.adviseCheck.connect("toggled(bool)", self._on_advise)
+        ui.timeBudgetSpin.connect("valueChanged(int)", lambda _value: self._on_case())
+        ui.trainingLabelsSpin.connect("valueChanged(int)", lambda _value: self._on_case())
+        ui.representativeCombo.connect("currentIndexChanged(int)", lambda _index: self._on_case())
+        self._loading = False
+        self._show()
+
+    @property
+    def asking(self) -> bool:
+        """Whether the worker looks at the pair just now."""
+        return self._question is not None
+
+    def load(self, state: SceneState | None) -> None:
+        """Show what a scene remembers of the case; the advice itself is looked for anew."""
+        if state is None or self._state is None or state.parameter_node is not self._state.parameter_node:
+            self._nodes.forget()
+            self._forget()
+            self._inputs = self._seen = None
+        self._state, self._loading = state, True
+        self._ui.timeBudgetSpin.value = int(state.value(TIME_BUDGET, 0)) if state is not None else 0
+        self._ui.trainingLabelsSpin.value = int(state.value(TRAINING_LABELS, 0)) if state is not None else 0
+        known = state.text(REPRESENTATIVE) if state is not None else ""
+        self._ui.representativeCombo.currentIndex = max(0, self._ui.representativeCombo.findData(known))
+        self._loading = False
+        self._show()
+
+    def follow(self, inputs: Inputs, *, valid: bool, titles: Mapping[str, str]) -> None:
+        """Hear what is picked; when it is another pair the old advice goes, and a new one is asked for soon."""
+        self._titles = titles
+        self._inputs = inputs if valid and self._state is not None else None
+        seen = fingerprint(inputs) if self._inputs is not None else None
+        if seen != self._seen:
+            self._seen = seen
+            self._forget()
+            self._show()
+        if self.advice is None and not (self.asking or self.message or self._declined):
+            self._ask_soon()
+
+    def ask(self) -> None:
+        """Ask now, unless it is asked already or nothing is picked."""
+        self._pause.stop()
+        if self._inputs is None or self.asking:
+            return
+        self.message = self.hint = ""
+        question = self._runner.ask(RECOMMEND, self._inputs, self._compute(), options=self._options())
+        self._question = question
+        question.changed.connect(self._on_progress)
+        question.ended.connect(self._on_answer)
+        if question.is_over:
+            self._on_answer(question)
+        self._show()
+
+    def stop(self) -> None:
+        """Give up asking."""
+        self._pause.stop()
+        question, self._question = self._question, None
+        if question is not None:
+            question.changed.disconnect()
+            question.ended.disconnect(self._on_answer)
+            question.cancel()
+            self.ended.emit(self)
+        self._show()
+
+    def show_plot(self) -> None:
+        """Show the MI-Dice plot beside the slices."""
+        if self.advice is None or self._state is None or not self.advice.get("plot"):
+            return
+        node = self._state.parameter_node
+        chart = self._nodes.chart("advice", node)
+        update_advice_plot(self.advice["plot"], chart, self._nodes.table("advice plot", node))
+        slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def close(self) -> None:
+        """Let go of everything: the panel is going away."""
+        for signal in (self.changed, self.ended, self.progressed):
+            signal.disconnect()
+        self.stop()
+
+    def _options(self) -> dict[str, Any]:
+        budget = self._ui.timeBudgetSpin.value
+        return {
+            "time_budget_s": float(budget) if budget else None,
+            "training_labels": int(self._ui.trainingLabelsSpin.value),
+            "representative": KNOWN[self._ui.representativeCombo.currentData or ""],
+        }
+
+    def _forget(self) -> None:
+        self.stop()
+        self._declined = False
+        self.message = self.hint = ""
+        if self.advice is not None:
+            self.advice = None
+            self.changed.emit(self)
+
+    def _ask_soon(self) -> None:
+        if self._inputs is not None and self._machine.advise:
+            self._pause.start()
+
+    def _on_pause(self) -> None:
+        if not self._runner.busy:  # else a registration needs the processor; `follow` is called when it has ended
+            self.ask()
+
+    def _on_progress(self, question: Errand) -> None:
+        if question is self._question and not question.is_over:
+            self._show_progress()
+            self.progressed.emit(question.fraction, question.stage)
+
+    def _on_answer(self, question: Any) -> None:
+        if question is not self._question:
+            return
+        self._question = None
+        if question.state == FINISHED:
+            self.advice = question.answer["advice"]
+        elif question.state != CANCELLED:
+            self.message, self.hint = question.message, question.hint
+        self._show()
+        self.changed.emit(self)
+        self.ended.emit(self)
+
+    def _on_use(self) -> None:
+        if self.advice is not None:
+            self._choose(f"{self.advice['engine']}:{self.advice['preset']}")
+
+    def _on_runner_up(self) -> None:
+        if self.advice is not None and self.advice["runner_up"]:
+            self._choose(self.advice["runner_up"])
+
+    def _on_ask(self) -> None:
+        if self.asking:
+            self._declined = True
+            self.stop()
+        else:
+            self._forget()
+            self.ask()
+
+    def _on_advise(self, on: bool) -> None:
+        self._machine.advise = on
+        if on and self.advice is None:
+            self._ask_soon()
+        elif not on:
+            self._pause.stop()
+        self._show()
+
+    def _on_case(self) -> None:
+        if self._loading:
+            return
+        if self._state is not None:
+            with self._state.together():
+                self._state.set_value(TIME_BUDGET, self._ui.timeBudgetSpin.value)
+                self._state.set_value(TRAINING_LABELS, self._ui.trainingLabelsSpin.value)
+                self._state.set_text(REPRESENTATIVE, self._ui.representativeCombo.currentData or "")
+        known = self.advice is not None or self.asking
+        self._forget()
+        if known or self._machine.advise:
+            self._pause.start()
+        self._show()
+
+    def _show(self) -> None:
+        ui, advice = self._ui, self.advice
+        ui.adviceProgress.visible = self.asking
+        for widget in (ui.useAdviceButton, ui.runnerUpButton, ui.whyButton):
+            widget.visible = advice is not None
+        ui.askButton.visible = self._inputs is not None
+        ui.askButton.text = _("Stop") if self.asking else _("Look again") if advice else _("Look at this pair")
+        if advice is not None:
+            self._show_advice(advice)
+        elif self.asking:
+            self._show_progress()
+        elif self.message:
+            ui.adviceLabel.text = line("error", self.message, self.hint)
+        elif self._inputs is None:
+            ui.adviceLabel.text = advice_text.faint(_("Pick both volumes, then this tells which engine suits them."))
+        else:
+            ui.adviceLabel.text = advice_text.faint(_("Tells which engine suits this pair, how well, and why."))
+
+    def _show_progress(self) -> None:
+        question = self._question
+        if question is not None:
+            self._ui.adviceProgress.value = int(1000 * question.fraction)
+            text = _("Looking for advice: {stage}").format(stage=question.stage)
+            self._ui.adviceLabel.text = advice_text.faint(text)
+
+    def _show_advice(self, advice: Mapping[str, Any]) -> None:
+        ui = self._ui
+        ui.adviceLabel.text = advice_text.headline(advice, self._titles)
+        ui.reasonsLabel.text = advice_text.reasons(advice)
+        ui.limitsLabel.text = advice_text.limits(advice["limits"])
+        ui.advicePlotButton.enabled = bool(advice.get("plot"))
+        second = advice["runner_up"]
+        ui.runnerUpButton.visible = bool(second)
+        ui.runnerUpButton.text = _("Or {engine}").format(engine=entry_title(second, self._titles))
+        if self._state is not None:
+            table = self._nodes.table("advice", self._state.parameter_node)
+            update_advice_table(table, advice, self._titles)
+            ui.adviceTable.setMRMLTableNode(table)
+            fit_table(ui.adviceTable)

@@ -1,0 +1,60 @@
+"""The advice in words: one sentence, the numbered reasons, the limits, as rich text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..mrml.advice import band_text, entry_of, entry_title, seconds_text
+
+SURE, UNSURE = ("#3a9d5d", "✔"), ("#d98c00", "?")
+FAINT = "#808080"
+
+
+def headline(advice: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+    """Return what to do in one sentence, with what to expect of it."""
+    entry = entry_of(advice)
+    name = html.escape(entry_title(entry, titles))
+    color, mark = SURE if advice["sure"] else UNSURE
+    said = _("Use {engine}").format(engine=name) if advice["sure"] else _("I do not know")
+    first = f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{said}</b></span>'
+    rest = expectation(advice, entry)
+    if not advice["sure"]:
+        begin = _("The evidence is thin. If it must be, begin with {engine} and look at the result.")
+        rest = f"{begin.format(engine=f'<b>{name}</b>')} {rest}"
+    return f"{first}<br>{rest}".removesuffix("<br>")
+
+
+def expectation(advice: Mapping[str, Any], entry: str) -> str:
+    """Return the Dice and the time to expect of an engine, as far as they are known."""
+    band, seconds = (advice.get("predicted_dice") or {}).get(entry), (advice.get("seconds") or {}).get(entry)
+    if band and seconds is not None:
+        return _("Expected Dice {band}, about {time}.").format(band=band_text(band), time=seconds_text(seconds))
+    if band:
+        return _("Expected Dice {band}.").format(band=band_text(band))
+    if seconds is not None:
+        return _("About {time}; no Dice can be predicted.").format(time=seconds_text(seconds))
+    return ""
+
+
+def reasons(advice: Mapping[str, Any]) -> str:
+    """Return the argument as a numbered list with the source of each step."""
+    items = [
+        f'<li>{html.escape(reason["text"])} <span style="color:{FAINT}">[{html.escape(reason["source"])}]</span></li>'
+        for reason in advice["reasons"]
+    ]
+    return f'<ol style="margin-left:-20px">{"".join(items)}</ol>'
+
+
+def limits(texts: Sequence[str]) -> str:
+    """Return what the advice cannot know as a list."""
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return f'<ul style="margin-left:-20px">{items}</ul>'
+
+
+def faint(text: str) -> str:
+    """Return a calm remark."""
+    return f'<span style="color:{FAINT}">{html.escape(text)}</span>'

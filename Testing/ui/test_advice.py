@@ -1,0 +1,269 @@
+"""The advice box: asked for in the background, shown in one sentence, taken with one click, never in the way."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+from panel_helpers import advise, choose, settle, shown, wait
+
+ENGINE, PRESET = "sitk-demons", "paper"
+
+
+def some_advice(**changes):
+    """Advice as the worker returns it, made by the library's own classes."""
+    from DeepVsClassicRegLib.core.recommendation.advice import Advice, Band, Plot, PlotPoint, Reason
+
+    def point(name, share, mean):
+        return PlotPoint(name, share, Band(mean - 0.05, mean, mean + 0.05))
+
+    content = {
+        "engine": ENGINE,
+        "preset": PRESET,
+        "runner_up": "sitk-bspline",
+        "sure": True,
+        "headline": "Use sitk-demons:paper.",
+        "reasons": (Reason("one", "Because it is <so>.", "section 7"), Reason("two", "And so.", "measured")),
+        "predicted_dice": {f"{ENGINE}:{PRESET}": Band(0.78, 0.82, 0.86), "sitk-bspline": Band(0.7, 0.75, 0.8)},
+        "seconds": {f"{ENGINE}:{PRESET}": 10.4, "linear": 130.0},
+        "limits": ("It has never seen a heart.",),
+        "plot": Plot(
+            engine=ENGINE,
+            curve=tuple(point("", share, 0.5 + share / 2) for share in (0.1, 0.3, 0.6)),
+            measured=((0.2, 0.6, "hippo"), (0.4, 0.7, "brain")),
+            case=point("This pair", 0.35, 0.7),
+            labels=(point("Thalamus", 0.3, 0.66), point("Ventricle", 0.5, 0.77)),
+        ),
+        **changes,
+    }
+    return Advice(**content).to_json()
+
+
+@pytest.fixture
+def asked(panel, pair, pick, fake):
+    """A picked pair the advice is asked for; returns the process that is to answer."""
+    advise(panel, on=True)
+    pick(pair)
+    return fake.process
+
+
+@pytest.fixture
+def advised(panel, asked):
+    """The panel once the answer is there."""
+    asked.answer(advice=some_advice())
+    settle()
+    return panel
+
+
+def test_it_is_asked_for_as_soon_as_a_pair_is_picked(panel, ui, asked, fake):
+    from DeepVsClassicRegLib.worker.job import Job
+
+    job = Job.read(asked.folder)
+    assert job.task == "recommend"
+    assert job.options["training_labels"] == 0 and job.options["time_budget_s"] is None
+    assert {"fixed", "moving", "fixed_labels"} <= set(job.inputs)
+    assert shown(ui.adviceProgress) and not shown(ui.useAdviceButton)
+    asked.progress(0.5, "Looking at the alignment")
+    assert "Looking at the alignment" in ui.adviceLabel.text
+    assert ui.adviceProgress.value > 400
+    assert ui.registerButton.enabled and ui.registerButton.text == "Register"
+    assert len(fake.processes) == 1
+
+
+def test_the_answer_can_be_used_without_reading_on(advised, ui):
+    text = ui.adviceLabel.text
+    assert "Use Demons (SimpleITK) (paper)" in text
+    assert "0.78–0.86" in text and "10 s" in text
+    assert not shown(ui.adviceProgress)
+    assert ui.whyButton.collapsed and ui.limitsButton.collapsed
+    assert ui.runnerUpButton.text.startswith("Or B-spline")
+    assert "&lt;so&gt;" in ui.reasonsLabel.text and "section 7" in ui.reasonsLabel.text
+    assert ui.reasonsLabel.text.count("<li>") == 2
+    assert "heart" in ui.limitsLabel.text
+    table = ui.adviceTable.mrmlTableNode().GetTable()
+    rows = [[table.GetValue(row, column).ToString() for column in range(3)] for row in range(3)]
+    assert rows == [
+        ["Demons (SimpleITK) (paper)", "0.78–0.86", "10 s"],
+        [rows[1][0], "0.70–0.80", "–"],
+        [rows[2][0], "–", "2 min"],
+    ]
+
+
+def test_recommended_is_the_first_choice_and_follows_the_advice(advised, ui, fake):
+    from DeepVsClassicRegLib.worker.job import Job
+
+    assert ui.engineCombo.currentIndex == 0 and ui.engineCombo.currentData == "recommended"
+    assert "Demons" in ui.engineCombo.currentText
+    assert not shown(ui.presetCombo) and not shown(ui.settingsButton)
+    ui.registerButton.click()
+    wait(lambda: len(fake.processes) == 2)
+    job = Job.read(fake.process.folder)
+    assert (job.task, job.engine, job.preset, dict(job.settings)) == ("register", ENGINE, PRESET, {})
+    fake.process.finish()
+    wait(lambda: not advised.busy)
+    assert advised.results.run.engine == ENGINE
+
+
+def test_one_click_takes_the_advice_or_the_runner_up(advised, ui):
+    choose(ui.engineCombo, "linear")
+    ui.useAdviceButton.click()
+    assert (ui.engineCombo.currentData, ui.presetCombo.currentData) == (ENGINE, PRESET)
+    assert shown(ui.settingsButton)
+    ui.runnerUpButton.click()
+    assert (ui.engineCombo.currentData, ui.presetCombo.currentData) == ("sitk-bspline", "default")
+
+
+def test_it_says_when_it_does_not_know(panel, ui, asked):
+    asked.answer(advice=some_advice(sure=False, predicted_dice={}, runner_up=""))
+    settle()
+    assert "I do not know" in ui.adviceLabel.text and "begin with" in ui.adviceLabel.text
+    assert "no Dice can be predicted" in ui.adviceLabel.text
+    assert not shown(ui.runnerUpButton)
+
+
+def test_a_failure_is_told_and_leaves_every_engine_usable(panel, ui, asked, fake):
+    asked.end("rejected", "The volumes do not overlap.", "Give an initial transform.")
+    settle()
+    assert "do not overlap" in ui.adviceLabel.text and "initial transform" in ui.adviceLabel.text
+    wait(lambda: not panel._validator.active)
+    assert len(fake.processes) == 1, "it must not be asked again by itself"
+    choose(ui.engineCombo, "sitk-demons")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    ui.registerButton.click()
+    wait(lambda: len(fake.processes) == 2)
+    fake.process.end("failed", "It broke.")
+    wait(lambda: not panel.busy)
+
+
+def test_another_pair_ends_the_question_and_asks_anew(panel, pair, ui, asked, fake):
+    ui.swapButton.click()
+    wait(lambda: asked.cancelled)
+    wait(lambda: len(fake.processes) == 2)
+    fake.process.answer(advice=some_advice())
+    settle()
+    assert panel.advice.advice is not None
+    ui.fixedSelector.setCurrentNode(None)
+    wait(lambda: panel.advice.advice is None)
+    assert "Pick both volumes" in ui.adviceLabel.text
+    assert ui.engineCombo.currentText == "Recommended"
+
+
+def test_names_and_looks_do_not_ask_anew(advised, pair, fake):
+    pair.fixed.SetName("Another name")
+    pair.fixed.GetDisplayNode().SetWindow(12.0)
+    advised.validate()
+    settle()
+    assert advised.advice.advice is not None and len(fake.processes) == 1
+
+
+def test_changed_voxels_ask_anew(advised, pair, fake):
+    slicer.util.arrayFromVolume(pair.fixed)[...] += 1
+    slicer.util.arrayFromVolumeModified(pair.fixed)
+    wait(lambda: len(fake.processes) == 2 and fake.process)
+    assert advised.advice.advice is None
+
+
+def test_it_can_be_stopped_and_asked_by_hand(panel, ui, asked, fake):
+    ui.askButton.click()
+    assert asked.cancelled and not panel.advice.asking
+    panel.validate()
+    settle()
+    assert len(fake.processes) == 1
+    ui.askButton.click()
+    wait(lambda: len(fake.processes) == 2 and fake.process)
+    fake.process.answer(advice=some_advice())
+    settle()
+    assert shown(ui.useAdviceButton)
+
+
+def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fake):
+    choose(ui.engineCombo, "recommended")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    ui.registerButton.click()
+    question = fake.process
+    assert ui.registerButton.text == "Cancel" and panel.busy and not panel.runner.busy
+    question.progress(0.5, "Looking at the alignment")
+    assert "Looking at the alignment" in ui.stageLabel.text
+    question.answer(advice=some_advice())
+    wait(lambda: len(fake.processes) == 2 and fake.process)
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    assert panel.results.run.engine == ENGINE and panel.results.run.preset == PRESET
+
+
+def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, picked, ui, fake):
+    choose(ui.engineCombo, "recommended")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    ui.registerButton.click()
+    question = fake.process
+    ui.registerButton.click()
+    assert question.cancelled and not panel.busy
+    assert ui.registerButton.text == "Register" and "ancel" in ui.stageLabel.text
+    ui.registerButton.click()
+    wait(lambda: len(fake.processes) == 2 and fake.process)
+    fake.process.end("failed", "It broke.")
+    assert "It broke." in ui.stageLabel.text and "Choose an engine" in ui.stageLabel.text
+    assert not panel.busy
+
+
+def test_a_registration_has_the_processor_for_itself(panel, ui, asked, fake):
+    choose(ui.engineCombo, "sitk-demons")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    ui.registerButton.click()
+    wait(lambda: asked.cancelled and len(fake.processes) == 2)
+    assert not panel.advice.asking
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    wait(lambda: len(fake.processes) == 3)  # it is asked again afterwards
+    assert panel.advice.asking
+
+
+def test_the_case_shapes_the_question_and_is_kept_in_the_scene(advised, widget, ui, fake):
+    from DeepVsClassicRegLib.worker.job import Job
+
+    ui.trainingLabelsSpin.value = 300
+    ui.timeBudgetSpin.value = 20
+    choose(ui.representativeCombo, "yes")
+    wait(lambda: len(fake.processes) == 2 and fake.process)
+    options = Job.read(fake.process.folder).options
+    assert (options["training_labels"], options["time_budget_s"], options["representative"]) == (300, 20.0, True)
+    advised.set_parameter_node(None)
+    assert ui.trainingLabelsSpin.value == 0
+    advised.set_parameter_node(widget.logic.getParameterNode())
+    assert ui.trainingLabelsSpin.value == 300 and ui.representativeCombo.currentData == "yes"
+
+
+def test_the_plot_is_made_of_slicers_own_nodes(advised, widget, ui):
+    ui.advicePlotButton.click()
+    chart = widget.logic.getParameterNode().GetNodeReference("Shown.advice.chart")
+    series = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    names = [node.GetName() for node in series]
+    assert names == ["Lower limit", "Upper limit", "Expected", "Measured pairs", "Structures", "This pair"]
+    table = series[-1].GetTableNode().GetTable()
+    case = series[-1]
+    assert table.GetColumnByName(case.GetXColumnName()).GetValue(0) == pytest.approx(0.35)
+    assert table.GetColumnByName(case.GetYColumnName()).GetValue(0) == pytest.approx(0.7)
+    assert chart.GetXAxisLogScale()
+    assert chart.GetXAxisRange()[0] < 0.1 < 0.6 < chart.GetXAxisRange()[1]
+
+
+def test_the_scene_may_be_closed_while_it_is_asked(panel, asked, ui):
+    slicer.mrmlScene.Clear(0)
+    settle()
+    assert asked.cancelled and not panel.advice.asking
+    assert "Pick both volumes" in ui.adviceLabel.text
+
+
+def test_the_worker_answers_a_real_question(widget, pair):
+    """The console's way, with the real worker and the shipped calibration."""
+    advice = widget.logic.recommend(
+        pair.fixed,
+        pair.moving,
+        fixedSegmentation=pair.fixed_labels,
+        movingSegmentation=pair.moving_labels,
+        trainingLabels=5,
+        threads=1,
+    )
+    assert advice["engine"] in widget.logic.engines()
+    keys = "preset runner_up sure reasons mutual_information predicted_dice seconds domain limits plot"
+    assert set(keys.split()) <= set(advice)
+    assert any("5 segmented cases" in reason["text"] for reason in advice["reasons"])
