@@ -36,7 +36,9 @@ def shelf(tmp_path, monkeypatch):
 @pytest.fixture
 def made(tmp_path, shelf):
     folder = tmp_path / "made"
-    write_shift(folder, (1.0, 0.0, 0.0), training=TRAINING, validation={"steps": 9, "folds_percent": 0, "dice_mean": 0.71234})
+    write_shift(
+        folder, (1.0, 0.0, 0.0), training=TRAINING, validation={"steps": 9, "folds_percent": 0, "dice_mean": 0.71234}
+    )
     return folder
 
 
