@@ -149,7 +149,7 @@ def test_strengths_count_datasets_alike_and_even_out_few():
     def run(case, group, engine, dice, kind="inter-subject", confidence=1.0):
         return {"case": case, "group": group, "engine": engine, "dice": dice, "kind": kind, "confidence": confidence}
 
-    runs = [run("a", "A", "linear", 0.5), run("a", "A", "x", 0.75), run("a", "A", "y", 0.6)]
+    runs = [run("a", "A", "linear", 0.5), run("a", "A", "x", 0.75), run("a", "A", "y", 0.52)]
     runs += [run("b", "A", "linear", 0.5), run("b", "A", "x", 0.75), run("c", "B", "linear", 0.5)]
     runs += [
         run("c", "B", "x", 0.5),

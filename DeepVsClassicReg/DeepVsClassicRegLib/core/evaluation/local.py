@@ -36,7 +36,7 @@ class Agreement:
 
     mean: float
     sharpness: float
-    worst_mm: npt.NDArray[np.float64] | None
+    worst_mm: npt.NDArray[np.floating] | None
 
 
 def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Agreement:

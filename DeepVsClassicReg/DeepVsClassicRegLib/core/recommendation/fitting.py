@@ -110,8 +110,11 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
         if judged:
             own = [example for example in examples if example.entry == entry]
             engines[entry] = _band(lines.offsets.get(entry, 0.0), judged, own)
+    intercept, share, thinness = (float(value) for value in lines.coefficients)
     return Calibration(
-        *(float(value) for value in lines.coefficients),
+        intercept,
+        share,
+        thinness,
         engines=engines,
         ranges={
             "ln_share": _span([point.ln_share for point in points]),
@@ -220,7 +223,7 @@ def _band(offset: float, judged: Sequence[Judged], own: Sequence[Example]) -> En
 def _paper(examples: Sequence[Example]) -> dict[str, Any]:
     """Return the paper's relation, Dice against I and ln I of the whole image, on these pairs."""
     kept = [example for example in examples if np.isfinite(example.nats) and example.nats > 0]
-    if len(kept) < 3:
+    if len(kept) < 3 or len({example.nats for example in kept}) < 3:
         return {}
     nats, dice = np.array([x.nats for x in kept]), np.array([x.dice for x in kept])
     slope, level = np.polyfit(np.log(nats), dice, 1)

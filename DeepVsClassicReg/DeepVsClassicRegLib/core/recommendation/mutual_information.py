@@ -212,9 +212,9 @@ def table_information(joint: npt.ArrayLike) -> Information:
     rows, columns = table.sum(axis=1), table.sum(axis=0)
     entropy = _entropy(rows)
     plug_in = entropy + _entropy(columns) - _entropy(table)
-    cells = np.count_nonzero(table) - np.count_nonzero(rows) - np.count_nonzero(columns) + 1
+    cells = int(np.count_nonzero(table)) - int(np.count_nonzero(rows)) - int(np.count_nonzero(columns)) + 1
     # A table with one label or one bin has no freedom, a deterministic one a negative one: there is nothing to correct.
-    bias = float(max(cells, 0)) / (2 * total)
+    bias = max(cells, 0) / (2 * total)
     return Information(max(plug_in - bias, 0.0), entropy, bias, int(total))
 
 
@@ -260,7 +260,7 @@ def joint_histogram(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> tu
 def intensity_bins(array: npt.NDArray[np.float32], *, bins: int = BINS) -> npt.NDArray[np.int32]:
     """Return the number of each voxel's bin, 0 to `bins` - 1, same shape."""
     flat = array.ravel()
-    low, high = np.percentile(flat[:: max(1, flat.size // SAMPLE)], PERCENTILES)
+    low, high = (float(value) for value in np.percentile(flat[:: max(1, flat.size // SAMPLE)], PERCENTILES))
     if high <= low:
         low, high = float(array.min()), float(array.max())
     if high <= low:
@@ -281,12 +281,12 @@ def _coded(array: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDA
     """Return the ascending label values and for each voxel the position of its value (fast for small labels)."""
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= WIDEST_LABEL:
-        values, codes = np.unique(array, return_inverse=True)
-        return values.astype(np.int64), codes.reshape(array.shape).astype(np.int32)
-    values = np.nonzero(np.bincount(array.ravel(), minlength=high + 1))[0]
+        found, codes = np.unique(array, return_inverse=True)
+        return found.astype(np.int64), codes.reshape(array.shape).astype(np.int32)
+    values = np.flatnonzero(np.bincount(array.ravel(), minlength=high + 1)).astype(np.int64)
     table = np.zeros(high + 1, dtype=np.int32)
     table[values] = np.arange(len(values), dtype=np.int32)
-    return values.astype(np.int64), table[array]
+    return values, table[array]
 
 
 def _surfaces(codes: npt.NDArray[np.int32], count: int, spacing_mm: tuple[float, float, float]) -> Counts:

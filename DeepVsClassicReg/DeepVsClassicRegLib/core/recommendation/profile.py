@@ -12,7 +12,7 @@ from ..images.grid import Grid
 from ..images.intensity import normalized
 from ..images.volume import Volume
 
-Vector = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.floating]
 Array = npt.NDArray[np.float32]
 FOREGROUND = 0.1
 SHELLS = 6
