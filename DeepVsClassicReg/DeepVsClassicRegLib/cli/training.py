@@ -53,14 +53,15 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
             source = _source(plan, compute, Path(cache), Progress(listener))
             found = estimate(plan, source, compute=compute)
         return _show_estimate(found, plan, as_json=options["as_json"])
-    folder, leads = output_folder(Path(options["out"])), group_rank() == 0
+    out, leads = Path(options["out"]), group_rank() == 0
     quiet = options["quiet"] or not leads
-    with _logged(folder if leads else None), _shown(quiet) as listener, _stoppable() as stopped:
-        progress = Progress(listener, stopped)
-        source = _source(plan, compute, folder / "prepared", progress)
-        if leads:
-            plan.write(folder)
-        outcome = train(plan, source, folder, compute=compute, progress=progress)
+    with _shown(quiet) as listener:
+        source = _source(plan, compute, out / "prepared", Progress(listener))
+        folder = output_folder(out)
+        with _logged(folder if leads else None), _stoppable() as stopped:
+            if leads:
+                plan.write(folder)
+            outcome = train(plan, source, folder, compute=compute, progress=Progress(listener, stopped))
     if leads:
         _show(outcome, folder, quiet=quiet, as_json=options["as_json"])
     return EXIT_RESULT if outcome.finished else EXIT_CANCELLED

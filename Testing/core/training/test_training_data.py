@@ -137,7 +137,10 @@ def test_bad_manifests(tmp_path, content, message):
 
 
 def test_what_is_no_dataset(tmp_path):
-    with pytest.raises(FileError, match="no dataset"):
+    with pytest.raises(FileError, match="There is no dataset"):
+        read_listing(tmp_path / "data.json")
+    (tmp_path / "data.xyz").touch()
+    with pytest.raises(FileError, match="is no dataset"):
         read_listing(tmp_path / "data.xyz")
     with pytest.raises(FileError, match="holds 0 images"):
         read_listing(tmp_path)

@@ -14,6 +14,7 @@ from ..images.io import stem
 from ..resources import read_json
 from .folder import labelled_files
 
+KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."
 CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or image (label, mask); and maybe split."
 
 
@@ -86,14 +87,14 @@ def read_listing(path: Path, *, validation: int = 4) -> Listing:
         path = next((file for file in listed if file.is_file()), path)
     if path.is_dir():
         found = _of_cases(path.name, [Case(image, labels) for image, labels in labelled_files(path)], validation)
+    elif not path.exists():
+        raise FileError(f"There is no dataset {path}.", hint=KINDS_HINT)
     elif path.suffix.lower() == ".csv":
         found = _from_csv(path, validation)
     elif path.suffix.lower() == ".json":
         found = _from_json(path, validation)
     else:
-        raise FileError(
-            f"{path} is no dataset.", hint="Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."
-        )
+        raise FileError(f"{path} is no dataset.", hint=KINDS_HINT)
     _check(found, path)
     return found
 
@@ -117,8 +118,11 @@ class _Book:
 
 
 def _from_csv(path: Path, validation: int) -> Listing:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FileError(f"Could not read {path}: {error}.", hint=CSV_HINT) from error
     columns = set(rows[0]) if rows else set()
     book = _Book(path.parent)
     if {"fixed", "moving"} <= columns:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from ..errors import RegistrationError
+from ..errors import FileError, RegistrationError
+from ..files import NO_SPACE
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
 from ..images.io import read_labels, read_volume
@@ -144,8 +145,12 @@ def _key(case: Case, frame: Frame) -> str:
 
 
 def _write(path: Path, array: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with draft.open("wb") as file:
-        np.save(file, array)
-    draft.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            np.save(file, array)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
