@@ -68,7 +68,8 @@ def _best(pair: Pair, models: Sequence[Model]) -> Choice:
     fitting = [model for model in special if all(report.inside for report in reports[model.card.name].values())]
     if fitting:
         card = fitting[0].card
-        reason = f"both volumes look like its training images (distance {scores[card.name]:.1f} of 2)"
+        limit = max(report.threshold for report in reports[card.name].values())
+        reason = f"both volumes look like its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
         return Choice(fitting[0], (f"Model: {card.title}, because {reason}.",))
     general = [model for model in models if model.card.anatomy == ANY]
     if general:
