@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -157,7 +158,7 @@ class InstanceEngine:
         def attempted(attempt: Attempt) -> tuple[Problem, Field, list[str]]:
             limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
             with recorder.stage("Preparation"):
-                problem, chosen, notes = _prepared(pair, limited)
+                problem, chosen, notes = _prepared(pair, limited, progress.check)
             recorder.notes.extend(notes)
             u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder)
             return problem, u, endings
@@ -173,7 +174,9 @@ class InstanceEngine:
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
 
 
-def _prepared(pair: Pair, settings: InstanceSettings) -> tuple[Problem, InstanceSettings, list[str]]:
+def _prepared(
+    pair: Pair, settings: InstanceSettings, pause: Callable[[], None]
+) -> tuple[Problem, InstanceSettings, list[str]]:
     """Return the problem, the settings with the similarity decided, and what the user should know."""
     from .instance_lib.choice import choose_similarity
     from .instance_lib.problem import make_problem
@@ -185,6 +188,7 @@ def _prepared(pair: Pair, settings: InstanceSettings) -> tuple[Problem, Instance
             resolution_mm=settings.resolution_mm,
             memory_gib=settings.memory_gib,
             similarity=similarity,
+            pause=pause,
         )
 
     problem, notes = make(settings.similarity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from .numba_start import numba_found
 from .region import widened
-from .schedule import Field
+from .schedule import Field, nothing
 
 Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
@@ -37,7 +38,9 @@ class Repair:
     rounds: int
 
 
-def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repair]:
+def unfolded(
+    u: Field, *, lowest: float, rounds: int = 200, pause: Callable[[], None] = nothing
+) -> tuple[Field, Repair]:
     """Return the field with every corner determinant of every cell at least `lowest`.
 
     Parameters
@@ -48,6 +51,8 @@ def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repa
         Determinant wanted at least, above 0.
     rounds : int
         Most relaxations.
+    pause : callable
+        Called before each of them.
 
     Notes
     -----
@@ -63,6 +68,7 @@ def unfolded(u: Field, *, lowest: float, rounds: int = 200) -> tuple[Field, Repa
     fixed = np.array(u)
     done = 0
     while len(flagged) and done < rounds:
+        pause()
         around = _around(flagged, 1 + min(done // 10, 6), fixed.shape[1:])
         _relax(fixed, around)
         near = _around(around, 1, fixed.shape[1:])

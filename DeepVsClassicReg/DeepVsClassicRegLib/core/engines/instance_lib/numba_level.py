@@ -9,7 +9,7 @@ import numpy as np
 
 from . import numba_sampling, numba_smooth
 from .region import Region
-from .schedule import Field, Steps, sigmas_vox, taps
+from .schedule import Field, Steps, nothing, sigmas_vox, taps
 
 F32 = np.float32
 
@@ -33,6 +33,8 @@ class NumbaLevel:
         Number of slabs that run side by side; the field does not depend on it.
     pull : callable, optional
         Gives the update (voxels) that landmarks ask for at a field, at most so long.
+    pause : callable
+        Called between the parts of a step; raises when the user asked to stop.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class NumbaLevel:
         threads: int,
         *,
         pull: Callable[[Field, float], Field] | None = None,
+        pause: Callable[[], None] = nothing,
     ) -> None:
-        self.terms = terms
+        self.terms, self.pause = terms, pause
         self.pull = pull
         self.region = region
         self.spacing = tuple(spacing)
@@ -55,10 +58,12 @@ class NumbaLevel:
         self.u = np.zeros((3, *shape), F32)
         if start is not None:
             numba_sampling.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
+        pause()
         self._next = self.u.copy()
         self._force = np.zeros_like(self.u)
         self._smooth = np.zeros_like(self.u)
         self._memory = np.zeros_like(self.u)
+        pause()
         self._everywhere = np.zeros((*shape[:2], 2), np.int64)
         self._everywhere[..., 1] = shape[2]
         self._squares = np.zeros(shape[0], F32)
@@ -74,6 +79,7 @@ class NumbaLevel:
         """Compute the force at the present field and keep the objective."""
         total = 0.0
         for number, (term, weight) in enumerate(self.terms):
+            term.pause = self.pause
             if number == 0:
                 total += weight * term.force(self.u, self._force)
                 continue
@@ -92,7 +98,9 @@ class NumbaLevel:
             return
         scale, keep = F32(steps.softness * rms), F32(steps.momentum)
         step = F32(steps.step * (1 - steps.momentum))
+        self.pause()
         numba_sampling.advance(self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next)
+        self.pause()
         if self.pull is not None:
             self.u[:] = self._next
             numba_sampling.compose(self.pull(self.u, steps.step), self.u, self._everywhere, self._next)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from . import numba_lncc, numba_pointwise, numba_sampling
 from .region import Region
+from .schedule import nothing
 
 F32 = np.float32
 Image = npt.NDArray[np.float32]
@@ -49,6 +50,7 @@ class Lncc:
         self._mean = np.empty_like(fixed)
         self._variance = np.empty_like(fixed)
         numba_lncc.local_statistics(fixed, radius, self.slabs, self._mean, self._variance)
+        self.pause = nothing
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
@@ -64,6 +66,7 @@ class Lncc:
         if self._moving_weight is not None:
             numba_sampling.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
+        self.pause()
         numba_lncc.lncc_force(
             self.fixed, self._warped, self._mean, self._variance, self._now, self.radius, self.eps,
             rows, planes, self.slabs, out, self._values,
@@ -97,6 +100,7 @@ class Residual:
         self._weight = np.ones_like(fixed[0]) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
+        self.pause = nothing
         self._warped = moving[0].copy()
         self._values = np.zeros(fixed.shape[1], F32)
         self._count = max(float(self._weight.sum(dtype=np.float64)) if weight is not None else region.voxels, 1.0)
@@ -109,6 +113,7 @@ class Residual:
             self._now *= self._weight
         for number, (fixed, moving) in enumerate(zip(self.fixed, self.moving, strict=True)):
             numba_sampling.warp(moving, u, rows, self._warped)
+            self.pause()
             numba_pointwise.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
         return float(self._values.sum(dtype=np.float64)) / self._count / len(self.fixed)
 
@@ -147,6 +152,7 @@ class Information:
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
+        self.pause = nothing
         self._warped = self.moving.copy()
         self._partial = np.zeros((numba_pointwise.CHUNKS, bins, bins), np.float64)
 
@@ -157,7 +163,9 @@ class Information:
         if self._moving_weight is not None:
             numba_sampling.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
+        self.pause()
         numba_pointwise.joint_histogram(self.fixed, self._warped, self._now, rows, self.bins, self._partial)
+        self.pause()
         information, table = information_table(self._partial.sum(axis=0))
         numba_pointwise.information_force(self.fixed, self._warped, self._now, table, rows, self.bins, out)
         return -information
@@ -180,6 +188,7 @@ class Overlap:
 
     def __init__(self, fixed: Any, moving: Any, region: Region) -> None:
         self.fixed, self.moving, self.region = fixed, moving, region
+        self.pause = nothing
         self._warped = np.zeros_like(fixed[0])
         self._sizes = [float(member.sum(dtype=np.float64)) for member in fixed]
 
@@ -190,6 +199,7 @@ class Overlap:
         total = 0.0
         for fixed, moving, size in zip(self.fixed, self.moving, self._sizes, strict=True):
             self._warped[:] = 0
+            self.pause()
             numba_sampling.warp(moving, u, rows, self._warped)
             both, alone = numba_pointwise.sums_of_products(fixed, self._warped)
             whole = max(size + alone, 1e-6)

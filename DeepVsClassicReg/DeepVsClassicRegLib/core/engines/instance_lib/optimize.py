@@ -102,6 +102,7 @@ def run_levels(
         with recorder.stage(title):
             part.report(0.0, title)
             images, last = level_images(problem, shrink), number == len(plan) - 1
+            part.check()
             level = make_level(images, field, last)
             done, ending, worse = _run_level(level, steps, iterations, tolerance, title, part, recorder)
             if worse:
@@ -110,7 +111,7 @@ def run_levels(
             field = level.field()
             if lowest > 0:
                 # Folds of a coarse level would only grow on the finer ones.
-                field, repair = unfolded(field, lowest=lowest)
+                field, repair = unfolded(field, lowest=lowest, pause=part.check)
         endings.append(f"level {number + 1}: {done} iterations{ending}")
     if repair.left:
         raise EngineFailed(

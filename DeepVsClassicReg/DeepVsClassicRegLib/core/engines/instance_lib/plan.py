@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RegistrationError
@@ -11,7 +11,7 @@ from .backend import NUMBA, Backend
 from .labels import Segments, make_landmarks, make_segments
 from .optimize import LevelImages, LevelMaker
 from .problem import Problem, shrinks
-from .schedule import Field, Level
+from .schedule import Field, Level, nothing
 
 if TYPE_CHECKING:
     from ..instance import InstanceSettings
@@ -20,11 +20,18 @@ Plan = Sequence[tuple[tuple[int, int, int], int]]
 
 
 def make_plan(
-    pair: Pair, problem: Problem, settings: InstanceSettings, backend: Backend, *, back: bool
+    pair: Pair,
+    problem: Problem,
+    settings: InstanceSettings,
+    backend: Backend,
+    *,
+    back: bool,
+    pause: Callable[[], None] = nothing,
 ) -> tuple[Plan, LevelMaker]:
     """Return the levels with their iterations, and what makes a level.
 
-    `back` says that the problem's roles are exchanged: its labels are, its landmarks stay out.
+    `back` says that the problem's roles are exchanged: its labels are, its landmarks stay out. `pause` is called
+    between the parts of the work and raises when the user asked to stop.
     """
     levels = shrinks(problem.grid, len(settings.iterations))
     plan = list(zip(levels, settings.iterations[-len(levels) :], strict=True))
@@ -38,6 +45,7 @@ def make_plan(
 
     def make(images: LevelImages, start: Field | None, finest: bool) -> Level:
         terms = [(_term(similarity, images, settings, backend), 1.0)]
+        pause()
         if segments is not None:
             terms.append((_overlap(segments, images, backend), settings.label_weight))
         pull = None
@@ -47,15 +55,14 @@ def make_plan(
                 most = longest * settings.landmark_weight
                 return landmarks.pull(u, images.shrink, reach=settings.landmark_reach, longest=most)
 
+        place = (terms, images.region, start, images.fixed.shape, images.spacing)
         if backend.kind == NUMBA:
             from .numba_level import NumbaLevel
 
-            return NumbaLevel(
-                terms, images.region, start, images.fixed.shape, images.spacing, backend.threads, pull=pull
-            )
+            return NumbaLevel(*place, backend.threads, pull=pull, pause=pause)
         from .torch_level import TorchLevel
 
-        return TorchLevel(terms, images.region, start, images.fixed.shape, images.spacing, backend.device, pull=pull)
+        return TorchLevel(*place, backend.device, pull=pull, pause=pause)
 
     return plan, make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...images.intensity import background_value
 from ...images.resample import warp_labels, warp_volume
 from ...images.volume import LabelMap, Pair, Volume
 from ...transforms.transform import Transform
+from .schedule import nothing
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -51,7 +53,13 @@ class Problem:
 
 
 def make_problem(
-    pair: Pair, *, coarsen: float, resolution_mm: float, memory_gib: float, similarity: str = "lncc"
+    pair: Pair,
+    *,
+    coarsen: float,
+    resolution_mm: float,
+    memory_gib: float,
+    similarity: str = "lncc",
+    pause: Callable[[], None] = nothing,
 ) -> tuple[Problem, list[str]]:
     """Return the pair on its working lattice, and what the user should know about it.
 
@@ -67,6 +75,8 @@ def make_problem(
         Memory the optimization may take; the working spacing grows until it fits.
     similarity : str
         Descriptors take more memory than intensities.
+    pause : callable
+        Called between the parts of the work; raises when the user asked to stop.
     """
     start = pair.initial or Transform()
     box = _foreground_box(pair, start)
@@ -84,10 +94,14 @@ def make_problem(
             f"Worked at {target:.2f} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
         )
     grid = _lattice(pair.fixed.grid, box, spacing)
+    pause()
     fixed = _sampled(pair.fixed, grid, None)
+    pause()
     moving = _sampled(pair.moving, grid, start)
+    pause()
     foreground = _foreground(fixed) | _foreground(moving)
     fixed, moving = _scaled(fixed), _scaled(moving)
+    pause()
     problem = Problem(
         grid,
         fixed,

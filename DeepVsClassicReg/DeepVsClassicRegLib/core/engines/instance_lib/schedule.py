@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
+
+
+def nothing() -> None:
+    """Do nothing: the pause of those who cannot be stopped."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,6 @@ class Steps:
     softness: float = 1.0
 
 
-@dataclass(frozen=True)
-class Weighted:
-    """A similarity term of the objective with its weight."""
-
-    term: Any
-    weight: float = 1.0
-
-
 class Level(Protocol):
     """One level of the pyramid in a back end; its buffers live as long as the object.
 
@@ -51,9 +47,12 @@ class Level(Protocol):
     patience : int
         After how many evaluations the objectives are worth asking for: reading a number from a graphics
         processor stops the queue of its work.
+    pause : callable
+        Called between the parts of a step; raises when the user asked to stop.
     """
 
     patience: int
+    pause: Callable[[], None]
 
     def evaluate(self) -> None:
         """Compute the force at the present field and keep the objective."""

@@ -101,7 +101,7 @@ def _one_way(
     *,
     back: bool = False,
 ) -> tuple[Field, Endings]:
-    plan, maker = make_plan(pair, problem, settings, backend, back=back)
+    plan, maker = make_plan(pair, problem, settings, backend, back=back, pause=progress.check)
     return run_levels(
         problem,
         plan,

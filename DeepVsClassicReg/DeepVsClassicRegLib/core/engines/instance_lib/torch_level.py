@@ -8,7 +8,7 @@ import torch
 
 from ...losses.windows import separable
 from .region import Region
-from .schedule import Field, Steps, sigmas_vox, taps
+from .schedule import Field, Steps, nothing, sigmas_vox, taps
 from .torch_sampling import compose, upsample
 from .torch_terms import TorchTerm, as_tensor
 
@@ -29,8 +29,10 @@ class TorchLevel:
         device: str,
         *,
         pull: Callable[[Field, float], Field] | None = None,
+        pause: Callable[[], None] = nothing,
     ) -> None:
         self.terms, self.spacing, self.device, self.pull = terms, tuple(spacing), device, pull
+        self.pause = pause
         self.voxels = max(region.voxels, 1)
         inside = torch.zeros((1, 1, *shape), device=device)
         mask = region.mask
@@ -56,6 +58,7 @@ class TorchLevel:
         total = torch.zeros((), device=self.device)
         force = torch.zeros_like(self.u)
         for number, (term, weight) in enumerate(self.terms):
+            self.pause()
             direction, value = term.force(self.u)
             direction = direction * self.inside
             total = total + weight * value
@@ -71,11 +74,13 @@ class TorchLevel:
     def advance(self, steps: Steps) -> None:
         """Take one compositive step along the force, then smooth the field."""
         force = self._blur(self._force, steps.sigma_update) * self.inside * self.aspect
+        self.pause()
         lengths = force.norm(dim=1, keepdim=True)
         rms = (lengths.square().sum() / self.voxels).sqrt()
         gain = 1.0 / (lengths + steps.softness * rms + 1e-30)
         self._memory = steps.momentum * self._memory + gain * force * self.aspect
         update = steps.step * (1 - steps.momentum) * self._memory
+        self.pause()
         moved = compose(update, self.u)
         if self.pull is not None:
             wanted = self.pull(moved[0].cpu().numpy(), steps.step)
