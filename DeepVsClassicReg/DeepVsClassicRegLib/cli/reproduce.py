@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..worker.protocol import EXIT_RESULT
 from .folders import output_folder
-from .output import console, show_entries, show_error, show_json, show_note, show_table
+from .output import console, show_entries, show_json, show_note, show_table
 
 HELP = """Run an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" again, on your
 labelled volumes or on a phantom population, and say which of its claims hold there.
@@ -44,6 +44,7 @@ PATH = click.Path(path_type=Path)
 @click.command("reproduce", help=HELP)
 @click.argument("experiment", metavar="EXPERIMENT")
 @click.option("--data", type=PATH, multiple=True, help="Folder or dataset JSON with labelled volumes (repeatable).")
+@click.option("--datasets", default="", metavar="A,B", help="Only these data sets (subfolders) of --data.")
 @click.option("--phantom", is_flag=True, help="Use the phantom population (the default without --data).")
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
 @click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; the first one headlines.")
@@ -56,7 +57,12 @@ PATH = click.Path(path_type=Path)
 @click.option("--hours", default=0.0, help="Longest time of one training in hours; 0 for no limit.")
 @click.option("--pairs", default=0, help="Most pairs per data set, drawn at random; 0 for the experiment's own choice.")
 @click.option("--spacing", default=4.0, show_default=True, help="Voxel size in mm that networks work on (real data).")
-@click.option("--runs", type=PATH, help="Lines of JSON with case, engine and dice: used instead of registering again.")
+@click.option(
+    "--runs",
+    type=PATH,
+    multiple=True,
+    help="Lines of JSON with case, engine and dice: used instead of registering again (repeatable).",
+)
 @click.option("--workers", default=1, show_default=True, help="Processes at a time.")
 @click.option("--threads", default=1, show_default=True, help="Threads of each process.")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
@@ -70,7 +76,7 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
         raise click.UsageError("--data and --phantom exclude each other.")
     get_experiment(experiment)
     chosen = _options(options, phantom=not data)
-    study = joined([read_study(path) for path in data]) if data else None
+    study = joined([read_study(path) for path in data]).only(_words(options["datasets"])) if data else None
     folder = output_folder(out)
     if options["workers"] < 1:
         raise click.UsageError("--workers must be 1 or more.")
@@ -119,15 +125,17 @@ def _numbers(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def _runs(path: Path | None) -> tuple[dict[str, Any], ...]:
-    """Return the lines of a benchmark that have a Dice."""
-    if path is None:
-        return ()
+def _runs(paths: tuple[Path, ...]) -> tuple[dict[str, Any], ...]:
+    """Return the lines of benchmarks that have a Dice."""
+    return tuple(line for path in paths for line in _lines(path))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
     from ..core.errors import FileError
 
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return tuple(line for line in lines if line.get("dice") is not None and line["case"] and line["engine"])
+        return [line for line in lines if line.get("dice") is not None and line["case"] and line["engine"]]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError) as error:
         raise FileError(f"Could not read {path}: {error}.", hint="Each line needs case, engine and dice.") from error
 

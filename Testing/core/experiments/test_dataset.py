@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import FileError, SettingsError
-from DeepVsClassicRegLib.core.experiments.dataset import joined, read_study
+from DeepVsClassicRegLib.core.experiments.dataset import Study, joined, read_study
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.phantom.phantom import cube
 from DeepVsClassicRegLib.core.phantom.population import FIELD_MM, PROTOCOLS, Cohort, make_person, plane
@@ -68,10 +68,23 @@ def test_learn2reg(touch):
     assert len(study.subjects) == 3 and [case.dataset for case in study.cases()] == ["OASIS"]
 
 
-def test_joined_studies_keep_listed_and_ordered_pairs(touch, tmp_path):
-    folder = touch("A/S1_t1.nii.gz", "A/S1_seg.nii.gz", "A/S2_t1.nii.gz", "A/S2_seg.nii.gz")
-    study = read_study(folder)
-    assert len(joined([study, study]).cases()) == 2 * len(study.cases()) or len(joined([study]).cases()) == 2
+def test_joined_studies_keep_listed_and_ordered_pairs(touch):
+    names = [f"{place}/{n}_{kind}.nii.gz" for place in "AB" for n in ("S1", "S2") for kind in ("t1", "seg")]
+    study = read_study(touch(*names))
+    first = study.only(["A"]).cases()[0]
+    listed = Study((first.fixed, first.moving), (first,))
+    assert [case.dataset for case in joined([listed, study.only(["B"])]).cases()] == ["A", "B", "B"]
+    assert len(joined([study.only(["A"]), study.only(["B"])]).cases()) == 4
+
+
+def test_only_some_data_sets(touch):
+    names = [f"{place}/{n}_{kind}.nii.gz" for place in "AB" for n in ("S1", "S2") for kind in ("t1", "seg")]
+    study = read_study(touch(*names))
+    assert study.only(["B"]).datasets == ("B",) and study.only([]) is study and len(study.only(["A"]).cases()) == 2
+    drawn = [case for case in study.cases(most=1) if case.dataset == "B"]
+    assert list(study.only(["B"]).cases(most=1)) == drawn
+    with pytest.raises(SettingsError, match="data set 'C'"):
+        study.only(["C"])
 
 
 def test_nothing_found(tmp_path):

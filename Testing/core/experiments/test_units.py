@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from DeepVsClassicRegLib.core.errors import Cancelled
@@ -79,3 +83,31 @@ def test_rows_by_group(tmp_path):
     finished = run_units([Unit("a", "pairs:drawn_pairs", {"count": 2, "most": 0, "seed": 0})], tmp_path, workers=0)
     assert json.loads((tmp_path / "units.jsonl").read_text())["rows"] == [[0, 1], [1, 0]]
     assert rows_of(finished, "other") == []
+
+
+@pytest.mark.slow
+def test_no_process_outlives_its_parent(tmp_path):
+    psutil = pytest.importorskip("psutil")
+    (tmp_path / "crashers").mkdir()
+    (tmp_path / "crashers" / "__init__.py").write_text("")
+    (tmp_path / "crashers" / "work.py").write_text("import time\ndef rest():\n    time.sleep(60)\n    return []\n")
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from DeepVsClassicRegLib.core.experiments.units import Unit, run_units\n"
+        "if __name__ == '__main__':\n"
+        "    run_units([Unit('a', 'crashers.work:rest')], Path(sys.argv[1]), workers=1)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    root = Path(__file__).parents[3] / "DeepVsClassicReg"
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "program.py"), str(tmp_path)], env={**os.environ, "PYTHONPATH": str(root)}
+    )
+    watched = psutil.Process(parent.pid)
+    deadline = time.monotonic() + 60
+    while len(watched.children(recursive=True)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    children = watched.children(recursive=True)
+    time.sleep(2)
+    parent.kill()
+    parent.wait()
+    assert children and not psutil.wait_procs(children, timeout=30)[1]

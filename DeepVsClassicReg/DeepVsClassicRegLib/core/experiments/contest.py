@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arena import JUDGE, LEARNERS, make_arena, judging_units, training_units
+from .arena import JUDGE, LEARNERS, judging_units, make_arena, training_units
 from .base import Options
 from .board import Board
 from .dataset import Study
@@ -14,7 +14,8 @@ from .statistics import Test
 from .units import Finished, Unit, rows_of
 
 RULE = (
-    "holds when the first is better by the paired t-test and the Wilcoxon test (two-sided, 1 %) and the 95 % interval of "
+    "holds when the first is better by the paired t-test and the Wilcoxon test (two-sided, 1 %) and the 95 % "
+    "interval of "
     "the difference (persons and seeds resampled) is above 0; fails when the same is true of the second"
 )
 DEFAULT_METHODS = ("voxelmorph",)
@@ -67,20 +68,26 @@ def p_sign(p: float) -> str:
 def contest_notes(options: Options) -> list[str]:
     """Return what limits the comparison with the paper."""
     notes = [
-        "The networks are VoxelMorph-like U-Nets trained briefly here; the paper judges five published systems trained for "
+        "The networks are VoxelMorph-like U-Nets trained briefly here; the paper judges five published systems "
+        "trained for "
         "days on 364 brains. A loss of ours is no proof about theirs.",
-        "The classical engines run their presets to convergence; both sides start from the same linear alignment and are "
+        "The classical engines run their presets to convergence; both sides start from the same linear "
+        "alignment and are "
         "measured by the same code.",
-        "Pairs share persons, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs the interval "
+        "Pairs share persons, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs "
+        "the interval "
         "that resamples persons and seeds.",
     ]
     if options.phantom:
         notes += [
-            f"Phantom: axial slices of one analytic head, {LEARNERS} training persons who differ by smooth warps only. The "
-            "networks work in 2D; the 3D engines get the slice as a slab of equal slices, where no force points out of the "
+            f"Phantom: axial slices of one analytic head, {LEARNERS} training persons who differ by smooth "
+            "warps only. The "
+            "networks work in 2D; the 3D engines get the slice as a slab of equal slices, where no force points "
+            "out of the "
             "plane. The supervised labels are cortex sectors and discs in the white matter whose borders no intensity "
             "shows; the held-out labels are ventricles and deep nuclei.",
-            "A person's parcels are carried by the same warp as the visible tissue, so a classical engine is not at the "
+            "A person's parcels are carried by the same warp as the visible tissue, so a classical engine is "
+            "not at the "
             "disadvantage it has with a labelling protocol that folds of the cortex do not follow.",
         ]
     if len(options.seeds) < 3:

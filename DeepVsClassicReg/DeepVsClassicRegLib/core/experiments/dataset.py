@@ -1,4 +1,4 @@
-"""Labelled volumes of a folder and the pairs to register: a manifest of pairs, a Learn2Reg JSON, or files side by side."""
+"""Labelled volumes of a folder and the pairs to register: a manifest, a Learn2Reg JSON, or files side by side."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FileError
+from ..errors import FileError, SettingsError, did_you_mean
 from ..images.io import read_labels, read_volume
 from ..images.volume import LabelMap, Volume
 from ..phantom.phantom import cube
@@ -95,16 +95,20 @@ class Study:
         The pairs that a manifest names; empty when the folder has none.
     source : str
         How it was read, in words.
+    kept : tuple of str
+        The data sets that are looked at; all when empty.
     """
 
     subjects: tuple[Labelled, ...]
     listed: tuple[Case, ...] = ()
     source: str = ""
+    kept: tuple[str, ...] = ()
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of the data sets in order of appearance."""
-        return tuple(dict.fromkeys(subject.dataset for subject in self.subjects))
+        """Names of the data sets that are looked at, in order of appearance."""
+        there = dict.fromkeys(subject.dataset for subject in self.subjects)
+        return tuple(name for name in there if not self.kept or name in self.kept)
 
     def cases(self, *, most: int = 0, seed: int = 0) -> tuple[Case, ...]:
         """Return the listed pairs, or else ordered pairs within each data set.
@@ -118,17 +122,33 @@ class Study:
         """
         pairs = self.listed or tuple(self._ordered_pairs())
         if not most:
-            return pairs
+            return tuple(case for case in pairs if case.dataset in self.datasets)
         rng = np.random.default_rng(seed)
         chosen: list[Case] = []
         for dataset in dict.fromkeys(case.dataset for case in pairs):
             own = [case for case in pairs if case.dataset == dataset]
             places = rng.choice(len(own), size=min(most, len(own)), replace=False)
             chosen += [own[place] for place in sorted(places)]
-        return tuple(chosen)
+        # Left out after the drawing, so that the pairs of a data set do not depend on which others are looked at.
+        return tuple(case for case in chosen if case.dataset in self.datasets)
+
+    def only(self, names: Sequence[str]) -> Study:
+        """Return the part of these data sets; all of it when none is named.
+
+        Raises
+        ------
+        SettingsError
+            When there is no such data set.
+        """
+        for name in names:
+            if name not in self.datasets:
+                raise SettingsError(f"There is no data set '{name}' here.", hint=did_you_mean(name, self.datasets))
+        if not names:
+            return self
+        return replace(self, source=f"{self.source}; of it {', '.join(names)}", kept=tuple(names))
 
     def _ordered_pairs(self) -> Iterable[Case]:
-        for dataset in self.datasets:
+        for dataset in dict.fromkeys(subject.dataset for subject in self.subjects):
             own = [subject for subject in self.subjects if subject.dataset == dataset]
             for fixed, moving in itertools.permutations(own, 2):
                 yield Case(f"{dataset}: {moving.name} -> {fixed.name}", dataset, fixed, moving)
@@ -172,7 +192,8 @@ def read_study(path: Path) -> Study:
     if not found.subjects:
         raise FileError(
             f"No image with a segmentation was found in {path}.",
-            hint="Name files like S1_t1.nii.gz and S1_seg.nii.gz, or use folders imagesTr and labelsTr with equal names.",
+            hint="Name files like S1_t1.nii.gz and S1_seg.nii.gz, or use folders imagesTr and labelsTr with "
+            "equal names.",
         )
     return found
 
@@ -180,10 +201,8 @@ def read_study(path: Path) -> Study:
 def joined(studies: Sequence[Study]) -> Study:
     """Return several studies as one."""
     return Study(
-        tuple(subject for study in studies for subject in study.subjects),
-        tuple(case for study in studies for case in study.listed or study._ordered_pairs())
-        if any(study.listed for study in studies)
-        else (),
+        tuple(subject for study in studies for subject in study.subjects if subject.dataset in study.datasets),
+        tuple(case for study in studies for case in study.cases()) if any(study.listed for study in studies) else (),
         "; ".join(study.source for study in studies),
     )
 

@@ -145,8 +145,8 @@ def by_most(estimate: Estimate, most: float) -> str:
 def by_tests(tests: Sequence[Test]) -> str:
     """Return the verdict of several comparisons of a kind.
 
-    'holds' when `first` wins at least two thirds of them and never loses, 'fails' when `second` wins at least two thirds
-    and never loses, else 'undecided'. A comparison is won when both tests say so at the 1 % level.
+    'holds' when `first` wins at least two thirds of them and never loses, 'fails' when `second` wins at least two
+    thirds and never loses, else 'undecided'. A comparison is won when both tests say so at the 1 % level.
     """
     if not tests:
         return UNDECIDED
@@ -172,8 +172,10 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
     return Table(
         name,
         title,
-        f"Dice of the first minus the second, mean and 95 % interval; two-sided paired t-test and Wilcoxon signed-rank test, level {ALPHA} as in the paper. "
-        "The tests take the mean over seeds of each pair and treat pairs as independent, as the paper does; the interval rests "
+        f"Dice of the first minus the second, mean and 95 % interval; two-sided paired t-test and Wilcoxon "
+        f"signed-rank test, level {ALPHA} as in the paper. "
+        "The tests take the mean over seeds of each pair and treat pairs as independent, as the paper does; the "
+        "interval rests "
         "on the values of all seeds and knows that pairs share persons.",
         ["Where", "First", "Second", "Difference", "Values", "p (t)", "p (Wilcoxon)", "Better"],
         rows,

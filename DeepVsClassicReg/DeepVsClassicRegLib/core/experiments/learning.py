@@ -53,7 +53,9 @@ class StackSource:
         shape = training.images.shape[2:] if training.flat else training.images.shape[1:]
         self.size = tuple(reversed(shape))
         self.spacing_mm = training.spacing_mm
-        self.labels = {value: training.label_names.get(value, str(value)) for value in training.values}
+        self.labels: Mapping[int, str] = {
+            value: training.label_names.get(value, str(value)) for value in training.values
+        }
         self.licence = "as the data"
         self.batch = BATCH_FLAT if training.flat else BATCH_DEEP
 

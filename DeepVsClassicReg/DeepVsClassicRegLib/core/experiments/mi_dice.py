@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: does the mutual information of intensities and labels predict the Dice of a classical engine?"""
+"""Figure 1 of the paper: whether information of intensities about labels predicts the Dice of a classical engine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def stages(study: Study, options: Options, folder: Path) -> list[list[Unit]]:
     del folder
     cases = study.cases(most=options.pairs)
     subjects = {subject.key: subject for case in cases for subject in (case.fixed, case.moving)}
-    known = {(run["case"], run["engine"]) for run in options.runs if run.get("dice") is not None}
+    known = _stored(options)
     images = [
         Unit(f"image {key}", "mi_dice:measure_image", {"where": dict(subject.where)}, IMAGE)
         for key, subject in subjects.items()
@@ -113,7 +113,7 @@ def tables(
         if entry.group == IMAGE and entry.rows
     }
     answers = {entry.unit: entry.rows[0] for entry in finished if entry.group == PAIR and entry.rows}
-    known = {(run["case"], run["engine"]): run for run in options.runs if run.get("dice") is not None}
+    known = _stored(options)
     points = []
     for case in study.cases(most=options.pairs):
         for subject in (case.fixed, case.moving):
@@ -141,8 +141,15 @@ def _point(
         "dice": float(answer["dice"]),
         **{f"{name}_fixed": fixed[name] for name in names},
         **{f"{name}_pair": float(np.mean([fixed[name], moving[name]])) for name in names},
-        "labels": answer.get("labels", {}),
+        "labels": answer.get("labels") or answer.get("dice_per_label") or {},
     }
+
+
+def _stored(options: Options) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return (case, engine) -> stored run; one with Dice per label is preferred, other label protocols are left out."""
+    own = [run for run in options.runs if run.get("dice") is not None and "fixed_label" not in run]
+    own.sort(key=lambda run: "dice_per_label" in run)
+    return {(run["case"], run["engine"]): run for run in own}
 
 
 def _engines(options: Options) -> tuple[str, ...]:

@@ -58,14 +58,16 @@ def make_findings(
     return Findings(
         title="Does mutual information predict Dice?",
         figure_of_paper="Figure 1",
-        summary=f"{len(same)} pairs of {len({row['dataset'] for row in same})} data sets, {len(per_image)} fixed images, "
+        summary=f"{len(same)} pairs of {len({row['dataset'] for row in same})} data sets, {len(per_image)} "
+        "fixed images, "
         f"registered by '{engine}'. {study.source}.",
         claims=_claims(same, per_image, per_label),
         tables=[
             variants_table(points, engines),
             dataset_table(same),
             left_out_table(same),
-            Table("images", "Every image", "Information in nats; Dice is the mean over the pairs it is the fixed image of.",
+            Table("images", "Every image", "Information in nats; Dice is the mean over the pairs it is the "
+            "fixed image of.",
                   *_plain(per_image), folded=True),
             Table("labels", "Every label", "Means over images (information) and pairs (Dice).", *_plain(per_label),
                   folded=True),
@@ -183,7 +185,8 @@ def _claims(points: Sequence[Row], per_image: Sequence[Row], per_label: Sequence
         Claim(
             "The more an intensity tells about the label, the better classical registration overlaps the labels.",
             f"Pearson r = {PAPER_LINEAR} over the pairs of four brain data sets (Fig. 1).",
-            f"r = {linear.text()} over {linear.count} pairs; r = {images[0].text()} over {images[0].count} fixed images.",
+            f"r = {linear.text()} over {linear.count} pairs; r = {images[0].text()} over {images[0].count} "
+            "fixed images.",
             "holds when the 95 % interval of r over pairs is above 0; fails when it is below 0",
             by_sign(linear),
         ),
@@ -242,7 +245,8 @@ def _own_claims(points: Sequence[Row], per_label: Sequence[Row]) -> list[Claim]:
             Claim(
                 "It holds label by label: labels that the intensity shows well overlap better.",
                 "Not tested: the information is that of all labels together.",
-                f"r = {share.text()} between the share of a label's entropy that the intensity explains and its Dice, over "
+                f"r = {share.text()} between the share of a label's entropy that the intensity explains and its "
+                "Dice, over "
                 f"{share.count} labels; with the logarithm of its volume instead, r = {size.text()}.",
                 "holds when the 95 % interval (Fisher) of the first r is above 0; fails when it is below 0",
                 by_sign(share),
@@ -297,24 +301,29 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
 
 def _notes(points: Sequence[Row], options: Options) -> list[str]:
     notes = [
-        "The paper registers all pairs of four brain data sets with ANTs; it states neither bins nor range nor whether the "
-        "background counts. Here: 64 bins between the 0.1 and 99.9 percentile, natural logarithm, Miller-Madow corrected.",
-        "Pairs share images and images share a data set. The intervals resample images; with so few data sets, each with "
+        "The paper registers all pairs of four brain data sets with ANTs; it states neither bins nor range nor "
+        "whether the "
+        "background counts. Here: 64 bins between the 0.1 and 99.9 percentile, natural logarithm, Miller-Madow "
+        "corrected.",
+        "Pairs share images and images share a data set. The intervals resample images; with so few data sets, "
+        "each with "
         "its own label protocol, the relation between data sets rests on as many independent points as there are data "
         "sets. See 'Without each data set in turn'.",
-        "A finer protocol can only raise the information of the same image while it lowers the Dice, so number and size "
+        "A finer protocol can only raise the information of the same image while it lowers the Dice, so number "
+        "and size "
         "of the labels confound the relation.",
     ]
     if options.phantom:
         notes.append(
-            "On the phantom contrast, noise and label protocol were varied together between the data sets, so part of the "
+            "On the phantom contrast, noise and label protocol were varied together between the data sets, so "
+            "part of the "
             "correlation is built in: this shows that the measurement works, not that the claim is true of patients."
         )
     reused = {run.get("engine") for run in options.runs} & {row["engine"] for row in points}
     if reused:
         notes.append(
-            f"Dice of stored runs was used where there was one ({', '.join(sorted(map(str, reused)))}); those have no Dice "
-            "per label and are missing in the plot of labels."
+            f"Dice of stored runs was used where there was one ({', '.join(sorted(map(str, reused)))}); stored runs "
+            "without Dice per label are missing in the plot of labels."
         )
     return notes
 

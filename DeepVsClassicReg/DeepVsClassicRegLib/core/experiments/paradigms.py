@@ -44,10 +44,13 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
     claims = [
         Claim(
             "Without labels, classical engines are better than networks.",
-            "Nearly all comparisons of five classical with six unsupervised methods favour the classical one at p < 0.01 "
+            "Nearly all comparisons of five classical with six unsupervised methods favour the classical one at "
+            "p < 0.01 "
             "(Fig. 2); Dice 0.776 to 0.802 against 0.748 to 0.788 on OASIS (Fig. 3).",
-            f"New persons: of {len(new)} comparisons of an engine with a network the engine wins {won}, the network {lost}.",
-            "holds when engines win two thirds of the comparisons (both tests, 1 %) and lose none; fails when the networks do",
+            f"New persons: of {len(new)} comparisons of an engine with a network the engine wins {won}, the "
+            f"network {lost}.",
+            "holds when engines win two thirds of the comparisons (both tests, 1 %) and lose none; fails when "
+            "the networks do",
             by_tests(new),
         ),
         test_claim(
@@ -83,7 +86,8 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
         notes=[
             *contest_notes(options),
             "The best of several is chosen on the same pairs it is compared on, which flatters both sides a little.",
-            "Figure 3 puts published numbers of baselines beside re-runs on OASIS; absolute Dice of other data cannot be "
+            "Figure 3 puts published numbers of baselines beside re-runs on OASIS; absolute Dice of other data "
+            "cannot be "
             "compared with it.",
         ],
     )

@@ -17,7 +17,8 @@ from .units import Finished, Unit
 
 CONDITIONS = (NEW, *SIMULATED, OTHER)
 PAPER = (
-    "On four other brain data sets only FireANTs and ANTs lead everywhere; supervised networks, the best at home, are usually "
+    "On four other brain data sets only FireANTs and ANTs lead everywhere; supervised networks, the best at "
+    "home, are usually "
     "last (Fig. 5)."
 )
 
@@ -61,7 +62,8 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
         ],
         notes=[
             *contest_notes(options),
-            "The shifts inverted, gamma and noise are simulated on both images of a pair; the paper's are real data sets.",
+            "The shifts inverted, gamma and noise are simulated on both images of a pair; the paper's are real "
+            "data sets.",
         ],
     )
 
@@ -85,7 +87,8 @@ def _claims(board: Board, engines: Sequence[str]) -> list[Claim]:
                 f"Away from the training data, '{taught}' is not better than '{plain}' trained without labels.",
                 "Supervised networks do about as well as or worse than their own unsupervised variants (Fig. 5).",
                 " ".join(f"{condition}: {told(test)}" for condition, test in zip(away, worse, strict=True)),
-                "holds when the one with labels is significantly better (both tests, 1 %) under none of the conditions; "
+                "holds when the one with labels is significantly better (both tests, 1 %) under none of the "
+                "conditions; "
                 "fails when it is under most of them",
                 HOLDS if better == 0 else FAILS if 2 * better > len(away) else UNDECIDED,
             )

@@ -50,7 +50,8 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
             board.boxes(
                 "supervision",
                 "Dice of the labels that training may use",
-                "Left the persons the networks were trained on, right new ones. Boxes: quartiles over pairs, best median first.",
+                "Left the persons the networks were trained on, right new ones. Boxes: quartiles over pairs, "
+                "best median first.",
             )
         ],
         notes=contest_notes(options),

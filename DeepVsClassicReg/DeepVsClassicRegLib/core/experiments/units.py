@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -251,8 +253,17 @@ def _pool(workers: int, threads: int) -> Any:
 def _prepare(threads: int) -> None:
     """Bound the threads before any library that reads these variables is loaded; leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone, however that ended: no orphan goes on computing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
