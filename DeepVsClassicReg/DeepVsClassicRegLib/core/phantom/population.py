@@ -1,4 +1,4 @@
-"""Many heads of one design: subjects of a data set with its own contrast, noise and label protocol, in 3D or one slice."""
+"""Many heads of one design: data sets of persons with their own contrast, noise and labels, in 3D or one slice."""
 
 from __future__ import annotations
 
