@@ -15,8 +15,8 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
-WINDOW, PANEL_WIDTH, SCALE = (1280, 880), 470, 1.25
-COLORS = 256
+WINDOW, PANEL_WIDTH, SCALE = (1280, 880), 470, 2.0
+WIDTH, COMMON, RARE = 1440, 176, 80
 COMPARED = ("instance", "elastix", "sitk-demons")
 # So little smoothing that the field folds.
 FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
@@ -114,12 +114,24 @@ class Studio:
 
 
 def shrink(path: Path) -> None:
-    """Write a picture anew with a palette: a third of the size, and no eye sees the difference."""
+    """Write a picture anew, at most `WIDTH` wide and with a palette: a fifth of the bytes, still crisp."""
     from PIL import Image
 
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.FLOYDSTEINBERG)
-    small.save(path, optimize=True)
+        small = picture.convert("RGB")
+    if small.width > WIDTH:
+        small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
+    # Most colors where most pixels are, but some kept for the rare strong ones such as the color of folds.
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(
+        _colors(small, COMMON, Image.Quantize.MEDIANCUT) + _colors(small, RARE, Image.Quantize.MAXCOVERAGE)
+    )
+    small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def _colors(picture: Any, count: int, method: Any) -> list[int]:
+    found = picture.quantize(count, method=method).getpalette()[: 3 * count]
+    return [*found, *found[:3] * (count - len(found) // 3)]
 
 
 def main() -> None:

@@ -141,7 +141,7 @@ class FakeWorker:
 class FakeProcess:
     """Behaves as `ui.process.WorkerProcess`; `finish` copies a result made once per session."""
 
-    results: dict[str, Path] = {}
+    results: dict[tuple, dict] = {}
 
     def __init__(self, folder, compute, phantom) -> None:
         from DeepVsClassicRegLib.ui.signals import Signal
@@ -195,8 +195,37 @@ class FakeProcess:
 
 
 def write_result(folder, phantom, engine, preset, *, worse) -> None:
-    """Write what a worker writes, for the phantom's own transform."""
+    """Write what a worker writes, for the phantom's own transform; the same inputs are evaluated once per session."""
     import json
+
+    from DeepVsClassicRegLib.worker.job import Job
+
+    job = Job.read(folder)
+    key = (worse, *_content(job, folder))
+    if key not in FakeProcess.results:
+        FakeProcess.results[key] = _evaluated(job, folder, phantom, worse=worse)
+    out, result = folder / "out", FakeProcess.results[key]
+    out.mkdir()
+    for name, content in result["files"].items():
+        (out / job.outputs[name]).write_bytes(content)
+    report = {**json.loads(result["report"]), "engine": engine, "preset": preset}
+    (out / job.outputs["report"]).write_text(json.dumps(report))
+    names = {name: job.outputs[name] for name in (*result["files"], "report")}
+    (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))
+
+
+def _content(job, folder):
+    """Return what a result depends on: every input byte, and the names of labels."""
+    import zlib
+
+    paths = sorted(job.input_paths(folder).items())
+    return (*((role, zlib.crc32(path.read_bytes())) for role, path in paths), *sorted(job.label_names.items()))
+
+
+def _evaluated(job, folder, phantom, *, worse):
+    """Return the bytes of every output file by role, and the report as JSON text."""
+    import json
+    import tempfile
 
     from DeepVsClassicRegLib.core.engines.base import Diagnostics, TracePoint
     from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
@@ -205,29 +234,23 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     from DeepVsClassicRegLib.core.result import Result
     from DeepVsClassicRegLib.core.transforms.files import write_transform
     from DeepVsClassicRegLib.core.transforms.transform import Transform
-    from DeepVsClassicRegLib.worker.job import Job
     from DeepVsClassicRegLib.worker.registering import read_pair
 
-    job = Job.read(folder)
     pair = read_pair(job, folder)
     transform = Transform() if worse else phantom.truth
     diagnostics = Diagnostics(trace=(TracePoint("Deform", 1, -0.5),), seconds={"Deform": 1.5})
-    result = Result(transform, diagnostics, engine=engine, preset=preset)
+    result = Result(transform, diagnostics, engine=job.engine, preset=job.preset)
     found = evaluate(pair, result, threads=1)
-    out = folder / "out"
-    out.mkdir()
-    names = dict(job.outputs)
-    write_transform(transform, out / names["transform"], grid=pair.fixed.grid)
-    write_volume(found.warped, out / names["warped"])
-    if found.warped_labels is not None:
-        write_volume(found.warped_labels, out / names["warped_labels"])
-    else:
-        names.pop("warped_labels")
-    write_volume(found.jacobian, out / names["jacobian"])
-    names.pop("uncertainty")
-    (out / names["report"]).write_text(json.dumps(make_report(pair, result, found), default=str))
-    names = {role: name for role, name in names.items() if role != "html"}
-    (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))
+    volumes = {"warped": found.warped, "warped_labels": found.warped_labels, "jacobian": found.jacobian}
+    with tempfile.TemporaryDirectory() as place:
+        files = {"transform": Path(place) / "transform.h5"}
+        write_transform(transform, files["transform"], grid=pair.fixed.grid)
+        for name, volume in volumes.items():
+            if volume is not None:
+                files[name] = Path(place) / f"{name}.nrrd"
+                write_volume(volume, files[name])
+        content = {name: path.read_bytes() for name, path in files.items()}
+    return {"files": content, "report": json.dumps(make_report(pair, result, found), default=str)}
 
 
 def advise(panel, *, on) -> None:

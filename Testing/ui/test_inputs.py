@@ -28,10 +28,11 @@ def test_an_empty_panel_says_what_to_do(panel, ui):
 
 
 def test_all_but_the_volumes_and_the_engine_is_collapsed(ui):
-    for name in ("moreInputsButton", "settingsButton", "outputsButton", "machineButton", "progressButton"):
-        assert getattr(ui, name).collapsed, name
+    sections = "moreInputs settings outputs machine progress why limits case"
+    for name in sections.split():
+        assert getattr(ui, f"{name}Button").collapsed, name
     assert not shown(ui.resultButton)
-    assert not shown(ui.adviceButton)
+    assert not shown(ui.whyButton) and not shown(ui.useAdviceButton)
 
 
 def test_two_volumes_are_picked_without_a_click(widget, panel, pair):

@@ -15,7 +15,7 @@ from .tables import fill_table
 UNKNOWN = "–"
 CASE_COLOR = (0.80, 0.15, 0.15)
 LABEL_COLOR = (0.25, 0.25, 0.25)
-MARGIN = 1.3
+TITLE_SIZE, TEXT_SIZE = 14, 11
 
 
 def expectations(advice: Mapping[str, Any], titles: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -107,13 +107,13 @@ def update_advice_plot(
     for piece in pieces:
         _draw(chart, table, piece[0], piece[3])
     set_titles(chart, _("Expected overlap"), plot["x_title"], plot["y_title"])
-    shares = [share for piece in pieces for share in piece[1] if share > 0]
-    chart.SetXAxisLogScale(True)
-    if shares:
-        chart.SetXAxisRangeAuto(False)
-        chart.SetXAxisRange(min(shares) / MARGIN, max(shares) * MARGIN)
-    chart.SetYAxisRangeAuto(False)
+    for axis in (chart.SetXAxisRangeAuto, chart.SetYAxisRangeAuto):
+        axis(False)
+    chart.SetXAxisRange(0.0, 1.0)
     chart.SetYAxisRange(0.0, 1.0)
+    chart.SetTitleFontSize(TITLE_SIZE)
+    for set_size in (chart.SetAxisTitleFontSize, chart.SetAxisLabelFontSize, chart.SetLegendFontSize):
+        set_size(TEXT_SIZE)
 
 
 def _draw(chart: Any, table: Any, title: str, look: Mapping[str, Any]) -> None:
