@@ -27,6 +27,7 @@ from .tools import bounded_threads, kept_random
 from .validation import packed, score, unpacked, validate
 
 PICTURE_EVERY_S = 60.0
+POOR_DICE = 0.2
 log = logging.getLogger(__name__)
 
 
@@ -99,6 +100,7 @@ class _Loop:
         log.info("Training begins at step %d on %s.", self.state.step, self.group.device)
         if self.state.step == 0:
             self._validate()
+            self._warn_of_misaligned_data()
         while not self._done():
             self._step()
         if not self.stopped and self.state.step % self.plan.train.validate_every:
@@ -162,6 +164,11 @@ class _Loop:
             self._keep({"pairs": len(self.batches), "score": score(numbers), **numbers})
         if time.monotonic() - self.drawn > PICTURE_EVERY_S:
             self._draw()
+
+    def _warn_of_misaligned_data(self) -> None:
+        before = self.state.best.get("dice_before", 1.0)
+        if before < POOR_DICE:
+            log.warning("Validation pairs overlap by a Dice of %.2f only: align real data with --linear first.", before)
 
     def _draw(self) -> None:
         draw_curves(self.folder)
