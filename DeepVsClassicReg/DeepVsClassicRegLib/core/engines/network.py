@@ -66,8 +66,16 @@ class NetworkSettings:
         unit="mm",
         minimum=0,
         maximum=20,
-        tooltip="0: as the model was trained.",
+        tooltip="0: as the model was trained; models that work at any scale: as fine as the number of voxels allows.",
         advanced=True,
+    )
+    voxels_millions: float = option(
+        3.0,
+        "Voxels",
+        unit="million",
+        minimum=0.05,
+        maximum=1000,
+        tooltip="About how many voxels a model that works at any scale gets: finer takes longer, and finds more.",
     )
     min_determinant: float = option(
         0.02,
@@ -156,7 +164,7 @@ def _inputs(
 ) -> Inputs:
     """Return both volumes on the model's lattice, coarser when the memory is short."""
     from .network_lib.inputs import make_inputs
-    from .network_lib.lattice import model_grid
+    from .network_lib.lattice import affordable_spacing, model_grid
     from .network_lib.memory import GIB, bytes_per_voxel, coarsening, free_bytes
 
     def grid_at(spacing_mm: float) -> Grid:
@@ -164,6 +172,10 @@ def _inputs(
 
     spacing = settings.resolution_mm or card.spacing_mm
     grid = grid_at(spacing)
+    if getattr(module, "scale_free", False) and not settings.resolution_mm:
+        spacing = affordable_spacing(grid, pair, voxels=1e6 * settings.voxels_millions)
+        grid = grid_at(spacing)
+        notes.append(f"Worked at {spacing:.2f} mm.")
     bound = settings.memory_gib * GIB if settings.memory_gib else free_bytes(device)
     factor = coarsening(grid.voxel_count, bytes_per_voxel(module), bound)
     if factor > WORTH_A_NOTE and bound is not None:

@@ -117,12 +117,20 @@ class PyramidNetwork(nn.Module):
     squarings : int
         Of the integration of each velocity.
 
+    Attributes
+    ----------
+    scale_free : bool
+        Whether it may be used at other voxel sizes than it was trained with; the engine then works as finely as it
+        can afford.
+
     References
     ----------
     The parts are those of Dual-PRNet (Hu et al., MICCAI 2019, arXiv 1909.11966; correlation: Kang et al., Med. Image
     Anal. 2022) and of PWC-Net (Sun et al., CVPR 2018, arXiv 1709.02371); sharing them among scales follows SPyNet's
     and recursive networks' idea.
     """
+
+    scale_free = True
 
     def __init__(
         self,
@@ -195,9 +203,9 @@ def local_correlation(fixed: Tensor, moving: Tensor) -> Tensor:
 
 def normalized(features: Tensor) -> Tensor:
     """Return the features with mean 0 and variance 1 per channel over the image."""
-    axes = tuple(range(2, features.ndim))
-    centered = features - features.mean(axes, keepdim=True)
-    return centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + 1e-5)
+    if features[0, 0].numel() == 1:
+        return features * 0
+    return functional.instance_norm(features, eps=1e-5)
 
 
 def resized(image: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:

@@ -26,6 +26,7 @@ FOREGROUND = 0.1
 MARGIN_VOX = 4
 STRAIGHT = 1e-4
 SAME_SPACING = 0.01
+FINEST = 0.5
 
 
 def model_grid(
@@ -62,6 +63,15 @@ def model_grid(
     origin = axes @ (anchor + first * steps)
     nx, ny, nz = (int(n) for n in rounded)
     return Grid((nx, ny, nz), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
+
+
+def affordable_spacing(grid: Grid, pair: Pair, *, voxels: float) -> float:
+    """Return the voxel size at which the box of a lattice holds about so many voxels.
+
+    Never finer than half the finest voxel edge of the fixed volume, which would show nothing more.
+    """
+    box_mm3 = float(np.prod(np.array(grid.size) * grid.spacing_mm))
+    return max((box_mm3 / voxels) ** (1 / 3), FINEST * min(pair.fixed.grid.spacing_mm))
 
 
 def orientation_axes(code: str) -> Array:
