@@ -107,6 +107,8 @@ class Panel(VTKObservationMixin):
         if self.engines.waits_for_advice:
             self.run.hold(_("Looking at the pair first"), self.advice.stop)
             self.advice.ask()
+            if not self.advice.asking:  # it could not even begin
+                self._on_advice(self.advice)
             return
         self.advice.stop()  # a registration needs the processor
         chosen = self.engines.chosen()

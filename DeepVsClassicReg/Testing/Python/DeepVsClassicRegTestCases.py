@@ -20,12 +20,16 @@ class DeepVsClassicRegTestCases(unittest.TestCase):
         self.module = slicer.modules.deepvsclassicreg.widgetRepresentation().self()
         self.logic = self.module.logic
         self.panel = self.module.panel
+        self.advised = self.panel.ui.adviseCheck.checked
+        self.panel.ui.adviseCheck.checked = False
         self.panel.set_parameter_node(self.logic.getParameterNode())
 
     def tearDown(self):
         """Leave nothing running and nothing in the scene."""
+        self.panel.advice.stop()
         self.panel.runner.cancel()
         self.waitUntil(lambda: not self.panel.runner.busy)
+        self.panel.ui.adviseCheck.checked = self.advised
         self.panel.qa.close()
         slicer.mrmlScene.Clear(0)
 
@@ -114,3 +118,14 @@ class DeepVsClassicRegTestCases(unittest.TestCase):
         nodes.moving.SetAndObserveTransformNodeID(run.transform.GetID())
         self.assertEqual(nodes.moving.GetParentTransformNode(), run.transform)
         self.assertEqual(run.engine, "linear")
+
+    def test_advice(self):
+        """The advice comes from the background, and one click takes it."""
+        self.pickPair()
+        ui = self.panel.ui
+        ui.askButton.click()
+        self.waitUntil(lambda: not self.panel.advice.asking)
+        self.assertIsNotNone(self.panel.advice.advice, ui.adviceLabel.text)
+        ui.useAdviceButton.click()
+        self.assertEqual(ui.engineCombo.currentData, self.panel.advice.advice["engine"])
+        self.assertTrue(ui.reasonsLabel.text)
