@@ -113,6 +113,31 @@ def test_symmetric_is_nearly_its_own_inverse(bent_pair):
     assert gap < 0.25  # a twelfth of a voxel
 
 
+def test_coarse_levels_agree_both_ways_before_the_finest(bent_pair):
+    agreed, alone = (run(bent_pair, consensus=wanted, similarity="lncc") for wanted in (True, False))
+    stages = [list(dict.fromkeys(point.stage for point in r.diagnostics.trace)) for r in (agreed, alone)]
+    assert stages[0] == [
+        "Coarse deformation, level 1 of 1",
+        "Coarse deformation back, level 1 of 1",
+        "Fine deformation, level 1 of 1",
+    ]
+    assert stages[1] == ["Deformation, level 1 of 2", "Deformation, level 2 of 2"]
+    assert error_mm(agreed.transform) < min(1.1 * error_mm(alone.transform), 0.4 * error_mm(Transform()))
+
+
+def test_a_cancel_is_heard_between_the_parts_of_a_step(bent_pair):
+    asked = 0
+
+    def cancelled():
+        nonlocal asked
+        asked += 1
+        return False
+
+    settings = make_settings(ENGINE.info.settings, "instance", "default", {"iterations": (6,), "similarity": "lncc"})
+    ENGINE.run(bent_pair, settings, Progress(cancelled=cancelled), Compute(threads=1, device="cpu"))
+    assert asked > 6 * 4
+
+
 def test_search_finds_a_motion_the_pyramid_cannot():
     grid = Grid((40, 36, 36), (4.0, 4.0, 4.0))
     rng = np.random.default_rng(4)

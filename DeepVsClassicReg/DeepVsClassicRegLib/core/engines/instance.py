@@ -98,6 +98,12 @@ class InstanceSettings:
         "Both directions",
         tooltip="Registers both ways and returns their consistent mean: several times the time, less detail.",
     )
+    consensus: bool = option(
+        True,
+        "Consensus of coarse levels",
+        tooltip="Registers all but the finest level both ways and goes on from the mean: steadier, a quarter slower.",
+        advanced=True,
+    )
     adapt: bool = option(
         True,
         "Adapt to the pair",

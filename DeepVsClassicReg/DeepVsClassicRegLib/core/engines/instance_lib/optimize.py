@@ -75,8 +75,9 @@ def run_levels(
     lowest: float,
     progress: Progress,
     recorder: Recorder,
-) -> tuple[Field, list[str]]:
-    """Register over the levels and return the finest field and how each level ended.
+    name: str = "Deformation",
+) -> tuple[Field, list[str], int]:
+    """Register over the levels; return the finest field, how each level ended, and the nodes relaxed in the last.
 
     Parameters
     ----------
@@ -90,6 +91,8 @@ def run_levels(
         A level ends when its objective falls by less than this share per iteration; 0 never.
     lowest : float
         Least Jacobian determinant of the field after every level; 0 to allow folds.
+    name : str
+        What this is, for the progress and the stages.
     """
     costs = np.array([n / np.prod(shrink) + 1e-3 for shrink, n in plan])
     ends = np.concatenate([[0.0], np.cumsum(costs) / costs.sum()])
@@ -97,7 +100,7 @@ def run_levels(
     repair = Repair(0, 0, 0)
     endings = []
     for number, (shrink, iterations) in enumerate(plan):
-        title = f"Deformation, level {number + 1} of {len(plan)}"
+        title = f"{name}, level {number + 1} of {len(plan)}"
         part = progress.part(float(ends[number]), float(ends[number + 1]))
         with recorder.stage(title):
             part.report(0.0, title)
@@ -118,11 +121,9 @@ def run_levels(
             f"The field keeps {repair.left} folded nodes after {repair.rounds} relaxations.",
             hint="Raise the field smoothing, or set the least determinant to 0 to accept folds.",
         )
-    if repair.folded:
-        recorder.notes.append(f"Relaxed the field around {repair.folded} nodes that came near a fold.")
     if field is None:
         field = np.zeros((3, *problem.fixed.shape), np.float32)
-    return field, endings
+    return field, endings, repair.folded
 
 
 def _run_level(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from .discrete import discrete_start
 from .folding import unfolded
 from .optimize import run_levels
 from .plan import make_plan
-from .problem import Problem
+from .problem import Problem, shrinks
 from .schedule import Field, Steps
 from .symmetric import composed, consistent, inverted, swapped
 
@@ -24,6 +26,36 @@ if TYPE_CHECKING:
     from ..instance import InstanceSettings
 
 Endings = list[str]
+ALL, COARSE, FINEST = slice(None), slice(None, -1), slice(-1, None)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One direction of a registration: what is to be done, how, where, and who notes it.
+
+    Attributes
+    ----------
+    back : bool
+        Whether fixed and moving have exchanged their roles.
+    """
+
+    pair: Pair
+    problem: Problem
+    settings: InstanceSettings
+    steps: Steps
+    backend: Backend
+    recorder: Recorder
+    back: bool = False
+
+    def turned(self) -> Work:
+        """Return the work of the other direction, on the same lattice; landmarks stay out of it."""
+        pair = self.pair.replace(
+            fixed_labels=self.pair.moving_labels,
+            moving_labels=self.pair.fixed_labels,
+            fixed_points=None,
+            moving_points=None,
+        )
+        return dataclasses.replace(self, pair=pair, problem=swapped(self.problem), back=True)
 
 
 def solve(
@@ -38,43 +70,73 @@ def solve(
     if _match_already(problem):
         recorder.notes.append("The volumes are the same after the start; nothing was deformed.")
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
+    work = Work(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
+    start: Field | None = None
+    part = progress
+    if settings.search_mm > 0:
+        start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
+    if settings.symmetric:
+        return _both_ways(work, start, part)
+    if (
+        settings.consensus
+        and settings.landmark_weight == 0
+        and len(shrinks(problem.grid, len(settings.iterations))) > 1
+    ):
+        return _by_consensus(work, start, part)
+    return _one_way(work, start, part)
+
+
+def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> Steps:
     sigma_field = settings.sigma_field
     if settings.adapt:
         regularity = chosen_regularity(problem, sigma_field)
         sigma_field = regularity.sigma_field
         if regularity.reason:
             recorder.notes.append(regularity.reason)
-    steps = Steps(settings.sigma_update, sigma_field, settings.step, settings.momentum, settings.softness)
-    start: Field | None = None
-    part = progress
-    if settings.search_mm > 0:
-        with recorder.stage("Search of large displacements"):
-            found = discrete_start(problem, reach_mm=settings.search_mm, progress=progress.part(0.0, 0.25))
-            start = unfolded(found.field, lowest=0.1)[0]
-        recorder.notes.append(
-            f"Searched displacements up to {found.reach_mm:.0f} mm; the start moves up to {found.largest_mm:.0f} mm."
-        )
-        part = progress.part(0.25, 1.0)
-    if not settings.symmetric:
-        return _one_way(pair, problem, settings, steps, backend, start, part, recorder)
-    forward, endings = _one_way(pair, problem, settings, steps, backend, start, part.part(0.0, 0.5), recorder)
-    other = pair.replace(
-        fixed_labels=pair.moving_labels,
-        moving_labels=pair.fixed_labels,
-        fixed_points=None,
-        moving_points=None,
+    return Steps(settings.sigma_update, sigma_field, settings.step, settings.momentum, settings.softness)
+
+
+def _searched(work: Work, progress: Progress) -> Field:
+    """Return the start that a search of large displacements gives."""
+    with work.recorder.stage("Search of large displacements"):
+        found = discrete_start(work.problem, reach_mm=work.settings.search_mm, progress=progress)
+        start = unfolded(found.field, lowest=0.1)[0]
+    work.recorder.notes.append(
+        f"Searched displacements up to {found.reach_mm:.0f} mm; the start moves up to {found.largest_mm:.0f} mm."
     )
+    return start
+
+
+def _by_consensus(work: Work, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
+    """Register all but the finest level both ways, start the finest one from the mean of both.
+
+    Each direction ends in other wrong matches; the mean keeps what both agree on, and the finest level
+    sharpens what averaging has blurred.
+    """
+    there, endings = _one_way(work, start, progress.part(0.0, 0.15), levels=COARSE, name="Coarse deformation")
+    back_start = None if start is None else inverted(start, work.backend)
+    back, _ = _one_way(
+        work.turned(), back_start, progress.part(0.15, 0.3), levels=COARSE, name="Coarse deformation back"
+    )
+    with work.recorder.stage("Agreeing on the coarse levels"):
+        mean = np.float32(0.5) * (there + inverted(back, work.backend))
+    found, more = _one_way(work, mean, progress.part(0.32, 1.0), levels=FINEST, name="Fine deformation")
+    return found, [*(f"coarse {ending}" for ending in endings), *(f"fine {ending}" for ending in more)]
+
+
+def _both_ways(work: Work, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
+    """Register both ways on all levels and return the forward field made consistent with the backward one."""
+    settings, backend, recorder = work.settings, work.backend, work.recorder
+    forward, endings = _one_way(work, start, progress.part(0.0, 0.5))
     back_start = None if start is None else inverted(start, backend)
-    backward, back_endings = _one_way(
-        other, swapped(problem), settings, steps, backend, back_start, part.part(0.5, 0.97), recorder, back=True
-    )
+    backward, back_endings = _one_way(work.turned(), back_start, progress.part(0.5, 0.97), name="Deformation back")
     with recorder.stage("Making both directions consistent"):
         forward, backward = consistent(forward, backward, backend)
         if settings.min_determinant > 0:
             forward, repair = unfolded(forward, lowest=settings.min_determinant)
             if repair.left:
                 raise EngineFailed("Both directions contradict each other.", hint="Switch the symmetric option off.")
-        gap = _gap_mm(forward, backward, problem, backend)
+        gap = _gap_mm(forward, backward, work.problem, backend)
     recorder.notes.append(f"Both directions were registered; going there and back misses by {gap:.2f} mm on average.")
     return forward, [*endings, *(f"back: {ending}" for ending in back_endings)]
 
@@ -90,29 +152,31 @@ def _match_already(problem: Problem) -> bool:
 
 
 def _one_way(
-    pair: Pair,
-    problem: Problem,
-    settings: InstanceSettings,
-    steps: Steps,
-    backend: Backend,
+    work: Work,
     start: Field | None,
     progress: Progress,
-    recorder: Recorder,
     *,
-    back: bool = False,
+    levels: slice = ALL,
+    name: str = "Deformation",
 ) -> tuple[Field, Endings]:
-    plan, maker = make_plan(pair, problem, settings, backend, back=back, pause=progress.check)
-    return run_levels(
-        problem,
-        plan,
+    """Register over some of the levels and say how many nodes the finest of all was relaxed at."""
+    settings = work.settings
+    plan, maker = make_plan(work.pair, work.problem, settings, work.backend, back=work.back, pause=progress.check)
+    field, endings, relaxed = run_levels(
+        work.problem,
+        plan[levels],
         maker,
-        steps,
+        work.steps,
         start,
         tolerance=settings.tolerance,
         lowest=settings.min_determinant,
         progress=progress,
-        recorder=recorder,
+        recorder=work.recorder,
+        name=name,
     )
+    if relaxed and levels != COARSE:
+        work.recorder.notes.append(f"Relaxed the field around {relaxed} nodes that came near a fold.")
+    return field, endings
 
 
 def _gap_mm(forward: Field, backward: Field, problem: Problem, backend: Backend) -> float:
