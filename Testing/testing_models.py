@@ -76,6 +76,9 @@ class Shift(nn.Module):
         drawn = velocity + (0.5 * doubt).exp() * torch.randn_like(velocity) if self.training else velocity
         return Prediction(resize_field(integrate(self.layer(drawn)), fixed.shape[2:]), velocity, doubt)
 
+    def from_velocity(self, velocity: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+        return resize_field(integrate(velocity), shape)
+
 
 @dataclass(frozen=True)
 class DemonsSettings:

@@ -11,7 +11,6 @@ pytest.importorskip("safetensors")
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine  # noqa: E402
 from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib import predict as predicting  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network_lib.choice import choose_model  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network_lib.inputs import make_inputs  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network_lib.lattice import model_grid, orientation_axes  # noqa: E402
@@ -29,7 +28,7 @@ from DeepVsClassicRegLib.core.settings import make_settings  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
 from testing_grids import GRIDS, oblique_grid  # noqa: E402
-from testing_models import known_methods, write_demons, write_shift  # noqa: E402
+from testing_models import Shift, known_methods, write_demons, write_shift  # noqa: E402
 
 MIDDLE = np.array([3.0, -7.0, 11.0])
 START = Affine.about(np.diag([1.05, 0.96, 1.03]), MIDDLE, (2.0, -1.5, 1.0))
@@ -160,7 +159,7 @@ def test_second_pass_brings_the_demons_closer(tmp_path):
 @pytest.mark.parametrize("quick", [True, False])
 def test_uncertainty_is_the_spread_of_drawn_fields_in_mm(tmp_path, monkeypatch, quick):
     if not quick:
-        monkeypatch.setattr(predicting, "SAME_VOX", -1.0)
+        monkeypatch.setattr(Shift, "from_velocity", None)
     write_shift(tmp_path / "m", (0.0, 0.5, 0.0), deviation=0.25, spacing_mm=1.5)
     pair = Pair(ball(OBLIQUE), ball(OBLIQUE))
     first, again = (run(pair, model=str(tmp_path / "m"), samples=30) for _ in range(2))

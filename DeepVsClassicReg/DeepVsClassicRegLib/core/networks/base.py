@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -49,12 +49,15 @@ class Batch:
         Intensities, 0 to 1.
     fixed_labels, moving_labels : (N, K, *spatial) tensors, optional
         Memberships of the K labels to align, 0 to 1, background left out.
+    displacement : (N, D, *spatial) tensor, optional
+        The true displacement, as in `Prediction`, where it is known (methods taught by known warps).
     """
 
     fixed: Tensor
     moving: Tensor
     fixed_labels: Tensor | None = None
     moving_labels: Tensor | None = None
+    displacement: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Prediction:
         Of a coarse-to-fine network, coarsest first.
     backward : Prediction, optional
         The same with fixed and moving exchanged, of networks that predict both directions.
+    extras : mapping of str to Tensor
+        What else the method's own objective needs: features, latent codes, maps.
     """
 
     displacement: Tensor
@@ -104,6 +109,7 @@ class Prediction:
     log_variance: Tensor | None = None
     levels: tuple[Level, ...] = ()
     backward: Prediction | None = None
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Method(Protocol):

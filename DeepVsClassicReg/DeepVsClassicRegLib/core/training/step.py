@@ -121,4 +121,6 @@ def in_full_precision(prediction: Prediction) -> Prediction:
         velocity=None if prediction.velocity is None else prediction.velocity.float(),
         log_variance=None if prediction.log_variance is None else prediction.log_variance.float(),
         levels=tuple(level.float() for level in prediction.levels),
+        backward=None if prediction.backward is None else in_full_precision(prediction.backward),
+        extras={name: tensor.float() for name, tensor in prediction.extras.items()},
     )

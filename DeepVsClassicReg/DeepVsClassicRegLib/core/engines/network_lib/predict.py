@@ -13,14 +13,12 @@ from torch import nn
 
 from ...errors import EngineFailed
 from ...networks.base import Prediction
-from ...networks.flow import compose, integrate, resize_field, warp
+from ...networks.flow import compose, warp
 from ...progress import Progress
 from .inputs import Inputs
 
 Tensor = torch.Tensor
 Field = npt.NDArray[np.float32]
-# The quick way of sampling is taken when it gives the network's own mean to within this many voxels.
-SAME_VOX = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +122,12 @@ def _spread(
 
 
 def _drawer(module: nn.Module, prediction: Prediction, images: tuple[Tensor, Tensor]) -> Callable[[], Tensor]:
-    """Return what draws a displacement: from the predicted velocities where they explain the field, else anew."""
+    """Return what draws a displacement: from the predicted velocities where they suffice, else anew."""
     velocity, log_variance = prediction.velocity, prediction.log_variance
-    shape = prediction.displacement.shape[2:]
-    if velocity is not None and log_variance is not None:
-        again = resize_field(integrate(velocity), shape)
-        if float((again - prediction.displacement).abs().max()) < SAME_VOX:
-            deviation = (0.5 * log_variance).exp()
-            return lambda: resize_field(integrate(velocity + deviation * torch.randn_like(velocity)), shape)
+    integrated = getattr(module, "from_velocity", None)
+    if velocity is not None and log_variance is not None and integrated is not None:
+        shape, deviation = prediction.displacement.shape[2:], (0.5 * log_variance).exp()
+        return lambda: integrated(velocity + deviation * torch.randn_like(velocity), shape)
 
     def whole() -> Tensor:
         module.train()
