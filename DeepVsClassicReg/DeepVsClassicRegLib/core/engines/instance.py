@@ -101,7 +101,8 @@ class InstanceSettings:
     consensus: bool = option(
         True,
         "Consensus of coarse levels",
-        tooltip="Registers all but the finest level both ways and goes on from the mean: steadier, a quarter slower.",
+        tooltip="Registers all but the finest level both ways and goes on from the mean: steadier, a quarter slower. "
+        "Not with mind, nor with landmarks.",
         advanced=True,
     )
     adapt: bool = option(

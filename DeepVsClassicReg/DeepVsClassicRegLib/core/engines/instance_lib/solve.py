@@ -77,13 +77,19 @@ def solve(
         start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
     if settings.symmetric:
         return _both_ways(work, start, part)
-    if (
-        settings.consensus
-        and settings.landmark_weight == 0
-        and len(shrinks(problem.grid, len(settings.iterations))) > 1
-    ):
+    if settings.consensus and _can_agree(problem, settings):
         return _by_consensus(work, start, part)
     return _one_way(work, start, part)
+
+
+def _can_agree(problem: Problem, settings: InstanceSettings) -> bool:
+    """Return whether the mean of both directions can be better than one of them.
+
+    Landmarks pull in one direction only. Descriptors of different contrasts see other things in each
+    volume: the mean of both directions was worse there (see Testing/bench/INSTANCE_TRIES.md).
+    """
+    levels = len(shrinks(problem.grid, len(settings.iterations)))
+    return levels > 1 and settings.landmark_weight == 0 and settings.similarity != "mind"
 
 
 def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> Steps:
