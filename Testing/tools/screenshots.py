@@ -139,30 +139,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
     parser.add_argument("--models-only", action="store_true", help="only the page of models, in seconds")
+    parser.add_argument("--only", nargs="+", choices=tuple(PICTURES), help="some pictures")
     parser.add_argument("--size", type=int, default=96, help="voxels along an edge of the head")
     wanted = parser.parse_args()
     wanted.out.mkdir(parents=True, exist_ok=True)
     studio = Studio(wanted.out, wanted.size)
-    ui, panel = studio.ui, studio.panel
-    studio.wait(lambda: not panel._validator.active)
-    _models(studio)
-    if wanted.models_only:
-        return
+    studio.wait(lambda: not studio.panel._validator.active)
+    names = ["models"] if wanted.models_only else wanted.only or list(PICTURES)
+    pictures = dict.fromkeys(PICTURES[name] for name in PICTURES if name in names)
+    if set(pictures) - {_models, _empty}:
+        studio.load_pair()
+    for take in pictures:
+        take(studio)
+
+
+def _empty(studio: Studio) -> None:
+    """Take the picture of the panel as it opens."""
     studio.shoot("empty")
-    studio.load_pair()
-    _recommendation(studio)
-    studio.choose("sitk-demons")
-    _running(studio)
-    panel.results.forget()
+
+
+def _finished(studio: Studio) -> None:
+    """Take the pictures of a finished registration."""
+    ui, panel = studio.ui, studio.panel
     studio.choose("instance")
     studio.register()
     ui.progressButton.collapsed = True
     studio.look("redCyanButton")
-    studio.shoot("finished")
+    studio.shoot("finished", scroll="registerButton")
     studio.look("checkerboardButton")
-    studio.shoot("checkerboard")
-    _compare(studio)
-    _jacobian(studio)
+    studio.shoot("checkerboard", scroll="registerButton")
+    panel.results.forget()
 
 
 def _models(studio: Studio) -> None:
@@ -191,12 +197,13 @@ def _recommendation(studio: Studio) -> None:
     panel.advice.show_plot()
     studio.shoot("recommendation")
     layout.setLayout(before)
-    ui.whyButton.collapsed = True
+    ui.whyButton.collapsed = ui.adviceButton.collapsed = True
 
 
 def _running(studio: Studio) -> None:
     """Take the picture while the deformable part runs."""
     ui, panel = studio.ui, studio.panel
+    studio.choose("sitk-demons")
     ui.progressButton.collapsed = False
     ui.registerButton.click()
     studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run._plot.points > 15))
@@ -208,6 +215,8 @@ def _running(studio: Studio) -> None:
     for worker in workers:
         worker.resume()
     studio.wait(lambda: not panel.busy)
+    panel.results.forget()
+    ui.progressButton.collapsed = True
 
 
 def _compare(studio: Studio) -> None:
@@ -215,13 +224,12 @@ def _compare(studio: Studio) -> None:
     studio.choose("compare")
     for name, (check, _combo) in panel.engines.compare_list._rows.items():
         check.checked = name in COMPARED and check.enabled
-    panel.results.forget()
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
     studio.look("contoursButton")
     ui.inputsButton.collapsed = ui.methodButton.collapsed = True
     ui.structuresButton.collapsed = False
-    studio.shoot("compare", panel_width=600)
+    studio.shoot("compare", panel_width=600, scroll="registerButton")
     ui.structuresButton.collapsed = True
     ui.inputsButton.collapsed = ui.methodButton.collapsed = False
 
@@ -237,7 +245,19 @@ def _jacobian(studio: Studio) -> None:
     studio.register()
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75
-    studio.shoot("jacobian")
+    studio.shoot("jacobian", scroll="registerButton")
+
+
+PICTURES: dict[str, Callable[[Studio], None]] = {
+    "models": _models,
+    "empty": _empty,
+    "recommendation": _recommendation,
+    "running": _running,
+    "finished": _finished,
+    "checkerboard": _finished,
+    "compare": _compare,
+    "jacobian": _jacobian,
+}
 
 
 if __name__ == "__main__":
