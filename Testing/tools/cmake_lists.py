@@ -20,8 +20,9 @@ def scripts() -> list[str]:
 def resources() -> list[str]:
     """Return every other file that is installed, relative to the module folder."""
     inside = [path for path in (MODULE / "Resources").rglob("*") if path.is_file()]
-    beside = [p for p in (MODULE / "DeepVsClassicRegLib").rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
-    return sorted(path.relative_to(MODULE).as_posix() for path in inside + beside)
+    beside = [p for p in (MODULE / "DeepVsClassicRegLib").rglob("*") if p.is_file() and p.suffix != ".py"]
+    files = sorted(path.relative_to(MODULE).as_posix() for path in inside + beside)
+    return [file for file in files if "__pycache__" not in file]
 
 
 def block(name: str, files: list[str]) -> str:

@@ -62,9 +62,17 @@ def test_training_gives_both_directions_and_evaluation_one():
     back = network(moving, fixed)
     assert there.backward is not None
     torch.testing.assert_close(there.backward.displacement, back.displacement)
-    alone = network.eval()(fixed, moving)
-    assert alone.backward is None
-    torch.testing.assert_close(alone.displacement, there.displacement)
+    assert network.eval()(fixed, moving).backward is None
+
+
+def test_equal_images_stay_where_they_are_and_exchanged_ones_move_the_other_way():
+    network, fixed, moving = small(levels=1).eval(), *torch.rand(2, 1, 1, 20, 24)
+    with torch.no_grad():
+        network.match.exit.weight.mul_(1e4)
+    assert network(fixed, moving).displacement.abs().max() > 0.1
+    assert network(fixed, fixed).displacement.abs().max() < 1e-4
+    there, back = network(fixed, moving).levels[0], network(moving, fixed).levels[0]
+    torch.testing.assert_close(there.residual, -back.residual)
 
 
 def test_levels_and_iterations_can_be_changed_after_training():
@@ -83,7 +91,7 @@ def test_a_unit_moves_no_farther_than_its_reach():
     unit = pyramid.MatchingUnit(2, 4, 8)
     with torch.no_grad():
         unit.exit.weight.mul_(1e9)
-    velocity = unit(*torch.randn(2, 1, 4, 8, 8), torch.zeros(1, 2, 8, 8))
+    velocity = unit(*torch.randn(2, 1, 4, 8, 8))
     assert 1.4 < velocity.abs().max() <= pyramid.REACH
 
 

@@ -80,9 +80,8 @@ class MatchingUnit(nn.Module):
         self.hidden = kind(width, width, 1, bias=False)
         self.exit = small_start(kind(width, dimensions, 3, padding=1), scale=1e-4)
 
-    def forward(self, fixed: Tensor, moving: Tensor, displacement: Tensor) -> Tensor:
+    def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
         """Return the velocity in voxels of the features' lattice."""
-        warped = warp(moving, displacement)
         correlation = local_correlation(fixed, warped)
         chance = torch.softmax(correlation * self.sharpness, 1)
         best = torch.einsum("nk...,kd->nd...", chance, self.offsets.to(chance.dtype))
@@ -97,7 +96,8 @@ class PyramidNetwork(nn.Module):
 
     Every unit sees what is left after the units before it (their gradients do not mix), so that each application
     is a training example of its own: the network learns from few steps, and runs at other resolutions and with
-    more levels or iterations than it was trained with.
+    more levels or iterations than it was trained with. In evaluation mode each velocity is half the difference of both
+    directions (Greer et al., ICCV 2023, arXiv 2305.00087, make such symmetry a principle): equal images stay put.
 
     Parameters
     ----------
@@ -174,10 +174,18 @@ class PyramidNetwork(nn.Module):
             u = refined(found[-1].displacement, shape) if found else fixed.new_zeros((len(fixed), len(shape), *shape))
             for _ in range(self.iterations if scale else self.last_iterations):
                 u = u.detach()
-                velocity = self.match(fixed, moving, u)
+                velocity = self._velocity(fixed, warp(moving, u))
                 u = compose(integrate(velocity, steps=self.squarings), u)
                 found.append(Level(velocity, u, 2 ** (scale + 1)))
         return found
+
+    def _velocity(self, fixed: Tensor, warped: Tensor) -> Tensor:
+        velocity: Tensor = self.match(fixed, warped)
+        if self.training:
+            return velocity
+        # Half the difference of both directions: nothing moves when both images are the same.
+        other: Tensor = self.match(warped, fixed)
+        return (velocity - other) / 2
 
 
 def local_correlation(fixed: Tensor, moving: Tensor) -> Tensor:
