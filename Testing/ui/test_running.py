@@ -144,7 +144,9 @@ def test_inputs_may_be_deleted_in_mid_run(panel, picked, ui, fake):
     process.finish()
     wait(lambda: not panel.busy)
     assert panel.results.run.warped is not None
-    assert "No fixed volume" in ui.problemsLabel.text
+    wait(lambda: "No fixed volume" in ui.problemsLabel.text)
+    assert "No moving volume" in ui.problemsLabel.text
+    assert not ui.registerButton.enabled
 
 
 def test_the_scene_may_be_closed_in_mid_run(panel, picked, ui, fake):

@@ -95,7 +95,10 @@ def test_an_older_scene_with_unknown_settings_still_opens(widget, panel, picked,
     node.SetParameter("Engine", "engine-of-tomorrow")
     node.SetParameter("Settings", "{broken")
     panel.set_parameter_node(node)
-    assert panel.engines.engine
+    assert panel.engines.recommended
+    assert "engine-of-tomorrow" in ui.engineNote.text and "recommended" in ui.engineNote.text
+    choose(ui.engineCombo, "linear")
+    assert "engine-of-tomorrow" not in ui.engineNote.text
     node.SetParameter("Engine", "sitk-demons")
     node.SetParameter("Settings", '{"no_such_setting": 1, "sigma_vox": 2.0}')
     panel.set_parameter_node(node)

@@ -40,6 +40,7 @@ class EngineSection:
         self._form: SettingsForm | None = None
         self._offers: dict[str, Offer] = {}
         self._advice: Mapping[str, Any] | None = None
+        self._unknown = ""
         self.compare_list = CompareList(ui.compareFrame, self._on_compared)
         self.refresh()
         ui.engineCombo.connect("currentIndexChanged(int)", self._on_engine)
@@ -157,8 +158,9 @@ class EngineSection:
         """Show what a scene remembers."""
         self._state, self._loading = state, True
         combo = self._ui.engineCombo
-        wanted = state.text(ENGINE) if state is not None else ""
-        combo.currentIndex = max(0, combo.findData(wanted or RECOMMENDED))
+        wanted = (state.text(ENGINE) if state is not None else "") or RECOMMENDED
+        self._unknown = wanted if combo.findData(wanted) < 0 else ""
+        combo.currentIndex = max(0, combo.findData(wanted))
         self._fill_presets()
         preset = self._ui.presetCombo.findData(state.text(PRESET, DEFAULT) if state is not None else DEFAULT)
         self._ui.presetCombo.currentIndex = max(0, preset)
@@ -222,7 +224,11 @@ class EngineSection:
     def _show_note(self) -> None:
         offer = self.offer
         self._ui.installButton.visible = offer is not None and offer.installable
-        if self.waits_for_advice:
+        if self._unknown:
+            missing = _('This scene was made with the engine "{engine}", which this version does not have.')
+            remedy = _("The recommended one is chosen instead.")
+            self._ui.engineNote.text = line("warning", missing.format(engine=self._unknown), remedy)
+        elif self.waits_for_advice:
             self._ui.engineNote.text = _("The pair is looked at first; what is recommended for it is then used.")
         elif offer is None:
             self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
@@ -243,7 +249,7 @@ class EngineSection:
 
     def _on_engine(self, _index: int) -> None:
         if not self._loading:
-            self._loading = True
+            self._loading, self._unknown = True, ""
             self._show_engine({})
             self._loading = False
             self._save()
