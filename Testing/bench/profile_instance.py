@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from DeepVsClassicRegLib.core.engines.instance_lib.numba_start import thread_bound, use_user_cache
-
-use_user_cache()
-
-from DeepVsClassicRegLib.core.engines.instance_lib import (  # noqa: E402
+from DeepVsClassicRegLib.core.engines.instance_lib import (
     numba_folding,
     numba_lncc,
     numba_sampling,
     numba_smooth,
 )
-from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of  # noqa: E402
-from DeepVsClassicRegLib.core.engines.instance_lib.schedule import taps  # noqa: E402
+from DeepVsClassicRegLib.core.engines.instance_lib.numba_start import thread_bound
+from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of
+from DeepVsClassicRegLib.core.engines.instance_lib.schedule import taps
 
 F32 = np.float32
 RADIUS = 2

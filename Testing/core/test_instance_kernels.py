@@ -1,22 +1,23 @@
 """The kernels of the instance engine agree with finite differences, with SciPy, and with each other."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
-from DeepVsClassicRegLib.core.engines.instance_lib.numba_start import use_user_cache
-
-use_user_cache()
-
-from DeepVsClassicRegLib.core.engines.instance_lib import (  # noqa: E402
+from DeepVsClassicRegLib.core.engines.instance_lib import (
     numba_sampling,
     numba_smooth,
     numba_terms,
 )
-from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants, unfolded  # noqa: E402
-from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of  # noqa: E402
-from DeepVsClassicRegLib.core.engines.instance_lib.schedule import settled, taps  # noqa: E402
+from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants, unfolded
+from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of
+from DeepVsClassicRegLib.core.engines.instance_lib.schedule import settled, taps
 
 ndimage = pytest.importorskip("scipy.ndimage")
 SHAPE = (13, 14, 15)
@@ -185,3 +186,23 @@ def test_settled_looks_at_the_slope():
     assert not settled([1, 0.9, 0.8], window=6, tolerance=1e-3)
     assert not settled(list(np.linspace(1, 0.8, 10)), window=6, tolerance=1e-3)
     assert settled([0.5 + 1e-5 * (-1) ** k for k in range(8)], window=6, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(
+    "kernels", ["numba_folding", "numba_lncc", "numba_pointwise", "numba_sampling", "numba_smooth"]
+)
+def test_kernels_are_never_cached_beside_their_source(kernels, tmp_path):
+    code = f"""if True:
+        import numba
+        from DeepVsClassicRegLib.core.engines.instance_lib import {kernels}
+        for function in vars({kernels}).values():
+            if isinstance(function, numba.core.dispatcher.Dispatcher):
+                print(function._cache.cache_path)"""
+    root = Path(numba_sampling.__file__).parents[4]
+    variables = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    variables |= {"PYTHONPATH": str(root), "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    variables |= {"HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    folders = done.stdout.split()
+    assert folders
+    assert all(Path(folder).is_relative_to(tmp_path) for folder in folders)

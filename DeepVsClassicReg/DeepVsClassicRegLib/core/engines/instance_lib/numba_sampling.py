@@ -7,6 +7,10 @@ from typing import Any
 import numba as nb
 import numpy as np
 
+from .numba_start import use_user_cache
+
+# numba settles the cache folder when a function is decorated; every file of kernels gets JIT from here first.
+use_user_cache()
 JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 F32 = np.float32
 

@@ -1,10 +1,11 @@
-"""Where numba keeps what it compiled, and how many threads it may use: to be called before the kernels are imported."""
+"""Where numba keeps what it compiled, and how many threads it may use: settled before any kernel is."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,13 @@ def use_user_cache() -> Path:
     was imported before with another folder.
     """
     folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        # A home that cannot be written to: compiling again in every session is still better than not at all.
+        folder = Path(tempfile.gettempdir()) / "DeepVsClassicReg-numba"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[CACHE_VARIABLE] = str(folder)
     os.environ.setdefault(CACHE_VARIABLE, str(folder))
     loaded = sys.modules.get("numba")
     if loaded is not None and not loaded.config.CACHE_DIR:

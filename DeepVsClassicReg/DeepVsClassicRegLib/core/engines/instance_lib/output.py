@@ -1,4 +1,4 @@
-"""From the field on the working lattice to the transform that is handed back."""
+"""Between fields on the working lattice and those of transforms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from ...images.grid import Grid
 from ...transforms.field import DisplacementField
-from ...transforms.units import channels_to_mm
+from ...transforms.transform import Transform
+from ...transforms.units import channels_to_mm, mm_to_channels
 from .schedule import Field
 
 
@@ -34,3 +35,9 @@ def to_transform_field(u: Field, grid: Grid, fixed: Grid) -> DisplacementField:
     if before.any() or after.any():
         field = np.pad(field, [*widths, (0, 0)], mode="edge")
     return DisplacementField(field, wide)
+
+
+def to_working_field(field: DisplacementField, grid: Grid) -> Field:
+    """Return displacements (3, Z, Y, X), z, y, x in voxels of the working lattice, of a field in mm."""
+    sampled = Transform((field,)).displacement_on(grid).array_mm
+    return np.ascontiguousarray(mm_to_channels(sampled, grid), dtype=np.float32)

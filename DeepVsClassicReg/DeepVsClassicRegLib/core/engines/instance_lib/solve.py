@@ -65,15 +65,18 @@ def solve(
     backend: Backend,
     progress: Progress,
     recorder: Recorder,
+    start: Field | None = None,
 ) -> tuple[Field, Endings]:
-    """Return the displacements (3, Z, Y, X) in voxels of the working lattice and how the levels ended."""
-    if _match_already(problem):
+    """Return the displacements (3, Z, Y, X) in voxels of the working lattice and how the levels ended.
+
+    `start` is a field on that lattice to go on from.
+    """
+    if start is None and _match_already(problem):
         recorder.notes.append("The volumes are the same after the start; nothing was deformed.")
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
     work = Work(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
-    start: Field | None = None
     part = progress
-    if settings.search_mm > 0:
+    if start is None and settings.search_mm > 0:
         start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
     if settings.symmetric:
         return _both_ways(work, start, part)
