@@ -161,7 +161,7 @@ def _show_estimate(found: Estimate, plan: Plan, *, as_json: bool) -> int:
     if train_settings.hours:
         content["steps_in_the_hours"] = found.steps_in(train_settings.hours, train_settings.validate_every)
     if train_settings.steps:
-        content["hours_for_the_steps"] = round(found.hours_for(train_settings.steps, train_settings.validate_every), 3)
+        content["hours_for_the_steps"] = found.hours_for(train_settings.steps, train_settings.validate_every)
     if as_json:
         show_json(content)
     else:

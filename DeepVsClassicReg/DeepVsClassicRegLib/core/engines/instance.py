@@ -11,6 +11,7 @@ from ..device import Compute
 from ..images.volume import Pair
 from ..progress import Progress
 from ..settings import option
+from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from .base import EngineInfo, Recorder, Result
 
@@ -152,9 +153,28 @@ class InstanceEngine:
 
     def run(self, pair: Pair, settings: InstanceSettings, progress: Progress, compute: Compute) -> Result:
         """Register the pair; see `Engine.run`."""
+        return self.refine(pair, None, settings, progress, compute)
+
+    def refine(
+        self,
+        pair: Pair,
+        field: DisplacementField | None,
+        settings: InstanceSettings,
+        progress: Progress,
+        compute: Compute,
+    ) -> Result:
+        """Register the pair, going on from a field that another engine found after the same start.
+
+        Unlike a start that is a field, it is regularized and freed of folds together with what is added to it.
+
+        Parameters
+        ----------
+        field : DisplacementField or None
+            Applied before `pair.initial`; its coarse part is trusted, so the search of large motion is left out.
+        """
         from .instance_lib.backend import choose_backend
         from .instance_lib.fallback import Attempt, with_fallback
-        from .instance_lib.output import to_transform_field
+        from .instance_lib.output import to_transform_field, to_working_field
         from .instance_lib.solve import solve
 
         progress.report(0.0, "Preparing the volumes")
@@ -167,7 +187,8 @@ class InstanceEngine:
             with recorder.stage("Preparation"):
                 problem, chosen, notes = _prepared(pair, limited, progress.check)
             recorder.notes.extend(notes)
-            u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder)
+            begun = None if field is None else to_working_field(field, problem.grid)
+            u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder, begun)
             return problem, u, endings
 
         first = Attempt(backend, settings.memory_gib)
@@ -175,9 +196,9 @@ class InstanceEngine:
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
                 recorder.notes.append("Folds were not prevented (least determinant 0).")
-            field = to_transform_field(u, problem.grid, pair.fixed.grid)
+            found = to_transform_field(u, problem.grid, pair.fixed.grid)
         progress.report(1.0, "Deformation done")
-        transform = Transform.of([field, problem.start])
+        transform = Transform.of([found, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
 
 

@@ -10,6 +10,7 @@ from ..device import Compute
 from ..images.volume import Pair
 from ..progress import Progress
 from ..settings import make_settings, option, presets
+from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from .base import Diagnostics, EngineInfo, Result
 from .instance import InstanceEngine, InstanceSettings
@@ -59,8 +60,8 @@ class NetworkRefineEngine:
         names = [entry.name for entry in dataclasses.fields(NetworkSettings)]
         asked = NetworkSettings(**{name: getattr(settings, name) for name in names})
         network = NetworkEngine().run(pair, asked, progress.part(0.0, NETWORK_SHARE), compute)
-        begun = pair.replace(initial=network.transform)
-        refined = InstanceEngine().run(begun, _refinement(settings), progress.part(NETWORK_SHARE, 1.0), compute)
+        part = progress.part(NETWORK_SHARE, 1.0)
+        refined = InstanceEngine().refine(pair, _field(network), _refinement(settings), part, compute)
         return Result(
             refined.transform,
             _joined(network.diagnostics, refined.diagnostics),
@@ -68,6 +69,12 @@ class NetworkRefineEngine:
             start=pair.initial or Transform(),
             uncertainty=network.uncertainty,
         )
+
+
+def _field(result: Result) -> DisplacementField | None:
+    """Return what the network added to the start."""
+    first = result.transform.parts[0]
+    return first if isinstance(first, DisplacementField) else None
 
 
 def _refinement(settings: NetworkRefineSettings) -> InstanceSettings:
