@@ -26,7 +26,7 @@ MOST_MB = 8
 
 @pytest.fixture(scope="module")
 def head():
-    phantom = make_phantom("head", size=32)
+    phantom = make_phantom("head", size=48)
     return phantom, phantom.pair.without_answers().replace(initial=Transform((phantom.warp.affine,)))
 
 
@@ -59,7 +59,7 @@ def test_known_warp_is_found_without_folds(folder, head):
     def missed(found):
         return np.linalg.norm(found.displacement_on(grid).array_mm - truth, axis=-1)[inside].mean()
 
-    assert missed(transform) < 0.75 * missed(pair.initial)
+    assert missed(transform) < 0.6 * missed(pair.initial)
     assert regularity(jacobian_determinant(transform, grid)).folding_percent < 0.01
 
 
