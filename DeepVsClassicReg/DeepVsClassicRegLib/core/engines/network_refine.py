@@ -23,6 +23,15 @@ NETWORK_SHARE = 0.4
 class NetworkRefineSettings(NetworkSettings):
     """Settings of the network, and how its field is refined."""
 
+    voxels_millions: float = option(
+        1.0,
+        "Voxels",
+        unit="million",
+        minimum=0.05,
+        maximum=1000,
+        tooltip="About how many voxels a model that works at any scale gets; more are not worth their time here.",
+        advanced=True,
+    )
     refine_preset: str = option(
         "default",
         "Refinement",
@@ -78,10 +87,14 @@ def _field(result: Result) -> DisplacementField | None:
 
 
 def _refinement(settings: NetworkRefineSettings) -> InstanceSettings:
-    """Return the instance engine's settings: those of the preset, without the levels the network stands in for."""
+    """Return the instance engine's settings: those of the preset, without the levels the network stands in for.
+
+    Agreeing on the coarse levels is left out as well: with the network's field it costs a third of the time and gains
+    0.001 Dice (Testing/bench/MODELS.md).
+    """
     whole = make_settings(InstanceSettings, "instance", settings.refine_preset)
     finest = whole.iterations[-settings.refine_levels :]
-    return dataclasses.replace(whole, iterations=finest)
+    return dataclasses.replace(whole, iterations=finest, consensus=False)
 
 
 def _joined(network: Diagnostics, refined: Diagnostics) -> Diagnostics:
