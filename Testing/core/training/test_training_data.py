@@ -12,10 +12,11 @@ import pytest
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.images.resample import sampled_on
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.training.dataset import DatasetSource
 from DeepVsClassicRegLib.core.training.listing import read_listing
-from DeepVsClassicRegLib.core.training.prepare import prepared, sampled_on, training_frame
+from DeepVsClassicRegLib.core.training.prepare import prepared, training_frame
 from DeepVsClassicRegLib.core.training.specs import DataSettings, make_source
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from ..errors import FileError, RegistrationError
 from ..files import NO_SPACE
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
 from ..images.io import read_labels, read_volume
-from ..images.resample import warp_labels, warp_volume
-from ..images.simple import to_sitk, volume_from_sitk
+from ..images.resample import sampled_on, warp_labels
 from ..images.volume import LabelMap, Volume
 from ..transforms.transform import Transform
 from .listing import Case
@@ -28,7 +26,6 @@ from .listing import Case
 Align = Callable[[Volume, Volume], Transform]
 Array = npt.NDArray[Any]
 LEAST_SHOWN = 0.5  # part of what a volume shows that must lie on the training grid
-ROUND_UP = 0.3  # from this excess on, one voxel more is averaged before sampling on a coarser grid
 VERSION = 1
 
 
@@ -94,16 +91,6 @@ def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
     if case.labels is not None:
         _write(labels, warp_labels(read_labels(case.labels), frame.grid, transform).array)
     _write(image, normalized(sampled).astype(np.float16))
-
-
-def sampled_on(volume: Volume, grid: Grid, transform: Transform | None = None) -> Volume:
-    """Return the volume on a grid, averaged over blocks first where the grid is coarser."""
-    factors = [max(1, int(min(grid.spacing_mm) / own + ROUND_UP)) for own in volume.grid.spacing_mm]
-    factors = [min(factor, size) for factor, size in zip(factors, volume.grid.size, strict=True)]
-    fill = background_value(volume)
-    if max(factors) > 1:
-        volume = volume_from_sitk(sitk.BinShrink(to_sitk(volume), factors), name=volume.name)
-    return warp_volume(volume, grid, transform, fill=fill, name=volume.name)
 
 
 def _masked(volume: Volume, mask: LabelMap) -> Volume:
