@@ -12,8 +12,6 @@ from slicer_standin.pythonqt import QtWidgets, Signal
 from slicer_standin.qtmodule import register_widget
 from slicer_standin.stored import forwarded, observe, stored
 
-SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent")
-
 
 @register_widget
 class qMRMLWidget(QtWidgets.QWidget):
@@ -67,6 +65,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._current = ""
         self._tags: list[tuple[Any, int]] = []
         self._watched: set[str] = set()
+        self._kinds: dict[str, bool] = {}
         self._filters: dict[str, dict[str, Any]] = {}
         self._labels: dict[str, str] = {}
         self._actions: list[Any] = []
@@ -90,10 +89,14 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._tags.clear()
         self._scene = scene
         if scene is not None:
-            self._tags = [(scene, observe(scene, getattr(slicer.vtkMRMLScene, event), self._on_scene_changed))
-                          for event in SCENE_EVENTS]  # fmt: skip
-            event = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
-            self._tags.append((scene, observe(scene, event, self._on_about_to_be_removed, with_node=True)))
+            self._tags = [
+                (scene, observe(scene, scene.EndBatchProcessEvent, self._on_batch_ended)),
+                # The C++ class follows an import node by node: it is up to date when others hear of its end.
+                (scene, observe(scene, scene.EndImportEvent, self._on_batch_ended)),
+                (scene, observe(scene, scene.NodeAddedEvent, self._on_listed, with_node=True)),
+                (scene, observe(scene, scene.NodeRemovedEvent, self._on_listed, with_node=True)),
+                (scene, observe(scene, scene.NodeAboutToBeRemovedEvent, self._on_about_to_be_removed, with_node=True)),
+            ]
         self.setEnabled(scene is not None)
         self._refresh()
 
@@ -155,7 +158,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     # Behavior behind it.
     def _changed(self, _name: str) -> None:
+        self._kinds.clear()
         self._refresh()
+
+    def _is_kind(self, node: Any) -> bool:
+        """Tell, quickly, whether a node may be one of those to show; most nodes of a scene are not."""
+        name = node.GetClassName()
+        if name not in self._kinds:
+            self._kinds[name] = any(node.IsA(kind) for kind in self.nodeTypes)
+        return self._kinds[name]
 
     def _accepts(self, node: Any) -> bool:
         if node.GetHideFromEditors() and not self.showHidden:
@@ -172,8 +183,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
                 return True
         return False
 
-    def _on_scene_changed(self, _scene: Any, _event: str) -> None:
+    def _on_batch_ended(self, _scene: Any, _event: str) -> None:
         if not self._scene.IsBatchProcessing():
+            self._refresh()
+
+    def _on_listed(self, _scene: Any, _event: str, node: Any) -> None:
+        if not self._scene.IsBatchProcessing() and self._is_kind(node):
             self._refresh()
 
     def _on_about_to_be_removed(self, _scene: Any, _event: str, node: Any) -> None:
@@ -188,11 +203,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         before = {node.GetID() for node in self._shown}
         scene = self._scene
         every = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())] if scene else []
+        every = [node for node in every if self._is_kind(node)]
         self._shown = [node for node in every if self._accepts(node)]
         present = {node.GetID() for node in self._shown}
         for node in every:
             # A hidden node may become visible or get the wanted attribute, so every node of the types is watched.
-            if node.__this__ not in self._watched and any(node.IsA(name) for name in self.nodeTypes):
+            if node.__this__ not in self._watched:
                 self._watched.add(node.__this__)
                 observe(node, vtk.vtkCommand.ModifiedEvent, self._on_node_modified)
         self._watched &= {node.__this__ for node in every}
