@@ -13,7 +13,6 @@ from .intensity import background_value
 from .simple import image_from_array, labels_from_sitk, to_sitk, volume_from_sitk
 from .volume import LabelMap, Volume
 
-
 # From this excess of a ratio of spacings on, one voxel more is averaged: 1.7 gives blocks of 2.
 ROUND_UP = 0.3
 
