@@ -191,7 +191,8 @@ class FakeProcess:
 
         job = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
         write_result(self.folder, self.phantom, engine or job["engine"], job["preset"], worse=worse)
-        self.ended.emit(Outcome("finished"))
+        result = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        self.ended.emit(Outcome("finished", result=result))
 
 
 def write_result(folder, phantom, engine, preset, *, worse) -> None:
@@ -211,7 +212,11 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     report = {**json.loads(result["report"]), "engine": engine, "preset": preset}
     (out / job.outputs["report"]).write_text(json.dumps(report))
     names = {name: job.outputs[name] for name in (*result["files"], "report")}
-    (folder / "result.json").write_text(json.dumps({"task": "register", "engine": engine, "files": names}))
+    answer = {"task": "register", "engine": engine, "files": names}
+    if job.options.get("share_start"):
+        (out / "start.h5").write_bytes(b"a start")
+        answer["start"] = {"file": "start.h5", "facts": {}}
+    (folder / "result.json").write_text(json.dumps(answer))
 
 
 def _content(job, folder):

@@ -16,6 +16,14 @@ def press(panel):
     settle()
 
 
+def compare(panel, *engines):
+    """Choose to compare engines."""
+    choose(panel.ui.engineCombo, "compare")
+    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+        check.checked = name in engines
+    wait(lambda: panel.ui.registerButton.enabled and not panel._validator.active)
+
+
 def node_ids() -> set[str]:
     scene = slicer.mrmlScene
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
@@ -103,10 +111,7 @@ def test_a_bug_while_publishing_leaves_no_node(panel, picked, ui, fake, monkeypa
 
 
 def test_compared_engines_run_one_after_the_other(panel, picked, ui, fake):
-    choose(ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
-        check.checked = name in ("sitk-demons", "sitk-bspline")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    compare(panel, "sitk-demons", "sitk-bspline")
     press(panel)
     first = fake.process
     first.progress(0.5, "Working")
@@ -122,11 +127,41 @@ def test_compared_engines_run_one_after_the_other(panel, picked, ui, fake):
     assert {run.engine for run in panel.results.runs} == {"sitk-demons", "sitk-bspline"}
 
 
+def test_compared_engines_share_one_linear_start(panel, picked, ui, fake):
+    from DeepVsClassicRegLib.worker.job import Job
+
+    compare(panel, "sitk-demons", "sitk-bspline", "elastix")
+    press(panel)
+    assert Job.read(fake.process.folder).options == {"share_start": True}
+    fake.process.end("failed", "It broke before the start was found.")
+    wait(lambda: len(fake.processes) == 2)
+    assert Job.read(fake.process.folder).options == {"share_start": True}
+    fake.process.finish()
+    wait(lambda: len(fake.processes) == 3)
+    third = fake.process
+    assert Job.read(third.folder).options == {"start": {"file": "start.h5", "facts": {}}}
+    assert (third.folder / "start.h5").read_bytes() == b"a start"
+    third.finish()
+    wait(lambda: not panel.busy)
+    assert len(panel.results.runs) == 2
+
+
+def test_a_start_is_not_shared_when_the_pair_changed_meanwhile(panel, picked, ui, fake):
+    from DeepVsClassicRegLib.worker.job import Job
+
+    compare(panel, "sitk-demons", "sitk-bspline")
+    press(panel)
+    slicer.util.arrayFromVolume(picked.fixed)[...] += 1
+    slicer.util.arrayFromVolumeModified(picked.fixed)
+    fake.process.finish()
+    wait(lambda: len(fake.processes) == 2)
+    assert Job.read(fake.process.folder).options == {"share_start": True}
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+
+
 def test_one_failure_among_compared_engines_does_not_stop_the_others(panel, picked, ui, fake):
-    choose(ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
-        check.checked = name in ("sitk-demons", "sitk-bspline")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    compare(panel, "sitk-demons", "sitk-bspline")
     press(panel)
     fake.process.end("rejected", "Too little overlap.")
     wait(lambda: len(fake.processes) == 2)

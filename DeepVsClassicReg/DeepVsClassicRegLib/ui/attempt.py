@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..mrml.fingerprint import fingerprint
 from ..mrml.outputs import publish
 from ..mrml.results import load_result
 from ..worker.job import Job
@@ -38,10 +39,17 @@ class Attempt(Errand):
         super().__init__(request.inputs, request.compute, keep_files=request.keep_files, make_process=make_process)
         self.request = request
         self.run: Any = None
+        self._seen: Hashable = None
+
+    def start(self) -> None:
+        """Begin copying the inputs."""
+        if self.request.shared_start is not None:
+            self._seen = fingerprint(self.inputs)
+        super().start()
 
     def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
         """Return the registration that is asked for."""
-        request = self.request
+        request, shared = self.request, self.request.shared_start
         return Job(
             inputs=files,
             engine=request.engine,
@@ -50,16 +58,23 @@ class Attempt(Errand):
             compute=request.compute,
             outputs=OUTPUTS,
             label_names=label_names,
+            options=shared.options(self.need_folder, self._seen) if shared is not None else {},
             ephemeral=not request.keep_files,
         )
 
-    def take(self, _outcome: Outcome) -> None:
+    def take(self, outcome: Outcome) -> None:
         """Read the files in a thread, then put them into the scene."""
-        folder = self.need_folder
+        folder, shared = self.need_folder, self.request.shared_start
         self.enter(READING, _("Reading the result"), COMPUTED)
-        self.in_background(lambda: load_result(folder), self._publish)
+        self.in_background(
+            lambda: (load_result(folder), shared.read(folder, outcome.result) if shared is not None else None),
+            self._publish,
+        )
 
-    def _publish(self, loaded: Any) -> None:
+    def _publish(self, read: Any) -> None:
+        loaded, start = read
+        if self.request.shared_start is not None:
+            self.request.shared_start.take(start, self._seen)
         find = self.request.parameter_node
         try:
             self.run = publish(

@@ -21,6 +21,7 @@ from .offers import default_engine, offers
 from .question import EVALUATE, RECOMMEND, Question
 from .requests import Request
 from .runner import Runner
+from .shared_start import SharedStart
 
 PAUSE_S = 0.01
 
@@ -169,6 +170,7 @@ class Console:
         compute: Compute | None = None,
     ) -> Handle:
         """Queue (engine, preset, settings) entries on one pair and return their handle."""
+        shared = SharedStart() if len(entries) > 1 else None
         attempts = self._runner.submit(
             Request(
                 inputs=inputs,
@@ -178,6 +180,7 @@ class Console:
                 compute=compute or Compute(),
                 targets=targets,
                 parameter_node=self._parameter_node,
+                shared_start=shared,
             )
             for engine, preset, settings in entries
         )

@@ -31,6 +31,7 @@ from .requests import Request
 from .results_section import ResultsSection
 from .run_section import PROGRESS, RunSection
 from .runner import Runner
+from .shared_start import SharedStart
 from .state import SceneState
 from .validation import Verdict
 
@@ -124,6 +125,7 @@ class Panel(VTKObservationMixin):
         targets = self.outputs.targets()
         if len(chosen) > 1:
             targets = Targets(wanted=targets.wanted)  # compared runs must not overwrite each other
+        shared = SharedStart() if len(chosen) > 1 else None
         self.runner.submit(
             Request(
                 inputs=self.inputs.inputs(),
@@ -134,6 +136,7 @@ class Panel(VTKObservationMixin):
                 targets=targets,
                 parameter_node=lambda: self._parameter_node,
                 keep_files=self.machine.keep_files,
+                shared_start=shared,
             )
             for offer, preset, settings in chosen
         )

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.device import Compute
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
+from .shared_start import SharedStart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,8 @@ class Request:
         Returns the parameter node that shall know the run when it is published.
     keep_files : bool
         Whether the job folder stays for inspection.
+    shared_start : SharedStart or None
+        The same for all runs of a comparison, which then share one linear alignment.
     """
 
     inputs: Inputs
@@ -41,6 +44,7 @@ class Request:
     targets: Targets | None = None
     parameter_node: Callable[[], Any] | None = None
     keep_files: bool = False
+    shared_start: SharedStart | None = None
 
     @property
     def name(self) -> str:

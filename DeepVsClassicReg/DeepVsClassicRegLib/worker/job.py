@@ -20,6 +20,9 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 OUTPUT_FOLDER = "out"
 SCRATCH_FOLDER = "tmp"
+# Options of 'register': hand the linear alignment over in result.json; start from one that was handed over.
+SHARE_START, START = "share_start", "start"
+START_FILE = "start.h5"
 INPUTS = (
     "fixed",
     "moving",
@@ -67,7 +70,7 @@ class Job:
     evaluate : bool
         Whether the measures before and after are computed (the report needs them).
     options : mapping
-        What other tasks need beyond this.
+        What a task needs beyond this, such as `SHARE_START` and `START`.
     ephemeral : bool
         Whether the worker removes the whole job folder when its parent process vanishes.
     """

@@ -19,11 +19,12 @@ from ..core.images.volume import LabelMap, Pair
 from ..core.progress import Progress
 from ..core.result import Result
 from ..core.transforms.files import write_transform
-from .job import OUTPUT_FOLDER, Job
+from .job import OUTPUT_FOLDER, SHARE_START, START, Job
+from .starting import find_start
 
 log = logging.getLogger(__name__)
 PAGE_PACKAGES = ("matplotlib", "jinja2")
-READ, REGISTERED, MEASURED = 0.02, 0.85, 0.93
+READ, ALIGNED, REGISTERED, MEASURED = 0.02, 0.19, 0.85, 0.93
 
 
 def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -39,16 +40,18 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     progress.report(0.0, "Reading the images")
     job = _possible(job)
     pair = read_pair(job, folder)
+    start = find_start(job, folder, pair, progress.part(READ, ALIGNED))
     result = api.register(
-        pair,
+        pair if start is None else pair.replace(initial=start.transform),
         job.engine,
         preset=job.preset,
         settings=job.settings,
         device=job.compute.device,
         threads=job.compute.threads,
         seed=job.compute.seed,
-        progress=progress.part(READ, REGISTERED),
+        progress=progress.part(READ if start is None or START in job.options else ALIGNED, REGISTERED),
     )
+    result = result if start is None else start.credited(result)
     evaluation = evaluate(
         pair,
         result,
@@ -57,7 +60,9 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         progress=progress.part(REGISTERED, MEASURED),
     )
     files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
+    shared = {START: start.write(folder / OUTPUT_FOLDER)} if start and job.options.get(SHARE_START) else {}
     return {
+        **shared,
         "engine": result.engine,
         "preset": result.preset,
         "files": files,
