@@ -171,6 +171,70 @@ def test_one_failure_among_compared_engines_does_not_stop_the_others(panel, pick
     assert "Too little overlap." in ui.stageLabel.text
 
 
+def queue(ui) -> list[str]:
+    return [ui.queueList.item(row).text() for row in range(ui.queueList.count)]
+
+
+def test_more_runs_can_be_queued_and_removed(panel, picked, ui, fake):
+    assert not shown(ui.queueButton) and not shown(ui.queueFrame)
+    press(panel)
+    first = fake.process
+    assert shown(ui.queueButton) and not shown(ui.queueFrame)
+    for preset in ("paper", "default"):
+        choose(ui.presetCombo, preset)
+        wait(lambda: not panel._validator.active)
+        ui.queueButton.click()
+    assert shown(ui.queueFrame)
+    pair = "Phantom head moving to Phantom head fixed"
+    assert queue(ui) == [
+        f"Running: sitk-demons, {pair}", f"Waiting: sitk-demons:paper, {pair}", f"Waiting: sitk-demons, {pair}"
+    ]  # fmt: skip
+    assert not ui.removeRunButton.enabled
+    ui.queueList.setCurrentRow(1)
+    ui.removeRunButton.click()
+    assert queue(ui) == [f"Running: sitk-demons, {pair}", f"Waiting: sitk-demons, {pair}"]
+    ui.queueList.setCurrentRow(0)
+    ui.removeRunButton.click()  # what runs can be skipped, too
+    assert first.cancelled
+    wait(lambda: len(fake.processes) == 2)
+    assert not shown(ui.queueFrame)
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    assert len(panel.results.runs) == 1 and panel.results.run.preset == "default"
+    assert not shown(ui.queueButton)
+
+
+def test_cancel_empties_the_queue(panel, picked, ui, fake):
+    press(panel)
+    assert fake.process
+    ui.queueButton.click()
+    ui.registerButton.click()
+    wait(lambda: not panel.busy)
+    assert len(fake.processes) == 1 and not shown(ui.queueFrame) and not panel.runner.waiting
+
+
+def test_a_run_that_needs_advice_first_cannot_be_queued(panel, picked, ui, fake):
+    press(panel)
+    assert fake.process
+    choose(ui.engineCombo, "recommended")
+    wait(lambda: not panel._validator.active)
+    assert shown(ui.queueButton) and not ui.queueButton.enabled
+    ui.registerButton.click()
+    wait(lambda: not panel.busy)
+
+
+def test_the_log_can_be_copied_and_cleared(panel, picked, ui, fake):
+    press(panel)
+    fake.process.tell("log", text="metric -0.8")
+    fake.process.end("failed", "It broke.")
+    wait(lambda: not panel.busy)
+    ui.copyLogButton.click()
+    copied = slicer.app.clipboard().text()
+    assert "sitk-demons" in copied and "metric -0.8" in copied and "It broke." in copied
+    ui.clearLogButton.click()
+    assert ui.logText.plainText == ""
+
+
 def test_inputs_may_be_deleted_in_mid_run(panel, picked, ui, fake):
     press(panel)
     process = fake.process

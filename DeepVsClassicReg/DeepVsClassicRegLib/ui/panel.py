@@ -148,7 +148,8 @@ class Panel(VTKObservationMixin):
         self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
         self.ui.problemsLabel.text = verdict.html
         self.ui.problemsLabel.visible = bool(verdict.found)
-        self.run.allow(verdict.tooltip or self.engines.problem() or self.outputs.problem())
+        reason = verdict.tooltip or self.engines.problem() or self.outputs.problem()
+        self.run.allow(reason, queueable=not self.engines.waits_for_advice)
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     @property

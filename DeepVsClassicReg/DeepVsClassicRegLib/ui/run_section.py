@@ -1,4 +1,4 @@
-"""The button that starts and cancels, and what is seen while a registration runs."""
+"""The buttons that start, queue and cancel, and what is seen while a registration runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from .attempt import Attempt
 from .metric_plot import MetricPlot
+from .queue_list import QueueList, title
 from .runner import Runner
 from .validation import cannot_start, line
 
@@ -21,7 +23,7 @@ LOG_LINES_PER_TICK = 200
 
 
 class RunSection:
-    """Register and Cancel, progress bar, live plot and log.
+    """Register and Cancel, queue, progress bar, live plot and log.
 
     Parameters
     ----------
@@ -35,15 +37,19 @@ class RunSection:
 
     def __init__(self, ui: Any, runner: Runner, start: Callable[[], None]) -> None:
         self._ui, self._runner, self._start = ui, runner, start
-        self._reason = ""
+        self._reason, self._queueable = "", False
         self._release: Callable[[], None] | None = None
         self._lines: list[str] = []
         self._stage, self._began = "", 0.0
         self._plot = MetricPlot(ui.metricPlot)
+        self._queue = QueueList(ui, runner)
         self._timer = qt.QTimer()
         self._timer.interval = REFRESH_MS
         self._timer.connect("timeout()", self._refresh)
         ui.registerButton.connect("clicked()", self._on_clicked)
+        ui.queueButton.connect("clicked()", self._on_queue)
+        ui.copyLogButton.connect("clicked()", self._on_copy_log)
+        ui.clearLogButton.connect("clicked()", ui.logText.clear)
         runner.started.connect(self._on_started)
         runner.changed.connect(self._on_changed)
         runner.logged.connect(self._lines.append)
@@ -51,9 +57,10 @@ class RunSection:
         runner.idle.connect(self._on_idle)
         self._show_idle()
 
-    def allow(self, reason: str) -> None:
-        """Let the run start, or tell in the tooltip why it cannot."""
-        self._reason = reason
+    def allow(self, reason: str, *, queueable: bool) -> None:
+        """Let the run start, or tell in the tooltip why it cannot; `queueable` unless it needs advice first."""
+        self._reason, self._queueable = reason, queueable
+        self._ui.queueButton.enabled = queueable and not reason
         if not self._runner.busy and not self.held:
             self._show_button()
 
@@ -102,13 +109,21 @@ class RunSection:
         elif not self._reason:
             self._start()
 
+    def _on_queue(self) -> None:
+        if self._runner.busy and self._queueable and not self._reason:
+            self._start()
+
+    def _on_copy_log(self) -> None:
+        slicer.app.clipboard().setText(self._ui.logText.toPlainText())
+
     def _on_started(self, attempt: Attempt) -> None:
         self._plot.clear()
-        self._lines.append(f"--- {attempt.request.name} ---")
+        self._lines.append(f"--- {title(attempt)} ---")
         self._stage, self._began = "", time.monotonic()
         self._ui.registerButton.text = _("Cancel")
-        self._ui.registerButton.toolTip = _("Stops the registration; nothing in the scene changes.")
+        self._ui.registerButton.toolTip = _("Stops what runs and what waits; nothing in the scene changes.")
         self._ui.registerButton.enabled = True
+        self._ui.queueButton.visible = True
         self._ui.progressBar.visible = True
         self._ui.progressBar.value = 0
         self._timer.start()
@@ -147,7 +162,7 @@ class RunSection:
         self._show_idle()
 
     def _show_idle(self) -> None:
-        self._ui.progressBar.visible = False
+        self._ui.progressBar.visible = self._ui.queueButton.visible = False
         self._ui.registerButton.text = _("Register")
         self.tell(PROGRESS, "")
         self._show_button()

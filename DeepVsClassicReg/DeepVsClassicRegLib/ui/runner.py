@@ -32,6 +32,8 @@ class Runner:
         Emit the attempt.
     logged : Signal
         Emits a line of the log.
+    queued : Signal
+        Emitted whenever the queue changed.
     idle : Signal
         Emitted when the queue is empty.
     """
@@ -43,13 +45,18 @@ class Runner:
         self.current: Attempt | None = None
         self.done = 0
         self.started, self.changed, self.finished = Signal(), Signal(), Signal()
-        self.logged, self.idle = Signal(), Signal()
+        self.logged, self.queued, self.idle = Signal(), Signal(), Signal()
         slicer.app.connect("aboutToQuit()", self.shut_down)
 
     @property
     def busy(self) -> bool:
         """Whether something runs or waits."""
         return self.current is not None
+
+    @property
+    def waiting(self) -> tuple[Attempt, ...]:
+        """What waits, the next one first."""
+        return tuple(self._waiting)
 
     @property
     def total(self) -> int:
@@ -63,6 +70,7 @@ class Runner:
         if not self.busy:
             self.done = 0
             self._next()
+        self.queued.emit()
         return attempts
 
     def ask(self, task: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None) -> Question:
@@ -73,18 +81,26 @@ class Runner:
         question.start()
         return question
 
+    def remove(self, attempt: Attempt) -> None:
+        """Take one run out of the queue, cancelling it when it runs already; the others go on."""
+        if attempt in self._waiting:
+            self._waiting.remove(attempt)
+            self.queued.emit()
+        attempt.cancel()
+
     def cancel(self, message: str = "") -> None:
         """Cancel everything that runs or waits."""
         waiting, self._waiting = list(self._waiting), deque()
         for attempt in waiting:
             attempt.cancel(message)
+        self.queued.emit()
         if self.current is not None:
             self.current.cancel(message)
 
     def shut_down(self) -> None:
         """End everything at once: the module is reloaded or Slicer exits."""
         slicer.app.disconnect("aboutToQuit()", self.shut_down)
-        for signal in (self.started, self.changed, self.finished, self.logged, self.idle):
+        for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle):
             signal.disconnect()
         self._waiting.clear()
         questions, self._questions = self._questions, []
@@ -97,12 +113,14 @@ class Runner:
     def _next(self) -> None:
         if not self._waiting:
             self.current = None
+            self.queued.emit()
             self.idle.emit()
             return
         attempt = self.current = self._waiting.popleft()
         attempt.changed.connect(self.changed.emit)
         attempt.logged.connect(self.logged.emit)
         attempt.ended.connect(self._on_ended)
+        self.queued.emit()
         self.started.emit(attempt)
         attempt.start()
 

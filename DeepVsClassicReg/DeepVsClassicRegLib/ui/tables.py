@@ -70,6 +70,7 @@ def fit_table(view: Any) -> None:
     header = view.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     header.setStretchLastSection(True)
+    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # as the values below
     view.verticalHeader().hide()
     view.setWordWrap(False)
     view.resizeRowsToContents()

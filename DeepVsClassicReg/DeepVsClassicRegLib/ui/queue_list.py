@@ -1,0 +1,69 @@
+"""The list of runs that wait: shown as soon as there is more than one, each can be taken out again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from .attempt import Attempt
+from .runner import Runner
+
+
+class QueueList:
+    """The runs of the queue, the running one first.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    runner : Runner
+        Whose queue is shown.
+    """
+
+    def __init__(self, ui: Any, runner: Runner) -> None:
+        self._ui, self._runner = ui, runner
+        self._shown: tuple[Attempt, ...] = ()
+        ui.removeRunButton.connect("clicked()", self._on_remove)
+        ui.queueList.connect("currentRowChanged(int)", lambda _row: self._enable())
+        runner.queued.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the queue as it is now; what was chosen stays chosen."""
+        widget, chosen = self._ui.queueList, self._chosen()
+        current = (self._runner.current,) if self._runner.current is not None else ()
+        self._shown = (*current, *self._runner.waiting)
+        widget.blockSignals(True)
+        widget.clear()
+        for number, attempt in enumerate(self._shown):
+            text = _("Running: {run}") if number < len(current) else _("Waiting: {run}")
+            widget.addItem(text.format(run=title(attempt)))
+        widget.setCurrentRow(self._shown.index(chosen) if chosen in self._shown else -1)
+        widget.blockSignals(False)
+        rows = min(len(self._shown), 5)
+        widget.setFixedHeight(rows * (widget.sizeHintForRow(0) if rows else 0) + 2 * widget.frameWidth + 2)
+        self._ui.queueFrame.visible = len(self._shown) > 1
+        self._enable()
+
+    def _chosen(self) -> Attempt | None:
+        row = self._ui.queueList.currentRow
+        return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    def _enable(self) -> None:
+        self._ui.removeRunButton.enabled = self._chosen() is not None
+
+    def _on_remove(self) -> None:
+        attempt = self._chosen()
+        if attempt is not None:
+            self._runner.remove(attempt)
+
+
+def title(attempt: Attempt) -> str:
+    """Return who registers what, as the queue and the log name it."""
+    fixed, moving = attempt.inputs.fixed, attempt.inputs.moving
+    if fixed is None or moving is None:
+        return attempt.request.name
+    return _("{engine}, {moving} to {fixed}").format(
+        engine=attempt.request.name, moving=moving.GetName(), fixed=fixed.GetName()
+    )
