@@ -271,7 +271,7 @@ class Inspection:
         # Codes must not be mixed: between a fold and its neighbor every color would appear.
         node.GetDisplayNode().SetInterpolate(False)
         self._set_layers(fixed, node, opacity=self.opacity)
-        colors.show_legend(node, "log Jacobian\n(green: folded)", ticks=8)
+        colors.show_legend(node, _("log Jacobian\n(green: folded)"), ticks=8)
 
 
 _SHOW = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..core.errors import RegistrationError
@@ -77,7 +78,7 @@ def _piece(mapping: Any) -> Piece:
     if isinstance(mapping, vtk.vtkGridTransform):
         image = mapping.GetDisplacementGrid()
         if image is None:
-            raise RegistrationError("A grid transform holds no displacements.", hint="Load it again.")
+            raise RegistrationError(_("A grid transform holds no displacements."), hint=_("Load it again."))
         return _directed(DisplacementField(_vectors(mapping, image), _grid(mapping, image)), mapping)
     return Opaque(_copy(mapping))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.images.grid import Grid
 from .frames import place
@@ -26,7 +27,7 @@ class Layers:
         if node is None or node.GetScene() is None:
             node = slicer.mrmlScene.CreateNodeByClass(kind)
             node.UnRegister(None)
-            node.SetName(f"Comparison {key}")
+            node.SetName(_("Comparison {what}").format(what=key))
             node.SetHideFromEditors(True)
             node.SetSaveWithScene(False)
             node = self._nodes[key] = slicer.mrmlScene.AddNode(node)
@@ -36,7 +37,7 @@ class Layers:
         """Return the id of the color table of a key, made by `make(name)` when it is not there."""
         node = self._colors.get(key)
         if node is None or node.GetScene() is None:
-            node = self._colors[key] = make(f"Comparison {key} colors")
+            node = self._colors[key] = make(_("Comparison {what} colors").format(what=key))
         return node.GetID()
 
     def fill(self, key: str, voxels: vtk.vtkImageData, grid: Grid, *, low: float, high: float, color: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from .arrays import Image
@@ -235,7 +236,8 @@ def _check_targets(inputs: Inputs, targets: Targets) -> None:
         node = getattr(targets, role)
         if node is not None and id(node) in given:
             raise RegistrationError(
-                f"The output '{node.GetName()}' is the {given[id(node)]}.", hint="Choose another output, or a new one."
+                _("The output '{name}' is the {input}.").format(name=node.GetName(), input=given[id(node)]),
+                hint=_("Choose another output, or a new one."),
             )
 
 

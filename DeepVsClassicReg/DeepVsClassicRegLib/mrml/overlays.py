@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .runs import Run
 
@@ -63,7 +64,7 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     """
     node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLTransformNode")
     node.UnRegister(None)
-    node.SetName("Comparison warp")
+    node.SetName(_("Comparison {what}").format(what="warp"))
     node.SetHideFromEditors(True)
     node.SetSaveWithScene(False)
     slicer.mrmlScene.AddNode(node)

@@ -44,7 +44,7 @@ def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
         series.SetPlotType(series.PlotTypeBar)
         series.SetYColumnName(title)
         series.SetLabelColumnName(NAME)
-    set_titles(chart, _("Overlap per label"), "", "Dice")
+    set_titles(chart, _("Overlap per label"), "", _("Dice"))
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
 

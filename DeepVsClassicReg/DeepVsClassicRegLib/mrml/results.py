@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.errors import FileError
 from ..core.images.volume import LabelMap, Pair, Volume
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..core.transforms.transform import Transform
 
 RESULT_FILE, OUTPUT_FOLDER = "result.json", "out"
-WHAT_NOW = "Register again; when it happens again, the log tells more."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +74,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
     if "transform" not in files:
-        raise FileError(f"The result in {folder} holds no transform.", hint=WHAT_NOW)
+        raise FileError(_("The result in {folder} holds no transform.").format(folder=folder), hint=_what_now())
     return _loaded(
         read_transform(files["transform"]),
         warped=read_volume(files["warped"]) if "warped" in files else None,
@@ -133,11 +133,17 @@ def _label_image(labels: LabelMap) -> Image:
     return Image(image_of(small), labels.grid)
 
 
+def _what_now() -> str:
+    return _("Register again; when it happens again, the log tells more.")
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(f"Could not read {path}: {error}.", hint=WHAT_NOW) from error
+        raise FileError(
+            _("Could not read {path}: {error}.").format(path=path, error=error), hint=_what_now()
+        ) from error
     if not isinstance(content, dict):
-        raise FileError(f"{path} is malformed.", hint=WHAT_NOW)
+        raise FileError(_("{path} is malformed.").format(path=path), hint=_what_now())
     return content

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .volumes import add_labels, add_points, add_volume
 
@@ -38,15 +39,17 @@ def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Ph
 def add_phantom(phantom: Phantom) -> PhantomNodes:
     """Add a phantom pair to the scene; main thread only."""
     pair = phantom.pair
-    fixed = add_volume(pair.fixed, f"Phantom {phantom.kind} fixed")
-    moving = add_volume(pair.moving, f"Phantom {phantom.kind} moving")
+    fixed = add_volume(pair.fixed, _("Phantom {kind} fixed").format(kind=phantom.kind))
+    moving = add_volume(pair.moving, _("Phantom {kind} moving").format(kind=phantom.kind))
     return PhantomNodes(
         fixed,
         moving,
-        add_labels(_given(pair.fixed_labels), f"{fixed.GetName()} segmentation", reference=fixed),
-        add_labels(_given(pair.moving_labels), f"{moving.GetName()} segmentation", reference=moving),
-        add_points(_given(pair.fixed_points), f"{fixed.GetName()} landmarks"),
-        add_points(_given(pair.moving_points), f"{moving.GetName()} landmarks"),
+        add_labels(_given(pair.fixed_labels), _("{name} segmentation").format(name=fixed.GetName()), reference=fixed),
+        add_labels(
+            _given(pair.moving_labels), _("{name} segmentation").format(name=moving.GetName()), reference=moving
+        ),
+        add_points(_given(pair.fixed_points), _("{name} landmarks").format(name=fixed.GetName())),
+        add_points(_given(pair.moving_points), _("{name} landmarks").format(name=moving.GetName())),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .arrays import Image
 from .frames import FLIP, to_vtk
@@ -41,7 +42,9 @@ def fill_segmentation(
     segmentation.RemoveAllSegments()
     segmentation.SetSourceRepresentationName(name)
     for number in numbers:
-        style = (styles or {}).get(number) or LabelStyle(f"Label {number}", default_color(number))
+        style = (styles or {}).get(number) or LabelStyle(
+            _("Label {number}").format(number=number), default_color(number)
+        )
         segment = slicer.vtkSegment()
         segment.SetName(style.name)
         segment.SetColor(*style.color)

@@ -184,11 +184,17 @@ def _labels(node: Any) -> list[Entry]:
     found = []
     for value in range(1, min(highest, colors.GetNumberOfColors() - 1) + 1):
         name = colors.GetColorName(value) or ""
-        if name and name != colors.GetNoName():
+        if name and _is_defined(colors, value, name):
             rgba = [0.0] * 4
             colors.GetColor(value, rgba)
             found.append(Entry(LabelStyle(name, (rgba[0], rgba[1], rgba[2])), value=value))
     return found
+
+
+def _is_defined(colors: Any, value: int, name: str) -> bool:
+    if hasattr(colors, "GetColorDefined"):
+        return bool(colors.GetColorDefined(value))
+    return bool(name != colors.GetNoName())  # Slicer 5.10
 
 
 def _color(segment: Any) -> Color:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from slicer.i18n import tr as _
 
 from ..core.errors import FileError, RegistrationError
 from ..core.images.grid import Grid
@@ -224,10 +225,13 @@ def _write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
     except RuntimeError as error:
         raise _unwritten(path, error) from error
     if not path.is_file() or path.stat().st_size < small.nbytes:
-        raise _unwritten(path, "the disk is full")
+        raise _unwritten(path, _("the disk is full"))
 
 
 def _unwritten(path: Path, reason: object) -> FileError:
     lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-    text = lines[-1].rstrip(".") if lines else "unknown reason"
-    return FileError(f"Could not write {path}: {text}.", hint="Check the folder, its permissions and the free space.")
+    text = lines[-1].rstrip(".") if lines else _("unknown reason")
+    return FileError(
+        _("Could not write {path}: {reason}.").format(path=path, reason=text),
+        hint=_("Check the folder, its permissions and the free space."),
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import slicer
+from slicer.i18n import tr as _
 
 from .arrays import Image, image_of
 from .frames import flipped, place
@@ -32,7 +33,7 @@ def add_volume(volume: Volume, name: str = "") -> slicer.vtkMRMLScalarVolumeNode
 def add_labels(labels: LabelMap, name: str = "", *, reference: Any = None) -> slicer.vtkMRMLSegmentationNode:
     """Add a label map to the scene as a segmentation with named segments."""
     styles = {
-        number: LabelStyle(labels.names.get(number, f"Label {number}"), default_color(number))
+        number: LabelStyle(labels.names.get(number, _("Label {number}").format(number=number)), default_color(number))
         for number in labels.labels
     }
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _unique(name or labels.name))

@@ -25,7 +25,7 @@ OUTPUTS = {
 # What only some engines give is not enough to run for.
 RARE = {"uncertainty"}
 UNWANTED, SEED = "UnwantedOutputs", "Seed"
-DEVICE_TITLES = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU (CUDA)", "mps": "Apple GPU (MPS)"}
+DEVICE_TITLES = {"auto": _("Automatic"), "cpu": "CPU", "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
 
 
 class OutputsSection:

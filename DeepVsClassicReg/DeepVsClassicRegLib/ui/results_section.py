@@ -170,12 +170,16 @@ class ResultsSection:
         return table
 
     def _on_csv(self) -> None:
-        path = qt.QFileDialog.getSaveFileName(self._ui.csvButton, _("Save the table"), "measures.csv", "CSV (*.csv)")
+        path = qt.QFileDialog.getSaveFileName(
+            self._ui.csvButton, _("Save the table"), "measures.csv", _("Table") + " (*.csv)"
+        )
         if path:
             self.save_csv(path)
 
     def _on_html(self) -> None:
-        path = qt.QFileDialog.getSaveFileName(self._ui.htmlButton, _("Save the report"), "report.html", "HTML (*.html)")
+        path = qt.QFileDialog.getSaveFileName(
+            self._ui.htmlButton, _("Save the report"), "report.html", _("Web page") + " (*.html)"
+        )
         if path:
             self.save_page(path)
 
