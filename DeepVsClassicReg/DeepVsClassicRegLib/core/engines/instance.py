@@ -34,11 +34,12 @@ class InstanceSettings:
         tooltip="auto looks at the pair: lncc for one contrast, mind for different ones; the reason is reported.",
     )
     iterations: tuple[int, ...] = option(
-        (40, 30, 15),
+        (40, 40, 40, 30, 15),
         "Iterations",
         minimum=0,
         maximum=5000,
-        tooltip="At most, per level, coarsest first; every level halves the spacing.",
+        tooltip="At most, per level, coarsest first; every level halves the spacing, up to 16 times the finest. "
+        "Small volumes leave out the first ones.",
     )
     coarsen: float = option(
         1.0, "Working spacing", unit="x fixed", minimum=1, maximum=8, tooltip="1: full resolution, 2: half."
@@ -48,6 +49,15 @@ class InstanceSettings:
     )
     radius_vox: int = option(
         2, "Window radius", unit="voxels", minimum=1, maximum=8, tooltip="Of the local correlation.", advanced=True
+    )
+    second_radius_vox: int = option(
+        0,
+        "Second window radius",
+        unit="voxels",
+        minimum=0,
+        maximum=8,
+        tooltip="Windows of this size count as much as the others on the finest level (local correlation); 0: none.",
+        advanced=True,
     )
     step: float = option(
         0.5, "Longest step", unit="voxels", minimum=0.05, maximum=2, tooltip="Of one iteration.", advanced=True

@@ -44,7 +44,9 @@ def make_plan(
         )
 
     def make(images: LevelImages, start: Field | None, finest: bool) -> Level:
-        terms = [(_term(similarity, images, settings, backend), 1.0)]
+        terms = [(_term(similarity, images, settings.radius_vox, backend), 1.0)]
+        if settings.second_radius_vox and similarity == "lncc" and images.shrink == levels[-1]:
+            terms.append((_term(similarity, images, settings.second_radius_vox, backend), 1.0))
         pause()
         if segments is not None:
             terms.append((_overlap(segments, images, backend), settings.label_weight))
@@ -79,19 +81,19 @@ def _segments(pair: Pair, problem: Problem, settings: InstanceSettings, back: bo
     return segments
 
 
-def _term(similarity: str, images: LevelImages, settings: InstanceSettings, backend: Backend) -> Any:
+def _term(similarity: str, images: LevelImages, radius: int, backend: Backend) -> Any:
     """Return the similarity term of a level."""
     masks: dict[str, Any] = {"weight": images.fixed_mask, "moving_weight": images.moving_mask}
     if backend.kind != NUMBA:
         from . import torch_terms
 
-        return torch_terms.make_term(similarity, images, settings.radius_vox, backend.device)
+        return torch_terms.make_term(similarity, images, radius, backend.device)
     from . import numba_terms
     from .descriptors import mind_ssc
 
     if similarity == "lncc":
         return numba_terms.Lncc(
-            images.fixed, images.moving, images.region, radius=settings.radius_vox, threads=backend.threads, **masks
+            images.fixed, images.moving, images.region, radius=radius, threads=backend.threads, **masks
         )
     if similarity == "mi":
         return numba_terms.Information(images.fixed, images.moving, images.region, **masks)

@@ -23,6 +23,7 @@ BYTES_USUAL = 110
 PROBE = 64
 FOREGROUND = 0.05
 FEWEST_NODES = 8
+LARGEST_SHRINK = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +118,8 @@ def make_problem(
 def shrinks(grid: Grid, levels: int) -> list[tuple[int, int, int]]:
     """Return the shrink factors (z, y, x) of each level, coarsest first, the last one (1, 1, 1).
 
-    Coarse axes are not shrunk before the fine ones have caught up, and no axis falls below 8 nodes.
+    Coarse axes are not shrunk before the fine ones have caught up, and no axis falls below 8 nodes or is
+    shrunk more than 16 times.
     """
     spacing = np.array(grid.spacing_mm[::-1])
     size = np.array(grid.shape)
@@ -125,7 +127,7 @@ def shrinks(grid: Grid, levels: int) -> list[tuple[int, int, int]]:
     for level in range(1, levels):
         wanted = spacing.min() * 2**level
         factor = found[-1].copy()
-        grow = (spacing * factor * 1.5 <= wanted) & (size // (factor * 2) >= FEWEST_NODES)
+        grow = (spacing * factor * 1.5 <= wanted) & (factor * 2 <= _largest_shrink(size))
         factor[grow] *= 2
         if not grow.any():
             break
@@ -171,9 +173,20 @@ def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
     """Return the lattice over the box; at native spacing its nodes are the fixed volume's voxels."""
     native = np.allclose(spacing, fixed.spacing_mm, rtol=1e-3)
     grid = box if native else box.with_spacing([float(s) for s in spacing])
-    multiple = 8
-    size = [-(-n // multiple) * multiple if n >= 4 * FEWEST_NODES else n + n % 2 for n in grid.size]
-    return grid.cropped([0, 0, 0], size)
+    size = np.array(grid.size)
+    multiple = _largest_shrink(size)
+    padded = -(-size // multiple) * multiple
+    return grid.cropped([0, 0, 0], [int(n) for n in padded])
+
+
+def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Return the largest power of two that leaves every axis its fewest nodes, once padded to a multiple of it."""
+    factor = np.ones_like(size)
+    while True:
+        grow = (factor < LARGEST_SHRINK) & (size // (factor * 2) >= FEWEST_NODES)
+        if not grow.any():
+            return factor
+        factor[grow] *= 2
 
 
 def _sampled(volume: Volume, grid: Grid, start: Transform | None) -> Image:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Endings = list[str]
 ALL, COARSE, FINEST = slice(None), slice(None, -1), slice(-1, None)
+# Enough for the mean of two fields that are optimized further.
+ROUGH_VOX = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def _by_consensus(work: Work, start: Field | None, progress: Progress) -> tuple[
         work.turned(), back_start, progress.part(0.15, 0.3), levels=COARSE, name="Coarse deformation back"
     )
     with work.recorder.stage("Agreeing on the coarse levels"):
-        mean = np.float32(0.5) * (there + inverted(back, work.backend))
+        mean = np.float32(0.5) * (there + inverted(back, work.backend, tolerance_vox=ROUGH_VOX))
     found, more = _one_way(work, mean, progress.part(0.32, 1.0), levels=FINEST, name="Fine deformation")
     return found, [*(f"coarse {ending}" for ending in endings), *(f"fine {ending}" for ending in more)]
 

@@ -33,8 +33,8 @@ def consistent(forward: Field, backward: Field, backend: Backend) -> tuple[Field
     return half * (forward + inverse_of_backward), half * (backward + inverse_of_forward)
 
 
-def inverted(u: Field, backend: Backend) -> Field:
-    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration.
+def inverted(u: Field, backend: Backend, *, tolerance_vox: float = TOLERANCE_VOX) -> Field:
+    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration, to this error at most points.
 
     References
     ----------
@@ -45,7 +45,7 @@ def inverted(u: Field, backend: Backend) -> Field:
         through = composed(v, u, backend)
         # through = v + u(x + v); it is 0 when v is the inverse. Short steps converge where full ones swing.
         v = v - np.float32(0.8) * through
-        if float(np.abs(through).mean()) < TOLERANCE_VOX / 4:
+        if float(np.abs(through).mean()) < tolerance_vox / 4:
             break
     return v
 
