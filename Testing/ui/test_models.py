@@ -127,6 +127,30 @@ def test_a_folder_can_be_typed(panel, picked, models, ui):
     assert combo.currentText == "auto"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "model"), [("network", "auto"), ("network", "brain"), ("network+refine", "shapes")])
+def test_the_models_that_ship_register_in_the_worker(panel, picked, ui, monkeypatch, engine, model):
+    """No fake: the real weights, the real process; what the page lists can be chosen and works."""
+    monkeypatch.delenv("DVCREG_MODELS", raising=False)
+    choose(ui.engineCombo, engine)
+    combo = panel.engines._form._fields["model"].widget
+    names = [combo.itemText(index) for index in range(combo.count)]
+    assert {"auto", "synthmorph-brain", "synthmorph-shapes"} <= set(names)
+    ui.modelsButton.click()
+    assert {"SynthMorph brain", "SynthMorph shapes"} <= set(rows(panel.models))
+    panel.models.close()
+    combo.currentIndex = names.index("auto" if model == "auto" else f"synthmorph-{model}")
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    ui.registerButton.click()
+    wait(lambda: not panel.busy, 300)
+    run = panel.results.run
+    assert run is not None, ui.stageLabel.text
+    assert run.engine == engine
+    assert run.measures["dice_mean"] > run.measures_before["dice_mean"] + 0.3
+    assert run.measures["tre_mm_mean"] < 0.5 * run.measures_before["tre_mm_mean"]
+    assert run.measures["folding_percent"] < 0.1
+
+
 def test_without_torch_the_engines_say_why(panel, monkeypatch, ui):
     from DeepVsClassicRegLib.core.engines.base import Requirement
 
