@@ -259,6 +259,27 @@ def test_levels_keep_coarse_axes_and_small_volumes():
     assert pooled(np.arange(8, dtype=np.float32).reshape(1, 1, 8), (1, 1, 4)).ravel().tolist() == [1.5, 5.5]
 
 
+@pytest.mark.parametrize("size", [(17, 31, 33), (63, 127, 129), (96, 100, 121)])
+def test_every_level_fills_the_same_box(size):
+    array = np.zeros(size[::-1], np.float32)
+    array[1:-1, 1:-1, 1:-1] = 1
+    grid = Grid(size)
+    pair = Pair(Volume(array, grid), Volume(array, grid))
+    working = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)[0].grid
+    for shrink in shrinks(working, 6):
+        assert all(n % factor == 0 and n // factor >= 8 for n, factor in zip(working.shape, shrink, strict=True))
+        assert max(shrink) <= 16
+
+
+def test_a_second_window_size_counts_on_the_finest_level(bent_pair):
+    one, two = (run(bent_pair, similarity="lncc", second_radius_vox=radius) for radius in (0, 3))
+    fields = [result.transform.displacement_on(BLOBS).array_mm for result in (one, two)]
+    assert np.abs(fields[0] - fields[1]).mean() > 0.01
+    assert error_mm(two.transform) < 0.4 * error_mm(Transform())
+    coarse = [[p.metric for p in r.diagnostics.trace if "Coarse" in p.stage] for r in (one, two)]
+    assert coarse[0] == coarse[1]
+
+
 def test_presets_make_settings():
     for name in presets("instance"):
         make_settings(ENGINE.info.settings, "instance", name)

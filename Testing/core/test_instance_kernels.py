@@ -13,6 +13,7 @@ pytest.importorskip("numba")
 from DeepVsClassicRegLib.core.engines.instance_lib import (
     numba_sampling,
     numba_smooth,
+    numba_start,
     numba_terms,
 )
 from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants, unfolded
@@ -206,3 +207,12 @@ def test_kernels_are_never_cached_beside_their_source(kernels, tmp_path):
     folders = done.stdout.split()
     assert folders
     assert all(Path(folder).is_relative_to(tmp_path) for folder in folders)
+
+
+def test_a_home_that_cannot_be_written_to_does_not_stop_the_kernels(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(numba_start.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = numba_start.use_user_cache()
+    assert folder.is_dir()
+    assert folder.parent == tmp_path
