@@ -243,7 +243,7 @@ def _evaluated(job, folder, phantom, *, worse):
 
     pair = read_pair(job, folder)
     transform = Transform() if worse else phantom.truth
-    diagnostics = Diagnostics(trace=(TracePoint("Deform", 1, -0.5),), seconds={"Deform": 1.5})
+    diagnostics = Diagnostics(trace=(TracePoint("Deform", 1, -0.5),), seconds={"Deform": 1.5}, notes=("Sigma <2>.",))
     result = Result(transform, diagnostics, engine=job.engine, preset=job.preset)
     found = evaluate(pair, result, threads=1)
     volumes = {"warped": found.warped, "warped_labels": found.warped_labels, "jacobian": found.jacobian}

@@ -46,6 +46,11 @@ def test_the_verdict_and_the_overlay_come_by_themselves(panel, finish, ui):
     assert composite.GetForegroundVolumeID() == panel.results.run.warped.GetID()
 
 
+def test_what_the_engine_remarked_is_told(panel, finish, ui):
+    finish()
+    assert "Sigma &lt;2&gt;." in ui.notesLabel.text and shown(ui.notesLabel)
+
+
 def test_a_bad_result_is_called_bad(panel, finish, ui):
     finish(worse=True)
     assert "Not improved" in ui.verdictLabel.text

@@ -17,6 +17,7 @@ from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.spots import Spot, places
 from ..mrml.tables import table_text, unique_titles, update_measures_table
+from .advice_text import faint
 from .report_page import page
 from .scene_nodes import SceneNodes
 from .tables import fill_structures, fill_summary, fit_table
@@ -141,6 +142,9 @@ class ResultsSection:
         self._ui.runFrame.visible = len(self.runs) > 1
         if run is not None:
             self._ui.verdictLabel.text = verdict_html(run)
+            notes = run.report.get("notes") or ()
+            self._ui.notesLabel.text = "<br>".join(faint(str(note)) for note in notes)
+            self._ui.notesLabel.visible = bool(notes)
             table = self._nodes.table("summary", self._parameter_node)
             fill_summary(self.runs, table)
             self._ui.measuresTable.setMRMLTableNode(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
@@ -56,11 +55,6 @@ def line(kind: str, message: str, hint: str = "") -> str:
     if hint:
         text += f" <i>{html.escape(hint)}</i>"
     return f'<span style="color:{COLORS[kind]}">{DOT}</span>&nbsp;{text}'
-
-
-def notes_html(notes: Sequence[str]) -> str:
-    """Return remarks of a run as rich text."""
-    return "<br>".join(line("warning", note) for note in notes)
 
 
 def cannot_start(reason: str) -> str:
