@@ -393,3 +393,39 @@ def test_quitting_ends_the_worker(widget, slow_run):
     widget.cleanup()
     wait(lambda: not worker_processes(), 20)
     assert not slow_run.folder.exists()
+
+
+@pytest.fixture
+def full_disk():
+    """A function that lets processes write no more than some bytes per file, as if the disk were full (Linux)."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("needs Linux")
+    own = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(*processes, size=20000):
+        for process in processes:
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (size, own[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, own)
+
+
+def test_a_disk_that_is_really_full_while_inputs_are_written(panel, picked, ui, fake, full_disk):
+    before = node_ids()
+    full_disk(os.getpid())
+    press(panel)
+    wait(lambda: not panel.busy)
+    assert "Could not write" in ui.stageLabel.text and "free space" in ui.stageLabel.text
+    assert not fake.processes and node_ids() == before
+
+
+def test_a_disk_that_is_really_full_while_results_are_written(panel, picked, ui, full_disk):
+    before = node_ids()
+    press(panel)
+    wait(worker_processes, 60)
+    while panel.busy:
+        full_disk(*worker_processes())
+        settle(1)
+    assert "Could not write" in ui.stageLabel.text or "cut off" in ui.stageLabel.text, ui.stageLabel.text
+    assert panel.results.run is None and node_ids() == before and not worker_processes()
