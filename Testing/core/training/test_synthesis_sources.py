@@ -155,6 +155,14 @@ def test_card_entries_are_plain(source):
     assert examples[0].grid.spacing_mm == (source.spacing_mm,) * 3
 
 
+def test_examples_for_the_domain_show_whole_heads_although_crops_are_learned_from(folder):
+    crops = LabelMapsSource(folder, **{**GRID, "size": (16, 16, 16)})
+    learned = crops.sample(0).fixed.shape[2:]
+    shown = [volume.grid.extent_mm.min() for volume in crops.domain_examples()]
+    assert min(shown) > max(learned) * crops.spacing_mm
+    assert len(set(shown)) > 1
+
+
 @pytest.mark.parametrize("kind", ["shapes", "label maps"])
 def test_a_choice_of_labels_has_so_many_channels(kind, folder):
     if kind == "shapes":

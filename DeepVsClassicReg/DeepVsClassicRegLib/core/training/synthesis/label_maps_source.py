@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...errors import RegistrationError
+from ...images.volume import Volume
 from ...settings import to_json
 from . import sampling, warps
 from .brain import FLUID, OUTSIDE, SIDES, STRUCTURES, TISSUES
@@ -22,6 +26,10 @@ from .source import GeneratedSource
 Tensor = torch.Tensor
 # Plane images are cut at a random height of this range.
 _PLANE_MM = 30.0
+# Whole heads fit into a cube of this edge; scans leave this much room around what they show.
+_WHOLE_MM = 224.0
+_ROOM_MM = (4.0, 40.0)
+_SHOWN = 0.1
 
 
 class LabelMapsSource(GeneratedSource):
@@ -45,6 +53,8 @@ class LabelMapsSource(GeneratedSource):
     FileError
         When a label map cannot be read or lacks structures that align the persons.
     """
+
+    examples = 16
 
     def __init__(
         self,
@@ -96,6 +106,17 @@ class LabelMapsSource(GeneratedSource):
             "licence": self.licence,
             "settings": to_json(self.settings),
         }
+
+    def domain_examples(self) -> Sequence[Volume]:
+        """Return images as they come to the trained network: whole heads and brains, not the crops it learned from."""
+        if len(self.shape) == 2:
+            return super().domain_examples()
+        whole = copy(self)
+        whole.size = (round(_WHOLE_MM / self.spacing_mm),) * 3
+        shown = {"cropped": 0.0, "pose_translation_mm": 0.0, "empty_background": 1.0}
+        whole.settings = replace(self.settings, **shown, points=1, dice_labels=1)
+        examples = super(LabelMapsSource, whole).domain_examples()
+        return [_with_room(volume, self._draws("room", number)) for number, volume in enumerate(examples)]
 
     def _pair(self, step: int, number: int) -> GeneratedPair:
         draws = self._draws("training", step, number)
@@ -180,3 +201,18 @@ class LabelMapsSource(GeneratedSource):
         """Return the code every code becomes when labels change."""
         codes = [self._code.get(changes.get(value, value), 0) for value in self._values]
         return torch.tensor(codes, dtype=torch.int64, device=self.device)
+
+
+def _with_room(volume: Volume, draws: Draws) -> Volume:
+    """Return the part of the volume that a scan would hold: what it shows, and some room around."""
+    spacing = volume.grid.spacing_mm[0]
+    shown = np.argwhere(volume.array > _SHOWN)
+    if not len(shown):
+        return volume
+    first, last = shown.min(axis=0), shown.max(axis=0) + 1
+    room = [round(draws.uniform(*_ROOM_MM) / spacing) for _ in range(6)]
+    first = np.maximum(first - room[:3], 0)
+    last = np.minimum(last + room[3:], volume.array.shape)
+    part = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    grid = volume.grid.cropped([int(n) for n in first[::-1]], [int(n) for n in (last - first)[::-1]])
+    return Volume(volume.array[part], grid, volume.name)

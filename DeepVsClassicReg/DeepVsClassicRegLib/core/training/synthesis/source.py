@@ -16,7 +16,6 @@ from .pairs import GeneratedPair
 from .settings import SynthesisSettings
 
 Tensor = torch.Tensor
-EXAMPLES = 6
 SMALLEST = 16
 
 
@@ -43,6 +42,7 @@ class GeneratedSource:
 
     labels: Mapping[int, str] = {}
     licence: str = ""
+    examples = 6
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class GeneratedSource:
         """Return a few fixed images as the network sees them."""
         x, y, *z = self.size
         grid = Grid((x, y, z[0] if z else 1), (self.spacing_mm,) * 3)
-        images = [self._pair(-1 - number, 0).fixed for number in range(EXAMPLES)]
+        images = [self._pair(-1 - number, 0).fixed for number in range(self.examples)]
         return [
             Volume(image.reshape(grid.shape).cpu().numpy(), grid, f"example {number}")
             for number, image in enumerate(images, start=1)
