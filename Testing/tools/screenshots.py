@@ -15,7 +15,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
-WINDOW, PANEL_WIDTH, SCALE = (1280, 880), 470, 2.0
+WINDOW, PANEL_WIDTH, SCALE = (1280, 920), 470, 2.0
 WIDTH, COMMON, RARE = 1440, 176, 80
 COMPARED = ("instance", "elastix", "sitk-demons")
 # So little smoothing that the field folds.
@@ -94,11 +94,11 @@ class Studio:
                 cortex = "cortex" in model.GetName().lower() or "white" in model.GetName().lower()
                 model.GetDisplayNode().SetOpacity(0.25 if cortex else 1.0)
 
-    def choose(self, engine: str) -> None:
+    def choose(self, engine: str, *, enabled: str = "registerButton") -> None:
         """Choose an engine and wait until it may run."""
         combo = self.ui.engineCombo
         combo.currentIndex = combo.findData(engine)
-        self.wait(lambda: self.ui.registerButton.enabled and not self.panel._validator.active)
+        self.wait(lambda: getattr(self.ui, enabled).enabled and not self.panel._validator.active)
 
     def register(self) -> None:
         """Press the button and wait for the result."""
@@ -163,11 +163,12 @@ def _finished(studio: Studio) -> None:
     ui, panel = studio.ui, studio.panel
     studio.choose("instance")
     studio.register()
-    ui.progressButton.collapsed = True
+    ui.progressButton.collapsed = ui.methodButton.collapsed = True
     studio.look("redCyanButton")
     studio.shoot("finished", scroll="registerButton")
     studio.look("checkerboardButton")
     studio.shoot("checkerboard", scroll="registerButton")
+    ui.methodButton.collapsed = False
     panel.results.forget()
 
 
@@ -201,11 +202,14 @@ def _recommendation(studio: Studio) -> None:
 
 
 def _running(studio: Studio) -> None:
-    """Take the picture while the deformable part runs."""
+    """Take the picture while the deformable part runs and another engine waits."""
     ui, panel = studio.ui, studio.panel
     studio.choose("sitk-demons")
     ui.progressButton.collapsed = False
     ui.registerButton.click()
+    studio.wait(lambda: panel.runner.busy)
+    studio.choose("elastix", enabled="queueButton")
+    ui.queueButton.click()
     studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run._plot.points > 15))
     # Drawing four views takes longer than the rest of the run, so the worker holds still for its picture.
     workers = psutil.Process().children(recursive=True)
@@ -214,6 +218,7 @@ def _running(studio: Studio) -> None:
     studio.shoot("running")
     for worker in workers:
         worker.resume()
+    ui.registerButton.click()  # Cancel
     studio.wait(lambda: not panel.busy)
     panel.results.forget()
     ui.progressButton.collapsed = True
@@ -243,6 +248,7 @@ def _jacobian(studio: Studio) -> None:
         panel.engines._form._fields[name].show(value)
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
+    ui.methodButton.collapsed = True
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75
     studio.shoot("jacobian", scroll="registerButton")

@@ -63,6 +63,7 @@ class ModelsPage:
                 item.setToolTip(model.card.summary)
                 table.setItem(index, column, item)
         table.resizeColumnsToContents()
+        table.resizeRowsToContents()
         names = [model.card.name for model in self._models]
         table.clearSelection()
         if names:
@@ -86,7 +87,10 @@ class ModelsPage:
         titles = columns()
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
-        table.horizontalHeader().setStretchLastSection(True)
+        header = table.horizontalHeader()
+        header.setStretchLastSection(True)
+        header.setHighlightSections(False)
+        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # as the values below
         table.verticalHeader().hide()
         table.connect("itemSelectionChanged()", self._on_chosen)
         self.ui.addButton.connect("clicked()", self._on_add)
