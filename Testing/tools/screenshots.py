@@ -234,7 +234,7 @@ def _compare(studio: Studio) -> None:
     studio.look("contoursButton")
     ui.inputsButton.collapsed = ui.methodButton.collapsed = True
     ui.structuresButton.collapsed = False
-    studio.shoot("compare", panel_width=600, scroll="registerButton")
+    studio.shoot("compare", panel_width=550, scroll="registerButton")
     ui.structuresButton.collapsed = True
     ui.inputsButton.collapsed = ui.methodButton.collapsed = False
 

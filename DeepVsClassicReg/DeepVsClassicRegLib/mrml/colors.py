@@ -53,7 +53,7 @@ def show_legend(volume: Any, title: str, *, ticks: int = 5, text_format: str = "
     legend.SetMaxNumberOfColors(COUNT)
     legend.SetSize(0.1, 0.45)
     legend.SetPosition(0.97, 0.5)
-    for text, size in ((legend.GetTitleTextProperty(), 15), (legend.GetLabelTextProperty(), 13)):
+    for text, size in ((legend.GetTitleTextProperty(), 12), (legend.GetLabelTextProperty(), 11)):
         text.SetFontSize(size)
         text.SetFontFamilyToArial()
     legend.SetVisibility(True)

@@ -205,8 +205,8 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     parts += [
         f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
     ]
-    spots = [spot.text for spot in places(run)[:MOST_PLACES]]
+    spots = [spot.text.removesuffix(".") for spot in places(run)[:MOST_PLACES]]
     if spots:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(spots)] if links else spots
-        parts.append(_("Look at: {places}").format(places=", ".join(shown)))
+        parts.append(_("Look at: {places}").format(places="; ".join(shown)))
     return "<br>".join(parts)

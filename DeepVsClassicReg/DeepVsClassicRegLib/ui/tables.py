@@ -12,7 +12,7 @@ from ..core.evaluation.measures import MEASURES, SECONDS
 from ..mrml.runs import Run
 from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles, update_label_table
 
-MOST_ROWS = 14
+MOST_ROWS = 10
 FITTING_COLUMNS = 4
 
 
@@ -76,7 +76,7 @@ def fit_table(view: Any) -> None:
     view.resizeRowsToContents()
     rows = view.model().rowCount()
     height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
-    scrolls = view.model().columnCount() > FITTING_COLUMNS
+    scrolls = view.model().columnCount() > FITTING_COLUMNS and header.length() > view.viewport().width
     view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAsNeeded if scrolls else qt.Qt.ScrollBarAlwaysOff)
     bar = view.horizontalScrollBar().sizeHint.height() if scrolls else 0
     view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))
