@@ -126,6 +126,13 @@ def run_levels(
     return field, endings, repair.folded
 
 
+def objective_at(problem: Problem, shrink: tuple[int, int, int], make_level: LevelMaker, field: Field) -> float:
+    """Return the objective (lower is better) of a field, judged on the level with these block sizes."""
+    level = make_level(level_images(problem, shrink), field, False)
+    level.evaluate()
+    return level.objectives()[-1]
+
+
 def _run_level(
     level: Level,
     steps: Steps,

@@ -16,7 +16,7 @@ from .adapt import chosen_regularity
 from .backend import Backend
 from .discrete import discrete_start
 from .folding import unfolded
-from .optimize import run_levels
+from .optimize import objective_at, run_levels
 from .plan import make_plan
 from .problem import Problem, shrinks
 from .schedule import Field, Steps
@@ -124,15 +124,34 @@ def _by_consensus(work: Work, start: Field | None, progress: Progress) -> tuple[
     Each direction ends in other wrong matches; the mean keeps what both agree on, and the finest level
     sharpens what averaging has blurred.
     """
-    there, endings = _one_way(work, start, progress.part(0.0, 0.15), levels=COARSE, name="Coarse deformation")
+    there, endings = _from_the_best_level(work, start, progress.part(0.0, 0.15), "Coarse deformation")
     back_start = None if start is None else inverted(start, work.backend)
-    back, _ = _one_way(
-        work.turned(), back_start, progress.part(0.15, 0.3), levels=COARSE, name="Coarse deformation back"
-    )
+    back, _ = _from_the_best_level(work.turned(), back_start, progress.part(0.15, 0.3), "Coarse deformation back")
     with work.recorder.stage("Agreeing on the coarse levels"):
         mean = np.float32(0.5) * (there + inverted(back, work.backend, tolerance_vox=ROUGH_VOX))
     found, more = _one_way(work, mean, progress.part(0.32, 1.0), levels=FINEST, name="Fine deformation")
     return found, [*(f"coarse {ending}" for ending in endings), *(f"fine {ending}" for ending in more)]
+
+
+def _from_the_best_level(work: Work, start: Field | None, progress: Progress, name: str) -> tuple[Field, Endings]:
+    """Register over the coarse levels from the beginning that explains the volumes best, and say how they ended.
+
+    The coarsest levels find large motion, but lead astray where the start was good; they cost nothing, so
+    the pyramid is begun at each of them and judged on the level that all beginnings pass through.
+    """
+    plan, maker = make_plan(work.pair, work.problem, work.settings, work.backend, back=work.back, pause=progress.check)
+    common = len(plan) - 3
+    if common < 1:
+        return _one_way(work, start, progress, levels=COARSE, name=name)
+    tried: list[tuple[float, Field, Endings]] = []
+    for first in range(common + 1):
+        part = progress.part(0.3 * first / (common + 1), 0.3 * (first + 1) / (common + 1))
+        title = f"{name} from level {first + 1}"
+        field, endings = _one_way(work, start, part, levels=slice(first, common + 1), name=title)
+        tried.append((objective_at(work.problem, plan[common][0], maker, field), field, endings))
+    best = min(range(common + 1), key=lambda i: tried[i][0])
+    field, more = _one_way(work, tried[best][1], progress.part(0.3, 1.0), levels=slice(common + 1, -1), name=name)
+    return field, [f"from level {best + 1}", *tried[best][2], *more]
 
 
 def _both_ways(work: Work, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
@@ -185,7 +204,7 @@ def _one_way(
         recorder=work.recorder,
         name=name,
     )
-    if relaxed and levels != COARSE:
+    if relaxed and levels in (ALL, FINEST):
         work.recorder.notes.append(f"Relaxed the field around {relaxed} nodes that came near a fold.")
     return field, endings
 
