@@ -43,18 +43,19 @@ class Studio:
 
         wait_until(condition, timeout_s)
 
-    def shoot(self, name: str, *, panel_width: int = PANEL_WIDTH, scroll: str = "") -> None:
+    def shoot(self, name: str, *, panel_width: int = PANEL_WIDTH, scroll: str = "", taller: int = 0) -> None:
         """Save a picture of the window, scrolled so that a widget is seen."""
         import qt
         from slicer_standin import screenshots
 
         path = self.folder / f"{name}.png"
-        screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
+        size = (WINDOW[0], WINDOW[1] + taller)
+        screenshots.screenshot(path, size=size, panel_width=panel_width, scale=SCALE)
         if scroll:
             area = self.slicer.util.mainWindow()._panel._scroll
             bar = area.verticalScrollBar()
             bar.value = getattr(self.ui, scroll).mapTo(area.widget(), qt.QPoint(0, 0)).y() - 4
-            screenshots.screenshot(path, size=WINDOW, panel_width=panel_width, scale=SCALE)
+            screenshots.screenshot(path, size=size, panel_width=panel_width, scale=SCALE)
             bar.value = 0
         shrink(path)
         sys.stdout.write(f"{path}\n")
@@ -232,9 +233,9 @@ def _compare(studio: Studio) -> None:
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
     studio.look("contoursButton")
-    ui.inputsButton.collapsed = ui.methodButton.collapsed = True
+    ui.inputsButton.collapsed = ui.methodButton.collapsed = ui.progressButton.collapsed = True
     ui.structuresButton.collapsed = False
-    studio.shoot("compare", panel_width=550, scroll="registerButton")
+    studio.shoot("compare", panel_width=550, taller=110)
     ui.structuresButton.collapsed = True
     ui.inputsButton.collapsed = ui.methodButton.collapsed = False
 
