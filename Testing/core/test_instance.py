@@ -7,6 +7,8 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.instance_lib import backend as backends
+from DeepVsClassicRegLib.core.engines.instance_lib import problem as problems
+from DeepVsClassicRegLib.core.engines.instance_lib import solve as solving
 from DeepVsClassicRegLib.core.engines.instance_lib.adapt import chosen_regularity
 from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
 from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem, pooled, shrinks
@@ -20,6 +22,7 @@ from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 pytest.importorskip("numba")
+solving_objective = solving.objective_at
 ENGINE = get_engine("instance")
 
 
@@ -123,6 +126,17 @@ def test_coarse_levels_agree_both_ways_before_the_finest(bent_pair):
     ]
     assert stages[1] == ["Deformation, level 1 of 2", "Deformation, level 2 of 2"]
     assert error_mm(agreed.transform) < min(1.1 * error_mm(alone.transform), 0.4 * error_mm(Transform()))
+
+
+def test_the_pyramid_begins_where_it_explains_the_volumes_best(bent_pair, monkeypatch):
+    monkeypatch.setattr(problems, "FEWEST_NODES", 3)
+    asked = []
+    monkeypatch.setattr(solving, "objective_at", lambda *a: asked.append(solving_objective(*a)) or asked[-1])
+    result = run(bent_pair, similarity="lncc", iterations=(10, 10, 10, 10))
+    assert len(asked) == 4  # two beginnings there, two back
+    best = 1 + int(asked[1] < asked[0])
+    assert f"coarse from level {best};" in result.diagnostics.stop_condition
+    assert error_mm(result.transform) < 0.4 * error_mm(Transform())
 
 
 def test_a_cancel_is_heard_between_the_parts_of_a_step(bent_pair):
