@@ -148,9 +148,9 @@ def main() -> None:
     studio.wait(lambda: not studio.panel._validator.active)
     names = ["models"] if wanted.models_only else wanted.only or list(PICTURES)
     pictures = dict.fromkeys(PICTURES[name] for name in PICTURES if name in names)
-    if set(pictures) - {_models, _empty}:
-        studio.load_pair()
     for take in pictures:
+        if take not in (_models, _empty) and studio.panel.inputs.inputs().fixed is None:
+            studio.load_pair()
         take(studio)
 
 

@@ -20,7 +20,7 @@ from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .advice_text import faint
 from .report_page import page
 from .scene_nodes import SceneNodes
-from .tables import fill_structures, fill_summary, fit_table
+from .tables import fill_structures, fill_summary, fit_table, keep_fitted
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
 MOST_PLACES = 3
@@ -52,6 +52,8 @@ class ResultsSection:
         self._tabs.usesScrollButtons = True
         ui.runFrame.layout().addWidget(self._tabs)
         self._tabs.connect("currentChanged(int)", self._on_tab)
+        for table in (ui.measuresTable, ui.structuresTable):
+            keep_fitted(table)
         for name in LABEL_MEASURES:
             ui.structureMeasureCombo.addItem(MEASURES[name].title, name)
         ui.structureMeasureCombo.connect("currentIndexChanged(int)", lambda _index: self._show_structures())

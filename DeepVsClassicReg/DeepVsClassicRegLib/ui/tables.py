@@ -13,7 +13,6 @@ from ..mrml.runs import Run
 from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles, update_label_table
 
 MOST_ROWS = 10
-FITTING_COLUMNS = 4
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
@@ -74,9 +73,17 @@ def fit_table(view: Any) -> None:
     view.verticalHeader().hide()
     view.setWordWrap(False)
     view.resizeRowsToContents()
-    rows = view.model().rowCount()
-    height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS)))
-    scrolls = view.model().columnCount() > FITTING_COLUMNS and header.length() > view.viewport().width
-    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAsNeeded if scrolls else qt.Qt.ScrollBarAlwaysOff)
-    bar = view.horizontalScrollBar().sizeHint.height() if scrolls else 0
-    view.setFixedHeight(max(60, height + header.sizeHint.height() + 2 * view.frameWidth + bar))
+    view.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAsNeeded)
+    _fit_height(view)
+
+
+def keep_fitted(view: Any) -> None:
+    """Make room for the horizontal scroll bar whenever the panel becomes too narrow for a table."""
+    view.horizontalScrollBar().connect("rangeChanged(int,int)", lambda _low, _high: _fit_height(view))
+
+
+def _fit_height(view: Any) -> None:
+    rows, bar = view.model().rowCount() if view.model() is not None else 0, view.horizontalScrollBar()
+    height = sum(view.rowHeight(row) for row in range(min(rows, MOST_ROWS))) + view.horizontalHeader().sizeHint.height()
+    height += bar.sizeHint.height() if bar.maximum > 0 else 0
+    view.setFixedHeight(max(60, height + 2 * view.frameWidth))
