@@ -164,7 +164,7 @@ def _finished(studio: Studio) -> None:
     ui, panel = studio.ui, studio.panel
     studio.choose("instance")
     studio.register()
-    ui.progressButton.collapsed = ui.methodButton.collapsed = True
+    ui.adviceButton.collapsed = ui.progressButton.collapsed = ui.methodButton.collapsed = True
     studio.look("redCyanButton")
     studio.shoot("finished", scroll="registerButton")
     studio.look("checkerboardButton")
@@ -233,7 +233,8 @@ def _compare(studio: Studio) -> None:
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
     studio.look("contoursButton")
-    ui.inputsButton.collapsed = ui.methodButton.collapsed = ui.progressButton.collapsed = True
+    for section in (ui.inputsButton, ui.adviceButton, ui.methodButton, ui.progressButton):
+        section.collapsed = True
     ui.structuresButton.collapsed = False
     studio.shoot("compare", panel_width=550, taller=110)
     ui.structuresButton.collapsed = True
@@ -249,7 +250,7 @@ def _jacobian(studio: Studio) -> None:
         panel.engines._form._fields[name].show(value)
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
-    ui.methodButton.collapsed = True
+    ui.adviceButton.collapsed = ui.methodButton.collapsed = True
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75
     studio.shoot("jacobian", scroll="registerButton")

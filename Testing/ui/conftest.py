@@ -273,6 +273,18 @@ def choose(combo, data) -> None:
     combo.currentIndex = index
 
 
+def press(panel):
+    """Press the button and wait until something runs."""
+    panel.ui.registerButton.click()
+    settle()
+
+
+def node_ids() -> set[str]:
+    """Return the ids of all nodes."""
+    scene = slicer.mrmlScene
+    return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
 def shown(widget) -> bool:
     """Return whether a widget would be seen if the window were shown and every section open."""
     return not widget.isHidden()

@@ -1,0 +1,121 @@
+"""Runs with the real worker process that end badly: killed, stopped, never started, out of disk, left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import slicer
+from panel_helpers import node_ids, press, settle, wait, worker_processes
+
+
+@pytest.fixture
+def slow_run(panel, picked, ui):
+    """A real run that would take long, computing."""
+    form = panel.engines._form
+    form._fields["iterations"].widget.text = "9000, 9000, 9000"
+    form._fields["iterations"].widget.editingFinished.emit()
+    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    press(panel)
+    wait(lambda: panel.runner.current.state == "computing" and worker_processes(), 60)
+    yield panel.runner.current
+    wait(lambda: not worker_processes(), 20)
+
+
+def test_a_killed_worker_is_told(panel, slow_run, ui):
+    wait(lambda: len(worker_processes()) >= 2, 60)
+    os.kill(slow_run.process.pid, signal.SIGKILL)
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "failed"
+    assert "ended from outside" in ui.stageLabel.text
+    assert ui.registerButton.enabled
+
+
+def test_a_killed_computation_is_told(panel, slow_run, ui):
+    wait(lambda: slow_run.process.session._groups, 60)
+    os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "failed"
+    assert "SIGKILL" in ui.stageLabel.text
+
+
+def test_a_real_cancel_ends_the_processes(panel, slow_run, ui):
+    ui.registerButton.click()
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "cancelled"
+    assert not worker_processes()
+
+
+def test_a_worker_that_ignores_the_wish_is_killed(panel, slow_run, ui):
+    wait(lambda: slow_run.process.session._groups, 60)
+    for process in worker_processes():
+        os.kill(process, signal.SIGSTOP)
+    slow_run.process._killer.interval = 300
+    ui.registerButton.click()
+    wait(lambda: not panel.busy, 20)
+    assert slow_run.state == "cancelled"
+
+
+def test_the_module_may_be_reloaded_in_mid_run(same_library, widget, slow_run):
+    folder = slow_run.folder
+    panel = widget.panel
+    widget.onReload()
+    fresh = slicer.modules.DeepVsClassicRegWidget
+    assert fresh.panel is not panel
+    wait(lambda: not worker_processes(), 20)
+    assert not folder.exists()
+    assert type(fresh.panel) is not type(panel), "the library was not reloaded"
+    fresh.panel.set_parameter_node(fresh.logic.getParameterNode())
+    assert fresh.panel.ui.fixedSelector.currentNode() is not None
+
+
+def test_a_program_that_cannot_be_started_is_told(panel, picked, ui, monkeypatch):
+    from DeepVsClassicRegLib.ui import process
+
+    monkeypatch.setattr(process, "worker_command", lambda folder: ["/nowhere/PythonSlicer", str(folder)])
+    press(panel)
+    wait(lambda: not panel.busy, 20)
+    assert "could not be started" in ui.stageLabel.text
+
+
+def test_quitting_ends_the_worker(widget, slow_run):
+    widget.cleanup()
+    wait(lambda: not worker_processes(), 20)
+    assert not slow_run.folder.exists()
+
+
+@pytest.fixture
+def full_disk():
+    """A function that lets processes write no more than some bytes per file, as if the disk were full (Linux)."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("needs Linux")
+    own = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(*processes, size=20000):
+        for process in processes:
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (size, own[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, own)
+
+
+def test_a_disk_that_is_really_full_while_inputs_are_written(panel, picked, ui, fake, full_disk):
+    before = node_ids()
+    full_disk(os.getpid())
+    press(panel)
+    wait(lambda: not panel.busy)
+    assert "Could not write" in ui.stageLabel.text and "free space" in ui.stageLabel.text
+    assert not fake.processes and node_ids() == before
+
+
+def test_a_disk_that_is_really_full_while_results_are_written(panel, picked, ui, full_disk):
+    before = node_ids()
+    press(panel)
+    wait(worker_processes, 60)
+    while panel.busy:
+        full_disk(*worker_processes())
+        settle(1)
+    assert "Could not write" in ui.stageLabel.text or "cut off" in ui.stageLabel.text, ui.stageLabel.text
+    assert panel.results.run is None and node_ids() == before and not worker_processes()
