@@ -24,6 +24,7 @@ PROBE = 64
 FOREGROUND = 0.05
 FEWEST_NODES = 8
 LARGEST_SHRINK = 16
+SLAB_VOXELS = 12_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,7 @@ def make_problem(
     """
     start = pair.initial or Transform()
     box = _foreground_box(pair, start)
+    pause()
     native = np.array(pair.fixed.grid.spacing_mm)
     target = max(resolution_mm, coarsen * float(native.min()))
     spacing = np.maximum(native, target)
@@ -96,12 +98,15 @@ def make_problem(
         )
     grid = _lattice(pair.fixed.grid, box, spacing)
     pause()
-    fixed = _sampled(pair.fixed, grid, None)
+    fixed = _sampled(pair.fixed, grid, None, pause)
     pause()
-    moving = _sampled(pair.moving, grid, start)
+    moving = _sampled(pair.moving, grid, start, pause)
     pause()
     foreground = _foreground(fixed) | _foreground(moving)
-    fixed, moving = _scaled(fixed), _scaled(moving)
+    pause()
+    fixed = _scaled(fixed)
+    pause()
+    moving = _scaled(moving)
     pause()
     problem = Problem(
         grid,
@@ -154,8 +159,8 @@ def _foreground_box(pair: Pair, start: Transform) -> Grid:
     """Return the part of the fixed grid where either image shows something, with a margin."""
     grid = pair.fixed.grid
     probe = grid.with_spacing([max(s, e / PROBE) for s, e in zip(grid.spacing_mm, grid.extent_mm, strict=True)])
-    fixed = warp_volume(pair.fixed, probe).array
-    moving = warp_volume(pair.moving, probe, start).array
+    fixed = warp_volume(_thinned(pair.fixed, probe), probe).array
+    moving = warp_volume(_thinned(pair.moving, probe), probe, start).array
     shows = _foreground(fixed) | _foreground(moving)
     if not shows.any():
         return grid
@@ -167,6 +172,15 @@ def _foreground_box(pair: Pair, start: Transform) -> Grid:
         first.append(max(int((used[0] - margin) * ratio), 0))
         end.append(min(int(np.ceil((used[-1] + 1 + margin) * ratio)), grid.shape[axis]))
     return grid.cropped(first, [e - f for f, e in zip(first, end, strict=True)])
+
+
+def _thinned(volume: Volume, probe: Grid) -> Volume:
+    """Return every so many voxels, so that a probe does not need a copy of the whole volume."""
+    step = np.maximum(np.array(probe.spacing_mm) / volume.grid.spacing_mm, 1).astype(int)
+    array = np.ascontiguousarray(volume.array[:: step[2], :: step[1], :: step[0]])
+    z, y, x = array.shape
+    spacing = tuple((np.array(volume.grid.spacing_mm) * step).tolist())
+    return Volume(array, Grid((x, y, z), spacing, volume.grid.origin_mm, volume.grid.direction), volume.name)
 
 
 def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
@@ -189,8 +203,8 @@ def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         factor[grow] *= 2
 
 
-def _sampled(volume: Volume, grid: Grid, start: Transform | None) -> Image:
-    """Return the volume on the lattice, averaged first where the lattice is clearly coarser."""
+def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> Image:
+    """Return the volume on the lattice, averaged first where the lattice is clearly coarser; slab by slab."""
     ratio = np.array(grid.spacing_mm) / volume.grid.spacing_mm
     factors = tuple(int(2 ** np.floor(np.log2(max(r, 1.0)) + 0.3)) for r in ratio[::-1])
     source = volume
@@ -198,7 +212,15 @@ def _sampled(volume: Volume, grid: Grid, start: Transform | None) -> Image:
         return _cropped(volume, grid)
     if max(factors) > 1:
         source = _averaged(volume, (factors[0], factors[1], factors[2]))
-    return np.array(warp_volume(source, grid, start, fill=background_value(volume)).array)
+    fill, out = background_value(volume), np.empty(grid.shape, np.float32)
+    pause()
+    x, y, z = grid.size
+    thick = max(SLAB_VOXELS // (x * y), 1)
+    for first in range(0, z, thick):
+        slab = grid.cropped([0, 0, first], [x, y, min(thick, z - first)])
+        out[first : first + thick] = warp_volume(source, slab, start, fill=fill).array
+        pause()
+    return out
 
 
 def _cropped(volume: Volume, grid: Grid) -> Image:
