@@ -42,13 +42,23 @@ def slicer_scene() -> Iterator[Any]:
     _fresh()
 
 
+_left: list[Any] = []  # the nodes that were there after the scene was cleared
+
+
+def _nodes() -> list[Any]:
+    scene = slicer.mrmlScene
+    return [(node.GetID(), node.GetMTime()) for node in map(scene.GetNthNode, range(scene.GetNumberOfNodes()))]
+
+
 def _fresh() -> None:
-    slicer.mrmlScene.Clear(0)
+    if not _left or _nodes() != _left:  # clearing takes long, so not twice in a row
+        slicer.mrmlScene.Clear(0)
     _dialogs.reset()
     extras.packages.reset()
     extras.set_pytorch_extension(False)
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     screenshots.settle(2)
+    _left[:] = _nodes()
 
 
 @pytest.fixture
