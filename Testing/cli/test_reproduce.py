@@ -50,7 +50,7 @@ def test_stored_runs_are_not_registered_again(call, brains, tmp_path):
     assert summary["numbers"]["r_linear_per_pair"]["value"] > 0.9
     page = (out / "mi-dice.html").read_text(encoding="utf-8")
     assert "0.886" in page and "0.933" in page and "data:image/png" in page and "http://" not in page
-    for name in ("correlations.csv", "claims.csv", "mi_dice.png", "images.csv"):
+    for name in ("mi-dice_correlations.csv", "mi-dice_claims.csv", "mi_dice.png", "mi-dice_images.csv"):
         assert (out / name).stat().st_size > 100
     code, text, _ = call(*arguments, "--json")
     assert code == 0 and json.loads(text)["experiment"] == "mi-dice"
@@ -66,7 +66,7 @@ def test_engines_run_on_a_folder(call, brains, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "units.jsonl").read_text(encoding="utf-8").splitlines()]
     pairs = [row["rows"][0] for row in rows if row["group"] == "pair"]
     assert len(pairs) == 4 and all(row["labels"] and row["dice"] > 0 for row in pairs)
-    assert "labels.csv" in {path.name for path in tmp_path.iterdir()}
+    assert "mi-dice_labels.csv" in {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.slow

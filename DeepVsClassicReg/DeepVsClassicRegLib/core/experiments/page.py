@@ -27,7 +27,7 @@ def write_all(
     Parameters
     ----------
     folder : path
-        Gets NAME.html, NAME.json, and a PNG per figure and a CSV per table.
+        Gets NAME.html, NAME.json, a PNG per figure, and a CSV NAME_TABLE.csv per table.
     name : str
         The experiment.
     found : Findings
@@ -45,10 +45,10 @@ def write_all(
     page = Page("experiment.html")
     files = {}
     for table in found.tables:
-        files[table.name] = write_csv(folder / f"{table.name}.csv", table.columns, table.rows)
+        files[table.name] = write_csv(folder / f"{name}_{table.name}.csv", table.columns, table.rows)
     claims = [claim.to_json() for claim in found.claims]
     columns = ["title", "verdict", "paper", "ours", "rule", "ours_alone"]
-    files["claims"] = write_csv(folder / "claims.csv", columns, [[c[key] for key in columns] for c in claims])
+    files["claims"] = write_csv(folder / f"{name}_claims.csv", columns, [[c[key] for key in columns] for c in claims])
     for drawing in found.drawings:
         files[f"{drawing.name} figure"] = _picture(folder, drawing)
     about = {**run, **_effort(finished)}
