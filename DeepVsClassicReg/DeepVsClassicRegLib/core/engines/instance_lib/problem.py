@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...images.grid import Grid
-from ...images.intensity import background_value
 from ...images.resample import warp_labels, warp_volume
 from ...images.volume import LabelMap, Pair, Volume
 from ...transforms.transform import Transform
@@ -212,7 +211,7 @@ def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callabl
         return _cropped(volume, grid)
     if max(factors) > 1:
         source = _averaged(volume, (factors[0], factors[1], factors[2]))
-    fill, out = background_value(volume), np.empty(grid.shape, np.float32)
+    fill, out = _quantiles(volume.array)[0], np.empty(grid.shape, np.float32)
     pause()
     x, y, z = grid.size
     thick = max(SLAB_VOXELS // (x * y), 1)
