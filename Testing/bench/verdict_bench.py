@@ -52,7 +52,7 @@ def main() -> None:
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
                 known.append(record)
-    (arguments.out / "verdict.md").write_text(tables(known) + "\n", encoding="utf-8")
+    (arguments.out / "verdict.md").write_text(tables([rejudged(entry) for entry in known]) + "\n", encoding="utf-8")
 
 
 def wanted(out: Path, runs: Path) -> Iterator[tuple[dict, str]]:
@@ -108,6 +108,19 @@ def judged(made: dict, kind: str, cases: dict[str, Case], out: Path) -> dict:
             column[measure] = answers[name]
         record["with"] = judge_report(report).level
     return record
+
+
+def rejudged(entry: dict) -> dict:
+    """Return the line with the light that today's questions give with answers, from the stored features."""
+    truth, measure = entry["truth"], entry["measure"]
+    if truth["after"] is None:
+        return entry
+    columns = {
+        "before": {measure: truth["before"]},
+        "start": {**entry["start_features"], measure: truth["start"]},
+        "after": {**entry["features"], measure: truth["after"]},
+    }
+    return {**entry, "with": judge_report({"measures": columns, "confidence": entry["confidence"]}).level}
 
 
 def number(value: Any) -> float | None:

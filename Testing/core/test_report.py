@@ -208,6 +208,26 @@ def test_verdicts():
     assert judge_report({"measures": {"before": {}, "after": {}}}).level == "check"
 
 
+def test_structures_that_do_not_overlap_are_never_green_however_much_better_than_before():
+    def level(after):
+        columns = {"before": {"dice_mean": 0.01}, "start": {"dice_mean": 0.05}, "after": {"dice_mean": after}}
+        return judge_report({"measures": columns})
+
+    assert level(0.09).level == "bad"
+    assert "left exchanged with right" in level(0.09).reasons[0]
+    assert level(0.3).level == "check"
+    assert level(0.5).level == "good"
+
+
+def test_intensities_are_compared_with_the_start_where_the_volumes_hardly_met_before():
+    def level(overlap):
+        columns = {"before": {"mi": 1.2, "overlap_percent": overlap}, "start": {"mi": 0.3}, "after": {"mi": 1.0}}
+        return judge_report({"measures": columns}).level
+
+    assert level(3.0) == "good"
+    assert level(90.0) == "bad"
+
+
 def test_comparison(tmp_path, pair, result, evaluation):
     worse = replace(result, transform=result.start, engine="linear", start=result.start)
     runs = {"sitk-demons": (result, evaluation), "linear": (worse, evaluate(pair, worse, threads=1))}

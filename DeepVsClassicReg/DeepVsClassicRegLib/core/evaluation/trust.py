@@ -19,6 +19,10 @@ NO_MATCH_SHARPNESS = 0.2
 WEAK_MATCH_SHARPNESS = 0.3
 # A deformable registration of volumes that match takes away at least a fifth of what the start lacks in agreement.
 EXPECTED_GAIN = 0.1
+# Same structures of the measured pairs that are where they belong have a mean Dice above 0.4; mirrored brains stay
+# below 0.1 however well the images match.
+NO_OVERLAP_DICE = 0.2
+WEAK_OVERLAP_DICE = 0.4
 LITTLE_VIEW_PERCENT = 50.0
 LOST_VIEW_PERCENT = 15.0
 ROUND_TRIP_MM = 0.5
@@ -72,6 +76,16 @@ def folding(report: Mapping[str, Any]) -> Finding | None:
         return None
     level = BAD if share > MUCH_FOLDING_PERCENT else CHECK
     return Finding("folding", level, f"{share:.2g} % of the voxels are folded: tissue cannot do that.")
+
+
+def labels(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether structures lie on those of the same number at all, however much better than before."""
+    dice = _after(report, "dice_mean")
+    if dice is None or dice >= WEAK_OVERLAP_DICE:
+        return None
+    text = f"Structures of the same number hardly overlap (mean Dice {dice:.2f}): "
+    text += "is left exchanged with right, do both segmentations use the same numbers, do the volumes belong together?"
+    return Finding("labels", BAD if dice < NO_OVERLAP_DICE else CHECK, text)
 
 
 def implausible(report: Mapping[str, Any]) -> Finding | None:
@@ -137,6 +151,7 @@ def round_trip(report: Mapping[str, Any]) -> Finding | None:
 
 QUESTIONS: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
     folding,
+    labels,
     match,
     alignment,
     implausible,

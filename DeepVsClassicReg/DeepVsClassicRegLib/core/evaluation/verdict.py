@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .measures import MEASURES, Measure
-from .trust import BAD, BY_INTENSITY, CHECK, GOOD, ORDER, Finding, findings
+from .trust import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
 
 __all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "judge_report", "seconds_text", "tiles"]
 # The measure a result is judged by: the first of these that was measured.
@@ -84,7 +84,8 @@ def _judged(report: Mapping[str, Any]) -> Verdict:
     measure = next((MEASURES[name] for name in JUDGES if after.get(name) is not None), None)
     if measure is None:
         return Verdict(CHECK, "Look at the pictures", "Nothing was measured that tells better from worse.")
-    improved = measure.better(after[measure.name], before.get(measure.name))
+    reference = _reference(columns) if measure.name == "mi" else before
+    improved = measure.better(after[measure.name], reference.get(measure.name))
     below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
     folding = after.get("folding_percent") or 0.0
     sentence = _change(measure, before.get(measure.name), after[measure.name])
@@ -97,6 +98,18 @@ def _judged(report: Mapping[str, Any]) -> Verdict:
     if below_start:
         return Verdict(CHECK, "Check the result", sentence + " The linear alignment alone was better.")
     return Verdict(GOOD, "Better aligned", sentence)
+
+
+def _reference(columns: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what intensities are compared with: the start where the volumes hardly met before.
+
+    The mutual information of a corner that two volumes share by chance says nothing.
+    """
+    before, start = columns["before"], columns.get("start")
+    met = before.get("overlap_percent")
+    if start is not None and isinstance(met, (int, float)) and met < LITTLE_VIEW_PERCENT:
+        return dict(start)
+    return dict(before)
 
 
 def tiles(report: Mapping[str, Any]) -> list[Tile]:
