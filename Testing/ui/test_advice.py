@@ -252,6 +252,7 @@ def test_the_scene_may_be_closed_while_it_is_asked(panel, asked, ui):
     assert "Pick both volumes" in ui.adviceLabel.text
 
 
+@pytest.mark.slow  # the documented example of the console asks the worker, too
 def test_the_worker_answers_a_real_question(widget, pair):
     """The console's way, with the real worker and the shipped calibration."""
     advice = widget.logic.recommend(
