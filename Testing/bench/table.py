@@ -16,6 +16,7 @@ TITLES = {
     "seconds": "wall s",
     "peak_memory_mb": "peak MB",
 }
+MARKERS = "osD^vPX"
 FORMATS = {"dice": ".3f", "dice_all": ".3f", "tre_mm": ".2f", "folds": ".4f", "sdlogj": ".2f"}
 
 
@@ -81,23 +82,38 @@ def pair_table(runs: list[dict]) -> str:
 def write_pareto(path: Path, runs: list[dict]) -> None:
     """Plot mean Dice against mean CPU seconds per engine, one panel per data set with labels."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     scored = [run for run in runs if run["status"] == "done" and "dice" in run]
     groups = unique(run["group"] for run in scored)
     if not groups:
         return
-    figure = Figure(figsize=(4.2 * min(3, len(groups)), 3.6 * -(-len(groups) // 3)), layout="constrained")
+    engines = unique(run["engine"] for run in scored)
+    columns, rows = min(3, len(groups)), -(-len(groups) // 3)
+    figure = Figure(figsize=(3.6 * columns + 2.2, 3.2 * rows), layout="constrained")
     for number, group in enumerate(groups):
-        axes = figure.add_subplot(-(-len(groups) // 3), min(3, len(groups)), number + 1)
-        for engine in unique(run["engine"] for run in scored):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        points = []
+        for place, engine in enumerate(engines):
             chosen = [run for run in scored if (run["group"], run["engine"]) == (group, engine)]
             if chosen:
                 x, y = mean(run["cpu_seconds"] for run in chosen), mean(run["dice"] for run in chosen)
-                axes.plot(x, y, "o")
-                axes.annotate(engine, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
-        axes.set(xscale="log", xlabel="CPU seconds", ylabel="mean Dice", title=group)
-        axes.margins(0.2)
+                axes.plot(x, y, MARKERS[place % len(MARKERS)], color=f"C{place % 10}", label=engine)
+                points.append((x, y))
+        front = [(x, y) for x, y in sorted(points) if y >= max(other for at, other in points if at <= x)]
+        axes.step(*zip(*front, strict=True), where="post", color="gray", linewidth=0.8, zorder=0)
+        low, high = min(x for x, _ in points), max(x for x, _ in points)
+        axes.set(
+            xscale="log", xlabel="CPU seconds", ylabel="mean Dice", title=group, xlim=(low / 2, max(high, 20 * low) * 2)
+        )
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(y=0.15)
         axes.grid(alpha=0.3)
+    handles = {}
+    for axes in figure.axes:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    shown = [engine for engine in engines if engine in handles]
+    figure.legend([handles[engine] for engine in shown], shown, loc="outside right upper", fontsize=9)
     figure.savefig(path, dpi=110)
 
 
