@@ -26,9 +26,9 @@ from DeepVsClassicRegLib.core.recommendation.strengths import gain, measure_stre
 from DeepVsClassicRegLib.core.version import VERSION
 from table import markdown
 
-ENTRIES = ("instance", "elastix", "greedy", "ants:quick", "linear")
-FAMILIES = {"linear": "linear"}
-MULTIMODAL_ENGINES = ("instance", "elastix", "ants", "linear")
+ENTRIES = ("instance", "elastix", "greedy", "ants:quick", "network", "network+refine", "linear")
+FAMILIES = {"linear": "linear", "network": "deep", "network+refine": "deep"}
+MULTIMODAL_ENGINES = ("instance", "elastix", "ants", "network", "network+refine", "linear")
 
 
 def main() -> None:

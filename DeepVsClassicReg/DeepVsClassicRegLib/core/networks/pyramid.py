@@ -31,7 +31,7 @@ class NormalizedBlock(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return features on the same or half the lattice."""
-        return functional.leaky_relu(normalized(self.layer(image)), SLOPE)
+        return functional.leaky_relu(normalized(self.layer(image)), SLOPE, inplace=not torch.is_grad_enabled())
 
 
 class FeatureUNet(nn.Module):
@@ -87,7 +87,7 @@ class MatchingUnit(nn.Module):
         best = torch.einsum("nk...,kd->nd...", chance, self.offsets.to(chance.dtype))
         hidden = torch.cat([fixed, warped, correlation, best], 1)
         for layer in (self.entry, self.hidden):
-            hidden = functional.leaky_relu(normalized(layer(hidden)), SLOPE)
+            hidden = functional.leaky_relu(normalized(layer(hidden)), SLOPE, inplace=not torch.is_grad_enabled())
         return REACH * torch.tanh(self.exit(hidden) / REACH)
 
 
@@ -202,10 +202,13 @@ def local_correlation(fixed: Tensor, moving: Tensor) -> Tensor:
     """
     shape = fixed.shape[2:]
     around = functional.pad(moving, [1] * (2 * len(shape)), mode="replicate")
+    # Without gradients one piece of memory serves all products; making it anew costs as much as the products.
+    room = None if torch.is_grad_enabled() else torch.empty_like(fixed)
     products = []
     for offset in itertools.product(range(3), repeat=len(shape)):
         window = tuple(slice(start, start + size) for start, size in zip(offset, shape, strict=True))
-        products.append((fixed * around[(slice(None), slice(None), *window)]).mean(1, keepdim=True))
+        product = torch.mul(fixed, around[(slice(None), slice(None), *window)], out=room)
+        products.append(product.mean(1, keepdim=True))
     return torch.cat(products, 1)
 
 

@@ -139,10 +139,6 @@ def _gpu_first(facts: Facts, plan: Plan) -> Plan:
     return plan.with_first(plan.ranking[0], "fireants")
 
 
-def _linear_first(facts: Facts, plan: Plan) -> Plan:
-    return plan.with_first(LINEAR).unsure() if LINEAR in plan.ranking else plan.unsure()
-
-
 RULES: tuple[Rule, ...] = (
     Rule(
         "classical-by-default",
@@ -272,10 +268,11 @@ RULES: tuple[Rule, ...] = (
         lambda facts, plan: facts.confidence is not None and facts.confidence < FAILED,
         lambda facts, plan: (
             f"The linear alignment does not trust itself (confidence {100 * (facts.confidence or 0):.0f} %): no pose "
-            "fits clearly better than chance, so a deformation has nothing to hold on to and usually spoils the start. "
-            "Check that both show the same body part, or give an initial transform or landmarks, before anything else."
+            "fits clearly better than chance, and engines that expect one contrast spoil such a start. "
+            "Check that both show the same body part, or give an initial transform or landmarks, before anything else, "
+            "and compare the result with the linear alignment alone."
         ),
-        _linear_first,
+        lambda facts, plan: _multimodal_only(facts, plan).unsure(),
     ),
     Rule(
         "alignment-doubtful",
