@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -85,36 +86,38 @@ def test_quitting_ends_the_worker(widget, slow_run):
     assert not slow_run.folder.exists()
 
 
-@pytest.fixture
-def full_disk():
-    """A function that lets processes write no more than some bytes per file, as if the disk were full (Linux)."""
+@contextlib.contextmanager
+def full_disk(*processes, size=20000):
+    """Let processes write no more than some bytes per file, as if the disk were full (Linux).
+
+    The limit ends with the block: this process may write its report to a file that is larger already.
+    """
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("needs Linux")
     own = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for process in processes:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (size, own[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, own)
 
-    def limit(*processes, size=20000):
-        for process in processes:
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (size, own[1]))
 
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, own)
-
-
-def test_a_disk_that_is_really_full_while_inputs_are_written(panel, picked, ui, fake, full_disk):
+def test_a_disk_that_is_really_full_while_inputs_are_written(panel, picked, ui, fake):
     before = node_ids()
-    full_disk(os.getpid())
-    press(panel)
-    wait(lambda: not panel.busy)
+    with full_disk(os.getpid()):
+        press(panel)
+        wait(lambda: not panel.busy)
     assert "Could not write" in ui.stageLabel.text and "free space" in ui.stageLabel.text
     assert not fake.processes and node_ids() == before
 
 
-def test_a_disk_that_is_really_full_while_results_are_written(panel, picked, ui, full_disk):
+def test_a_disk_that_is_really_full_while_results_are_written(panel, picked, ui):
     before = node_ids()
     press(panel)
     wait(worker_processes, 60)
-    full_disk(*worker_processes())  # the process that computes inherits it
-    wait(lambda: not panel.busy, 60)
+    with full_disk(*worker_processes()):  # the process that computes inherits it
+        wait(lambda: not panel.busy, 60)
     assert "Could not write" in ui.stageLabel.text or "cut off" in ui.stageLabel.text, ui.stageLabel.text
     assert panel.results.run is None and node_ids() == before and not worker_processes()

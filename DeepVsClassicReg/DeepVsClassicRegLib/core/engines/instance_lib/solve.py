@@ -73,7 +73,7 @@ def solve(
 
     `start` is a field on that lattice to go on from.
     """
-    if start is None and _match_already(problem):
+    if _match_already(problem):
         recorder.notes.append("The volumes are the same after the start; nothing was deformed.")
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
     work = Work(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
