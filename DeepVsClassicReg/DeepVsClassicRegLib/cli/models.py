@@ -49,19 +49,16 @@ def list_models(as_json: bool) -> None:
     rows = [
         [
             f"[bold]{escape(model.card.name)}[/]",
-            escape(model.card.title),
-            escape(model.card.method),
             escape(model.card.anatomy),
             escape(model.card.contrasts),
             f"{model.card.spacing_mm:g}",
             escape(headline(model.card)),
-            escape(model.card.licence),
-            "ships" if model.bundled else escape(str(model.folder)),
+            "ships" if model.bundled else "added",
         ]
         for model in models
     ]
-    columns = ["Name", "Title", "Method", "Anatomy", "Contrasts", "mm", "Validation", "Licence", "Where"]
-    show_table("Models", columns, rows)
+    show_table("Models", ["Name", "Anatomy", "Contrasts", "mm", "Validation", "Where"], rows)
+    console().print("`dvcreg models show NAME` prints all of a card and its folder.", style="dim")
 
 
 @command.command("show")
