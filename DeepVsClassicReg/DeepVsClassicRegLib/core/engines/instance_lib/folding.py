@@ -46,7 +46,7 @@ def unfolded(
     Parameters
     ----------
     u : (3, Z, Y, X) array
-        Displacements z, y, x in voxels of their own lattice.
+        Displacements z, y, x in voxels of their own lattice; changed in place where it may be written to.
     lowest : float
         Determinant wanted at least, above 0.
     rounds : int
@@ -65,7 +65,7 @@ def unfolded(
     first = len(flagged)
     if first == 0:
         return u, Repair(0, 0, 0)
-    fixed = np.array(u)
+    fixed = u if u.flags.writeable else np.array(u)
     done = 0
     while len(flagged) and done < rounds:
         pause()

@@ -60,9 +60,8 @@ class NumbaLevel:
             numba_sampling.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
         pause()
         self._next = self.u.copy()
-        self._force = np.zeros_like(self.u)
-        self._smooth = np.zeros_like(self.u)
-        self._memory = np.zeros_like(self.u)
+        # Not zeros_like: fresh zeros cost nothing until the kernels touch them, in all threads, and only in the rows.
+        self._force, self._smooth, self._memory = (np.zeros((3, *shape), F32) for _ in range(3))
         pause()
         self._everywhere = np.zeros((*shape[:2], 2), np.int64)
         self._everywhere[..., 1] = shape[2]

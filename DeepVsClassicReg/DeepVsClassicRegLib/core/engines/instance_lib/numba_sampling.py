@@ -98,20 +98,27 @@ def advance(
 def compose(first: Any, second: Any, rows: Any, out: Any) -> None:
     """Write first(x) + second(x + first(x)) inside the rows."""
     zs, ys, xs = first.shape[1:]
+    flat0, flat1, flat2 = (
+        second[0].reshape(zs * ys * xs),
+        second[1].reshape(zs * ys * xs),
+        second[2].reshape(zs * ys * xs),
+    )
     row, plane = nb.uint64(xs), nb.uint64(xs * ys)
     last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
     for z in nb.prange(zs):
         for y in range(ys):
+            v0, v1, v2 = first[0, z, y], first[1, z, y], first[2, z, y]
+            o0, o1, o2 = out[0, z, y], out[1, z, y], out[2, z, y]
             for x in range(rows[z, y, 0], rows[z, y, 1]):
-                pz = _inside(F32(z) + first[0, z, y, x], last_z)
-                py = _inside(F32(y) + first[1, z, y, x], last_y)
-                px = _inside(F32(x) + first[2, z, y, x], last_x)
+                pz = _inside(F32(z) + v0[x], last_z)
+                py = _inside(F32(y) + v1[x], last_y)
+                px = _inside(F32(x) + v2[x], last_x)
                 iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
                 at = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
                 a, b, c = pz - F32(iz), py - F32(iy), px - F32(ix)
-                for axis in range(3):
-                    flat = second[axis].reshape(zs * ys * xs)
-                    out[axis, z, y, x] = first[axis, z, y, x] + _corner_mean(flat, at, row, plane, a, b, c)
+                o0[x] = v0[x] + _corner_mean(flat0, at, row, plane, a, b, c)
+                o1[x] = v1[x] + _corner_mean(flat1, at, row, plane, a, b, c)
+                o2[x] = v2[x] + _corner_mean(flat2, at, row, plane, a, b, c)
 
 
 @nb.njit(parallel=True, **JIT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -47,10 +48,19 @@ class LevelImages:
 
 
 LevelMaker = Callable[[LevelImages, Field | None, bool], Level]
+# Several beginnings pass through the same levels; they are forgotten with their problem.
+LEVELS: WeakKeyDictionary[Problem, dict[tuple[int, int, int], LevelImages]] = WeakKeyDictionary()
 
 
 def level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
-    """Return the images of the level with these block sizes."""
+    """Return the images of the level with these block sizes, made once per problem."""
+    made = LEVELS.setdefault(problem, {})
+    if shrink not in made:
+        made[shrink] = _level_images(problem, shrink)
+    return made[shrink]
+
+
+def _level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
     spacing = [s * f for s, f in zip(problem.grid.spacing_mm[::-1], shrink, strict=True)]
     foreground = pooled(problem.foreground.astype(np.float32), shrink) > 0
     return LevelImages(

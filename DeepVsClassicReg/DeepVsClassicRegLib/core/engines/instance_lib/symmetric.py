@@ -12,6 +12,8 @@ from .schedule import Field
 
 ITERATIONS = 30
 TOLERANCE_VOX = 0.01
+# Where a point leaves the box there is no inverse; what is left there does not shrink, so a standstill ends it too.
+STANDSTILL = 0.97
 
 
 def swapped(problem: Problem) -> Problem:
@@ -41,12 +43,15 @@ def inverted(u: Field, backend: Backend, *, tolerance_vox: float = TOLERANCE_VOX
     Chen et al., Med. Phys. 35:81-88, 2008, doi 10.1118/1.2816107.
     """
     v = -u
+    before = np.inf
     for _ in range(ITERATIONS):
         through = composed(v, u, backend)
         # through = v + u(x + v); it is 0 when v is the inverse. Short steps converge where full ones swing.
-        v = v - np.float32(0.8) * through
-        if float(np.abs(through).mean()) < tolerance_vox / 4:
+        v -= np.float32(0.8) * through
+        missed = float(np.abs(through).mean())
+        if missed < tolerance_vox / 4 or missed > STANDSTILL * before:
             break
+        before = missed
     return v
 
 
