@@ -54,7 +54,7 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
     mean, variance, warped, weight = (np.ones(shape, F32) for _ in range(4))
     values = np.zeros(shape[0], F32)
     aspect = np.ones(3, F32)
-    rows, planes = region.rows, region.planes
+    rows, planes, cuts = region.rows, region.planes, region.cuts(threads)
     wide, narrow = taps(1.5), taps(0.5)
     window = 2 * RADIUS + 1
     # name, call, (volumes read and written at least, operations per voxel)
@@ -63,14 +63,14 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
         (
             "local correlation and force",
             lambda: numba_lncc.lncc_force(
-                fixed, warped, mean, variance, weight, RADIUS, F32(1e-5), rows, planes, threads, update, values
+                fixed, warped, mean, variance, weight, RADIUS, F32(1e-5), rows, planes, cuts, update, values
             ),
             8,
             6 * 3 * window + 40,
         ),
         (
             "smooth the force",
-            lambda: numba_smooth.smooth(update, wide, wide, wide, aspect, rows, planes, threads, out, values),
+            lambda: numba_smooth.smooth(update, wide, wide, wide, aspect, rows, planes, cuts, out, values),
             6,
             3 * 3 * 3 * len(wide),
         ),
@@ -82,7 +82,7 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
         ),
         (
             "smooth the field",
-            lambda: numba_smooth.smooth(u, narrow, narrow, narrow, aspect, rows, planes, threads, out, values),
+            lambda: numba_smooth.smooth(u, narrow, narrow, narrow, aspect, rows, planes, cuts, out, values),
             6,
             3 * 3 * 3 * len(narrow),
         ),

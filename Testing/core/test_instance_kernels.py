@@ -137,7 +137,9 @@ def test_smoothing_is_a_truncated_gaussian(sigma):
     half = taps(sigma)
     region = everywhere()
     out, squares = np.zeros_like(field), np.zeros(SHAPE[0], np.float32)
-    numba_smooth.smooth(field, half, half, half, np.ones(3, np.float32), region.rows, region.planes, 2, out, squares)
+    numba_smooth.smooth(
+        field, half, half, half, np.ones(3, np.float32), region.rows, region.planes, region.cuts(2), out, squares
+    )
     whole = np.concatenate([half[:0:-1], half])
     expected = field
     for axis in (1, 2, 3):
@@ -216,3 +218,21 @@ def test_a_home_that_cannot_be_written_to_does_not_stop_the_kernels(monkeypatch,
     folder = numba_start.use_user_cache()
     assert folder.is_dir()
     assert folder.parent == tmp_path
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_slabs_share_the_voxels_evenly(threads):
+    z, y, x = np.indices((40, 30, 30))
+    region = region_of((y - 15) ** 2 + (x - 15) ** 2 < z * 3.0, margin=1)  # a cone: most voxels at one end
+    cuts = region.cuts(threads)
+    assert cuts[0] == 0 and cuts[-1] == 40 and len(cuts) == threads + 1 and (np.diff(cuts) >= 0).all()
+    found = (region.rows[..., 1] - region.rows[..., 0]).sum(axis=1)
+    shares = np.add.reduceat(found, cuts[:-1])
+    assert shares.sum() == region.voxels
+    assert np.abs(shares - region.voxels / threads).max() <= found.max()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 41])
+def test_every_plane_is_visited_once(count):
+    planes = [numba_sampling.spread(place, count) for place in range(numba_sampling.places(count))]
+    assert sorted(plane for plane in planes if plane < count) == list(range(count))

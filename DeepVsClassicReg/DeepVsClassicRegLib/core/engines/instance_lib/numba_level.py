@@ -53,7 +53,7 @@ class NumbaLevel:
         self.pull = pull
         self.region = region
         self.spacing = tuple(spacing)
-        self.slabs = max(1, min(threads, shape[0]))
+        self.cuts = region.cuts(threads)
         self.aspect = np.array([min(spacing) / s for s in spacing], F32)
         self.u = np.zeros((3, *shape), F32)
         if start is not None:
@@ -116,7 +116,7 @@ class NumbaLevel:
     def _blur(self, field: Field, sigma: float, out: Field) -> None:
         z, y, x = (taps(s) for s in sigmas_vox(sigma, self.spacing))
         numba_smooth.smooth(
-            field, z, y, x, self.aspect, self.region.rows, self.region.planes, self.slabs, out, self._squares
+            field, z, y, x, self.aspect, self.region.rows, self.region.planes, self.cuts, out, self._squares
         )
 
     def _rms(self, field: Field) -> float:

@@ -109,21 +109,22 @@ def local_statistics(image: Any, radius: Any, slabs: Any, mean: Any, variance: A
 @nb.njit(parallel=True, **JIT)
 def lncc_force(
     fixed: Any, warped: Any, mean: Any, variance: Any, weight: Any, radius: Any, eps: Any,
-    rows: Any, planes: Any, slabs: Any, force: Any, values: Any,
+    rows: Any, planes: Any, cuts: Any, force: Any, values: Any,
 ) -> None:  # fmt: skip
     """Write the ascent direction of the squared local correlation, and its sum over every plane.
 
     With f, w the windows of both images, a and b their variances and c their covariance, the value of a
     window is c^2 / ((a + eps)(b + eps)). Its derivative to a voxel of w is linear in three numbers of the
     window (p = c/(ab), q = pc/b, r = p mean f - q mean w), so the exact gradient at a voxel is
-    F box(p) - W box(q) - box(r) times the slope of the warped image. `weight` (Z, Y, X) counts windows.
+    F box(p) - W box(q) - box(r) times the slope of the warped image. `weight` (Z, Y, X) counts windows;
+    `cuts` are the planes at which the work is divided.
     """
     zs, ys, xs = fixed.shape
     count = 2 * radius + 1
     share = F32(1.0 / count**3)
     half = F32(0.5)
-    for slab in nb.prange(slabs):
-        start, stop = zs * slab // slabs, zs * (slab + 1) // slabs
+    for slab in nb.prange(cuts.size - 1):
+        start, stop = cuts[slab], cuts[slab + 1]
         sums = np.zeros((3, ys, count, xs), np.float32)
         terms = np.zeros((3, ys, count, xs), np.float32)
         across = np.zeros((3, ys, xs), np.float32)

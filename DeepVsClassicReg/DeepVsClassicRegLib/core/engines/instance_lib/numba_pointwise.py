@@ -6,7 +6,7 @@ from typing import Any
 
 import numba as nb
 
-from .numba_sampling import F32, JIT
+from .numba_sampling import F32, JIT, places, spread
 
 CHUNKS = 16
 
@@ -15,8 +15,10 @@ CHUNKS = 16
 def residual_force(fixed: Any, warped: Any, weight: Any, rows: Any, add: Any, force: Any, values: Any) -> None:
     """Write (or add) weight * (fixed - warped) * slope of warped, and the weighted squares of every plane."""
     zs, ys, xs = fixed.shape
-    for plane in nb.prange(zs):
-        z = nb.int64(plane)
+    for place in nb.prange(places(zs)):
+        z = spread(place, zs)
+        if z >= zs:
+            continue
         total = F32(0)
         before, after = max(z - 1, 0), min(z + 1, zs - 1)
         for y in range(ys):
@@ -46,8 +48,10 @@ def residual_force(fixed: Any, warped: Any, weight: Any, rows: Any, add: Any, fo
 def overlap_force(fixed: Any, warped: Any, gain: Any, loss: Any, rows: Any, force: Any) -> None:
     """Add (gain * fixed - loss) * slope of warped: the exact gradient of a soft Dice overlap."""
     zs, ys, xs = fixed.shape
-    for plane in nb.prange(zs):
-        z = nb.int64(plane)
+    for place in nb.prange(places(zs)):
+        z = spread(place, zs)
+        if z >= zs:
+            continue
         before, after = max(z - 1, 0), min(z + 1, zs - 1)
         for y in range(ys):
             low, high = max(y - 1, 0), min(y + 1, ys - 1)
@@ -66,8 +70,8 @@ def joint_histogram(fixed: Any, warped: Any, weight: Any, rows: Any, bins: Any, 
     depend on the threads.
     """
     zs, ys, _xs = fixed.shape
-    for chunk_index in nb.prange(CHUNKS):
-        chunk = nb.int64(chunk_index)
+    for place in nb.prange(CHUNKS):
+        chunk = spread(place, CHUNKS)
         table = partial[chunk]
         table[:] = 0
         for z in range(zs * chunk // CHUNKS, zs * (chunk + 1) // CHUNKS):
@@ -94,8 +98,10 @@ def information_force(
 ) -> None:  # fmt: skip
     """Write the gradient of the mutual information; `table` holds log(p(f, w) / p(w)) of the histogram."""
     zs, ys, xs = fixed.shape
-    for plane in nb.prange(zs):
-        z = nb.int64(plane)
+    for place in nb.prange(places(zs)):
+        z = spread(place, zs)
+        if z >= zs:
+            continue
         before, after = max(z - 1, 0), min(z + 1, zs - 1)
         for y in range(ys):
             low, high = max(y - 1, 0), min(y + 1, ys - 1)

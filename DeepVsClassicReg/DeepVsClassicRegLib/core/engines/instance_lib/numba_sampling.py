@@ -35,6 +35,23 @@ def _corner_mean(image: Any, at: Any, row: Any, plane: Any, a: Any, b: Any, c: A
     return v0 + a * (v1 - v0)
 
 
+@nb.njit(inline="always", **JIT)
+def spread(index: Any, count: Any) -> Any:
+    """Return which of `count` planes comes at this place when every eighth plane goes to one thread.
+
+    Threads get neighboring places; a head has more voxels in its upper half, so neighboring planes would
+    leave one thread waiting. Places run to `places(count)`; those beyond the last plane are to be skipped.
+    """
+    share = (count + 7) // 8
+    return (nb.int64(index) % share) * 8 + nb.int64(index) // share
+
+
+@nb.njit(inline="always", **JIT)
+def places(count: Any) -> Any:
+    """Return the number of places that `spread` needs."""
+    return 8 * ((count + 7) // 8)
+
+
 @nb.njit(parallel=True, **JIT)
 def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
     """Write image(x + u(x)) inside the rows; u is (3, Z, Y, X) in voxels (z, y, x), borders are continued."""
@@ -42,7 +59,10 @@ def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
     flat = image.reshape(image.size)
     row, plane = nb.uint64(xs), nb.uint64(xs * ys)
     last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
-    for z in nb.prange(zs):
+    for place in nb.prange(places(zs)):
+        z = spread(place, zs)
+        if z >= zs:
+            continue
         for y in range(ys):
             u0, u1, u2, line = u[0, z, y], u[1, z, y], u[2, z, y], out[z, y]
             for x in range(rows[z, y, 0], rows[z, y, 1]):
@@ -69,7 +89,10 @@ def advance(
     flat0, flat1, flat2 = u[0].reshape(zs * ys * xs), u[1].reshape(zs * ys * xs), u[2].reshape(zs * ys * xs)
     row, plane = nb.uint64(xs), nb.uint64(xs * ys)
     last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
-    for z in nb.prange(zs):
+    for place in nb.prange(places(zs)):
+        z = spread(place, zs)
+        if z >= zs:
+            continue
         for y in range(ys):
             f0, f1, f2 = force[0, z, y], force[1, z, y], force[2, z, y]
             m0, m1, m2 = memory[0, z, y], memory[1, z, y], memory[2, z, y]

@@ -61,21 +61,21 @@ def _along_row(taps: Any, line: Any, out: Any) -> None:
 
 @nb.njit(parallel=True, **JIT)
 def smooth(
-    field: Any, taps_z: Any, taps_y: Any, taps_x: Any, aspect: Any, rows: Any, planes: Any, slabs: Any,
+    field: Any, taps_z: Any, taps_y: Any, taps_x: Any, aspect: Any, rows: Any, planes: Any, cuts: Any,
     out: Any, squares: Any,
 ) -> None:  # fmt: skip
     """Write the Gaussian-smoothed field inside the rows, and the sum of squares of every plane.
 
     The taps are halves of the kernels, the center first; values outside the lattice repeat the border.
-    `aspect` (z, y, x) weighs the components in the sum of squares.
+    `aspect` (z, y, x) weighs the components in the sum of squares; `cuts` are the planes at which the work is divided.
     """
     zs, ys, xs = field.shape[1:]
     reach, reach_y = taps_x.size - 1, taps_y.size - 1
-    for slab in nb.prange(slabs):
+    for slab in nb.prange(cuts.size - 1):
         mixed = np.empty((ys, xs), np.float32)
         line = np.empty(xs + 2 * reach, np.float32)
         result = np.empty(xs, np.float32)
-        for z in range(zs * slab // slabs, zs * (slab + 1) // slabs):
+        for z in range(cuts[slab], cuts[slab + 1]):
             y0, y1, x0, x1 = planes[z, 0], planes[z, 1], planes[z, 2], planes[z, 3]
             total = F32(0)
             if y1 <= y0:

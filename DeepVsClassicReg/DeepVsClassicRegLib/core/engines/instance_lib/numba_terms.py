@@ -46,10 +46,12 @@ class Lncc:
     ) -> None:
         self.fixed, self.moving, self.region = fixed, moving, region
         self.radius, self.eps = radius, F32(eps)
-        self.slabs = max(1, min(threads, fixed.shape[0] // (2 * radius + 1)))
+        # Every slab computes `radius` planes more at both ends, so thin ones are not worth it.
+        slabs = max(1, min(threads, fixed.shape[0] // (2 * radius + 1)))
+        self.cuts = region.cuts(slabs)
         self._mean = np.empty_like(fixed)
         self._variance = np.empty_like(fixed)
-        numba_lncc.local_statistics(fixed, radius, self.slabs, self._mean, self._variance)
+        numba_lncc.local_statistics(fixed, radius, slabs, self._mean, self._variance)
         self.pause = nothing
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
@@ -69,7 +71,7 @@ class Lncc:
         self.pause()
         numba_lncc.lncc_force(
             self.fixed, self._warped, self._mean, self._variance, self._now, self.radius, self.eps,
-            rows, planes, self.slabs, out, self._values,
+            rows, planes, self.cuts, out, self._values,
         )  # fmt: skip
         return 1.0 - float(self._values.sum(dtype=np.float64)) / self._count
 

@@ -35,6 +35,12 @@ class Region:
         columns = np.arange(int(self.rows.max(initial=0)))
         return np.asarray((columns >= self.rows[..., :1]) & (columns < self.rows[..., 1:]))
 
+    def cuts(self, count: int) -> Ints:
+        """Return the `count` + 1 planes that divide the lattice into slabs of about equally many voxels."""
+        found = np.cumsum((self.rows[..., 1] - self.rows[..., 0]).sum(axis=1))
+        inner = np.searchsorted(found, found[-1] * np.arange(1, count) / count)
+        return np.array([0, *inner, len(found)], np.int64)
+
 
 def region_of(mask: Mask, *, margin: int) -> Region:
     """Return the runs that cover a mask widened by a margin.
