@@ -7,7 +7,10 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.images.resample import warp_volume
+from DeepVsClassicRegLib.core.images.simple import to_sitk
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 
 pytest.importorskip("numba")
@@ -17,11 +20,10 @@ SIX_GIB_MB = 6 * 1024
 
 def write_large(volume, path):
     """Write a volume resampled to the size of a whole-body CT, as 16-bit integers."""
-    view = sitk.GetImageFromArray(volume.array)
-    view.SetSpacing((3.7, 3.7, 3.3))
-    spacing = [n * s / m for n, s, m in zip(view.GetSize(), view.GetSpacing(), SIZE, strict=True)]
-    large = sitk.Resample(view, SIZE, sitk.Transform(), sitk.sitkLinear, (0.0, 0.0, 0.0), spacing, 0.0, sitk.sitkInt16)
-    sitk.WriteImage(large, str(path))
+    grid = volume.grid
+    spacing = [n * s / m for n, s, m in zip(grid.size, grid.spacing_mm, SIZE, strict=True)]
+    large = warp_volume(volume, Grid(SIZE, tuple(spacing), grid.origin_mm, grid.direction))
+    sitk.WriteImage(sitk.Cast(to_sitk(large), sitk.sitkInt16), str(path))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ MARK = b'{"event":'
 LONGEST_LINE = 1 << 20
 CANCEL = b"cancel\n"
 
-GRACE_S = 1.5  # how long a worker may take to stop by itself
+GRACE_S = 0.8  # how long a worker may take to stop by itself: a cancel is to be over within a second
 KILL_AFTER_S = 5.0  # when its parent ends it by force
 
 EXIT_RESULT = 0

@@ -17,6 +17,7 @@ Vector = npt.NDArray[np.float64]
 COVERAGE = 0.8
 LEAST_SHARE = 1e-3
 CURVE_POINTS = 40
+CURVE_REACH = 0.1  # natural logarithm
 # How far beyond the fitted range (natural logarithms) a prediction is still given.
 MARGIN = float(np.log(1.5))
 X_TITLE = "I(intensity; label) / H(label)"
@@ -139,7 +140,10 @@ class Calibration:
         thin = [point.ln_thinness for point in points] or list(self.ranges["ln_thinness"])
         thinness = float(np.mean(thin))
         low, high = self.ranges["ln_share"]
-        shares = np.exp(np.linspace(low, min(high, 0.0), CURVE_POINTS))
+        # Only a little beyond what is shown: further on it says nothing about this case.
+        shown = [np.log(share) for share, _dice, _group in self.measured] + [point.ln_share for point in points]
+        reach = max(shown, default=high) + CURVE_REACH
+        shares = np.exp(np.linspace(low, max(min(high, reach, 0.0), low), CURVE_POINTS))
         curve = tuple(self._point("", LabelPoint("", float(np.log(share)), thinness), entry) for share in shares)
         labels = tuple(self._point(point.name, point, entry) for point in points)
         case = None
