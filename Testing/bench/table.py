@@ -16,18 +16,21 @@ TITLES = {
     "seconds": "wall s",
     "peak_memory_mb": "peak MB",
 }
+# Measures that say who is better, and the sign that makes more of them good.
+GAINS = {"dice": 1, "dice_all": 1, "tre_mm": -1}
+OWN = ("instance", "network")
 MARKERS = "osD^vPX"
 FORMATS = {"dice": ".3f", "dice_all": ".3f", "tre_mm": ".2f", "folds": ".4f", "sdlogj": ".2f"}
 
 
 def write_summary(out: Path, runs: list[dict]) -> None:
-    """Write `table.md` (per group, per pair, time ratios) and `pareto.png`."""
+    """Write `table.md` (per group, against the peers, per pair) and `pareto.png`."""
     text = "\n\n".join(
         [
             "## Means per data set",
             group_table(runs),
-            "## Time ratios",
-            ratio_table(runs),
+            "## Our engines against their peers",
+            gain_table(runs),
             "## Every pair",
             pair_table(runs),
         ]
@@ -48,23 +51,34 @@ def group_table(runs: list[dict]) -> str:
     return markdown(["data set", "engine", "done", *(TITLES[key] for key in COLUMNS)], rows)
 
 
-def ratio_table(runs: list[dict]) -> str:
-    """Return how many times the CPU time of each engine every other one takes, per pair: min, median, max."""
+def gain_table(runs: list[dict]) -> str:
+    """Return, pair by pair, how much better each of our engines is than every peer, and how many times faster."""
+    done = {(run["case"], run["engine"]): run for run in runs if run["status"] == "done"}
     engines = [engine for engine in unique(run["engine"] for run in runs) if engine != "linear"]
-    time = {(run["case"], run["engine"]): run["cpu_seconds"] for run in runs if run["status"] == "done"}
-    cases = unique(run["case"] for run in runs)
+    own = [engine for engine in engines if engine.startswith(OWN)]
     rows = []
-    for engine in engines:
-        row = [engine]
-        for other in engines:
-            ratios = [
-                time[case, engine] / time[case, other]
-                for case in cases
-                if (case, engine) in time and time.get((case, other), 0) > 0
-            ]
-            row.append(f"{min(ratios):.2f} / {median(ratios):.2f} / {max(ratios):.2f}" if ratios else "")
-        rows.append(row)
-    return markdown(["CPU time of / by", *engines], rows)
+    for group in unique(run["group"] for run in runs):
+        cases = unique(run["case"] for run in runs if run["group"] == group)
+        for engine in own:
+            for peer in (peer for peer in engines if peer not in own):
+                both = [(done[c, engine], done[c, peer]) for c in cases if (c, engine) in done and (c, peer) in done]
+                if both:
+                    rows.append([group, engine, peer, str(len(both)), *_gains(both)])
+    gains = [f"{TITLES[key]} better by" for key in GAINS]
+    return markdown(["data set", "of", "against", "pairs", *gains, "CPU s of the peer / own"], rows)
+
+
+def _gains(both: list[tuple[dict, dict]]) -> list[str]:
+    """Return the gains as mean (least / median / most), and the time ratios as median (least to most)."""
+    cells = []
+    for key, sign in GAINS.items():
+        values = [sign * (a[key] - b[key]) for a, b in both if a.get(key) is not None and b.get(key) is not None]
+        spread = (
+            f"{mean(values):+.3f} ({min(values):+.3f} / {median(values):+.3f} / {max(values):+.3f})" if values else ""
+        )
+        cells.append(spread)
+    ratios = [peer["cpu_seconds"] / max(own["cpu_seconds"], 1e-3) for own, peer in both]
+    return [*cells, f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"]
 
 
 def pair_table(runs: list[dict]) -> str:
