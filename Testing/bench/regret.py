@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.files import write_json
 from DeepVsClassicRegLib.core.recommendation.calibration import label_points
 from DeepVsClassicRegLib.core.recommendation.evidence import Evidence
@@ -27,8 +28,6 @@ from DeepVsClassicRegLib.core.version import VERSION
 from table import markdown
 
 ENTRIES = ("instance", "elastix", "greedy", "ants:quick", "network", "network+refine", "linear")
-FAMILIES = {"linear": "linear", "network": "deep", "network+refine": "deep"}
-MULTIMODAL_ENGINES = ("instance", "elastix", "ants", "network", "network+refine", "linear")
 
 
 def main() -> None:
@@ -108,15 +107,9 @@ def recommended(case: str, runs: Sequence[dict], facts: dict) -> str:
     group = facts[case]["group"]
     strengths = measure_strengths([run for run in runs if run["group"] != group])
     linear = next(run for run in runs if (run["case"], run["engine"]) == (case, "linear"))
+    infos = {entry: get_engine(entry.partition(":")[0]).info for entry in ENTRIES}
     engines = tuple(
-        EngineFacts(
-            entry.partition(":")[0],
-            FAMILIES.get(entry, "classical"),
-            entry.partition(":")[0] in MULTIMODAL_ENGINES,
-            True,
-            (entry,),
-        )
-        for entry in ENTRIES
+        EngineFacts(info.name, info.family, info.multimodal, True, (entry,)) for entry, info in infos.items()
     )
     seen = facts[case]["contrast"]
     compared = "could not be compared" not in seen["reason"]

@@ -179,7 +179,7 @@ def test_folds_are_relaxed_and_the_rest_is_left_alone():
     u = np.zeros((3, 24, 24, 24), np.float32)
     u[2, 10:14, 10:14, 12:] = -3
     assert corner_determinants(u).min() < 0
-    better, repair = unfolded(u, lowest=0.05)
+    better, repair = unfolded(u.copy(), lowest=0.05)
     assert repair.folded > 0 and repair.left == 0
     assert corner_determinants(better).min() >= 0.05
     np.testing.assert_array_equal(better[:, :4], u[:, :4])

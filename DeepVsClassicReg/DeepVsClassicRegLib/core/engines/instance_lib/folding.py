@@ -46,7 +46,7 @@ def unfolded(
     Parameters
     ----------
     u : (3, Z, Y, X) array
-        Displacements z, y, x in voxels of their own lattice; changed in place where it may be written to.
+        Displacements z, y, x in voxels of their own lattice; relaxed in place, so it must be the caller's own.
     lowest : float
         Determinant wanted at least, above 0.
     rounds : int
@@ -65,16 +65,15 @@ def unfolded(
     first = len(flagged)
     if first == 0:
         return u, Repair(0, 0, 0)
-    fixed = u if u.flags.writeable else np.array(u)
     done = 0
     while len(flagged) and done < rounds:
         pause()
-        around = _around(flagged, 1 + min(done // 10, 6), fixed.shape[1:])
-        _relax(fixed, around)
-        near = _around(around, 1, fixed.shape[1:])
-        flagged = near[_at_points(fixed, near) < lowest]
+        around = _around(flagged, 1 + min(done // 10, 6), u.shape[1:])
+        _relax(u, around)
+        near = _around(around, 1, u.shape[1:])
+        flagged = near[_at_points(u, near) < lowest]
         done += 1
-    return fixed, Repair(first, len(flagged), done)
+    return u, Repair(first, len(flagged), done)
 
 
 def corner_determinants(u: Field) -> npt.NDArray[np.float32]:

@@ -113,8 +113,9 @@ class LabelMapsSource(GeneratedSource):
             return super().domain_examples()
         whole = copy(self)
         whole.size = (round(_WHOLE_MM / self.spacing_mm),) * 3
-        shown = replace(self.settings, cropped=0.0, pose_translation_mm=0.0, empty_background=1.0)
-        whole.settings = replace(shown, points=1, dice_labels=1)
+        whole.settings = replace(
+            self.settings, cropped=0.0, pose_translation_mm=0.0, empty_background=1.0, points=1, dice_labels=1
+        )
         examples = super(LabelMapsSource, whole).domain_examples()
         return [_with_room(volume, self._draws("room", number)) for number, volume in enumerate(examples)]
 
