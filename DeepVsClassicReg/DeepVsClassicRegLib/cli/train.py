@@ -19,6 +19,7 @@ crash or kill. Without a limit (--steps, --hours) it trains until it is told to 
 What --data can be:
   shapes              generated shapes: no data needed, any anatomy and contrast
   labels:FOLDER       images generated from the label maps in a folder
+  labels:FOLDER+shapes  both in turn (name one twice to see it twice as often)
   dataset.json        Learn2Reg style ("training" or "numTraining", optional "labels", "registration_val" pairs)
   pairs.csv           columns fixed, moving, fixed_label, moving_label; or image, label, mask: all ordered pairs
   FOLDER              images, with their label maps in FOLDER/labels under the same names

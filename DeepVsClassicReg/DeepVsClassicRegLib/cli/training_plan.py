@@ -17,7 +17,7 @@ from ..core.networks.models import get_model
 from ..core.settings import from_json, to_json
 from ..core.training.checkpoint import has_checkpoint
 from ..core.training.plan import PLAN_FILE, Plan, TrainSettings, read_plan
-from ..core.training.specs import FIRST, LABELS, SHAPES, DataSettings
+from ..core.training.specs import FIRST, LABELS, SHAPES, DataSettings, parts_of
 from .options import settings_of
 from .training_options import CARD_TEXTS
 
@@ -150,6 +150,9 @@ def _entry(name: str, value: Any) -> str:
 def _absolute(spec: str, words: Sequence[str] = (SHAPES,)) -> str:
     if spec in words:
         return spec
+    parts = parts_of(spec)
+    if len(parts) > 1:
+        return "+".join(_absolute(part, words) for part in parts)
     if spec.startswith(LABELS):
         return LABELS + str(Path(spec.removeprefix(LABELS)).expanduser().resolve())
     return str(Path(spec).expanduser().resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from .prepare import Align
+    from .synthesis.source import GeneratedSource
 
 SHAPES, LABELS = "shapes", "labels:"
 FIRST = "first"
@@ -28,7 +30,7 @@ class DataSettings:
     Attributes
     ----------
     spec : str
-        'shapes', 'labels:FOLDER', or a dataset: a Learn2Reg JSON, a CSV manifest, a folder.
+        'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a CSV manifest, a folder.
     size : tuple of int
         (X, Y, Z) of the training grid; (X, Y) for plane images (generators only). Multiples of 16 suit all networks.
     spacing_mm : float
@@ -65,7 +67,7 @@ class DataSettings:
     @property
     def generated(self) -> bool:
         """Whether the pairs are generated."""
-        return self.spec == SHAPES or self.spec.startswith(LABELS)
+        return all(part == SHAPES or part.startswith(LABELS) for part in parts_of(self.spec))
 
 
 def make_source(
@@ -119,11 +121,26 @@ def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | N
     )
 
 
+def parts_of(spec: str) -> list[str]:
+    """Return the generators that a specification joins by '+'; a plus within a path stays."""
+    return re.split(rf"\+(?={SHAPES}$|{SHAPES}\+|{LABELS})", spec)
+
+
 def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Source:
+    from .synthesis.mixed_source import MixedSource
+
+    parts = parts_of(data.spec)
+    made = {part: _part(part, data, seed, device) for part in dict.fromkeys(parts)}
+    return made[parts[0]] if len(parts) == 1 else MixedSource([made[part] for part in parts])
+
+
+def _part(spec: str, data: DataSettings, seed: int, device: torch.device | str) -> GeneratedSource:
+    from .synthesis.label_maps_source import LabelMapsSource
     from .synthesis.settings import LABEL_MAPS, SynthesisSettings
     from .synthesis.settings import SHAPES as FROM_NOTHING
+    from .synthesis.shapes_source import ShapesSource
 
-    base = FROM_NOTHING if data.spec == SHAPES else LABEL_MAPS
+    base = FROM_NOTHING if spec == SHAPES else LABEL_MAPS
     settings = from_json(SynthesisSettings, {**to_json(base), **data.synthesis})
     common: dict[str, Any] = {
         "seed": seed,
@@ -133,10 +150,6 @@ def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Sou
         "device": device,
         "validation_pairs": data.validation,
     }
-    if data.spec == SHAPES:
-        from .synthesis.shapes_source import ShapesSource
-
+    if spec == SHAPES:
         return ShapesSource(settings, **common)
-    from .synthesis.label_maps_source import LabelMapsSource
-
-    return LabelMapsSource(Path(data.spec.removeprefix(LABELS)), settings=settings, **common)
+    return LabelMapsSource(Path(spec.removeprefix(LABELS)), settings=settings, **common)

@@ -128,6 +128,8 @@ class LabelMapsSource(GeneratedSource):
 
     def _generated(self, draws: Draws, persons: Sequence[Person], settings: SynthesisSettings) -> GeneratedPair:
         first, second = draws.order(len(persons))[:2]
+        if settings.same_person and draws.chance(settings.same_person):
+            second = first
         pose = warps.pose_of(draws, 3, settings)
         if len(self.shape) == 2:
             pose[0, -1] += draws.uniform(-_PLANE_MM, _PLANE_MM)

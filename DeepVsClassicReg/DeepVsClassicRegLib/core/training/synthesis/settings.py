@@ -47,6 +47,7 @@ class SynthesisSettings:
     same_contrast: float = option(0.3, "Chance that both images have the same contrast", minimum=0, maximum=1)
     merged: float = option(0.3, "Chance that labels share intensities", minimum=0, maximum=1)
     tissues: float = option(0.6, "Chance that labels of one tissue look alike", minimum=0, maximum=1)
+    same_person: float = option(0.0, "Chance that both images show one person", minimum=0, maximum=1)
     stripped: float = option(0.5, "Chance that what surrounds the brain is removed", minimum=0, maximum=1)
 
     bias: float = option(0.3, "Strongest bias field", minimum=0, tooltip="Standard deviation of its logarithm.")

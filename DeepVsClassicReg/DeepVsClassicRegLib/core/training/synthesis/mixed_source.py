@@ -1,0 +1,46 @@
+"""Several generators as one source, taking turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...images.volume import Volume
+from ...networks.base import Batch
+from .source import GeneratedSource
+
+
+class MixedSource:
+    """Generators on one grid that take turns from step to step; the first one names the labels and validates.
+
+    A network that sees few persons again and again learns them by heart; shapes, which never come twice, keep it
+    general (Hoffmann et al., IEEE TMI 41(3), 2022, train on either).
+
+    Parameters
+    ----------
+    sources : sequence of GeneratedSource
+        At least one; one that occurs twice is asked twice as often.
+    """
+
+    def __init__(self, sources: Sequence[GeneratedSource]) -> None:
+        self.sources = tuple(sources)
+        self.first = self.sources[0]
+        self.size, self.spacing_mm = self.first.size, self.first.spacing_mm
+        self.labels: Mapping[int, str] = self.first.labels
+        self.licence = "; ".join(dict.fromkeys(source.licence for source in self.sources))
+
+    def sample(self, step: int) -> Batch:
+        """Return the batch of the source whose turn it is."""
+        return self.sources[step % len(self.sources)].sample(step)
+
+    def validation(self) -> Sequence[Batch]:
+        """Return the fixed pairs of the first source."""
+        return self.first.validation()
+
+    def domain_examples(self) -> Sequence[Volume]:
+        """Return what the first source shows: what the network is for."""
+        return self.first.domain_examples()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the card says about the data: the first source, and the others under 'mixed with'."""
+        return {**self.first.describe(), "mixed with": [source.describe() for source in self.sources[1:]]}
