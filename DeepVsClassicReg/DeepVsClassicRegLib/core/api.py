@@ -14,6 +14,7 @@ from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
 from .images.io import read_labels, read_points, read_volume
 from .images.volume import Pair
+from .memory import kept_memory
 from .progress import Progress
 from .recommend import recommend
 from .result import Diagnostics, Result
@@ -84,6 +85,7 @@ def load_pair(
     )
 
 
+@kept_memory()
 def register(
     pair: Pair,
     engine: str = "elastix",

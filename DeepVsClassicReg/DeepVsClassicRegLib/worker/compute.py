@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from ..core.errors import Cancelled, RegistrationError
 from ..core.files import write_json
+from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
 from .job import RESULT_FILE, Job, clean_up
 from .processes import kill_own_group
@@ -91,7 +92,8 @@ def main(arguments: list[str]) -> int:
 
 def _work(folder: Path, progress: Progress) -> dict[str, Any]:
     job = Job.read(folder)
-    return {"task": job.task, **get_task(job.task)(job, folder, progress)}
+    with kept_memory():
+        return {"task": job.task, **get_task(job.task)(job, folder, progress)}
 
 
 def _die(folder: Path, orphaned: bool) -> None:

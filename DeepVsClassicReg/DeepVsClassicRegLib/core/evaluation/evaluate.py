@@ -10,6 +10,7 @@ from typing import Any
 from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
 from ..images.volume import LabelMap, Pair, Volume
+from ..memory import kept_memory
 from ..progress import Progress
 from ..transforms.transform import Transform
 from .judge import Judge, lost_label_note
@@ -61,6 +62,7 @@ class Evaluation:
     cpu_seconds: float = 0.0
 
 
+@kept_memory()
 def evaluate(
     pair: Pair,
     outcome: Outcome | Transform,

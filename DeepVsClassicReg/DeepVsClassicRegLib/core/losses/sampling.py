@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -35,7 +36,20 @@ def warp(image: Tensor, displacement: Tensor, *, padding: str = "border") -> Ten
     u = at_least_single(displacement)
     grid = _sampling_grid(u, image.shape[2:])
     values = image.to(u.dtype)
-    return functional.grid_sample(values, grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    parts = _parts(grid)
+    if parts == 1:
+        return functional.grid_sample(values, grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    slabs = grid[0].unflatten(0, (parts, -1))
+    views = values.expand(parts, *values.shape[1:])
+    found = functional.grid_sample(views, slabs, mode="bilinear", padding_mode=padding, align_corners=True)
+    return found.movedim(0, 1).flatten(1, 2)[None]
+
+
+def _parts(grid: Tensor) -> int:
+    """Return into how many slabs one sample's positions are cut: on the CPU torch shares only samples among threads."""
+    if len(grid) > 1 or grid.device.type != "cpu" or torch.is_grad_enabled():
+        return 1
+    return math.gcd(grid.shape[1], torch.get_num_threads())
 
 
 def at_least_single(values: Tensor) -> Tensor:

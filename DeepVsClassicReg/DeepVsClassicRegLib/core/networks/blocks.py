@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import cast
 
 import torch
@@ -29,6 +30,16 @@ def small_start(layer: nn.Module, *, scale: float = 1e-5, bias: float = 0.0) -> 
             else:
                 values.normal_(0.0, scale)
     return layer
+
+
+def sixteen_bits(device: torch.device) -> AbstractContextManager[object]:
+    """Return what makes convolutions compute with 16 bits (bfloat16) where the processor multiplies those natively.
+
+    That takes half the time on recent x86 processors; other processors would emulate it, and GPUs are quick enough.
+    """
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    native = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(native and device.type == "cpu"))
 
 
 class ConvBlock(nn.Sequential):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..device import Compute, peak_memory_mb
+from ..memory import kept_memory
 from ..networks.catalogue import get_method
 from .group import Group, joined_group
 from .plan import Plan
@@ -58,6 +59,7 @@ class Estimate:
         return steps * each / 3600
 
 
+@kept_memory()
 def estimate(plan: Plan, source: Source, *, compute: Compute | None = None) -> Estimate:
     """Make a few updates and a validation of a plan, write nothing, and return what they took."""
     compute = compute or Compute()

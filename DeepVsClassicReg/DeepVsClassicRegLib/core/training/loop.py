@@ -12,6 +12,7 @@ import torch
 
 from ..device import Compute
 from ..errors import Cancelled
+from ..memory import kept_memory
 from ..networks.catalogue import get_method
 from ..networks.models import fill, load_model
 from ..progress import Progress
@@ -56,6 +57,7 @@ class Outcome:
     model: Path
 
 
+@kept_memory()
 def train(
     plan: Plan, source: Source, folder: Path, *, compute: Compute | None = None, progress: Progress | None = None
 ) -> Outcome:

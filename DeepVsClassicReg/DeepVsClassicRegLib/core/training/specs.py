@@ -30,7 +30,8 @@ class DataSettings:
     Attributes
     ----------
     spec : str
-        'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a CSV manifest, a folder.
+        'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a
+        CSV manifest, a folder.
     size : tuple of int
         (X, Y, Z) of the training grid; (X, Y) for plane images (generators only). Multiples of 16 suit all networks.
     spacing_mm : float

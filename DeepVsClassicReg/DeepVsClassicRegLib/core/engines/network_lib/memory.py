@@ -11,8 +11,8 @@ from torch import nn
 Tensor = torch.Tensor
 PROBE = 32
 # Alive at once in the widest layer of a U-shaped network: input, skipped features, both sides of a layer, its
-# work space. Measured on the CPU, bytes per voxel: voxelmorph 97, voxelmorph-diff 104, synthmorph 265 to 305
-# (80 x 96 x 112 and 128^3); estimated 240, 240 and 320.
+# work space. Measured on the CPU, bytes per voxel: voxelmorph 97, voxelmorph-diff 104, synthmorph 178 to 201
+# with 16 bits, 210 to 272 without (80 x 96 x 112 to 144 x 160 x 128); estimated 240, 240, 248 and 280.
 ALIVE = 5
 # Sampling fields, composing and integrating keep a few (3, Z, Y, X) fields beside the features.
 FIELDS = 14 * 3 * 4
