@@ -66,6 +66,19 @@ def test_warp_and_integrate_agree_with_monai(dimensions):
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 4), (7, 5, 4), (4, 9)])
+def test_warp_without_gradients_shares_one_sample_among_threads(shape):
+    image, u = torch.randn(1, 3, *shape), torch.randn(1, len(shape), *shape)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            found = flow.warp(image, u)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, flow.warp(image, u))
+
+
 def test_warp_onto_another_lattice():
     image, u = random(1, 1, 9, 10), torch.zeros((1, 2, 5, 12), dtype=torch.float64)
     warped = flow.warp(image, u)

@@ -25,10 +25,13 @@ def small(dimensions=2, **options):
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_correlation_is_the_mean_product_at_every_offset(dimensions):
+@pytest.mark.parametrize("slab", [0, 130, 10**6], ids=["with gradients", "some slabs", "one slab"])
+def test_correlation_is_the_mean_product_at_every_offset(dimensions, slab, monkeypatch):
+    monkeypatch.setattr(pyramid, "CACHED", slab)
     shape = (5, 6, 7)[:dimensions]
     fixed, moving = torch.randn(2, 2, 3, *shape)
-    found = pyramid.local_correlation(fixed, moving)
+    with torch.set_grad_enabled(not slab):
+        found = pyramid.local_correlation(fixed, moving)
     assert found.shape == (2, 3**dimensions, *shape)
     inner = (slice(None), *[slice(1, -1)] * dimensions)
     for channel, offset in enumerate(itertools.product((-1, 0, 1), repeat=dimensions)):
@@ -44,6 +47,20 @@ def test_a_finer_lattice_keeps_an_affine_displacement_in_mm():
     place = (identity_grid((12, 16), torch.zeros(())) - 0.5) / 2
     inner = (..., slice(1, -1), slice(1, -1))
     torch.testing.assert_close(fine[inner], 2 * (0.1 * place + 0.3)[inner])
+
+
+def test_sixteen_bits_move_no_point_by_a_tenth_of_a_voxel(monkeypatch):
+    network = small(3).eval()
+    fixed, moving = (torch.nn.functional.interpolate(torch.rand(1, 1, 6, 7, 8), size=(24, 28, 32)) for _ in range(2))
+    fields = []
+    for native in (False, True):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native}, raising=False)
+        with torch.no_grad():
+            features = network._features(torch.cat([fixed, moving]))
+            fields.append((features, network(fixed, moving).displacement))
+        assert features.dtype is torch.float32
+    assert not torch.equal(fields[0][0], fields[1][0])
+    torch.testing.assert_close(fields[1][1], fields[0][1], atol=0.1, rtol=0)
 
 
 def test_features_do_not_depend_on_brightness():

@@ -15,6 +15,7 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap
 from DeepVsClassicRegLib.core.networks.base import Batch
+from DeepVsClassicRegLib.core.training.specs import DataSettings, make_source, parts_of
 from DeepVsClassicRegLib.core.training.synthesis import sampling, warps
 from DeepVsClassicRegLib.core.training.synthesis.brain import STRUCTURES
 from DeepVsClassicRegLib.core.training.synthesis.label_maps_source import LabelMapsSource
@@ -218,6 +219,40 @@ def test_some_images_are_skull_stripped(folder):
     )
     covered = [float(np.mean([float((s.sample(n).fixed > 0).float().mean()) for n in range(5)])) for s in (bare, whole)]
     assert covered[0] < 0.9 * covered[1]
+
+
+def test_pairs_of_one_person_coincide_without_warps(folder):
+    alike = LabelMapsSource(folder, settings=replace(QUIET, same_person=1.0, cropped=0.0), **GRID)
+    batches = [alike.sample(step) for step in range(6)]
+    same = [torch.equal(batch.fixed_labels, batch.moving_labels) for batch in batches]
+    # The others show one of the two images mirrored.
+    assert any(same)
+    never = LabelMapsSource(folder, settings=replace(QUIET, cropped=0.0), **GRID)
+    assert not any(torch.equal(pair.fixed_labels, pair.moving_labels) for pair in map(never.sample, range(6)))
+
+
+def test_mixed_generators_take_turns_and_the_first_one_judges(folder):
+    spec = f"labels:{folder}+labels:{folder}+shapes"
+    data = DataSettings(spec, GRID["size"], GRID["spacing_mm"], synthesis={"dice_labels": 4}, validation=2)
+    mixed = make_source(data, seed=5)
+    heads, shapes = (make_source(replace(data, spec=part), seed=5) for part in (f"labels:{folder}", "shapes"))
+    for step, source in enumerate((heads, heads, shapes, heads, heads, shapes)):
+        assert torch.equal(mixed.sample(step).fixed, source.sample(step).fixed), step
+    assert [torch.equal(a.fixed, b.fixed) for a, b in zip(mixed.validation(), heads.validation(), strict=True)] == [
+        True
+    ] * 2
+    assert (mixed.labels, mixed.size, mixed.spacing_mm) == (heads.labels, heads.size, heads.spacing_mm)
+    card = mixed.describe()
+    assert card["kind"] == "generated from label maps"
+    assert [part["kind"] for part in card["mixed with"]] == ["generated from label maps", "generated shapes"]
+    assert data.generated
+    assert not replace(data, spec=f"{folder}+shapes").generated
+
+
+def test_a_plus_within_a_path_stays():
+    assert parts_of("labels:/a+b/c+shapes") == ["labels:/a+b/c", "shapes"]
+    assert parts_of("labels:/a+shapes+b") == ["labels:/a+shapes+b"]
+    assert parts_of("shapes+labels:/a") == ["shapes", "labels:/a"]
 
 
 def test_held_out_persons_never_train(folder):

@@ -124,7 +124,7 @@ def _dataset(data: DataSettings, seed: int, cache: Path | None, align: Align | N
 
 def parts_of(spec: str) -> list[str]:
     """Return the generators that a specification joins by '+'; a plus within a path stays."""
-    return re.split(rf"\+(?={SHAPES}$|{SHAPES}\+|{LABELS})", spec)
+    return re.split(rf"\+(?={LABELS}|{SHAPES}(?:$|\+{SHAPES}|\+{LABELS}))", spec)
 
 
 def _generator(data: DataSettings, seed: int, device: torch.device | str) -> Source:

@@ -1,0 +1,97 @@
+"""Freed memory that stays in the process, seen from the pages the system had to hand out."""
+
+import ctypes
+import platform
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from DeepVsClassicRegLib.core import memory
+from DeepVsClassicRegLib.core.memory import kept_memory
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+COUNT = """
+import resource, sys
+import numpy as np
+from DeepVsClassicRegLib.core.memory import kept_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(8):
+        np.ones(10_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+usual = faults()
+with kept_memory():
+    faults()  # the first array is new in any case
+    kept = faults()
+print(usual, kept, faults())
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told")
+def test_arrays_are_made_from_the_memory_of_those_before():
+    answer = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True, timeout=120)
+    usual, kept, after = map(int, answer.stdout.split())
+    assert kept < usual / 20
+    assert after > 10 * kept  # the former habit is back
+
+
+class Spy:
+    """Notes what the C library is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def mallopt(self, name, value):
+        self.told.append((name, value))
+
+    def malloc_trim(self, _pad):
+        self.told.append("trim")
+
+
+def test_only_the_outermost_block_tells_the_library(monkeypatch):
+    spy = Spy()
+    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+
+    def work():
+        with kept_memory():
+            pass
+
+    with kept_memory():
+        begun = list(spy.told)
+        other = threading.Thread(target=work)
+        other.start()
+        other.join()
+        work()
+        assert spy.told == begun
+    assert spy.told[-1] == "trim"
+    assert len(spy.told) > len(begun)
+
+
+def test_an_error_inside_ends_the_block(monkeypatch):
+    spy = Spy()
+    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    with pytest.raises(ZeroDivisionError), kept_memory():
+        _ = 1 / 0
+    assert spy.told[-1] == "trim"
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    memory._glibc.cache_clear()
+    try:
+        with kept_memory():
+            assert np.ones(3).sum() == 3
+    finally:
+        memory._glibc.cache_clear()
+
+
+@pytest.mark.skipif(not GLIBC, reason="only glibc can be told")
+def test_the_library_accepts_every_wish():
+    library = ctypes.CDLL(None)
+    wishes = [(memory._MMAP_MAX, 0), (memory._TRIM_THRESHOLD, memory._NEVER)]
+    wishes += [(memory._MMAP_MAX, memory._USUAL_MAPPINGS), (memory._MMAP_THRESHOLD, memory._LARGEST_THRESHOLD)]
+    assert [library.mallopt(name, value) for name, value in wishes] == [1] * len(wishes)
