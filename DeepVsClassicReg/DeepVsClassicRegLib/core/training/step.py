@@ -15,6 +15,7 @@ from .group import Group
 from .plan import Plan
 from .source import Source
 from .state import State, method_settings, mixed_type, update_average
+from .tools import narrow_in_full_precision
 from .validation import supervised
 
 PATIENCE = 20  # updates with a gradient that is not finite, in a row
@@ -43,6 +44,8 @@ class Stepper:
         self.settings = method_settings(method, plan)
         self.shared: nn.Module = group.share(state.module)
         self.sixteen_bit = mixed_type(plan.train, group.device)
+        if self.sixteen_bit is not None:
+            narrow_in_full_precision(state.module)
 
     def step(self) -> dict[str, float]:
         """Make one update and return the terms of the objective and the gradient's norm.
