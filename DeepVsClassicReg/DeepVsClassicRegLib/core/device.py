@@ -87,6 +87,19 @@ def sitk_threads(count: int) -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Bound torch's CPU threads inside the block and restore the former bound."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def peak_memory_mb() -> float | None:
     """Return the peak resident memory of this process and its children in MB, None where unknown."""
     try:

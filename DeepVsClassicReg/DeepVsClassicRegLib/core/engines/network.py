@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..device import Compute, torch_device
+from ..device import Compute, torch_device, torch_threads
 from ..images.volume import Pair, Volume
 from ..progress import Progress
 from ..settings import option
@@ -120,13 +120,13 @@ class NetworkEngine:
         from ..networks.models import load_model
         from .network_lib.choice import choose_model
         from .network_lib.output import finished_field
-        from .network_lib.where import bounded_threads, on_device
+        from .network_lib.where import on_device
 
         progress.report(0.0, "Choosing the model")
         device = torch_device(compute.device)
         recorder = Recorder(compute, device=device, packages=("torch", "safetensors"))
         start = pair.initial or Transform()
-        with bounded_threads(compute.thread_count):
+        with torch_threads(compute.thread_count):
             with recorder.stage("Choosing the model"):
                 choice = choose_model(pair, settings.model, settings.models_folder)
                 recorder.notes.extend(choice.notes)

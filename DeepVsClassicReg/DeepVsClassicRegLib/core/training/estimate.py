@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..device import Compute, peak_memory_mb
+from ..device import Compute, peak_memory_mb, torch_threads
 from ..memory import kept_memory
 from ..networks.catalogue import get_method
 from .group import Group, joined_group
@@ -16,7 +16,7 @@ from .plan import Plan
 from .source import Source
 from .state import new_state
 from .step import Stepper, to_device
-from .tools import bounded_threads, kept_random
+from .tools import kept_random
 from .validation import validate
 
 WARM, MEASURED = 1, 2
@@ -63,7 +63,7 @@ class Estimate:
 def estimate(plan: Plan, source: Source, *, compute: Compute | None = None) -> Estimate:
     """Make a few updates and a validation of a plan, write nothing, and return what they took."""
     compute = compute or Compute()
-    with joined_group(compute.device) as group, kept_random(group.device), bounded_threads(compute.thread_count):
+    with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _measured(plan, source, group)
 
 

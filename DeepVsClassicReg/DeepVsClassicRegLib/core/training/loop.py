@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..device import Compute
+from ..device import Compute, torch_threads
 from ..errors import Cancelled
 from ..memory import kept_memory
 from ..networks.catalogue import get_method
@@ -24,7 +24,7 @@ from .plan import Plan
 from .source import Source
 from .state import State, new_state
 from .step import Stepper, to_device
-from .tools import bounded_threads, kept_random
+from .tools import kept_random
 from .validation import packed, score, unpacked, validate
 
 PICTURE_EVERY_S = 60.0
@@ -78,7 +78,7 @@ def train(
     """
     compute = compute or Compute()
     folder.mkdir(parents=True, exist_ok=True)
-    with joined_group(compute.device) as group, kept_random(group.device), bounded_threads(compute.thread_count):
+    with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _Loop(plan, source, folder, group, progress or Progress()).run()
 
 

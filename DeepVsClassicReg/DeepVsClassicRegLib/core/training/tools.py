@@ -1,4 +1,4 @@
-"""Small things a training borrows and gives back, torch's random generators and its threads, and a bug it avoids."""
+"""Torch's random generators, which a training borrows and gives back, and a bug of its that a training avoids."""
 
 from __future__ import annotations
 
@@ -19,17 +19,6 @@ def kept_random(device: torch.device) -> Iterator[None]:
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
-
-
-@contextmanager
-def bounded_threads(count: int) -> Iterator[None]:
-    """Let torch use so many CPU threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def narrow_in_full_precision(module: nn.Module) -> None:

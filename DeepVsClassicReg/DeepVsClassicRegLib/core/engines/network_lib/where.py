@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -12,17 +11,6 @@ import torch
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 CPU = "cpu"
-
-
-@contextmanager
-def bounded_threads(count: int) -> Iterator[None]:
-    """Bound torch's CPU threads inside the block and restore the former bound."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, count))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def on_device(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[T, str]:
