@@ -26,8 +26,9 @@ def kept_memory() -> Iterator[None]:
     """Let the C library keep freed memory for the next array inside the block, and give it back at the end.
 
     By default glibc asks the system for every array above 32 MB and returns it at once, so that each new one is
-    filled with zeros page by page before it is used: half of a network's CPU time and, beside other jobs, a fifth of an
-    optimizer's were spent there (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap in several threads. Elsewhere than on glibc nothing happens.
+    filled with zeros page by page before it is used: half of a network's CPU time and, beside other jobs, a fifth of
+    an optimizer's were spent there (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap
+    in several threads. Elsewhere than on glibc nothing happens.
     """
     global _inside
     library = _glibc()
