@@ -243,8 +243,9 @@ def test_mixed_generators_take_turns_and_the_first_one_judges(folder):
     ] * 2
     assert (mixed.labels, mixed.size, mixed.spacing_mm) == (heads.labels, heads.size, heads.spacing_mm)
     card = mixed.describe()
-    assert card["kind"] == "generated from label maps"
-    assert [part["kind"] for part in card["mixed with"]] == ["generated from label maps", "generated shapes"]
+    assert card["kind"] == "generated from label maps (2 of 3 steps) and generated shapes (1 of 3 steps)"
+    assert card["persons"] == heads.describe()["persons"]
+    assert card["settings"] == {part.describe()["kind"]: part.describe()["settings"] for part in (heads, shapes)}
     assert data.generated
     assert not replace(data, spec=f"{folder}+shapes").generated
 

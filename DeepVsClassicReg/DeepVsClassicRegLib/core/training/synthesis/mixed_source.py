@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,5 +43,8 @@ class MixedSource:
         return self.first.domain_examples()
 
     def describe(self) -> dict[str, Any]:
-        """Return what the card says about the data: the first source, and the others under 'mixed with'."""
-        return {**self.first.describe(), "mixed with": [source.describe() for source in self.sources[1:]]}
+        """Return what the card says about the data: the first source, how often it takes turns, all settings."""
+        found = [source.describe() for source in self.sources]
+        turns = Counter(about["kind"] for about in found)
+        kind = " and ".join(f"{kind} ({times} of {len(found)} steps)" for kind, times in turns.items())
+        return {**found[0], "kind": kind, "settings": {about["kind"]: about["settings"] for about in found}}
