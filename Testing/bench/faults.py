@@ -1,0 +1,71 @@
+"""Runs every case of `Testing/faults` and writes what came out to FAULTS.md: python Testing/bench/faults.py [KINDS]."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTING.parent / "DeepVsClassicReg"), str(TESTING)]
+
+import faults  # noqa: E402  (needs the path)
+
+PAGE = Path(__file__).with_name("FAULTS.md")
+KINDS = {
+    "A": "DICOM",
+    "B": "NIfTI and other volumes",
+    "C": "Labels and masks",
+    "D": "Transform files",
+    "E": "Landmarks",
+    "F": "Outputs",
+    "G": "Voxel size",
+    "H": "Background and padding",
+    "I": "Partial view",
+    "J": "What the user must see",
+}
+INTRODUCTION = """# Files from real life
+
+Written by `python Testing/bench/faults.py`, which runs every case of `Testing/faults`; the same cases are tests
+(`Testing/core/test_faults.py`). A case gives the true value, with the notes that a user needs, or is refused in a
+sentence that says what is wrong and what to do. Every case also checks that no input file was changed.
+"""
+
+
+def row(case: faults.Case) -> tuple[bool, str]:
+    """Run a case; return whether it did what is true, and its line of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = case.run(Path(folder))
+            failures = case.failures(run)
+            out, said = case.expect.outcome(run), faults.message(run).replace(folder, "…")
+        except Exception as error:  # a bug is an outcome of the table too
+            failures, out, said = [str(error)], f"bug: {type(error).__name__}", str(error)
+    mark = "" if not failures else "**WRONG** "
+    cells = [case.name, case.expect.describe(), mark + out, said]
+    return not failures, "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def main(kinds: str) -> int:
+    """Run the cases of these kinds (all when empty) and write the page."""
+    lines, wrong, total = [INTRODUCTION], 0, Counter(case.kind for case in faults.all_cases())
+    for kind, title in KINDS.items():
+        if kinds and kind not in kinds:
+            continue
+        lines += [f"## {kind}. {title} ({total[kind]} cases)", ""]
+        lines += ["| input | what is true | what came out | message |", "|---|---|---|---|"]
+        for case in (case for case in faults.all_cases() if case.kind == kind):
+            good, line = row(case)
+            wrong += not good
+            lines.append(line)
+            print(line if not good else f"{case.id}: as it should be", flush=True)
+        lines.append("")
+    if not kinds:
+        PAGE.write_text("\n".join(lines), encoding="utf-8")
+    print(f"{wrong} wrong of {sum(total[kind] for kind in KINDS if not kinds or kind in kinds)}")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main("".join(sys.argv[1:]).upper()))

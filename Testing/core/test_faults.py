@@ -1,0 +1,19 @@
+"""Files from real life are read right or refused, never silently wrong; see `Testing/faults`."""
+
+from __future__ import annotations
+
+import faults
+import pytest
+
+CASES = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else []) for case in faults.all_cases()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_says_what_is_true_or_refuses(case, tmp_path):
+    failures = case.failures(case.run(tmp_path))
+    assert not failures, "\n".join(failures)
+
+
+def test_no_two_cases_share_a_name():
+    names = [case.id for case in faults.all_cases()]
+    assert len(set(names)) == len(names), sorted(name for name in names if names.count(name) > 1)
