@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from DeepVsClassicRegLib.core.images.io import read_points
+from DeepVsClassicRegLib.core.images.points import read_points
 
 
 def everything(files) -> list[str]:

@@ -1,23 +1,19 @@
 """Volumes, files and the checks before any compute."""
 
 import json
-import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.images.checks import check_pair
+from DeepVsClassicRegLib.core.images.formats import stem
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.io import (
-    read_labels,
-    read_points,
-    read_volume,
-    stem,
-    write_points,
-    write_volume,
-)
-from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_one_label, warp_volume
+from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+from DeepVsClassicRegLib.core.images.points import read_points, write_points
+from DeepVsClassicRegLib.core.images.resample import sampled_on, warp_labels, warp_one_label, warp_volume
+from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 
@@ -71,19 +67,46 @@ def test_dicom_folder_is_read(tmp_path):
         read_volume(tmp_path.parent)
 
 
-def test_nan_is_repaired_with_a_warning_or_refused(tmp_path, caplog):
+def test_nan_counts_as_not_measured_or_is_refused(tmp_path):
     array = np.ones((4, 4, 4), np.float32)
     array[0, 0, 0], array[1, 1, 1], array[2, 2, 2] = np.nan, np.inf, -5
     sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "nan.nrrd"))
-    with caplog.at_level(logging.WARNING):
-        repaired = read_volume(tmp_path / "nan.nrrd")
+    repaired = read_volume(tmp_path / "nan.nrrd")
     assert repaired.array[0, 0, 0] == repaired.array[1, 1, 1] == -5
-    assert "2 voxels were NaN or Inf" in caplog.text
+    assert np.array_equal(repaired.valid, np.isfinite(array))
+    assert len(repaired.notes) == 1
+    assert "2 voxels" in repaired.notes[0]
     with pytest.raises(RegistrationError, match="not finite"):
         read_volume(tmp_path / "nan.nrrd", repair=False)
     sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 4, 4), np.nan, np.float32)), str(tmp_path / "all.nrrd"))
     with pytest.raises(RegistrationError, match="no finite value"):
         read_volume(tmp_path / "all.nrrd")
+
+
+def test_what_was_not_measured_survives_resampling():
+    grid = Grid((16, 16, 16))
+    array = np.full(grid.shape, 7.0)
+    array[:, :, 12:] = np.nan
+    volume = Volume.filled(array, grid, "half")
+    assert volume.valid is not None
+    warped = warp_volume(volume, grid, Affine.shift([0.5, 0, 0]), fill=7)
+    assert warped.valid[:, :, :11].all()
+    assert not warped.valid[:, :, 11:].any()
+    assert warped.notes == volume.notes
+    coarse = sampled_on(volume, grid.with_spacing(2.0))
+    assert np.array_equal(coarse.valid[0, 0], [True] * 6 + [False] * 2)
+    assert np.all(coarse.array[coarse.valid] == 7)
+    assert warp_volume(ramp(grid), grid).valid is None
+
+
+def test_notes_of_readers_reach_the_remarks_of_a_pair():
+    grid = Grid((10, 10, 10))
+    odd = replace(ramp(grid, "odd"), notes=("Something was odd.",))
+    mask = LabelMap(np.ones(grid.shape, int), grid, name="m", notes=("A mask note.",))
+    assert check_pair(Pair(ramp(grid), odd, fixed_mask=mask)) == [
+        "Moving volume 'odd': Something was odd.",
+        "Fixed mask 'm': A mask note.",
+    ]
 
 
 def write_4d(path, *, frames):

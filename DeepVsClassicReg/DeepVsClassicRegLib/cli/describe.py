@@ -10,8 +10,11 @@ import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
 from ..core.images.checks import FEWEST_VOXELS
+from ..core.images.formats import FORMATS
 from ..core.images.grid import Grid
-from ..core.images.io import FORMATS, read_labels, read_points, read_volume
+from ..core.images.io import read_volume
+from ..core.images.points import read_points
+from ..core.images.segmentations import read_labels
 from ..core.images.volume import Volume
 from ..core.transforms.affine import Affine
 from ..core.transforms.field import BSpline, DisplacementField
@@ -21,7 +24,6 @@ from ..core.transforms.transform import Transform
 
 POINT_ENDINGS = (".csv", ".fcsv", ".mrk.json")
 MOST_LABELS = 300
-NOT_FINITE = "Has NaN or Inf, replaced by the lowest finite value when read."
 DIRECTIONS = {"L": "left", "R": "right", "P": "posterior", "A": "anterior", "S": "superior", "I": "inferior"}
 
 
@@ -68,24 +70,14 @@ def _scalar(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
         about = {"kind": "image", "size": header.GetSize(), "spacing_mm": header.GetSpacing(), "stored_as": kind}
         return {**about, "warnings": [f"Cannot be registered: {error}"]}
     about = _volume(volume, kind)
-    if "float" in kind:
-        return about if _is_finite(path) else {**about, "warnings": [*about["warnings"], NOT_FINITE]}
-    if len(np.unique(volume.array)) <= MOST_LABELS:
+    if "float" not in kind and len(np.unique(volume.array)) <= MOST_LABELS:
         about |= {"kind": "segmentation or volume", "labels": _label_sizes(path)}
     return about
 
 
-def _is_finite(path: Path) -> bool:
-    try:
-        read_volume(path, repair=False)
-    except RegistrationError:
-        return False
-    return True
-
-
 def _volume(volume: Volume, kind: str) -> dict[str, Any]:
     low, high = volume.value_range
-    warnings = []
+    warnings = list(volume.notes)
     smallest = min(volume.grid.size)
     if smallest < FEWEST_VOXELS:
         warnings.append(f"Cannot be registered: only {smallest} voxel(s) along one axis, {FEWEST_VOXELS} are needed.")

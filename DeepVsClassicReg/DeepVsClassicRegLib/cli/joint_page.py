@@ -9,7 +9,8 @@ from typing import Any
 from ..core.api import load_pair
 from ..core.evaluation.comparison import write_comparison_html
 from ..core.evaluation.evaluate import Evaluation
-from ..core.images.io import read_labels, read_volume
+from ..core.images.io import read_volume
+from ..core.images.segmentations import read_labels
 from ..core.result import Diagnostics, Result, TracePoint
 from ..core.transforms.files import read_transform
 from ..worker.job import OUTPUTS

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..core.errors import FileError
 from ..core.images.grid import Grid
-from ..core.images.io import write_points
+from ..core.images.points import write_points
 from ..core.transforms.transform import Transform, invert
 
 Array = npt.NDArray[np.float64]

@@ -61,8 +61,9 @@ def command(**options: Any) -> None:
 
 
 def _image(transform: Any, options: dict[str, Any], kind: str) -> dict[str, str]:
-    from ..core.images.io import read_labels, read_volume, write_volume
+    from ..core.images.io import read_volume, write_volume
     from ..core.images.resample import warp_labels, warp_volume
+    from ..core.images.segmentations import read_labels
     from ..core.transforms.transform import invert
 
     grid = read_volume(options["reference"]).grid
@@ -80,7 +81,7 @@ def _image(transform: Any, options: dict[str, Any], kind: str) -> dict[str, str]
 
 
 def _points(transform: Any, options: dict[str, Any]) -> dict[str, str]:
-    from ..core.images.io import read_points
+    from ..core.images.points import read_points
     from .points import mapped_back, write_any_points
 
     if options["reference"]:

@@ -12,7 +12,9 @@ from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
-from .images.io import read_labels, read_points, read_volume
+from .images.io import read_volume
+from .images.points import read_points
+from .images.segmentations import read_labels
 from .images.volume import Pair
 from .memory import kept_memory
 from .progress import Progress

@@ -67,7 +67,8 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     FileError
         When result.json or a file it names is missing or broken.
     """
-    from ..core.images.io import read_labels, read_volume
+    from ..core.images.io import read_volume
+    from ..core.images.segmentations import read_labels
     from ..core.transforms.files import read_transform
 
     result = _read_json(Path(folder) / RESULT_FILE)

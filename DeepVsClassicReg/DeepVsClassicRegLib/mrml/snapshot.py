@@ -70,7 +70,7 @@ class Snapshot:
         RegistrationError
             When the initial transform is unfit after all.
         """
-        from ..core.images.io import write_points
+        from ..core.images.points import write_points
         from ..core.transforms.files import write_transform
         from .flatten import resolved
 

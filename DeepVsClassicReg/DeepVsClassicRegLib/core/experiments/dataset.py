@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, SettingsError, did_you_mean
-from ..images.io import read_labels, read_volume
+from ..images.io import read_volume
+from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..phantom.phantom import cube
 from ..phantom.population import FIELD_MM, Cohort, make_person, plane

@@ -11,7 +11,7 @@ FEWEST_VOXELS = 8
 
 
 def check_pair(pair: Pair) -> list[str]:
-    """Check a pair and return remarks that the user should know but that stop nothing.
+    """Check a pair and return what the user should know but what stops nothing: notes of the readers and remarks.
 
     Raises
     ------
@@ -28,7 +28,20 @@ def check_pair(pair: Pair) -> list[str]:
     ):
         if mask is not None:
             _check_mask(mask, volume, side)
-    return _remarks(pair)
+    return [*reader_notes(pair), *_remarks(pair)]
+
+
+def reader_notes(pair: Pair) -> list[str]:
+    """Return the notes that the readers left on the volumes, segmentations and masks, each with whom it is about."""
+    parts = {
+        "Fixed volume": pair.fixed,
+        "Moving volume": pair.moving,
+        "Fixed segmentation": pair.fixed_labels,
+        "Moving segmentation": pair.moving_labels,
+        "Fixed mask": pair.fixed_mask,
+        "Moving mask": pair.moving_mask,
+    }
+    return [f"{what} '{part.name}': {note}" for what, part in parts.items() if part is not None for note in part.notes]
 
 
 def _check_volume(volume: Volume, side: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from .grid import Grid
 from .intensity import background_value
-from .simple import image_from_array, labels_from_sitk, to_sitk, volume_from_sitk
+from .simple import grid_of, image_from_array, labels_from_sitk, to_sitk, volume_from_sitk
 from .volume import LabelMap, Volume
 
 # From this excess of a ratio of spacings on, one voxel more is averaged: 1.7 gives blocks of 2.
@@ -40,10 +41,19 @@ def warp_volume(
         Maps points of `grid` to points of `moving` (fixed to moving); identity when not given.
     fill : float, optional
         Value beyond the moving volume; its background value when not given.
+
+    Returns
+    -------
+    Volume
+        Where the moving volume has voxels that were not measured, `valid` is False where one of them or the
+        outside of the moving volume enters the interpolation; otherwise it is None.
     """
     value = background_value(moving) if fill is None else fill
     image = _resample(to_sitk(moving), grid, transform, sitk.sitkLinear, value)
-    return volume_from_sitk(image, name=name or f"{moving.name} warped")
+    valid = None if moving.valid is None else _measured(moving.valid, moving.grid, grid, transform)
+    return Volume(
+        sitk.GetArrayFromImage(image), grid_of(image), name or f"{moving.name} warped", valid, notes=moving.notes
+    )
 
 
 def sampled_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:
@@ -52,7 +62,7 @@ def sampled_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> 
     factors = [min(factor, size) for factor, size in zip(factors, volume.grid.size, strict=True)]
     fill = background_value(volume)
     if max(factors) > 1:
-        volume = volume_from_sitk(sitk.BinShrink(to_sitk(volume), factors), name=volume.name)
+        volume = _block_means(volume, factors)
     return warp_volume(volume, grid, transform, fill=fill, name=volume.name)
 
 
@@ -60,7 +70,7 @@ def warp_labels(moving: LabelMap, grid: Grid, transform: Mapping | None = None) 
     """Return the moving label map on the grid, nearest neighbor, 0 beyond its field of view."""
     image = _resample(to_sitk(moving), grid, transform, sitk.sitkNearestNeighbor, 0)
     warped = labels_from_sitk(image, name=f"{moving.name} warped")
-    return LabelMap(warped.array, warped.grid, moving.names, warped.name)
+    return replace(moving, array=warped.array, grid=warped.grid, name=warped.name)
 
 
 def warp_one_label(
@@ -72,6 +82,23 @@ def warp_one_label(
     """
     member = image_from_array((moving.array == label).astype(np.float32), moving.grid)
     return sitk.GetArrayFromImage(_resample(member, grid, transform, sitk.sitkLinear, 0))
+
+
+def _block_means(volume: Volume, factors: list[int]) -> Volume:
+    """Return the means over blocks of voxels, of the measured ones where not all are."""
+    if volume.valid is None:
+        return replace(volume_from_sitk(sitk.BinShrink(to_sitk(volume), factors), name=volume.name), notes=volume.notes)
+    weight = volume.valid.astype(np.float32)
+    total = volume_from_sitk(sitk.BinShrink(image_from_array(volume.array * weight, volume.grid), factors))
+    share = sitk.GetArrayFromImage(sitk.BinShrink(image_from_array(weight, volume.grid), factors))
+    means = np.where(share > 0, total.array / np.maximum(share, np.float32(1e-6)), volume.array.min())
+    return Volume(means, total.grid, volume.name, share > 0.5, volume.notes)
+
+
+def _measured(valid: npt.NDArray[np.bool_], own: Grid, grid: Grid, transform: Mapping | None) -> npt.NDArray[np.bool_]:
+    """Return where only measured voxels enter the interpolation."""
+    image = image_from_array(valid.astype(np.float32), own)
+    return np.asarray(sitk.GetArrayFromImage(_resample(image, grid, transform, sitk.sitkLinear, 0)) > 0.999)
 
 
 def _resample(image: sitk.Image, grid: Grid, transform: Mapping | None, interpolator: int, fill: float) -> sitk.Image:

@@ -30,6 +30,10 @@ class Volume:
         Where the voxels lie, LPS mm.
     name : str
         Shown in messages and reports.
+    valid : (Z, Y, X) bool array, optional
+        False where nothing was measured (NaN, padding); those voxels hold a fill value. None is everywhere.
+    notes : tuple of str
+        Sentences the user should read: what was odd in the file and how it was read.
 
     Raises
     ------
@@ -42,15 +46,43 @@ class Volume:
     array: npt.NDArray[np.float32]
     grid: Grid
     name: str = "volume"
+    valid: npt.NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = _checked_array(self.array, self.grid, self.name).astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise RegistrationError(
                 f"'{self.name}' has values that are not finite (NaN or Inf).",
-                hint="Read it with repair='zero' (the default of the reader) or mask those voxels.",
+                hint="Make it with Volume.filled, which marks those voxels as not measured.",
             )
         object.__setattr__(self, "array", _frozen(array))
+        object.__setattr__(self, "valid", _checked_valid(self.valid, self.grid, self.name))
+
+    @classmethod
+    def filled(
+        cls, array: npt.NDArray[Any], grid: Grid, name: str = "volume", *, notes: tuple[str, ...] = ()
+    ) -> Volume:
+        """Return a volume whose NaN and Inf are marked as not measured and hold the lowest finite value.
+
+        Raises
+        ------
+        RegistrationError
+            When there is no finite value at all.
+        """
+        values = np.asarray(array).astype(np.float32, copy=False)
+        finite = np.isfinite(values)
+        if finite.all():
+            return cls(values, grid, name, notes=notes)
+        if not finite.any():
+            raise RegistrationError(f"'{name}' holds no finite value at all.", hint="Check that the file is whole.")
+        lowest = values[finite].min()
+        count = int((~finite).sum())
+        note = (
+            f"{count} voxels ({100 * count / finite.size:.2g} %) are NaN or Inf; they count as not measured "
+            f"and hold the lowest value, {lowest:g}."
+        )
+        return cls(np.where(finite, values, lowest), grid, name, finite, (*notes, note))
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -72,12 +104,15 @@ class LabelMap:
         Names of labels, when known.
     name : str
         Shown in messages and reports.
+    notes : tuple of str
+        Sentences the user should read: what was odd in the file and how it was read.
     """
 
     array: Labels
     grid: Grid
     names: Mapping[int, str] = field(default_factory=dict)
     name: str = "segmentation"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = _checked_array(self.array, self.grid, self.name)
@@ -160,6 +195,13 @@ def _checked_array(array: Any, grid: Grid, name: str) -> npt.NDArray[Any]:
     if checked.size == 0:
         raise RegistrationError(f"'{name}' is empty.")
     return checked
+
+
+def _checked_valid(valid: Any, grid: Grid, name: str) -> npt.NDArray[np.bool_] | None:
+    if valid is None:
+        return None
+    checked = _checked_array(valid, grid, f"{name} (valid)").astype(bool, copy=False)
+    return None if checked.all() else _frozen(checked)
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

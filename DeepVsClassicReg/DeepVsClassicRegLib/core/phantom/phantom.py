@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from ..errors import SettingsError, did_you_mean
 from ..images.grid import Grid
-from ..images.io import write_points, write_volume
+from ..images.io import write_volume
+from ..images.points import write_points
 from ..images.simple import image_from_array
 from ..images.volume import LabelMap, Pair, Volume
 from ..transforms.affine import Affine

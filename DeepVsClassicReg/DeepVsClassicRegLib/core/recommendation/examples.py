@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..images.io import read_labels, read_volume
+from ..images.io import read_volume
+from ..images.segmentations import read_labels
 from .calibration import label_points
 from .fitting import Example
 from .mutual_information import mutual_information

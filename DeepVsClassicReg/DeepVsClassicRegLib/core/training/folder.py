@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import FileError
-from ..images.io import stem
+from ..images.formats import stem
 
 ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
 LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..images.io import stem
+from ..images.formats import stem
 from ..resources import read_json
 from .folder import labelled_files
 

@@ -17,8 +17,9 @@ from ..errors import FileError, RegistrationError
 from ..files import NO_SPACE
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
-from ..images.io import read_labels, read_volume
+from ..images.io import read_volume
 from ..images.resample import sampled_on, warp_labels
+from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..transforms.transform import Transform
 from .listing import Case

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ...errors import FileError
-from ...images.io import read_labels, stem
+from ...images.formats import stem
+from ...images.segmentations import read_labels
 from ...images.volume import LabelMap
 from .brain import CORTEX, LANDMARKS, SIDES
 

@@ -1,0 +1,98 @@
+"""Which reader reads a file: every image goes through `read_raw`, every ITK image file through `write_image`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import FileError, GeometryError, RegistrationError
+from ..files import settle
+from .raw import Pathlike, RawImage
+from .simple import grid_of
+
+FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd) or a DICOM folder"
+
+
+def read_raw(path: Pathlike) -> RawImage:
+    """Read a scalar 3D image with its stored values.
+
+    Raises
+    ------
+    FileError
+        When the file is missing or unreadable.
+    GeometryError
+        When the image is not 3D or its axes are sheared.
+    RegistrationError
+        When it is a color image.
+    """
+    source = Path(path)
+    image, notes = _three_dimensional(_read_image(source), source.name)
+    return RawImage(sitk.GetArrayFromImage(image), grid_of(image), image.GetPixelIDTypeAsString(), notes)
+
+
+def write_image(image: sitk.Image, path: Pathlike) -> Path:
+    """Write a SimpleITK image, compressed; `FileError` when that fails."""
+    target = Path(path)
+    try:
+        sitk.WriteImage(image, str(target), useCompression=True)
+    except RuntimeError as error:
+        raise FileError(
+            f"Could not write {target}: {_last_line(error)}.", hint="Check the folder, the ending and the free space."
+        ) from error
+    return settle(target)
+
+
+def stem(path: Pathlike) -> str:
+    """Return the file's name without folder and (double) ending."""
+    name = Path(path).name
+    for ending in (".nii.gz", ".mrk.json", ".seg.nrrd"):
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return Path(name).stem
+
+
+def _read_image(path: Path) -> sitk.Image:
+    if not path.exists():
+        raise FileError(f"No such file: {path}.", hint="Check the path.")
+    try:
+        return _read_dicom(path) if path.is_dir() else sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise GeometryError(
+                f"{path.name} has sheared axes (no orthonormal direction).",
+                hint="Resample it to an ordinary grid first (in Slicer: Harden transform, Resample).",
+            ) from error
+        raise FileError(f"Could not read {path}: {_last_line(error)}.", hint=f"Readable are {FORMATS}.") from error
+
+
+def _read_dicom(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise FileError(f"No DICOM series in {folder}.", hint=f"Readable are {FORMATS}.")
+    if len(series) > 1:
+        raise FileError(f"{folder} holds {len(series)} DICOM series.", hint="Give a folder with a single series.")
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return reader.Execute()
+
+
+def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[str, ...]]:
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise RegistrationError(
+            f"{name} has {image.GetNumberOfComponentsPerPixel()} components per voxel (color or vector image).",
+            hint="Only scalar volumes can be registered; extract one component first.",
+        )
+    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        return image[:, :, :, 0], ("A 4D file with one frame, read as 3D.",)
+    if image.GetDimension() != 3:
+        raise GeometryError(
+            f"{name} has {image.GetDimension()} dimensions {image.GetSize()}, expected 3.",
+            hint="Extract one 3D frame first." if image.GetDimension() == 4 else "Give a 3D volume.",
+        )
+    return image, ()
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

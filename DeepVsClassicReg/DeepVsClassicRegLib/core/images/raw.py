@@ -1,0 +1,36 @@
+"""RawImage: what a file holds, before it becomes a volume or a segmentation."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from .grid import Grid
+
+Pathlike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class RawImage:
+    """A scalar 3D image as it is stored.
+
+    Parameters
+    ----------
+    array : (Z, Y, X) array
+        Voxel values in their stored type (integers stay integers), or float32/float64 where the file gives
+        a scale; may hold NaN and Inf.
+    grid : Grid
+        Where the voxels lie, LPS mm.
+    stored_as : str
+        The file's format and voxel type, for `dvcreg info`.
+    notes : tuple of str
+        Sentences the user should read: what was odd in the file and how it was read.
+    """
+
+    array: npt.NDArray[Any]
+    grid: Grid
+    stored_as: str = ""
+    notes: tuple[str, ...] = ()
