@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import copy
 import csv
 import json
 import re
@@ -27,6 +28,7 @@ from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report, tiles
 from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
 from DeepVsClassicRegLib.core.transforms.affine import Affine
@@ -226,6 +228,20 @@ def test_intensities_are_compared_with_the_start_where_the_volumes_hardly_met_be
 
     assert level(3.0) == "good"
     assert level(90.0) == "bad"
+
+
+def test_an_input_that_may_be_wrong_is_never_green(pair, result, evaluation):
+    doubt = copy.deepcopy(Note("Gap closed.", unsound=True).about("Fixed volume"))
+    notes = ("Read as 3D.", Note("Axes rounded."), doubt)
+    sound, unsound = (
+        make_report(pair, replace(result, diagnostics=replace(result.diagnostics, notes=said)), evaluation)
+        for said in (notes[:2], notes)
+    )
+    assert sound["unsound"] == [] and judge_report(sound).level == "good"
+    assert unsound["unsound"] == ["Fixed volume: Gap closed."] and unsound["notes"][:3] == list(notes)
+    verdict = judge_report(json.loads(json.dumps(unsound)))
+    assert (verdict.level, verdict.headline) == ("check", "Check the inputs")
+    assert "Fixed volume: Gap closed." in verdict.sentence and "Fixed volume: Gap closed." in verdict.reasons
 
 
 def test_comparison(tmp_path, pair, result, evaluation):

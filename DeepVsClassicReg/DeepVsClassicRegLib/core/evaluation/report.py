@@ -13,6 +13,7 @@ from typing import Any
 
 from ..device import machine
 from ..errors import FileError
+from ..images.notes import is_unsound
 from ..images.volume import LabelMap, Pair, Volume
 from ..version import VERSION
 from .evaluate import Evaluation
@@ -52,10 +53,12 @@ def make_report(
     -------
     dict
         `engine, preset, status, seconds, cpu_seconds, peak_memory_mb, measures {before, start, after}, settings,
-        notes, versions, machine, inputs` and more. `seconds` holds the stages and `total`. Numbers that are not
+        notes, unsound, versions, machine, inputs` and more. `unsound` repeats those of the notes that say that an input
+        may be wrong. `seconds` holds the stages and `total`. Numbers that are not
         defined are None, and labels are strings, as JSON wants them.
     """
     run = outcome.diagnostics
+    notes = [*run.notes, *evaluation.notes]
     columns = {"before": evaluation.before, "start": evaluation.start, "after": evaluation.after}
     report = {
         "format": FORMAT,
@@ -73,7 +76,8 @@ def make_report(
         "settings": _plain_settings(outcome.settings),
         "stop_condition": run.stop_condition,
         "confidence": run.confidence,
-        "notes": [*run.notes, *evaluation.notes],
+        "notes": notes,
+        "unsound": [note for note in notes if is_unsound(note)],
         "citations": list(citations),
         "device": run.device,
         "threads": run.threads,

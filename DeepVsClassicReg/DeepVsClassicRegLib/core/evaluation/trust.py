@@ -69,6 +69,12 @@ def _start(report: Mapping[str, Any], name: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
+def inputs(report: Mapping[str, Any]) -> Finding | None:
+    """Ask whether the inputs were sound."""
+    notes = report.get("unsound") or ()
+    return Finding("inputs", CHECK, " ".join(map(str, notes))) if notes else None
+
+
 def folding(report: Mapping[str, Any]) -> Finding | None:
     """Ask whether space is folded."""
     share = _after(report, "folding_percent")
@@ -150,6 +156,7 @@ def round_trip(report: Mapping[str, Any]) -> Finding | None:
 
 
 QUESTIONS: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
+    inputs,
     folding,
     labels,
     match,

@@ -15,6 +15,7 @@ __all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "judge_report", 
 JUDGES = ("tre_mm_mean", "dice_mean", "mi")
 ANSWERS = ("tre_mm_mean", "dice_mean")
 HEADLINES = {CHECK: "Check the result", BAD: "Do not trust it"}
+CHECKS = {"folding": "Check the folds", "inputs": "Check the inputs"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Tile:
 def judge_report(report: Mapping[str, Any]) -> Verdict:
     """Return the judgment of a report as `make_report` makes it.
 
-    Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip and the
-    linear alignment's trust in itself can only make the light worse.
+    Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip, the linear
+    alignment's trust in itself and inputs that may be wrong can only make the light worse.
     """
     base = _judged(report)
     found = findings(report)
@@ -69,7 +70,8 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
 
 
 def _headline(finding: Finding) -> str:
-    return "Check the folds" if finding.name == "folding" and finding.level == CHECK else HEADLINES[finding.level]
+    headline = HEADLINES[finding.level]
+    return CHECKS.get(finding.name, headline) if finding.level == CHECK else headline
 
 
 def _answered(report: Mapping[str, Any]) -> bool:
