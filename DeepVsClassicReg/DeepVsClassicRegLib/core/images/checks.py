@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import GeometryError, RegistrationError
+from .notes import Note, is_unsound
 from .volume import LabelMap, Pair, Volume
 
 FEWEST_VOXELS = 8
@@ -41,7 +42,12 @@ def reader_notes(pair: Pair) -> list[str]:
         "Fixed mask": pair.fixed_mask,
         "Moving mask": pair.moving_mask,
     }
-    return [f"{what} '{part.name}': {note}" for what, part in parts.items() if part is not None for note in part.notes]
+    return [
+        Note(note, unsound=is_unsound(note)).about(f"{what} '{part.name}'")
+        for what, part in parts.items()
+        if part is not None
+        for note in part.notes
+    ]
 
 
 def _check_volume(volume: Volume, side: str) -> None:
