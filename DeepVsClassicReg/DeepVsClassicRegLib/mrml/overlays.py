@@ -1,4 +1,4 @@
-"""Segmentation outlines and deformed grids over the slice views, shown by display nodes of their own."""
+"""Segmentation outlines and deformed grids over the slice views, shown by hidden nodes of their own."""
 
 from __future__ import annotations
 
@@ -22,24 +22,53 @@ def show_segmentations(run: Run, *, before: bool) -> list[Any]:
     Returns
     -------
     list
-        The display nodes that were added; removing them from the scene ends the overlay.
+        The nodes that were added; removing them from the scene ends the overlay.
     """
-    shown = []
     other = run.node("moving_labels") if before else run.warped_labels
-    for node, color, thickness in ((other, CYAN, 1), (run.node("fixed_labels"), AMBER, 2)):
-        if node is None or not node.IsA("vtkMRMLSegmentationNode"):
-            continue
-        display = _extra_display(node, "vtkMRMLSegmentationDisplayNode")
-        for index in range(node.GetSegmentation().GetNumberOfSegments()):
-            segment = node.GetSegmentation().GetNthSegmentID(index)
-            display.SetSegmentOverrideColor(segment, *color)
-        display.SetVisibility2DFill(False)
-        display.SetVisibility2DOutline(True)
-        display.SetVisibility3D(False)
-        display.SetSliceIntersectionThickness(thickness)
-        display.SetVisibility(True)
-        shown.append(display)
-    return shown
+    sides = ((other, CYAN, 1), (run.node("fixed_labels"), AMBER, 2))
+    return [
+        _outlines(node, color, thickness)
+        for node, color, thickness in sides
+        if node is not None and node.IsA("vtkMRMLSegmentationNode")
+    ]
+
+
+def _outlines(source: Any, color: tuple[float, float, float], thickness: int) -> Any:
+    """Add a hidden segmentation with the voxels of another one, shown as outlines of one color.
+
+    The user's own segmentation gets no further display node: Slicer's displayable managers keep pointers to the
+    display nodes of a segmentation and use them after they were removed. The node is complete before it enters
+    the scene and is never changed there, because the subject hierarchy reports every change of a segmentation
+    that it does not list.
+    """
+    node = _hidden("vtkMRMLSegmentationNode", _("Comparison {what}").format(what=source.GetName() or "outlines"))
+    display = _hidden("vtkMRMLSegmentationDisplayNode")
+    display.SetVisibility2DFill(False)
+    display.SetVisibility2DOutline(True)
+    display.SetVisibility3D(False)
+    display.SetSliceIntersectionThickness(thickness)
+    segmentation = source.GetSegmentation()
+    node.GetSegmentation().SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
+    for index in range(segmentation.GetNumberOfSegments()):
+        name = segmentation.GetNthSegmentID(index)
+        node.GetSegmentation().AddSegment(_twin(segmentation.GetSegment(name), color), name)
+    slicer.mrmlScene.AddNode(display)
+    node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
+    node.SetAndObserveDisplayNodeID(display.GetID())
+    return slicer.mrmlScene.AddNode(node)
+
+
+def _twin(segment: Any, color: tuple[float, float, float]) -> Any:
+    """Return a segment of another color that shares the representations, so that no voxel is copied."""
+    twin = slicer.vtkSegment()
+    twin.SetName(segment.GetName())
+    twin.SetColor(*color)
+    twin.SetLabelValue(segment.GetLabelValue())
+    names: list[str] = []
+    segment.GetContainedRepresentationNames(names)
+    for name in names:
+        twin.AddRepresentation(name, segment.GetRepresentation(name))
+    return twin
 
 
 def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spacing_mm: float) -> list[Any]:
@@ -62,14 +91,12 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     list
         The nodes that were added; removing them from the scene ends the overlay.
     """
-    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLTransformNode")
-    node.UnRegister(None)
-    node.SetName(_("Comparison {what}").format(what="warp"))
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    slicer.mrmlScene.AddNode(node)
+    node = slicer.mrmlScene.AddNode(_hidden("vtkMRMLTransformNode", _("Comparison {what}").format(what="warp")))
     node.SetAndObserveTransformToParent(mapping)
-    display = _extra_display(node, "vtkMRMLTransformDisplayNode")
+    display = _hidden("vtkMRMLTransformDisplayNode")
+    display.SetVisibility(False)
+    slicer.mrmlScene.AddNode(display)
+    node.SetAndObserveDisplayNodeID(display.GetID())
     display.SetVisualizationMode(display.VIS_MODE_GLYPH if glyphs else display.VIS_MODE_GRID)
     display.SetGridSpacingMm(spacing_mm)
     # Curved lines need points between the crossings.
@@ -97,12 +124,11 @@ def _one_color(color: tuple[float, float, float]) -> vtk.vtkColorTransferFunctio
     return function
 
 
-def _extra_display(node: Any, kind: str) -> Any:
-    """Add a display node beside the user's own, so that those stay untouched."""
-    display = slicer.mrmlScene.CreateNodeByClass(kind)
-    display.UnRegister(None)
-    display.SetSaveWithScene(False)
-    display.SetVisibility(False)
-    slicer.mrmlScene.AddNode(display)
-    node.AddAndObserveDisplayNodeID(display.GetID())
-    return display
+def _hidden(kind: str, name: str = "") -> Any:
+    """Return a node that is neither listed nor saved, not yet in the scene."""
+    node = slicer.mrmlScene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetName(name or None)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    return node

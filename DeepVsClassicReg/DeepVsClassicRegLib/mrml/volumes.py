@@ -74,14 +74,18 @@ def show_volume(node: Any, *, window: float, level: float, color: str) -> None:
 
 
 def remove_node(node: Any) -> None:
-    """Remove a node and its display nodes from the scene, if they are still there."""
+    """Remove a node made by this library, and its display nodes, from the scene if they are still there.
+
+    The node goes first: Slicer's displayable managers let go of its display nodes then, and only then.
+    """
     if node is None or node.GetScene() is None:
         return
     shown = node.GetNumberOfDisplayNodes() if node.IsA("vtkMRMLDisplayableNode") else 0
-    for display in [node.GetNthDisplayNode(index) for index in range(shown)]:
-        if display is not None:
-            slicer.mrmlScene.RemoveNode(display)
+    displays = [node.GetNthDisplayNode(index) for index in range(shown)]
     slicer.mrmlScene.RemoveNode(node)
+    for display in displays:
+        if display is not None and display.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(display)
 
 
 def _unique(name: str) -> str:
