@@ -42,9 +42,6 @@ def label_table(name: str, colors: list[tuple[float, float, float]]) -> Any:
 
 def show_legend(volume: Any, title: str, *, ticks: int = 5, text_format: str = "%.1f") -> Any:
     """Show a color legend for a volume that is a layer of the views already, and return its display node."""
-    from .volumes import remove_node
-
-    remove_node(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume))
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume)
     legend.SetSaveWithScene(False)
     legend.SetTitleText(title)
@@ -62,10 +59,10 @@ def show_legend(volume: Any, title: str, *, ticks: int = 5, text_format: str = "
 
 
 def hide_legend(volume: Any) -> None:
-    """Remove the color legend of a volume."""
-    from .volumes import remove_node
-
-    remove_node(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume))
+    """Hide the color legend of a volume; it is removed together with the volume."""
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(volume)
+    if legend is not None:
+        legend.SetVisibility(False)
 
 
 def _diverging(count: int) -> np.ndarray:
