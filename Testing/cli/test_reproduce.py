@@ -7,21 +7,21 @@ import json
 import pytest
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.phantom.phantom import cube
-from DeepVsClassicRegLib.core.phantom.population import FIELD_MM, Cohort, make_person
+from DeepVsClassicRegLib.core.phantom.population import FIELD_MM, Cohort, make_subject
 
 pytest.importorskip("scipy")
 
 
 @pytest.fixture(scope="module")
 def brains(tmp_path_factory):
-    """Return a folder with two data sets of two tiny persons."""
+    """Return a folder with two data sets of two tiny subjects."""
     folder = tmp_path_factory.mktemp("brains")
     for name, noise in (("clear", 0.01), ("noisy", 0.2)):
         (folder / name).mkdir()
         for number in range(2):
-            person = make_person(Cohort(name, noise=noise), number, cube(20, FIELD_MM))
-            write_volume(person.image, folder / name / f"P{number}_t1.nii.gz")
-            write_volume(person.labels, folder / name / f"P{number}_seg.nii.gz")
+            subject = make_subject(Cohort(name, noise=noise), number, cube(20, FIELD_MM))
+            write_volume(subject.image, folder / name / f"P{number}_t1.nii.gz")
+            write_volume(subject.labels, folder / name / f"P{number}_seg.nii.gz")
     return folder
 
 
@@ -70,7 +70,7 @@ def test_engines_run_on_a_folder(call, brains, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_whole_contest_on_the_phantom(call, tmp_path):
+def test_a_whole_comparison_of_networks_on_the_phantom(call, tmp_path):
     pytest.importorskip("torch")
     arguments = ["--phantom", "--seeds", "0", "--steps", 3, "--pairs", 12, "--engines", "sitk-demons", "--workers", 2]
     code, text, err = call("reproduce", "paradigms", *arguments, "--out", tmp_path, "--json")

@@ -20,13 +20,13 @@ labelled volumes or on a phantom population, and say which of its claims hold th
 \b
 mi-dice      Fig. 1    does mutual information of intensity and label predict the Dice of a classical engine?
 paradigms    Fig. 2-3  are classical engines better than networks trained without labels?
-supervision  Fig. 4    do labels in training help, and does that carry over to new persons?
+supervision  Fig. 4    do labels in training help, and does that carry over to new subjects?
 shift        Fig. 5    what is left of it on another contrast, on noise, on other data?
 
 Data: a folder with manifest.json, a Learn2Reg dataset JSON, or images and label maps side by side (S1_t1.nii.gz with
 S1_seg.nii.gz, or imagesTr with labelsTr). Without --data the phantom is used.
 
-Every finished unit is one line of OUT/units.jsonl. The same command goes on where it was interrupted and tries again
+Every finished task is one line of OUT/units.jsonl. The same command goes on where it was interrupted and tries again
 what failed. Ctrl-C ends it cleanly.
 
 \b
@@ -89,7 +89,7 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
         show_table(done.findings.title, ["Verdict", "Claim", "Found here"], rows)
         show_entries("Written", {"page": done.files["page"], "summary": done.files["summary"]})
     for failure in done.failures:
-        show_note(f"{failure.unit} {failure.status}: {failure.reason}")
+        show_note(f"{failure.task} {failure.status}: {failure.reason}")
     return EXIT_RESULT
 
 

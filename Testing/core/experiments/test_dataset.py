@@ -10,7 +10,7 @@ from DeepVsClassicRegLib.core.errors import FileError, SettingsError
 from DeepVsClassicRegLib.core.experiments.dataset import Study, joined, read_study
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.phantom.phantom import cube
-from DeepVsClassicRegLib.core.phantom.population import FIELD_MM, PROTOCOLS, Cohort, make_person, plane
+from DeepVsClassicRegLib.core.phantom.population import FIELD_MM, PROTOCOLS, Cohort, make_subject, plane
 
 
 @pytest.fixture
@@ -96,40 +96,40 @@ def test_nothing_found(tmp_path):
 
 
 def test_read_volumes(tmp_path):
-    person = make_person(Cohort("A"), 0, cube(16, FIELD_MM))
-    write_volume(person.image, tmp_path / "p_t1.nii.gz")
-    write_volume(person.labels, tmp_path / "p_seg.nii.gz")
+    subject = make_subject(Cohort("A"), 0, cube(16, FIELD_MM))
+    write_volume(subject.image, tmp_path / "p_t1.nii.gz")
+    write_volume(subject.labels, tmp_path / "p_seg.nii.gz")
     image, labels = read_study(tmp_path).subjects[0].load()
-    assert np.allclose(image.array, person.image.array) and np.array_equal(labels.array, person.labels.array)
+    assert np.allclose(image.array, subject.image.array) and np.array_equal(labels.array, subject.labels.array)
 
 
 def test_persons_are_repeatable_and_differ():
     cohort = Cohort("A", seed=3)
-    first, again, other = (make_person(cohort, n, plane(48)) for n in (1, 1, 2))
+    first, again, other = (make_subject(cohort, n, plane(48)) for n in (1, 1, 2))
     assert np.array_equal(first.image.array, again.image.array)
     assert not np.array_equal(first.labels.array, other.labels.array)
-    assert not np.array_equal(first.labels.array, make_person(Cohort("A", seed=4), 1, plane(48)).labels.array)
+    assert not np.array_equal(first.labels.array, make_subject(Cohort("A", seed=4), 1, plane(48)).labels.array)
 
 
 def test_a_plane_is_cut_through_one_plane_of_the_design():
-    """The in-plane warp keeps all structures of the slice: every person has the same labels."""
-    found = [set(make_person(Cohort("A"), n, plane(96)).labels.labels) for n in range(4)]
+    """The in-plane warp keeps all structures of the slice: every subject has the same labels."""
+    found = [set(make_subject(Cohort("A"), n, plane(96)).labels.labels) for n in range(4)]
     assert all(labels == found[0] for labels in found) and len(found[0]) >= 10
 
 
 def test_parcels_are_not_in_the_intensities():
-    person = make_person(Cohort("A", noise=0.0), 0, plane(96), protocol="parcels")
-    image, labels = person.image.array, person.labels.array
-    means = [image[labels == label].mean() for label in person.labels.labels if label < 150]
+    subject = make_subject(Cohort("A", noise=0.0), 0, plane(96), protocol="parcels")
+    image, labels = subject.image.array, subject.labels.array
+    means = [image[labels == label].mean() for label in subject.labels.labels if label < 150]
     assert len(means) == 8 and np.ptp(means) < 0.12 * np.mean(means)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_protocols_name_their_labels(protocol):
-    labels = make_person(Cohort("A"), 0, plane(64), protocol=protocol).labels
+    labels = make_subject(Cohort("A"), 0, plane(64), protocol=protocol).labels
     assert labels.labels and set(labels.labels) <= set(labels.names)
 
 
 def test_unknown_protocol():
     with pytest.raises(SettingsError, match="label protocol"):
-        make_person(Cohort("A"), 0, plane(32), protocol="parcel")
+        make_subject(Cohort("A"), 0, plane(32), protocol="parcel")

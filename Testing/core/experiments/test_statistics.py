@@ -41,12 +41,12 @@ def test_fisher_interval_is_that_of_scipy():
 
 
 def test_shared_images_widen_the_interval():
-    """24 persons in all pairs are 24 independent things, not 552."""
+    """24 subjects in all pairs are 24 independent things, not 552."""
     rng = np.random.default_rng(2)
     count = 24
-    person = rng.normal(size=count)
+    subject = rng.normal(size=count)
     fixed, moving = np.array([(a, b) for a in range(count) for b in range(count) if a != b]).T
-    x = person[fixed] + person[moving]
+    x = subject[fixed] + subject[moving]
     y = x + 3 * (rng.normal(size=count)[fixed] + rng.normal(size=count)[moving])
     names = [[f"p{n}" for n in side] for side in (fixed, moving)]
     naive, honest = correlation(x, y), correlation(x, y, names)
@@ -56,7 +56,7 @@ def test_shared_images_widen_the_interval():
 def test_seeds_are_drawn_apart_from_persons():
     weights = resampled_weights([["a", "b", "a"], ["b", "a", "c"], ["s1", "s2", "s1"]], count=2000)
     assert weights.shape == (2000, 3) and weights.min() == 0
-    # Two seeds: one of them is drawn twice or each once, so weights of one value are 0, 1 or 2 times the persons'.
+    # Two seeds: one of them is drawn twice or each once, so weights of one value are 0, 1 or 2 times the subjects'.
     alone = resampled_weights([["s1", "s2"]], count=500)
     assert (alone.sum(axis=1) == 2).all()
 

@@ -16,7 +16,7 @@ from ..settings import DEFAULT, make_settings
 from ..transforms.transform import Transform
 from .dataset import Study
 from .findings import Findings
-from .units import Finished, Unit
+from .tasks import Task, TaskResult
 
 LINEAR = "linear"
 # Lightest first; what is not installed is left out when the user names no engine.
@@ -42,7 +42,7 @@ class Options:
     methods : tuple of str
         Networks to train, out of the catalogue of methods.
     models : tuple of str
-        Trained models to judge as well: names or folders.
+        Trained models to evaluate as well: names or folders.
     runs : tuple of mappings
         Lines of an earlier benchmark whose Dice is used instead of registering again.
     spacing_mm : float
@@ -73,11 +73,11 @@ class Experiment(Protocol):
         """Return the phantom population it runs on when no data are given."""
         ...
 
-    def stages(self, study: Study, options: Options, folder: Path) -> Iterable[Sequence[Unit]]:
-        """Return the units; a stage begins when the one before is finished."""
+    def stages(self, study: Study, options: Options, folder: Path) -> Iterable[Sequence[Task]]:
+        """Return the tasks; a stage begins when the one before is finished."""
         ...
 
-    def findings(self, finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+    def findings(self, finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
         """Return what came out."""
         ...
 

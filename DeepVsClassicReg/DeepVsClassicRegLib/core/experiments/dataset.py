@@ -17,7 +17,7 @@ from ..images.io import read_volume
 from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..phantom.phantom import cube
-from ..phantom.population import FIELD_MM, Cohort, make_person, plane
+from ..phantom.population import FIELD_MM, Cohort, make_subject, plane
 
 SUFFIX = re.compile(r"(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|\.mgz)$", re.IGNORECASE)
 # Last words of file names that hold labels rather than intensities.
@@ -160,8 +160,8 @@ def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
     if "cohort" in where:
         size = int(where["size"])
         grid = plane(size) if where.get("flat") else cube(size, FIELD_MM)
-        person = make_person(Cohort(**where["cohort"]), where["number"], grid, protocol=where.get("protocol", ""))
-        return person.image, person.labels
+        subject = make_subject(Cohort(**where["cohort"]), where["number"], grid, protocol=where.get("protocol", ""))
+        return subject.image, subject.labels
     return read_volume(where["image"]), read_labels(where["labels"])
 
 

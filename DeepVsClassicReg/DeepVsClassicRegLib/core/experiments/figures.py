@@ -50,14 +50,14 @@ def legend(figure: Any, colors: Mapping[str, str], *, lines: Mapping[str, str] |
 def box_figure(
     panels: Mapping[str, Mapping[str, Sequence[float]]], colors: Mapping[str, str], *, meaning: Mapping[str, str]
 ) -> Any:
-    """Return boxes of Dice per competitor, the best median first, one panel per condition, as in the paper's figures.
+    """Return boxes of Dice per method, the best median first, one panel per condition, as in the paper's figures.
 
     Parameters
     ----------
     panels : mapping
-        Condition -> competitor -> Dice of the pairs.
+        Condition -> method -> Dice of the pairs.
     colors : mapping
-        Competitor -> color.
+        Method -> color.
     meaning : mapping
         What a color means -> color.
     """

@@ -1,4 +1,4 @@
-"""What an experiment found: claims of the paper judged by a stated rule, tables, figures, and what to keep in mind."""
+"""What an experiment found: claims of the paper tested by a stated rule, tables, figures, and what to keep in mind."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def by_tests(tests: Sequence[Test]) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p value as a person reads it."""
+    """Return a p value as a subject reads it."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -176,7 +176,7 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
         f"signed-rank test, level {ALPHA} as in the paper. "
         "The tests take the mean over seeds of each pair and treat pairs as independent, as the paper does; the "
         "interval rests "
-        "on the values of all seeds and knows that pairs share persons.",
+        "on the values of all seeds and knows that pairs share subjects.",
         ["Where", "First", "Second", "Difference", "Values", "p (t)", "p (Wilcoxon)", "Better"],
         rows,
     )

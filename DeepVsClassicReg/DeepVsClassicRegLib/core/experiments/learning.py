@@ -1,4 +1,4 @@
-"""Training networks on a stack and judging every competitor on the same pairs by the same code."""
+"""Training networks on prepared data and evaluating every method on the same pairs by the same code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from .base import registered
 from .pairs import drawn_pairs
-from .stacks import Stack
+from .prepared_data import PreparedData
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,21 +35,21 @@ BATCH_FLAT, BATCH_DEEP = 8, 1
 VALIDATION_PAIRS = 8
 
 
-class StackSource:
-    """Random pairs of a stack, as `training.source.Source` wants them; see there.
+class PreparedDataSource:
+    """Random pairs of prepared data, as `training.source.Source` wants them; see there.
 
     Parameters
     ----------
-    training, tuning : Stack
-        Persons to learn from, and other persons whose pairs choose the weights that are kept.
+    training, held_back : PreparedData
+        Subjects to train on, and other subjects whose pairs choose the weights that are kept.
     seed : int
         Of the pairs.
     supervised : bool
         Whether the labels go along; without them the weights are chosen by the objective alone.
     """
 
-    def __init__(self, training: Stack, tuning: Stack, *, seed: int, supervised: bool) -> None:
-        self.training, self.tuning, self.seed, self.supervised = training, tuning, seed, supervised
+    def __init__(self, training: PreparedData, held_back: PreparedData, *, seed: int, supervised: bool) -> None:
+        self.training, self.held_back, self.seed, self.supervised = training, held_back, seed, supervised
         shape = training.images.shape[2:] if training.flat else training.images.shape[1:]
         self.size = tuple(reversed(shape))
         self.spacing_mm = training.spacing_mm
@@ -67,9 +67,9 @@ class StackSource:
         return self._batch(self.training, [int(a) for a, _ in pairs], [int(b) for _, b in pairs])
 
     def validation(self) -> Sequence[Batch]:
-        """Return fixed pairs of the tuning persons."""
-        pairs = drawn_pairs(len(self.tuning.names), VALIDATION_PAIRS, seed=1)
-        return [self._batch(self.tuning, [fixed], [moving]) for fixed, moving in pairs]
+        """Return fixed pairs of the validation subjects."""
+        pairs = drawn_pairs(len(self.held_back.names), VALIDATION_PAIRS, seed=1)
+        return [self._batch(self.held_back, [fixed], [moving]) for fixed, moving in pairs]
 
     def domain_examples(self) -> Sequence[Volume]:
         """Return a few training images."""
@@ -78,23 +78,23 @@ class StackSource:
 
     def describe(self) -> dict[str, Any]:
         """Return what the card says about the data."""
-        return {"persons": len(self.training.names), "labels": len(self.labels), "first": self.training.names[0]}
+        return {"subjects": len(self.training.names), "labels": len(self.labels), "first": self.training.names[0]}
 
-    def _batch(self, stack: Stack, fixed: Sequence[int], moving: Sequence[int]) -> Batch:
-        images = [_tensor(stack, stack.images[list(side)])[:, None] for side in (fixed, moving)]
+    def _batch(self, prepared: PreparedData, fixed: Sequence[int], moving: Sequence[int]) -> Batch:
+        images = [_tensor(prepared, prepared.images[list(side)])[:, None] for side in (fixed, moving)]
         if not self.supervised:
             return Batch(images[0], images[1])
         values = torch.tensor(list(self.labels), dtype=torch.int32)
+        columns = values.view(1, -1, *[1] * len(self.size))
         members = [
-            (_tensor(stack, stack.labels[list(side)])[:, None] == values.view(1, -1, *[1] * len(self.size))).float()
-            for side in (fixed, moving)
+            (_tensor(prepared, prepared.labels[list(side)])[:, None] == columns).float() for side in (fixed, moving)
         ]
         return Batch(images[0], images[1], members[0], members[1])
 
 
 def train_network(
     training: str,
-    tuning: str,
+    validation: str,
     method: str,
     settings: Mapping[str, Any],
     supervision: str,
@@ -106,7 +106,9 @@ def train_network(
     threads: int,
 ) -> list[dict[str, Any]]:
     """Train a network, from its checkpoint when there is one, and return where the model lies."""
-    source = StackSource(Stack.load(training), Stack.load(tuning), seed=seed, supervised=supervision == "labels")
+    source = PreparedDataSource(
+        PreparedData.load(training), PreparedData.load(validation), seed=seed, supervised=supervision == "labels"
+    )
     chosen = to_json(from_json(get_method(method).info.settings, settings))
     how = TrainSettings(
         steps=steps,
@@ -118,49 +120,49 @@ def train_network(
     )
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    plan = Plan(method, chosen, supervision, {"stack": training}, how)
+    plan = Plan(method, chosen, supervision, {"prepared": training}, how)
     outcome = train(plan, source, place, compute=Compute(device="cpu", threads=threads, seed=seed))
     best = {name: value for name, value in outcome.best.items() if isinstance(value, (int, float))}
     return [{"model": str(outcome.model), "steps": outcome.step, "hours": outcome.hours, **best}]
 
 
-def judge(
-    stack: str, pairs: Sequence[Sequence[int]], engine: str, model: str, about: Mapping[str, Any], threads: int
+def evaluate_pairs(
+    prepared: str, pairs: Sequence[Sequence[int]], engine: str, model: str, about: Mapping[str, Any], threads: int
 ) -> list[dict[str, Any]]:
-    """Register pairs of a stack with an engine, or with the network of a model folder, and return their Dice.
+    """Register pairs of prepared data with an engine, or with the network of a model folder, and return their Dice.
 
     `dice` is over the labels that training may use, `dice_held_out` over the others (None where there are none);
     `dice_before` is that of the start. Every row holds `about` as well.
     """
-    persons = Stack.load(stack)
+    subjects = PreparedData.load(prepared)
     torch.set_num_threads(threads)
     network = load_model(Path(model))[1] if model else None
     rows = []
     for fixed, moving in pairs:
-        pair = persons.pair(fixed, moving)
+        pair = subjects.pair(fixed, moving)
         if network is not None:
-            transform = predicted(network, persons, fixed, moving, pair.fixed.grid)
+            transform = predicted(network, subjects, fixed, moving, pair.fixed.grid)
         else:
             transform = registered(pair, engine, threads=threads)
-        names = {"fixed": persons.names[fixed], "moving": persons.names[moving]}
-        rows.append({**about, **names, **_measured(persons, pair, fixed, moving, transform, threads)})
+        names = {"fixed": subjects.names[fixed], "moving": subjects.names[moving]}
+        rows.append({**about, **names, **_measured(subjects, pair, fixed, moving, transform, threads)})
     return rows
 
 
 @torch.no_grad()
-def predicted(network: nn.Module, stack: Stack, fixed: int, moving: int, grid: Grid) -> Transform:
-    """Return what a network says about two persons as a transform on `grid` (the slab of a plane)."""
-    images = [_tensor(stack, stack.images[[number]])[:, None] for number in (fixed, moving)]
+def predicted(network: nn.Module, prepared: PreparedData, fixed: int, moving: int, grid: Grid) -> Transform:
+    """Return what a network says about two subjects as a transform on `grid` (the slab of a plane)."""
+    images = [_tensor(prepared, prepared.images[[number]])[:, None] for number in (fixed, moving)]
     found = network(images[0], images[1]).displacement[0].double().numpy()
     # Components come in the order of the array's axes, (y, x) or (z, y, x), in voxels; the grid's axes are LPS.
     field = np.zeros((*grid.shape, 3), dtype=np.float32)
     for component, axis in zip(reversed(found), range(3), strict=False):
-        field[..., axis] = component * stack.spacing_mm
+        field[..., axis] = component * prepared.spacing_mm
     return Transform((DisplacementField(field, grid),))
 
 
 def _measured(
-    persons: Stack, pair: Pair, fixed: int, moving: int, transform: Transform, threads: int
+    subjects: PreparedData, pair: Pair, fixed: int, moving: int, transform: Transform, threads: int
 ) -> dict[str, float | None]:
     found = evaluate(pair, transform, measures=("overlap", "regularity"), threads=threads)
     row: dict[str, float | None] = {
@@ -169,14 +171,14 @@ def _measured(
         "folds_percent": found.after["folding_percent"],
         "dice_held_out": None,
     }
-    if persons.held_out.any():
+    if subjects.held_out.any():
         grid = pair.fixed.grid
-        maps = [LabelMap(np.broadcast_to(persons.held_out[n], grid.shape), grid) for n in (fixed, moving)]
+        maps = [LabelMap(np.broadcast_to(subjects.held_out[n], grid.shape), grid) for n in (fixed, moving)]
         other = replace(pair, fixed_labels=maps[0], moving_labels=maps[1])
         row["dice_held_out"] = evaluate(other, transform, measures=("overlap",), threads=threads).after["dice_mean"]
     return row
 
 
-def _tensor(stack: Stack, arrays: npt.NDArray[Any]) -> Tensor:
+def _tensor(prepared: PreparedData, arrays: npt.NDArray[Any]) -> Tensor:
     """Return (N, Z, Y, X) arrays as a tensor, planes without their Z."""
-    return torch.from_numpy(np.ascontiguousarray(arrays[:, 0] if stack.flat else arrays))
+    return torch.from_numpy(np.ascontiguousarray(arrays[:, 0] if prepared.flat else arrays))

@@ -15,10 +15,10 @@ from ..recommendation.mutual_information import mutual_information
 from .base import Options, registered, usable_engines
 from .dataset import Case, Labelled, Study
 from .findings import Findings
-from .units import Finished, Unit
+from .tasks import Task, TaskResult
 
 IMAGE, PAIR = "image", "pair"
-SIZE, PERSONS = 40, 6
+SIZE, SUBJECTS = 40, 6
 # Four data sets as unlike as the paper's: what the intensities show of the labels falls from the first to the last.
 COHORTS = (
     Cohort("clear", noise=0.02, protocol="tissues", seed=1),
@@ -29,27 +29,27 @@ COHORTS = (
 
 
 def default_study() -> Study:
-    """Return the persons of the four phantom data sets."""
+    """Return the subjects of the four phantom data sets."""
     subjects = tuple(
         Labelled(f"{number:02d}", cohort.name, {"cohort": _json(cohort), "number": number, "size": SIZE})
         for cohort in COHORTS
-        for number in range(PERSONS)
+        for number in range(SUBJECTS)
     )
-    return Study(subjects, (), f"phantom: {len(COHORTS)} data sets of {PERSONS} heads, {SIZE}^3 voxels")
+    return Study(subjects, (), f"phantom: {len(COHORTS)} data sets of {SUBJECTS} heads, {SIZE}^3 voxels")
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Unit]]:
-    """Return a unit per image and one per pair and engine."""
+def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+    """Return a task per image and one per pair and engine."""
     del folder
     cases = study.cases(most=options.pairs)
     subjects = {subject.key: subject for case in cases for subject in (case.fixed, case.moving)}
     known = _stored(options)
     images = [
-        Unit(f"image {key}", "mi_dice:measure_image", {"where": dict(subject.where)}, IMAGE)
+        Task(f"image {key}", "mi_dice:measure_image", {"where": dict(subject.where)}, IMAGE)
         for key, subject in subjects.items()
     ]
     pairs = [
-        _pair_unit(case, engine, options.threads)
+        _pair_task(case, engine, options.threads)
         for engine in _engines(options)
         for case in cases
         if (case.name, engine) not in known
@@ -95,7 +95,7 @@ def measure_pair(
     return [{"dice": found.after["dice_mean"], "dice_before": found.before["dice_mean"], "labels": per_label}]
 
 
-def findings(finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
     """Return the correlations beside the paper's."""
     from .mi_dice_findings import make_findings
 
@@ -104,15 +104,15 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
 
 
 def tables(
-    finished: Sequence[Finished], study: Study, options: Options
+    finished: Sequence[TaskResult], study: Study, options: Options
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Return image key -> what was measured of it, and one row per pair and engine."""
     images = {
-        entry.unit.removeprefix("image "): {"dataset": "", **entry.rows[0]}
+        entry.task.removeprefix("image "): {"dataset": "", **entry.rows[0]}
         for entry in finished
         if entry.group == IMAGE and entry.rows
     }
-    answers = {entry.unit: entry.rows[0] for entry in finished if entry.group == PAIR and entry.rows}
+    answers = {entry.task: entry.rows[0] for entry in finished if entry.group == PAIR and entry.rows}
     known = _stored(options)
     points = []
     for case in study.cases(most=options.pairs):
@@ -120,7 +120,7 @@ def tables(
             if subject.key in images:
                 images[subject.key]["dataset"] = subject.dataset
         for engine in _engines(options):
-            answer = answers.get(_unit_name(case, engine)) or known.get((case.name, engine))
+            answer = answers.get(_task_name(case, engine)) or known.get((case.name, engine))
             if answer is not None and case.fixed.key in images and case.moving.key in images:
                 points.append(_point(case, engine, answer, images))
     return images, points
@@ -157,7 +157,7 @@ def _engines(options: Options) -> tuple[str, ...]:
     return usable_engines(options.engines) if options.engines else usable_engines(())[:1]
 
 
-def _pair_unit(case: Case, engine: str, threads: int) -> Unit:
+def _pair_task(case: Case, engine: str, threads: int) -> Task:
     arguments = {
         "fixed": dict(case.fixed.where),
         "moving": dict(case.moving.where),
@@ -165,10 +165,10 @@ def _pair_unit(case: Case, engine: str, threads: int) -> Unit:
         "scored": list(case.scored),
         "threads": threads,
     }
-    return Unit(_unit_name(case, engine), "mi_dice:measure_pair", arguments, PAIR)
+    return Task(_task_name(case, engine), "mi_dice:measure_pair", arguments, PAIR)
 
 
-def _unit_name(case: Case, engine: str) -> str:
+def _task_name(case: Case, engine: str) -> str:
     return f"{engine} on {case.name}"
 
 

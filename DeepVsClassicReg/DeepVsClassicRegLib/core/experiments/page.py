@@ -13,14 +13,14 @@ from ..evaluation.pages import Page
 from ..evaluation.report import write_text
 from ..files import write_json
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
-from .units import Finished, failures_of
+from .tasks import TaskResult, failures_of
 
 LEVELS = {HOLDS: "good", UNDECIDED: "check", FAILS: "bad"}
 PACKAGES = ("scipy", "torch", "numba", "antspyx", "picsl_greedy", "itk-elastix")
 
 
 def write_all(
-    folder: Path, name: str, found: Findings, finished: Sequence[Finished], run: Mapping[str, Any]
+    folder: Path, name: str, found: Findings, finished: Sequence[TaskResult], run: Mapping[str, Any]
 ) -> dict[str, Path]:
     """Write everything an experiment shows and return the files by what they hold.
 
@@ -32,8 +32,8 @@ def write_all(
         The experiment.
     found : Findings
         What came out.
-    finished : sequence of Finished
-        Every unit, for failures and times.
+    finished : sequence of TaskResult
+        Every task, for failures and times.
     run : mapping
         How it was called, in words.
 
@@ -52,7 +52,7 @@ def write_all(
     for drawing in found.drawings:
         files[f"{drawing.name} figure"] = _picture(folder, drawing)
     about = {**run, **_effort(finished)}
-    failures = [{"unit": f.unit, "status": f.status, "reason": f.reason} for f in failures_of(finished)]
+    failures = [{"unit": f.task, "status": f.status, "reason": f.reason} for f in failures_of(finished)]
     summary = {
         "experiment": name,
         "claims": claims,
@@ -83,7 +83,7 @@ def write_all(
     return files
 
 
-def _effort(finished: Sequence[Finished]) -> dict[str, str]:
+def _effort(finished: Sequence[TaskResult]) -> dict[str, str]:
     total = sum(entry.cpu_seconds for entry in finished)
     parts: dict[str, float] = {}
     for entry in finished:

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arena import NEW, NONE, TRAINED, phantom_study
 from .base import Options
-from .contest import board_of, contest_notes, contest_stages, test_claim
 from .dataset import Study
+from .design import NEW, NONE, TRAINED, phantom_study
 from .findings import Claim, Findings, by_most, by_tests, test_table
-from .units import Finished, Unit
+from .network_comparison import comparison_notes, comparison_stages, scores_of, test_claim
+from .tasks import Task, TaskResult
 
 MARGIN = 0.02
 CONDITIONS = (NEW, TRAINED)
 
 
 def default_study() -> Study:
-    """Return the phantom persons."""
+    """Return the phantom subjects."""
     return phantom_study()
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Unit]]:
-    """Return stacks, trainings without labels, and judging on training and new persons."""
-    return contest_stages(study, CONDITIONS, (NONE,), options, folder)
+def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+    """Return prepared data, trainings without labels, and evaluation on training and new subjects."""
+    return comparison_stages(study, CONDITIONS, (NONE,), options, folder)
 
 
-def findings(finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
     """Return boxes, tests and claims."""
-    board = board_of(finished)
-    engines = board.of_family("classical")
-    networks = [*board.of_family("unsupervised"), *board.of_family("given model")]
+    scores = scores_of(finished)
+    engines = scores.of_family("classical")
+    networks = [*scores.of_family("unsupervised"), *scores.of_family("given model")]
     tests = [
         (condition, test)
         for condition in CONDITIONS
         for engine in engines
         for network in networks
-        if (test := board.test(condition, engine, network)) is not None
+        if (test := scores.test(condition, engine, network)) is not None
     ]
     new = [test for condition, test in tests if condition == NEW]
     won = sum(test.winner == test.first for test in new)
@@ -47,7 +47,7 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
             "Nearly all comparisons of five classical with six unsupervised methods favour the classical one at "
             "p < 0.01 "
             "(Fig. 2); Dice 0.776 to 0.802 against 0.748 to 0.788 on OASIS (Fig. 3).",
-            f"New persons: of {len(new)} comparisons of an engine with a network the engine wins {won}, the "
+            f"New subjects: of {len(new)} comparisons of an engine with a network the engine wins {won}, the "
             f"network {lost}.",
             "holds when engines win two thirds of the comparisons (both tests, 1 %) and lose none; fails when "
             "the networks do",
@@ -57,18 +57,18 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
             "The best classical engine is better than the best network trained without labels.",
             "The best of all is a network (TransMorph, median Dice), Greedy follows without a significant difference "
             "(p = 0.573 on validation pairs).",
-            board.test(NEW, board.best(NEW, engines), board.best(NEW, networks)),
+            scores.test(NEW, scores.best(NEW, engines), scores.best(NEW, networks)),
             ours_alone=True,
         ),
     ]
-    for network in board.of_family("unsupervised"):
+    for network in scores.of_family("unsupervised"):
         if engines:
-            gap = board.gap(TRAINED, NEW, network, engines[0])
+            gap = scores.gap(TRAINED, NEW, network, engines[0])
             claims.append(
                 Claim(
-                    f"Trained without labels, '{network}' does not do better on the persons it was trained on.",
+                    f"Trained without labels, '{network}' does not do better on the subjects it was trained on.",
                     "Unsupervised networks show no gain on training images (Fig. 2).",
-                    f"Its lead over '{engines[0]}' is {gap.text()} Dice larger on training than on new persons.",
+                    f"Its lead over '{engines[0]}' is {gap.text()} Dice larger on training than on new subjects.",
                     f"holds when the 95 % interval of that difference is below {MARGIN}; fails when it is all above",
                     by_most(gap, MARGIN),
                 )
@@ -79,12 +79,10 @@ def findings(finished: Sequence[Finished], study: Study, options: Options) -> Fi
         summary=f"{study.source}. {len(engines)} classical engines, {len(networks)} networks, "
         f"{len(options.seeds)} seeds per training.",
         claims=claims,
-        tables=[board.table(), test_table("tests", "Every comparison", tests)],
-        drawings=[
-            board.boxes("paradigms", "Dice of all competitors", "Boxes: quartiles over pairs, best median first.")
-        ],
+        tables=[scores.table(), test_table("tests", "Every comparison", tests)],
+        drawings=[scores.boxes("paradigms", "Dice of all methods", "Boxes: quartiles over pairs, best median first.")],
         notes=[
-            *contest_notes(options),
+            *comparison_notes(options),
             "The best of several is chosen on the same pairs it is compared on, which flatters both sides a little.",
             "Figure 3 puts published numbers of baselines beside re-runs on OASIS; absolute Dice of other data "
             "cannot be "

@@ -1,4 +1,4 @@
-"""Running an experiment of the paper: units, then findings, then the page; interrupted ones go on where they were."""
+"""Running an experiment of the paper: tasks, then findings, then the page; interrupted ones go on where they were."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Experiment, Options
 from .dataset import Study
 from .findings import Findings
 from .page import write_all
-from .units import Finished, failures_of, run_units
+from .tasks import TaskResult, failures_of, run_tasks
 
 EXPERIMENTS = {
     "mi-dice": "mi_dice",
@@ -32,19 +32,19 @@ class Reproduction:
     ----------
     findings : Findings
         What came out.
-    finished : tuple of Finished
-        Every unit.
+    finished : tuple of TaskResult
+        Every task.
     files : mapping of str to Path
         What was written.
     """
 
     findings: Findings
-    finished: tuple[Finished, ...]
+    finished: tuple[TaskResult, ...]
     files: Mapping[str, Path]
 
     @property
-    def failures(self) -> list[Finished]:
-        """Units without an answer."""
+    def failures(self) -> list[TaskResult]:
+        """Tasks without an answer."""
         return failures_of(self.finished)
 
 
@@ -71,7 +71,7 @@ def reproduce(
     name : {'mi-dice', 'paradigms', 'supervision', 'shift'}
         Which one.
     folder : path
-        Gets the ledger `units.jsonl` and the results; must be there. What the ledger holds already is not done again.
+        Gets the log `units.jsonl` and the results; must be there. What the log holds already is not done again.
     study : Study, optional
         Labelled volumes; the phantom when not given.
     options : Options, optional
@@ -79,30 +79,30 @@ def reproduce(
     workers : int
         Processes at a time; 0 runs everything in this process.
     progress : Progress, optional
-        Hears how far it is and may cancel.
+        Receives how far it is and may cancel.
 
     Returns
     -------
     Reproduction
-        Claims with verdicts, every unit, and the files.
+        Claims with verdicts, every task, and the files.
 
     Raises
     ------
     RegistrationError
-        When a package is missing, or not a single unit came to an answer.
+        When a package is missing, or not a single task came to an answer.
     """
     experiment = get_experiment(name)
     chosen = study or experiment.default_study()
     wanted = options or Options(phantom=study is None)
     listener = progress or Progress()
-    finished: list[Finished] = []
+    finished: list[TaskResult] = []
     stages = list(experiment.stages(chosen, wanted, folder))
-    for number, units in enumerate(stages):
+    for number, tasks in enumerate(stages):
         part = listener.part(number / len(stages), (number + 1) / len(stages))
-        finished += run_units(units, folder, workers=workers, threads=wanted.threads, progress=part)
+        finished += run_tasks(tasks, folder, workers=workers, threads=wanted.threads, progress=part)
     failures = failures_of(finished)
     if finished and len(failures) == len(finished):
-        raise RegistrationError(f"No unit came to an answer; the first: {failures[0].unit}: {failures[0].reason}")
+        raise RegistrationError(f"No task came to an answer; the first: {failures[0].task}: {failures[0].reason}")
     found = experiment.findings(finished, chosen, wanted)
     run = {"experiment": name, "data": chosen.source, **_described(wanted), "processes": max(1, workers)}
     return Reproduction(found, tuple(finished), write_all(folder, name, found, finished, run))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arena import LABELS, NEW, NONE, OTHER, SIMULATED, phantom_study
 from .base import Options
-from .board import Board
-from .contest import board_of, contest_notes, contest_stages, test_claim, told
 from .dataset import Study
+from .design import LABELS, NEW, NONE, OTHER, SIMULATED, phantom_study
 from .findings import FAILS, HOLDS, UNDECIDED, Claim, Findings, test_table
-from .stacks import SHIFTS
+from .network_comparison import comparison_notes, comparison_stages, in_words, scores_of, test_claim
+from .prepared_data import SHIFTS
+from .scores import Scores
 from .statistics import Test
-from .units import Finished, Unit
+from .tasks import Task, TaskResult
 
 CONDITIONS = (NEW, *SIMULATED, OTHER)
 PAPER = (
@@ -24,69 +24,69 @@ PAPER = (
 
 
 def default_study() -> Study:
-    """Return the phantom persons."""
+    """Return the phantom subjects."""
     return phantom_study()
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Unit]]:
-    """Return stacks, trainings with and without labels, and judging on new, shifted and other images."""
-    return contest_stages(study, CONDITIONS, (NONE, LABELS), options, folder)
+def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+    """Return prepared data, trainings with and without labels, and evaluation on new, shifted and other images."""
+    return comparison_stages(study, CONDITIONS, (NONE, LABELS), options, folder)
 
 
-def findings(finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
     """Return boxes, tests and claims."""
-    board = board_of(finished)
-    engines = board.of_family("classical")
-    networks = [name for name in board.families if name not in engines]
+    scores = scores_of(finished)
+    engines = scores.of_family("classical")
+    networks = [name for name in scores.families if name not in engines]
     tests = [
         (condition, test)
-        for condition in board.conditions
+        for condition in scores.conditions
         for first in engines
         for second in networks
-        if (test := board.test(condition, first, second)) is not None
+        if (test := scores.test(condition, first, second)) is not None
     ]
     words = "; ".join(f"{name}: {text}" for name, text in SHIFTS.items() if name != "none")
     return Findings(
         title="What is left on images unlike those of the training?",
         figure_of_paper="Figure 5",
-        summary=f"{study.source}. Trained at home, judged on shifted images ({words}) and on other data; "
+        summary=f"{study.source}. Trained at home, tested on shifted images ({words}) and on other data; "
         f"{len(options.seeds)} seeds per training.",
-        claims=_claims(board, engines),
-        tables=[board.table(), test_table("tests", "Every comparison", tests)],
+        claims=_claims(scores, engines),
+        tables=[scores.table(), test_table("tests", "Every comparison", tests)],
         drawings=[
-            board.boxes(
+            scores.boxes(
                 "shift",
                 "Dice under every condition",
                 "The first panel is the training's own kind of image. Boxes: quartiles over pairs, best median first.",
             )
         ],
         notes=[
-            *contest_notes(options),
+            *comparison_notes(options),
             "The shifts inverted, gamma and noise are simulated on both images of a pair; the paper's are real "
             "data sets.",
         ],
     )
 
 
-def _claims(board: Board, engines: Sequence[str]) -> list[Claim]:
+def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
     claims = []
     first = engines[0] if engines else ""
-    away = [condition for condition in board.conditions if condition != NEW]
-    for taught in board.of_family("supervised"):
+    away = [condition for condition in scores.conditions if condition != NEW]
+    for taught in scores.of_family("supervised"):
         plain = taught.removesuffix(" + labels")
-        against = [board.test(condition, first, taught) for condition in away]
-        claims.append(_hierarchy(board, taught, first, away, against))
+        against = [scores.test(condition, first, taught) for condition in away]
+        claims.append(_hierarchy(scores, taught, first, away, against))
         for condition, test in zip(away, against, strict=True):
             claims.append(
                 test_claim(f"On '{condition}' the classical engine '{first}' is better than '{taught}'.", PAPER, test)
             )
-        worse = [board.test(condition, plain, taught) for condition in away]
+        worse = [scores.test(condition, plain, taught) for condition in away]
         better = sum(test is not None and test.winner == taught for test in worse)
         claims.append(
             Claim(
                 f"Away from the training data, '{taught}' is not better than '{plain}' trained without labels.",
                 "Supervised networks do about as well as or worse than their own unsupervised variants (Fig. 5).",
-                " ".join(f"{condition}: {told(test)}" for condition, test in zip(away, worse, strict=True)),
+                " ".join(f"{condition}: {in_words(test)}" for condition, test in zip(away, worse, strict=True)),
                 "holds when the one with labels is significantly better (both tests, 1 %) under none of the "
                 "conditions; "
                 "fails when it is under most of them",
@@ -96,9 +96,9 @@ def _claims(board: Board, engines: Sequence[str]) -> list[Claim]:
     return claims
 
 
-def _hierarchy(board: Board, taught: str, first: str, away: Sequence[str], against: Sequence[Test | None]) -> Claim:
+def _hierarchy(scores: Scores, taught: str, first: str, away: Sequence[str], against: Sequence[Test | None]) -> Claim:
     """Judge 'supervised at home > classical > supervised away', the paper's summary."""
-    home = board.test(NEW, taught, first)
+    home = scores.test(NEW, taught, first)
     home_won = home is not None and home.winner == taught
     home_lost = home is not None and home.winner == home.second
     won = sum(test is not None and test.winner == test.first for test in against)
@@ -107,7 +107,7 @@ def _hierarchy(board: Board, taught: str, first: str, away: Sequence[str], again
     return Claim(
         "Supervised at home is better than classical, and classical is better than supervised elsewhere.",
         "'Observed: SupDL-ID > Classical > SupDL-OOD' (section 6).",
-        f"At home: {told(home)} Elsewhere '{first}' wins {won} of {len(away)} conditions and loses {lost}.",
+        f"At home: {in_words(home)} Elsewhere '{first}' wins {won} of {len(away)} conditions and loses {lost}.",
         "holds when '" + taught + "' wins at home and '" + first + "' wins under every other condition (both tests, "
         "1 %); fails when '" + taught + "' loses at home or wins under most of the others",
         HOLDS if holds else FAILS if home_lost or 2 * lost > len(away) else UNDECIDED,

@@ -36,7 +36,7 @@ class Estimate:
     count: int
 
     def text(self, decimals: int = 3) -> str:
-        """Return it as a person reads it."""
+        """Return it as a subject reads it."""
         if math.isnan(self.value):
             return "–"
         sign = "+" if self.low < 0 < self.high or self.value < 0 else ""
@@ -48,7 +48,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Test:
-    """Two competitors compared on the same pairs.
+    """Two methods compared on the same pairs.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ def compare_paired(
     values: tuple[npt.ArrayLike, npt.ArrayLike],
     groups: Sequence[Sequence[str]] = (),
 ) -> Test:
-    """Return the comparison of two competitors on the same pairs: paired t-test and Wilcoxon signed-rank test."""
+    """Return the comparison of two methods on the same pairs: paired t-test and Wilcoxon signed-rank test."""
     a, b = (np.asarray(side, dtype=float) for side in values)
     difference = a - b
     stats = _scipy_stats()

@@ -1,93 +1,93 @@
-"""Figure 4 of the paper: what labels in training bring, and how much of it is left on new persons."""
+"""Figure 4 of the paper: what labels in training bring, and how much of it is left on new subjects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arena import LABELS, NEW, NONE, TRAINED, phantom_study
 from .base import Options
-from .board import Board
-from .contest import board_of, contest_notes, contest_stages, test_claim
 from .dataset import Study
+from .design import LABELS, NEW, NONE, TRAINED, phantom_study
 from .findings import Claim, Findings, by_sign, test_table
-from .units import Finished, Unit
+from .network_comparison import comparison_notes, comparison_stages, scores_of, test_claim
+from .scores import Scores
+from .tasks import Task, TaskResult
 
 CONDITIONS = (TRAINED, NEW)
 
 
 def default_study() -> Study:
-    """Return the phantom persons."""
+    """Return the phantom subjects."""
     return phantom_study()
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Unit]]:
-    """Return stacks, trainings with and without labels, and judging on training and new persons."""
-    return contest_stages(study, CONDITIONS, (NONE, LABELS), options, folder)
+def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+    """Return prepared data, trainings with and without labels, and evaluation on training and new subjects."""
+    return comparison_stages(study, CONDITIONS, (NONE, LABELS), options, folder)
 
 
-def findings(finished: Sequence[Finished], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
     """Return boxes, tests and claims."""
-    board = board_of(finished)
-    engines = board.of_family("classical")
+    scores = scores_of(finished)
+    engines = scores.of_family("classical")
     tests = [
         (condition, test)
         for condition in CONDITIONS
-        for first in board.of_family("supervised")
-        for second in [*engines, *board.of_family("unsupervised")]
-        if (test := board.test(condition, first, second)) is not None
+        for first in scores.of_family("supervised")
+        for second in [*engines, *scores.of_family("unsupervised")]
+        if (test := scores.test(condition, first, second)) is not None
     ]
-    tables = [board.table(), test_table("tests", "Every comparison", tests)]
-    if any(row["dice_held_out"] is not None for row in board.rows):
-        tables.insert(1, board.table("dice_held_out"))
+    tables = [scores.table(), test_table("tests", "Every comparison", tests)]
+    if any(row["dice_held_out"] is not None for row in scores.rows):
+        tables.insert(1, scores.table("dice_held_out"))
     return Findings(
         title="Do labels in training help?",
         figure_of_paper="Figure 4",
         summary=f"{study.source}. The same network trained with and without labels, {len(options.seeds)} seeds each.",
-        claims=_claims(board, engines),
+        claims=_claims(scores, engines),
         tables=tables,
         drawings=[
-            board.boxes(
+            scores.boxes(
                 "supervision",
                 "Dice of the labels that training may use",
-                "Left the persons the networks were trained on, right new ones. Boxes: quartiles over pairs, "
+                "Left the subjects the networks were trained on, right new ones. Boxes: quartiles over pairs, "
                 "best median first.",
             )
         ],
-        notes=contest_notes(options),
+        notes=comparison_notes(options),
     )
 
 
-def _claims(board: Board, engines: Sequence[str]) -> list[Claim]:
+def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
     first = engines[0] if engines else ""
     claims = []
-    for taught in board.of_family("supervised"):
+    for taught in scores.of_family("supervised"):
         plain = taught.removesuffix(" + labels")
         claims.append(
             test_claim(
-                f"On new persons of the same data, '{taught}' is better than the classical engine '{first}'.",
+                f"On new subjects of the same data, '{taught}' is better than the classical engine '{first}'.",
                 "LKU-Net, LapIRN and TransMorph trained with Dice beat all classical methods, p < 0.01 (Fig. 4).",
-                board.test(NEW, taught, first),
+                scores.test(NEW, taught, first),
             )
         )
         claims.append(
             test_claim(
-                f"On new persons, labels in training make '{plain}' better.",
+                f"On new subjects, labels in training make '{plain}' better.",
                 "0.788 without labels (LapIRN), 0.855 (TransMorph) and 0.904 (LKU-Net) with labels on OASIS (Fig. 3).",
-                board.test(NEW, taught, plain),
+                scores.test(NEW, taught, plain),
             )
         )
-        gap = board.gap(TRAINED, NEW, taught, plain)
+        gap = scores.gap(TRAINED, NEW, taught, plain)
         claims.append(
             Claim(
-                "Training with labels overfits: the gain is larger on the persons it was trained on.",
+                "Training with labels overfits: the gain is larger on the subjects it was trained on.",
                 "A clear gap between training and validation images with labels (Fig. 4), none without (Fig. 2).",
-                f"The lead of '{taught}' over '{plain}' is {gap.text()} Dice larger on training than on new persons.",
-                "holds when the 95 % interval (persons and seeds resampled) is above 0; fails when it is below 0",
+                f"The lead of '{taught}' over '{plain}' is {gap.text()} Dice larger on training than on new subjects.",
+                "holds when the 95 % interval (subjects and seeds resampled) is above 0; fails when it is below 0",
                 by_sign(gap),
             )
         )
-        held = board.test(NEW, plain, taught, "dice_held_out")
+        held = scores.test(NEW, plain, taught, "dice_held_out")
         if held is not None:
             claims.append(
                 test_claim(

@@ -1,4 +1,4 @@
-"""Many heads of one design: data sets of persons with their own contrast, noise and labels, in 3D or one slice."""
+"""Many heads of one design: data sets of subjects with their own contrast, noise and labels, in 3D or one slice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Cohort:
     protocol : str
         Which labels its segmentations hold, a key of `PROTOCOLS`.
     amplitude_mm : float
-        About how far persons differ.
+        About how far subjects differ.
     seed : int
         Keeps the subjects of cohorts apart.
     """
@@ -63,7 +63,7 @@ class Cohort:
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class Subject:
     """One subject of a cohort.
 
     Attributes
@@ -81,7 +81,7 @@ class Person:
     labels: LabelMap
 
 
-def make_person(cohort: Cohort, number: int, grid: Grid, *, protocol: str = "") -> Person:
+def make_subject(cohort: Cohort, number: int, grid: Grid, *, protocol: str = "") -> Subject:
     """Return a subject; same cohort, number and grid, same subject.
 
     Parameters
@@ -98,8 +98,8 @@ def make_person(cohort: Cohort, number: int, grid: Grid, *, protocol: str = "") 
 
     Examples
     --------
-    >>> person = make_person(Cohort("A"), 3, plane(32))
-    >>> person.image.grid.size
+    >>> subject = make_subject(Cohort("A"), 3, plane(32))
+    >>> subject.image.grid.size
     (32, 32, 1)
     """
     wanted = protocol or cohort.protocol
@@ -119,7 +119,7 @@ def make_person(cohort: Cohort, number: int, grid: Grid, *, protocol: str = "") 
     image = _scan(labels, content, cohort, grid, rng)
     name = f"{cohort.name}{number:03d}"
     drawn, names = _drawn(labels, points, wanted)
-    return Person(name, Volume(image, grid, name), LabelMap(drawn, grid, names, f"{name} {wanted}"))
+    return Subject(name, Volume(image, grid, name), LabelMap(drawn, grid, names, f"{name} {wanted}"))
 
 
 def plane(size: int) -> Grid:

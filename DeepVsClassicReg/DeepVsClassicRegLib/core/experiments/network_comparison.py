@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arena import JUDGE, LEARNERS, judging_units, make_arena, training_units
 from .base import Options
-from .board import Board
 from .dataset import Study
+from .design import EVALUATE, TRAINING_SUBJECTS, evaluation_tasks, make_design, training_tasks
 from .findings import FAILS, HOLDS, UNDECIDED, Claim, p_text
+from .scores import Scores
 from .statistics import Test
-from .units import Finished, Unit, rows_of
+from .tasks import Task, TaskResult, rows_of
 
 RULE = (
     "holds when the first is better by the paired t-test and the Wilcoxon test (two-sided, 1 %) and the 95 % "
     "interval of "
-    "the difference (persons and seeds resampled) is above 0; fails when the same is true of the second"
+    "the difference (subjects and seeds resampled) is above 0; fails when the same is true of the second"
 )
 DEFAULT_METHODS = ("voxelmorph",)
 
 
-def contest_stages(
+def comparison_stages(
     study: Study, conditions: Sequence[str], supervisions: Sequence[str], options: Options, folder: Path
-) -> list[list[Unit]]:
-    """Return the stages: stacks, trainings, judging."""
-    arena = make_arena(study, options, folder, conditions)
-    trained = training_units(arena, options, folder, supervisions, options.methods or DEFAULT_METHODS)
-    return [list(arena.units), trained, judging_units(arena, options, trained)]
+) -> list[list[Task]]:
+    """Return the stages: prepared data, trainings, evaluation."""
+    design = make_design(study, options, folder, conditions)
+    trained = training_tasks(design, options, folder, supervisions, options.methods or DEFAULT_METHODS)
+    return [list(design.tasks), trained, evaluation_tasks(design, options, trained)]
 
 
-def board_of(finished: Sequence[Finished]) -> Board:
-    """Return the board of what was judged."""
-    return Board(rows_of(finished, JUDGE))
+def scores_of(finished: Sequence[TaskResult]) -> Scores:
+    """Return the scores of what was tested."""
+    return Scores(rows_of(finished, EVALUATE))
 
 
 def verdict_of(test: Test | None) -> str:
@@ -46,10 +46,10 @@ def verdict_of(test: Test | None) -> str:
 
 def test_claim(title: str, paper: str, test: Test | None, *, ours_alone: bool = False, remark: str = "") -> Claim:
     """Return the claim that the first of a comparison is better."""
-    return Claim(title, paper, told(test) + (f" {remark}" if remark else ""), RULE, verdict_of(test), ours_alone)
+    return Claim(title, paper, in_words(test) + (f" {remark}" if remark else ""), RULE, verdict_of(test), ours_alone)
 
 
-def told(test: Test | None) -> str:
+def in_words(test: Test | None) -> str:
     """Return a comparison in words."""
     if test is None:
         return "Nothing to compare."
@@ -65,28 +65,28 @@ def p_sign(p: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def contest_notes(options: Options) -> list[str]:
+def comparison_notes(options: Options) -> list[str]:
     """Return what limits the comparison with the paper."""
     notes = [
-        "The networks are VoxelMorph-like U-Nets trained briefly here; the paper judges five published systems "
+        "The networks are VoxelMorph-like U-Nets trained briefly here; the paper evaluates five published systems "
         "trained for "
         "days on 364 brains. A loss of ours is no proof about theirs.",
         "The classical engines run their presets to convergence; both sides start from the same linear "
         "alignment and are "
         "measured by the same code.",
-        "Pairs share persons, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs "
+        "Pairs share subjects, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs "
         "the interval "
-        "that resamples persons and seeds.",
+        "that resamples subjects and seeds.",
     ]
     if options.phantom:
         notes += [
-            f"Phantom: axial slices of one analytic head, {LEARNERS} training persons who differ by smooth "
+            f"Phantom: axial slices of one analytic head, {TRAINING_SUBJECTS} training subjects who differ by smooth "
             "warps only. The "
             "networks work in 2D; the 3D engines get the slice as a slab of equal slices, where no force points "
             "out of the "
             "plane. The supervised labels are cortex sectors and discs in the white matter whose borders no intensity "
             "shows; the held-out labels are ventricles and deep nuclei.",
-            "A person's parcels are carried by the same warp as the visible tissue, so a classical engine is "
+            "A subject's parcels are carried by the same warp as the visible tissue, so a classical engine is "
             "not at the "
             "disadvantage it has with a labelling protocol that folds of the cortex do not follow.",
         ]

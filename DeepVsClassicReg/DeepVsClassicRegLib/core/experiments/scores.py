@@ -1,4 +1,4 @@
-"""The board of a contest: Dice per condition, competitor and pair, and comparisons made of it."""
+"""The scores of a network_comparison: Dice per condition, method and pair, and comparisons made of it."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ PairKey = tuple[str, str]
 COLORS = {"classical": CLASSICAL, "unsupervised": UNSUPERVISED, "supervised": SUPERVISED, "given model": "#7b5ea7"}
 
 
-class Board:
-    """Rows of `learning.judge`, asked for by condition and competitor.
+class Scores:
+    """Rows of `learning.evaluate_pairs`, asked for by condition and method.
 
     Parameters
     ----------
     rows : sequence of mappings
-        With condition, competitor, family, seed, fixed, moving and the measures.
+        With condition, method, family, seed, fixed, moving and the measures.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = list(rows)
         self.conditions = list(dict.fromkeys(row["condition"] for row in rows))
-        self.families = {row["competitor"]: row["family"] for row in rows}
+        self.families = {row["method"]: row["family"] for row in rows}
 
     def of_family(self, family: str) -> list[str]:
-        """Return the competitors of a family, in order of appearance."""
+        """Return the methods of a family, in order of appearance."""
         return [name for name, own in self.families.items() if own == family]
 
-    def runs(self, condition: str, competitor: str, measure: str = "dice") -> dict[int, dict[PairKey, float]]:
+    def runs(self, condition: str, method: str, measure: str = "dice") -> dict[int, dict[PairKey, float]]:
         """Return seed -> pair -> value."""
         found: dict[int, dict[PairKey, float]] = {}
         for row in self.rows:
-            if (row["condition"], row["competitor"]) == (condition, competitor) and row[measure] is not None:
+            if (row["condition"], row["method"]) == (condition, method) and row[measure] is not None:
                 found.setdefault(row["seed"], {})[(row["fixed"], row["moving"])] = row[measure]
         return found
 
-    def mean(self, condition: str, competitor: str, measure: str = "dice") -> dict[PairKey, float]:
+    def mean(self, condition: str, method: str, measure: str = "dice") -> dict[PairKey, float]:
         """Return pair -> value, the mean over the seeds that have it."""
-        runs = self.runs(condition, competitor, measure)
+        runs = self.runs(condition, method, measure)
         pairs = dict.fromkeys(pair for run in runs.values() for pair in run)
         return {pair: float(np.mean([run[pair] for run in runs.values() if pair in run])) for pair in pairs}
 
     def best(self, condition: str, names: Sequence[str]) -> str:
-        """Return the competitor with the highest mean Dice under a condition, '' when there is none."""
+        """Return the method with the highest mean Dice under a condition, '' when there is none."""
         means = {name: list(self.mean(condition, name).values()) for name in names}
         there = {name: float(np.mean(values)) for name, values in means.items() if values}
         return max(there, key=lambda name: there[name]) if there else ""
 
     def test(self, condition: str, first: str, second: str, measure: str = "dice") -> Test | None:
-        """Compare two competitors on the pairs both have; None without any.
+        """Compare two methods on the pairs both have; None without any.
 
-        The tests take the mean over seeds of every pair; the interval resamples persons and seeds.
+        The tests take the mean over seeds of every pair; the interval resamples subjects and seeds.
         """
         a, b = (self.mean(condition, name, measure) for name in (first, second))
         pairs = [pair for pair in a if pair in b]
@@ -67,12 +67,12 @@ class Board:
         values, groups = self._differences(condition, first, second, measure)
         return Test(first, second, mean_difference(values, groups), base.p_t, base.p_wilcoxon)
 
-    def gap(self, near: str, far: str, competitor: str, against: str) -> Estimate:
-        """Return how much larger the lead of a competitor over another is under one condition than under another.
+    def gap(self, near: str, far: str, method: str, against: str) -> Estimate:
+        """Return how much larger the lead of a method over another is under one condition than under another.
 
         The lead rather than the Dice itself, because pairs differ in how hard they are.
         """
-        leads = [self._differences(condition, competitor, against, "dice") for condition in (near, far)]
+        leads = [self._differences(condition, method, against, "dice") for condition in (near, far)]
         if not all(values for values, _ in leads):
             return Estimate(float("nan"), float("nan"), float("nan"), 0)
         values = np.array([*leads[0][0], *leads[1][0]])
@@ -88,7 +88,7 @@ class Board:
         return resampled(difference(np.ones(len(values))), len(values), groups, difference)
 
     def table(self, measure: str = "dice") -> Table:
-        """Return mean and standard deviation over pairs of every competitor under every condition."""
+        """Return mean and standard deviation over pairs of every method under every condition."""
         held = measure == "dice_held_out"
         rows: list[list[Any]] = []
         for condition in self.conditions:
@@ -104,12 +104,12 @@ class Board:
             measure,
             "Dice of the labels no training saw" if held else "Dice",
             f"Mean ± standard deviation over pairs of the mean over {kind}; networks: mean over seeds first.",
-            ["Condition", "Competitor", "Family", "Pairs", "Mean ± SD", "Median", "Means of the seeds"],
+            ["Condition", "Method", "Family", "Pairs", "Mean ± SD", "Median", "Means of the seeds"],
             rows,
         )
 
     def boxes(self, name: str, title: str, caption: str) -> Drawing:
-        """Return the boxes of all competitors, a panel per condition."""
+        """Return the boxes of all methods, a panel per condition."""
         panels = {
             condition: {who: list(values.values()) for who in self.families if (values := self.mean(condition, who))}
             for condition in self.conditions

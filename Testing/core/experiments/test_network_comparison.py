@@ -1,4 +1,4 @@
-"""Stacks, networks and engines on one board: geometry of predictions, shifts, verdicts on made-up contests."""
+"""Stacks, networks and engines on one scores: geometry of predictions, shifts, verdicts on made-up contests."""
 
 from __future__ import annotations
 
@@ -7,41 +7,47 @@ import itertools
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.experiments.arena import HOME, JUDGE, NEW, OTHER, TRAINED, cohort_json
 from DeepVsClassicRegLib.core.experiments.base import Options
+from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED, cohort_json
 from DeepVsClassicRegLib.core.experiments.pairs import drawn_pairs
+from DeepVsClassicRegLib.core.experiments.prepared_data import (
+    SHIFTS,
+    PreparedData,
+    prepare_data,
+    prepare_phantom,
+    shifted,
+)
 from DeepVsClassicRegLib.core.experiments.reproduce import get_experiment
-from DeepVsClassicRegLib.core.experiments.stacks import SHIFTS, Stack, prepare_data, prepare_phantom, shifted
-from DeepVsClassicRegLib.core.experiments.units import Finished
+from DeepVsClassicRegLib.core.experiments.tasks import TaskResult
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory) -> Stack:
+def prepared(tmp_path_factory) -> PreparedData:
     path = tmp_path_factory.mktemp("stacks") / "few.npz"
     prepare_phantom(str(path), cohort_json(HOME), [0, 1, 2], 32, "none", ["parcels", "nuclei"])
-    return Stack.load(path)
+    return PreparedData.load(path)
 
 
-def test_a_stack_survives_its_file(stack, tmp_path):
-    stack.save(tmp_path / "again.npz")
-    again = Stack.load(tmp_path / "again.npz")
-    assert again.names == stack.names and again.label_names == stack.label_names and again.flat
-    assert np.array_equal(again.images, stack.images) and again.images.min() == 0 and again.images.max() <= 1
-    assert 12 >= len(stack.values) >= 8 and stack.held_out.any()
+def test_a_stack_survives_its_file(prepared, tmp_path):
+    prepared.save(tmp_path / "again.npz")
+    again = PreparedData.load(tmp_path / "again.npz")
+    assert again.names == prepared.names and again.label_names == prepared.label_names and again.flat
+    assert np.array_equal(again.images, prepared.images) and again.images.min() == 0 and again.images.max() <= 1
+    assert 12 >= len(prepared.values) >= 8 and prepared.held_out.any()
 
 
 @pytest.mark.parametrize("kind", SHIFTS)
-def test_shifts_change_intensities_alone(stack, kind):
-    other = shifted(stack, kind)
-    assert np.array_equal(other.labels, stack.labels)
-    inside = stack.images > 0.1
-    assert other.images.min() >= 0 and other.images.max() <= 1 and (other.images[stack.images == 0] == 0).all()
-    r = np.corrcoef(stack.images[inside], other.images[inside])[0, 1]
+def test_shifts_change_intensities_alone(prepared, kind):
+    other = shifted(prepared, kind)
+    assert np.array_equal(other.labels, prepared.labels)
+    inside = prepared.images > 0.1
+    assert other.images.min() >= 0 and other.images.max() <= 1 and (other.images[prepared.images == 0] == 0).all()
+    r = np.corrcoef(prepared.images[inside], other.images[inside])[0, 1]
     low, high = {"none": (0.999, 1), "inverted": (-1, -0.95), "gamma": (0.4, 0.98), "noise": (0.6, 0.99)}[kind]
     assert low <= r <= high + 1e-9
 
 
-def test_a_prediction_goes_where_the_network_says(stack):
+def test_a_prediction_goes_where_the_network_says(prepared):
     torch = pytest.importorskip("torch")
     from DeepVsClassicRegLib.core.experiments.learning import predicted
     from DeepVsClassicRegLib.core.networks.base import Prediction
@@ -53,13 +59,13 @@ def test_a_prediction_goes_where_the_network_says(stack):
             u[:, 0], u[:, 1] = 2.0, -3.0  # y, x in voxels
             return Prediction(u)
 
-    rolled = Stack(
+    rolled = PreparedData(
         ("a", "b"),
-        np.concatenate([stack.images[:1], np.roll(stack.images[:1], (2, -3), (2, 3))]),
-        np.concatenate([stack.labels[:1], np.roll(stack.labels[:1], (2, -3), (2, 3))]),
-        np.zeros((2, *stack.labels.shape[1:]), np.int32),
-        stack.spacing_mm,
-        stack.label_names,
+        np.concatenate([prepared.images[:1], np.roll(prepared.images[:1], (2, -3), (2, 3))]),
+        np.concatenate([prepared.labels[:1], np.roll(prepared.labels[:1], (2, -3), (2, 3))]),
+        np.zeros((2, *prepared.labels.shape[1:]), np.int32),
+        prepared.spacing_mm,
+        prepared.label_names,
     )
     pair = rolled.pair(0, 1)
     transform = predicted(Shift(), rolled, 0, 1, pair.fixed.grid)
@@ -69,29 +75,29 @@ def test_a_prediction_goes_where_the_network_says(stack):
 
 def test_volumes_of_a_folder_meet_on_one_grid(tmp_path):
     where = {"cohort": cohort_json(HOME), "size": 24}
-    people = [{**where, "number": number} for number in range(2)]
+    subjects = [{**where, "number": number} for number in range(2)]
     path = tmp_path / "data.npz"
-    (row,) = prepare_data(str(path), people, ["a", "b"], people[0], 9.0, "none", 1)
-    made = Stack.load(path)
-    assert row["persons"] == 2 and not made.flat and all(n % 16 == 0 for n in made.images.shape[1:])
+    (row,) = prepare_data(str(path), subjects, ["a", "b"], subjects[0], 9.0, "none", 1)
+    made = PreparedData.load(path)
+    assert row["subjects"] == 2 and not made.flat and all(n % 16 == 0 for n in made.images.shape[1:])
     both = [(made.labels[n] > 0).sum() for n in range(2)]
     assert min(both) > 0.7 * max(both) and made.images.max() == 1
 
 
 def test_a_short_training_comes_back_as_a_model(tmp_path):
     pytest.importorskip("torch")
-    from DeepVsClassicRegLib.core.experiments.learning import judge, train_network
+    from DeepVsClassicRegLib.core.experiments.learning import evaluate_pairs, train_network
 
     paths = []
-    for name, numbers in (("learning", range(4)), ("tuning", range(4, 6))):
+    for name, numbers in (("training", range(4)), ("validation", range(4, 6))):
         paths.append(str(tmp_path / f"{name}.npz"))
         prepare_phantom(paths[-1], cohort_json(HOME), list(numbers), 32, "none", ["parcels", "nuclei"])
     small = {"encoder": [4, 4], "decoder": [4, 4, 4]}
     (row,) = train_network(*paths, "voxelmorph", small, "labels", 0, 3, 0.0, 1e-3, str(tmp_path / "net"), 1)
     assert row["steps"] == 3 and 0 < row["dice"] < 1
-    (first,) = judge(paths[1], [[0, 1]], "", row["model"], {"competitor": "net"}, 1)
-    assert first["competitor"] == "net" and abs(first["dice"] - first["dice_before"]) < 0.1
-    (other,) = judge(paths[1], [[0, 1]], "sitk-demons", "", {}, 1)
+    (first,) = evaluate_pairs(paths[1], [[0, 1]], "", row["model"], {"method": "net"}, 1)
+    assert first["method"] == "net" and abs(first["dice"] - first["dice_before"]) < 0.1
+    (other,) = evaluate_pairs(paths[1], [[0, 1]], "sitk-demons", "", {}, 1)
     assert other["dice"] > other["dice_before"] + 0.03 and other["dice_held_out"] > 0
 
 
@@ -103,22 +109,22 @@ def test_pairs_are_spread_evenly():
     assert len(drawn_pairs(5, 0, seed=0)) == 20
 
 
-def contest(name: str, level: dict[tuple[str, str], float], tmp_path, **changes):
+def network_comparison(name: str, level: dict[tuple[str, str], float], tmp_path, **changes):
     """Return the claims of an experiment whose Dice is `level` of (family, condition), family alone, or 0.7."""
     experiment = get_experiment(name)
     study, options = experiment.default_study(), Options(phantom=True, engines=("sitk-demons",), **changes)
     rng = np.random.default_rng(0)
     finished = []
-    for unit in itertools.chain(*experiment.stages(study, options, tmp_path)):
+    for task in itertools.chain(*experiment.stages(study, options, tmp_path)):
         rows = []
-        if unit.group == JUDGE:
-            about = unit.arguments["about"]
+        if task.group == EVALUATE:
+            about = task.arguments["about"]
             middle = level.get((about["family"], about["condition"]), level.get((about["family"], ""), 0.7))
-            for fixed, moving in unit.arguments["pairs"]:
+            for fixed, moving in task.arguments["pairs"]:
                 row = {"fixed": f"{about['condition']} {fixed}", "moving": f"{about['condition']} {moving}"}
                 dice = middle + 0.01 * np.sin(fixed) + 0.01 * rng.normal()
                 rows.append({**about, **row, "dice": dice, "dice_held_out": None})
-        finished.append(Finished(unit.name, unit.group, unit.fingerprint, "done", tuple(rows)))
+        finished.append(TaskResult(task.name, task.group, task.fingerprint, "done", tuple(rows)))
     return experiment.findings(finished, study, options)
 
 
@@ -129,10 +135,10 @@ def verdicts(found) -> list[str]:
 def test_the_papers_world_is_found(tmp_path):
     away = {("supervised", name): 0.6 for name in ("inverted", "gamma", "noise", OTHER)}
     level = {("classical", ""): 0.7, ("unsupervised", ""): 0.65, ("supervised", ""): 0.8, **away}
-    assert set(verdicts(contest("shift", level, tmp_path))) == {"holds"}
-    assert verdicts(contest("paradigms", level, tmp_path)) == ["holds"] * 3
+    assert set(verdicts(network_comparison("shift", level, tmp_path))) == {"holds"}
+    assert verdicts(network_comparison("paradigms", level, tmp_path)) == ["holds"] * 3
     gap = {**level, ("supervised", TRAINED): 0.88, ("supervised", NEW): 0.8}
-    assert verdicts(contest("supervision", gap, tmp_path)) == ["holds"] * 3
+    assert verdicts(network_comparison("supervision", gap, tmp_path)) == ["holds"] * 3
 
 
 def test_the_opposite_world_is_found(tmp_path):
@@ -142,24 +148,24 @@ def test_the_opposite_world_is_found(tmp_path):
         ("supervised", ""): 0.65,
         ("unsupervised", TRAINED): 0.8,
     }
-    assert verdicts(contest("paradigms", level, tmp_path)) == ["fails"] * 3
+    assert verdicts(network_comparison("paradigms", level, tmp_path)) == ["fails"] * 3
     reverse = {
         ("classical", ""): 0.7,
         ("unsupervised", ""): 0.65,
         ("supervised", ""): 0.6,
         ("supervised", TRAINED): 0.5,
     }
-    assert verdicts(contest("supervision", reverse, tmp_path)) == ["fails"] * 3
+    assert verdicts(network_comparison("supervision", reverse, tmp_path)) == ["fails"] * 3
     strong = {("supervised", ""): 0.9, ("classical", ""): 0.7}
-    assert set(verdicts(contest("shift", strong, tmp_path))) == {"fails"}
+    assert set(verdicts(network_comparison("shift", strong, tmp_path))) == {"fails"}
 
 
 def test_without_a_difference_nothing_is_claimed(tmp_path):
-    assert verdicts(contest("paradigms", {}, tmp_path))[:2] == ["undecided"] * 2
-    assert verdicts(contest("supervision", {}, tmp_path)) == ["undecided"] * 3
-    assert "holds" not in verdicts(contest("shift", {}, tmp_path))[:5]
+    assert verdicts(network_comparison("paradigms", {}, tmp_path))[:2] == ["undecided"] * 2
+    assert verdicts(network_comparison("supervision", {}, tmp_path)) == ["undecided"] * 3
+    assert "holds" not in verdicts(network_comparison("shift", {}, tmp_path))[:5]
 
 
 def test_few_seeds_are_told(tmp_path):
-    found = contest("supervision", {}, tmp_path, seeds=(0,))
+    found = network_comparison("supervision", {}, tmp_path, seeds=(0,))
     assert any("three seeds" in note for note in found.notes)

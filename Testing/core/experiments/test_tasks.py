@@ -1,4 +1,4 @@
-"""Units of work: resumed, told apart by their arguments, and not stopped by one that fails or crashes."""
+"""Tasks of work: resumed, told apart by their arguments, and not stopped by one that fails or crashes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from DeepVsClassicRegLib.core.errors import Cancelled
-from DeepVsClassicRegLib.core.experiments.units import Ledger, Unit, failures_of, rows_of, run_units
+from DeepVsClassicRegLib.core.experiments.tasks import Task, TaskLog, failures_of, rows_of, run_tasks
 from DeepVsClassicRegLib.core.progress import Progress
 
 WORK = "DeepVsClassicRegLib.core.experiments.pairs:drawn_pairs"
 
 
-def unit(name: str, count: int = 3, **changes) -> Unit:
-    return Unit(name, changes.pop("work", WORK), {"count": count, "most": 0, "seed": 0, **changes}, "group")
+def task(name: str, count: int = 3, **changes) -> Task:
+    return Task(name, changes.pop("work", WORK), {"count": count, "most": 0, "seed": 0, **changes}, "group")
 
 
 def count_lines(folder) -> int:
@@ -26,43 +26,43 @@ def count_lines(folder) -> int:
 
 
 def test_finished_units_are_not_done_again(tmp_path):
-    first = run_units([unit("a"), unit("b")], tmp_path, workers=0)
+    first = run_tasks([task("a"), task("b")], tmp_path, workers=0)
     assert [entry.status for entry in first] == ["done", "done"] and count_lines(tmp_path) == 2
-    again = run_units([unit("a"), unit("b"), unit("c")], tmp_path, workers=0)
-    assert count_lines(tmp_path) == 3 and [entry.unit for entry in again] == ["a", "b", "c"]
+    again = run_tasks([task("a"), task("b"), task("c")], tmp_path, workers=0)
+    assert count_lines(tmp_path) == 3 and [entry.task for entry in again] == ["a", "b", "c"]
 
 
 def test_other_arguments_are_done_again(tmp_path):
-    run_units([unit("a")], tmp_path, workers=0)
-    run_units([unit("a", count=2)], tmp_path, workers=0)
-    assert len(Ledger(tmp_path).read()["a"].rows) == 2 and count_lines(tmp_path) == 2
+    run_tasks([task("a")], tmp_path, workers=0)
+    run_tasks([task("a", count=2)], tmp_path, workers=0)
+    assert len(TaskLog(tmp_path).read()["a"].rows) == 2 and count_lines(tmp_path) == 2
 
 
 def test_an_error_is_told_and_tried_again(tmp_path):
-    wanted = [unit("good"), Unit("bad", "mi_dice:measure_image", {"where": {"image": "/nowhere.nii", "labels": "x"}})]
-    finished = run_units(wanted, tmp_path, workers=0)
+    wanted = [task("good"), Task("bad", "mi_dice:measure_image", {"where": {"image": "/nowhere.nii", "labels": "x"}})]
+    finished = run_tasks(wanted, tmp_path, workers=0)
     (failed,) = failures_of(finished)
-    assert failed.unit == "bad" and failed.status == "failed" and "nowhere" in failed.reason
-    run_units(wanted, tmp_path, workers=0)
+    assert failed.task == "bad" and failed.status == "failed" and "nowhere" in failed.reason
+    run_tasks(wanted, tmp_path, workers=0)
     assert count_lines(tmp_path) == 3
 
 
 def test_a_line_cut_off_by_a_power_cut(tmp_path):
-    run_units([unit("a"), unit("b")], tmp_path, workers=0)
+    run_tasks([task("a"), task("b")], tmp_path, workers=0)
     path = tmp_path / "units.jsonl"
     path.write_text(path.read_text(encoding="utf-8")[:-20], encoding="utf-8")
-    assert set(Ledger(tmp_path).read()) == {"a"}
-    run_units([unit("a"), unit("b")], tmp_path, workers=0)
-    assert set(Ledger(tmp_path).read()) == {"a", "b"}
+    assert set(TaskLog(tmp_path).read()) == {"a"}
+    run_tasks([task("a"), task("b")], tmp_path, workers=0)
+    assert set(TaskLog(tmp_path).read()) == {"a", "b"}
 
 
 def test_cancel_keeps_what_is_finished(tmp_path):
     seen = []
     with pytest.raises(Cancelled):
-        run_units(
-            [unit("a"), unit("b")], tmp_path, workers=0, progress=Progress(seen.append, cancelled=lambda: bool(seen))
+        run_tasks(
+            [task("a"), task("b")], tmp_path, workers=0, progress=Progress(seen.append, cancelled=lambda: bool(seen))
         )
-    assert set(Ledger(tmp_path).read()) == {"a"}
+    assert set(TaskLog(tmp_path).read()) == {"a"}
 
 
 def test_a_crash_of_one_process_is_not_fatal(tmp_path, monkeypatch):
@@ -73,14 +73,14 @@ def test_a_crash_of_one_process_is_not_fatal(tmp_path, monkeypatch):
         "import os\ndef die():\n    os._exit(9)\ndef live():\n    return [{'pid': os.getpid()}]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    wanted = [Unit(name, f"crashers.work:{what}") for name, what in (("a", "live"), ("b", "die"), ("c", "live"))]
-    finished = run_units(wanted, tmp_path, workers=2)
+    wanted = [Task(name, f"crashers.work:{what}") for name, what in (("a", "live"), ("b", "die"), ("c", "live"))]
+    finished = run_tasks(wanted, tmp_path, workers=2)
     assert [entry.status for entry in finished] == ["done", "crashed", "done"]
     assert finished[0].rows[0]["pid"] != os.getpid()
 
 
 def test_rows_by_group(tmp_path):
-    finished = run_units([Unit("a", "pairs:drawn_pairs", {"count": 2, "most": 0, "seed": 0})], tmp_path, workers=0)
+    finished = run_tasks([Task("a", "pairs:drawn_pairs", {"count": 2, "most": 0, "seed": 0})], tmp_path, workers=0)
     assert json.loads((tmp_path / "units.jsonl").read_text())["rows"] == [[0, 1], [1, 0]]
     assert rows_of(finished, "other") == []
 
@@ -93,9 +93,9 @@ def test_no_process_outlives_its_parent(tmp_path):
     (tmp_path / "crashers" / "work.py").write_text("import time\ndef rest():\n    time.sleep(60)\n    return []\n")
     program = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from DeepVsClassicRegLib.core.experiments.units import Unit, run_units\n"
+        "from DeepVsClassicRegLib.core.experiments.tasks import Task, run_tasks\n"
         "if __name__ == '__main__':\n"
-        "    run_units([Unit('a', 'crashers.work:rest')], Path(sys.argv[1]), workers=1)\n"
+        "    run_tasks([Task('a', 'crashers.work:rest')], Path(sys.argv[1]), workers=1)\n"
     )
     (tmp_path / "program.py").write_text(program)
     root = Path(__file__).parents[3] / "DeepVsClassicReg"

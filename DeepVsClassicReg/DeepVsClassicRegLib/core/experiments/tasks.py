@@ -1,4 +1,4 @@
-"""Work that is done unit by unit in processes of its own: resumable, and one that crashes does not stop the rest."""
+"""Work that is done task by task in processes of its own: resumable, and one that crashes does not stop the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from ..errors import FileError, RegistrationError
 from ..progress import Progress
 
-LEDGER = "units.jsonl"
+LOG_FILE = "units.jsonl"  # the name and its key "unit" are those of the first release
 DONE, FAILED, CRASHED = "done", "failed", "crashed"
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -36,7 +36,7 @@ LISTEN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Unit:
+class Task:
     """A piece of work whose answer is kept as one line of JSON.
 
     Attributes
@@ -47,9 +47,9 @@ class Unit:
         'module:function' of this room, or of any package when the module has a dot; called with `arguments`,
         returns a list of flat JSON mappings.
     arguments : mapping
-        JSON values only; a change of them makes the unit run again.
+        JSON values only; a change of them makes the task run again.
     group : str
-        What kind of unit it is; every row gets it as 'unit'.
+        What kind of task it is; every row gets it as 'task'.
     """
 
     name: str
@@ -65,13 +65,13 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What a unit left in the ledger.
+class TaskResult:
+    """What a task left in the log.
 
     Attributes
     ----------
-    unit, group, fingerprint : str
-        Which unit it was.
+    task, group, fingerprint : str
+        Which task it was.
     status : str
         'done', 'failed' (an error was raised) or 'crashed' (its process died).
     rows : tuple of mappings
@@ -82,7 +82,7 @@ class Finished:
         What it took.
     """
 
-    unit: str
+    task: str
     group: str
     fingerprint: str
     status: str
@@ -92,8 +92,8 @@ class Finished:
     cpu_seconds: float = 0.0
 
 
-class Ledger:
-    """The file of finished units, one JSON line each; a later line of a unit replaces an earlier one.
+class TaskLog:
+    """The file of finished tasks, one JSON line each; a later line of a task replaces an earlier one.
 
     Parameters
     ----------
@@ -102,11 +102,11 @@ class Ledger:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / LEDGER
+        self.path = folder / LOG_FILE
 
-    def read(self) -> dict[str, Finished]:
-        """Return unit name -> what it left; a line that was cut off by a power cut is passed over."""
-        found: dict[str, Finished] = {}
+    def read(self) -> dict[str, TaskResult]:
+        """Return task name -> what it left; a line that was cut off by a power cut is passed over."""
+        found: dict[str, TaskResult] = {}
         if not self.path.is_file():
             return found
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -114,10 +114,11 @@ class Ledger:
                 content = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            found[content["unit"]] = Finished(**{**content, "rows": tuple(content["rows"])})
+            name = content.pop("unit")
+            found[name] = TaskResult(name, **{**content, "rows": tuple(content["rows"])})
         return found
 
-    def add(self, finished: Finished) -> None:
+    def add(self, finished: TaskResult) -> None:
         """Append a line.
 
         Raises
@@ -126,6 +127,7 @@ class Ledger:
             When it cannot be written.
         """
         content = {name: getattr(finished, name) for name in finished.__dataclass_fields__}
+        content = {"unit": content.pop("task"), **content}
         try:
             with self.path.open("a+", encoding="utf-8") as file:
                 _end_line(file)
@@ -134,102 +136,102 @@ class Ledger:
             raise FileError(f"Could not write {self.path}: {error.strerror or error}.") from error
 
 
-def run_units(
-    units: Iterable[Unit], folder: Path, *, workers: int = 1, threads: int = 1, progress: Progress | None = None
-) -> list[Finished]:
-    """Run the units that the ledger of the folder does not hold yet, and return all of them in order.
+def run_tasks(
+    tasks: Iterable[Task], folder: Path, *, workers: int = 1, threads: int = 1, progress: Progress | None = None
+) -> list[TaskResult]:
+    """Run the tasks that the log of the folder does not hold yet, and return all of them in order.
 
     Parameters
     ----------
-    units : iterable of Unit
-        What shall be done; finished ones with the same arguments are taken from the ledger, failed ones are
+    tasks : iterable of Task
+        What shall be done; finished ones with the same arguments are taken from the log, failed ones are
         tried again.
     folder : path
-        Where the ledger lies.
+        Where the log lies.
     workers : int
         Processes at a time; 0 runs everything in this process (for debugging: a crash is then fatal).
     threads : int
         Threads each of them may use.
     progress : Progress, optional
-        Hears how far it is; a cancel ends the processes, what was finished stays in the ledger.
+        Receives how far it is; a cancel ends the processes, what was finished stays in the log.
 
     Raises
     ------
     Cancelled
         When the user stopped it.
     FileError
-        When the ledger cannot be written.
+        When the log cannot be written.
     """
-    wanted = list(units)
+    wanted = list(tasks)
     listener = progress or Progress()
-    ledger = Ledger(folder)
-    known = ledger.read()
-    finished = {unit.name: known[unit.name] for unit in wanted if _is_done(unit, known)}
-    missing = [unit for unit in wanted if unit.name not in finished]
+    log = TaskLog(folder)
+    known = log.read()
+    finished = {task.name: known[task.name] for task in wanted if _is_done(task, known)}
+    missing = [task for task in wanted if task.name not in finished]
 
-    def keep(answer: Finished) -> None:
-        finished[answer.unit] = answer
-        ledger.add(answer)
-        listener.report(len(finished) / max(1, len(wanted)), f"{answer.unit}: {answer.status}")
+    def keep(answer: TaskResult) -> None:
+        finished[answer.task] = answer
+        log.add(answer)
+        listener.report(len(finished) / max(1, len(wanted)), f"{answer.task}: {answer.status}")
 
     if workers == 0:
-        for unit in missing:
+        for task in missing:
             listener.check()
-            keep(_finish(unit, _attempt(unit.work, dict(unit.arguments))))
+            keep(_finish(task, _attempt(task.work, dict(task.arguments))))
     elif missing:
         _run_in_processes(missing, min(workers, len(missing)), threads, keep, listener)
-    return [finished[unit.name] for unit in wanted]
+    return [finished[task.name] for task in wanted]
 
 
-def rows_of(finished: Iterable[Finished], group: str) -> list[dict[str, Any]]:
-    """Return the rows of all units of a group that came to an answer."""
+def rows_of(finished: Iterable[TaskResult], group: str) -> list[dict[str, Any]]:
+    """Return the rows of all tasks of a group that came to an answer."""
     return [dict(row) for entry in finished if entry.group == group for row in entry.rows]
 
 
-def failures_of(finished: Iterable[Finished]) -> list[Finished]:
-    """Return the units without an answer."""
+def failures_of(finished: Iterable[TaskResult]) -> list[TaskResult]:
+    """Return the tasks without an answer."""
     return [entry for entry in finished if entry.status != DONE]
 
 
-def _is_done(unit: Unit, known: Mapping[str, Finished]) -> bool:
-    entry = known.get(unit.name)
-    return entry is not None and entry.status == DONE and entry.fingerprint == unit.fingerprint
+def _is_done(task: Task, known: Mapping[str, TaskResult]) -> bool:
+    entry = known.get(task.name)
+    return entry is not None and entry.status == DONE and entry.fingerprint == task.fingerprint
 
 
 def _run_in_processes(
-    units: Sequence[Unit], workers: int, threads: int, keep: Callable[[Finished], None], listener: Progress
+    tasks: Sequence[Task], workers: int, threads: int, keep: Callable[[TaskResult], None], listener: Progress
 ) -> None:
-    """Keep `workers` units going; when a process dies, each unit that was on its way is tried once more alone."""
-    waiting = list(units)
+    """Keep `workers` tasks going; when a process dies, each task that was on its way is tried once more alone."""
+    waiting = list(tasks)
     while waiting:
         suspects = _until_broken(waiting, workers, threads, keep, listener)
-        for unit in suspects:
-            waiting.remove(unit)
-            if _until_broken([unit], 1, threads, keep, listener):
-                keep(_finish(unit, {"status": CRASHED, "reason": "Its process died (out of memory, or a crash)."}))
+        for task in suspects:
+            waiting.remove(task)
+            if _until_broken([task], 1, threads, keep, listener):
+                keep(_finish(task, {"status": CRASHED, "reason": "Its process died (out of memory, or a crash)."}))
 
 
 def _until_broken(
-    waiting: list[Unit], workers: int, threads: int, keep: Callable[[Finished], None], listener: Progress
-) -> list[Unit]:
-    """Run units off the list until it is empty or a process died; return those on their way at that moment."""
-    running: dict[Future[dict[str, Any]], Unit] = {}
+    waiting: list[Task], workers: int, threads: int, keep: Callable[[TaskResult], None], listener: Progress
+) -> list[Task]:
+    """Run tasks off the list until it is empty or a process died; return those on their way at that moment."""
+    running: dict[Future[dict[str, Any]], Task] = {}
     ahead = iter(list(waiting))
     with _pool(workers, threads) as pool:
         while True:
             try:
-                # No more units in the pool than processes: after a crash only those few are suspects.
-                while len(running) < workers and (unit := next(ahead, None)) is not None:
-                    running[pool.submit(_attempt, unit.work, dict(unit.arguments))] = unit
+                # No more tasks in the pool than processes: after a crash only those few are suspects.
+                while len(running) < workers and (task := next(ahead, None)) is not None:
+                    running[pool.submit(_attempt, task.work, dict(task.arguments))] = task
                 if not running:
                     return []
                 for future in wait(running, timeout=LISTEN_SECONDS, return_when=FIRST_COMPLETED).done:
                     answer = future.result()
-                    unit = running.pop(future)
-                    waiting.remove(unit)
-                    keep(_finish(unit, answer))
+                    task = running.pop(future)
+                    waiting.remove(task)
+                    keep(_finish(task, answer))
             except BrokenProcessPool:
-                return [unit for unit in waiting if unit in running.values()] or waiting[:1]
+                return [task for task in waiting if task in running.values()] or waiting[:1]
             listener.check()
 
 
@@ -267,7 +269,7 @@ def _end_with_parent() -> None:
 
 
 def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Do the work of a unit; every error becomes an answer."""
+    """Do the work of a task; every error becomes an answer."""
     from ..device import cpu_seconds
 
     wall, cpu = time.perf_counter(), cpu_seconds()
@@ -285,11 +287,11 @@ def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "seconds": time.perf_counter() - wall, "cpu_seconds": cpu_seconds() - cpu}
 
 
-def _finish(unit: Unit, answer: Mapping[str, Any]) -> Finished:
-    return Finished(
-        unit=unit.name,
-        group=unit.group,
-        fingerprint=unit.fingerprint,
+def _finish(task: Task, answer: Mapping[str, Any]) -> TaskResult:
+    return TaskResult(
+        task=task.name,
+        group=task.group,
+        fingerprint=task.fingerprint,
         status=answer["status"],
         rows=tuple(answer.get("rows", ())),
         reason=answer.get("reason", ""),

@@ -1,4 +1,4 @@
-"""Persons on one grid, ready for engines and networks: made once, kept as a file, shifted on purpose."""
+"""Subjects on one grid, ready for engines and networks: made once, kept as a file, shifted on purpose."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ MULTIPLE = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
-    """Persons on one grid.
+class PreparedData:
+    """Subjects on one grid.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Stack:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Stack:
+    def load(cls, path: str | Path) -> PreparedData:
         """Read what `save` wrote; `FileError` when it is not there."""
         try:
             with np.load(path) as file:
@@ -96,7 +96,7 @@ class Stack:
             raise FileError(f"Could not read {path}: {error}.", hint="Delete the folder and start again.") from error
 
     def pair(self, fixed: int, moving: int) -> Pair:
-        """Return two persons as a pair that is aligned linearly already; a plane becomes a slab."""
+        """Return two subjects as a pair that is aligned linearly already; a plane becomes a slab."""
         depth = SLAB if self.flat else self.images.shape[1]
         grid = _grid((depth, *self.images.shape[2:]), self.spacing_mm)
         volumes = [Volume(np.broadcast_to(self.images[n], grid.shape), grid, self.names[n]) for n in (fixed, moving)]
@@ -107,7 +107,7 @@ class Stack:
 def prepare_phantom(
     path: str, cohort: Mapping[str, Any], numbers: Sequence[int], size: int, shift: str, protocols: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Make a stack of phantom planes and write it."""
+    """Prepare phantom planes and write it."""
     images, labels, held_out, names = [], [], [], []
     title: Mapping[int, str] = {}
     for number in numbers:
@@ -119,8 +119,8 @@ def prepare_phantom(
         names.append(image.name)
         title = first.names
     spacing = load_subject({**where, "protocol": protocols[0]})[0].grid.spacing_mm[0]
-    stack = Stack(tuple(names), np.stack(images), np.stack(labels), np.stack(held_out), spacing, title)
-    return _written(shifted(stack, shift), path)
+    prepared = PreparedData(tuple(names), np.stack(images), np.stack(labels), np.stack(held_out), spacing, title)
+    return _written(shifted(prepared, shift), path)
 
 
 def prepare_data(
@@ -132,7 +132,7 @@ def prepare_data(
     shift: str,
     threads: int,
 ) -> list[dict[str, Any]]:
-    """Align persons linearly to a reference person, bring them onto a common grid, and write the stack."""
+    """Align subjects linearly to a reference subject, bring them onto a common grid, and write the prepared data."""
     template, _ = load_subject(reference)
     grid = _frame(template, spacing_mm)
     images, labels = [], []
@@ -147,12 +147,12 @@ def prepare_data(
         raise RegistrationError(f"The segmentations of {', '.join(names[:3])}, … have no label in common.")
     kept = np.stack([np.where(np.isin(array, list(shared)), array, 0) for array in labels])
     title = {int(value): str(int(value)) for value in sorted(shared)}
-    stack = Stack(tuple(names), np.stack(images), kept, np.zeros_like(kept), float(spacing_mm), title)
-    return _written(shifted(stack, shift), path)
+    prepared = PreparedData(tuple(names), np.stack(images), kept, np.zeros_like(kept), float(spacing_mm), title)
+    return _written(shifted(prepared, shift), path)
 
 
-def shifted(stack: Stack, kind: str, *, seed: int = 0) -> Stack:
-    """Return the stack as another scanner would show it; anatomy and segmentations stay as they are.
+def shifted(prepared: PreparedData, kind: str, *, seed: int = 0) -> PreparedData:
+    """Return the data as another scanner would show it; anatomy and segmentations stay as they are.
 
     Parameters
     ----------
@@ -162,12 +162,14 @@ def shifted(stack: Stack, kind: str, *, seed: int = 0) -> Stack:
         Of bias fields and noise.
     """
     if kind == "none":
-        return stack
+        return prepared
     if kind not in SHIFTS:
         raise SettingsError(f"There is no shift '{kind}'.", hint=did_you_mean(kind, SHIFTS))
     rng = np.random.default_rng([seed, sorted(SHIFTS).index(kind)])
-    images = np.stack([_shifted_image(image, kind, rng) for image in stack.images])
-    return Stack(stack.names, images, stack.labels, stack.held_out, stack.spacing_mm, stack.label_names)
+    images = np.stack([_shifted_image(image, kind, rng) for image in prepared.images])
+    return PreparedData(
+        prepared.names, images, prepared.labels, prepared.held_out, prepared.spacing_mm, prepared.label_names
+    )
 
 
 def _shifted_image(image: Images, kind: str, rng: np.random.Generator) -> Images:
@@ -183,9 +185,9 @@ def _shifted_image(image: Images, kind: str, rng: np.random.Generator) -> Images
     return np.asarray(np.where(inside, bent / bent.max(), 0.0), dtype=np.float32)
 
 
-def _written(stack: Stack, path: str) -> list[dict[str, Any]]:
-    stack.save(Path(path))
-    return [{"stack": path, "persons": len(stack.names), "labels": len(stack.values)}]
+def _written(prepared: PreparedData, path: str) -> list[dict[str, Any]]:
+    prepared.save(Path(path))
+    return [{"prepared": path, "subjects": len(prepared.names), "labels": len(prepared.values)}]
 
 
 def _grid(shape: tuple[int, ...], spacing_mm: float) -> Grid:
