@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import re
 import shutil
 import time
 from functools import cache
@@ -12,6 +13,7 @@ from functools import cache
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute, sitk_threads
+from DeepVsClassicRegLib.core.engines.base import Requirement, needs, remedy
 from DeepVsClassicRegLib.core.engines.catalogue import ENGINES, engine_names, get_engine
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineUnavailable
 from DeepVsClassicRegLib.core.images.grid import Grid
@@ -251,7 +253,28 @@ def test_missing_package_is_said_with_a_remedy(name, monkeypatch):
     with pytest.raises(EngineUnavailable) as raised:
         engine.info.require()
     assert name in raised.value.message
-    assert len(raised.value.hint) > 10
+    hint = raised.value.hint
+    # One sentence: a capital at the beginning, a period at the end and none before it.
+    assert hint[0].isupper() and hint.endswith(".") and not re.search(r"[.!?]\s", hint), hint
+    commands = re.findall(r'"([^"]+)"', hint)
+    assert len(set(commands)) == len(commands), hint
+    packages = [word for command in commands for word in command.split() if word not in ("pip", "install", "--no-deps")]
+    assert len(set(packages)) == len(packages), hint
+    assert not re.search(r"\b(\w{4,})(?:\W+\w+){0,3}?\W+\1\b", re.sub(r'"[^"]+"', "", hint)), f"says it twice: {hint}"
+
+
+@each_engine()
+def test_each_single_missing_requirement_has_a_remedy_of_its_own(name):
+    for need in engine_or_skip(name, installed=False).info.requires:
+        assert needs([need])
+        assert re.fullmatch(r"[A-Z].*[^.]\.", remedy([need])), remedy([need])
+
+
+def test_what_cannot_be_helped_hides_what_could_be():
+    needed = (Requirement("a", "a"), Requirement("fcntl", title="Linux", how="choose another engine", final=True))
+    assert remedy(needed) == "Choose another engine."
+    assert needs(needed) == "Linux"
+    assert remedy(()) == ""
 
 
 @each_engine()

@@ -31,8 +31,7 @@ class PackageDesk:
         self.missing.clear()
         self.refuse, self.on_install = False, None
 
-    def _ask(self, function: str, requirements: Any) -> None:
-        names = [str(item) for item in _requirements(requirements)]
+    def _ask(self, function: str, names: list[str]) -> None:
         self.calls.append((function, names))
         if self.refuse:
             raise RuntimeError("User declined installation of required packages")
@@ -66,6 +65,11 @@ def _requirements(items: Any) -> list[Any]:
     ]
 
 
+def _arguments(requirements: Any) -> list[str]:
+    """Return the arguments of pip: options are allowed beside requirements."""
+    return requirements.split() if isinstance(requirements, str) else list(map(str, requirements))
+
+
 def load_requirements(path: str | Path) -> list[Any]:
     lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
     return [_requirements(line)[0] for line in lines if line and not line.startswith(("#", "-"))]
@@ -90,15 +94,15 @@ def pip_ensure(requirements: Any, constraints: Any = None, skip_packages: Any = 
     """Record what is missing; unlike Slicer it does so in testing mode too, where Slicer does nothing."""
     missing = [item for item in _requirements(requirements) if not pip_check([item])]
     if missing:
-        packages._ask("pip_ensure", missing)
+        packages._ask("pip_ensure", [str(item) for item in missing])
 
 
 def pip_install(requirements: Any, **_options: Any) -> None:
-    packages._ask("pip_install", requirements)
+    packages._ask("pip_install", _arguments(requirements))
 
 
 def pip_uninstall(requirements: Any, **_options: Any) -> None:
-    packages._ask("pip_uninstall", requirements)
+    packages._ask("pip_uninstall", _arguments(requirements))
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_device_threads_and_seed_reach_the_job(panel, picked, ui, fake):
 
 
 def test_a_missing_package_grays_the_engine_and_can_be_installed(panel, picked, ui, missing, packages, fake):
-    missing("sitk-demons", package="antspyx", remedy="pip install antspyx")
+    missing("sitk-demons", package="antspyx")
     choose(ui.engineCombo, "sitk-demons")
     assert "needs antspyx" in ui.engineCombo.currentText
     assert "antspyx" in ui.engineNote.text
@@ -152,6 +152,20 @@ def test_an_installed_package_lets_the_run_start(panel, picked, ui, missing, pac
     assert fake.process.started
 
 
+def test_a_package_whose_dependencies_would_move_others_is_installed_alone(
+    panel, picked, ui, missing, packages, monkeypatch
+):
+    import slicer
+
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_options: asked.append(text) or True)
+    missing("sitk-demons", package="antspyx", no_deps=True)
+    choose(ui.engineCombo, "sitk-demons")
+    ui.installButton.click()
+    assert len(asked) == 1 and "antspyx" in asked[0]
+    assert packages.calls == [("pip_install", ["--no-deps", "antspyx>=0.5"])]
+
+
 def test_slicer_5_10_installs_after_asking(panel, picked, ui, missing, packages, dialogs):
     import slicer
 
@@ -179,7 +193,7 @@ def test_torch_comes_from_the_pytorch_extension_only(panel, picked, ui, missing,
 
 
 def test_a_missing_program_cannot_be_chosen(panel, picked, ui, missing):
-    missing("sitk-demons", program=True, remedy="Install NiftyReg and put it on PATH.")
+    missing("sitk-demons", program=True, how="install NiftyReg and put it on PATH")
     index = ui.engineCombo.findData("sitk-demons")
     assert not ui.engineCombo.model().item(index).isEnabled()
     import qt

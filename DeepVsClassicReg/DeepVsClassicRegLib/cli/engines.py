@@ -47,6 +47,7 @@ def command(as_json: bool, with_settings: str | None) -> None:
 
 
 def _described(info: Any) -> dict[str, Any]:
+    from ..core.engines.base import remedy
     from ..core.settings import presets
 
     missing = info.missing()
@@ -56,7 +57,7 @@ def _described(info: Any) -> dict[str, Any]:
         "summary": info.summary,
         "family": info.family,
         "available": not missing,
-        "remedy": info.remedy(),
+        "remedy": remedy(missing),
         "presets": list(presets(info.name)),
         "devices": list(info.devices),
         "multimodal": info.multimodal,

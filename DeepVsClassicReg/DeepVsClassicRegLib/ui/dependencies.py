@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.engines.base import needs
 from ..core.errors import EngineUnavailable
 from .offers import Offer
 
@@ -50,35 +51,48 @@ def ensure(offer: Offer, requirements: Path) -> None:
     name = offer.info.title
     if not offer.installable:
         raise EngineUnavailable(_("{engine} needs {what}.").format(engine=name, what=offer.needs), hint=offer.remedy)
-    wanted = [need.package for need in offer.missing]
-    if any(package in TORCH for package in wanted):
+    if any(need.package in TORCH for need in offer.missing):
         _ensure_torch(name)
-    others = [package for package in wanted if package not in TORCH]
+    others = [need for need in offer.missing if need.package not in TORCH]
     if others:
-        _ensure_packages(requirement_lines(others, requirements), name)
+        lines, alone = (
+            requirement_lines([need.package for need in others if need.no_deps is no_deps], requirements)
+            for no_deps in (False, True)
+        )
+        _ensure_packages(lines, alone, name)
     importlib.invalidate_caches()
     missing = offer.info.missing()
     if missing:
-        what = ", ".join(need.package or need.name for need in missing)
         raise EngineUnavailable(
-            _("{engine} still needs {what}.").format(engine=name, what=what),
+            _("{engine} still needs {what}.").format(engine=name, what=needs(missing)),
             hint=_("Install it, restart Slicer, or choose another engine."),
         )
 
 
-def _ensure_packages(lines: list[str], engine: str) -> None:
+def _ensure_packages(lines: list[str], alone: list[str], engine: str) -> None:
+    """Install packages after asking; those of `alone` without their dependencies, which would replace Slicer's own."""
+    wanted = [*lines, *alone]
     try:
-        try:
-            from slicer.packaging import pip_ensure
-        except ImportError:  # Slicer 5.10
-            _confirm(lines, engine)
-            slicer.util.pip_install(" ".join(lines))
-        else:
+        pip_ensure = _pip_ensure()
+        if pip_ensure is not None and not alone:
             pip_ensure(lines, requester=REQUESTER)
-    except RuntimeError as error:
-        raise _declined(engine, ", ".join(lines), str(error)) from error
-    except Exception as error:  # pip itself failed: CalledProcessError, no network
-        raise _declined(engine, ", ".join(lines), str(error)) from error
+            return
+        _confirm(wanted, engine)
+        if lines:
+            slicer.util.pip_install(" ".join(lines))
+        if alone:
+            slicer.util.pip_install(" ".join(["--no-deps", *alone]))
+    except Exception as error:  # declined, or pip itself failed: CalledProcessError, no network
+        raise _declined(engine, ", ".join(wanted), str(error)) from error
+
+
+def _pip_ensure() -> Any:
+    """Return Slicer's way to ask and install, None before Slicer 5.12."""
+    try:
+        from slicer.packaging import pip_ensure
+    except ImportError:
+        return None
+    return pip_ensure
 
 
 def _confirm(lines: list[str], engine: str) -> None:

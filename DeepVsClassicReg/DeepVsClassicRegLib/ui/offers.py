@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core.engines.base import EngineInfo, Requirement
+from ..core.engines.base import EngineInfo, Requirement, needs, remedy
 from ..core.engines.catalogue import PREFERRED, engine_names, get_engine
 
 FAMILIES = ("deep", "classical", "linear")
@@ -33,17 +33,17 @@ class Offer:
     @property
     def installable(self) -> bool:
         """Whether everything missing is a Python package, which the panel can install."""
-        return bool(self.missing) and all(need.package and not need.program for need in self.missing)
+        return bool(self.missing) and all(need.package for need in self.missing)
 
     @property
     def needs(self) -> str:
         """Names of what is missing."""
-        return ", ".join(need.package or need.name for need in self.missing)
+        return needs(self.missing)
 
     @property
     def remedy(self) -> str:
-        """What the user does about it."""
-        return " ".join(need.remedy or f"pip install {need.package}" for need in self.missing)
+        """What the user does about it, in one sentence."""
+        return remedy(self.missing)
 
 
 def offers() -> list[Offer]:

@@ -67,7 +67,15 @@ class AntsEngine:
         family="classical",
         settings=AntsSettings,
         citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004",
-        requires=(Requirement(name="ants", package="antspyx", remedy="pip install antspyx"),),
+        # antspyx asks for older numpy and scipy than Slicer has, and runs with the newer ones.
+        requires=(
+            Requirement(name="ants", package="antspyx", no_deps=True),
+            Requirement(name="pandas", package="pandas"),
+            Requirement(name="statsmodels", package="statsmodels"),
+            Requirement(name="sklearn", package="scikit-learn"),
+            Requirement(name="matplotlib", package="matplotlib"),
+            Requirement(name="requests", package="requests"),
+        ),
         uses_masks=True,
         multimodal=True,
         interruptible=True,

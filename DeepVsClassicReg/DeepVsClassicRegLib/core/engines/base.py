@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,29 +17,51 @@ from ..images.volume import Pair
 from ..progress import Progress
 from ..result import Diagnostics, Result, TracePoint
 
-__all__ = ["Diagnostics", "Engine", "EngineInfo", "Recorder", "Requirement", "Result", "TracePoint", "versions"]
+__all__ = [
+    "TORCH",
+    "Diagnostics",
+    "Engine",
+    "EngineInfo",
+    "Recorder",
+    "Requirement",
+    "Result",
+    "TracePoint",
+    "needs",
+    "remedy",
+    "versions",
+]
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package or program an engine needs.
+    """A package, a program or a system an engine needs.
 
     Attributes
     ----------
     name : str
         Import name of the package, or name of the program on PATH.
     package : str
-        What pip installs ('' for programs).
-    remedy : str
-        What the user does when it is missing.
+        What pip installs; '' for what pip cannot install.
+    title : str
+        What a person reads; `package` or `name` when empty.
+    how : str
+        What the user does when it is missing, in the imperative and without a period; when empty, `package` is
+        installed by pip.
+    no_deps : bool
+        Whether pip must leave its dependencies alone, because they would replace versions others need.
     program : bool
         Whether it is a program rather than a Python package.
+    final : bool
+        Whether nothing can be done about it on this computer, whatever else is missing.
     """
 
     name: str
     package: str = ""
-    remedy: str = ""
+    title: str = ""
+    how: str = ""
+    no_deps: bool = False
     program: bool = False
+    final: bool = False
 
     def found(self) -> bool:
         """Return whether it is installed, without importing it."""
@@ -49,6 +71,48 @@ class Requirement:
             return importlib.util.find_spec(self.name) is not None
         except (ModuleNotFoundError, ValueError):
             return False
+
+
+TORCH = Requirement(
+    name="torch",
+    package="torch",
+    title="PyTorch",
+    how='install PyTorch (in Slicer its extension of that name, elsewhere "pip install torch")',
+)
+
+
+def needs(missing: Iterable[Requirement]) -> str:
+    """Return the names of requirements, each once, at most three of them."""
+    names = list(dict.fromkeys(need.title or need.package or need.name for need in _decisive(missing)))
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
+
+
+def remedy(missing: Iterable[Requirement]) -> str:
+    """Return what the user does about everything that is missing, in one sentence; '' when nothing is missing.
+
+    Examples
+    --------
+    >>> remedy([TORCH, Requirement("nibabel", "nibabel"), Requirement("convexAdam", "convexAdam")])
+    'Install PyTorch (in Slicer its extension of that name, elsewhere "pip install torch"), then run "pip install \
+nibabel convexAdam".'
+    """
+    missing = _decisive(missing)
+    steps = list(dict.fromkeys(need.how for need in missing if need.how))
+    commands = []
+    for options, no_deps in (("", False), ("--no-deps ", True)):
+        packages = [need.package for need in missing if not need.how and need.no_deps is no_deps]
+        if packages:
+            commands.append(f'"pip install {options}{" ".join(packages)}"')
+    if commands:
+        steps.append(f"run {' and '.join(commands)}")
+    text = ", then ".join(steps)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _decisive(missing: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """Return what nothing can be done about, if there is any, else everything."""
+    missing = tuple(missing)
+    return tuple(need for need in missing if need.final) or missing
 
 
 @dataclass(frozen=True)
@@ -102,18 +166,12 @@ class EngineInfo:
         """Return the requirements that are not installed."""
         return tuple(need for need in self.requires if not need.found())
 
-    def remedy(self) -> str:
-        """Return what the user does about everything that is missing, each sentence once."""
-        return " ".join(dict.fromkeys(need.remedy or f"pip install {need.package}" for need in self.missing()))
-
     def require(self) -> None:
         """Raise `EngineUnavailable` with the remedy when something is missing."""
         missing = self.missing()
         if missing:
-            names = ", ".join(need.package or need.name for need in missing)
             raise EngineUnavailable(
-                f"Engine '{self.name}' needs {names}, not found here.",
-                hint=self.remedy(),
+                f"Engine '{self.name}' needs {needs(missing)}, not found here.", hint=remedy(missing)
             )
 
 

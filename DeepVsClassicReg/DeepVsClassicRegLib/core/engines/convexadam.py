@@ -22,7 +22,7 @@ from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from ..transforms.units import channels_to_mm
 from ._program import Output, python_child, run_program, scratch_folder
-from .base import EngineInfo, Recorder, Requirement, Result
+from .base import TORCH, EngineInfo, Recorder, Requirement, Result
 
 # The package pools features to blocks and divides by the number of blocks minus one.
 FEWEST_BLOCKS = 4
@@ -78,10 +78,10 @@ class ConvexAdamEngine:
         citation="Siebert et al., IEEE Trans. Med. Imaging 44:738-748, 2025, doi 10.1109/TMI.2024.3462248; "
         "Siebert et al., 2021, doi 10.1007/978-3-030-97281-3_25",
         requires=(
-            Requirement(name="convexAdam", package="convexAdam", remedy="pip install --no-deps convexAdam nibabel"),
-            Requirement(name="nibabel", package="nibabel", remedy="pip install nibabel"),
-            Requirement(name="scipy", package="scipy", remedy="pip install scipy"),
-            Requirement(name="torch", package="torch", remedy="Install torch (in Slicer: the PyTorch extension)."),
+            TORCH,
+            Requirement(name="convexAdam", package="convexAdam"),
+            Requirement(name="nibabel", package="nibabel"),
+            Requirement(name="scipy", package="scipy"),
         ),
         licence="Apache-2.0",
         multimodal=True,

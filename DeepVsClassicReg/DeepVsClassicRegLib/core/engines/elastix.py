@@ -100,7 +100,7 @@ class ElastixEngine:
             ElastixRequirement(
                 name="itk",
                 package="itk-elastix",
-                remedy="pip install itk-elastix, or install the SlicerElastix extension, or set ELASTIX_PATH.",
+                how='run "pip install itk-elastix", or install the extension SlicerElastix, or set ELASTIX_PATH',
             ),
         ),
         uses_masks=True,
@@ -204,7 +204,7 @@ def backend(executable: str) -> list[str | os.PathLike[str]]:
         return python_child("_elastix_child")
     program = find_program()
     if program is None:
-        raise SettingsError("No elastix was found.", hint="pip install itk-elastix, or set ELASTIX_PATH.")
+        raise SettingsError("No elastix was found.", hint='Run "pip install itk-elastix", or set ELASTIX_PATH.')
     return [program]
 
 

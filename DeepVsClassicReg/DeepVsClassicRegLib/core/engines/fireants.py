@@ -22,7 +22,7 @@ from ..settings import option
 from ..transforms.field import DisplacementField
 from ._program import Output, python_child, run_program, scratch_folder
 from ._start import Start, native_start
-from .base import EngineInfo, Recorder, Requirement, Result
+from .base import TORCH, EngineInfo, Recorder, Requirement, Result
 
 FEWEST_VOXELS = 32
 ITERATION = re.compile(r"^LEVEL (\d+) ITERATION (\d+) LOSS ([-+.\deEnaif]+)")
@@ -59,12 +59,17 @@ class FireAntsEngine:
         citation="Jena et al., FireANTs, arXiv 2404.01249, 2024",
         requires=(
             Requirement(
-                name="fireants",
-                package="fireants",
-                remedy="pip install --no-deps fireants, plus torch, nibabel, pandas, scikit-image, tqdm.",
+                name="fcntl",
+                title="Linux or macOS",
+                how="choose another engine, since this one needs Linux or macOS",
+                final=True,
             ),
-            Requirement(name="torch", package="torch", remedy="Install torch (in Slicer: the PyTorch extension)."),
-            Requirement(name="fcntl", remedy="FireANTs does not run on Windows."),
+            TORCH,
+            Requirement(name="fireants", package="fireants", no_deps=True),  # it pins an old SimpleITK
+            Requirement(name="nibabel", package="nibabel"),
+            Requirement(name="pandas", package="pandas"),
+            Requirement(name="skimage", package="scikit-image"),
+            Requirement(name="tqdm", package="tqdm"),
         ),
         licence="FireANTs License 1.0 (attribution; approved channels of redistribution)",
         multimodal=True,

@@ -60,7 +60,7 @@ class GreedyEngine:
         family="classical",
         settings=GreedySettings,
         citation="Yushkevich et al., Alzheimer's & Dementia 12:P126-P127, 2016, doi 10.1016/j.jalz.2016.06.205",
-        requires=(Requirement(name="picsl_greedy", package="picsl_greedy", remedy="pip install picsl_greedy"),),
+        requires=(Requirement(name="picsl_greedy", package="picsl_greedy"),),
         licence="GPL-3.0",
         uses_masks=True,
         multimodal=True,

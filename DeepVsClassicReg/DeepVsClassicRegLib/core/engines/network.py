@@ -13,7 +13,7 @@ from ..images.volume import Pair, Volume
 from ..progress import Progress
 from ..settings import option
 from ..transforms.transform import Transform
-from .base import EngineInfo, Recorder, Requirement, Result
+from .base import TORCH, EngineInfo, Recorder, Requirement, Result
 
 if TYPE_CHECKING:
     from ..images.grid import Grid
@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     from .network_lib.inputs import Inputs
     from .network_lib.predict import Found
 
-TORCH = (
-    Requirement(
-        name="torch",
-        package="torch",
-        remedy="Install PyTorch: in Slicer the extension 'PyTorch' does it, elsewhere pip install torch.",
-    ),
-    Requirement(name="safetensors", package="safetensors", remedy="pip install safetensors"),
-)
+REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 CITATION = (
     "Hoffmann et al., SynthMorph, IEEE TMI 41:543-558, 2022, doi 10.1109/TMI.2021.3116879; "
     "the chosen model's card names its own paper"
@@ -109,7 +102,7 @@ class NetworkEngine:
         family="deep",
         settings=NetworkSettings,
         citation=CITATION,
-        requires=TORCH,
+        requires=REQUIRES,
         multimodal=True,
         interruptible=True,
         devices=("cpu", "cuda", "mps"),

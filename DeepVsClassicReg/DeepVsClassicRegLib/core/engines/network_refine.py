@@ -14,7 +14,7 @@ from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from .base import Diagnostics, EngineInfo, Result
 from .instance import InstanceEngine, InstanceSettings
-from .network import CITATION, TORCH, NetworkEngine, NetworkSettings
+from .network import CITATION, REQUIRES, NetworkEngine, NetworkSettings
 
 NETWORK_SHARE = 0.4
 
@@ -57,7 +57,7 @@ class NetworkRefineEngine:
         family="deep",
         settings=NetworkRefineSettings,
         citation=CITATION,
-        requires=TORCH,
+        requires=REQUIRES,
         uses_masks=True,
         multimodal=True,
         interruptible=True,

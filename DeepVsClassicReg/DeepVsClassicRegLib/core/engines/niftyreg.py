@@ -28,7 +28,7 @@ from .base import EngineInfo, Recorder, Requirement, Result
 
 LEVEL = re.compile(r"[Cc]urrent level:?\s+(\d+)\s*/\s*(\d+)")
 ITERATION = re.compile(r"\[(\d+)\] Current objective function: ([-+.\deE]+)")
-REMEDY = "Install NiftyReg (https://github.com/KCL-BMEIS/niftyreg) and put its programs on PATH."
+HOW = "install NiftyReg (https://github.com/KCL-BMEIS/niftyreg) and put its programs on PATH"
 NIFTI_TYPES = {16: "f4", 64: "f8"}
 
 
@@ -59,8 +59,8 @@ class NiftyRegEngine:
         settings=NiftyRegSettings,
         citation="Modat et al., Comput. Methods Programs Biomed. 98:278-284, 2010, doi 10.1016/j.cmpb.2009.09.002",
         requires=(
-            Requirement(name="reg_f3d", remedy=REMEDY, program=True),
-            Requirement(name="reg_transform", remedy=REMEDY, program=True),
+            Requirement(name="reg_f3d", title="NiftyReg", how=HOW, program=True),
+            Requirement(name="reg_transform", title="NiftyReg", how=HOW, program=True),
         ),
         licence="BSD-3-Clause",
         uses_masks=True,
