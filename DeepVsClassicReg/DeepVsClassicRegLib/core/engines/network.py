@@ -191,15 +191,14 @@ def _found(
     device: str,
 ) -> Found:
     """Ask the network, tracing minus the mutual information before and after each pass."""
-    from ..evaluation.similarity import binned, mutual_information
+    from ..histogram import bin_numbers, joint_histogram, mutual_information
     from .network_lib.predict import predict
 
-    fixed = binned(inputs.fixed[::2, ::2, ::2].ravel(), (0.0, 1.0)).astype(np.int64)
+    fixed = bin_numbers(inputs.fixed[::2, ::2, ::2], (0.0, 1.0), bins=64)
 
     def trace(number: int, warped: Any) -> None:
-        values = binned(warped[::2, ::2, ::2].ravel(), (0.0, 1.0))
-        joint = np.bincount(fixed * 64 + values, minlength=64 * 64).reshape(64, 64)
-        recorder.trace("Network", number, -mutual_information(joint)[0])
+        values = bin_numbers(warped[::2, ::2, ::2], (0.0, 1.0), bins=64)
+        recorder.trace("Network", number, -mutual_information(joint_histogram(fixed, values, (64, 64))))
 
     trace(0, inputs.moving)
     return predict(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..histogram import bin_numbers, joint_histogram, mutual_information, normalized_mutual_information
 from ..images.intensity import robust_range
 from ..images.volume import Volume
 
@@ -35,14 +36,14 @@ class SimilarityRegion:
 
     inside: npt.NDArray[np.bool_]
     fixed: Array
-    fixed_bins: npt.NDArray[np.uint8]
+    fixed_bins: npt.NDArray[np.int32]
     moving_range: tuple[float, float]
 
     @classmethod
     def of(cls, fixed: Volume, moving: Volume, inside: npt.NDArray[np.bool_]) -> SimilarityRegion:
         """Return the region of a pair."""
         values = fixed.array[inside]
-        return cls(inside, values, binned(values, robust_range(values)), robust_range(moving.array))
+        return cls(inside, values, bin_numbers(values, robust_range(values), bins=BINS), robust_range(moving.array))
 
     def measures(self, warped: Volume, seen: npt.NDArray[np.bool_]) -> dict[str, float]:
         """Return NCC, MI (nats), NMI and the share of the region that was seen.
@@ -63,10 +64,10 @@ class SimilarityRegion:
         if kept.sum() < FEWEST_VOXELS:
             return {**dict.fromkeys(("mi", "nmi", "ncc"), float("nan")), **share}
         values = warped.array[self.inside][kept]
-        pairs = self.fixed_bins[kept].astype(np.int64) * BINS + binned(values, self.moving_range)
-        joint = np.bincount(pairs, minlength=BINS * BINS).reshape(BINS, BINS)
-        information, normalized = mutual_information(joint)
-        return {"mi": information, "nmi": normalized, "ncc": correlation(self.fixed[kept], values), **share}
+        moving_bins = bin_numbers(values, self.moving_range, bins=BINS)
+        joint = joint_histogram(self.fixed_bins[kept], moving_bins, (BINS, BINS))
+        information = {"mi": mutual_information(joint), "nmi": normalized_mutual_information(joint)}
+        return {**information, "ncc": correlation(self.fixed[kept], values), **share}
 
 
 def correlation(first: Array, second: Array) -> float:
@@ -75,23 +76,3 @@ def correlation(first: Array, second: Array) -> float:
     b = second.astype(np.float64) - second.mean(dtype=np.float64)
     size = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / size if size > 0 else float("nan")
-
-
-def mutual_information(joint: npt.NDArray[np.integer]) -> tuple[float, float]:
-    """Return MI in nats and NMI = (H(F)+H(W))/H(F,W) of a joint histogram; NMI is NaN without any entropy."""
-    first, second, both = (_entropy(counts) for counts in (joint.sum(1), joint.sum(0), joint.ravel()))
-    return max(0.0, first + second - both), (first + second) / both if both > 0 else float("nan")
-
-
-def binned(values: Array, limits: tuple[float, float]) -> npt.NDArray[np.uint8]:
-    """Return bin numbers 0..63 of equal-width bins over the limits; what lies beyond joins the outer bins."""
-    low, high = limits
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    scaled = (values - np.float32(low)) * np.float32(BINS / (high - low))
-    return np.clip(scaled, 0, BINS - 1).astype(np.uint8)
-
-
-def _entropy(counts: npt.NDArray[np.integer]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())

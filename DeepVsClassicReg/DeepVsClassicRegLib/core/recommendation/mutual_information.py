@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import histogram
 from ..errors import GeometryError, RegistrationError
 from ..images.resample import warp_labels
 from ..images.volume import LabelMap, Volume
@@ -178,9 +179,7 @@ def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) ->
             f"The segmentation '{labels.name}' holds no label inside '{volume.name}'.",
             hint="Check that both belong to the same patient coordinates.",
         )
-    number = intensity_bins(volume.array, bins=bins)
-    number += codes * np.int32(bins)
-    joint = np.bincount(number.ravel(), minlength=len(values) * bins).reshape(len(values), bins).astype(np.float64)
+    joint = histogram.joint_histogram(codes, intensity_bins(volume.array, bins=bins), (len(values), bins))
     surfaces = _surfaces(codes, len(values), volume.grid.spacing_mm)
     sizes = joint.sum(axis=1) * volume.grid.voxel_volume_mm3
     per_label = tuple(
@@ -209,52 +208,15 @@ def table_information(joint: npt.ArrayLike) -> Information:
     total = float(table.sum())
     if total == 0:
         return Information(0.0, 0.0, 0.0, 0)
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    entropy = _entropy(rows)
-    plug_in = entropy + _entropy(columns) - _entropy(table)
-    cells = int(np.count_nonzero(table)) - int(np.count_nonzero(rows)) - int(np.count_nonzero(columns)) + 1
-    # A table with one label or one bin has no freedom, a deterministic one a negative one: there is nothing to correct.
-    bias = max(cells, 0) / (2 * total)
-    return Information(max(plug_in - bias, 0.0), entropy, bias, int(total))
-
-
-def permutation_baseline(joint: npt.ArrayLike, *, repeats: int = 20, seed: int = 0) -> float:
-    """Return the mean plug-in information of tables with the same margins but shuffled labels, in nats.
-
-    Parameters
-    ----------
-    joint : (S, B) array of counts
-        Labels by intensity bins.
-    repeats : int
-        How often the labels are shuffled.
-    seed : int
-        Of the shuffling.
-
-    Notes
-    -----
-    What a finite sample of independent variables shows; the Miller-Madow bias should be close to it. Shuffling
-    labels among voxels is drawing a table with fixed margins, so it costs nothing per voxel.
-    """
-    table = np.asarray(joint, dtype=np.int64)
-    rows, columns = table.sum(axis=1), table.sum(axis=0)
-    random = np.random.default_rng(seed)
-    found = []
-    for _ in range(repeats):
-        left, drawn = columns.copy(), []
-        for count in rows:
-            row = random.multivariate_hypergeometric(left, count, method="marginals")
-            left = left - row
-            drawn.append(row)
-        found.append(_entropy(rows.astype(float)) + _entropy(columns.astype(float)) - _entropy(np.array(drawn, float)))
-    return float(np.mean(found))
+    bias = histogram.miller_madow_bias(table)
+    nats = max(histogram.mutual_information(table) - bias, 0.0)
+    return Information(nats, histogram.entropy(table.sum(axis=1)), bias, int(total))
 
 
 def joint_histogram(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> tuple[npt.NDArray[np.int64], Counts]:
     """Return the label values and the (labels, bins) table of counts of an image and a segmentation on its grid."""
     values, codes = _coded(labels.array)
-    number = intensity_bins(volume.array, bins=bins) + codes * np.int32(bins)
-    counts = np.bincount(number.ravel(), minlength=len(values) * bins)
-    return values, counts.reshape(len(values), bins).astype(np.float64)
+    return values, histogram.joint_histogram(codes, intensity_bins(volume.array, bins=bins), (len(values), bins))
 
 
 def intensity_bins(array: npt.NDArray[np.float32], *, bins: int = BINS) -> npt.NDArray[np.int32]:
@@ -263,11 +225,7 @@ def intensity_bins(array: npt.NDArray[np.float32], *, bins: int = BINS) -> npt.N
     low, high = (float(value) for value in np.percentile(flat[:: max(1, flat.size // SAMPLE)], PERCENTILES))
     if high <= low:
         low, high = float(array.min()), float(array.max())
-    if high <= low:
-        return np.zeros(array.shape, dtype=np.int32)
-    scaled = (array - np.float32(low)) * np.float32(bins / (high - low))
-    np.clip(scaled, 0, bins - 1, out=scaled)
-    return scaled.astype(np.int32)
+    return histogram.bin_numbers(array, (low, high), bins=bins)
 
 
 def _moved(labels: LabelMap, volume: Volume) -> LabelMap:
@@ -300,13 +258,6 @@ def _surfaces(codes: npt.NDArray[np.int32], count: int, spacing_mm: tuple[float,
         areas += face * np.bincount(ahead[apart], minlength=count)
         areas += face * np.bincount(behind[apart], minlength=count)
     return areas
-
-
-def _entropy(counts: Counts) -> float:
-    """Return the plug-in entropy of counts in nats."""
-    positive = counts[counts > 0]
-    total = float(positive.sum())
-    return float(np.log(total) - (positive * np.log(positive)).sum() / total)
 
 
 def summary(mutual: Mapping[str, Any]) -> str:

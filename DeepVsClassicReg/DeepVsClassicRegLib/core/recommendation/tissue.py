@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from ..images.volume import LabelMap, Volume
 from .mutual_information import MutualInformation, mutual_information
@@ -29,7 +30,7 @@ def rough_information(volume: Volume, *, classes: int = CLASSES) -> MutualInform
 
 def tissue_classes(volume: Volume, *, classes: int = CLASSES) -> LabelMap:
     """Return background 0 (Otsu) and tissue classes 1, 2, ... from dark to bright (k-means), on the image's grid."""
-    smooth = _smoothed(volume.array)
+    smooth = ndimage.uniform_filter(volume.array, size=3, mode="nearest")
     low, high = np.percentile(smooth.ravel()[:: max(1, smooth.size // (1 << 20))], (0.1, 99.9))
     if high <= low:
         return LabelMap(np.zeros(volume.array.shape, dtype=np.int32), volume.grid, name="tissue classes")
@@ -87,17 +88,4 @@ def kmeans_levels(histogram: Array, classes: int) -> npt.NDArray[np.int32]:
         start = int(cut[end])
         result[start:end] = number
         end = start
-    return result
-
-
-def _smoothed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the mean over 3 x 3 x 3 voxels, the borders repeated."""
-    result = array
-    for axis in range(3):
-        if array.shape[axis] < 2:
-            continue
-        first, last = (slice(None),) * axis + (slice(0, 1),), (slice(None),) * axis + (slice(-1, None),)
-        ahead = np.concatenate([result[(slice(None),) * axis + (slice(1, None),)], result[last]], axis=axis)
-        behind = np.concatenate([result[first], result[(slice(None),) * axis + (slice(None, -1),)]], axis=axis)
-        result = (result + ahead + behind) / np.float32(3)
     return result
