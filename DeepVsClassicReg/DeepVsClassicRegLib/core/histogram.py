@@ -43,9 +43,7 @@ def joint_histogram(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integ
     shape : tuple of 2 int
         Numbers of rows and columns of the table.
     """
-    # Bin numbers of a volume need no more than 32 bits, which halves the memory that is read.
-    cells = rows.astype(np.int32 if shape[0] * shape[1] < 2**31 else np.int64) * shape[1]
-    cells = cells + columns
+    cells = np.multiply(rows, shape[1], dtype=np.int64) + columns
     return np.bincount(cells.ravel(), minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
 
