@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import EngineFailed, FileError, SettingsError
 from ..images.grid import Grid
 from ..transforms.affine import Affine
-from ..transforms.field import BSpline
+from ..transforms.elastix_files import ParameterMap, elastix_part, parameters_of
 from ..transforms.transform import Part
 
-Values = tuple[str, ...]
-ParameterMap = dict[str, Values]
 TRANSFORMS = {
     "TranslationTransform": "Shift",
     "EulerTransform": "Rigid alignment",
@@ -25,8 +21,6 @@ TRANSFORMS = {
     "BSplineTransform": "B-spline deformation",
     "RecursiveBSplineTransform": "B-spline deformation",
 }
-LINE = re.compile(r"^\s*\(\s*(\S+)\s+(.*?)\s*\)\s*(?://.*)?$")
-VALUE = re.compile(r'"([^"]*)"|(\S+)')
 
 
 def read_parameters(path: Path) -> ParameterMap:
@@ -41,11 +35,7 @@ def read_parameters(path: Path) -> ParameterMap:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(f"Could not read the elastix parameter file {path}: {error}.") from error
-    found: ParameterMap = {}
-    for line in text.splitlines():
-        match = None if line.lstrip().startswith("//") else LINE.match(line)
-        if match:
-            found[match[1]] = tuple(quoted or bare for quoted, bare in VALUE.findall(match[2]))
+    found = parameters_of(text)
     if not found:
         raise FileError(f"{path} is no elastix parameter file: it has no line like (Name value).")
     return found
@@ -151,46 +141,13 @@ def read_part(path: Path) -> Part:
     Raises
     ------
     EngineFailed
-        When the file is missing or holds something unknown.
+        When the file is missing.
+    FileError
+        When it holds something unknown.
     """
     if not path.is_file():
         raise EngineFailed("elastix ended without writing its transform.", hint="See the log for its last words.")
-    entries = read_parameters(path)
-    kind = entries["Transform"][0]
-    numbers = np.array(entries["TransformParameters"], dtype=float)
-    if kind.endswith("BSplineTransform"):
-        return _bspline(entries, numbers)
-    center = np.array(entries.get("CenterOfRotationPoint", ("0", "0", "0")), dtype=float)
-    if kind == "TranslationTransform":
-        return Affine.shift(numbers)
-    if kind == "AffineTransform":
-        return Affine.about(numbers[:9].reshape(3, 3), center, numbers[9:])
-    if kind not in TRANSFORMS:
-        raise EngineFailed(f"elastix wrote a transform of the unknown kind '{kind}'.")
-    turned: sitk.Euler3DTransform | sitk.Similarity3DTransform
-    if kind == "EulerTransform":
-        turned = sitk.Euler3DTransform()
-        turned.SetComputeZYX(entries.get("ComputeZYX", ("false",))[0] == "true")
-    else:
-        turned = sitk.Similarity3DTransform()
-    turned.SetCenter(center.tolist())
-    turned.SetParameters(numbers.tolist())
-    return Affine.from_sitk(turned)
-
-
-def _bspline(entries: ParameterMap, numbers: np.ndarray) -> BSpline:
-    size = [int(n) for n in entries["GridSize"]]
-    spacing, origin = ([float(v) for v in entries[name]] for name in ("GridSpacing", "GridOrigin"))
-    index = np.array(entries.get("GridIndex", ("0", "0", "0")), dtype=float)
-    direction = np.array(entries["GridDirection"], dtype=float).reshape(3, 3).T
-    first = np.array(origin) + direction @ (index * spacing)
-    grid = Grid(
-        (size[0], size[1], size[2]),
-        (spacing[0], spacing[1], spacing[2]),
-        (float(first[0]), float(first[1]), float(first[2])),
-        tuple(float(d) for d in direction.ravel()),
-    )
-    return BSpline(np.moveaxis(numbers.reshape(3, *grid.shape), 0, -1).astype(np.float32), grid)
+    return elastix_part(path.name, read_parameters(path))
 
 
 def _quoted(value: str) -> str:

@@ -1,22 +1,40 @@
-"""Transform files that SimpleITK, ANTs and Slicer read."""
+"""Transform files: reading those of every program of the field, writing what SimpleITK, ANTs and Slicer read."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import FileError
+from ..errors import FileError, RegistrationError, SettingsError, did_you_mean
 from ..files import settle
 from ..images.grid import Grid
 from .affine import Affine
-from .field import DisplacementField, VelocityField
+from .elastix_files import parameters_of, read_elastix
+from .field import VelocityField
+from .field_files import ENDINGS as FIELD_ENDINGS
+from .field_files import read_field
+from .itk_files import HDF5_MARK, TEXT_MARK, XFM_MARK, read_itk_binary, read_itk_text, read_itk_xfm
+from .matrix_files import Images, looks_like_matrix, read_lta, read_matrix, read_mni
+from .text import read_text, unknown
 from .transform import Transform
 
 Pathlike = str | os.PathLike[str]
-FIELD_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
-TRANSFORM_ENDINGS = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
+WRITABLE = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
+TRANSFORM_ENDINGS = (*WRITABLE, ".xfm", ".lta", ".m3z", ".aff12.1d", ".1d", ".dat")
+FORMS = ("auto", "ras", "lps", "fsl")
+BINARY_KINDS = {
+    ".m3z": (
+        "a nonlinear morph of FreeSurfer",
+        "Convert it first: mri_warp_convert --inm3z this.m3z --outitk field.nii.gz.",
+    ),
+    ".dat": (
+        "a register.dat of FreeSurfer",
+        "Convert it first: lta_convert --inreg register.dat --outlta this.lta --src moving --trg fixed.",
+    ),
+}
 
 
 def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None = None) -> Path:
@@ -43,41 +61,107 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
             if grid is None:
                 raise FileError(f"{target.name}: a displacement image needs a grid to be sampled on.")
             sitk.WriteImage(_float_image(transform, grid), str(target), useCompression=True)
-        elif _ends(target, TRANSFORM_ENDINGS):
+        elif _ends(target, WRITABLE):
             sitk.WriteTransform(_writable(transform, target), str(target))
         else:
             raise FileError(
                 f"{target.name}: unknown ending for a transform.",
-                hint=f"Use one of {', '.join(TRANSFORM_ENDINGS + FIELD_ENDINGS)}.",
+                hint=f"Use one of {', '.join(WRITABLE + FIELD_ENDINGS)}.",
             )
     except RuntimeError as error:
         raise FileError(f"Could not write {target}: {error}", hint="Check the folder and the free space.") from error
     return settle(target)
 
 
-def read_transform(path: Pathlike) -> Transform:
-    """Read a fixed-to-moving map from an ITK transform file or a displacement image (LPS mm).
+def read_transform(
+    path: Pathlike, *, form: str = "auto", fixed: Pathlike | None = None, moving: Pathlike | None = None
+) -> Transform:
+    """Read a fixed-to-moving map.
+
+    Read exactly: ITK (.h5, .tfm, .txt, .mat, .xfm), ANTs, Slicer, displacement images (.nii.gz, .nrrd, .mha), elastix
+    (TransformParameters.txt with its chain), c3d, ITK-SNAP, greedy, NiftyReg, AFNI and FSL flirt (matrices), MNI
+    (.xfm) and FreeSurfer (.lta). What is known but cannot be applied is refused by its name. The content decides,
+    not the ending.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    form : {'auto', 'ras', 'lps', 'fsl'}
+        What a plain matrix means, when its file does not tell: RAS or LPS mm (fixed to moving), or FSL flirt's.
+    fixed, moving : path, optional
+        The NIfTI images that flirt was given; its matrices need them.
+
+    Returns
+    -------
+    Transform
+        Its `notes` say how the file was understood, where that is not plain.
 
     Raises
     ------
     FileError
-        When the file is missing, unreadable, or no 3-vector image.
+        When the file is missing, damaged, or of a kind that cannot be applied.
     """
     source = Path(path)
+    if form not in FORMS:
+        raise SettingsError(f"There is no form of matrix '{form}'.", hint=did_you_mean(form, FORMS))
     if not source.is_file():
         raise FileError(f"No such transform file: {source}.", hint="Check the path.")
     try:
-        if not _ends(source, FIELD_ENDINGS):
-            return Transform.from_sitk(sitk.ReadTransform(str(source)))
-        image = sitk.ReadImage(str(source), sitk.sitkVectorFloat64)
-    except RuntimeError as error:
+        transform = _read(source, form, Images(_path(fixed), _path(moving)))
+    except FileError:
+        raise
+    except RegistrationError as error:
+        raise FileError(f"{source.name}: {error.message}", hint=error.hint) from error
+    if form != "auto" and transform.affine is None:
+        raise FileError(f"{source.name} is no plain matrix, so it has no form '{form}'.", hint="Leave the form out.")
+    return transform
+
+
+def _read(path: Path, form: str, images: Images) -> Transform:
+    with path.open("rb") as file:
+        head = file.read(200)
+    if not head:
+        raise FileError(f"{path.name} is empty.", hint="Write or copy it again.")
+    if _ends(path, FIELD_ENDINGS):
+        return read_field(path)
+    for ending, what in BINARY_KINDS.items():
+        if _ends(path, (ending,)):
+            raise FileError(f"{path.name} is {what[0]}, which cannot be applied.", hint=what[1])
+    if head.startswith(HDF5_MARK):
+        return read_itk_binary(path)
+    if head.startswith(b"MATLAB 5.0"):
         raise FileError(
-            f"Could not read the transform {source}: {error}",
-            hint="Inverse fields written by Slicer must be converted to a grid transform first.",
-        ) from error
-    if image.GetNumberOfComponentsPerPixel() != 3 or image.GetDimension() != 3:
-        raise FileError(f"{source.name} is no displacement field (3 components in 3D).")
-    return Transform((DisplacementField.from_sitk(image),))
+            f"{path.name} is a MATLAB 5 file (SPM's, for instance), which cannot be applied.",
+            hint="Give an ITK transform, or the deformation field y_*.nii of SPM.",
+        )
+    if _ends(path, (".mat",)) and b"\0" in head:
+        return read_itk_binary(path)
+    return _read_text(path, form, images)
+
+
+def _read_text(path: Path, form: str, images: Images) -> Transform:
+    text = read_text(path)
+    if text.lstrip().startswith(TEXT_MARK):
+        return read_itk_text(path, text)
+    if text.lstrip().startswith("MNI Transform File"):
+        return read_itk_xfm(path) if XFM_MARK in text else read_mni(path, text)
+    if re.search(r"^\s*type\s*=", text, re.MULTILINE) and "nxforms" in text:
+        return read_lta(path, text)
+    if parameters_of(text):
+        return read_elastix(path, text)
+    if re.match(r"\s*(?:#.*\n)*\s*\[*Transform\b.*=|\s*Transform\s*=", text):
+        raise FileError(
+            f"{path.name} is an elastix transform in the TOML form, which cannot be applied.",
+            hint="Write it as text: the parameter OutputTransformParameterFileFormat, or use transformix -def all.",
+        )
+    if looks_like_matrix(text):
+        return read_matrix(path, text, form, images)
+    raise unknown(path)
+
+
+def _path(path: Pathlike | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _float_image(transform: Transform, grid: Grid) -> sitk.Image:

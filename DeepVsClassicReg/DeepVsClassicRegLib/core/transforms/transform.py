@@ -27,6 +27,8 @@ class Transform:
     ----------
     parts : tuple of Affine, DisplacementField, VelocityField or BSpline
         No part means identity.
+    notes : tuple of str
+        Sentences the user should read: how the file it comes from was understood.
 
     Examples
     --------
@@ -36,18 +38,25 @@ class Transform:
     """
 
     parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, parts: Iterable[Part | Transform]) -> Transform:
         """Return the chain of parts and transforms, with neighboring affine parts merged."""
         flat: list[Part] = []
+        notes: list[str] = []
         for item in parts:
+            notes += item.notes if isinstance(item, Transform) else ()
             for part in item.parts if isinstance(item, Transform) else (item,):
                 if isinstance(part, Affine) and flat and isinstance(flat[-1], Affine):
                     flat[-1] = flat[-1].then(part)
                 else:
                     flat.append(part)
-        return cls(tuple(flat))
+        return cls(tuple(flat), tuple(dict.fromkeys(notes)))
+
+    def noted(self, notes: Iterable[str]) -> Transform:
+        """Return this map with further notes."""
+        return Transform(self.parts, (*self.notes, *notes))
 
     @property
     def affine(self) -> Affine | None:
@@ -171,6 +180,9 @@ def _inverse_field(field: DisplacementField, iterations: int, tolerance_mm: floa
 
 
 def _parts_of(transform: sitk.Transform) -> list[Part]:
+    # Asked first: ITK's general linear transforms come as a composite whose only part is that composite again.
+    if transform.GetDimension() == 3 and transform.IsLinear():
+        return [Affine.from_sitk(transform)]
     concrete = transform.Downcast() if type(transform) is sitk.Transform else transform
     if isinstance(concrete, sitk.CompositeTransform):
         nested = [concrete.GetNthTransform(n) for n in range(concrete.GetNumberOfTransforms())]
@@ -179,8 +191,6 @@ def _parts_of(transform: sitk.Transform) -> list[Part]:
         return [DisplacementField.from_sitk(concrete.GetDisplacementField())]
     if isinstance(concrete, sitk.BSplineTransform):
         return [BSpline.from_sitk(concrete)]
-    if concrete.GetDimension() == 3 and concrete.IsLinear():
-        return [Affine.from_sitk(concrete)]
     raise RegistrationError(
         f"Transforms of the kind '{concrete.GetName()}' ({concrete.GetDimension()}D) cannot be used.",
         hint="Convert it to a displacement field first.",

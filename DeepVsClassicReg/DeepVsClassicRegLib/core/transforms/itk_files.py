@@ -1,0 +1,245 @@
+"""ITK transform files: text (.tfm, .txt), MATLAB (.mat), HDF5 (.h5) and what ITK writes as .xfm."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import FileError
+from .transform import Transform
+
+TEXT_MARK = "#Insight Transform File"
+XFM_MARK = "%ITK-XFM writer"
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+COMPOSITE = "CompositeTransform"
+FIELD = "DisplacementFieldTransform"
+# Matrix, translation and center, which SimpleITK cannot open under these names.
+PLAIN_AFFINE = frozenset({"FixedCenterOfRotationAffineTransform", "ScalableAffineTransform", "Rigid3DTransform"})
+LINEAR = PLAIN_AFFINE | {
+    "AffineTransform",
+    "CenteredAffineTransform",
+    "CenteredEuler3DTransform",
+    "ComposeScaleSkewVersor3DTransform",
+    "Euler3DTransform",
+    "IdentityTransform",
+    "MatrixOffsetTransformBase",
+    "QuaternionRigidTransform",
+    "ScaleLogarithmicTransform",
+    "ScaleSkewVersor3DTransform",
+    "ScaleTransform",
+    "ScaleVersor3DTransform",
+    "Similarity3DTransform",
+    "TranslationTransform",
+    "VersorRigid3DTransform",
+    "VersorTransform",
+}
+READABLE = LINEAR | {COMPOSITE, FIELD, "BSplineTransform"}
+INVERSE_HINT = (
+    "In Slicer's Transforms module press 'Invert', save it again and use it here as the inverse (--inverse), "
+    "or convert it to a grid transform."
+)
+SPLINE_HINT = "In Slicer's Transforms module convert it to a grid transform on the fixed volume and save that."
+REASONS = {
+    "InverseDisplacementFieldTransform": (
+        "an inverse displacement field (Slicer's 'to parent': moving to fixed points)",
+        INVERSE_HINT,
+    ),
+    "InverseBSplineTransform": ("an inverse B-spline (Slicer's 'to parent': moving to fixed points)", INVERSE_HINT),
+    "ThinPlateSplineKernelTransform": ("a thin-plate spline", SPLINE_HINT),
+    "InverseThinPlateSplineKernelTransform": ("an inverse thin-plate spline", SPLINE_HINT),
+}
+CONVERT_HINT = "Convert it to an affine, B-spline or displacement field transform with the program that wrote it."
+KIND = re.compile(rb"([A-Za-z][A-Za-z0-9]*)_(?:double|float)_(\d+)_(\d+)")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One transform of a text file.
+
+    Attributes
+    ----------
+    kind : str
+        ITK's class name, such as 'AffineTransform'.
+    dimension : int
+        Of its points.
+    parameters, fixed : tuple of float
+        Its numbers.
+    """
+
+    kind: str
+    dimension: int
+    parameters: tuple[float, ...] = ()
+    fixed: tuple[float, ...] = ()
+
+
+def read_itk_text(path: Path, text: str) -> Transform:
+    """Read an ITK transform text file, every transform of it.
+
+    Raises
+    ------
+    FileError
+        When a transform is of another kind or dimension, or the text is damaged.
+    """
+    sections = _sections(path, text)
+    _check_kinds(path, [(section.kind, section.dimension) for section in sections])
+    _check_together(path, [section.kind for section in sections])
+    return _transform(path, _read(_renamed(text), path), sections)
+
+
+def read_itk_binary(path: Path) -> Transform:
+    """Read an ITK transform from HDF5 or MATLAB 4; the kinds are looked up in the file before ITK opens it.
+
+    Raises
+    ------
+    FileError
+        When a transform is of another kind or dimension, or the file is damaged.
+    """
+    kinds = _stored_kinds(path)
+    if not kinds:
+        raise FileError(
+            f"{path.name} holds no ITK transform.", hint="Give the .h5, .tfm or .mat file that a registration wrote."
+        )
+    _check_kinds(path, kinds)
+    _check_together(path, [kind for kind, _ in kinds])
+    return _transform(path, _read_file(path), [Section(*kind) for kind in kinds])
+
+
+def read_itk_xfm(path: Path) -> Transform:
+    """Read a linear transform that ITK wrote in the form of MNI's: ITK's direction (fixed to moving) and axes (LPS)."""
+    return Transform.from_sitk(_read_file(path))
+
+
+def refuse_kind(name: str, kind: str, dimension: int = 3) -> FileError:
+    """Return the error that names a kind of transform which cannot be applied."""
+    what, hint = REASONS.get(kind, (f"a {kind}", CONVERT_HINT))
+    if dimension != 3:
+        what, hint = f"a {dimension}D {kind}", "Only transforms of 3D points can be used."
+    return FileError(f"{name} holds {what}, which cannot be applied.", hint=hint)
+
+
+def _check_kinds(path: Path, kinds: Sequence[tuple[str, int]]) -> None:
+    for kind, dimension in kinds:
+        if kind not in READABLE or dimension != 3:
+            raise refuse_kind(path.name, kind, dimension)
+
+
+def _check_together(path: Path, kinds: Sequence[str]) -> None:
+    if COMPOSITE in kinds[1:]:
+        raise FileError(
+            f"{path.name} holds a composite transform inside another one, which ITK cannot read back.",
+            hint="Flatten the composite before it is written (itk::CompositeTransform::FlattenTransformQueue).",
+        )
+    if len(kinds) > 1 and kinds[0] != COMPOSITE:
+        raise FileError(
+            f"{path.name} holds {len(kinds)} transforms ({', '.join(kinds)}) and does not say how they are combined.",
+            hint="Write them as one composite transform, or each into a file of its own.",
+        )
+    if list(kinds) == [COMPOSITE]:
+        raise FileError(f"{path.name} holds a composite transform without any part.", hint="Write it again as .h5.")
+
+
+def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) -> Transform:
+    parts = _listed(read) if sections[0].kind == COMPOSITE else [read]
+    wanted = sections[1:] if sections[0].kind == COMPOSITE else sections
+    if len(parts) != len(wanted):
+        raise FileError(f"{path.name} names {len(wanted)} transforms, ITK found {len(parts)}.", hint="Write it again.")
+    for part, section in zip(parts, wanted, strict=True):
+        given = len(section.parameters)
+        if given and part.GetNumberOfParameters() != given:
+            raise FileError(
+                f"{path.name}: a {section.kind} has {part.GetNumberOfParameters()} parameters, the file gives {given}.",
+                hint="The file is damaged; write it again.",
+            )
+    return Transform.from_sitk(read)
+
+
+def _listed(composite: sitk.Transform) -> list[sitk.Transform]:
+    parts = sitk.CompositeTransform(composite)
+    return [parts.GetNthTransform(number) for number in range(parts.GetNumberOfTransforms())]
+
+
+def _sections(path: Path, text: str) -> list[Section]:
+    sections: list[Section] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        tag, colon, value = line.partition(":")
+        if line.lstrip().startswith("#") or not colon:
+            continue
+        if tag.strip() == "Transform":
+            sections.append(_section(path, value.strip(), number))
+        elif tag.strip() in ("Parameters", "FixedParameters") and sections:
+            numbers = _numbers(path, value, number)
+            last = sections.pop()
+            first = tag.strip() == "Parameters"
+            sections.append(
+                Section(
+                    last.kind, last.dimension, numbers if first else last.parameters, last.fixed if first else numbers
+                )
+            )
+    if not sections:
+        raise FileError(f"{path.name} is an ITK transform file without any transform.", hint="Write it again.")
+    return sections
+
+
+def _section(path: Path, name: str, line: int) -> Section:
+    match = KIND.fullmatch(name.encode())
+    if match is None:
+        raise FileError(
+            f"{path.name}, line {line}: '{name}' names no ITK transform.",
+            hint="Expected such as AffineTransform_double_3_3.",
+        )
+    return Section(match[1].decode(), int(match[2]))
+
+
+def _numbers(path: Path, text: str, line: int) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split())
+    except ValueError as error:
+        raise FileError(
+            f"{path.name}, line {line}: '{_first_bad(text)}' is no number.",
+            hint="Numbers need a decimal point and blanks.",
+        ) from error
+
+
+def _first_bad(text: str) -> str:
+    for word in text.split():
+        try:
+            float(word)
+        except ValueError:
+            return word
+    return ""
+
+
+def _stored_kinds(path: Path) -> list[tuple[str, int]]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = [(match[1].decode(), int(match[2])) for match in KIND.finditer(content)]
+    return [kind for kind in found if kind[0].endswith(("Transform", "TransformBase"))]
+
+
+def _renamed(text: str) -> str:
+    for kind in PLAIN_AFFINE:
+        text = text.replace(f"Transform: {kind}_", "Transform: AffineTransform_")
+    return text
+
+
+def _read(text: str, path: Path) -> sitk.Transform:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "transform.tfm"
+        copy.write_text(text, encoding="utf-8")
+        return _read_file(copy, path.name)
+
+
+def _read_file(path: Path, name: str = "") -> sitk.Transform:
+    try:
+        return sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise FileError(
+            f"{name or path.name} is no transform that ITK can read ({lines[-1].rstrip('.')}).",
+            hint="The file is damaged or was cut off; write it again.",
+        ) from error
