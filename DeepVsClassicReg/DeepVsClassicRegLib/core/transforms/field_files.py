@@ -48,14 +48,56 @@ def read_field(path: Path) -> Transform:
     facts = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
     if "dim[0]" in facts:
         return _nifti(path, facts)
-    if facts.get("displacement field type", "").strip().lower() == "modeling":
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
+        _check_nrrd(path, _nrrd_header(path))
+    return Transform((DisplacementField.from_sitk(_vectors(path, header)),))
+
+
+def _check_nrrd(path: Path, facts: Mapping[str, str]) -> None:
+    """ITK turns the grid of a file in RAS to LPS, but not its vectors, nor by a measurement frame."""
+    if facts.get("displacement field type", "").lower() == "modeling":
         raise FileError(
             f"{path.name} is an inverse displacement field (Slicer's 'modeling' type, 'to parent': moving to fixed "
             "points), which cannot be applied.",
             hint=INVERSE_HINT,
         )
-    _check_space(path, facts)
-    return Transform((DisplacementField.from_sitk(_vectors(path, header)),))
+    space = facts.get("space", "left-posterior-superior").lower()
+    if space not in ("left-posterior-superior", "lps"):
+        raise FileError(
+            f"{path.name} is a displacement field in the space '{space}', so the axes of its vectors are not certain.",
+            hint="Write it in the space left-posterior-superior, as ITK and Slicer do.",
+        )
+    frame = _brackets(facts.get("measurement frame", ""))
+    if len(frame) == 9 and not np.allclose(frame, np.eye(3).ravel(), atol=1e-6):
+        raise FileError(
+            f"{path.name} is a displacement field with a measurement frame that is not the identity.",
+            hint="Write its vectors in LPS mm, as ITK and Slicer do.",
+        )
+    kinds = set(facts.get("kinds", "vector").lower().split()) - {"domain", "space"}
+    if not kinds <= {"vector", "covariant-vector", "3-vector", "none", "???"}:
+        raise FileError(
+            f"{path.name} is no displacement field: its values are of the kind '{', '.join(sorted(kinds))}'.",
+            hint=EXPECTED,
+        )
+
+
+def _nrrd_header(path: Path) -> dict[str, str]:
+    """Return the fields and keys of a NRRD header, read here because ITK does not hand all of them on."""
+    facts: dict[str, str] = {}
+    with path.open("rb") as file:
+        for raw in file:
+            line = raw.decode("utf-8", "replace").strip()
+            if not line:
+                break
+            name, colon, value = line.partition(":")
+            if colon and not line.startswith("#"):
+                facts[name.strip().lower()] = value.removeprefix("=").strip()
+    return facts
+
+
+def _brackets(text: str) -> list[float]:
+    words = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    return [float(word) for word in words if word != "none"]
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
@@ -88,42 +130,6 @@ def _vectors(path: Path, header: sitk.ImageFileReader) -> sitk.Image:
             hint="Fill them (0 where nothing is known) with the program that wrote it.",
         )
     return image
-
-
-def _check_space(path: Path, facts: Mapping[str, str]) -> None:
-    """NRRD: ITK turns the grid of a file in RAS to LPS, but not its vectors, nor by a measurement frame."""
-    space = facts.get("NRRD_space", "left-posterior-superior").strip().lower()
-    if space not in ("left-posterior-superior", "lps"):
-        raise FileError(
-            f"{path.name} is a displacement field in the space '{space}', so the axes of its vectors are not certain.",
-            hint="Write it in the space left-posterior-superior, as ITK and Slicer do.",
-        )
-    frame = _measurement_frame(path)
-    if frame is not None and not np.allclose(frame, np.eye(3), atol=1e-6):
-        raise FileError(
-            f"{path.name} is a displacement field with a measurement frame that is not the identity.",
-            hint="Write its vectors in LPS mm, as ITK and Slicer do.",
-        )
-    if facts.get("NRRD_kinds[pixel]", "vector") not in ("vector", "covariant-vector"):
-        raise FileError(
-            f"{path.name} is no displacement field: its values are of the kind '{facts['NRRD_kinds[pixel]']}'.",
-            hint=EXPECTED,
-        )
-
-
-def _measurement_frame(path: Path) -> np.ndarray | None:
-    """Return the frame of a NRRD file's header, read here because SimpleITK does not hand it on."""
-    if not path.name.lower().endswith((".nrrd", ".nhdr")):
-        return None
-    with path.open("rb") as file:
-        for raw in file:
-            line = raw.decode("ascii", "replace").strip()
-            if not line:
-                return None
-            if line.startswith("measurement frame:"):
-                words = line.partition(":")[2].replace("(", " ").replace(")", " ").replace(",", " ").split()
-                return np.array([float(word) for word in words if word != "none"]).reshape(3, 3)
-    return None
 
 
 def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:

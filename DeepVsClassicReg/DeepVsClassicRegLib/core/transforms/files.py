@@ -113,8 +113,6 @@ def read_transform(
         raise
     except RegistrationError as error:
         raise FileError(f"{source.name}: {error.message}", hint=error.hint) from error
-    if form != "auto" and transform.affine is None:
-        raise FileError(f"{source.name} is no plain matrix, so it has no form '{form}'.", hint="Leave the form out.")
     return transform
 
 
@@ -123,6 +121,8 @@ def _read(path: Path, form: str, images: Images) -> Transform:
         head = file.read(200)
     if not head:
         raise FileError(f"{path.name} is empty.", hint="Write or copy it again.")
+    if form != "auto":
+        return read_matrix(path, _matrix_text(path, form), form, images)
     if _ends(path, FIELD_ENDINGS):
         return read_field(path)
     for ending, what in BINARY_KINDS.items():
@@ -158,6 +158,17 @@ def _read_text(path: Path, form: str, images: Images) -> Transform:
     if looks_like_matrix(text):
         return read_matrix(path, text, form, images)
     raise unknown(path)
+
+
+def _matrix_text(path: Path, form: str) -> str:
+    raw = path.read_bytes()
+    text = "" if b"\0" in raw else raw.decode("utf-8-sig", "replace")
+    if not looks_like_matrix(text):
+        raise FileError(
+            f"{path.name} is no plain matrix of 3 or 4 rows of 4 numbers, so it has no form '{form}'.",
+            hint="Leave the form out; files of other kinds say themselves what they are.",
+        )
+    return text
 
 
 def _path(path: Pathlike | None) -> Path | None:

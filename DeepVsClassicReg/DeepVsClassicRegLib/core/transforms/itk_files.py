@@ -21,25 +21,27 @@ COMPOSITE = "CompositeTransform"
 FIELD = "DisplacementFieldTransform"
 # Matrix, translation and center, which SimpleITK cannot open under these names.
 PLAIN_AFFINE = frozenset({"FixedCenterOfRotationAffineTransform", "ScalableAffineTransform", "Rigid3DTransform"})
-LINEAR = PLAIN_AFFINE | {
-    "AffineTransform",
-    "CenteredAffineTransform",
-    "CenteredEuler3DTransform",
-    "ComposeScaleSkewVersor3DTransform",
-    "Euler3DTransform",
-    "IdentityTransform",
-    "MatrixOffsetTransformBase",
-    "QuaternionRigidTransform",
-    "ScaleLogarithmicTransform",
-    "ScaleSkewVersor3DTransform",
-    "ScaleTransform",
-    "ScaleVersor3DTransform",
-    "Similarity3DTransform",
-    "TranslationTransform",
-    "VersorRigid3DTransform",
-    "VersorTransform",
+# Linear kinds and their number of parameters; ITK itself accepts too many.
+LINEAR = {
+    **dict.fromkeys(PLAIN_AFFINE, 12),
+    "AffineTransform": 12,
+    "CenteredAffineTransform": 15,
+    "CenteredEuler3DTransform": 9,
+    "ComposeScaleSkewVersor3DTransform": 12,
+    "Euler3DTransform": 6,
+    "IdentityTransform": 0,
+    "MatrixOffsetTransformBase": 12,
+    "QuaternionRigidTransform": 7,
+    "ScaleLogarithmicTransform": 3,
+    "ScaleSkewVersor3DTransform": 15,
+    "ScaleTransform": 3,
+    "ScaleVersor3DTransform": 9,
+    "Similarity3DTransform": 7,
+    "TranslationTransform": 3,
+    "VersorRigid3DTransform": 6,
+    "VersorTransform": 3,
 }
-READABLE = LINEAR | {COMPOSITE, FIELD, "BSplineTransform"}
+READABLE = frozenset({*LINEAR, COMPOSITE, FIELD, "BSplineTransform"})
 INVERSE_HINT = (
     "In Slicer's Transforms module press 'Invert', save it again and use it here as the inverse (--inverse), "
     "or convert it to a grid transform."
@@ -133,7 +135,7 @@ def _check_together(path: Path, kinds: Sequence[str]) -> None:
     if COMPOSITE in kinds[1:]:
         raise FileError(
             f"{path.name} holds a composite transform inside another one, which ITK cannot read back.",
-            hint="Flatten the composite before it is written (itk::CompositeTransform::FlattenTransformQueue).",
+            hint="Flatten the composite before it is written.",
         )
     if len(kinds) > 1 and kinds[0] != COMPOSITE:
         raise FileError(
@@ -151,9 +153,10 @@ def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) ->
         raise FileError(f"{path.name} names {len(wanted)} transforms, ITK found {len(parts)}.", hint="Write it again.")
     for part, section in zip(parts, wanted, strict=True):
         given = len(section.parameters)
-        if given and part.GetNumberOfParameters() != given:
+        expected = LINEAR.get(section.kind, part.GetNumberOfParameters())
+        if given not in (0, expected):
             raise FileError(
-                f"{path.name}: a {section.kind} has {part.GetNumberOfParameters()} parameters, the file gives {given}.",
+                f"{path.name}: a {section.kind} has {expected} parameters, the file gives {given}.",
                 hint="The file is damaged; write it again.",
             )
     return Transform.from_sitk(read)
