@@ -28,6 +28,7 @@ def option(
     choices: Sequence[str] = (),
     advanced: bool = False,
     listing: str = "",
+    special: str = "",
 ) -> Any:
     """Return a dataclass field with what the panel and the checks need to know about it.
 
@@ -47,6 +48,8 @@ def option(
         Whether the panel hides it behind 'more'.
     listing : str
         Name of a list of suggestions that is only known at run time ('models'); other text is allowed as well.
+    special : str
+        What the least number or the empty choice stands for, such as 'automatic'; the panel shows it instead.
     """
     metadata = {
         "label": label,
@@ -57,6 +60,7 @@ def option(
         "choices": tuple(choices),
         "advanced": advanced,
         "listing": listing,
+        "special": special,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from ..core.settings import DEFAULT, presets
 from .offers import Offer
+from .settings_form import narrow_combo
 
 AT_FIRST = 3
 
@@ -45,6 +46,7 @@ class CompareList:
             check, combo = self._make_row(offer)
             grid.addWidget(check, row, 0)
             grid.addWidget(combo, row, 1)
+            grid.setColumnStretch(1, 1)
             self._rows[offer.info.name] = (check, combo)
         self._loading = False
         self.load(kept)
@@ -71,7 +73,7 @@ class CompareList:
         self._loading = False
 
     def _make_row(self, offer: Offer) -> tuple[Any, Any]:
-        check, combo = qt.QCheckBox(offer.info.title, self._frame), qt.QComboBox(self._frame)
+        check, combo = qt.QCheckBox(offer.info.title, self._frame), narrow_combo(self._frame)
         check.objectName, combo.objectName = f"compare_{offer.info.name}", f"comparePreset_{offer.info.name}"
         check.toolTip = offer.info.summary
         for preset in presets(offer.info.name).values():

@@ -60,6 +60,7 @@ class SettingsForm:
     def _add(self, entries: list[Any], column: Any) -> None:
         form = qt.QFormLayout()
         form.setFieldGrowthPolicy(qt.QFormLayout.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(qt.QFormLayout.WrapLongRows)
         hints = typing.get_type_hints(self._kind)
         for entry in entries:
             field = _Field(entry, hints[entry.name], self._on_changed)
@@ -134,12 +135,12 @@ class _Field:
             self.widget = qt.QCheckBox()
             self.widget.connect("toggled(bool)", lambda _on: changed())
         elif self._choices and hint is str:
-            self.widget = qt.QComboBox()
+            self.widget = narrow_combo()
             for choice in self._choices:
-                self.widget.addItem(choice)
+                self.widget.addItem(choice or about.get("special") or "", choice)
             self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
         elif self.listing:
-            self.widget = qt.QComboBox()
+            self.widget = narrow_combo()
             self.widget.setEditable(True)
             self.suggest()
             self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
@@ -164,6 +165,8 @@ class _Field:
         widget.setRange(kind(-HUGE if low is None else low), kind(HUGE if high is None else high))
         if unit:
             widget.setSuffix(f" {unit}")
+        if about.get("special"):
+            widget.setSpecialValueText(about["special"])
         return widget
 
     def _tip(self, about: Mapping[str, Any], unit: str) -> str:
@@ -193,7 +196,7 @@ class _Field:
         if self._hint is bool:
             self.widget.checked = bool(value)
         elif self._choices and self._hint is str:
-            index = self.widget.findText(str(value))
+            index = self.widget.findData(str(value))
             if index >= 0:
                 self.widget.currentIndex = index
         elif self.listing:
@@ -211,7 +214,7 @@ class _Field:
         if self._hint is bool:
             return self.widget.checked
         if self._choices and self._hint is str:
-            return self.widget.currentText
+            return self.widget.currentData
         if self.listing:
             return self.widget.currentText.strip()
         if self._hint is int or self._hint is float:
@@ -221,6 +224,14 @@ class _Field:
             return [part.strip() for part in text.split(",") if part.strip()]
         is_optional = type(None) in typing.get_args(self._hint)
         return None if is_optional and text.lower() in ("", "none") else text
+
+
+def narrow_combo(parent: Any = None) -> Any:
+    """Return a combo box that is as wide as its place, not as its longest entry."""
+    combo = qt.QComboBox(parent)
+    combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(8)
+    return combo
 
 
 def _decimals(value: float) -> int:

@@ -48,13 +48,26 @@ class ConvexAdamSettings:
         2, "Field lattice", unit="voxels", minimum=1, maximum=8, tooltip="Spacing of the field that Adam moves."
     )
     final_smoothing: int = option(
-        0, "Final smoothing", unit="voxels", minimum=0, maximum=15, tooltip="0: none, else odd.", advanced=True
+        0,
+        "Final smoothing",
+        unit="voxels",
+        minimum=0,
+        maximum=15,
+        tooltip="0: none, else odd.",
+        special="none",
+        advanced=True,
     )
     consistent: bool = option(
         True, "Inverse consistent start", tooltip="Searches both ways and balances them.", advanced=True
     )
     spacing_mm: float = option(
-        0.0, "Working spacing", unit="mm", minimum=0, maximum=20, tooltip="0: the fixed volume's finest spacing."
+        0.0,
+        "Working spacing",
+        unit="mm",
+        minimum=0,
+        maximum=20,
+        tooltip="0: the fixed volume's finest spacing.",
+        special="automatic",
     )
     most_voxels: int = option(
         12_000_000,

@@ -62,16 +62,38 @@ class ElastixSettings:
         (), "Parameter files", tooltip="Your own elastix parameter files, run instead of the stages."
     )
     grid_spacing_mm: float = option(
-        0.0, "B-spline grid", unit="mm", minimum=0, maximum=200, tooltip="0: as in the stage. Smaller follows detail."
+        0.0,
+        "B-spline grid",
+        unit="mm",
+        minimum=0,
+        maximum=200,
+        tooltip="0: as in the stage. Smaller follows detail.",
+        special="automatic",
     )
     iterations: int = option(
-        0, "Iterations per level", minimum=0, maximum=100000, tooltip="0: as in the stage. More is slower."
+        0,
+        "Iterations per level",
+        minimum=0,
+        maximum=100000,
+        tooltip="0: as in the stage. More is slower.",
+        special="automatic",
     )
     samples: int = option(
-        0, "Samples per iteration", minimum=0, maximum=1000000, tooltip="0: as in the stage.", advanced=True
+        0,
+        "Samples per iteration",
+        minimum=0,
+        maximum=1000000,
+        tooltip="0: as in the stage.",
+        special="automatic",
+        advanced=True,
     )
     metric: str = option(
-        "", "Similarity", choices=METRICS, tooltip="Empty: as in the stage; a bending penalty stays.", advanced=True
+        "",
+        "Similarity",
+        choices=METRICS,
+        tooltip="Empty: as in the stage; a bending penalty stays.",
+        special="automatic",
+        advanced=True,
     )
     executable: str = option(
         "", "elastix program", tooltip="Path of an elastix program; empty: package, ELASTIX_PATH, PATH.", advanced=True

@@ -45,7 +45,14 @@ class InstanceSettings:
         1.0, "Working spacing", unit="x fixed", minimum=1, maximum=8, tooltip="1: full resolution, 2: half."
     )
     resolution_mm: float = option(
-        0.0, "Finest spacing", unit="mm", minimum=0, maximum=20, tooltip="0: as the fixed volume.", advanced=True
+        0.0,
+        "Finest spacing",
+        unit="mm",
+        minimum=0,
+        maximum=20,
+        tooltip="0: as the fixed volume.",
+        special="automatic",
+        advanced=True,
     )
     radius_vox: int = option(
         2, "Window radius", unit="voxels", minimum=1, maximum=8, tooltip="Of the local correlation.", advanced=True
@@ -57,6 +64,7 @@ class InstanceSettings:
         minimum=0,
         maximum=8,
         tooltip="Windows of this size count as much as the others on the finest level (local correlation); 0: none.",
+        special="none",
         advanced=True,
     )
     step: float = option(
@@ -85,6 +93,7 @@ class InstanceSettings:
         minimum=0,
         maximum=100,
         tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot judge the result.",
+        special="not used",
     )
     landmark_weight: float = option(
         0.0,
@@ -92,6 +101,7 @@ class InstanceSettings:
         minimum=0,
         maximum=1,
         tooltip="0: not used; 1: landmarks are pulled onto each other in every step.",
+        special="not used",
     )
     landmark_reach: float = option(
         4.0, "Reach of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Sigma around each.", advanced=True
@@ -103,6 +113,7 @@ class InstanceSettings:
         minimum=0,
         maximum=200,
         tooltip="0: none. Tries all displacements up to here on a coarse lattice first: lung, abdomen.",
+        special="none",
     )
     symmetric: bool = option(
         False,

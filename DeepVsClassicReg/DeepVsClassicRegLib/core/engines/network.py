@@ -60,6 +60,7 @@ class NetworkSettings:
         minimum=0,
         maximum=20,
         tooltip="0: as the model was trained; models that work at any scale: as fine as the number of voxels allows.",
+        special="automatic",
         advanced=True,
     )
     voxels_millions: float = option(
@@ -85,6 +86,7 @@ class NetworkSettings:
         minimum=0,
         maximum=1024,
         tooltip="0: what is free. The working spacing grows until the network fits.",
+        special="automatic",
         advanced=True,
     )
     models_folder: str = option(

@@ -46,7 +46,7 @@ class SitkDemonsSettings:
         1.5, "Field smoothing", unit="voxels", minimum=0, maximum=10, tooltip="Gaussian on the field, each iteration."
     )
     update_sigma_vox: float = option(
-        0.0, "Update smoothing", unit="voxels", minimum=0, maximum=10, tooltip="0 for none.", advanced=True
+        0.0, "Update smoothing", unit="voxels", minimum=0, maximum=10, tooltip="0: none.", special="none", advanced=True
     )
     step_vox: float = option(
         0.5, "Longest step", unit="voxels", minimum=0.1, maximum=10, tooltip="Per iteration.", advanced=True
@@ -55,7 +55,13 @@ class SitkDemonsSettings:
         1024, "Histogram levels", minimum=16, maximum=65536, tooltip="Of the intensity matching.", advanced=True
     )
     match_points: int = option(
-        7, "Histogram match points", minimum=0, maximum=100, tooltip="0: no intensity matching.", advanced=True
+        7,
+        "Histogram match points",
+        minimum=0,
+        maximum=100,
+        tooltip="0: no intensity matching.",
+        special="none",
+        advanced=True,
     )
 
 
