@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.files import protect_inputs
 from .options import FILE
 from .output import console, show_json, show_note, show_table
 
@@ -45,6 +46,7 @@ def command(runs: tuple[Path, ...], data: Path, out: Path, name: str, commit: st
     from ..core.recommendation.strengths import measure_strengths
     from ..core.version import VERSION
 
+    protect_inputs((*runs, *(path for path in data.rglob("*") if path.is_file())), [out])
     lines = read_runs(runs)
     examples, left_out = gather_examples(lines, data)
     about = {"name": name, "date": date.today().isoformat(), "commit": commit, "version": VERSION, "left_out": left_out}

@@ -9,7 +9,7 @@ import click
 
 from ..worker.protocol import EXIT_RESULT
 from .comparing import Comparison, Run, parse_entries
-from .folders import output_folder, protect_inputs
+from .folders import output_folder
 from .joint import write_joint
 from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
 from .output import show_entries, show_error, show_json
@@ -61,7 +61,7 @@ def command(**options: Any) -> int:
         quiet=quiet,
         verbose=options["verbose"],
     )
-    protect_inputs(map(Path, inputs.values()), out, ["comparison.json", "comparison.csv", "comparison.html"])
+    comparison.protect_inputs(entries)
     output_folder(out)
     linear = comparison.start_linear() if "initial" not in inputs else None
     if linear is not None and not linear.ok:

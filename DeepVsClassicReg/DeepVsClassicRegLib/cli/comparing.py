@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.device import Compute
 from ..core.errors import SettingsError
+from ..core.files import protect_inputs
 from ..core.resources import read_json
 from ..worker.job import OUTPUTS, Job
-from .folders import job_folder, protect_inputs, publish
+from .folders import job_folder, publish
 from .running import Listener, run_job
 
 LINEAR = "linear"
 DEFAULT = "default"
+JOINT = ("comparison.json", "comparison.csv", "comparison.html")
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,14 @@ class Comparison:
         self.outputs = dict(outputs)
         self.compute, self.out, self.quiet, self.verbose = compute, out, quiet, verbose
 
+    def protect_inputs(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Refuse before anything is computed when a file of the comparison or of a run would overwrite an input."""
+        folders = [self._folder(engine, preset) for engine, preset in [(LINEAR, DEFAULT), *entries]]
+        written = [self.out / name for name in JOINT] + [
+            folder / name for folder in folders for name in OUTPUTS.values()
+        ]
+        protect_inputs(map(Path, self.inputs.values()), written)
+
     def start_linear(self) -> Run:
         """Do the linear alignment and make it the start of all later runs."""
         run = self.run(LINEAR, DEFAULT)
@@ -125,9 +135,7 @@ class Comparison:
 
     def run(self, engine: str, preset: str) -> Run:
         """Run one engine and return how it went; only a cancel is raised."""
-        run = Run(engine, preset, self.out / (engine if preset == DEFAULT else f"{engine}-{preset}"))
-        if engine == LINEAR and "initial" in self.inputs:
-            run = Run(engine, preset, self.out / f"{run.folder.name}-again")
+        run = Run(engine, preset, self._folder(engine, preset))
         job = Job(
             inputs=self.inputs,
             engine=engine,
@@ -136,10 +144,13 @@ class Comparison:
             outputs=self.outputs,
             ephemeral=True,
         )
-        protect_inputs([Path(path) for path in self.inputs.values()], run.folder, self.outputs.values())
         with job_folder(run.folder) as folder:
             outcome = run_job(job, folder, Listener(run.name, quiet=self.quiet, verbose=self.verbose))
             if not outcome.ok:
                 return Run(engine, preset, run.folder, reason=outcome.message, hint=outcome.hint, code=outcome.code)
             files = publish(outcome.files, run.folder)
         return Run(engine, preset, run.folder, report=read_json(files["report"]))
+
+    def _folder(self, engine: str, preset: str) -> Path:
+        name = engine if preset == DEFAULT else f"{engine}-{preset}"
+        return self.out / (f"{name}-again" if engine == LINEAR and "initial" in self.inputs else name)

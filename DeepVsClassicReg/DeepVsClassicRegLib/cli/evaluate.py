@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..core.files import protect_inputs
 from .options import FILE, inputs_of, pair_options
 from .output import show_json
 from .tables import show_measures
@@ -40,6 +41,8 @@ def command(**options: Any) -> None:
     from ..core.transforms.transform import Transform
 
     inputs = inputs_of(options)
+    if options["out"]:
+        protect_inputs(map(Path, filter(None, (*inputs.values(), options["transform"]))), [options["out"]])
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
     transform = read_transform(options["transform"]) if options["transform"] else Transform()
     found = evaluate(pair, transform, threads=options["threads"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,18 +51,27 @@ def job_folder(out: Path) -> Iterator[Path]:
                 made.rmdir()
 
 
-def protect_inputs(inputs: Iterable[Path], out: Path, names: Iterable[str]) -> None:
-    """Refuse to overwrite an input by an output of the same name.
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a place to write a file; what was written there moves to `path` when the block ends well.
+
+    A block that fails or is cut off leaves an earlier file of that name as it was. Files written beside it, such as
+    the voxels of a header, move along.
 
     Raises
     ------
     FileError
-        When that would happen.
+        When `path` is a folder, or the folder around it cannot be made or written.
     """
-    outputs = {(out.resolve() / name) for name in names}
-    for path in inputs:
-        if path.resolve() in outputs:
-            raise FileError(f"{path} would be overwritten by the result.", hint="Choose another --out.")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder.", hint="Name a file to write.")
+    with job_folder(path.parent) as folder:
+        yield folder / path.name
+        try:
+            for part in sorted(folder.iterdir(), key=lambda part: part.name == path.name):
+                part.replace(path.parent / part.name)
+        except OSError as error:
+            raise FileError(f"Could not write {path}: {error.strerror or error}.", hint="Check the folder.") from error
 
 
 def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from ..core.api import load_pair
 from ..core.evaluation.comparison import write_comparison_html
 from ..core.evaluation.evaluate import Evaluation
 from ..core.images.io import read_volume
+from ..core.images.notes import Note
 from ..core.images.segmentations import read_labels
 from ..core.result import Diagnostics, Result, TracePoint
 from ..core.transforms.files import read_transform
@@ -49,7 +50,7 @@ def _result(run: Run) -> Result:
         versions=report["versions"],
         peak_memory_mb=report["peak_memory_mb"],
         confidence=report["confidence"],
-        notes=tuple(report["notes"]),
+        notes=tuple(Note(note, unsound=note in report["unsound"]) for note in report["notes"]),
     )
     transform = read_transform(run.folder / OUTPUTS["transform"])
     return Result(transform, diagnostics, engine=run.engine, preset=run.preset, settings=report["settings"])

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from ..core.errors import FileError
 from ..core.files import settle
-from .folders import output_folder
+from .folders import job_folder
 from .output import show_entries, show_json
 
+TRUTH = "truth.h5"
 HELP = """Write a phantom pair: two volumes of one analytic anatomy with segmentations, landmarks and the exact
-transform between them (truth.h5). The same arguments give the same files.
+transform between them (truth.h5). The same arguments give the same files. An earlier phantom in the folder is replaced;
+volumes of the same names that belong to no phantom are not.
 
 \b
 Examples:
@@ -36,10 +39,20 @@ def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, a
     if pair is not None and len(pair) != 2:
         raise click.UsageError("--contrasts needs two names with a comma between, such as t1,t2.")
     phantom = make_phantom(kind, size=size, seed=seed, contrasts=(pair[0], pair[1]) if pair else None)
-    files = write_phantom(phantom, output_folder(out))
-    for path in files.values():
-        settle(path)
+    with job_folder(out) as draft:
+        drafts = {role: settle(path) for role, path in write_phantom(phantom, draft).items()}
+        _keep_volumes_of_others(out, [path.name for path in drafts.values()])
+        files = {role: path.replace(out / path.name) for role, path in drafts.items()}
     if as_json:
         show_json({role: str(path) for role, path in files.items()})
     else:
         show_entries(f"Phantom {kind}, {size} x {size} x {size} voxels", files)
+
+
+def _keep_volumes_of_others(out: Path, names: list[str]) -> None:
+    """Refuse to replace files that are not those of an earlier phantom, which left its truth beside them."""
+    there = [name for name in names if (out / name).exists()]
+    if there and TRUTH not in there:
+        raise FileError(
+            f"{out} holds {' and '.join(there)} already, which are not of a phantom.", hint="Choose another --out."
+        )

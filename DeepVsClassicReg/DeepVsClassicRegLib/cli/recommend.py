@@ -9,6 +9,8 @@ import click
 from rich.markup import escape
 
 from ..core.device import DEVICES
+from ..core.files import protect_inputs
+from .folders import whole_file
 from .options import FILE, inputs_of, pair_options
 from .output import console, show_json, show_note, show_table
 
@@ -51,6 +53,8 @@ def command(**options: Any) -> None:
     from ..core.recommend import recommend
 
     inputs = inputs_of(options)
+    if options["plot"]:
+        protect_inputs(map(Path, filter(None, (*inputs.values(), options["calibration"]))), [options["plot"]])
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
     advice = recommend(
         pair,
@@ -114,4 +118,5 @@ def _write_plot(advice: Advice, path: Path) -> None:
 
     if advice.plot is None:
         raise RegistrationError("There is no calibrated engine to plot.", hint="Install one of those calibrated.")
-    write_plot(advice.plot, path)
+    with whole_file(path) as draft:
+        write_plot(advice.plot, draft)

@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from ..core.engines.catalogue import default_engine
+from ..core.files import protect_inputs
 from ..core.resources import read_json
-from ..worker.job import Job
-from .folders import job_folder, protect_inputs, publish
+from ..worker.job import OUTPUTS, Job
+from .folders import job_folder, publish
 from .options import (
     compute_of,
     compute_options,
@@ -40,6 +41,8 @@ Written to --out:
   uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
   report.json         measures before and after, seconds, memory, versions
   report.html         the same with pictures, one self-contained page
+
+What an earlier run left in --out is replaced, once the new result is whole; an input is never overwritten.
 
 \b
 Examples:
@@ -72,7 +75,7 @@ def command(**options: Any) -> int:
         outputs=outputs,
         ephemeral=True,
     )
-    protect_inputs(map(Path, job.inputs.values()), out, outputs.values())
+    protect_inputs(map(Path, job.inputs.values()), [out / name for name in OUTPUTS.values()])
     quiet = options["quiet"]
     with job_folder(out) as folder:
         listener = Listener(quiet=quiet, verbose=options["verbose"])

@@ -10,6 +10,7 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from ..core.files import protect_inputs
 from ..worker.protocol import EXIT_RESULT
 from .folders import output_folder
 from .output import console, show_entries, show_json, show_note, show_table
@@ -71,10 +72,12 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
     """Run an experiment."""
     from ..core.experiments.dataset import joined, read_study
     from ..core.experiments.reproduce import get_experiment, reproduce
+    from ..core.experiments.units import LEDGER
 
     if data and phantom:
         raise click.UsageError("--data and --phantom exclude each other.")
     get_experiment(experiment)
+    protect_inputs((*data, *options["runs"]), [out / LEDGER, *out.glob(f"{experiment}*")])
     chosen = _options(options, phantom=not data)
     study = joined([read_study(path) for path in data]).only(_words(options["datasets"])) if data else None
     folder = output_folder(out)

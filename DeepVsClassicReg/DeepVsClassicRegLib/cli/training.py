@@ -16,14 +16,19 @@ from typing import Any
 import click
 
 from ..core.device import Compute, torch_device
+from ..core.files import protect_inputs
+from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
 from ..core.progress import Progress, Update, json_update
+from ..core.training.checkpoint import CHECKPOINT_FILE
+from ..core.training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
 from ..core.training.estimate import Estimate, estimate
+from ..core.training.export import MODEL_FOLDER
 from ..core.training.group import group_rank
 from ..core.training.loop import Outcome, train
-from ..core.training.plan import Plan
+from ..core.training.plan import PLAN_FILE, Plan
 from ..core.training.prepare import Align
 from ..core.training.source import Source
-from ..core.training.specs import make_source
+from ..core.training.specs import FIRST, LABELS, SHAPES, make_source, parts_of
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event
 from .folders import output_folder
 from .output import show_entries, show_json
@@ -31,6 +36,8 @@ from .running import Listener
 from .training_plan import data_settings, planned
 
 LOG_FILE = "train.log"
+PREPARED_FOLDER = "prepared"
+WRITTEN = (PLAN_FILE, CHECKPOINT_FILE, TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE, LOG_FILE)
 LINE_EVERY_S = 60.0
 
 
@@ -55,8 +62,10 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
         return _show_estimate(found, plan, as_json=options["as_json"])
     out, leads = Path(options["out"]), group_rank() == 0
     quiet = options["quiet"] or not leads
+    if not options["resume"]:
+        _protect_inputs(plan, out)
     with _shown(quiet) as listener:
-        source = _source(plan, compute, out / "prepared", Progress(listener))
+        source = _source(plan, compute, out / PREPARED_FOLDER, Progress(listener))
         folder = output_folder(out)
         with _logged(folder if leads else None), _stoppable() as stopped:
             if leads:
@@ -65,6 +74,15 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     if leads:
         _show(outcome, folder, quiet=quiet, as_json=options["as_json"])
     return EXIT_RESULT if outcome.finished else EXIT_CANCELLED
+
+
+def _protect_inputs(plan: Plan, out: Path) -> None:
+    """Refuse a folder whose files or model the training reads."""
+    data = data_settings(plan)
+    named = [part.removeprefix(LABELS) for part in parts_of(data.spec) if part != SHAPES]
+    named += [path for path in (data.linear, plan.start.get("folder")) if path and path != FIRST]
+    model = [out / MODEL_FOLDER / name for name in (CARD_FILE, WEIGHTS_FILE)]
+    protect_inputs(map(Path, named), [*(out / name for name in WRITTEN), *model, out / PREPARED_FOLDER / "volume"])
 
 
 def _source(plan: Plan, compute: Compute, cache: Path, progress: Progress) -> Source:

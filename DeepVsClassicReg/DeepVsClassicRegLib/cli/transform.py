@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..core.files import settle
-from .folders import output_folder
+from ..core.files import protect_inputs, settle
+from .folders import whole_file
 from .options import FILE
 from .output import show_entries, show_note
 
@@ -23,6 +23,8 @@ A transform of this program maps FIXED points to MOVING points (LPS mm), as resa
 With --inverse everything goes the other way: images of the fixed side come onto the grid of --reference, the moving
 volume, and points of the moving side become points of the fixed side. An inverse of a deformable transform is found
 by iteration; the error that was left is told, and it is large where the transform folds.
+
+A file that is there already is replaced once the new one is whole; an input is never overwritten.
 
 \b
 Examples:
@@ -50,17 +52,20 @@ def command(**options: Any) -> None:
         raise click.UsageError("Give exactly one of --image, --labels and --points.")
     if given[0] != "points" and not options["reference"]:
         raise click.UsageError(f"--{given[0]} needs --reference, the volume whose grid the result shall have.")
-    output_folder(options["out"].parent)
+    protect_inputs(filter(None, (options[name] for name in ("path", "reference", *given))), [options["out"]])
     from ..core.transforms.files import read_transform
 
     transform = read_transform(options["path"])
-    about = _points(transform, options) if given[0] == "points" else _image(transform, options, given[0])
-    settle(options["out"])
+    with whole_file(options["out"]) as draft:
+        about = (
+            _points(transform, options, draft) if given[0] == "points" else _image(transform, options, given[0], draft)
+        )
+        settle(draft)
     if not options["quiet"]:
         show_entries(str(options["out"]), about)
 
 
-def _image(transform: Any, options: dict[str, Any], kind: str) -> dict[str, str]:
+def _image(transform: Any, options: dict[str, Any], kind: str, out: Path) -> dict[str, str]:
     from ..core.images.io import read_volume, write_volume
     from ..core.images.resample import warp_labels, warp_volume
     from ..core.images.segmentations import read_labels
@@ -73,14 +78,14 @@ def _image(transform: Any, options: dict[str, Any], kind: str) -> dict[str, str]
         transform = inverse.transform
         about["inverse error"] = f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"
     if kind == "labels":
-        write_volume(warp_labels(read_labels(options["labels"]), grid, transform), options["out"])
+        write_volume(warp_labels(read_labels(options["labels"]), grid, transform), out)
     else:
         image = read_volume(options["image"])
-        write_volume(warp_volume(image, grid, transform, fill=options["fill"]), options["out"])
+        write_volume(warp_volume(image, grid, transform, fill=options["fill"]), out)
     return about
 
 
-def _points(transform: Any, options: dict[str, Any]) -> dict[str, str]:
+def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
     from ..core.images.points import read_points
     from .points import mapped_back, write_any_points
 
@@ -98,5 +103,5 @@ def _points(transform: Any, options: dict[str, Any]) -> dict[str, str]:
             show_note("The transform cannot be inverted well at some points; it may fold there.")
     else:
         mapped = transform.apply(points)
-    write_any_points(mapped, Path(options["out"]))
+    write_any_points(mapped, out)
     return about

@@ -1,18 +1,28 @@
-"""Writing files so that they are either whole or not there."""
+"""Writing files so that they are either whole or not there, and never over an input."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import FileError
 
 CHUNK = 1 << 20
+ANOTHER_OUT = "Choose another --out."
+HEADERS = (".mhd", ".nhdr")
+# Formats of two files: what lies beside a file of this ending.
+PARTNERS = {
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz"),
+    ".hdr": (".img", ".img.gz"),
+    ".img": (".hdr", ".hdr.gz"),
+}
 NO_SPACE = "Check the folder, its permissions and the free space."
 
 
@@ -56,6 +66,62 @@ def settle(path: Path) -> Path:
     if size == 0 or (path.suffix == ".gz" and not _is_whole_gzip(path)):
         raise FileError(f"Could not write {path}: it was cut off after {size} bytes.", hint=NO_SPACE)
     return path
+
+
+def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Refuse to write outputs that would change an input.
+
+    Files are compared, not names: another spelling of a path, a symbolic link, a hard link and a file system that
+    ignores case hide nothing. Headers bring the files of their voxels along (.mhd and .raw, .hdr and .img), on both
+    sides. A folder that is an input itself, such as a DICOM series, takes no output at all.
+
+    Parameters
+    ----------
+    inputs : iterable of path
+        Files and folders that are read; those that are missing are left to their readers.
+    outputs : iterable of path
+        Files that would be written, whether they are there already or not.
+
+    Raises
+    ------
+    FileError
+        When an output is an input, or would lie in a folder that is one.
+    """
+    sources = list(inputs)
+    read = {_identity(part): path for path in sources if path.exists() for part in _parts_read(path)}
+    folders = {_identity(path): path for path in sources if path.is_dir()}
+    for output in outputs:
+        for part in (output, *_parts_written(output)):
+            if part.exists() and (victim := read.get(_identity(part))):
+                raise FileError(f"{victim} would be overwritten by the result {part}.", hint=ANOTHER_OUT)
+        if output.parent.exists() and (folder := folders.get(_identity(output.parent))):
+            raise FileError(
+                f"The result {output.name} would be written into the input folder {folder}.", hint=ANOTHER_OUT
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _parts_read(path: Path) -> list[Path]:
+    """Return the files an input consists of: itself, the voxels of a header, the files of a folder."""
+    if path.is_dir():
+        return [file for file in path.iterdir() if file.is_file()]
+    parts = [path, *_parts_written(path)]
+    if path.suffix.lower() in HEADERS:  # they name the files of their voxels, one or several on a line
+        for line in path.read_bytes()[:CHUNK].decode("latin-1").splitlines():
+            value = re.split("[:=]", line, maxsplit=1)[-1].strip()
+            parts += [path.parent / name for name in (value, *value.split())]
+    return [part for part in parts if part.is_file()]
+
+
+def _parts_written(path: Path) -> list[Path]:
+    """Return the files that are written beside one of this name."""
+    name = path.name.removesuffix(".gz")
+    base, _, ending = name.rpartition(".")
+    return [path.with_name(base + other) for other in PARTNERS.get("." + ending.lower(), ())]
 
 
 def _is_whole_gzip(path: Path) -> bool:

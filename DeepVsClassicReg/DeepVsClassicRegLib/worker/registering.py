@@ -13,7 +13,7 @@ from ..core.engines.catalogue import get_engine
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.report import make_report, write_report_json
-from ..core.files import NO_SPACE, settle
+from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.volume import LabelMap, Pair
 from ..core.progress import Progress
@@ -39,6 +39,7 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     """
     progress.report(0.0, "Reading the images")
     job = _possible(job)
+    protect_inputs(job.input_paths(folder).values(), [folder / OUTPUT_FOLDER / name for name in job.outputs.values()])
     pair = read_pair(job, folder)
     start = find_start(job, folder, pair, progress.part(READ, ALIGNED))
     result = api.register(

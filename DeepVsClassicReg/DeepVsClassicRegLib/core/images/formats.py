@@ -12,6 +12,7 @@ from .raw import Pathlike, RawImage
 from .simple import grid_of
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd) or a DICOM folder"
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 
 
 def read_raw(path: Pathlike) -> RawImage:
@@ -34,6 +35,8 @@ def read_raw(path: Pathlike) -> RawImage:
 def write_image(image: sitk.Image, path: Pathlike) -> Path:
     """Write a SimpleITK image, compressed; `FileError` when that fails."""
     target = Path(path)
+    if not target.name.lower().endswith(WRITABLE):
+        raise FileError(f"{target.name}: unknown ending for an image.", hint=f"Use one of {', '.join(WRITABLE)}.")
     try:
         sitk.WriteImage(image, str(target), useCompression=True)
     except RuntimeError as error:
