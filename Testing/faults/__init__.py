@@ -1,7 +1,7 @@
 """Inputs from real life: each case says what is true of it, and the library says that, or refuses it clearly.
 
-A file of this folder holds a list `CASES`; `Testing/core/test_faults.py` runs them all as tests and
-`Testing/bench/faults.py` writes them as the table `Testing/bench/FAULTS.md`:
+A file of this folder holds a list `CASES` (`making.py` helps to build inputs); `Testing/core/test_faults.py` runs them
+all as tests and `Testing/bench/faults.py` writes them as the table `Testing/bench/FAULTS.md`:
 
     def cut(folder):
         whole = write_phantom(...)
@@ -211,7 +211,7 @@ class Case:
 def all_cases() -> list[Case]:
     """Return the cases of every file of this folder, by kind."""
     modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    return sorted((case for module in modules for case in module.CASES), key=lambda case: case.kind)
+    return sorted((case for module in modules for case in getattr(module, "CASES", [])), key=lambda case: case.kind)
 
 
 def message(run: Run) -> str:

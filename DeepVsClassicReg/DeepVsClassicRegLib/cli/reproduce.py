@@ -72,12 +72,12 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
     """Run an experiment."""
     from ..core.experiments.dataset import joined, read_study
     from ..core.experiments.reproduce import get_experiment, reproduce
-    from ..core.experiments.units import LEDGER
+    from ..core.experiments.tasks import LOG_FILE
 
     if data and phantom:
         raise click.UsageError("--data and --phantom exclude each other.")
     get_experiment(experiment)
-    protect_inputs((*data, *options["runs"]), [out / LEDGER, *out.glob(f"{experiment}*")])
+    protect_inputs((*data, *options["runs"]), [out / LOG_FILE, *out.glob(f"{experiment}*")])
     chosen = _options(options, phantom=not data)
     study = joined([read_study(path) for path in data]).only(_words(options["datasets"])) if data else None
     folder = output_folder(out)
