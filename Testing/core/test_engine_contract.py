@@ -30,8 +30,7 @@ FASTER = {
     "elastix": {"iterations": 200},
     "sitk-bspline": {"metric": "mean-squares", "iterations": (12, 12, 12), "grid_spacing_mm": 8},
     "ants": {"iterations": (30, 30, 20, 10)},
-    # Its smoothing is given in mm; these voxels are nearly twice as large as a brain's.
-    "greedy": {"update_sigma_mm": 4.0, "total_sigma_mm": 1.5},
+    "greedy": {"update_sigma_vox": 2.2, "total_sigma_vox": 0.8},
     "fireants": {"iterations": (60, 40, 20)},
     "network": {"model": "test-demons"},
     "network+refine": {"model": "test-demons", "refine_levels": 1},

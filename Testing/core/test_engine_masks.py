@@ -22,7 +22,7 @@ CHANGES = {
     "elastix": {"iterations": 200},
     "sitk-bspline": {"metric": "mean-squares", "iterations": (10, 10, 10), "grid_spacing_mm": 12},
     "ants": {"iterations": (30, 30, 20, 10)},
-    "greedy": {"update_sigma_mm": 4.0, "total_sigma_mm": 1.5},
+    "greedy": {"update_sigma_vox": 2.2, "total_sigma_vox": 0.8},
     "sitk-demons": {},
 }
 SLOW = [pytest.param(n, marks=pytest.mark.slow) if n in ("elastix", "ants", "sitk-bspline") else n for n in CHANGES]

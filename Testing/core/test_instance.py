@@ -163,7 +163,7 @@ def test_search_finds_a_motion_the_pyramid_cannot():
     shift = np.array([24.0, 0.0, -20.0])
     fixed, moving = Volume(blobs(points), grid), Volume(blobs(points - shift), grid)
     plain = run(Pair(fixed, moving), similarity="lncc")
-    searched = run(Pair(fixed, moving), similarity="lncc", search_mm=32.0)
+    searched = run(Pair(fixed, moving), similarity="lncc", search_vox=8.0)
     errors = [np.linalg.norm(r.transform.apply(centers) - centers - shift, axis=-1).mean() for r in (plain, searched)]
     assert errors[1] < 3.0 < errors[0]
 

@@ -21,7 +21,7 @@ from .progress import Progress
 from .recommend import recommend
 from .result import Diagnostics, Result
 from .settings import DEFAULT, make_settings
-from .transforms.compact import compacted
+from .transforms.compact import TOLERANCE, compacted
 from .transforms.field import DisplacementField
 from .transforms.files import read_transform
 from .transforms.transform import Transform
@@ -155,7 +155,7 @@ def register(
     diagnostics = _merged(aligned, result, remarks)
     return dataclasses.replace(
         result,
-        transform=stored(result.transform),
+        transform=stored(result.transform, unit_mm=pair.fixed.grid.unit_mm),
         diagnostics=diagnostics,
         engine=engine,
         preset=preset,
@@ -205,10 +205,17 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
     return outcome
 
 
-def stored(transform: Transform) -> Transform:
-    """Return the transform with each displacement field on the coarsest grid that holds it."""
+def stored(transform: Transform, *, unit_mm: float) -> Transform:
+    """Return the transform with each displacement field on the coarsest grid that holds it.
+
+    `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`).
+    """
+    tolerance = TOLERANCE * unit_mm
     return Transform(
-        tuple(compacted(part) if isinstance(part, DisplacementField) else part for part in transform.parts)
+        tuple(
+            compacted(part, tolerance_mm=tolerance) if isinstance(part, DisplacementField) else part
+            for part in transform.parts
+        )
     )
 
 

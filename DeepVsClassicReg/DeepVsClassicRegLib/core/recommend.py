@@ -30,7 +30,7 @@ from .recommendation.tissue import rough_information
 from .settings import DEFAULT, make_settings
 from .transforms.transform import Transform
 
-WORKING_MM = 2.0
+WORKING = 2.0  # in units of the fixed grid, mm for a head
 MEMORY_GIB = 2.0
 OVERLAP_POINTS = 20000
 ANY = "any"
@@ -191,7 +191,8 @@ def _information(pair: Pair, labels: Sequence[int] | None) -> tuple[Mapping[str,
 
 def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
     aligned = pair.without_answers().replace(initial=start)
-    problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=WORKING_MM, memory_gib=MEMORY_GIB)
+    resolution = WORKING * pair.fixed.grid.unit_mm
+    problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=resolution, memory_gib=MEMORY_GIB)
     choice = choose_similarity(problem)
     if "could not be compared" in choice.reason:
         return None, choice.reason

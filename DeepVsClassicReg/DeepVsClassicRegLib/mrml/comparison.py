@@ -11,8 +11,8 @@ Bytes = npt.NDArray[np.uint8]
 LOG_RANGE = 1.5
 FOLD_CODE = -2.0
 SLAB = 16
-BLOCK_MM = 10.0
-SAMPLE_MM = 2.5
+# In units of the grid, mm for a head.
+BLOCK, SAMPLE = 10.0, 2.5
 
 
 def windowed(array: npt.NDArray[np.floating], window: float, level: float) -> Bytes:
@@ -78,7 +78,7 @@ def levels(fixed: Bytes) -> Bytes:
 def disagreement(fixed: Bytes, warped: Bytes, grid: Grid, *, count: int) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Return where the warped volume explains the fixed one worst, worst first.
 
-    In blocks of about 10 mm the fixed intensities are fitted linearly by the warped ones; what is left over
+    In blocks of about 10 mm of a head (in proportion elsewhere) the fixed intensities are fitted linearly by the warped ones; what is left over
     (standard deviation, percent of the window) does not depend on the contrast, so T1 and T2 can be compared.
 
     Returns
@@ -86,8 +86,9 @@ def disagreement(fixed: Bytes, warped: Bytes, grid: Grid, *, count: int) -> list
     list of (point, percent)
         LPS mm position of the block's center and what is left over there.
     """
-    step = [max(1, int(SAMPLE_MM / s)) for s in grid.spacing_mm]
-    edge = [max(2, round(BLOCK_MM / (s * n))) for s, n in zip(grid.spacing_mm, step, strict=True)]
+    unit = grid.unit_mm
+    step = [max(1, int(SAMPLE * unit / s)) for s in grid.spacing_mm]
+    edge = [max(2, round(BLOCK * unit / (s * n))) for s, n in zip(grid.spacing_mm, step, strict=True)]
     f, w = (_blocks(array[:: step[2], :: step[1], :: step[0]], edge) for array in (fixed, warped))
     n = f.shape[-1]
     f -= f.mean(axis=-1, keepdims=True)

@@ -15,7 +15,7 @@ from .frames import grid_of
 from .runs import Run
 
 MOST_RUNS = 3
-WARP_SPACING_MM = 3.0
+WARP_SPACING = 3.0  # in units of the grid, mm for a head
 NEEDED = {
     "levels": ("fixed", "levels"),
     "difference warped": ("fixed", "warped", "difference warped"),
@@ -97,7 +97,7 @@ def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:
     from .flatten import resolved
     from .transforms import vtk_of
 
-    coarse = grid.with_spacing([max(s, WARP_SPACING_MM) for s in grid.spacing_mm])
+    coarse = grid.with_spacing([max(s, WARP_SPACING * grid.unit_mm) for s in grid.spacing_mm])
     points = coarse.points()
     moved = points + resolved(pieces, grid).displacement_on(coarse).array_mm
     linear = fit_affine(points[::3, ::3, ::3], moved[::3, ::3, ::3], kind="affine")

@@ -16,7 +16,7 @@ from .arrays import array_of
 from .frames import flipped, grid_of
 from .runs import Run
 
-APART_MM = 15.0
+APART = 15.0  # in units of the grid, mm for a head
 MOST_FOLDS = 5000
 
 
@@ -44,7 +44,7 @@ def places(run: Run) -> list[Spot]:
 def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
     """Return the places with the lowest Jacobian determinant <= 0, worst first; empty when nothing folds.
 
-    Places are at least 15 mm apart.
+    Places are at least 15 mm (of a head; in proportion elsewhere) apart.
     """
     if run.jacobian is None or run.jacobian.GetImageData() is None:
         return []
@@ -56,8 +56,9 @@ def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
         folded, values = folded[worst], values[worst]
     order = np.argsort(values)
     index = np.stack(np.unravel_index(folded[order], array.shape), axis=-1)[:, ::-1]
-    points = grid_of(run.jacobian).index_to_point(index)
-    taken = comparison.separate(points, apart_mm=APART_MM, count=count)
+    grid = grid_of(run.jacobian)
+    points = grid.index_to_point(index)
+    taken = comparison.separate(points, apart_mm=APART * grid.unit_mm, count=count)
     return [
         _spot(points[place], _("Folded: Jacobian {value:.2f}").format(value=values[order[place]])) for place in taken
     ]
@@ -69,7 +70,7 @@ def disagreements(fixed: comparison.Bytes, warped: comparison.Bytes, grid: Grid,
     if not found:
         return []
     points = np.stack([point for point, _ in found])
-    taken = comparison.separate(points, apart_mm=APART_MM, count=count)
+    taken = comparison.separate(points, apart_mm=APART * grid.unit_mm, count=count)
     return [
         _spot(points[place], _("Unexplained intensity {value:.0f} % of the window").format(value=found[place][1]))
         for place in taken

@@ -1,9 +1,10 @@
-"""How engines take over the start of a pair: an affine part for the back end, the rest absorbed beforehand."""
+"""What a back end gets of a pair: an affine start, the rest of it absorbed, and lengths as those of a head."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,10 @@ class Start:
     affine : Affine
         Where the back end starts (identity when everything was absorbed).
     tail : Transform
-        What follows the back end's map to reach the moving volume of the pair.
+        What follows the back end's map to reach the moving volume of the pair, in real mm.
+    unit_mm : float
+        All other lengths are divided by it, so that a mouse brain or a whole body has about the size of a head and
+        the fixed millimeters inside back ends (grids, steps, tolerances) mean the same; 1 for heads at 1 mm.
     """
 
     fixed: Volume
@@ -38,6 +42,7 @@ class Start:
     moving_mask: LabelMap | None
     affine: Affine
     tail: Transform
+    unit_mm: float = 1.0
 
     @property
     def affine_matters(self) -> bool:
@@ -46,25 +51,37 @@ class Start:
 
     def complete(self, *parts: Part | Transform) -> Transform:
         """Return the complete fixed-to-moving map: the given parts, then the tail."""
-        return Transform.of([*parts, self.tail])
+        return Transform.of([Transform.of(parts).scaled(self.unit_mm), self.tail])
 
 
-def native_start(pair: Pair) -> Start:
+def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
     """Return the pair for a back end that takes an affine start; any other start is absorbed.
 
     A start that is not linear warps the moving volume onto the fixed volume's field of view, widened by
     a tenth on every side, at the finer of both spacings, so that nothing is lost twice.
+    Lengths are divided by `unit_mm`, that of the fixed grid when none is given.
     """
     linear = Affine.identity() if pair.initial is None else pair.initial.affine
     if linear is not None:
         masks = _on(pair.fixed_mask, pair.fixed.grid), _on(pair.moving_mask, pair.moving.grid)
-        return Start(pair.fixed, pair.moving, *masks, linear, Transform())
-    return _absorbed(pair, _wide_grid(pair))
+        return _in_units(Start(pair.fixed, pair.moving, *masks, linear, Transform()), pair, unit_mm)
+    return _in_units(_absorbed(pair, _wide_grid(pair)), pair, unit_mm)
 
 
 def same_grid_start(pair: Pair) -> Start:
     """Return the pair with the moving volume brought onto the fixed grid through the whole start."""
-    return _absorbed(pair, pair.fixed.grid)
+    return _in_units(_absorbed(pair, pair.fixed.grid), pair)
+
+
+def _in_units(start: Start, pair: Pair, unit_mm: float | None = None) -> Start:
+    """Return a start in real mm with all lengths but the tail's divided by the unit."""
+    unit = pair.fixed.grid.unit_mm if unit_mm is None else unit_mm
+    if unit == 1:
+        return start
+    items = (start.fixed, start.moving, start.fixed_mask, start.moving_mask)
+    shrunk: list[Any] = [None if item is None else item.scaled(1 / unit) for item in items]
+    affine = Affine(start.affine.matrix, start.affine.translation_mm / unit)
+    return Start(*shrunk, affine, start.tail, unit)
 
 
 def _absorbed(pair: Pair, grid: Grid) -> Start:

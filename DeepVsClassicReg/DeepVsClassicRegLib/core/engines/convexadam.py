@@ -143,7 +143,7 @@ def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[
     notes = []
     if spacing > finest * 1.001:
         notes.append(
-            f"Worked at {spacing:.2f} mm instead of {finest:.2f} mm to stay within {settings.most_voxels} voxels."
+            f"Worked at {spacing:.3g} mm instead of {finest:.3g} mm to stay within {settings.most_voxels} voxels."
         )
     origin = fixed.index_to_point(0.5 * (spacing / np.array(fixed.spacing_mm) - 1))
     count = [math.ceil(extent / spacing - 1e-6) for extent in fixed.extent_mm]

@@ -66,8 +66,9 @@ class ElastixSettings:
         "B-spline grid",
         unit="mm",
         minimum=0,
-        maximum=200,
-        tooltip="0: as in the stage. Smaller follows detail.",
+        maximum=2000,
+        tooltip="0: as in the stage, whose lengths are those of a head and follow the size of other volumes. "
+        "Smaller follows detail.",
         special="automatic",
     )
     iterations: int = option(
@@ -132,12 +133,15 @@ class ElastixEngine:
 
     def run(self, pair: Pair, settings: ElastixSettings, progress: Progress, compute: Compute) -> Result:
         """Register the pair; see `Engine.run`."""
-        stages = stage_parameters(settings, seed=FIRST_SEED + compute.seed, grid=pair.fixed.grid)
+        # The lengths in the user's own parameter files are real ones, those in the shipped stages are a head's.
+        unit = 1.0 if settings.parameter_files else pair.fixed.grid.unit_mm
+        grid = pair.fixed.grid.scaled(1 / unit)
+        stages = stage_parameters(settings, seed=FIRST_SEED + compute.seed, grid=grid, unit_mm=unit)
         command = backend(settings.executable)
         recorder = Recorder(compute, packages=("itk-elastix",))
         recorder.notes.append(f"Back end: {'itk-elastix' if '_elastix_child' in str(command[-1]) else command[0]}.")
         progress.report(0.0, "Preparing elastix")
-        start = native_start(pair)
+        start = native_start(pair, unit_mm=unit)
         with scratch_folder("elastix") as folder, recorder.stage("elastix"):
             arguments = _write_inputs(start, stages, folder, compute)
             follower = _Follower(stages, progress, recorder)
@@ -157,8 +161,19 @@ class ElastixEngine:
         return Result(start.complete(*parts), recorder.diagnostics("all iterations done"), settings=settings)
 
 
-def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid) -> list[ParameterMap]:
+def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid, unit_mm: float = 1.0) -> list[ParameterMap]:
     """Return the parameter maps of all stages, ready to be written; shipped ones are fitted to the fixed grid.
+
+    Parameters
+    ----------
+    settings : ElastixSettings
+        Stages and what is changed in them.
+    seed : int
+        Seed of elastix' samples.
+    grid : Grid
+        The fixed grid as elastix sees it, its lengths divided by `unit_mm`.
+    unit_mm : float
+        By which the lengths in the settings, real mm, are divided as well.
 
     Raises
     ------
@@ -171,7 +186,7 @@ def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid) -> lis
     maps = [prepared(read_parameters(path), seed=seed, source=path.name) for path in paths]
     if not settings.parameter_files:
         maps = [fitted(entries, grid) for entries in maps]
-    return [_changed(entries, settings) for entries in maps]
+    return [_changed(entries, settings, unit_mm) for entries in maps]
 
 
 def stage_file(name: str) -> Path:
@@ -230,11 +245,11 @@ def backend(executable: str) -> list[str | os.PathLike[str]]:
     return [program]
 
 
-def _changed(entries: ParameterMap, settings: ElastixSettings) -> ParameterMap:
+def _changed(entries: ParameterMap, settings: ElastixSettings, unit_mm: float) -> ParameterMap:
     changed = dict(entries)
     if settings.grid_spacing_mm and entries["Transform"][0].endswith("BSplineTransform"):
         changed.pop("FinalGridSpacingInVoxels", None)
-        changed["FinalGridSpacingInPhysicalUnits"] = (str(settings.grid_spacing_mm),)
+        changed["FinalGridSpacingInPhysicalUnits"] = (str(settings.grid_spacing_mm / unit_mm),)
     if settings.iterations:
         changed["MaximumNumberOfIterations"] = (str(settings.iterations),)
     if settings.samples:

@@ -40,10 +40,10 @@ class GreedySettings:
     iterations: tuple[int, ...] = option(
         (100, 100, 40), "Iterations", minimum=0, maximum=10000, tooltip="Per level, coarsest first; levels halve."
     )
-    update_sigma_mm: float = option(
-        1.5, "Update smoothing", unit="mm", minimum=0.01, maximum=50, tooltip="At full resolution."
+    update_sigma_vox: float = option(
+        1.5, "Update smoothing", unit="voxels", minimum=0.01, maximum=50, tooltip="Of the finest fixed voxel edge."
     )
-    total_sigma_mm: float = option(0.5, "Field smoothing", unit="mm", minimum=0.01, maximum=50)
+    total_sigma_vox: float = option(0.5, "Field smoothing", unit="voxels", minimum=0.01, maximum=50)
     step: float = option(1.0, "Step", unit="voxels", minimum=0.01, maximum=10, advanced=True)
     stationary: bool = option(
         False, "Stationary velocity", tooltip="Smoother fields with fewer folds; slower.", advanced=True
@@ -117,12 +117,13 @@ def _write_inputs(start: Start, folder: Path) -> list[str]:
 
 def _arguments(start: Start, settings: GreedySettings, iterations: tuple[int, ...], compute: Compute) -> list[str]:
     metric = [settings.metric]
+    edge = min(start.fixed.grid.spacing_mm)
     if settings.metric in ("NCC", "WNCC"):
         metric.append("x".join([str(settings.radius_vox)] * 3))
     arguments = [
         *("-d", "3", "-m", *metric),
         *("-n", "x".join(str(n) for n in iterations)),
-        *("-s", f"{settings.update_sigma_mm:g}mm", f"{settings.total_sigma_mm:g}mm"),
+        *("-s", f"{settings.update_sigma_vox * edge:g}mm", f"{settings.total_sigma_vox * edge:g}mm"),
         *("-e", f"{settings.step:g}", "-o", "warp.mha", "-wp", "0"),
         *("-bg", f"{background_value(start.moving):g}", "-threads", str(compute.thread_count), "-V", "2"),
         *("-seed", str(compute.seed + 1)),  # of the faint noise greedy adds; 0 would mean the wall clock

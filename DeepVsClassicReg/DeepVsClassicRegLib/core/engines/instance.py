@@ -106,13 +106,14 @@ class InstanceSettings:
     landmark_reach: float = option(
         4.0, "Reach of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Sigma around each.", advanced=True
     )
-    search_mm: float = option(
+    search_vox: float = option(
         0.0,
         "Search of large motion",
-        unit="mm",
+        unit="voxels",
         minimum=0,
-        maximum=200,
-        tooltip="0: none. Tries all displacements up to here on a coarse lattice first: lung, abdomen.",
+        maximum=500,
+        tooltip="0: none. Tries all displacements up to here (in finest fixed voxel edges) on a coarse lattice first: "
+        "lung, abdomen.",
         special="none",
     )
     symmetric: bool = option(

@@ -131,7 +131,7 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
         bins=bins,
         step_mm=float(np.cbrt(moving.grid.voxel_volume_mm3)),
         objects=placed[:, bright[:: max(1, len(bright) // OVERLAP_SAMPLES)]],
-        volume_ratio=float(volumes[0] / max(min(volumes), 1e-9)),
+        volume_ratio=float(volumes[0] / min(volumes)) if min(volumes) > 0 else 1.0,
     )
 
 

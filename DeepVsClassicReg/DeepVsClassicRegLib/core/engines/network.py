@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..device import Compute, torch_device, torch_threads
+from ..errors import RegistrationError
 from ..images.volume import Pair, Volume
 from ..progress import Progress
 from ..settings import option
@@ -27,6 +28,7 @@ CITATION = (
     "the chosen model's card names its own paper"
 )
 WORTH_A_NOTE = 1.02
+FEWEST_VOXELS = 8
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,6 @@ class NetworkEngine:
         progress.report(0.0, "Choosing the model")
         device = torch_device(compute.device)
         recorder = Recorder(compute, device=device, packages=("torch", "safetensors"))
-        start = pair.initial or Transform()
         with torch_threads(compute.thread_count):
             with recorder.stage("Choosing the model"):
                 choice = choose_model(pair, settings.model, settings.models_folder)
@@ -129,7 +130,8 @@ class NetworkEngine:
                 card, module = load_model(choice.model.folder)
             with recorder.stage("Preparation"):
                 progress.report(0.1, "Preparing the volumes")
-                inputs = _inputs(pair, start, card, module, settings, device, recorder.notes)
+                unit = 1.0 if getattr(module, "scale_free", False) else choice.unit_mm
+                inputs = _inputs(pair, unit, card, module, settings, device, recorder.notes)
             with recorder.stage("Network"):
                 work = partial(_found, module, inputs, settings, compute, progress.part(0.2, 0.85), recorder)
                 found, recorder.device = on_device(device, lambda where: work(device=where), recorder.notes)
@@ -137,10 +139,11 @@ class NetworkEngine:
                 progress.report(0.85, "Finishing the field")
                 finished = finished_field(found.displacement, inputs.grid, lowest=settings.min_determinant)
                 recorder.notes.extend(finished.notes)
-                uncertainty = _uncertainty(found, inputs, recorder.notes)
+                uncertainty = _uncertainty(found, inputs, unit, recorder.notes)
         progress.report(1.0, "Network done")
+        start = pair.initial or Transform()
         return Result(
-            Transform.of([finished.field, start]),
+            Transform.of([Transform((finished.field,)).scaled(unit), start]),
             recorder.diagnostics(f"{settings.passes} forward pass(es) of {card.name}"),
             settings=settings,
             start=start,
@@ -150,36 +153,56 @@ class NetworkEngine:
 
 def _inputs(
     pair: Pair,
-    start: Transform,
+    unit_mm: float,
     card: Card,
     module: Any,
     settings: NetworkSettings,
     device: str,
     notes: list[str],
 ) -> Inputs:
-    """Return both volumes on the model's lattice, coarser when the memory is short."""
+    """Return both volumes on the model's lattice, its lengths divided by the unit, coarser when the memory is short.
+
+    Raises
+    ------
+    RegistrationError
+        When the fixed volume is too small for the voxel size the model was trained at.
+    """
     from .network_lib.inputs import make_inputs
     from .network_lib.lattice import affordable_spacing, model_grid
     from .network_lib.memory import GIB, bytes_per_voxel, coarsening, free_bytes
 
-    def grid_at(spacing_mm: float) -> Grid:
-        return model_grid(pair, start, spacing_mm=spacing_mm, orientation=card.orientation)
+    seen = pair.scaled(1 / unit_mm)
+    start = seen.initial or Transform()
 
-    spacing = settings.resolution_mm or card.spacing_mm
+    def grid_at(spacing_mm: float) -> Grid:
+        return model_grid(seen, start, spacing_mm=spacing_mm, orientation=card.orientation)
+
+    free = getattr(module, "scale_free", False)
+    spacing = settings.resolution_mm / unit_mm or card.spacing_mm * (pair.fixed.grid.unit_mm if free else 1.0)
+    _check_size(seen.fixed.grid, spacing, card)
     grid = grid_at(spacing)
-    if getattr(module, "scale_free", False) and not settings.resolution_mm:
-        spacing = affordable_spacing(grid, pair, voxels=1e6 * settings.voxels_millions)
+    if free and not settings.resolution_mm:
+        spacing = affordable_spacing(grid, seen, voxels=1e6 * settings.voxels_millions)
         grid = grid_at(spacing)
-        notes.append(f"Worked at {spacing:.2f} mm.")
+        notes.append(f"Worked at {spacing:.3g} mm.")
     bound = settings.memory_gib * GIB if settings.memory_gib else free_bytes(device)
     factor = coarsening(grid.voxel_count, bytes_per_voxel(module), bound)
     if factor > WORTH_A_NOTE and bound is not None:
         grid = grid_at(spacing * factor)
         notes.append(
-            f"Worked at {spacing * factor:.2f} mm instead of {spacing:g} mm to stay within {bound / GIB:.1f} GiB of "
+            f"Worked at {spacing * factor:.3g} mm instead of {spacing:g} mm to stay within {bound / GIB:.1f} GiB of "
             "memory; details are lost."
         )
-    return make_inputs(pair, start, grid)
+    return make_inputs(seen, start, grid)
+
+
+def _check_size(fixed: Grid, spacing_mm: float, card: Card) -> None:
+    longest = float(max(fixed.extent_mm))
+    if longest < FEWEST_VOXELS * spacing_mm:
+        raise RegistrationError(
+            f"The fixed volume is {longest:.3g} mm long; {card.title} looks at voxels of {spacing_mm:.3g} mm.",
+            hint="Check the voxel size in the header, set a finer working spacing, or choose another model.",
+        )
 
 
 def _found(
@@ -215,12 +238,13 @@ def _found(
     )
 
 
-def _uncertainty(found: Found, inputs: Inputs, notes: list[str]) -> Volume | None:
+def _uncertainty(found: Found, inputs: Inputs, unit_mm: float, notes: list[str]) -> Volume | None:
     if found.spread is None:
         return None
-    volume = Volume(found.spread * np.float32(min(inputs.grid.spacing_mm)), inputs.grid, "uncertainty mm")
+    grid = inputs.grid.scaled(unit_mm)
+    volume = Volume(found.spread * np.float32(min(grid.spacing_mm)), grid, "uncertainty mm")
     shown = volume.array[inputs.fixed > 0.1]
     if shown.size:
         middle, high = np.percentile(shown, [50, 95])
-        notes.append(f"The network's own uncertainty: {middle:.2f} mm (median), {high:.2f} mm (95th percentile).")
+        notes.append(f"The network's own uncertainty: {middle:.3g} mm (median), {high:.3g} mm (95th percentile).")
     return volume

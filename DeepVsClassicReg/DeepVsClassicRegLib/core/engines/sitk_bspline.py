@@ -22,6 +22,7 @@ from .base import EngineInfo, Recorder, Result
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12
+HEAD_GRID_SPACING = 16.0  # in units of the fixed grid, mm for a head
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class SitkBSplineSettings:
 
     metric: str = option("mutual-information", "Similarity", choices=METRICS)
     grid_spacing_mm: float = option(
-        16.0,
+        0.0,
         "Grid spacing",
         unit="mm",
-        minimum=1,
-        maximum=200,
-        tooltip="Of the finest level. Halving it makes ITK's metric about eight times slower.",
+        minimum=0,
+        maximum=2000,
+        tooltip="Of the finest level; 0: 16 mm for a head, in proportion for other volumes. Halving it makes ITK's "
+        "metric about eight times slower.",
+        special="automatic",
     )
     iterations: tuple[int, ...] = option(
         (30, 30, 20), "Iterations", minimum=1, maximum=10000, tooltip="Most per level, coarsest first."
@@ -101,10 +104,11 @@ def _optimized(
     costs = np.array([i * s for i, s in zip(settings.iterations, settings.samples, strict=True)], dtype=float)
     ends = [0.02, *(0.02 + 0.97 * np.cumsum(costs / costs.sum())).tolist()]
     spline: sitk.BSplineTransform | None = None
+    finest = settings.grid_spacing_mm / start.unit_mm or HEAD_GRID_SPACING
     stop = ""
     for level, shrink in enumerate(settings.shrink):
         title = f"B-spline, level {level + 1} of {len(settings.shrink)}"
-        mesh = _mesh(start.fixed.grid, settings.grid_spacing_mm * settings.grid_factors[level])
+        mesh = _mesh(start.fixed.grid, finest * settings.grid_factors[level])
         spline = _refined(spline, fixed, mesh)
         registration = _method(start, settings, level, _factors(start.fixed.grid, shrink), recorder.compute.seed)
         registration.SetInitialTransform(spline, inPlace=True)
@@ -165,8 +169,8 @@ def _follow(watch: Watch, registration: sitk.ImageRegistrationMethod, title: str
     watch.on(sitk.sitkIterationEvent, iteration)
 
 
-def _mesh(grid: Grid, spacing_mm: float) -> list[int]:
-    return [max(1, round(extent / spacing_mm)) for extent in grid.extent_mm]
+def _mesh(grid: Grid, spacing: float) -> list[int]:
+    return [max(1, round(extent / spacing)) for extent in grid.extent_mm]
 
 
 def _refined(spline: sitk.BSplineTransform | None, fixed: sitk.Image, mesh: list[int]) -> sitk.BSplineTransform:

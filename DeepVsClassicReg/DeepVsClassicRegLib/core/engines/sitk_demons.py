@@ -26,6 +26,8 @@ FORCES = {
     "symmetric": sitk.SymmetricForcesDemonsRegistrationFilter,
 }
 SMALLEST = 12
+# A level ends when the field changes less than this (root mean square): ITK's own bound for a head, in its units.
+SETTLED_RMS = 0.02
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,7 @@ def _level(
 ) -> sitk.Image:
     demons: Any = FORCES[settings.variant]()
     demons.SetNumberOfIterations(iterations)
+    demons.SetMaximumRMSError(SETTLED_RMS)
     demons.SetSmoothDisplacementField(settings.sigma_vox > 0)
     demons.SetStandardDeviations(settings.sigma_vox)
     demons.SetSmoothUpdateField(settings.update_sigma_vox > 0)

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 NODES = 56
 ITERATIONS = 40
 STEP = 0.8
-TOLERANCE_MM = 1e-3
+TOLERANCE = 1e-3  # in units of the grid, mm for a head
 
 
 def inverse_consistency_errors(forward: Transform, backward: Transform, points_mm: npt.ArrayLike) -> Array:
@@ -69,12 +69,12 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
 
 def _solved(rest: Array, grid: Grid, target: Array) -> Array:
     """Return the points x with x + rest(x) = target, as far as the iteration gets to them."""
-    found = target.copy()
+    found, tolerance = target.copy(), TOLERANCE * grid.unit_mm
     active = np.arange(len(target))
     for _ in range(ITERATIONS):
         step = target[active] - sampled(rest, grid, found[active]) - found[active]
         found[active] += STEP * step
-        active = active[np.abs(step).max(axis=1) > TOLERANCE_MM]
+        active = active[np.abs(step).max(axis=1) > tolerance]
         if not len(active):
             break
     return found

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
+from ..images.lengths import nearest_step
 from ..images.volume import Pair
 from ..transforms.affine import fit_affine
 from ..transforms.transform import Transform
@@ -23,7 +24,6 @@ LEFT_IN, RIGHT_IN, TOP_IN, GAP_IN = 0.42, 0.12, 0.34, 0.08
 HIGHEST_ROW_IN = 4.1
 CHECKS = 7
 GRID_LINES = 24
-GRID_STEPS_MM = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
 Draw = Callable[[Any, int], None]
 Row = tuple[str, Draw]
 
@@ -155,7 +155,7 @@ class Pictures:
     def grid_step_mm(self) -> float:
         """Distance of the lines of the deformed grid."""
         wanted = max(max(plane.width_mm, plane.height_mm) for plane in self.planes) / GRID_LINES
-        return min(GRID_STEPS_MM, key=lambda step: abs(step - wanted))
+        return nearest_step(wanted)
 
     def grid_row(self) -> Draw:
         """Return a row with the deformed grid over the warped volume."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
+from ..images.lengths import length_text
 from ..images.volume import Pair, Volume
 from .local import Agreement
 
@@ -37,7 +38,7 @@ class Spot:
     def to_json(self) -> dict[str, Any]:
         """Return the spot as plain JSON values."""
         return {
-            "point_mm": [round(value, 3) for value in self.point_mm],
+            "point_mm": [float(f"{value:.7g}") for value in self.point_mm],
             "voxel": list(self.voxel),
             "text": self.text,
         }
@@ -103,7 +104,7 @@ def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> Spot | None:
     if errors is None or pair.fixed_points is None or not len(errors):
         return None
     number = int(np.argmax(errors))
-    text = f"Landmark {number + 1}: error {float(errors[number]):.1f} mm, the largest."
+    text = f"Landmark {number + 1}: error {length_text(float(errors[number]))}, the largest."
     return _spot(pair.fixed.grid, pair.fixed_points[number], text)
 
 

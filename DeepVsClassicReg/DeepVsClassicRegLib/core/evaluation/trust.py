@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..images.grid import Grid
+from ..images.lengths import length_text
+
 GOOD, CHECK, BAD = "good", "check", "bad"
 ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
 SOME_FOLDING_PERCENT = 0.5
@@ -25,7 +28,7 @@ NO_OVERLAP_DICE = 0.2
 WEAK_OVERLAP_DICE = 0.4
 LITTLE_VIEW_PERCENT = 50.0
 LOST_VIEW_PERCENT = 15.0
-ROUND_TRIP_MM = 0.5
+ROUND_TRIP = 0.5  # in units of the fixed grid, mm for a head
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ def inputs(report: Mapping[str, Any]) -> Finding | None:
     """Ask whether the inputs were sound."""
     notes = report.get("unsound") or ()
     return Finding("inputs", CHECK, " ".join(map(str, notes))) if notes else None
+
+
+def _unit_mm(report: Mapping[str, Any]) -> float:
+    """Return the unit of length of the fixed grid (`Grid.unit_mm`), 1 for reports that do not hold the grid."""
+    fixed = report.get("inputs", {}).get("fixed", {})
+    if "size" not in fixed or "spacing_mm" not in fixed:
+        return 1.0
+    return Grid(tuple(fixed["size"]), tuple(fixed["spacing_mm"])).unit_mm
 
 
 def folding(report: Mapping[str, Any]) -> Finding | None:
@@ -150,9 +161,9 @@ def view(report: Mapping[str, Any]) -> Finding | None:
 def round_trip(report: Mapping[str, Any]) -> Finding | None:
     """Ask whether the map can be undone."""
     error = _after(report, "inverse_residual_mm")
-    if error is None or error <= ROUND_TRIP_MM:
+    if error is None or error <= ROUND_TRIP * _unit_mm(report):
         return None
-    return Finding("round-trip", CHECK, f"There and back, points miss by {error:.1f} mm on average.")
+    return Finding("round-trip", CHECK, f"There and back, points miss by {length_text(error)} on average.")
 
 
 QUESTIONS: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (

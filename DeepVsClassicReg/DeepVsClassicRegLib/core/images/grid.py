@@ -12,6 +12,10 @@ import numpy.typing as npt
 from ..errors import GeometryError
 
 Array = npt.NDArray[np.floating]
+# Voxels along the longest edge of a head scanned at 1 mm.
+HEAD_VOXELS = (160, 256)
+SAME_UNIT = 0.01
+SAME_PLACE = 1e-3
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -104,6 +108,32 @@ class Grid:
         """Number of voxels."""
         return int(np.prod(self.size))
 
+    @property
+    def unit_mm(self) -> float:
+        """What 1 mm is in a head scanned at 1 mm: every length that is not counted in voxels is a multiple of it.
+
+        It is the voxel edge (of a cube as large as a voxel) where 160 to 256 of them make up the longest edge of the
+        field of view, as in a head at 1 mm. Otherwise it is the geometric mean of the voxel edge and of 1/160 (fewer
+        voxels) or 1/256 (more voxels) of that longest edge. It grows with the header: a mouse brain gets a smaller
+        one, and a header written in centimeters or micrometers changes nothing but the unit.
+
+        Examples
+        --------
+        >>> Grid((192, 224, 192)).unit_mm
+        1.0
+        >>> round(Grid((192, 224, 192), (0.05, 0.05, 0.05)).unit_mm, 6)
+        0.05
+        """
+        voxel = self.voxel_volume_mm3 ** (1 / 3)
+        longest = float(self.extent_mm.max())
+        unit = float(np.sqrt(voxel * np.clip(voxel, longest / HEAD_VOXELS[1], longest / HEAD_VOXELS[0])))
+        return 1.0 if abs(unit - 1) < SAME_UNIT else unit
+
+    def scaled(self, factor: float) -> Grid:
+        """Return this grid with all lengths multiplied, about the origin of the patient coordinates."""
+        lengths = np.array(self.spacing_mm) * factor, np.array(self.origin_mm) * factor
+        return Grid(self.size, _three(lengths[0]), _three(lengths[1]), self.direction)
+
     def index_to_point(self, index: npt.ArrayLike) -> Array:
         """Return LPS mm of continuous indices (i, j, k), shape (..., 3)."""
         return np.asarray(index, dtype=float) @ self.matrix[:3, :3].T + self.matrix[:3, 3]
@@ -124,11 +154,15 @@ class Grid:
         inside = (index >= -0.5) & (index <= np.array(self.size) - 0.5)
         return np.asarray(inside.all(axis=-1))
 
-    def same_as(self, other: Grid, *, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether both grids have the same size and their corners agree within the tolerance."""
+    def same_as(self, other: Grid, *, tolerance_mm: float | None = None) -> bool:
+        """Return whether both grids have the same size and their corners agree.
+
+        The tolerance is a thousandth of the finest voxel edge when none is given.
+        """
+        tolerance = SAME_PLACE * min(self.spacing_mm) if tolerance_mm is None else tolerance_mm
         corners = np.array([[0, 0, 0], self.size, [self.size[0], 0, 0], [0, self.size[1], 0]])
         return self.size == other.size and np.allclose(
-            self.index_to_point(corners), other.index_to_point(corners), rtol=0, atol=tolerance_mm
+            self.index_to_point(corners), other.index_to_point(corners), rtol=0, atol=tolerance
         )
 
     def with_spacing(self, spacing_mm: float | Sequence[float]) -> Grid:

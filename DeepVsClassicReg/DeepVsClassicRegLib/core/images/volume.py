@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +84,10 @@ class Volume:
         )
         return cls(np.where(finite, values, lowest), grid, name, finite, (*notes, note))
 
+    def scaled(self, factor: float) -> Volume:
+        """Return this volume with all lengths of its grid multiplied, about the origin of the patient coordinates."""
+        return self if factor == 1 else replace(self, grid=self.grid.scaled(factor))
+
     @property
     def value_range(self) -> tuple[float, float]:
         """Lowest and highest intensity."""
@@ -125,6 +129,10 @@ class LabelMap:
                 )
             array = whole
         object.__setattr__(self, "array", _frozen(array.astype(np.int32, copy=False)))
+
+    def scaled(self, factor: float) -> LabelMap:
+        """Return this map with all lengths of its grid multiplied, about the origin of the patient coordinates."""
+        return self if factor == 1 else replace(self, grid=self.grid.scaled(factor))
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -181,6 +189,17 @@ class Pair:
     def without_answers(self) -> Pair:
         """Return this pair without segmentations and landmarks, as engines that use neither see it."""
         return self.replace(fixed_labels=None, moving_labels=None, fixed_points=None, moving_points=None)
+
+    def scaled(self, factor: float) -> Pair:
+        """Return this pair with all lengths multiplied, about the origin of the patient coordinates."""
+        if factor == 1:
+            return self
+        changed = {}
+        for name in self.__dataclass_fields__:
+            item = getattr(self, name)
+            if item is not None:
+                changed[name] = item * factor if isinstance(item, np.ndarray) else item.scaled(factor)
+        return self.replace(**changed)
 
     def replace(self, **changes: Any) -> Pair:
         """Return a pair with these fields changed."""

@@ -104,7 +104,7 @@ def profile_of(volume: Volume, *, spacing_mm: Sequence[float] | None = None) -> 
     extent = _along_patient(volume.grid, volume.grid.extent_mm)
     points, values = _inside_points(unit, inside, volume.grid)
     deviations = points - points.mean(axis=0)
-    spread = np.maximum(deviations.std(axis=0), 1e-3)
+    spread = np.maximum(deviations.std(axis=0), 1e-3 * volume.grid.unit_mm)
     scaled = deviations / spread
     parts = {
         "intensity": np.quantile(unit[inside], QUANTILES),

@@ -10,28 +10,29 @@ import SimpleITK as sitk
 from ..images.grid import Grid
 from .field import DisplacementField
 
-TOLERANCE_MM = 0.05
+TOLERANCE = 0.05  # in units of the fixed grid, mm for a head
 
 
-def compacted(field: DisplacementField, *, tolerance_mm: float = TOLERANCE_MM) -> DisplacementField:
+def compacted(field: DisplacementField, *, tolerance_mm: float | None = None) -> DisplacementField:
     """Return the field on the coarsest grid whose linear interpolation stays within the tolerance.
 
     Parameters
     ----------
     field : DisplacementField
         The field as the engine made it.
-    tolerance_mm : float
-        Largest deviation allowed anywhere on the given grid.
+    tolerance_mm : float, optional
+        Largest deviation allowed anywhere on the given grid; 0.05 mm for a head, in proportion for other grids.
 
     Returns
     -------
     DisplacementField
         On a grid 4, 3 or 2 times coarser, or the field itself.
     """
+    tolerance = TOLERANCE * field.grid.unit_mm if tolerance_mm is None else tolerance_mm
     for factor in (4, 3, 2):
         coarse = _coarser(field, factor)
         # A few planes rule out most grids at a fraction of the price.
-        if coarse is not None and all(deviation_mm(coarse, part) <= tolerance_mm for part in (*_planes(field), field)):
+        if coarse is not None and all(deviation_mm(coarse, part) <= tolerance for part in (*_planes(field), field)):
             return coarse
     return field
 

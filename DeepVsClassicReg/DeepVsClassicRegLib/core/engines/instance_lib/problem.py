@@ -93,7 +93,7 @@ def make_problem(
             target *= 1.05
             spacing = np.maximum(native, target)
         notes.append(
-            f"Worked at {target:.2f} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
+            f"Worked at {target:.3g} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
         )
     grid = _lattice(pair.fixed.grid, box, spacing)
     pause()

@@ -78,7 +78,7 @@ def solve(
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
     work = Work(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
     part = progress
-    if start is None and settings.search_mm > 0:
+    if start is None and settings.search_vox > 0:
         start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
     if settings.symmetric:
         return _both_ways(work, start, part)
@@ -110,10 +110,11 @@ def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> 
 def _searched(work: Work, progress: Progress) -> Field:
     """Return the start that a search of large displacements gives."""
     with work.recorder.stage("Search of large displacements"):
-        found = discrete_start(work.problem, reach_mm=work.settings.search_mm, progress=progress)
+        reach = work.settings.search_vox * min(work.pair.fixed.grid.spacing_mm)
+        found = discrete_start(work.problem, reach_mm=reach, progress=progress)
         start = unfolded(found.field, lowest=0.1)[0]
     work.recorder.notes.append(
-        f"Searched displacements up to {found.reach_mm:.0f} mm; the start moves up to {found.largest_mm:.0f} mm."
+        f"Searched displacements up to {found.reach_mm:.3g} mm; the start moves up to {found.largest_mm:.3g} mm."
     )
     return start
 
@@ -167,7 +168,7 @@ def _both_ways(work: Work, start: Field | None, progress: Progress) -> tuple[Fie
             if repair.left:
                 raise EngineFailed("Both directions contradict each other.", hint="Switch the symmetric option off.")
         gap = _gap_mm(forward, backward, work.problem, backend)
-    recorder.notes.append(f"Both directions were registered; going there and back misses by {gap:.2f} mm on average.")
+    recorder.notes.append(f"Both directions were registered; going there and back misses by {gap:.2g} mm on average.")
     return forward, [*endings, *(f"back: {ending}" for ending in back_endings)]
 
 

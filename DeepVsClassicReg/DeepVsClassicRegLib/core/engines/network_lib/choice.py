@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from ...errors import FileError, RegistrationError
 from ...images.volume import Pair, Volume
 from ...networks.card import Model
 from ...networks.models import find_models, get_model, user_models_folder
 from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance
+from ...recommendation.profile import profile_of
 
 AUTO = "auto"
 ANY = "any"
@@ -26,10 +29,14 @@ class Choice:
         The model.
     notes : tuple of str
         Why it was taken, and what speaks against it.
+    unit_mm : float
+        What a millimeter of the training images is in the headers of the pair, a power of ten: 1 unless the body part
+        is about ten times (or more) smaller or larger than in the training images.
     """
 
     model: Model
     notes: tuple[str, ...]
+    unit_mm: float = 1.0
 
 
 def choose_model(pair: Pair, name: str, folder: str = "") -> Choice:
@@ -57,7 +64,8 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> Choice:
     model = get_model(name, extra)
     if model.card.dimensions != 3:
         raise RegistrationError(f"Model '{model.card.name}' registers planes, not volumes.", hint="Choose another one.")
-    return Choice(model, (f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))))
+    notes = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
+    return _in_units(Choice(model, notes), pair)
 
 
 def _best(pair: Pair, models: Sequence[Model]) -> Choice:
@@ -70,14 +78,37 @@ def _best(pair: Pair, models: Sequence[Model]) -> Choice:
         card = fitting[0].card
         limit = max(report.threshold for report in reports[card.name].values())
         reason = f"both volumes look like its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
-        return Choice(fitting[0], (f"Model: {card.title}, because {reason}.",))
+        return _in_units(Choice(fitting[0], (f"Model: {card.title}, because {reason}.",)), pair)
     general = [model for model in models if model.card.anatomy == ANY]
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
-        return Choice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",))
+        return _in_units(Choice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",)), pair)
     model = special[0] if special else models[0]
     found = reports.get(model.card.name, {})
-    return Choice(model, (f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)))
+    notes = f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)
+    return _in_units(Choice(model, notes), pair)
+
+
+def training_unit_mm(pair: Pair, model: Model) -> float:
+    """Return the power of ten that brings the pair nearest to the size of what the model was trained on.
+
+    A header in centimeters or micrometers, or an animal, differs by powers of ten; patients differ by much less.
+    """
+    if not model.card.domain:
+        return 1.0
+    size = DomainStatistics.from_json(model.card.domain).center["anatomy"]
+    here = profile_of(pair.fixed).parts["anatomy"]
+    return float(10.0 ** np.rint((np.mean(here) - np.mean(size)) / np.log(10)))
+
+
+def _in_units(choice: Choice, pair: Pair) -> Choice:
+    """Return the choice with the unit of length in which its model sees the pair, and a note when it is not mm."""
+    unit = training_unit_mm(pair, choice.model)
+    if unit == 1 or choice.model.card.anatomy == ANY:
+        return replace(choice, unit_mm=unit)
+    how = f"{1 / unit:g} times smaller" if unit < 1 else f"{unit:g} times larger"
+    note = f"The volumes are about {how} than what {choice.model.card.title} was trained on; lengths were scaled."
+    return replace(choice, unit_mm=unit, notes=(*choice.notes, note))
 
 
 def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
@@ -85,7 +116,8 @@ def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
     if not model.card.domain or model.card.anatomy == ANY:
         return {}
     statistics = DomainStatistics.from_json(model.card.domain)
-    sides: dict[str, Volume] = {"fixed": pair.fixed, "moving": pair.moving}
+    unit = training_unit_mm(pair, model)
+    sides: dict[str, Volume] = {"fixed": pair.fixed.scaled(1 / unit), "moving": pair.moving.scaled(1 / unit)}
     return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
 
 
