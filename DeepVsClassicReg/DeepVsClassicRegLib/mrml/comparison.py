@@ -78,8 +78,9 @@ def levels(fixed: Bytes) -> Bytes:
 def disagreement(fixed: Bytes, warped: Bytes, grid: Grid, *, count: int) -> list[tuple[npt.NDArray[np.float64], float]]:
     """Return where the warped volume explains the fixed one worst, worst first.
 
-    In blocks of about 10 mm of a head (in proportion elsewhere) the fixed intensities are fitted linearly by the warped ones; what is left over
-    (standard deviation, percent of the window) does not depend on the contrast, so T1 and T2 can be compared.
+    In blocks of about 10 mm of a head (in proportion elsewhere) the fixed intensities are fitted linearly by the
+    warped ones; what is left over (standard deviation, percent of the window) does not depend on the contrast, so T1
+    and T2 can be compared.
 
     Returns
     -------

@@ -15,6 +15,7 @@ from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
 
 MARGIN = 0.1
+SPACING_DIGITS, PLACE_DIGITS = 5, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +31,9 @@ class Start:
     affine : Affine
         Where the back end starts (identity when everything was absorbed).
     tail : Transform
-        What follows the back end's map to reach the moving volume of the pair, in real mm.
+        What follows the back end's map to reach the moving volume of the pair.
     unit_mm : float
-        All other lengths are divided by it, so that a mouse brain or a whole body has about the size of a head and
-        the fixed millimeters inside back ends (grids, steps, tolerances) mean the same; 1 for heads at 1 mm.
+        All lengths are divided by it (see `in_units`).
     """
 
     fixed: Volume
@@ -50,8 +50,41 @@ class Start:
         return not np.array_equal(self.affine.homogeneous, np.eye(4))
 
     def complete(self, *parts: Part | Transform) -> Transform:
-        """Return the complete fixed-to-moving map: the given parts, then the tail."""
-        return Transform.of([Transform.of(parts).scaled(self.unit_mm), self.tail])
+        """Return the complete fixed-to-moving map in mm: the given parts, then the tail."""
+        return Transform.of([*parts, self.tail]).scaled(self.unit_mm)
+
+
+def in_units(pair: Pair, unit_mm: float | None = None) -> tuple[Pair, float]:
+    """Return the pair with all lengths divided by the unit of its fixed grid (`Grid.unit_mm`), and that unit.
+
+    A mouse brain or a whole body gets about the size of a head, so that the fixed millimeters inside back ends
+    (grids, steps, tolerances) mean the same. A head at 1 mm has the unit 1 and is handed over as it is. Grids are
+    rounded to less than a thousandth of the unit, so that a header in other units of length gives the very same
+    numbers: some back ends answer a change in the seventh digit with another result.
+    """
+    unit = pair.fixed.grid.unit_mm if unit_mm is None else unit_mm
+    if unit == 1:
+        return pair, unit
+    changes: dict[str, Any] = {}
+    for name in ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
+        if (item := getattr(pair, name)) is not None:
+            changes[name] = dataclasses.replace(item, grid=_rounded(item.grid.scaled(1 / unit)))
+    for name in ("fixed_points", "moving_points"):
+        if (points := getattr(pair, name)) is not None:
+            changes[name] = points / unit
+    if pair.initial is not None:
+        changes["initial"] = Transform(tuple(_rounded_part(part) for part in pair.initial.scaled(1 / unit).parts))
+    return pair.replace(**changes), unit
+
+
+def _rounded(grid: Grid) -> Grid:
+    spacing = [round(value, SPACING_DIGITS) for value in grid.spacing_mm]
+    origin = [round(value, PLACE_DIGITS) for value in grid.origin_mm]
+    return Grid(grid.size, (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), grid.direction)
+
+
+def _rounded_part(part: Part) -> Part:
+    return Affine(part.matrix, part.translation_mm.round(PLACE_DIGITS)) if isinstance(part, Affine) else part
 
 
 def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
@@ -61,34 +94,25 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
     a tenth on every side, at the finer of both spacings, so that nothing is lost twice.
     Lengths are divided by `unit_mm`, that of the fixed grid when none is given.
     """
+    pair, unit = in_units(pair, unit_mm)
     linear = Affine.identity() if pair.initial is None else pair.initial.affine
     if linear is not None:
         masks = _on(pair.fixed_mask, pair.fixed.grid), _on(pair.moving_mask, pair.moving.grid)
-        return _in_units(Start(pair.fixed, pair.moving, *masks, linear, Transform()), pair, unit_mm)
-    return _in_units(_absorbed(pair, _wide_grid(pair)), pair, unit_mm)
+        return Start(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
+    return _absorbed(pair, _wide_grid(pair), unit)
 
 
 def same_grid_start(pair: Pair) -> Start:
     """Return the pair with the moving volume brought onto the fixed grid through the whole start."""
-    return _in_units(_absorbed(pair, pair.fixed.grid), pair)
+    pair, unit = in_units(pair)
+    return _absorbed(pair, pair.fixed.grid, unit)
 
 
-def _in_units(start: Start, pair: Pair, unit_mm: float | None = None) -> Start:
-    """Return a start in real mm with all lengths but the tail's divided by the unit."""
-    unit = pair.fixed.grid.unit_mm if unit_mm is None else unit_mm
-    if unit == 1:
-        return start
-    items = (start.fixed, start.moving, start.fixed_mask, start.moving_mask)
-    shrunk: list[Any] = [None if item is None else item.scaled(1 / unit) for item in items]
-    affine = Affine(start.affine.matrix, start.affine.translation_mm / unit)
-    return Start(*shrunk, affine, start.tail, unit)
-
-
-def _absorbed(pair: Pair, grid: Grid) -> Start:
+def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> Start:
     start = pair.initial or Transform()
     moving = warp_volume(pair.moving, grid, start, name=pair.moving.name)
     mask = None if pair.moving_mask is None else warp_labels(_binary(pair.moving_mask), grid, start)
-    return Start(pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start)
+    return Start(pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start, unit_mm)
 
 
 def _wide_grid(pair: Pair) -> Grid:

@@ -37,7 +37,7 @@ from ._elastix_files import (
     write_parameters,
 )
 from ._program import Output, python_child, run_program, scratch_folder
-from ._start import Start, native_start
+from ._start import Start, in_units, native_start
 from .base import EngineInfo, Recorder, Requirement, Result
 
 METRICS = (
@@ -135,7 +135,7 @@ class ElastixEngine:
         """Register the pair; see `Engine.run`."""
         # The lengths in the user's own parameter files are real ones, those in the shipped stages are a head's.
         unit = 1.0 if settings.parameter_files else pair.fixed.grid.unit_mm
-        grid = pair.fixed.grid.scaled(1 / unit)
+        grid = in_units(pair, unit)[0].fixed.grid
         stages = stage_parameters(settings, seed=FIRST_SEED + compute.seed, grid=grid, unit_mm=unit)
         command = backend(settings.executable)
         recorder = Recorder(compute, packages=("itk-elastix",))

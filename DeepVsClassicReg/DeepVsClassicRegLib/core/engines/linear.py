@@ -13,6 +13,7 @@ from ..images.volume import Pair
 from ..progress import Progress
 from ..transforms.affine import Affine, fit_affine
 from ..transforms.transform import Transform
+from ._start import in_units
 from .base import EngineInfo, Recorder, Result
 from .linear_confidence import Verdict, judge
 from .linear_refine import Refined, refine
@@ -53,6 +54,7 @@ class LinearEngine:
             When the initial transform is not linear or mirrors, or landmarks are wanted and missing.
         """
         recorder = Recorder(compute)
+        pair, unit = in_units(pair)
         # The points are sampled in the smaller view, since a small part of them would meet it otherwise.
         swapped = _view_mm3(pair, "moving") < SMALLER_VIEW * _view_mm3(pair, "fixed")
         given = _given(pair, settings, recorder)
@@ -74,7 +76,7 @@ class LinearEngine:
             final, how = found.anchor.transform, f"start kept: {found.anchor.name}"
             recorder.notes.append(f"Therefore only this start is used: {found.anchor.name}.")
         progress.report(1.0, "Linear alignment done")
-        transform = Transform((final.inverse() if swapped else final,))
+        transform = Transform((final.inverse() if swapped else final,)).scaled(unit)
         return Result(transform, recorder.diagnostics(how), start=transform)
 
 
