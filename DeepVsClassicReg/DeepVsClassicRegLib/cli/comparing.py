@@ -9,8 +9,7 @@ from typing import Any
 
 from ..core.device import Compute
 from ..core.errors import SettingsError
-from ..core.files import protect_inputs
-from ..core.resources import read_json
+from ..core.files import protect_inputs, read_json
 from ..worker.job import OUTPUTS, Job
 from .folders import job_folder, publish
 from .running import Listener, run_job

@@ -36,7 +36,8 @@ def command(**options: Any) -> None:
     """Evaluate a transform."""
     from ..core.api import load_pair
     from ..core.evaluation.evaluate import evaluate
-    from ..core.evaluation.report import jsonable, write_report_json
+    from ..core.evaluation.report import write_report_json
+    from ..core.files import jsonable
     from ..core.transforms.files import read_transform
     from ..core.transforms.transform import Transform
 

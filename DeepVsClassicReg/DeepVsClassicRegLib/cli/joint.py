@@ -11,7 +11,8 @@ from typing import Any
 from ..core.device import machine
 from ..core.errors import RegistrationError
 from ..core.evaluation.measures import MEASURES, scalars
-from ..core.evaluation.report import write_report_json, write_text
+from ..core.evaluation.report import write_report_json
+from ..core.files import write_text
 from .comparing import Run
 from .output import show_note
 

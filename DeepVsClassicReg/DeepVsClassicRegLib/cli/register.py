@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from ..core.engines.catalogue import default_engine
-from ..core.files import protect_inputs
-from ..core.resources import read_json
+from ..core.files import protect_inputs, read_json
 from ..worker.job import OUTPUTS, Job
 from .folders import job_folder, publish
 from .options import (

@@ -1,13 +1,15 @@
-"""Writing files so that they are either whole or not there, and never over an input."""
+"""Files: written whole or not at all, never over an input, and JSON both ways."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import math
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +28,104 @@ PARTNERS = {
 NO_SPACE = "Check the folder, its permissions and the free space."
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write a JSON file atomically: a reader finds the old file or the whole new one, never a part.
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a draft beside `path` to write to; leaving the block without an error moves it into place.
+
+    A reader finds the old file or the whole new one, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder must be there.
 
     Raises
     ------
     FileError
-        When it cannot be written; nothing is left behind then.
+        When the file cannot be written; nothing is left behind then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with atomic(target) as draft:
+    ...     _ = draft.write_text("whole", encoding="utf-8")
+    >>> target.read_text(encoding="utf-8")
+    'whole'
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.flush()
+        yield draft
+        with draft.open("r+b") as file:
             os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file atomically (UTF-8, line ends as they are) and return its path; `FileError` when that fails."""
+    with atomic(path) as draft:
+        draft.write_text(text, encoding="utf-8", newline="")
     return path
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a binary file atomically and return its path; `FileError` when that fails."""
+    with atomic(path) as draft:
+        draft.write_bytes(content)
+    return path
+
+
+def write_json(path: Path, content: Mapping[str, Any], *, indent: int = 1) -> Path:
+    """Write a JSON file atomically and return its path.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    content : mapping
+        Made plain by `jsonable`.
+    indent : int
+        Spaces per level.
+
+    Raises
+    ------
+    FileError
+        When it cannot be written.
+    """
+    return write_text(path, json.dumps(jsonable(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, *, what: str = "") -> dict[str, Any]:
+    """Return the object in a JSON file; `FileError` (naming `what` it is) when it is missing, broken or no object."""
+    content = read_any_json(path, what=what)
+    if not isinstance(content, dict):
+        raise FileError(f"{path} holds a {type(content).__name__}, expected an object.")
+    return content
+
+
+def read_any_json(path: Path, *, what: str = "") -> Any:
+    """Return the object or list in a JSON file; `FileError` when the file is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileError(f"Could not read {what + ' ' if what else ''}{path}: {error}.") from error
+
+
+def jsonable(value: Any) -> Any:
+    """Return the value with plain JSON types only: NaN and Inf become None, keys strings, arrays and tuples lists."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(entry) for key, entry in value.items()}
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
 
 
 def settle(path: Path) -> Path:

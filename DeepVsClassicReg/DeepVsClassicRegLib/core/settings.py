@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .errors import SettingsError, did_you_mean
-from .resources import read_json, resource_folder
+from .files import read_json
+from .resources import resource_folder
 
 T = TypeVar("T")
 DEFAULT = "default"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 from ..core.device import Compute
 from ..core.errors import FileError, SettingsError, did_you_mean
-from ..core.files import write_json
+from ..core.files import read_json, write_json
 
 FORMAT = 1
 JOB_FILE = "job.json"
@@ -112,11 +111,8 @@ class Job:
             When an entry is unknown.
         """
         path = folder / JOB_FILE
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise FileError(f"Could not read the job {path}: {error}.") from error
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content = read_json(path, what="the job")
+        if content.pop("format", None) != FORMAT:
             raise FileError(f"{path} is no job of format {FORMAT}.", hint="Use one version of the program throughout.")
         known = {entry.name for entry in dataclasses.fields(cls)}
         for name in content:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..core.files import jsonable
 
 MARK = b'{"event":'
 LONGEST_LINE = 1 << 20
@@ -46,7 +47,7 @@ class Event:
 
 def encode(kind: str, **data: Any) -> bytes:
     """Return the line of an event: ASCII, without line breaks inside, NaN and infinities as null."""
-    return json.dumps({"event": kind, **_plain(data)}, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+    return json.dumps({"event": kind, **jsonable(data)}, separators=(",", ":"), default=str).encode("ascii") + b"\n"
 
 
 class Decoder:
@@ -120,13 +121,3 @@ def _noise(line: bytes) -> list[Event]:
 
 def _text(line: bytes) -> str:
     return line.decode("utf-8", errors="replace").rstrip()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

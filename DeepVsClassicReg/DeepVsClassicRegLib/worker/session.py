@@ -5,14 +5,14 @@ The command line feeds it from `subprocess`, the panel from `QProcess`.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import Cancelled, RegistrationError
+from ..core.errors import Cancelled, FileError, RegistrationError
+from ..core.files import read_json
 from .job import OUTPUT_FOLDER, RESULT_FILE, clean_up
 from .processes import kill_groups
 from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Decoder, Event, LineSplitter
@@ -207,8 +207,8 @@ class Session:
 
     def _result(self) -> Outcome:
         try:
-            result = json.loads((self.folder / RESULT_FILE).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            result = read_json(self.folder / RESULT_FILE)
+        except FileError as error:
             return Outcome(FAILED, f"The registration ended without a result ({error}).", exit_code=EXIT_RESULT)
         out = self.folder / OUTPUT_FOLDER
         files = {name: out / path for name, path in result.get("files", {}).items()}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from ..core.errors import SettingsError, did_you_mean
 from ..core.progress import Progress
+from ..core.registry import Registry
 from .job import Job
 
 Task = Callable[[Job, Path, Progress], dict[str, Any]]
 
-TASKS = {
-    "register": "registering:register",
-    "recommend": "advising:recommend",
-    "evaluate": "advising:evaluate",
-}
+TASKS = Registry(
+    __package__,
+    "A worker cannot '{name}'.",
+    {
+        "register": "registering:register",
+        "recommend": "advising:recommend",
+        "evaluate": "advising:evaluate",
+    },
+)
 
 
 def get_task(name: str) -> Task:
@@ -31,7 +34,4 @@ def get_task(name: str) -> Task:
     SettingsError
         When there is no such kind of work.
     """
-    if name not in TASKS:
-        raise SettingsError(f"A worker cannot '{name}'.", hint=did_you_mean(name, TASKS))
-    module, _, function = TASKS[name].partition(":")
-    return cast(Task, getattr(importlib.import_module(f".{module}", __package__), function))
+    return cast(Task, TASKS.load(name))

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import cast
 
-from ..errors import SettingsError, did_you_mean
+from ..registry import Registry
 from .base import Engine, EngineInfo
 
-ENGINES = {
-    "linear": "linear:LinearEngine",
-    "instance": "instance:InstanceEngine",
-    "network": "network:NetworkEngine",
-    "network+refine": "network_refine:NetworkRefineEngine",
-    "elastix": "elastix:ElastixEngine",
-    "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
-    "sitk-demons": "sitk_demons:SitkDemonsEngine",
-    "ants": "ants:AntsEngine",
-    "greedy": "greedy:GreedyEngine",
-    "niftyreg": "niftyreg:NiftyRegEngine",
-    "fireants": "fireants:FireAntsEngine",
-    "convexadam": "convexadam:ConvexAdamEngine",
-}
+ENGINES = Registry(
+    __package__,
+    "There is no engine '{name}'.",
+    {
+        "linear": "linear:LinearEngine",
+        "instance": "instance:InstanceEngine",
+        "network": "network:NetworkEngine",
+        "network+refine": "network_refine:NetworkRefineEngine",
+        "elastix": "elastix:ElastixEngine",
+        "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
+        "sitk-demons": "sitk_demons:SitkDemonsEngine",
+        "ants": "ants:AntsEngine",
+        "greedy": "greedy:GreedyEngine",
+        "niftyreg": "niftyreg:NiftyRegEngine",
+        "fireants": "fireants:FireAntsEngine",
+        "convexadam": "convexadam:ConvexAdamEngine",
+    },
+)
 
 # What is chosen when the user names no engine: the first one that is installed; the last one always is.
 PREFERRED = ("instance", "elastix", "sitk-demons")
@@ -40,10 +43,7 @@ def get_engine(name: str) -> Engine:
     SettingsError
         When there is no engine of this name.
     """
-    if name not in ENGINES:
-        raise SettingsError(f"There is no engine '{name}'.", hint=did_you_mean(name, ENGINES))
-    module, _, kind = ENGINES[name].partition(":")
-    return cast(Engine, getattr(importlib.import_module(f".{module}", __package__), kind)())
+    return cast(Engine, ENGINES.load(name)())
 
 
 def engine_infos() -> tuple[EngineInfo, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import write_text
 from ..images.volume import Pair
 from .canvas import data_uri
 from .evaluate import Evaluation
@@ -17,7 +18,7 @@ from .measures import MEASURES, SECONDS, Measure, scalars
 from .outcome import Outcome
 from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
-from .report import TOTAL, make_report, write_text
+from .report import TOTAL, make_report
 from .verdict import JUDGES, judge_report, seconds_text
 
 Runs = Mapping[str, tuple[Outcome, Evaluation]]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..device import machine
-from ..errors import FileError
+from ..files import jsonable, write_json
 from ..images.notes import is_unsound
 from ..images.volume import LabelMap, Pair, Volume
 from ..version import VERSION
@@ -99,35 +96,7 @@ def write_report_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -
     FileError
         When the file cannot be written.
     """
-    target = Path(path)
-    return write_text(target, json.dumps(jsonable(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text beside its place, then move it there; `FileError` when that fails."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise FileError(f"Could not write {path}: {error}.", hint="Check the folder and the free space.") from error
-    return path
-
-
-def jsonable(value: Any) -> Any:
-    """Return the value with plain JSON types only: NaN and Inf become None, keys strings, arrays lists."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(entry) for key, entry in value.items()}
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
+    return write_json(Path(path), report, indent=2)
 
 
 def _plain_settings(settings: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import write_text
 from ..images.volume import Pair
 from .canvas import data_uri
 from .evaluate import Evaluation
@@ -15,7 +16,7 @@ from .measures import MEASURES
 from .outcome import Outcome
 from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import curves, label_plot
-from .report import TOTAL, make_report, write_text
+from .report import TOTAL, make_report
 from .verdict import judge_report, seconds_text, tiles
 
 PICTURES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, SettingsError, did_you_mean
+from ..files import read_any_json
 from ..images.io import read_volume
 from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
@@ -209,7 +209,7 @@ def joined(studies: Sequence[Study]) -> Study:
 
 
 def _from_manifest(folder: Path) -> Study:
-    entries = _json(folder / "manifest.json")
+    entries = read_any_json(folder / "manifest.json")
     entries = entries["pairs"] if isinstance(entries, dict) else entries
     cases = []
     for entry in entries:
@@ -226,7 +226,7 @@ def _from_manifest(folder: Path) -> Study:
 
 
 def _from_learn2reg(path: Path) -> Study:
-    content = _json(path)
+    content = read_any_json(path)
     if not isinstance(content, Mapping) or "training" not in content:
         raise FileError(f"{path} is no dataset description of Learn2Reg.", hint="It needs the list 'training'.")
     dataset = str(content.get("name") or path.stem)
@@ -293,10 +293,3 @@ def _labelled(dataset: str, image: Path, labels: Path) -> Labelled:
     contrast = [word for word in SUFFIX.sub("", image.name).split("_") if re.match(r"^t2w?$|^flair$", word, re.I)]
     where = {"image": str(image.resolve()), "labels": str(labels.resolve())}
     return Labelled("_".join([stem, *contrast]), dataset, where)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(f"Could not read {path}: {error}.") from error

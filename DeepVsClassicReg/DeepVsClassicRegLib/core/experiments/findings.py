@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError
+from ..files import atomic
 from .statistics import ALPHA, Estimate, Test
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
@@ -184,16 +183,10 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
     """Write a table as CSV, whole or not at all; `FileError` when that fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([["" if value is None else value for value in row] for row in rows])
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(f"Could not write {path}: {error.strerror or error}.") from error
+    with atomic(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([["" if value is None else value for value in row] for row in rows])
     return path
 
 

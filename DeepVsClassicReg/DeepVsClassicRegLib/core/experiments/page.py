@@ -10,8 +10,7 @@ from ..device import machine
 from ..engines.base import versions
 from ..evaluation.canvas import data_uri, png_bytes
 from ..evaluation.pages import Page
-from ..evaluation.report import write_text
-from ..files import write_json
+from ..files import write_json, write_text
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
 from .tasks import TaskResult, failures_of
 

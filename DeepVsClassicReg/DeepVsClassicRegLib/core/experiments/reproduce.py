@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..errors import RegistrationError, SettingsError, did_you_mean
+from ..errors import RegistrationError
 from ..progress import Progress
+from ..registry import Registry
 from .base import Experiment, Options
 from .dataset import Study
 from .findings import Findings
 from .page import write_all
 from .tasks import TaskResult, failures_of, run_tasks
 
-EXPERIMENTS = {
-    "mi-dice": "mi_dice",
-    "paradigms": "paradigms",
-    "supervision": "supervision",
-    "shift": "shift",
-}
+EXPERIMENTS = Registry(
+    __package__,
+    "There is no experiment '{name}'.",
+    {
+        "mi-dice": "mi_dice",
+        "paradigms": "paradigms",
+        "supervision": "supervision",
+        "shift": "shift",
+    },
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +54,7 @@ class Reproduction:
 
 def get_experiment(name: str) -> Experiment:
     """Return an experiment by name; `SettingsError` when there is none."""
-    if name not in EXPERIMENTS:
-        raise SettingsError(f"There is no experiment '{name}'.", hint=did_you_mean(name, EXPERIMENTS))
-    return cast(Experiment, importlib.import_module(f".{EXPERIMENTS[name]}", __package__))
+    return cast(Experiment, EXPERIMENTS.load(name))
 
 
 def reproduce(

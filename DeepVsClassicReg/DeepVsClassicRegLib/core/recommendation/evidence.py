@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..resources import read_json, resource_folder
+from ..files import read_json
+from ..resources import resource_folder
 from .calibration import Calibration
 from .runtime import EngineSeconds
 from .strengths import Strength, Strengths

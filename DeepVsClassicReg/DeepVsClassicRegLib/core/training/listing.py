@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..files import read_json
 from ..images.formats import stem
-from ..resources import read_json
 from .folder import labelled_files
 
 KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, SettingsError
-from ..files import write_json
+from ..files import read_json, write_json
 from ..networks.card import Card
-from ..resources import read_json
 from ..settings import from_json, option, to_json
 
 PLAN_FILE = "training.json"
