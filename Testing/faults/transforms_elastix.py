@@ -48,7 +48,8 @@ TURN = about(Z @ X @ Y, (1, 2, 3), (5, 6, 7))
 
 def elastix_spline(initial: str = "NoInitialTransform", **more: str) -> str:
     """Return the B-spline above as elastix writes it, parameters axis after axis."""
-    images = spline().GetCoefficientImages()
+    source = spline()  # its images are views of its parameters
+    images = source.GetCoefficientImages()
     numbers = np.concatenate([sitk.GetArrayFromImage(image).ravel() for image in images])
     first = images[0]
     grid = {
