@@ -10,11 +10,12 @@ from typing import Any
 
 from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
+from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
 from .images.io import read_volume
-from .images.points import read_points
-from .images.segmentations import read_labels
+from .images.points import Paired, paired_landmarks, read_landmarks
+from .images.segmentations import matched_labels, read_labels
 from .images.volume import Pair
 from .memory import kept_memory
 from .progress import Progress
@@ -51,10 +52,11 @@ def load_pair(
     fixed, moving : path
         3D volumes (NIfTI, NRRD, MHA or a DICOM folder).
     fixed_labels, moving_labels, fixed_mask, moving_mask : path, optional
-        Label maps and masks in the same patient coordinates.
+        Label maps and masks in the same patient coordinates. The segments of Slicer segmentations (.seg.nrrd) are
+        matched by name, see `images.matching`.
     fixed_points, moving_points : path, optional
-        Landmarks (.csv in LPS mm, .fcsv or .mrk.json); the same .csv twice is read as one file with the
-        columns fixed_x..z and moving_x..z.
+        Landmarks (.csv in LPS mm, .fcsv or .mrk.json), paired by name, see `images.points`; the same .csv twice is
+        read as one file with the columns fixed_x..z and moving_x..z.
     initial : path, optional
         A fixed-to-moving transform to start from.
 
@@ -73,17 +75,19 @@ def load_pair(
     >>> pair.fixed.grid.size
     (24, 24, 24)
     """
-    two_sided = fixed_points is not None and fixed_points == moving_points
+    labels = matched_labels(_maybe(read_labels, fixed_labels), _maybe(read_labels, moving_labels))
+    points = _landmarks(fixed_points, moving_points)
     return Pair(
         read_volume(fixed),
         read_volume(moving),
-        fixed_labels=_maybe(read_labels, fixed_labels),
-        moving_labels=_maybe(read_labels, moving_labels),
+        fixed_labels=labels[0],
+        moving_labels=labels[1],
         fixed_mask=_maybe(read_labels, fixed_mask),
         moving_mask=_maybe(read_labels, moving_mask),
-        fixed_points=_maybe(partial(read_points, prefix="fixed_" if two_sided else ""), fixed_points),
-        moving_points=_maybe(partial(read_points, prefix="moving_" if two_sided else ""), moving_points),
-        initial=_maybe(read_transform, initial),
+        fixed_points=points.fixed_mm if points else None,
+        moving_points=points.moving_mm if points else None,
+        initial=_maybe(partial(read_transform, fixed=fixed, moving=moving), initial),
+        notes=points.notes if points else (),
     )
 
 
@@ -217,6 +221,17 @@ def stored(transform: Transform, *, unit_mm: float) -> Transform:
             for part in transform.parts
         )
     )
+
+
+def _landmarks(fixed: Any, moving: Any) -> Paired | None:
+    """Read and pair the landmarks of both sides; one .csv for both holds columns fixed_x..z and moving_x..z."""
+    if fixed is None and moving is None:
+        return None
+    if fixed is None or moving is None:
+        raise RegistrationError("Landmarks were given on one side only.", hint="Give both lists or none.")
+    prefixes = ("fixed_", "moving_") if fixed == moving and str(fixed).lower().endswith(".csv") else ("", "")
+    sides = [read_landmarks(path, prefix=prefix) for path, prefix in zip((fixed, moving), prefixes, strict=True)]
+    return paired_landmarks(*sides)
 
 
 def _maybe(read: Callable[[Any], Any], path: Any) -> Any:

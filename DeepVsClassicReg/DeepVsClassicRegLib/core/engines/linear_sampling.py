@@ -246,7 +246,7 @@ def inside_mask(mask: LabelMap, points: Array) -> Bools:
     index = np.rint(mask.grid.point_to_index(points)).astype(int)
     held = ((index >= 0) & (index < np.array(mask.grid.size))).all(axis=1)
     i, j, k = np.clip(index, 0, np.array(mask.grid.size) - 1).T
-    return held & (mask.array[k, j, i] > 0)
+    return held & (mask.array[k, j, i] != 0)
 
 
 def _range(array: npt.NDArray[np.float32]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,8 +135,9 @@ class Judge:
             sampling.count(part, mapping)
         sampling.warped = Volume(warped, grid, f"{pair.moving.name} warped")
         if labels is not None and pair.moving_labels is not None:
-            names, title = pair.moving_labels.names, pair.moving_labels.name
-            sampling.labels = LabelMap(labels, grid, names, f"{title} warped")
+            sampling.labels = dataclasses.replace(
+                pair.moving_labels, array=labels, grid=grid, name=f"{pair.moving_labels.name} warped"
+            )
         sampling.jacobian = Volume(jacobian, grid, "Jacobian") if jacobian is not None else None
         return sampling
 

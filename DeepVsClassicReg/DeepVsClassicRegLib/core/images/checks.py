@@ -33,7 +33,7 @@ def check_pair(pair: Pair) -> list[str]:
 
 
 def reader_notes(pair: Pair) -> list[str]:
-    """Return the notes that the readers left on the volumes, segmentations and masks, each with whom it is about."""
+    """Return the notes that the readers left on the parts of a pair, each with what it is about."""
     parts = {
         "Fixed volume": pair.fixed,
         "Moving volume": pair.moving,
@@ -42,12 +42,17 @@ def reader_notes(pair: Pair) -> list[str]:
         "Fixed mask": pair.fixed_mask,
         "Moving mask": pair.moving_mask,
     }
+    starts = [Note(note, unsound=is_unsound(note)).about("Initial transform") for note in _initial_notes(pair)]
     return [
         Note(note, unsound=is_unsound(note)).about(f"{what} '{part.name}'")
         for what, part in parts.items()
         if part is not None
         for note in part.notes
-    ]
+    ] + [*pair.notes, *starts]
+
+
+def _initial_notes(pair: Pair) -> tuple[str, ...]:
+    return pair.initial.notes if pair.initial is not None else ()
 
 
 def _check_volume(volume: Volume, side: str) -> None:

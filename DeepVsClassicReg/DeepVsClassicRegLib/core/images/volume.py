@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..transforms.transform import Transform
 
 Labels = npt.NDArray[np.int32]
+LABEL_RANGE = np.iinfo(np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,22 @@ class Volume:
         return float(self.array.min()), float(self.array.max())
 
 
+@dataclass(frozen=True)
+class Segment:
+    """What a segmentation file says of a segment beside its voxels.
+
+    Parameters
+    ----------
+    name : str
+        Such as 'Left kidney'.
+    facts : mapping of str to str
+        What Slicer keeps with it, as it is written: ID, Color, Tags (terminology) and others.
+    """
+
+    name: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class LabelMap:
     """A segmentation: one integer label per voxel, 0 is background.
@@ -101,15 +118,24 @@ class LabelMap:
     Parameters
     ----------
     array : (Z, Y, X) integer array
-        Labels; stored as int32, not writable. Masks are label maps with one label.
+        Labels, whole numbers of 32 bits with sign; stored as int32, not writable. Masks are label maps.
     grid : Grid
         Where the voxels lie, LPS mm.
     names : mapping of int to str
-        Names of labels, when known.
+        Names of labels, when known; those of `segments` when not given.
     name : str
         Shown in messages and reports.
     notes : tuple of str
         Sentences the user should read: what was odd in the file and how it was read.
+    segments : mapping of int to Segment
+        What a Slicer segmentation says of its labels; kept when it is warped and written.
+
+    Raises
+    ------
+    GeometryError
+        When the array's shape is not the grid's.
+    RegistrationError
+        When a value is not a whole number of 32 bits.
     """
 
     array: Labels
@@ -117,18 +143,15 @@ class LabelMap:
     names: Mapping[int, str] = field(default_factory=dict)
     name: str = "segmentation"
     notes: tuple[str, ...] = ()
+    segments: Mapping[int, Segment] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         array = _checked_array(self.array, self.grid, self.name)
-        if not np.issubdtype(array.dtype, np.integer) and array.dtype != bool:
-            whole = np.rint(array)
-            if not np.array_equal(whole, array):
-                raise RegistrationError(
-                    f"'{self.name}' is no label map: it has values that are not whole numbers.",
-                    hint="Give a segmentation whose voxels hold label numbers.",
-                )
-            array = whole
+        _check_labels(array, self.name)
         object.__setattr__(self, "array", _frozen(array.astype(np.int32, copy=False)))
+        if self.segments and not self.names:
+            names = {number: segment.name for number, segment in self.segments.items()}
+            object.__setattr__(self, "names", names)
 
     def scaled(self, factor: float) -> LabelMap:
         """Return this map with all lengths of its grid multiplied, about the origin of the patient coordinates."""
@@ -140,8 +163,8 @@ class LabelMap:
         return tuple(int(label) for label in np.unique(self.array) if label != 0)
 
     def mask(self) -> npt.NDArray[np.bool_]:
-        """Return where any label is, (Z, Y, X)."""
-        return self.array > 0
+        """Return where any label is, negative ones included, (Z, Y, X)."""
+        return self.array != 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +183,8 @@ class Pair:
         Corresponding landmarks, LPS mm.
     initial : Transform, optional
         A fixed-to-moving transform to start from.
+    notes : tuple of str
+        Sentences about the pair that the user should read, such as how landmarks were paired.
     """
 
     fixed: Volume
@@ -171,6 +196,7 @@ class Pair:
     fixed_points: npt.NDArray[np.float64] | None = None
     moving_points: npt.NDArray[np.float64] | None = None
     initial: Transform | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.fixed_points is None) != (self.moving_points is None):
@@ -214,6 +240,29 @@ def _checked_array(array: Any, grid: Grid, name: str) -> npt.NDArray[Any]:
     if checked.size == 0:
         raise RegistrationError(f"'{name}' is empty.")
     return checked
+
+
+def _check_labels(array: npt.NDArray[Any], name: str) -> None:
+    if array.dtype == bool:
+        return
+    if not np.issubdtype(array.dtype, np.integer):
+        if not np.array_equal(np.rint(array), array):
+            raise RegistrationError(
+                f"'{name}' is no label map: it has values that are not whole numbers.",
+                hint="Give a segmentation whose voxels hold label numbers; turn a probability map into one first.",
+            )
+        if array.dtype.itemsize <= 4 and np.abs(array).max() >= 1 << 24:
+            raise RegistrationError(
+                f"'{name}' holds labels as 32-bit floats above {1 << 24}, where several numbers become one.",
+                hint="Save the segmentation as integers again, from where it was made.",
+            )
+    low, high = array.min(), array.max()
+    if low < LABEL_RANGE.min or high > LABEL_RANGE.max:
+        raise RegistrationError(
+            f"'{name}' holds the label {high if high > LABEL_RANGE.max else low}; "
+            f"labels from {LABEL_RANGE.min} to {LABEL_RANGE.max} can be kept apart.",
+            hint="Renumber the labels, on both sides alike.",
+        )
 
 
 def _checked_valid(valid: Any, grid: Grid, name: str) -> npt.NDArray[np.bool_] | None:

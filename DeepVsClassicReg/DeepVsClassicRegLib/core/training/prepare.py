@@ -95,7 +95,7 @@ def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
 
 
 def _masked(volume: Volume, mask: LabelMap) -> Volume:
-    inside = warp_labels(mask, volume.grid).array > 0
+    inside = warp_labels(mask, volume.grid).mask()
     return Volume(np.where(inside, volume.array, background_value(volume)), volume.grid, volume.name)
 
 

@@ -264,4 +264,4 @@ def _scaled(array: Image) -> Image:
 def _mask(mask: LabelMap | None, grid: Grid, start: Transform | None) -> Mask | None:
     if mask is None:
         return None
-    return np.asarray(warp_labels(mask, grid, start).array > 0)
+    return warp_labels(mask, grid, start).mask()
