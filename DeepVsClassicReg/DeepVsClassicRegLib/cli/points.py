@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +51,8 @@ def mapped_back(transform: Transform, points_mm: Array) -> tuple[Array, Array]:
     return best, np.asarray(np.linalg.norm(error, axis=1))
 
 
-def write_any_points(points_mm: Array, path: Path) -> Path:
-    """Write LPS mm points as `.csv` or as a Slicer `.fcsv`.
+def write_any_points(points_mm: Array, path: Path, names: Sequence[str] | None = None) -> Path:
+    """Write LPS mm points as `.csv` or as a Slicer `.fcsv`; points without names are numbered.
 
     Raises
     ------
@@ -61,17 +63,19 @@ def write_any_points(points_mm: Array, path: Path) -> Path:
     if ending not in (".csv", ".fcsv"):
         raise FileError(f"{path.name}: points can be written as .csv or .fcsv.", hint="Choose one of these endings.")
     try:
-        return write_points(points_mm, path) if ending == ".csv" else _write_fcsv(points_mm, path)
+        labels = [name or str(number) for number, name in enumerate(names or [""] * len(points_mm), start=1)]
+        return write_points(points_mm, path, names=labels) if ending == ".csv" else _write_fcsv(points_mm, path, labels)
     except OSError as error:
         raise FileError(f"Could not write {path}: {error.strerror or error}.", hint="Check the folder.") from error
 
 
-def _write_fcsv(points_mm: Array, path: Path) -> Path:
-    lines = ["# Markups fiducial file version = 4.11", "# CoordinateSystem = LPS"]
-    lines.append("# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID")
-    for number, (x, y, z) in enumerate(points_mm, start=1):
-        lines.append(f"{number},{x:.6f},{y:.6f},{z:.6f},0,0,0,1,1,1,0,{number},,")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _write_fcsv(points_mm: Array, path: Path, names: Sequence[str]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n")
+        file.write("# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n")
+        writer = csv.writer(file, lineterminator="\n")
+        for number, (name, point) in enumerate(zip(names, points_mm, strict=True), start=1):
+            writer.writerow([number, *(f"{value:.6f}" for value in point), 0, 0, 0, 1, 1, 1, 0, name, "", ""])
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from .folders import whole_file
 from .options import FILE
 from .output import show_entries, show_note
 
-HELP = """Apply a transform to an image, to labels, or to points.
+# As core.transforms.files.FORMS, which would load the whole library here.
+FORMS = ("auto", "ras", "lps", "fsl")
+HELP = """Apply a transform to an image, to labels, or to points, or convert it.
 
 A transform of this program maps FIXED points to MOVING points (LPS mm), as resampling needs it. So
 
@@ -26,12 +29,20 @@ by iteration; the error that was left is told, and it is large where the transfo
 
 A file that is there already is replaced once the new one is whole; an input is never overwritten.
 
+Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI and FreeSurfer are read exactly, or
+refused with what to do. A plain matrix needs --transform-form, and one of flirt its two NIfTI images (--fixed,
+--moving). Without --image, --labels and --points the transform itself is written to --out: a conversion.
+
+Segments of a Slicer segmentation keep their names, colors and terminology, overlapping ones too, when --out ends in
+.seg.nrrd.
+
 \b
 Examples:
   dvcreg transform -t result/transform.h5 --image moving2.nii.gz --reference fixed.nii.gz --out moving2_warped.nii.gz
   dvcreg transform -t result/transform.h5 --labels moving_seg.nrrd --reference fixed.nii.gz --out warped_seg.nrrd
   dvcreg transform -t result/transform.h5 --points tumor_fixed.mrk.json --out tumor_moving.fcsv
   dvcreg transform -t result/transform.h5 --inverse --points moving.csv --out fixed.csv
+  dvcreg transform -t flirt.mat --fixed ref.nii.gz --moving in.nii.gz --out start.h5
 """
 
 
@@ -40,58 +51,91 @@ Examples:
 @click.option("--image", type=FILE, help="Volume to warp, linear interpolation.")
 @click.option("--labels", type=FILE, help="Segmentation to warp, nearest neighbor.")
 @click.option("--points", type=FILE, help="Landmarks to map: .csv (x,y,z in LPS mm), .fcsv or .mrk.json.")
-@click.option("--reference", type=FILE, help="Volume whose grid the warped image gets.")
+@click.option("--reference", type=FILE, help="Volume whose grid the warped image, or a written field, gets.")
 @click.option("--fill", type=float, help="Value outside the image; its background when not given.")
 @click.option("--inverse", is_flag=True, help="Use the inverse transform (moving to fixed).")
-@click.option("--out", type=FILE, required=True, help="File to write; points: .csv or .fcsv.")
+@click.option(
+    "--transform-form",
+    "form",
+    type=click.Choice(FORMS),
+    default="auto",
+    show_default=True,
+    help="What a plain matrix is: ras (c3d, ITK-SNAP, greedy, NiftyReg) or lps, both mm, fixed to moving; or fsl.",
+)
+@click.option("--fixed", type=FILE, help="NIfTI image that flirt was given as -ref; --reference when not given.")
+@click.option("--moving", type=FILE, help="NIfTI image that flirt was given as -in; the warped image when not given.")
+@click.option("--out", type=FILE, required=True, help="File to write; points: .csv or .fcsv; a transform: .h5.")
 @click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
 def command(**options: Any) -> None:
-    """Apply a transform."""
+    """Apply or convert a transform."""
     given = [name for name in ("image", "labels", "points") if options[name]]
-    if len(given) != 1:
-        raise click.UsageError("Give exactly one of --image, --labels and --points.")
-    if given[0] != "points" and not options["reference"]:
-        raise click.UsageError(f"--{given[0]} needs --reference, the volume whose grid the result shall have.")
-    protect_inputs(filter(None, (options[name] for name in ("path", "reference", *given))), [options["out"]])
+    if len(given) > 1:
+        raise click.UsageError("Give at most one of --image, --labels and --points.")
+    kind = given[0] if given else "transform"
+    if kind in ("image", "labels") and not options["reference"]:
+        raise click.UsageError(f"--{kind} needs --reference, the volume whose grid the result shall have.")
+    inputs = ("path", "reference", "fixed", "moving", *given)
+    protect_inputs(filter(None, (options[name] for name in inputs)), [options["out"]])
     from ..core.transforms.files import read_transform
 
-    transform = read_transform(options["path"])
+    transform = read_transform(
+        options["path"],
+        form=options["form"],
+        fixed=options["fixed"] or options["reference"],
+        moving=options["moving"] or options["image"] or options["labels"],
+    )
+    for note in transform.notes:
+        show_note(note)
+    write = {"points": _points, "transform": _transform}.get(kind, _image)
     with whole_file(options["out"]) as draft:
-        about = (
-            _points(transform, options, draft) if given[0] == "points" else _image(transform, options, given[0], draft)
-        )
+        about = write(transform, options, draft)
         settle(draft)
     if not options["quiet"]:
         show_entries(str(options["out"]), about)
 
 
-def _image(transform: Any, options: dict[str, Any], kind: str, out: Path) -> dict[str, str]:
+def _image(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
     from ..core.images.io import read_volume, write_volume
-    from ..core.images.resample import warp_labels, warp_volume
-    from ..core.images.segmentations import read_labels
-    from ..core.transforms.transform import invert
+    from ..core.images.resample import warp_volume
 
     grid = read_volume(options["reference"]).grid
     about = {"grid": f"{grid.size[0]} x {grid.size[1]} x {grid.size[2]} voxels of {options['reference']}"}
     if options["inverse"]:
-        inverse = invert(transform, grid)
-        transform = inverse.transform
-        about["inverse error"] = f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"
-    if kind == "labels":
-        write_volume(warp_labels(read_labels(options["labels"]), grid, transform), out)
+        transform, about["inverse error"] = _inverted(transform, grid)
+    if options["labels"]:
+        _labels(transform, grid, options["labels"], out)
     else:
         image = read_volume(options["image"])
+        _show_notes(image.notes)
         write_volume(warp_volume(image, grid, transform, fill=options["fill"]), out)
     return about
 
 
+def _labels(transform: Any, grid: Any, path: Path, out: Path) -> None:
+    from ..core.images.resample import warp_labels
+    from ..core.images.segmentations import NRRD, read_segmentation, write_labels
+
+    segmentation = read_segmentation(path)
+    if out.name.lower().endswith(NRRD):
+        _show_notes((*segmentation.notes, *(note for layer in segmentation.layers for note in layer.notes)))
+        write_labels(segmentation.warped(grid, transform), out)
+        return
+    flat = segmentation.flattened()
+    _show_notes(flat.notes)
+    if flat.segments:
+        show_note(f"{out.name} holds label values only; with the ending .seg.nrrd it would keep names and colors.")
+    write_labels(warp_labels(flat, grid, transform), out)
+
+
 def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.points import read_points
+    from ..core.images.points import read_landmarks
     from .points import mapped_back, write_any_points
 
     if options["reference"]:
         show_note("Points need no --reference; it was not used.")
-    points = read_points(options["points"])
+    landmarks = read_landmarks(options["points"])
+    _show_notes(landmarks.notes)
+    points = landmarks.points_mm
     about = {"points": f"{len(points)}, fixed to moving"}
     if options["inverse"]:
         mapped, residual = mapped_back(transform, points)
@@ -103,5 +147,35 @@ def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str
             show_note("The transform cannot be inverted well at some points; it may fold there.")
     else:
         mapped = transform.apply(points)
-    write_any_points(mapped, out)
+    write_any_points(mapped, out, landmarks.placed_names)
     return about
+
+
+def _transform(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
+    """Write the transform itself, in the format of the output's ending."""
+    from ..core.images.io import read_volume
+    from ..core.transforms.files import write_transform
+    from ..core.transforms.transform import Transform
+
+    grid = read_volume(options["reference"]).grid if options["reference"] else None
+    about = {"transform": "moving to fixed" if options["inverse"] else "fixed to moving, LPS mm"}
+    if options["inverse"] and transform.affine is not None:
+        transform = Transform((transform.affine.inverse(),))
+    elif options["inverse"]:
+        if grid is None:
+            raise click.UsageError("The inverse of a deformable transform needs --reference, the moving volume.")
+        transform, about["inverse error"] = _inverted(transform, grid)
+    write_transform(transform, out, grid=grid)
+    return about
+
+
+def _inverted(transform: Any, grid: Any) -> tuple[Any, str]:
+    from ..core.transforms.transform import invert
+
+    inverse = invert(transform, grid)
+    return inverse.transform, f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"
+
+
+def _show_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        show_note(note)

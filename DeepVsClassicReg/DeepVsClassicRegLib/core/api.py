@@ -14,7 +14,8 @@ from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
 from .images.io import read_volume
-from .images.points import Paired, paired_landmarks, read_landmarks
+from .images.pairing import Paired, paired_landmarks
+from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
 from .images.volume import Pair
 from .memory import kept_memory
@@ -55,7 +56,7 @@ def load_pair(
         Label maps and masks in the same patient coordinates. The segments of Slicer segmentations (.seg.nrrd) are
         matched by name, see `images.matching`.
     fixed_points, moving_points : path, optional
-        Landmarks (.csv in LPS mm, .fcsv or .mrk.json), paired by name, see `images.points`; the same .csv twice is
+        Landmarks (.csv in LPS mm, .fcsv or .mrk.json), paired by name, see `images.pairing`; the same .csv twice is
         read as one file with the columns fixed_x..z and moving_x..z.
     initial : path, optional
         A fixed-to-moving transform to start from.
