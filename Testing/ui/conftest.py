@@ -57,6 +57,7 @@ def widget(module, slicer_scene, tmp_path, monkeypatch):
         slicer.util.reloadScriptedModule("DeepVsClassicReg")
         python = module.widgetRepresentation().self()
     advise(python.panel, on=False)  # tests of the advice switch it on
+    open_as_at_first(python.panel.ui)
     python.panel.set_parameter_node(python.logic.getParameterNode())
     python.panel.machine._ui.threadsSpin.value = 1
     yield python
@@ -116,6 +117,24 @@ def pick(panel):
 def fake(panel, phantom, monkeypatch):
     """Replaces the worker process: nothing is computed, `fake.processes` shows what was started."""
     return FakeWorker(panel.runner, phantom, monkeypatch)
+
+
+@pytest.fixture
+def finish(panel, picked, ui, fake):
+    """A function that runs a fake registration to its end and returns the run."""
+
+    def run(**options):
+        wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+        ui.registerButton.click()
+        count = len(panel.results.runs)
+        wait(lambda: len(fake.processes) and fake.processes[-1].started and not fake.processes[-1].was_shut_down)
+        wait(lambda: panel.runner.current is not None and panel.runner.current.state == "computing")
+        fake.processes[-1].finish(**options)
+        wait(lambda: not panel.busy)
+        assert len(panel.results.runs) == count + 1, ui.stageLabel.text
+        return panel.results.runs[-1]
+
+    return run
 
 
 class FakeWorker:
@@ -264,6 +283,14 @@ def advise(panel, *, on) -> None:
 
     MachineState().advise = on
     panel.ui.adviseCheck.checked = on
+
+
+def open_as_at_first(ui) -> None:
+    """Open and close the sections as a new panel has them: a run closes those above its result."""
+    at_first = ("inputsButton", "adviceButton", "methodButton", "resultButton")
+    for name in [name for name in dir(ui) if name.endswith("Button")]:
+        if hasattr(getattr(ui, name), "collapsed"):
+            getattr(ui, name).collapsed = name not in at_first
 
 
 def choose(combo, data) -> None:

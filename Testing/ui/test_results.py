@@ -7,24 +7,6 @@ import slicer
 from panel_helpers import settle, shown, wait
 
 
-@pytest.fixture
-def finish(panel, picked, ui, fake):
-    """A function that runs a fake registration to its end and returns the run."""
-
-    def run(**options):
-        wait(lambda: ui.registerButton.enabled and not panel._validator.active)
-        ui.registerButton.click()
-        count = len(panel.results.runs)
-        wait(lambda: len(fake.processes) and fake.processes[-1].started and not fake.processes[-1].was_shut_down)
-        wait(lambda: panel.runner.current is not None and panel.runner.current.state == "computing")
-        fake.processes[-1].finish(**options)
-        wait(lambda: not panel.busy)
-        assert len(panel.results.runs) == count + 1, ui.stageLabel.text
-        return panel.results.runs[-1]
-
-    return run
-
-
 def table_texts(view) -> list[list[str]]:
     model = view.model()
     return [
@@ -70,7 +52,7 @@ def test_runs_are_switched_with_one_click_and_the_best_is_marked(panel, finish, 
     dice = next(row for row in rows if row[0].startswith("Dice"))
     assert dice[2].endswith("★") and not dice[3].endswith("★")
     assert "↑" in dice[0]
-    error = next(row for row in rows if row[0].startswith("Landmark"))
+    error = next(row for row in rows if row[0].startswith("TRE"))
     assert "mm" in error[0] and "↓" in error[0]
 
 

@@ -21,7 +21,7 @@ from .runner import Runner
 from .scene_nodes import SceneNodes
 from .signals import Signal
 from .state import MachineState, SceneState
-from .tables import fit_table
+from .tables import fit_table, keep_fitted
 from .validation import line
 
 PAUSE_MS = 700
@@ -84,6 +84,7 @@ class AdviceSection:
         ui.timeBudgetSpin.connect("valueChanged(int)", lambda _value: self._on_case())
         ui.trainingLabelsSpin.connect("valueChanged(int)", lambda _value: self._on_case())
         ui.representativeCombo.connect("currentIndexChanged(int)", lambda _index: self._on_case())
+        keep_fitted(ui.adviceTable)
         self._loading = False
         self._show()
 
@@ -270,7 +271,7 @@ class AdviceSection:
         ui.advicePlotButton.enabled = bool(advice.get("plot"))
         second = advice["runner_up"]
         ui.runnerUpButton.visible = bool(second)
-        ui.runnerUpButton.text = _("Or {engine}").format(engine=entry_title(second, self._titles))
+        ui.runnerUpButton.toolTip = _("Chooses {engine} below.").format(engine=entry_title(second, self._titles))
         if self._state is not None:
             table = self._nodes.table("advice", self._state.parameter_node)
             update_advice_table(table, advice, self._titles)

@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from ..mrml.advice import band_text, entry_of, entry_title, seconds_text
 
 SURE, UNSURE = ("#3a9d5d", "✔"), ("#d98c00", "?")
-FAINT = "#808080"
 
 
 def headline(advice: Mapping[str, Any], titles: Mapping[str, str]) -> str:
@@ -22,6 +21,9 @@ def headline(advice: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     said = _("Use {engine}").format(engine=name) if advice["sure"] else _("I do not know")
     first = f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{said}</b></span>'
     rest = expectation(advice, entry)
+    if advice["runner_up"]:
+        second = html.escape(entry_title(advice["runner_up"], titles))
+        rest = f"{rest} {_('Runner-up: {engine}.').format(engine=second)}".strip()
     if not advice["sure"]:
         begin = _("The evidence is thin. If it must be, begin with {engine} and look at the result.")
         rest = f"{begin.format(engine=f'<b>{name}</b>')} {rest}"
@@ -43,7 +45,7 @@ def expectation(advice: Mapping[str, Any], entry: str) -> str:
 def reasons(advice: Mapping[str, Any]) -> str:
     """Return the argument as a numbered list with the source of each step."""
     items = [
-        f'<li>{html.escape(reason["text"])} <span style="color:{FAINT}">[{html.escape(reason["source"])}]</span></li>'
+        f"<li>{html.escape(reason['text'])} <small>[{html.escape(reason['source'])}]</small></li>"
         for reason in advice["reasons"]
     ]
     return f'<ol style="margin-left:-20px">{"".join(items)}</ol>'
@@ -56,5 +58,5 @@ def limits(texts: Sequence[str]) -> str:
 
 
 def faint(text: str) -> str:
-    """Return a calm remark."""
-    return f'<span style="color:{FAINT}">{html.escape(text)}</span>'
+    """Return a calm remark, in the color of all text: gray ones are hard to read on a dark style."""
+    return f"<small>{html.escape(text)}</small>"

@@ -148,7 +148,8 @@ class EngineSection:
         self._changed()
 
     def choose(self, entry: str) -> None:
-        """Choose an engine, or 'engine:preset', as if the user had."""
+        """Choose an engine, or 'engine:preset', as if the user had, and show what was chosen."""
+        self._ui.methodButton.collapsed = False
         engine, _colon, preset = entry.partition(":")
         combo = self._ui.engineCombo
         combo.currentIndex = max(0, combo.findData(engine))

@@ -23,6 +23,7 @@ class MetricPlot:
         self._label = label
         self._values: list[float] = []
         self._stage = ""
+        label.visible = False
 
     @property
     def points(self) -> int:
@@ -33,6 +34,7 @@ class MetricPlot:
         """Begin anew."""
         self._values, self._stage = [], ""
         self._label.clear()
+        self._label.visible = False
 
     def add(self, stage: str, metric: float | None) -> None:
         """Add a value; another stage begins a new line, because its objective has another scale."""
@@ -46,8 +48,11 @@ class MetricPlot:
 
     def draw(self) -> None:
         """Paint what was added; cheap enough for every timer tick, and only done while it is seen."""
+        if len(self._values) < 2:
+            return
+        self._label.visible = True
         width, height = self._label.width, self._label.height
-        if not self._label.isVisible() or len(self._values) < 2 or width < 4 * MARGIN:
+        if not self._label.isVisible() or width < 4 * MARGIN:
             return
         ratio = _pixel_ratio(self._label)
         pixmap = qt.QPixmap(int(width * ratio), int(height * ratio))

@@ -29,6 +29,7 @@ from .outputs_section import MachineSection, OutputsSection
 from .qa_section import QaSection
 from .requests import Request
 from .results_section import ResultsSection
+from .reveal import close_done, scroll_to_result
 from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .shared_start import SharedStart
@@ -58,6 +59,7 @@ class Panel(VTKObservationMixin):
         self._requirements = resources / "requirements.txt"
         self._parameter_node: Any = None
         self._failures: list[Attempt] = []
+        self._finished: list[Run] = []
         self._later = Later()
         self._sample: Background | None = None
         self._paused: Mode | None = None
@@ -250,17 +252,30 @@ class Panel(VTKObservationMixin):
         self._validator.start()
 
     def _on_started(self, _attempt: Attempt) -> None:
-        self._failures = [] if self.runner.done == 0 else self._failures
+        if self.runner.done == 0:
+            self._failures, self._finished = [], []
 
     def _on_finished(self, attempt: Attempt) -> None:
         if attempt.state != FINISHED:
             self._failures.append(attempt)
             return
         if attempt.run is not None and self._parameter_node is not None:
+            self._finished.append(attempt.run)
             self._later.run(self._observe_inputs, self._load_results, self._look)
 
     def _load_results(self) -> None:
         self.results.load(self._parameter_node)
+
+    def _show_best(self) -> None:
+        if len(self._finished) > 1:
+            self.results.choose_best(self._finished)
+        self._finished = []
+
+    def _close_done(self) -> None:
+        close_done(self.ui)
+
+    def _scroll_to_result(self) -> None:
+        scroll_to_result(self.ui)
 
     def _look(self) -> None:
         if self.qa.mode is None and self.results.run is not None:
@@ -268,6 +283,8 @@ class Panel(VTKObservationMixin):
 
     def _on_idle(self) -> None:
         self._validator.start()
+        if self._finished:
+            self._later.run(self._show_best, self._close_done, self._scroll_to_result)
         for attempt in self._failures[:1]:
             kind = "warning" if attempt.state == CANCELLED else "error"
             count = len(self._failures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.evaluation.measures import MEASURES
-from ..core.evaluation.verdict import BAD, CHECK, GOOD, judge_report
+from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.spots import Spot, places
@@ -20,7 +20,7 @@ from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .advice_text import faint
 from .report_page import page
 from .scene_nodes import SceneNodes
-from .tables import fill_structures, fill_summary, fit_table, keep_fitted
+from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
 MOST_PLACES = 3
@@ -94,6 +94,13 @@ class ResultsSection:
         if found:
             self._tabs.currentIndex = found[0]
 
+    def choose_best(self, runs: Sequence[Run]) -> None:
+        """Look at the best of some runs, such as those that were just compared."""
+        records = [run.record for run in runs]
+        rivals = [run for run in self.runs if run.record in records]
+        if rivals:
+            self.choose(rivals[best_report([run.report for run in rivals])])
+
     def forget(self) -> None:
         """Remove the shown run and the nodes it made."""
         run = self.run
@@ -151,6 +158,7 @@ class ResultsSection:
             fill_summary(self.runs, table)
             self._ui.measuresTable.setMRMLTableNode(table)
             fit_table(self._ui.measuresTable)
+            self._ui.measuresTable.toolTip = explained(self.runs)
             has_labels = any(run.measures.get("dice_per_label") for run in self.runs)
             self._ui.structuresButton.visible = has_labels
             self._show_structures()

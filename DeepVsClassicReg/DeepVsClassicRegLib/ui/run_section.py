@@ -46,6 +46,11 @@ class RunSection:
         self._timer = qt.QTimer()
         self._timer.interval = REFRESH_MS
         self._timer.connect("timeout()", self._refresh)
+        self._redraw = qt.QTimer()  # once the opened section has its size
+        self._redraw.setSingleShot(True)
+        self._redraw.interval = 0
+        self._redraw.connect("timeout()", self._plot.draw)
+        ui.progressButton.connect("contentsCollapsed(bool)", lambda _collapsed: self._redraw.start())
         ui.registerButton.connect("clicked()", self._on_clicked)
         ui.queueButton.connect("clicked()", self._on_queue)
         ui.copyLogButton.connect("clicked()", self._on_copy_log)
@@ -99,6 +104,7 @@ class RunSection:
     def close(self) -> None:
         """Stop following; the panel is going away."""
         self._timer.stop()
+        self._redraw.stop()
 
     def _on_clicked(self) -> None:
         if self._release is not None:

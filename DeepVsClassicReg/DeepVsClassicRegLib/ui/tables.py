@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from ..core.evaluation.measures import MEASURES, SECONDS
+from ..core.evaluation.measures import MEASURES, SECONDS, Measure
 from ..mrml.runs import Run
 from ..mrml.tables import BEFORE, BEST, best_run, fill_table, unique_titles, update_label_table
 
 MOST_ROWS = 10
+HEADING_LETTERS = 9
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
@@ -27,17 +30,17 @@ def fill_summary(runs: Sequence[Run], node: Any) -> None:
     """
     columns = [run.measures for run in runs]
     before = runs[0].measures_before if runs else {}
-    rows = [measure for measure in (*MEASURES.values(), SECONDS) if measure.main]
-    rows = [measure for measure in rows if any(column.get(measure.name) is not None for column in columns)]
-    names = [f"{measure.title}{f' ({measure.unit})' if measure.unit else ''} {measure.arrow}" for measure in rows]
+    rows = _main_measures(runs)
     table: dict[str, list[str]] = {
-        _("Measure"): [name.strip() for name in names],
+        _("Measure"): [measure.heading for measure in rows],
         BEFORE: [measure.text(before.get(measure.name)) for measure in rows],
     }
     best = [best_run(measure, columns) for measure in rows]
     for index, title in enumerate(unique_titles(runs)):
         texts = [measure.text(columns[index].get(measure.name)) for measure in rows]
-        table[title] = [f"{text} {BEST}" if winner == index else text for text, winner in zip(texts, best, strict=True)]
+        table[folded(title)] = [
+            f"{text} {BEST}" if winner == index else text for text, winner in zip(texts, best, strict=True)
+        ]
     fill_table(node, table)
 
 
@@ -58,10 +61,43 @@ def fill_structures(runs: Sequence[Run], measure: str, node: Any) -> None:
     columns: dict[str, list[str]] = {}
     for column in range(1, table.GetNumberOfColumns()):
         values = [table.GetValue(row, column) for row in range(table.GetNumberOfRows())]
-        columns[table.GetColumnName(column)] = [
+        columns[folded(table.GetColumnName(column))] = [
             about.text(value.ToDouble()) if value.IsNumeric() else value.ToString() for value in values
         ]
     fill_table(node, columns)
+
+
+def folded(title: str, *, most: int = HEADING_LETTERS) -> str:
+    """Return a heading in lines of a few letters, broken where its words end, so that its column stays narrow.
+
+    Examples
+    --------
+    >>> folded("network+refine:fine", most=8)
+    'network+\\nrefine:\\nfine'
+    """
+    lines = [""]
+    for piece in re.findall(r"[^-+: ]+[-+: ]?", title):
+        if lines[-1] and len(lines[-1] + piece.strip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
+
+
+def explained(runs: Sequence[Run]) -> str:
+    """Return what the short names of the summary stand for, as a rich tooltip."""
+    rows = "".join(
+        f"<tr><td>{html.escape(measure.short)}&nbsp;&nbsp;</td><td>{html.escape(measure.title)}</td></tr>"
+        for measure in _main_measures(runs)
+        if measure.short
+    )
+    first = html.escape(_("All runs side by side; {star} marks the best value of a row.").format(star=BEST))
+    return f"{first}<table>{rows}</table>"
+
+
+def _main_measures(runs: Sequence[Run]) -> list[Measure]:
+    """Return the main measures that any of the runs has."""
+    main = [measure for measure in (*MEASURES.values(), SECONDS) if measure.main]
+    return [measure for measure in main if any(run.measures.get(measure.name) is not None for run in runs)]
 
 
 def fit_table(view: Any) -> None:

@@ -34,6 +34,8 @@ class Measure:
         Whether the value is a mapping of label or a list of points instead of one number.
     main : bool
         Whether it belongs into a short table.
+    short : str
+        What a narrow table calls it; the title when empty.
     """
 
     name: str
@@ -45,6 +47,13 @@ class Measure:
     definition: str = ""
     per_item: bool = False
     main: bool = False
+    short: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The short name with its unit and an arrow that points where the better values are."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.short or self.title}{unit} {self.arrow}".strip()
 
     @property
     def arrow(self) -> str:
@@ -84,6 +93,7 @@ _ALL = (
         "overlap",
         HIGHER,
         main=True,
+        short="Dice",
         definition=f"Mean of 2|F∩W|/(|F|+|W|) over the {_SHARED}; nearest-neighbor warped labels.",
     ),
     Measure("dice_per_label", "Dice per label", "overlap", HIGHER, per_item=True),
@@ -132,6 +142,7 @@ _ALL = (
         "mm",
         2,
         main=True,
+        short="HD95",
         definition="Larger of the two directed 95th percentiles of boundary distances, mean over labels.",
     ),
     Measure("hd95_mm_per_label", "95 % Hausdorff distance per label", "surface", LOWER, "mm", 2, per_item=True),
@@ -163,6 +174,7 @@ _ALL = (
         "mm",
         2,
         main=True,
+        short="TRE",
         definition="Distance of the mapped fixed landmarks from their moving partners.",
     ),
     Measure("tre_mm_median", "Landmark error, median", "landmarks", LOWER, "mm", 2),
@@ -175,6 +187,7 @@ _ALL = (
         HIGHER,
         "nats",
         main=True,
+        short="MI",
         definition=f"64 x 64 equal-width bins over the robust ranges, natural logarithm, {_SEEN}.",
     ),
     Measure(
@@ -190,6 +203,7 @@ _ALL = (
         "similarity",
         NEUTRAL,
         main=True,
+        short="NCC",
         definition=f"Pearson correlation of the intensities {_SEEN}; higher is better for equal contrasts only.",
     ),
     Measure(
@@ -223,6 +237,7 @@ _ALL = (
         "%",
         3,
         main=True,
+        short="Folded",
         definition=f"Share of voxels with Jacobian determinant <= 0 {_REGION}.",
     ),
     Measure(
@@ -240,6 +255,7 @@ _ALL = (
         "regularity",
         LOWER,
         main=True,
+        short="SD log J",
         definition=f"Standard deviation of the log Jacobian determinant {_REGION}.",
     ),
     Measure("jacobian_min", "Smallest Jacobian", "regularity", NEUTRAL),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .measures import MEASURES, Measure
 from .trust import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
 
-__all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "judge_report", "seconds_text", "tiles"]
+__all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "best_report", "judge_report", "seconds_text", "tiles"]
 # The measure a result is judged by: the first of these that was measured.
 JUDGES = ("tre_mm_mean", "dice_mean", "mi")
 ANSWERS = ("tre_mm_mean", "dice_mean")
@@ -67,6 +67,23 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
     # The sentence tells the folds anyway.
     more = "" if worst.name == "folding" else f" {worst.text}"
     return Verdict(worst.level, _headline(worst), base.sentence + more, reasons, places)
+
+
+def best_report(reports: Sequence[Mapping[str, Any]]) -> int:
+    """Return the index of the best of several reports on one pair.
+
+    What is judged bad loses against everything else. Then the first of `JUDGES` decides that all reports hold; the
+    earlier report wins a tie.
+    """
+    sound = [index for index, report in enumerate(reports) if judge_report(report).level != BAD]
+    rivals = sound or list(range(len(reports)))
+    columns = [report["measures"]["after"] for report in reports]
+    judge = next((name for name in JUDGES if all(columns[index].get(name) is not None for index in rivals)), None)
+    best = rivals[0]
+    for index in rivals[1:] if judge else ():
+        if MEASURES[judge].better(columns[index][judge], columns[best][judge]):
+            best = index
+    return best
 
 
 def _headline(finding: Finding) -> str:
