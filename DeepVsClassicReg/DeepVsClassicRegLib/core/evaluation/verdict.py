@@ -80,7 +80,9 @@ def best_report(reports: Sequence[Mapping[str, Any]]) -> int:
     columns = [report["measures"]["after"] for report in reports]
     judge = next((name for name in JUDGES if all(columns[index].get(name) is not None for index in rivals)), None)
     best = rivals[0]
-    for index in rivals[1:] if judge else ():
+    if judge is None:
+        return best
+    for index in rivals[1:]:
         if MEASURES[judge].better(columns[index][judge], columns[best][judge]):
             best = index
     return best
