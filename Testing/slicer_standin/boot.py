@@ -17,7 +17,10 @@ from slicer_standin import (
     dialogs,
     errors,
     extras,
+    guards,
+    hierarchy,
     modules,
+    ownership,
     pythonqt,
     qtmodule,
     segment_widgets,
@@ -50,6 +53,7 @@ def _start(slicer: Any) -> None:
     global font_source
     errors.install()
     dialogs.install()
+    ownership.install()
     _redirect_settings()
     QtCore.qInstallMessageHandler(_on_qt_message)
     slicer.modules = modules.Modules()
@@ -58,6 +62,8 @@ def _start(slicer: Any) -> None:
     core.start()
     errors.take()  # terminology files are missing from the wheel: reported while the logics start
     errors.watch_threads(slicer.mrmlScene)
+    guards.watch_display_nodes(slicer.mrmlScene)
+    hierarchy.follow(slicer.mrmlScene)
     sys.modules["qt"] = qtmodule.build()
     ctk = sys.modules["ctk"] = types.ModuleType("ctk", "Stand-in for Slicer's ctk module.")
     for name, cls in qtmodule.standin_classes().items():

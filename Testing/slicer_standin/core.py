@@ -31,9 +31,6 @@ COLOR_TABLES = {
     "Inferno": [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)],
 }
 SEGMENT_COLORS = [(128, 174, 128), (241, 214, 145), (177, 122, 101), (111, 184, 210), (216, 101, 79), (221, 130, 101)]
-# What Slicer's subject hierarchy plugins adopt when a node is added.
-HIERARCHY_CLASSES = ("vtkMRMLVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLModelNode", "vtkMRMLTransformNode",
-                     "vtkMRMLTableNode", "vtkMRMLPlotChartNode", "vtkMRMLTextNode", "vtkMRMLMarkupsNode")  # fmt: skip
 
 home = Path(tempfile.mkdtemp(prefix="slicer_standin_"))
 temporary_path = home / "tmp"
@@ -94,7 +91,6 @@ def start() -> None:
     layout_logic = slicer.vtkMRMLLayoutLogic()
     layout_logic.SetMRMLApplicationLogic(logic)
     layout_logic.SetMRMLScene(scene)
-    _fill_subject_hierarchy(scene)
 
 
 def _start_data_cache(scene: Any) -> None:
@@ -107,33 +103,3 @@ def _start_data_cache(scene: Any) -> None:
     data.SetAndObserveDataIOManager(remote.GetDataIOManager())
     remote.AddDataIOToScene()
     _keep.extend((remote, data))
-
-
-def _fill_subject_hierarchy(scene: Any) -> None:
-    # In Slicer the Qt plugins create and remove the items; module code finds them and must not create them.
-    def adopt(node: Any) -> None:
-        if node is None or node.GetHideFromEditors() or not any(node.IsA(name) for name in HIERARCHY_CLASSES):
-            return
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        if hierarchy and not hierarchy.GetItemByDataNode(node):
-            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-
-    def on_added(_scene: Any, _event: str, node: Any) -> None:
-        if not scene.IsBatchProcessing():
-            adopt(node)
-
-    def on_removed(_scene: Any, _event: str, node: Any) -> None:
-        hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-        item = hierarchy.GetItemByDataNode(node) if hierarchy and node is not hierarchy else 0
-        if item and not scene.IsClosing():
-            hierarchy.RemoveItem(item, False, False)
-
-    def on_batch_end(_scene: Any, _event: str) -> None:
-        for index in range(scene.GetNumberOfNodes()):
-            adopt(scene.GetNthNode(index))
-
-    for observer in (on_added, on_removed):
-        observer.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
-    scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, on_added)
-    scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, on_removed)
-    scene.AddObserver(slicer.vtkMRMLScene.EndBatchProcessEvent, on_batch_end)

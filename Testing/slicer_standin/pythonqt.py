@@ -217,6 +217,11 @@ def _delete(self: Any) -> None:
 _SPECIAL = {"connect": _connect, "disconnect": _disconnect, "className": _class_name, "delete": _delete}
 
 
+def add_special(name: str, method: Callable[[Any], Any]) -> None:
+    """Replace a method of every QObject; PySide would ignore a class attribute for some of them."""
+    _SPECIAL[name] = method
+
+
 def _lookup(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     special, virtual = _SPECIAL, VIRTUAL_READERS
 

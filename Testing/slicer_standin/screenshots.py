@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import slicer
 
-from slicer_standin import boot, view_widgets
+from slicer_standin import boot, ownership, view_widgets
 from slicer_standin.pythonqt import QtCore, QtGui
 
 
 def settle(rounds: int = 5) -> None:
-    """Let layouts, timers and posted events come to rest."""
+    """Let layouts, timers, posted events and deferred deletes come to rest."""
     for _ in range(rounds):
         slicer.app.processEvents()
         QtCore.QCoreApplication.sendPostedEvents(None, 0)
+        ownership.run_deferred_deletes()
 
 
 def grab_widget(widget: Any, *, scale: float = 1.0) -> np.ndarray:

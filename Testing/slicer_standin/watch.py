@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slicer_standin import ownership
 from slicer_standin.pythonqt import QtCore
 
 
@@ -30,6 +31,7 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
         if time.monotonic() > end:
             raise TimeoutError(f"condition still false after {timeout_s} s")
         loop.exec()
+        ownership.run_deferred_deletes()
 
 
 class LoopWatch:

@@ -28,26 +28,27 @@ class CompareList:
 
     def __init__(self, frame: Any, changed: Callable[[], None]) -> None:
         self._frame, self._changed = frame, changed
+        self._made: dict[str, tuple[Any, Any]] = {}
         self._rows: dict[str, tuple[Any, Any]] = {}
         self._loading = False
 
     def fill(self, found: list[Offer]) -> None:
-        """Show these engines; those that are not ready cannot be checked."""
+        """Show these engines; those that are not ready cannot be checked.
+
+        A row is made once and used again: nothing is deleted.
+        """
         kept = self.choices()
         self._loading = True
-        for check, combo in self._rows.values():
-            for widget in (check, combo):
-                widget.hide()
-                widget.setParent(None)
-                widget.deleteLater()
-        self._rows = {}
         grid = self._frame.layout()
-        for row, offer in enumerate(found):
-            check, combo = self._make_row(offer)
-            grid.addWidget(check, row, 0)
-            grid.addWidget(combo, row, 1)
-            grid.setColumnStretch(1, 1)
-            self._rows[offer.info.name] = (check, combo)
+        for widget in (widget for row in self._made.values() for widget in row):
+            grid.removeWidget(widget)
+            widget.hide()
+        grid.setColumnStretch(1, 1)
+        self._rows = {offer.info.name: self._row(offer) for offer in found}
+        for number, row in enumerate(self._rows.values()):
+            for column, widget in enumerate(row):
+                grid.addWidget(widget, number, column)
+                widget.show()
         self._loading = False
         self.load(kept)
 
@@ -72,17 +73,22 @@ class CompareList:
             combo.currentIndex = max(0, combo.findData(choices.get(name, DEFAULT)))
         self._loading = False
 
+    def _row(self, offer: Offer) -> tuple[Any, Any]:
+        """Return check box and preset of an engine, as it is offered now."""
+        name = offer.info.name
+        check, combo = self._made[name] = self._made.get(name) or self._make_row(offer)
+        missing = _("Needs {what}. {remedy}").format(what=offer.needs, remedy=offer.remedy)
+        check.toolTip = offer.info.summary if offer.ready else missing
+        check.enabled = combo.enabled = offer.ready
+        return check, combo
+
     def _make_row(self, offer: Offer) -> tuple[Any, Any]:
         check, combo = qt.QCheckBox(offer.info.title, self._frame), narrow_combo(self._frame)
         check.objectName, combo.objectName = f"compare_{offer.info.name}", f"comparePreset_{offer.info.name}"
-        check.toolTip = offer.info.summary
         for preset in presets(offer.info.name).values():
             combo.addItem(preset.title, preset.name)
-        if not offer.ready:
-            check.enabled = combo.enabled = False
-            check.toolTip = _("Needs {what}. {remedy}").format(what=offer.needs, remedy=offer.remedy)
-        check.connect("toggled(bool)", lambda _on: self._on_changed())
-        combo.connect("currentIndexChanged(int)", lambda _index: self._on_changed())
+        check.connect("toggled(bool)", self._on_changed)
+        combo.connect("currentIndexChanged(int)", self._on_changed)
         return check, combo
 
     def _on_changed(self) -> None:

@@ -47,7 +47,7 @@ class ModelsPage:
         """Take the window away for good."""
         if self.dialog is not None:
             self.dialog.close()
-            self.dialog.deleteLater()
+            self.dialog.deleteLater()  # it belongs to the main window, so Qt alone deletes it
             self.dialog = self.ui = None
 
     def refresh(self, chosen: str = "") -> None:

@@ -112,9 +112,15 @@ class SettingsForm:
         self._loading = False
 
     def remove(self) -> None:
-        """Take the widgets away."""
+        """Take the widgets away.
+
+        They keep their parent until Qt deletes them: without one they would belong to Python, too, and be deleted
+        twice. Their slots go first, because they hold this form.
+        """
+        for field in self._fields.values():
+            field.release()
+        self._fields = {}
         self.content.hide()
-        self.content.setParent(None)
         self.content.deleteLater()
 
     def _on_changed(self) -> None:
@@ -128,32 +134,35 @@ class _Field:
     def __init__(self, entry: Any, hint: Any, changed: Callable[[], None]) -> None:
         about = entry.metadata
         self._hint = hint
+        self._changed = changed
         self._choices = about.get("choices") or ()
         self.listing = about.get("listing") or ""
         unit = about.get("unit", "")
         if hint is bool:
-            self.widget = qt.QCheckBox()
-            self.widget.connect("toggled(bool)", lambda _on: changed())
+            self.widget, self._signal = qt.QCheckBox(), "toggled(bool)"
         elif self._choices and hint is str:
-            self.widget = narrow_combo()
+            self.widget, self._signal = narrow_combo(), "currentIndexChanged(int)"
             for choice in self._choices:
                 self.widget.addItem(choice or about.get("special") or "", choice)
-            self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
         elif self.listing:
-            self.widget = narrow_combo()
+            self.widget, self._signal = narrow_combo(), "currentIndexChanged(int)"
             self.widget.setEditable(True)
             self.suggest()
-            self.widget.connect("currentIndexChanged(int)", lambda _index: changed())
             self.widget.lineEdit().connect("editingFinished()", changed)
         elif hint is int or hint is float:
             self.widget = self._number(about, unit)
-            kind = "int" if hint is int else "double"
-            self.widget.connect(f"valueChanged({kind})", lambda _value: changed())
+            self._signal = "valueChanged(int)" if hint is int else "valueChanged(double)"
         else:
-            self.widget = qt.QLineEdit()
-            self.widget.connect("editingFinished()", changed)
+            self.widget, self._signal = qt.QLineEdit(), "editingFinished()"
+        self.widget.connect(self._signal, changed)
         self.widget.objectName = f"setting_{entry.name}"
         self.widget.toolTip = self._tip(about, unit)
+
+    def release(self) -> None:
+        """Call nobody any more: the widget is going to be deleted."""
+        self.widget.disconnect(self._signal, self._changed)
+        if self.listing:
+            self.widget.lineEdit().disconnect("editingFinished()", self._changed)
 
     def _number(self, about: Mapping[str, Any], unit: str) -> Any:
         low, high = about.get("minimum"), about.get("maximum")
