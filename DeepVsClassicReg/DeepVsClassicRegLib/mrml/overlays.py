@@ -38,8 +38,8 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
 
     The user's own segmentation gets no further display node: Slicer's displayable managers keep pointers to the
     display nodes of a segmentation and use them after they were removed. The node is complete before it enters
-    the scene and is never changed there, because the subject hierarchy reports every change of a segmentation
-    that it does not list.
+    the scene and is never changed there, because Slicer prints a critical message about every change of a
+    segmentation that the subject hierarchy does not list.
     """
     node = _hidden("vtkMRMLSegmentationNode", _("Comparison {what}").format(what=source.GetName() or "outlines"))
     display = _hidden("vtkMRMLSegmentationDisplayNode")
@@ -55,6 +55,8 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     slicer.mrmlScene.AddNode(display)
     node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     node.SetAndObserveDisplayNodeID(display.GetID())
+    node.SetScene(slicer.mrmlScene)
+    node.GetDisplayNode()  # found now, so that the node has nothing to tell once it is in the scene
     return slicer.mrmlScene.AddNode(node)
 
 
