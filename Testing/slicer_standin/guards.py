@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import slicer
 import vtk
 
 from slicer_standin import errors

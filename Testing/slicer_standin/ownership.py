@@ -57,7 +57,7 @@ def _begin(widget: Any) -> None:
         if _dying.pop(address, None) is not None:
             double_deletes += 1
             errors.record(
-                f"double delete: Qt is deleting {label}, which has no parent, while its Python wrapper dies and deletes "
+                f"double delete: Qt is deleting {label}, which has no parent, while its wrapper dies and deletes "
                 f"it again; a slot of one of its children held the last reference. Children: {', '.join(children)}"
             )
 
