@@ -12,6 +12,7 @@ from slicer_standin.pytest_plugin import *  # noqa: F403
 from slicer_standin.pytest_plugin import slicer
 
 MODULE = Path(__file__).resolve().parents[2] / "DeepVsClassicReg" / "DeepVsClassicReg.py"
+ENGINE, PRESET = "sitk-demons", "paper"  # what the advice of `some_advice` recommends
 ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 
 
@@ -275,6 +276,35 @@ def _evaluated(job, folder, phantom, *, worse):
                 write_volume(volume, files[name])
         content = {name: path.read_bytes() for name, path in files.items()}
     return {"files": content, "report": json.dumps(make_report(pair, result, found), default=str)}
+
+
+def some_advice(**changes):
+    """Advice as the worker returns it, made by the library's own classes."""
+    from DeepVsClassicRegLib.core.recommendation.advice import Advice, Band, Plot, PlotPoint, Reason
+
+    def point(name, share, mean):
+        return PlotPoint(name, share, Band(mean - 0.05, mean, mean + 0.05))
+
+    content = {
+        "engine": ENGINE,
+        "preset": PRESET,
+        "runner_up": "sitk-bspline",
+        "sure": True,
+        "headline": "Use sitk-demons:paper.",
+        "reasons": (Reason("one", "Because it is <so>.", "section 7"), Reason("two", "And so.", "measured")),
+        "predicted_dice": {f"{ENGINE}:{PRESET}": Band(0.78, 0.82, 0.86), "sitk-bspline": Band(0.7, 0.75, 0.8)},
+        "seconds": {f"{ENGINE}:{PRESET}": 10.4, "linear": 130.0},
+        "limits": ("It has never seen a heart.",),
+        "plot": Plot(
+            engine=ENGINE,
+            curve=tuple(point("", share, 0.5 + share / 2) for share in (0.1, 0.3, 0.6)),
+            measured=((0.2, 0.6, "hippo"), (0.4, 0.7, "brain")),
+            case=point("This pair", 0.35, 0.7),
+            labels=(point("Thalamus", 0.3, 0.66), point("Ventricle", 0.5, 0.77)),
+        ),
+        **changes,
+    }
+    return Advice(**content).to_json()
 
 
 def advise(panel, *, on) -> None:
