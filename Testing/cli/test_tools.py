@@ -76,8 +76,9 @@ def test_inverse_of_an_image_is_told(call, files, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "o.csv"], "exactly one of"),
-        (["--image", "a", "--points", "b", "--out", "o.csv"], "exactly one of"),
+        (["--out", "o.csv"], "unknown ending for a transform"),
+        (["--out", "o.nii.gz"], "needs a grid"),
+        (["--image", "a", "--points", "b", "--out", "o.csv"], "at most one of"),
         (["--image", "a", "--out", "o.nii"], "needs --reference"),
         (["--points", "FIXED", "--out", "o.txt"], "landmarks must be"),
         (["--points", "POINTS", "--out", "o.txt"], ".csv or .fcsv"),

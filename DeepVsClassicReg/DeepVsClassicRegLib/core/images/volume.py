@@ -246,7 +246,7 @@ def _check_labels(array: npt.NDArray[Any], name: str) -> None:
     if array.dtype == bool:
         return
     if not np.issubdtype(array.dtype, np.integer):
-        if not np.array_equal(np.rint(array), array):
+        if not (np.isfinite(array).all() and np.array_equal(np.rint(array), array)):
             raise RegistrationError(
                 f"'{name}' is no label map: it has values that are not whole numbers.",
                 hint="Give a segmentation whose voxels hold label numbers; turn a probability map into one first.",
