@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from DeepVsClassicRegLib.core.networks.base import MethodInfo, Prediction
+from DeepVsClassicRegLib.core.networks.base import Method, MethodInfo, Prediction, RegistrationNetwork
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
 from DeepVsClassicRegLib.core.networks.flow import integrate, resize_field, warp
-from DeepVsClassicRegLib.core.networks.models import save_model
+from DeepVsClassicRegLib.core.networks.model_store import save_model
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
@@ -40,7 +40,7 @@ class Smooth(nn.Module):
         return u
 
 
-class Demons(nn.Module):
+class Demons(RegistrationNetwork):
     """An unrolled demons registration: finds smooth warps of a few voxels between images of one contrast."""
 
     def __init__(self, iterations: int) -> None:
@@ -59,8 +59,8 @@ class Demons(nn.Module):
         return Prediction(u)
 
 
-class Shift(nn.Module):
-    """A probabilistic network that always predicts the same shift, with the same doubt, on a lattice half as fine."""
+class Shift(RegistrationNetwork):
+    """A probabilistic network that always predicts the same shift, with the same doubt, on a grid half as fine."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,12 +72,23 @@ class Shift(nn.Module):
         coarse = [max(n // 2, 1) for n in fixed.shape[2:]]
         gains = torch.tensor([(m - 1) / (n - 1) for m, n in zip(coarse, fixed.shape[2:], strict=True)])
         velocity = (self.shift * gains).view(1, 3, 1, 1, 1).expand(1, 3, *coarse)
-        doubt = self.log_variance.expand_as(velocity)
-        drawn = velocity + (0.5 * doubt).exp() * torch.randn_like(velocity) if self.training else velocity
-        return Prediction(resize_field(integrate(self.layer(drawn)), fixed.shape[2:]), velocity, doubt)
+        shape = tuple(fixed.shape[2:])
+        doubt = Doubt(velocity, self.log_variance.expand_as(velocity), shape)
+        displacement = doubt.sample(0) if self.training else resize_field(integrate(self.layer(velocity)), shape)
+        return Prediction(displacement, distribution=doubt)
 
-    def from_velocity(self, velocity: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        return resize_field(integrate(velocity), shape)
+
+@dataclass(frozen=True)
+class Doubt:
+    """A distribution of velocities on a grid whose corners are those of the image."""
+
+    velocity: torch.Tensor
+    log_variance: torch.Tensor
+    shape: tuple[int, ...]
+
+    def sample(self, seed: int) -> torch.Tensor:
+        noise = torch.randn(self.velocity.shape, generator=torch.Generator().manual_seed(seed))
+        return resize_field(integrate(self.velocity + (0.5 * self.log_variance).exp() * noise), self.shape)
 
 
 @dataclass(frozen=True)
@@ -90,17 +101,17 @@ class ShiftSettings:
     pass
 
 
-class DemonsMethod:
+class DemonsMethod(Method):
     info = MethodInfo(DEMONS, "Demons", "Unrolled demons.", "doi 10.1016/S1361-8415(98)80022-4", DemonsSettings)
 
-    def network(self, settings: DemonsSettings, *, dimensions: int = 3) -> nn.Module:
+    def network(self, settings: DemonsSettings, *, dimensions: int = 3) -> RegistrationNetwork:
         return Demons(settings.iterations)
 
 
-class ShiftMethod:
+class ShiftMethod(Method):
     info = MethodInfo(SHIFT, "Shift", "Always the same shift.", "doi none", ShiftSettings, probabilistic=True)
 
-    def network(self, settings: ShiftSettings, *, dimensions: int = 3) -> nn.Module:
+    def network(self, settings: ShiftSettings, *, dimensions: int = 3) -> RegistrationNetwork:
         return Shift()
 
 
@@ -134,7 +145,7 @@ def write_demons(folder: Path, **changes: object) -> Card:
 def write_shift(
     folder: Path, shift_vox_zyx: tuple[float, float, float], deviation: float = 0.0, **changes: object
 ) -> Card:
-    """Write a model folder of the shift network; `deviation` in voxels of its coarse lattice."""
+    """Write a model folder of the shift network; `deviation` in voxels of its coarse grid."""
     module = Shift()
     module.shift.copy_(torch.tensor(shift_vox_zyx))
     module.log_variance.fill_(2 * float(torch.tensor(max(deviation, 1e-9)).log()))

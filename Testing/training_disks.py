@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.images.volume import Pair, Volume
 from DeepVsClassicRegLib.core.networks.base import Batch
 from DeepVsClassicRegLib.core.networks.voxelmorph import VoxelMorphSettings
 from DeepVsClassicRegLib.core.settings import to_json
-from DeepVsClassicRegLib.core.training.plan import Plan, TrainSettings
+from DeepVsClassicRegLib.core.training.config import TrainingConfig, TrainSettings
 
 SIDE = 24
 SMALL = {"encoder": (6, 6), "decoder": (6, 6, 6), "similarity": "mse", "smoothness": 0.01}
@@ -38,6 +38,9 @@ class Blobs:
     def validation(self) -> list[Batch]:
         return [self._pair(10_000 + number) for number in range(self.pairs)]
 
+    def validation_pairs(self) -> list[Pair]:
+        return []
+
     def domain_examples(self) -> list[Volume]:
         grid = Grid((SIDE, SIDE, 1))
         return [Volume(self._pair(step).fixed[0].numpy(), grid) for step in range(3)]
@@ -57,9 +60,9 @@ def _disk(y: float, x: float) -> torch.Tensor:
     return torch.sigmoid(5.0 - distance)[None, None]
 
 
-def plan_of(*, supervision: str = "none", settings: dict | None = None, **train) -> Plan:
-    """Return a plan for a small plane VoxelMorph."""
-    return Plan(
+def config_of(*, supervision: str = "none", settings: dict | None = None, **train) -> TrainingConfig:
+    """Return a config for a small plane VoxelMorph."""
+    return TrainingConfig(
         method="voxelmorph",
         method_settings=to_json(VoxelMorphSettings(**{**SMALL, **(settings or {})})),
         supervision=supervision,

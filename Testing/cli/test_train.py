@@ -10,13 +10,14 @@ import time
 
 import pytest
 import torch
-from DeepVsClassicRegLib.cli.training_plan import data_settings
+from DeepVsClassicRegLib.cli.training_config import data_settings
+from DeepVsClassicRegLib.core.networks.base import LossContext
 from DeepVsClassicRegLib.core.networks.catalogue import get_method
-from DeepVsClassicRegLib.core.networks.models import load_model
-from DeepVsClassicRegLib.core.training.plan import read_plan
-from DeepVsClassicRegLib.core.training.specs import make_source
+from DeepVsClassicRegLib.core.networks.model_store import load_model
+from DeepVsClassicRegLib.core.training.config import read_config
+from DeepVsClassicRegLib.core.training.rng import kept_random
+from DeepVsClassicRegLib.core.training.sources import make_source
 from DeepVsClassicRegLib.core.training.state import method_settings, new_state
-from DeepVsClassicRegLib.core.training.tools import kept_random
 from DeepVsClassicRegLib.worker.environment import worker_environment
 from safetensors.torch import load_file
 
@@ -169,22 +170,23 @@ def test_two_processes_learn_as_one(tmp_path):
     subprocess.run([str(word) for word in command], check=True, env=variables, timeout=500)
     shared = tensors(tmp_path)
     with kept_random(torch.device("cpu")):
-        alone = averaged_by_hand(read_plan(tmp_path), steps).state_dict()
+        alone = averaged_by_hand(read_config(tmp_path), steps).state_dict()
     assert all(torch.allclose(shared[f"weights/{name}"], alone[name], rtol=1e-4, atol=1e-5) for name in alone)
     curve = (tmp_path / "curves.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in curve] == ["step", str(steps)]  # one process writes
 
 
-def averaged_by_hand(plan, steps):
+def averaged_by_hand(config, steps):
     """Return the network after updates with the mean objective of two batches each."""
-    source = make_source(data_settings(plan), seed=plan.train.seed)
-    state, method = new_state(plan, 2, torch.device("cpu")), get_method(plan.method)
-    settings = method_settings(method, plan)
+    source = make_source(data_settings(config), seed=config.train.seed)
+    state, method = new_state(config, 2, torch.device("cpu")), get_method(config.method)
+    settings = method_settings(method, config)
     before = {name: tensor.clone() for name, tensor in state.module.state_dict().items()}
     for step in range(steps):
         total = 0.0
         for batch in (source.sample(2 * step), source.sample(2 * step + 1)):
-            terms = method.loss(state.module(batch.fixed, batch.moving), batch, settings, plan.supervision)
+            prediction = state.module(batch.fixed, batch.moving)
+            terms = method.loss(LossContext(state.module, prediction, batch, settings, config.supervision))
             total = total + sum(terms.values()) / 2
         state.optimizer.zero_grad()
         total.backward()

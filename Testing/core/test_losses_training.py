@@ -156,7 +156,7 @@ def test_graph_prior_is_the_dense_divergence(dimensions):
 
 
 def test_the_best_variance_of_the_graph_prior():
-    """Inside a 2D lattice every voxel has 4 neighbors, so 1 / (4 precision) fits best."""
+    """Inside a 2D grid every voxel has 4 neighbors, so 1 / (4 precision) fits best."""
     mean = torch.zeros((1, 2, 40, 40), dtype=torch.float64)
     log_variance = torch.full_like(mean, -math.log(4 * 2.5)).requires_grad_(True)
     kl_graph_prior(mean, log_variance, precision=2.5).backward()

@@ -9,8 +9,7 @@ pytest.importorskip("safetensors")
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.networks.card import read_card
-from DeepVsClassicRegLib.core.networks.folders import size_mb
-from DeepVsClassicRegLib.core.networks.models import get_model
+from DeepVsClassicRegLib.core.networks.model_store import get_model, size_mb
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics

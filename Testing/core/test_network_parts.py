@@ -1,4 +1,4 @@
-"""Around a network: its lattice, what it is shown, what is made of its field, which model is taken."""
+"""Around a network: its grid, what it is shown, what is made of its field, which model is taken."""
 
 import dataclasses
 
@@ -11,16 +11,17 @@ pytest.importorskip("safetensors")
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine  # noqa: E402
 from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.choice import choose_model  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.inputs import make_inputs  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.lattice import model_grid, orientation_axes  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.memory import coarsening  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.output import faded, finished_field  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network_lib.where import on_device  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.device_fallback import with_cpu_fallback  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.fading import faded  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.grid import model_grid, orientation_axes  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.inputs import make_inputs  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.memory import coarsening  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.model_choice import choose_model  # noqa: E402
+from DeepVsClassicRegLib.core.engines.network.output import finished_field  # noqa: E402
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineFailed, FileError, SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
 from DeepVsClassicRegLib.core.images.volume import Pair, Volume  # noqa: E402
-from DeepVsClassicRegLib.core.networks import models as model_folders  # noqa: E402
+from DeepVsClassicRegLib.core.networks import model_store as model_folders  # noqa: E402
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics  # noqa: E402
@@ -28,7 +29,7 @@ from DeepVsClassicRegLib.core.settings import make_settings  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
 from testing_grids import GRIDS, oblique_grid  # noqa: E402
-from testing_models import Shift, known_methods, write_demons, write_shift  # noqa: E402
+from testing_models import known_methods, write_demons, write_shift  # noqa: E402
 
 MIDDLE = np.array([3.0, -7.0, 11.0])
 START = Affine.about(np.diag([1.05, 0.96, 1.03]), MIDDLE, (2.0, -1.5, 1.0))
@@ -60,28 +61,28 @@ def run(pair: Pair, engine: str = "network", **changes):
 
 @pytest.mark.parametrize("fixed", list(GRIDS))
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "SLA"])
-def test_lattice_is_straight_isotropic_and_holds_what_is_seen(fixed, orientation):
+def test_grid_is_straight_isotropic_and_holds_what_is_seen(fixed, orientation):
     grid = GRIDS[fixed]
     pair = Pair(ball(grid, grid.center_mm, 7), ball(OBLIQUE))
-    lattice = model_grid(pair, Transform(), spacing_mm=1.25, orientation=orientation)
-    np.testing.assert_allclose(lattice.axes, orientation_axes(orientation))
-    np.testing.assert_allclose(lattice.spacing_mm, 1.25)
-    assert all(n % 16 == 0 for n in lattice.size)
+    model = model_grid(pair, Transform(), spacing_mm=1.25, orientation=orientation)
+    np.testing.assert_allclose(model.axes, orientation_axes(orientation))
+    np.testing.assert_allclose(model.spacing_mm, 1.25)
+    assert all(n % 16 == 0 for n in model.size)
     shown = grid.points()[pair.fixed.array > 1]
-    index = lattice.point_to_index(shown)
-    # Half a voxel of 3 mm, the thickest here: where the field of view ends, so may the lattice.
+    index = model.point_to_index(shown)
+    # Half a voxel of 3 mm, the thickest here: where the field of view ends, so may the network's grid.
     assert (index >= -1.3).all()
-    assert (index <= np.array(lattice.size) + 0.3).all()
+    assert (index <= np.array(model.size) + 0.3).all()
 
 
-def test_lattice_takes_over_voxels_that_fit_and_leaves_empty_space_out():
+def test_grid_takes_over_voxels_that_fit_and_leaves_empty_space_out():
     grid = Grid((60, 50, 40), (2.0, 2.0, 2.0), (-50.0, 10.0, 5.0), (-1, 0, 0, 0, 0, 1, 0, 1, 0))
     fixed = ball(grid, grid.center_mm, 12)
-    lattice = model_grid(Pair(fixed, fixed), Transform(), spacing_mm=2.0)
-    assert lattice.voxel_count < grid.voxel_count / 2
-    index = grid.point_to_index(lattice.points())
+    model = model_grid(Pair(fixed, fixed), Transform(), spacing_mm=2.0)
+    assert model.voxel_count < grid.voxel_count / 2
+    index = grid.point_to_index(model.points())
     np.testing.assert_allclose(index, index.round(), atol=1e-6)
-    inputs = make_inputs(Pair(fixed, fixed), Transform(), lattice)
+    inputs = make_inputs(Pair(fixed, fixed), Transform(), model)
     assert np.array_equal(inputs.fixed, inputs.moving)
     assert (inputs.fixed.min(), inputs.fixed.max()) == (0.0, 1.0)
 
@@ -156,16 +157,13 @@ def test_second_pass_brings_the_demons_closer(tmp_path):
     assert values == sorted(values, reverse=True)
 
 
-@pytest.mark.parametrize("quick", [True, False])
-def test_uncertainty_is_the_spread_of_drawn_fields_in_mm(tmp_path, monkeypatch, quick):
-    if not quick:
-        monkeypatch.setattr(Shift, "from_velocity", None)
+def test_uncertainty_is_the_spread_of_drawn_fields_in_mm(tmp_path):
     write_shift(tmp_path / "m", (0.0, 0.5, 0.0), deviation=0.25, spacing_mm=1.5)
     pair = Pair(ball(OBLIQUE), ball(OBLIQUE))
     first, again = (run(pair, model=str(tmp_path / "m"), samples=30) for _ in range(2))
     spread = first.uncertainty
     assert np.array_equal(spread.array, again.uncertainty.array)
-    # At the nodes of the coarse lattice the spread is drawn as told; between them it is averaged.
+    # At the nodes of the coarse grid the spread is drawn as told; between them it is averaged.
     gain = np.mean([(n - 1) / (n // 2 - 1) for n in spread.grid.size])
     assert np.sqrt(3) * 0.25 * gain * 1.5 * 0.4 < spread.array.mean() < np.sqrt(3) * 0.25 * gain * 1.5
     assert any("uncertainty" in note for note in first.diagnostics.notes)
@@ -238,7 +236,7 @@ def test_without_a_general_model_the_closest_is_taken_with_a_warning(tmp_path):
     assert len(choice.notes) == 3
 
 
-def test_short_memory_makes_the_lattice_coarser_and_says_so(tmp_path):
+def test_short_memory_makes_the_grid_coarser_and_says_so(tmp_path):
     write_shift(tmp_path / "m", (0.0, 0.0, 0.0), spacing_mm=0.4)
     result = run(Pair(ball(OBLIQUE), ball(OBLIQUE)), model=str(tmp_path / "m"), memory_gib=0.01)
     assert any("instead of 0.4 mm" in note for note in result.diagnostics.notes)
@@ -257,10 +255,10 @@ def test_a_gpu_that_cannot_hands_over_to_the_cpu(error):
         return 7
 
     notes = []
-    assert on_device("mps", work, notes) == (7, "cpu")
+    assert with_cpu_fallback("mps", work, notes) == (7, "cpu")
     assert "CPU instead" in notes[0]
     with pytest.raises(RuntimeError, match="bug"):
-        on_device("mps", lambda device: (_ for _ in ()).throw(RuntimeError("bug")), notes)
+        with_cpu_fallback("mps", lambda device: (_ for _ in ()).throw(RuntimeError("bug")), notes)
 
 
 def test_a_cancel_is_heard_within_the_forward_pass(tmp_path):

@@ -19,13 +19,11 @@ CARD = {
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """A model that ships, one to add, and an empty user's folder."""
-    from DeepVsClassicRegLib.core.networks import folders
-    from DeepVsClassicRegLib.core.networks import models as found
+    from DeepVsClassicRegLib.core.networks import model_store as found
     from testing_models import known_methods, write_shift
 
     home = tmp_path / "models"
-    for room in (found, folders):
-        monkeypatch.setattr(room, "user_models_folder", lambda: home / "own")
+    monkeypatch.setattr(found, "user_models_folder", lambda: home / "own")
     monkeypatch.setattr(found, "resource_folder", lambda: home / "shipped")
     monkeypatch.delenv("DVCREG_MODELS", raising=False)
     with known_methods():
@@ -95,7 +93,7 @@ def test_open_the_folder(page, models, dialogs):
 
 
 def test_no_model_is_told(panel, models, tmp_path, monkeypatch):
-    from DeepVsClassicRegLib.core.networks import models as found
+    from DeepVsClassicRegLib.core.networks import model_store as found
 
     monkeypatch.setattr(found, "resource_folder", lambda: tmp_path / "nothing")
     panel.models.show()

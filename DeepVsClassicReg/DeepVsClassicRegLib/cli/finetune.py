@@ -29,8 +29,8 @@ Examples:
 @click.pass_context
 def command(context: click.Context, **options: Any) -> int:
     """Adapt a model."""
-    from .training import run_training
-    from .training_plan import started_from
+    from .training_config import started_from
+    from .training_run import run_training
 
     options, start = started_from(context, options)
     return run_training(context, options, start)

@@ -21,6 +21,7 @@ COMMANDS = {
     "transform": "Apply a transform to an image, labels or points.",
     "train": "Train a registration network; the result is a model folder.",
     "finetune": "Adapt a trained model to one's own cases.",
+    "methods": "List the learned methods that can be trained.",
     "engines": "List the engines, their presets, and what is missing for them.",
     "models": "List, show, add and remove the models of the network engines.",
     "calibrate": "Fit the predictions of `recommend` to measured registrations.",

@@ -36,8 +36,7 @@ def command() -> None:
 @AS_JSON
 def list_models(as_json: bool) -> None:
     """List the models that are found."""
-    from ..core.networks.folders import headline
-    from ..core.networks.models import find_models, user_models_folder
+    from ..core.networks.model_store import find_models, headline, user_models_folder
 
     models = find_models()
     if as_json:
@@ -66,8 +65,7 @@ def list_models(as_json: bool) -> None:
 @AS_JSON
 def show(name: str, as_json: bool) -> None:
     """Show the card of a model, by name or folder."""
-    from ..core.networks.folders import facts
-    from ..core.networks.models import get_model
+    from ..core.networks.model_store import facts, get_model
 
     model = get_model(name)
     if as_json:
@@ -81,7 +79,7 @@ def show(name: str, as_json: bool) -> None:
 @AS_JSON
 def add(folder: Path, as_json: bool) -> None:
     """Copy a model folder to your models, after checking it."""
-    from ..core.networks.folders import add_model
+    from ..core.networks.model_store import add_model
 
     model = add_model(folder)
     if as_json:
@@ -95,7 +93,7 @@ def add(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def remove(name: str, as_json: bool) -> None:
     """Remove one of your models; those that ship stay."""
-    from ..core.networks.folders import remove_model
+    from ..core.networks.model_store import remove_model
 
     folder = remove_model(name)
     if as_json:
@@ -108,7 +106,7 @@ def remove(name: str, as_json: bool) -> None:
 @AS_JSON
 def folder(as_json: bool) -> None:
     """Print the folder of your models."""
-    from ..core.networks.models import user_models_folder
+    from ..core.networks.model_store import user_models_folder
 
     if as_json:
         show_json({"folder": str(user_models_folder())})

@@ -28,6 +28,8 @@ What --data can be:
 Examples:
   dvcreg train --method synthmorph --data shapes --size 96 --spacing 2 --hours 10 --out my-model
   dvcreg train --method voxelmorph --supervision labels --data pairs.csv --steps 20000 --out my-model
+  dvcreg train --method lapirn --supervision labels --data FOLDER --size own --augment usual --hours 2 --out my-model
+  dvcreg train --method voxelmorph --supervision displacement --teacher elastix --data FOLDER --hours 2 --out my-model
   dvcreg train --resume --out my-model --hours 20
   dvcreg train --method voxelmorph-diff --data FOLDER --steps 50000 --dry-run --out my-model
   torchrun --nproc-per-node 4 -m DeepVsClassicRegLib.cli.main train --method synthmorph --data shapes --steps 50000 \\
@@ -36,11 +38,11 @@ Examples:
 
 
 @click.command("train", help=HELP)
-@click.option("--method", "-m", help="voxelmorph, voxelmorph-diff or synthmorph.")
+@click.option("--method", "-m", help="Name of a method, see `dvcreg methods`.")
 @training_options
 @click.pass_context
 def command(context: click.Context, **options: Any) -> int:
     """Train a network."""
-    from .training import run_training
+    from .training_run import run_training
 
     return run_training(context, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..core.training.plan import TrainSettings
+from ..core.training.config import TrainSettings
 from .options import F, _all, compute_options
 
 CARD_TEXTS = {
@@ -27,17 +27,28 @@ def training_options(command: F) -> F:
         [
             click.option("--data", "-d", help="What to learn from, see above."),
             click.option(
-                "--supervision", type=click.Choice(["none", "labels"]), help="The method's own when not given."
+                "--supervision",
+                type=click.Choice(["none", "labels", "displacement"]),
+                help="What else than images is learned from: label maps, or displacements that are known (generated "
+                "pairs) or found by --teacher. The method's own when not given.",
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
             click.option("--resume", is_flag=True, help="Go on where a former run ended, if there was one."),
             click.option("--dry-run", is_flag=True, help="Measure time and memory on a few steps; write nothing."),
             click.option(
-                "--size", default="96", show_default=True, help="Voxels of the grid: N, or X,Y,Z; X,Y for plane images."
+                "--size",
+                default="96",
+                show_default=True,
+                help="Voxels of the grid: N, or X,Y,Z; X,Y for plane images; own: as the images are, not resampled.",
             ),
             click.option("--spacing", default=2.0, show_default=True, help="Its voxel size in mm."),
             click.option("--batch", default=1, show_default=True, help="Pairs per step."),
-            click.option("--validation", default=4, show_default=True, help="Fixed pairs to validate on."),
+            click.option(
+                "--validation",
+                default=20,
+                show_default=True,
+                help="Fixed pairs to validate on, of subjects drawn over all; small data sets give fewer.",
+            ),
             click.option(
                 "--linear",
                 metavar="FILE|first",
@@ -46,6 +57,23 @@ def training_options(command: F) -> F:
             ),
             click.option(
                 "--labels-per-step", default=0, show_default=True, help="Real data: labels drawn per step; 0 for all."
+            ),
+            click.option(
+                "--teacher",
+                metavar="ENGINE[:PRESET]",
+                help="Real data: learn the displacements that an engine finds (with --supervision displacement).",
+            ),
+            click.option(
+                "--teacher-pairs", default=100, show_default=True, help="Pairs that the teacher registers, each once."
+            ),
+            click.option(
+                "--patch", default="", metavar="N|X,Y,Z", help="Learn from patches of so many voxels instead of wholes."
+            ),
+            click.option(
+                "--augment",
+                metavar="usual|NAME=VALUE",
+                multiple=True,
+                help="Change pose, shape and intensities of the training pairs at random.",
             ),
             *_train_options(),
             click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting of the method."),

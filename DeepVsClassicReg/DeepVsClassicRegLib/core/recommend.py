@@ -16,7 +16,7 @@ from .images.checks import check_pair
 from .images.intensity import foreground
 from .images.volume import Pair, Volume
 from .networks.card import Card
-from .networks.models import find_models
+from .networks.model_store import find_models
 from .progress import Progress
 from .recommendation.advice import Advice, Band
 from .recommendation.calibration import LabelPoint, label_points

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .images.volume import Volume
+from .images.volume import LabelMap, Volume
 from .transforms.transform import Transform
 
 
@@ -57,6 +57,31 @@ class Diagnostics:
 
 
 @dataclass(frozen=True, eq=False)
+class Extra:
+    """Something an engine found beside the transform; files and panel show it without knowing what it is.
+
+    Attributes
+    ----------
+    name : str
+        Lower-case word, part of file names.
+    title : str
+        Name shown.
+    value : Volume, LabelMap or Transform
+        On a grid of its own.
+    kind : str
+        'map' (numbers with a unit), 'image' (intensities), 'labels' or 'transform'.
+    unit : str
+        Of a map.
+    """
+
+    name: str
+    title: str
+    value: Volume | LabelMap | Transform
+    kind: str = "map"
+    unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """What an engine returns: a transform, never an image.
 
@@ -75,6 +100,8 @@ class Result:
     uncertainty : Volume or None
         How far the displacement may be off, mm (root mean square of drawn fields), on a grid of its own;
         only engines that predict a distribution have it.
+    extras : tuple of Extra
+        What else the engine found.
     """
 
     transform: Transform
@@ -84,3 +111,4 @@ class Result:
     settings: Any = None
     start: Transform | None = None
     uncertainty: Volume | None = None
+    extras: tuple[Extra, ...] = ()

@@ -7,8 +7,7 @@ import html
 from slicer.i18n import tr as _
 
 from ..core.networks.card import Model
-from ..core.networks.folders import facts, headline
-from ..core.networks.models import find_models
+from ..core.networks.model_store import facts, find_models, headline
 
 LISTING = "models"
 AUTO = "auto"

@@ -12,8 +12,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.networks.card import Model
-from ..core.networks.folders import add_model, is_removable, remove_model
-from ..core.networks.models import find_models
+from ..core.networks.model_store import add_model, find_models, is_removable, remove_model
 from .models_list import columns, page, row
 from .validation import line
 

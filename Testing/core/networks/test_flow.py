@@ -79,7 +79,7 @@ def test_warp_without_gradients_shares_one_sample_among_threads(shape):
     assert torch.equal(found, flow.warp(image, u))
 
 
-def test_warp_onto_another_lattice():
+def test_warp_onto_another_grid():
     image, u = random(1, 1, 9, 10), torch.zeros((1, 2, 5, 12), dtype=torch.float64)
     warped = flow.warp(image, u)
     assert warped.shape == (1, 1, 5, 12)

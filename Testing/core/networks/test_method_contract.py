@@ -8,12 +8,24 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from DeepVsClassicRegLib.core.networks import catalogue, flow  # noqa: E402
-from DeepVsClassicRegLib.core.networks.base import Batch, MethodInfo  # noqa: E402
+from DeepVsClassicRegLib.core.networks.base import (  # noqa: E402
+    KINDS,
+    SUPERVISION,
+    Batch,
+    LossContext,
+    MethodInfo,
+    Stage,
+    map_tensors,
+)
+from DeepVsClassicRegLib.core.networks.parts import total_displacement  # noqa: E402
 from DeepVsClassicRegLib.core.settings import from_json, to_json  # noqa: E402
+from DeepVsClassicRegLib.core.training.stages import begin_stage  # noqa: E402
 
 ROOM = catalogue.__package__
 # A line of the catalogue whose file is not written yet has nothing to test; anything else must import.
 NAMES = [name for name, where in catalogue.METHODS.items() if importlib.util.find_spec(f"{ROOM}.{where.split(':')[0]}")]
+# Settings with these names make networks small; a method that has others is small by itself.
+THIN = {"start_channels": 1, "blocks": 2, "channels": 4, "affine_levels": 2, "spacings": (8, 4)}
 SHAPES = {2: (17, 22), 3: (16, 17, 19)}
 
 
@@ -47,7 +59,8 @@ def blobs(count, shape, generator, shift):
         return image, labels
 
     (fixed, fixed_labels), (moving, moving_labels) = draw(torch.zeros_like(shift)), draw(shift)
-    return Batch(fixed, moving, fixed_labels, moving_labels)
+    known = shift.view(count, -1, *sides).expand(count, -1, *shape)
+    return Batch(fixed, moving, fixed_labels, moving_labels, known)
 
 
 def batch(shape, *, count=1, shift=1.0, seed=0):
@@ -58,8 +71,24 @@ def batch(shape, *, count=1, shift=1.0, seed=0):
 def small(info, **changes):
     """The method's settings with few channels, where it has such settings."""
     names = {field.name for field in dataclasses.fields(info.settings)}
-    thin = {"encoder": (4, 8, 8, 8), "decoder": (8, 8, 8, 8, 4)}
-    return from_json(info.settings, {key: value for key, value in {**thin, **changes}.items() if key in names})
+    thin = {"encoder": (4, 8, 8, 8), "decoder": (8, 8, 8, 8, 4), **THIN}
+    known = {key: value for key, value in {**thin, **changes}.items() if key in names}
+    if isinstance(info.settings().__dict__.get("channels"), tuple):
+        known.pop("channels", None)
+    return from_json(info.settings, known)
+
+
+def stages_of(method, settings):
+    """The settings of a stage's training: (stage, supervision) of every stage and supervision."""
+    return [(stage, stage.supervision or kind) for stage in method.stages(settings) for kind in method.info.supervision]
+
+
+def terms_of(method, module, pairs, settings, supervision, stage=None):
+    """The objective of a batch."""
+    prediction = module(pairs.fixed, pairs.moving)
+    return method.loss(
+        LossContext(module, prediction, pairs.shown(supervision), settings, supervision, stage or Stage())
+    )
 
 
 @pytest.fixture(params=NAMES)
@@ -75,7 +104,8 @@ def test_description(method):
     info = method.info
     assert isinstance(info, MethodInfo) and catalogue.get_method(info.name).info == info
     assert info.title and info.summary.endswith(".") and ("doi" in info.citation or "arXiv" in info.citation)
-    assert info.supervision and set(info.supervision) <= {"none", "labels"}
+    assert info.supervision and set(info.supervision) <= set(SUPERVISION)
+    assert info.kind in KINDS and set(info.dimensions) <= {2, 3}
     settings = info.settings()
     assert from_json(info.settings, to_json(settings)) == settings
     for field in dataclasses.fields(settings):
@@ -84,23 +114,56 @@ def test_description(method):
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_prediction_and_objective(method, dimensions):
+    """In every stage exactly what learns in it gets a gradient, and the stages together train everything."""
+    if dimensions not in method.info.dimensions:
+        pytest.skip("not for these dimensions")
     settings, pair = small(method.info), batch(SHAPES[dimensions])
     module = method.network(settings, dimensions=dimensions).train()
-    prediction = module(pair.fixed, pair.moving)
-    assert prediction.displacement.shape == (1, dimensions, *SHAPES[dimensions])
-    for supervision in method.info.supervision:
+    assert module(pair.fixed, pair.moving).displacement.shape == (1, dimensions, *SHAPES[dimensions])
+    trained = set()
+    for stage, supervision in stages_of(method, settings):
+        begin_stage(module, stage)
         module.zero_grad()
-        terms = method.loss(module(pair.fixed, pair.moving), pair, settings, supervision)
-        assert len(terms) >= 2 and all(isinstance(name, str) and name for name in terms)
+        terms = terms_of(method, module, pair, settings, supervision, stage)
+        assert terms and all(isinstance(name, str) and name for name in terms)
         assert all(term.ndim == 0 and torch.isfinite(term) for term in terms.values())
         sum(terms.values()).backward()
+        groups = stage.turns or (stage.learns,)
         for name, parameter in module.named_parameters():
+            learns = any(name.startswith(start) for group in groups for start in group)
             gradient = parameter.grad
-            assert gradient is not None and torch.isfinite(gradient).all() and gradient.abs().max() > 0, name
+            assert (gradient is not None) == learns, f"{name} in {stage.name}"
+            if learns:
+                assert torch.isfinite(gradient).all() and gradient.abs().max() > 0, f"{name} in {stage.name}"
+                trained.add(name)
+    assert trained == {name for name, _ in module.named_parameters()}
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_exact_parts_are_the_displacement(method, dimensions):
+    if dimensions not in method.info.dimensions:
+        pytest.skip("not for these dimensions")
+    pair = batch(SHAPES[dimensions])
+    module = method.network(small(method.info), dimensions=dimensions).eval()
+    strengthen(module)
+    with torch.no_grad():
+        prediction = module(pair.fixed, pair.moving)
+    assert prediction.displacement.abs().max() > 0.01
+    for one in [prediction, *([prediction.backward] if prediction.backward is not None else [])]:
+        if one.parts:
+            found = total_displacement(one.parts, SHAPES[dimensions])
+            assert torch.allclose(found, one.displacement, atol=1e-4)
+    for name, extra in prediction.extras.items():
+        assert extra.values.shape[2:] == pair.fixed.shape[2:], name
+        assert extra.kind in ("map", "image", "labels", "transform"), name
+    doubled = map_tensors(prediction, lambda tensor: tensor.double())
+    assert doubled.displacement.dtype == torch.float64
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_nearly_the_identity_at_first_and_certain_in_evaluation(method, dimensions):
+    if dimensions not in method.info.dimensions:
+        pytest.skip("not for these dimensions")
     pair = batch(SHAPES[dimensions])
     module = method.network(small(method.info), dimensions=dimensions).eval()
     with torch.no_grad():
@@ -114,12 +177,14 @@ def test_training_samples_only_distributions(method):
     module = method.network(small(method.info), dimensions=2).train()
     with torch.no_grad():
         first, second = (module(pair.fixed, pair.moving) for _ in range(2))
+        mean = module.eval()(pair.fixed, pair.moving)
     assert torch.equal(first.displacement, second.displacement) != method.info.probabilistic
-    assert (first.log_variance is not None) == method.info.probabilistic
-    if not method.info.probabilistic:
+    assert (mean.distribution is not None) == method.info.probabilistic
+    if mean.distribution is None:
         return
-    drawn = module.from_velocity(first.velocity + torch.randn_like(first.velocity), pair.fixed.shape[2:])
-    assert drawn.shape == first.displacement.shape
+    one, again, other = (mean.distribution.sample(seed) for seed in (1, 1, 2))
+    assert one.shape == first.displacement.shape
+    assert torch.equal(one, again) and not torch.equal(one, other)
 
 
 def test_mixed_precision_keeps_fields_single(method):
@@ -144,7 +209,7 @@ def test_variants(name, changes):
     module = method.network(settings, dimensions=3)
     prediction = module(pair.fixed, pair.moving)
     assert prediction.displacement.shape == (1, 3, *SHAPES[3]) and prediction.displacement.abs().max() < 0.1
-    terms = method.loss(prediction, pair, settings, "labels")
+    terms = method.loss(LossContext(module, prediction, pair, settings, "labels"))
     assert set(terms) == {"image", "labels", "divergence" if method.info.probabilistic else "smoothness"}
     sum(terms.values()).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in module.parameters())
@@ -188,12 +253,15 @@ def test_labels_that_are_missing_are_told(method):
     from DeepVsClassicRegLib.core.errors import RegistrationError
 
     pair, settings = batch(SHAPES[2]), small(method.info)
-    prediction = method.network(settings, dimensions=2)(pair.fixed, pair.moving)
-    if "labels" in method.info.supervision:
-        with pytest.raises(RegistrationError, match="labels"):
-            method.loss(prediction, Batch(pair.fixed, pair.moving), settings, "labels")
+    module, stage = method.network(settings, dimensions=2), method.stages(settings)[-1]
+    for missing in ("labels", "displacement"):
+        if missing in method.info.supervision:
+            prediction = module(pair.fixed, pair.moving)
+            nothing = LossContext(module, prediction, Batch(pair.fixed, pair.moving), settings, missing, stage)
+            with pytest.raises(RegistrationError, match=missing):
+                method.loss(nothing)
     with pytest.raises(RegistrationError):
-        method.loss(prediction, pair, settings, "magic")
+        terms_of(method, module, pair, settings, "magic", stage)
 
 
 def strengthen(module):
@@ -204,26 +272,36 @@ def strengthen(module):
 
 
 LEARNS = [(name, kind) for name in NAMES for kind in catalogue.get_method(name).info.supervision]
+STEPS = 240
 
 
 @pytest.mark.parametrize(("name", "supervision"), LEARNS)
 def test_it_learns_shifts_it_has_not_seen(name, supervision):
+    """All stages one after the other, until half of the error is gone."""
     method = catalogue.get_method(name)
-    settings = small(method.info, encoder=(16, 32, 32, 32), decoder=(32, 32, 32, 32, 16))
+    wide = {"encoder": (16, 32, 32, 32), "decoder": (32, 32, 32, 32, 16), "start_channels": 4, "channels": 16}
+    settings = small(method.info, **wide)
     module = method.network(settings, dimensions=2).train()
-    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
     unseen, shift = shifted_blobs(16, seed=1)
     before, _ = judge(module, unseen, shift)
-    for step in range(240):
-        pairs, _ = shifted_blobs(8, seed=100 + step)
-        terms = method.loss(module(pairs.fixed, pairs.moving), pairs, settings, supervision)
-        optimizer.zero_grad()
-        sum(terms.values()).backward()
-        optimizer.step()
-        if step % 20 == 19:
-            after, lowest = judge(module, unseen, shift)
-            if after < 0.5 * before:
-                break
+    after, lowest, step = before, 1.0, 0
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    stages = method.stages(settings)
+    for stage in stages:
+        begin_stage(module, stage)
+        for number in range(round(STEPS * stage.share / sum(entry.share for entry in stages))):
+            pairs, _ = shifted_blobs(8, seed=100 + step)
+            terms = terms_of(method, module, pairs, settings, stage.supervision or supervision, stage)
+            optimizer.zero_grad()
+            sum(terms.values()).backward()
+            optimizer.step()
+            step += 1
+            if number % 20 == 19:
+                module.set_stage("")
+                after, lowest = judge(module, unseen, shift)
+                module.set_stage(stage.name)
+                if after < 0.5 * before:
+                    break
     assert before == pytest.approx(float(shift.norm(dim=1).mean()), abs=0.1)
     assert after < 0.5 * before
     assert lowest > 0

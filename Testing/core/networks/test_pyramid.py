@@ -6,8 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from DeepVsClassicRegLib.core.losses.overlap import squared_dice  # noqa: E402
 from DeepVsClassicRegLib.core.networks import pyramid, synthmorph  # noqa: E402
-from DeepVsClassicRegLib.core.networks.base import Batch, Level, Prediction  # noqa: E402
+from DeepVsClassicRegLib.core.networks.base import Batch, Level, LossContext, Prediction  # noqa: E402
 from DeepVsClassicRegLib.core.networks.flow import identity_grid, warp  # noqa: E402
 
 
@@ -40,8 +41,8 @@ def test_correlation_is_the_mean_product_at_every_offset(dimensions, slab, monke
         torch.testing.assert_close(found[:, channel][inner], expected[inner])
 
 
-def test_a_finer_lattice_keeps_an_affine_displacement_in_mm():
-    # Voxel centers of nested lattices: fine voxel i lies at (i - 0.5) / 2 on the coarse one.
+def test_a_finer_grid_keeps_an_affine_displacement_in_mm():
+    # Voxel centers of nested grids: fine voxel i lies at (i - 0.5) / 2 on the coarse one.
     coarse = 0.1 * identity_grid((6, 8), torch.zeros(())) + 0.3
     fine = pyramid.refined(coarse, (12, 16))
     place = (identity_grid((12, 16), torch.zeros(())) - 0.5) / 2
@@ -122,15 +123,15 @@ def test_gradients_of_a_level_do_not_reach_through_the_levels_before():
 def test_overlap_of_equal_soft_memberships_is_one_and_absent_labels_do_not_count():
     labels = torch.rand(1, 3, 8, 8)
     labels[:, 2] = 0
-    assert float(synthmorph.squared_dice(labels, labels)) == pytest.approx(1, abs=1e-6)
+    assert 1 - float(squared_dice(labels, labels)) == pytest.approx(1, abs=1e-6)
     halves = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     halves[0][..., :2], halves[1][..., 1:3] = 1, 1
-    assert float(synthmorph.squared_dice(*halves)) == pytest.approx(0.5, abs=1e-3)
+    assert 1 - float(squared_dice(*halves)) == pytest.approx(0.5, abs=1e-3)
 
 
-def test_memberships_at_a_lattice_are_means_filled_up_with_background():
+def test_memberships_at_a_grid_are_means_filled_up_with_background():
     labels = torch.ones(1, 1, 5, 4)
-    found = synthmorph.at_lattice(labels, 2, (3, 2))
+    found = synthmorph.pooled_memberships(labels, 2, (3, 2))
     assert found[0, 0].tolist() == [[1, 1], [1, 1], [0.5, 0.5]]
 
 
@@ -138,7 +139,7 @@ def test_the_objective_rewards_the_true_displacement():
     labels = torch.zeros(1, 1, 16, 16)
     labels[..., 4:10, 4:10] = 1
     shift = torch.zeros(1, 2, 8, 8)
-    shift[:, 0] = 1  # one voxel of the lattice, two of the image
+    shift[:, 0] = 1  # one voxel of the grid, two of the image
     moving = warp(labels, -2 * torch.cat([torch.ones(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)], 1))
     images = torch.zeros(1, 1, 16, 16)
     batch, settings = Batch(images, images, labels, moving), synthmorph.SynthMorphSettings()
@@ -146,7 +147,7 @@ def test_the_objective_rewards_the_true_displacement():
 
     def terms(u):
         prediction = Prediction(full, levels=(Level(u, u, 2),))
-        return synthmorph.SynthMorph().loss(prediction, batch, settings, "labels")
+        return synthmorph.SynthMorph().loss(LossContext(None, prediction, batch, settings, "labels"))
 
     right, still = terms(shift), terms(torch.zeros_like(shift))
     assert float(right["labels"]) < 0.01 < 0.3 < float(still["labels"])

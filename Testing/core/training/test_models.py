@@ -14,7 +14,7 @@ import torch
 from DeepVsClassicRegLib.core.errors import FileError, SettingsError
 from DeepVsClassicRegLib.core.networks.card import CARD_FILE, WEIGHTS_FILE, Card, from_json, read_card
 from DeepVsClassicRegLib.core.networks.catalogue import get_method
-from DeepVsClassicRegLib.core.networks.models import (
+from DeepVsClassicRegLib.core.networks.model_store import (
     MODELS_VARIABLE,
     find_models,
     fresh_network,
@@ -194,7 +194,7 @@ def test_models_are_found_in_order(folder, tmp_path, monkeypatch, caplog):
 def test_finding_models_does_not_load_torch(folder):
     code = (
         "import sys; from pathlib import Path\n"
-        "from DeepVsClassicRegLib.core.networks.models import find_models\n"
+        "from DeepVsClassicRegLib.core.networks.model_store import find_models\n"
         f"assert any(m.card.name == 'small' for m in find_models([Path({str(folder)!r})]))\n"
         "assert 'torch' not in sys.modules\n"
     )

@@ -15,14 +15,14 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap
 from DeepVsClassicRegLib.core.networks.base import Batch
-from DeepVsClassicRegLib.core.training.specs import DataSettings, make_source, parts_of
+from DeepVsClassicRegLib.core.training.sources import DataSettings, make_source, parts_of
 from DeepVsClassicRegLib.core.training.synthesis import sampling, warps
 from DeepVsClassicRegLib.core.training.synthesis.brain import STRUCTURES
 from DeepVsClassicRegLib.core.training.synthesis.label_maps_source import LabelMapsSource
-from DeepVsClassicRegLib.core.training.synthesis.persons import fitted_affine, read_persons
 from DeepVsClassicRegLib.core.training.synthesis.settings import LABEL_MAPS, SHAPES
 from DeepVsClassicRegLib.core.training.synthesis.shapes_source import ShapesSource
 from DeepVsClassicRegLib.core.training.synthesis.source import GeneratedSource
+from DeepVsClassicRegLib.core.training.synthesis.subjects import fitted_affine, read_subjects
 
 GRID = {"seed": 5, "size": (24, 28, 20), "spacing_mm": 8.0}
 PLANE = {"seed": 5, "size": (32, 40), "spacing_mm": 5.0}
@@ -184,7 +184,7 @@ def test_without_warps_shapes_coincide():
 
 
 def test_persons_are_aligned_and_upright(folder):
-    persons, labels = read_persons(folder)
+    persons, labels = read_subjects(folder)
     shape, spacing_mm = (44, 52, 44), 4.0
     maps = []
     for person in persons:

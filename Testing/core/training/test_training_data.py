@@ -15,9 +15,9 @@ from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.resample import sampled_on
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.training.dataset import DatasetSource
-from DeepVsClassicRegLib.core.training.listing import read_listing
-from DeepVsClassicRegLib.core.training.prepare import prepared, training_frame
-from DeepVsClassicRegLib.core.training.specs import DataSettings, make_source
+from DeepVsClassicRegLib.core.training.manifest import read_manifest
+from DeepVsClassicRegLib.core.training.preprocessing import preprocessed, training_frame
+from DeepVsClassicRegLib.core.training.sources import DataSettings, make_source
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
@@ -53,29 +53,29 @@ def write_cases(folder: Path, count: int, *, labels=True, images="images", maps=
     return names
 
 
-def names(listing, pairs):
-    return [(listing.cases[fixed].name, listing.cases[moving].name) for fixed, moving in pairs]
+def names(manifest, pairs):
+    return [(manifest.cases[fixed].name, manifest.cases[moving].name) for fixed, moving in pairs]
 
 
 def test_folder(tmp_path):
     write_cases(tmp_path, 5)
-    listing = read_listing(tmp_path, validation=2)
-    assert names(listing, listing.validation) == [("p3", "p4"), ("p4", "p3")]
-    assert sorted(names(listing, listing.training)) == sorted(itertools.permutations(["p0", "p1", "p2"], 2))
-    assert all(case.labels is not None for case in listing.cases)
+    manifest = read_manifest(tmp_path, validation=2)
+    assert names(manifest, manifest.validation) == [("p3", "p4"), ("p4", "p3")]
+    assert sorted(names(manifest, manifest.training)) == sorted(itertools.permutations(["p0", "p1", "p2"], 2))
+    assert all(case.labels is not None for case in manifest.cases)
 
 
 def test_folder_with_words_and_channels(tmp_path):
     for name in ("a_t1", "b_t1", "c_t1", "a_seg", "b_seg"):
         (tmp_path / f"{name}.nii.gz").touch()
-    listing = read_listing(tmp_path, validation=0)
-    assert [case.labels and case.labels.name for case in listing.cases] == ["a_seg.nii.gz", "b_seg.nii.gz", None]
-    assert len(listing.training) == 6
+    manifest = read_manifest(tmp_path, validation=0)
+    assert [case.labels and case.labels.name for case in manifest.cases] == ["a_seg.nii.gz", "b_seg.nii.gz", None]
+    assert len(manifest.training) == 6
     for place, name in (("imagesTr", "x_0000"), ("imagesTr", "y_0000"), ("labelsTr", "x"), ("labelsTr", "y")):
         (tmp_path / "nnunet" / place).mkdir(parents=True, exist_ok=True)
         (tmp_path / "nnunet" / place / f"{name}.nii.gz").touch()
-    listing = read_listing(tmp_path / "nnunet", validation=0)
-    assert [case.labels.name for case in listing.cases] == ["x.nii.gz", "y.nii.gz"]
+    manifest = read_manifest(tmp_path / "nnunet", validation=0)
+    assert [case.labels.name for case in manifest.cases] == ["x.nii.gz", "y.nii.gz"]
 
 
 def test_learn2reg(tmp_path):
@@ -90,16 +90,16 @@ def test_learn2reg(tmp_path):
         "registration_val": [{"fixed": "./imagesTr/p1.nii.gz", "moving": "./imagesTr/p2.nii.gz"}],
     }
     (tmp_path / "Balls_dataset.json").write_text(json.dumps(content))
-    listing = read_listing(tmp_path)  # the folder's list is found
-    assert (listing.name, listing.licence) == ("Balls", "CC0")
-    assert listing.label_names == {3: "left", 7: "right"}
-    assert names(listing, listing.validation) == [("p1", "p2")]
-    assert sorted(names(listing, listing.training)) == sorted(itertools.permutations(["p0", "p3", "p4"], 2))
+    manifest = read_manifest(tmp_path)  # the folder's list is found
+    assert (manifest.name, manifest.licence) == ("Balls", "CC0")
+    assert manifest.label_names == {3: "left", 7: "right"}
+    assert names(manifest, manifest.validation) == [("p1", "p2")]
+    assert sorted(names(manifest, manifest.training)) == sorted(itertools.permutations(["p0", "p3", "p4"], 2))
     pairs = [{"fixed": entries[a]["image"], "moving": entries[b]["image"]} for a, b in ((0, 1), (3, 4), (1, 3))]
     (tmp_path / "paired.json").write_text(json.dumps({**content, "training_paired_images": pairs}))
-    listing = read_listing(tmp_path / "paired.json")
-    assert names(listing, listing.training) == [("p3", "p4")]  # p1 is a validation case
-    assert listing.cases[0].labels is not None
+    manifest = read_manifest(tmp_path / "paired.json")
+    assert names(manifest, manifest.training) == [("p3", "p4")]  # p1 is a validation case
+    assert manifest.cases[0].labels is not None
 
 
 def test_manifests(tmp_path):
@@ -111,15 +111,15 @@ def test_manifests(tmp_path):
     ]
     with (tmp_path / "pairs.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    listing = read_listing(tmp_path / "pairs.csv")
-    assert names(listing, listing.training) == [("p0", "p1"), ("p1", "p2")]
-    assert names(listing, listing.validation) == [("p3", "p4")]
+    manifest = read_manifest(tmp_path / "pairs.csv")
+    assert names(manifest, manifest.training) == [("p0", "p1"), ("p1", "p2")]
+    assert names(manifest, manifest.validation) == [("p3", "p4")]
     (tmp_path / "cases.csv").write_text(
         "image,label,mask\n" + "".join(f"images/p{n}.nii.gz,labels/p{n}.nii.gz,labels/p{n}.nii.gz\n" for n in range(4))
     )
-    listing = read_listing(tmp_path / "cases.csv", validation=1)
-    assert len(listing.training) == 2
-    assert listing.cases[0].mask == tmp_path / "labels/p0.nii.gz"
+    manifest = read_manifest(tmp_path / "cases.csv", validation=1)
+    assert len(manifest.training) == 2
+    assert manifest.cases[0].mask == tmp_path / "labels/p0.nii.gz"
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_bad_manifests(tmp_path, content, message):
     write_cases(tmp_path, 2, labels=False)
     (tmp_path / "list.csv").write_text(content)
     with pytest.raises(FileError, match=message):
-        read_listing(tmp_path / "list.csv")
+        read_manifest(tmp_path / "list.csv")
 
 
 def test_what_is_no_dataset(tmp_path):
     with pytest.raises(FileError, match="There is no dataset"):
-        read_listing(tmp_path / "data.json")
+        read_manifest(tmp_path / "data.json")
     (tmp_path / "data.xyz").touch()
     with pytest.raises(FileError, match="is no dataset"):
-        read_listing(tmp_path / "data.xyz")
+        read_manifest(tmp_path / "data.xyz")
     with pytest.raises(FileError, match="holds 0 images"):
-        read_listing(tmp_path)
+        read_manifest(tmp_path)
 
 
 def test_volumes_of_any_grid_meet_where_they_lie(tmp_path):
@@ -170,7 +170,7 @@ def test_linear_alignment_is_used(tmp_path):
     write_volume(ball(), tmp_path / "a.nii.gz")
     write_volume(ball(shift), tmp_path / "b.nii.gz")
     write_volume(labels_of(ball(shift)), tmp_path / "b_seg.nii.gz")
-    cases = read_listing(tmp_path, validation=0).cases
+    cases = read_manifest(tmp_path, validation=0).cases
     asked = []
 
     def align(template, volume):
@@ -178,26 +178,26 @@ def test_linear_alignment_is_used(tmp_path):
         return Transform((Affine.shift(shift if volume.name == "b" else [0, 0, 0]),))
 
     frame = training_frame(ball(), SIZE, 2.0, align)
-    (first, none), (second, labels) = (prepared(case, frame, tmp_path / "cache") for case in cases)
+    (first, none), (second, labels) = (preprocessed(case, frame, tmp_path / "cache") for case in cases)
     assert none is None
     assert np.abs(np.asarray(first, float) - second).max() < 0.15
     assert {int(value) for value in np.unique(labels)} == {0, 3, 7}
     assert asked == [("ball", "a"), ("ball", "b")]
-    prepared(cases[1], frame, tmp_path / "cache")
+    preprocessed(cases[1], frame, tmp_path / "cache")
     assert len(asked) == 2  # from the cache
     (tmp_path / "b.nii.gz").unlink()
     write_volume(ball(shift + 1), tmp_path / "b.nii.gz")
-    prepared(cases[1], frame, tmp_path / "cache")
+    preprocessed(cases[1], frame, tmp_path / "cache")
     assert len(asked) == 3  # the file changed
 
 
 def test_volumes_beyond_the_grid_are_told(tmp_path):
     write_volume(ball(), tmp_path / "a.nii.gz")
     write_volume(ball(origin=(100.0, 0.0, 0.0), center=(115.0, 15.0, 15.0)), tmp_path / "b.nii.gz")
-    listing = read_listing(tmp_path, validation=0)
+    manifest = read_manifest(tmp_path, validation=0)
     frame = training_frame(ball(), SIZE, 2.0)
     with pytest.raises(RegistrationError, match="'b' shows 0 % of its contents") as error:
-        DatasetSource(listing, frame, tmp_path / "cache", seed=0)
+        DatasetSource(manifest, frame, tmp_path / "cache", seed=0)
     assert "--linear" in error.value.hint
 
 
@@ -206,13 +206,13 @@ def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("balls")
     write_cases(folder, 6)
     return DatasetSource(
-        read_listing(folder, validation=2), training_frame(ball(), SIZE, 2.0), folder / "cache", seed=3, batch=2
+        read_manifest(folder, validation=2), training_frame(ball(), SIZE, 2.0), folder / "cache", seed=3, batch=2
     )
 
 
 def test_every_pair_once_per_epoch(source):
     epochs = [[source._pair_at(index) for index in range(start, start + 12)] for start in (0, 12)]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(source.listing.training)
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(source.manifest.training)
     assert epochs[0] != epochs[1]
 
 
@@ -240,7 +240,7 @@ def test_label_channels_follow_their_numbers(source):
 
 def test_some_labels_per_step(source):
     few = DatasetSource(
-        source.listing, source.frame, Path(source._cases[0][0].filename).parent, seed=3, labels_per_step=1
+        source.manifest, source.frame, Path(source._cases[0][0].filename).parent, seed=3, labels_per_step=1
     )
     sizes = {few.sample(step).fixed_labels.shape[1] for step in range(4)}
     assert sizes == {1}

@@ -5,30 +5,31 @@ from __future__ import annotations
 import copy
 import csv
 import math
+from functools import partial
 
 import pytest
 import torch
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
-from DeepVsClassicRegLib.core.networks.models import load_model
+from DeepVsClassicRegLib.core.networks.model_store import load_model
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE, checkpoint_counters
+from DeepVsClassicRegLib.core.training.config import CONFIG_FILE, TrainSettings, read_config
 from DeepVsClassicRegLib.core.training.estimate import estimate
 from DeepVsClassicRegLib.core.training.loop import train
-from DeepVsClassicRegLib.core.training.plan import PLAN_FILE, TrainSettings, read_plan
-from DeepVsClassicRegLib.core.training.state import learning_rate_factor
-from DeepVsClassicRegLib.core.training.tools import narrow_in_full_precision
+from DeepVsClassicRegLib.core.training.stages import learning_rate_factor
+from DeepVsClassicRegLib.core.training.workarounds import narrow_in_full_precision
 from safetensors.torch import load_file
-from training_disks import Blobs, plan_of
+from training_disks import Blobs, config_of
 
 ONE = Compute(device="cpu", threads=1)
 
 
-def run(folder, *, source=None, stop_at=None, **plan):
+def run(folder, *, source=None, stop_at=None, **config):
     """Train disks, and stop (as Ctrl-C does) after so many steps."""
     steps = []
     progress = Progress(listener=lambda update: steps.append(update.iteration), cancelled=lambda: stop_at in steps)
-    return train(plan_of(**plan), source or Blobs(), folder, compute=ONE, progress=progress)
+    return train(config_of(**config), source or Blobs(), folder, compute=ONE, progress=progress)
 
 
 def weights(folder):
@@ -85,12 +86,12 @@ def test_the_seed_decides(tmp_path):
 
 def test_a_sampling_method_resumes_exactly(tmp_path):
     def once(folder, stop_at=None):
-        plan = plan_of(steps=10, validate_every=10)
+        config = config_of(steps=10, validate_every=10)
         settings = {"encoder": [6, 6], "decoder": [6, 6, 6]}
-        plan = type(plan)(**{**vars(plan), "method": "voxelmorph-diff", "method_settings": settings})
+        config = type(config)(**{**vars(config), "method": "voxelmorph-diff", "method_settings": settings})
         steps = []
         progress = Progress(lambda update: steps.append(update.iteration), lambda: stop_at in steps)
-        train(plan, Blobs(), folder, compute=ONE, progress=progress)
+        train(config, Blobs(), folder, compute=ONE, progress=progress)
 
     once(tmp_path / "whole")
     once(tmp_path / "parts", stop_at=3)
@@ -203,8 +204,8 @@ def test_gradients_of_mixed_precision_are_right_on_narrow_images(width):
 def test_finetuning_starts_from_the_model(tmp_path):
     first = run(tmp_path / "first", steps=40, validate_every=40)
     start = {"name": "disks", "sha256": "", "folder": str(tmp_path / "first" / "model")}
-    plan = plan_of(steps=10)
-    outcome = train(type(plan)(**{**vars(plan), "start": start}), Blobs(), tmp_path / "tuned", compute=ONE)
+    config = config_of(steps=10)
+    outcome = train(type(config)(**{**vars(config), "start": start}), Blobs(), tmp_path / "tuned", compute=ONE)
     again = rows(tmp_path / "tuned" / "validation.csv")[0]
     assert float(again["dice"]) == pytest.approx(first.best["dice"], abs=1e-5)
     assert outcome.best["dice"] >= first.best["dice"] - 1e-9
@@ -225,7 +226,7 @@ def test_a_broken_checkpoint_is_refused(tmp_path):
 
 
 def test_estimate_measures_and_writes_nothing(tmp_path):
-    found = estimate(plan_of(), Blobs(), compute=ONE)
+    found = estimate(config_of(), Blobs(), compute=ONE)
     assert found.parameters > 100
     assert 0 < found.seconds_per_sample < found.seconds_per_step
     assert found.memory_mb > 50
@@ -235,25 +236,25 @@ def test_estimate_measures_and_writes_nothing(tmp_path):
 
 
 def test_learning_rate():
-    factor = learning_rate_factor(TrainSettings(steps=100, schedule="cosine", warmup=9))
+    factor = partial(learning_rate_factor, TrainSettings(steps=100, schedule="cosine", warmup=9))
     assert factor(0) == pytest.approx(0.1)
     assert factor(9) == pytest.approx(1.0)
     middle = 9 + 91 / 2
     assert factor(middle) == pytest.approx(0.01 + 0.99 / 2)
     assert factor(100) == pytest.approx(0.01)
-    constant = learning_rate_factor(TrainSettings())
+    constant = partial(learning_rate_factor, TrainSettings())
     assert constant(0) == constant(10**6) == 1
-    assert math.isclose(learning_rate_factor(TrainSettings(warmup=3))(1), 0.5)
+    assert math.isclose(learning_rate_factor(TrainSettings(warmup=3), 1), 0.5)
     with pytest.raises(SettingsError, match="number of steps"):
         TrainSettings(schedule="cosine")
 
 
-def test_the_plan_survives_the_file(tmp_path):
-    plan = plan_of(steps=7, average=0.5)
-    plan.write(tmp_path)
-    assert read_plan(tmp_path) == plan
-    (tmp_path / PLAN_FILE).write_text('{"method": 3}')
+def test_the_config_survives_the_file(tmp_path):
+    config = config_of(steps=7, average=0.5)
+    config.write(tmp_path)
+    assert read_config(tmp_path) == config
+    (tmp_path / CONFIG_FILE).write_text('{"method": 3}')
     with pytest.raises(FileError, match="no training plan"):
-        read_plan(tmp_path)
+        read_config(tmp_path)
     with pytest.raises(FileError, match="holds no training"):
-        read_plan(tmp_path / "nowhere")
+        read_config(tmp_path / "nowhere")

@@ -13,8 +13,8 @@ ENGINES = Registry(
     {
         "linear": "linear:LinearEngine",
         "instance": "instance:InstanceEngine",
-        "network": "network:NetworkEngine",
-        "network+refine": "network_refine:NetworkRefineEngine",
+        "network": "network.engine:NetworkEngine",
+        "network+refine": "network.refine:NetworkRefineEngine",
         "elastix": "elastix:ElastixEngine",
         "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
         "sitk-demons": "sitk_demons:SitkDemonsEngine",

@@ -17,12 +17,13 @@ from ..images.grid import Grid
 from ..images.volume import LabelMap, Pair, Volume
 from ..networks.base import Batch
 from ..networks.catalogue import get_method
-from ..networks.models import load_model
+from ..networks.model_store import load_model
 from ..settings import from_json, to_json
+from ..training.config import TrainingConfig, TrainSettings
 from ..training.loop import train
-from ..training.plan import Plan, TrainSettings
 from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
+from ..transforms.units import channels_to_mm
 from .base import registered
 from .pairs import drawn_pairs
 from .prepared_data import PreparedData
@@ -36,7 +37,7 @@ VALIDATION_PAIRS = 8
 
 
 class PreparedDataSource:
-    """Random pairs of prepared data, as `training.source.Source` wants them; see there.
+    """Random pairs of prepared data, as `training.sources.Source` wants them; see there.
 
     Parameters
     ----------
@@ -70,6 +71,10 @@ class PreparedDataSource:
         """Return fixed pairs of the validation subjects."""
         pairs = drawn_pairs(len(self.held_back.names), VALIDATION_PAIRS, seed=1)
         return [self._batch(self.held_back, [fixed], [moving]) for fixed, moving in pairs]
+
+    def validation_pairs(self) -> Sequence[Pair]:
+        """Return nothing: stacks are judged by `judge` afterwards."""
+        return ()
 
     def domain_examples(self) -> Sequence[Volume]:
         """Return a few training images."""
@@ -120,8 +125,8 @@ def train_network(
     )
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    plan = Plan(method, chosen, supervision, {"prepared": training}, how)
-    outcome = train(plan, source, place, compute=Compute(device="cpu", threads=threads, seed=seed))
+    config = TrainingConfig(method, chosen, supervision, {"prepared": training}, how)
+    outcome = train(config, source, place, compute=Compute(device="cpu", threads=threads, seed=seed))
     best = {name: value for name, value in outcome.best.items() if isinstance(value, (int, float))}
     return [{"model": str(outcome.model), "steps": outcome.step, "hours": outcome.hours, **best}]
 
@@ -153,12 +158,11 @@ def evaluate_pairs(
 def predicted(network: nn.Module, prepared: PreparedData, fixed: int, moving: int, grid: Grid) -> Transform:
     """Return what a network says about two subjects as a transform on `grid` (the slab of a plane)."""
     images = [_tensor(prepared, prepared.images[[number]])[:, None] for number in (fixed, moving)]
-    found = network(images[0], images[1]).displacement[0].double().numpy()
-    # Components come in the order of the array's axes, (y, x) or (z, y, x), in voxels; the grid's axes are LPS.
-    field = np.zeros((*grid.shape, 3), dtype=np.float32)
-    for component, axis in zip(reversed(found), range(3), strict=False):
-        field[..., axis] = component * prepared.spacing_mm
-    return Transform((DisplacementField(field, grid),))
+    found = network(images[0], images[1]).displacement[0].numpy()
+    if prepared.flat:  # the same in every slice of the slab, and nothing out of the plane
+        found = np.concatenate([np.zeros_like(found[:1]), found])[:, None]
+    channels = np.broadcast_to(found, (3, *grid.shape))
+    return Transform((DisplacementField(channels_to_mm(channels, grid).astype(np.float32), grid),))
 
 
 def _measured(

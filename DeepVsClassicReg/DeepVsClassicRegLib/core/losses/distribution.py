@@ -15,7 +15,7 @@ def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 def kl_graph_prior(mean: Tensor, log_variance: Tensor, *, precision: float) -> Tensor:
     """Return the divergence of an independent Gaussian field from a smooth one, per voxel.
 
-    The prior's inverse covariance is `precision` times the Laplacian (degree minus adjacency) of the voxel lattice:
+    The prior's inverse covariance is `precision` times the Laplacian (degree minus adjacency) of the voxel grid:
     it asks for equal neighbors and leaves the mean free. Its own (infinite) normalization is a constant left out.
 
     Parameters

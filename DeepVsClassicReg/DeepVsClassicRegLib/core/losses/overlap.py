@@ -31,6 +31,27 @@ def soft_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-6) -> Tensor:
     return 1 - ((2 * both + eps) / (whole + eps)).mean()
 
 
+def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
+    """Return 1 minus the mean overlap 2 sum(ab) / (sum(a^2) + sum(b^2)), 0 for equal memberships, hard or soft.
+
+    Labels absent from both images do not count.
+
+    Parameters
+    ----------
+    fixed, warped : (N, K, *spatial) tensors
+        Memberships, 0 to 1.
+
+    References
+    ----------
+    Milletari et al., 3DV 2016, doi 10.1109/3DV.2016.79.
+    """
+    axes = tuple(range(2, fixed.ndim))
+    both = (fixed * warped).sum(axes)
+    size = fixed.square().sum(axes) + warped.square().sum(axes)
+    there = (fixed.amax(axes) > 0).to(size.dtype)
+    return 1 - (there * (2 * both + eps) / (size + eps)).sum() / there.sum().clamp_min(1)
+
+
 def multiscale_dice(fixed: Tensor, warped: Tensor, *, sigmas_vox: Sequence[float] = SIGMAS_VOX) -> Tensor:
     """Return 1 minus the mean overlap of Gaussian-blurred memberships; labels apart still attract each other.
 

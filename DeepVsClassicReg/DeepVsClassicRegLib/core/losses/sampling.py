@@ -20,7 +20,7 @@ def warp(image: Tensor, displacement: Tensor, *, padding: str = "border") -> Ten
         What is sampled; half precision is computed in single.
     displacement : (N, D, *out) tensor
         u in voxels of `image`, components in the order of the spatial axes (z, y, x); `out` may differ from
-        `spatial`, both lattices then share their first voxel.
+        `spatial`, both grids then share their first voxel.
     padding : str
         Beyond the image: 'border' repeats its border, 'zeros' is 0.
 

@@ -1,4 +1,4 @@
-"""Affine maps with bounded parts as tensors, and the displacement they cause on a lattice."""
+"""Affine maps with bounded parts as tensors, and the displacement they cause on a grid."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def affine_matrix(raw: Tensor, dimensions: int, bounds: AffineBounds) -> tuple[T
 
 
 def affine_displacement(matrix: Tensor, translation: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the displacement of x -> A (x - c) + c + t, c the middle of the lattice.
+    """Return the displacement of x -> A (x - c) + c + t, c the middle of the grid.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def affine_displacement(matrix: Tensor, translation: Tensor, shape: Sequence[int
     translation : (N, D) tensor
         t, voxels.
     shape : sequence of D int
-        The lattice.
+        The grid.
 
     Returns
     -------

@@ -102,6 +102,12 @@ class LargeKernelBlock(nn.Module):
         return torch.stack(weights).sum(0), torch.stack(biases).sum(0)
 
 
+def halved(image: Tensor) -> Tensor:
+    """Return means over 3 voxels per axis at every other voxel: voxel k of the result lies at voxel 2 k."""
+    pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[image.ndim - 2]
+    return pool(image, 3, stride=2, padding=1, count_include_pad=False)
+
+
 def upsample(features: Tensor) -> Tensor:
     """Return the features on twice as many voxels per axis, each value repeated."""
     return functional.interpolate(features, scale_factor=2, mode="nearest")

@@ -11,7 +11,7 @@ Tensor = torch.Tensor
 
 
 def control_shape(shape: Sequence[int], spacing: int) -> tuple[int, ...]:
-    """Return how many control points per axis carry a lattice of `shape` voxels.
+    """Return how many control points per axis carry a grid of `shape` voxels.
 
     Control point k lies at voxel (k - 1) * spacing, so that every voxel has its four per axis.
     """
@@ -28,7 +28,7 @@ def spline_field(coefficients: Tensor, spacing: int, shape: Sequence[int]) -> Te
     spacing : int
         Voxels between neighboring control points.
     shape : sequence of int
-        Size of the lattice.
+        Size of the grid.
 
     Reference
     ---------

@@ -13,6 +13,7 @@ from ..files import read_json
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
+KINDS = ("field", "metric", "features", "error", "agent", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Card:
         Name used in commands (also the folder's name), name shown, one sentence.
     method : str
         Name in the catalogue of methods.
+    kind : str
+        What the model does, one of `KINDS`: 'field' registers pairs; cards of the first release do not say it.
     settings : mapping
         Settings of the method that shape the network (JSON).
     spacing_mm : float
@@ -62,6 +65,7 @@ class Card:
     size: tuple[int, int, int]
     dimensions: int = 3
     orientation: str = "LPS"
+    kind: str = "field"
     supervised_labels: Mapping[str, str] = field(default_factory=dict)
     contrasts: str = "any"
     anatomy: str = "any"
@@ -121,6 +125,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
         return tuple(value)
     if name == "dimensions":
         valid = value in (2, 3)
+    elif name == "kind":
+        valid = value in KINDS
     elif name == "spacing_mm":
         valid = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     elif name in ("settings", "supervised_labels", "domain", "training", "validation"):

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from .affine import AffineBounds
-from .base import Level, Prediction
+from .base import Level, Prediction, RegistrationNetwork
 from .blocks import ConvBlock, pad_to_multiple
 from .flow import compose, warp
-from .heads import AffineHead, affine_field
+from .heads import AffineHead
+from .parts import AffinePart, DisplacementPart, Part
 
 Tensor = torch.Tensor
 
 
-class AffineNetwork(nn.Module):
+class AffineNetwork(RegistrationNetwork):
     """A strided encoder of the pair and an affine head.
 
     Parameters
@@ -44,10 +45,11 @@ class AffineNetwork(nn.Module):
         """Return the affine displacement of a pair."""
         pair = pad_to_multiple(torch.cat([fixed, moving], 1), self.multiple)
         matrix, translation = self.head(self.encoder(pair))
-        return Prediction(affine_field(matrix, translation, fixed.shape[2:]))
+        shape = fixed.shape[2:]
+        return Prediction.of([AffinePart(matrix, translation * (max(shape) - 1))], shape)
 
 
-class Cascade(nn.Module):
+class Cascade(RegistrationNetwork):
     """Networks after one another, for example affine, then dense.
 
     Parameters
@@ -59,19 +61,22 @@ class Cascade(nn.Module):
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
+        self.depth = len(self.stages)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the composed map.
-
-        Its `levels` are the stages, on the lattice of the image; `velocity` and `log_variance` are those of the last
-        stage.
-        """
+        """Return the composed map; its `levels` are the stages, on the grid of the image."""
         prediction = self.stages[0](fixed, moving)
-        total = prediction.displacement
+        total, parts = prediction.displacement, parts_of(prediction)
         levels = [Level(total, total, 1)]
-        for stage in self.stages[1:]:
+        for stage in self.stages[1 : self.depth]:
             prediction = stage(fixed, warp(moving, total))
             # The image warped by `total` is looked up where the new map points: the new one comes first.
             total = compose(prediction.displacement, total)
+            parts = (*parts_of(prediction), *parts)
             levels.append(Level(prediction.displacement, total, 1))
-        return Prediction(total, prediction.velocity, prediction.log_variance, tuple(levels))
+        return Prediction(total, parts, tuple(levels))
+
+
+def parts_of(prediction: Prediction) -> tuple[Part, ...]:
+    """Return the exact parts of a prediction; its displacement where it has none."""
+    return prediction.parts or (DisplacementPart(prediction.displacement),)

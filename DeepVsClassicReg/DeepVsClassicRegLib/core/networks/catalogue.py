@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, cast
 
-from ..errors import SettingsError, did_you_mean
+from ..registry import Registry
 
 if TYPE_CHECKING:
-    from .base import Method
+    from .base import Method, MethodInfo
 
-METHODS = {
-    "voxelmorph": "voxelmorph:VoxelMorph",
-    "voxelmorph-diff": "voxelmorph_diff:VoxelMorphDiff",
-    "synthmorph": "synthmorph:SynthMorph",
-}
+METHODS = Registry(
+    __package__,
+    "There is no method '{name}'.",
+    {
+        "voxelmorph": "voxelmorph:VoxelMorph",
+        "voxelmorph-diff": "voxelmorph_diff:VoxelMorphDiff",
+        "synthmorph": "synthmorph:SynthMorph",
+        "lapirn": "lapirn:LapIRN",
+        "dlir": "dlir:DLIR",
+    },
+)
 
 
 def method_names() -> tuple[str, ...]:
     """Return the names of all methods."""
     return tuple(METHODS)
+
+
+def method_infos() -> tuple[MethodInfo, ...]:
+    """Return the descriptions of all methods (imports torch)."""
+    return tuple(get_method(name).info for name in METHODS)
 
 
 def get_method(name: str) -> Method:
@@ -30,7 +40,4 @@ def get_method(name: str) -> Method:
     SettingsError
         When there is no method of this name.
     """
-    if name not in METHODS:
-        raise SettingsError(f"There is no method '{name}'.", hint=did_you_mean(name, METHODS))
-    module, _, kind = METHODS[name].partition(":")
-    return cast("Method", getattr(importlib.import_module(f".{module}", __package__), kind)())
+    return cast("Method", METHODS.load(name)())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from ..settings import option
-from .base import Prediction
+from .base import Prediction, RegistrationNetwork
 from .blocks import pad_to_multiple
-from .heads import FieldHead, GaussianHead, sample, velocity_to_displacement
+from .heads import FieldHead, GaussianHead, sample
+from .parts import DisplacementPart, GaussianVelocity, Part, VelocityPart
 from .unet import UNet
 
 Tensor = torch.Tensor
@@ -44,7 +43,7 @@ class DenseSettings:
     )
 
 
-class DenseNetwork(nn.Module):
+class DenseNetwork(RegistrationNetwork):
     """Pair -> U-Net -> velocity -> displacement.
 
     Parameters
@@ -71,6 +70,7 @@ class DenseNetwork(nn.Module):
             half=settings.half,
             large_kernel=large_kernel,
         )
+        self.multiple = max(16, self.unet.multiple)
         kind = GaussianHead if probabilistic else FieldHead
         self.head = kind(dimensions, self.unet.outputs)
 
@@ -79,15 +79,12 @@ class DenseNetwork(nn.Module):
         shape = fixed.shape[2:]
         features = self.unet(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.multiple))
         if isinstance(self.head, FieldHead):
-            velocity = self.head(features)
-            return Prediction(self.from_velocity(velocity, shape), velocity)
+            return Prediction.of([self._part(self.head(features))], shape)
         mean, log_variance = self.head(features)
         drawn = sample(mean, log_variance) if self.training else mean
-        return Prediction(self.from_velocity(drawn, shape), mean, log_variance)
+        distribution = GaussianVelocity(mean, log_variance, tuple(shape), self.steps, self.unet.stride)
+        return Prediction.of([self._part(drawn)], shape, distribution=distribution)
 
-    def from_velocity(self, velocity: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return the displacement on an image of `shape` voxels of a velocity like the predicted one.
-
-        With draws of the predicted distribution it gives draws of the displacement.
-        """
-        return velocity_to_displacement(velocity, steps=self.steps, stride=self.unet.stride, shape=shape)
+    def _part(self, values: Tensor) -> Part:
+        stride = self.unet.stride
+        return VelocityPart(values, self.steps, stride) if self.steps else DisplacementPart(values, stride)

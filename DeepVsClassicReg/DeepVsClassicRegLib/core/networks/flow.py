@@ -1,7 +1,7 @@
 """Displacements in voxels as tensors, 2D and 3D: sampling, composing, integrating, resizing, differentiating.
 
 Everywhere a displacement is (N, D, *spatial) with its components in the order of the spatial axes (z, y, x), and the
-centers of the first and last voxels of two lattices over one box coincide (torch's `align_corners=True`).
+centers of the first and last voxels of two grids over one box coincide (torch's `align_corners=True`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ import torch.nn.functional as functional
 
 from ..losses.sampling import at_least_single, warp
 
-__all__ = ["compose", "identity_grid", "integrate", "jacobian_determinant", "resize_field", "upsample_field", "warp"]
+__all__ = [
+    "compose",
+    "identity_grid",
+    "integrate",
+    "jacobian_determinant",
+    "resize_field",
+    "upsample_field",
+    "velocity_to_displacement",
+    "warp",
+]
 
 Tensor = torch.Tensor
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -34,7 +43,7 @@ def integrate(velocity: Tensor, *, steps: int = 7) -> Tensor:
     Parameters
     ----------
     velocity : (N, D, *spatial) tensor
-        Voxels of its own lattice per unit time.
+        Voxels of its own grid per unit time.
     steps : int
         Number of squarings; 2 ** steps is the number of small steps.
 
@@ -49,14 +58,14 @@ def integrate(velocity: Tensor, *, steps: int = 7) -> Tensor:
 
 
 def resize_field(u: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return a displacement on another lattice over the same box, in voxels of that lattice.
+    """Return a displacement on another grid over the same box, in voxels of that grid.
 
     Parameters
     ----------
     u : (N, D, *spatial) tensor
-        In voxels of its own lattice.
+        In voxels of its own grid.
     shape : sequence of D int
-        Size of the new lattice.
+        Size of the new grid.
     """
     old, new = tuple(u.shape[2:]), tuple(shape)
     if old == new:
@@ -69,17 +78,17 @@ def resize_field(u: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def upsample_field(u: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
-    """Return a displacement from the lattice of strided convolutions on the lattice of the image.
+    """Return a displacement from the grid of strided convolutions on the grid of the image.
 
-    Voxel k of the coarse lattice lies exactly on voxel k * stride of the image, which `resize_field` (it stretches
-    both lattices over one box) would miss by up to `stride - 1` voxels at the far end.
+    Voxel k of the coarse grid lies exactly on voxel k * stride of the image, which `resize_field` (it stretches
+    both grids over one box) would miss by up to `stride - 1` voxels at the far end.
 
     Parameters
     ----------
     u : (N, D, *coarse) tensor
-        In voxels of the coarse lattice.
+        In voxels of the coarse grid.
     stride : int
-        Voxels of the image per voxel of the coarse lattice.
+        Voxels of the image per voxel of the coarse grid.
     shape : sequence of D int
         Size of the image, at most `coarse * stride`; voxels after the last coarse one repeat it.
     """
@@ -95,6 +104,24 @@ def upsample_field(u: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
     return fine[(slice(None), slice(None), *(slice(0, n) for n in shape))]
 
 
+def velocity_to_displacement(velocity: Tensor, *, steps: int, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return the displacement at every voxel of the image.
+
+    Parameters
+    ----------
+    velocity : (N, D, *coarse) tensor
+        In voxels of its own grid, which has one voxel per `stride` voxels of the image.
+    steps : int
+        Squarings; 0 takes the velocity itself as the displacement.
+    stride : int
+        Voxels of the image per voxel of the velocity.
+    shape : sequence of D int
+        Size of the image.
+    """
+    coarse = integrate(velocity, steps=steps) if steps else at_least_single(velocity)
+    return upsample_field(coarse, stride, shape)
+
+
 def jacobian_determinant(u: Tensor) -> Tensor:
     """Return the determinant of the derivative of x -> x + u(x), (N, 1, *spatial).
 
@@ -108,7 +135,7 @@ def jacobian_determinant(u: Tensor) -> Tensor:
 
 
 def identity_grid(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return the voxel indices of a lattice, (1, D, *shape), with the dtype and device of `like`."""
+    """Return the voxel indices of a grid, (1, D, *shape), with the dtype and device of `like`."""
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 

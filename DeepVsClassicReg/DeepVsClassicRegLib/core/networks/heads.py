@@ -12,14 +12,14 @@ from ..losses.sampling import at_least_single, warp
 from .affine import AffineBounds, affine_displacement, affine_matrix, parameter_count
 from .blocks import SLOPE, convolution, small_start
 from .bspline import control_shape, spline_field
-from .flow import identity_grid, integrate, upsample_field
+from .flow import identity_grid
 
 Tensor = torch.Tensor
 AVERAGE = {2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
 
 
 class FieldHead(nn.Module):
-    """A displacement or velocity on the lattice of the features, in its voxels, nearly 0 at first.
+    """A displacement or velocity on the grid of the features, in its voxels, nearly 0 at first.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class GaussianHead(nn.Module):
 class AffineHead(nn.Module):
     """One bounded affine map per pair, the identity (nearly) at first.
 
-    The features are averaged over a coarse lattice of cells, not over everything: where something lies is what tells
+    The features are averaged over a coarse grid of cells, not over everything: where something lies is what tells
     a shift.
 
     Parameters
@@ -109,33 +109,18 @@ class SplineHead(nn.Module):
 
     def forward(self, features: Tensor, shape: Sequence[int]) -> Tensor:
         """Return the displacement (N, D, *shape) in voxels of the image."""
+        return spline_field(self.coefficients(features, shape), self.spacing, shape)
+
+    def coefficients(self, features: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return the control points (N, D, *control) in voxels of the image; see `parts.SplinePart`."""
         field = at_least_single(self.layer(features))
         points = identity_grid(control_shape(shape, self.spacing), field)
         where = (points - 1) * (self.spacing / self.stride)
-        coefficients = warp(field, (where - points).expand(field.shape[0], *where.shape[1:]))
-        return spline_field(coefficients, self.spacing, shape)
-
-
-def velocity_to_displacement(velocity: Tensor, *, steps: int, stride: int, shape: Sequence[int]) -> Tensor:
-    """Return the displacement at every voxel of the image.
-
-    Parameters
-    ----------
-    velocity : (N, D, *coarse) tensor
-        In voxels of its own lattice, which has one voxel per `stride` voxels of the image.
-    steps : int
-        Squarings; 0 takes the velocity itself as the displacement.
-    stride : int
-        Voxels of the image per voxel of the velocity.
-    shape : sequence of D int
-        Size of the image.
-    """
-    coarse = integrate(velocity, steps=steps) if steps else at_least_single(velocity)
-    return upsample_field(coarse, stride, shape)
+        return warp(field, (where - points).expand(field.shape[0], *where.shape[1:]))
 
 
 def affine_field(matrix: Tensor, translation: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the displacement of an `AffineHead`'s answer on a lattice of `shape` voxels."""
+    """Return the displacement of an `AffineHead`'s answer on a grid of `shape` voxels."""
     return affine_displacement(matrix, translation * (max(shape) - 1), shape)
 
 

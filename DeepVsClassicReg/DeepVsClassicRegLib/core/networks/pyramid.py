@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
-from .base import Level, Prediction
+from .base import Level, Prediction, RegistrationNetwork
 from .blocks import SLOPE, convolution, crop, pad_to_multiple, sixteen_bits, small_start
 from .flow import LINEAR, compose, integrate, warp
 
@@ -32,7 +32,7 @@ class NormalizedBlock(nn.Module):
         self.layer = kind(inputs, outputs, kernel, stride, padding=1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return features on the same or half the lattice."""
+        """Return features on the same or half the grid."""
         return functional.leaky_relu(normalized(self.layer(image)), SLOPE, inplace=not torch.is_grad_enabled())
 
 
@@ -83,7 +83,7 @@ class MatchingUnit(nn.Module):
         self.exit = small_start(kind(width, dimensions, 3, padding=1), scale=1e-4)
 
     def forward(self, fixed: Tensor, warped: Tensor) -> Tensor:
-        """Return the velocity in voxels of the features' lattice."""
+        """Return the velocity in voxels of the features' grid."""
         correlation = local_correlation(fixed, warped)
         chance = torch.softmax(correlation * self.sharpness, 1)
         best = torch.einsum("nk...,kd->nd...", chance, self.offsets.to(chance.dtype))
@@ -93,7 +93,7 @@ class MatchingUnit(nn.Module):
         return REACH * torch.tanh(self.exit(hidden) / REACH)
 
 
-class PyramidNetwork(nn.Module):
+class PyramidNetwork(RegistrationNetwork):
     """Features, correlation, velocity, the same weights at every scale; both directions share the features.
 
     Every unit sees what is left after the units before it (their gradients do not mix), so that each application
@@ -118,12 +118,6 @@ class PyramidNetwork(nn.Module):
         Applications at the finest scale.
     squarings : int
         Of the integration of each velocity.
-
-    Attributes
-    ----------
-    scale_free : bool
-        Whether it may be used at other voxel sizes than it was trained with; the engine then works as finely as it
-        can afford.
 
     References
     ----------
@@ -240,12 +234,12 @@ def normalized(features: Tensor) -> Tensor:
 
 
 def resized(image: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """Return values on a lattice of other voxels over the same box (voxel edges coincide)."""
+    """Return values on a grid of other voxels over the same box (voxel edges coincide)."""
     return functional.interpolate(image, size=tuple(shape), mode=LINEAR[len(shape)], align_corners=False)
 
 
 def refined(u: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """Return a displacement on a finer lattice over the same box, in voxels of that lattice."""
+    """Return a displacement on a finer grid over the same box, in voxels of that grid."""
     if u.shape[2:] == torch.Size(shape):
         return u
     gains = [new / old for new, old in zip(shape, u.shape[2:], strict=True)]

@@ -8,16 +8,15 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as functional
-from torch import nn
 
-from ..errors import RegistrationError
+from ..losses.overlap import squared_dice
 from ..losses.regularity import diffusion
 from ..settings import option
-from .base import Batch, MethodInfo, Prediction
+from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .dense import DenseNetwork, DenseSettings
 from .flow import warp
+from .objectives import checked_supervision, labels_of
 from .pyramid import POOL, PyramidNetwork
-from .terms import checked_supervision
 
 Tensor = torch.Tensor
 
@@ -41,7 +40,7 @@ class SynthMorphSettings(DenseSettings):
     smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the squared slopes.", minimum=0.0)
 
 
-class SynthMorph:
+class SynthMorph(Method):
     """The method, see `info`."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -53,7 +52,7 @@ class SynthMorph:
         supervision=("labels",),
     )
 
-    def network(self, settings: SynthMorphSettings, *, dimensions: int = 3) -> nn.Module:
+    def network(self, settings: SynthMorphSettings, *, dimensions: int = 3) -> RegistrationNetwork:
         """Return the module with fresh weights."""
         if settings.architecture == "unet":
             return DenseNetwork(settings, dimensions=dimensions)
@@ -68,61 +67,40 @@ class SynthMorph:
             last_iterations=settings.last_iterations,
         )
 
-    def loss(
-        self, prediction: Prediction, batch: Batch, settings: SynthMorphSettings, supervision: str
-    ) -> Mapping[str, Tensor]:
+    def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the label and smoothness terms, of every level and both directions where the network has them."""
-        checked_supervision(supervision, self.info.supervision)
-        if batch.fixed_labels is None or batch.moving_labels is None:
-            raise RegistrationError("SynthMorph learns from labels; this data has none.")
-        labels, rough = whole_terms(prediction, batch.fixed_labels, batch.moving_labels)
+        checked_supervision(context.supervision, self.info.supervision)
+        prediction, (fixed, moving) = context.prediction, labels_of(context.batch)
+        labels, rough = whole_terms(prediction, fixed, moving)
         if prediction.backward is not None:
-            other, other_rough = whole_terms(prediction.backward, batch.moving_labels, batch.fixed_labels)
+            other, other_rough = whole_terms(prediction.backward, moving, fixed)
             labels, rough = (labels + other) / 2, (rough + other_rough) / 2
-        return {"labels": labels, "smoothness": settings.smoothness * rough}
+        return {"labels": labels, "smoothness": context.settings.smoothness * rough}
 
 
 def whole_terms(prediction: Prediction, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
-    """Return 1 minus the overlap and the roughness, averaged over levels (at the image's own lattice without)."""
+    """Return 1 minus the overlap and the roughness, averaged over levels (at the image's own grid without)."""
     if not prediction.levels:
         rough = prediction.displacement if prediction.velocity is None else prediction.velocity
-        return 1 - squared_dice(fixed, warp(moving, prediction.displacement)), diffusion(rough)
-    pooled: dict[int, tuple[Tensor, Tensor]] = {}
+        return squared_dice(fixed, warp(moving, prediction.displacement)), diffusion(rough)
+    pooled: dict[int, tuple[Tensor, ...]] = {}
     overlaps, roughness = [], []
     for level in prediction.levels:
         if level.stride not in pooled:
-            lattice = level.displacement.shape[2:]
-            pooled[level.stride] = at_lattice(fixed, level.stride, lattice), at_lattice(moving, level.stride, lattice)
+            grid = level.displacement.shape[2:]
+            pooled[level.stride] = (
+                pooled_memberships(fixed, level.stride, grid),
+                pooled_memberships(moving, level.stride, grid),
+            )
         there, here = pooled[level.stride]
         overlaps.append(squared_dice(there, warp(here, level.displacement)))
         roughness.append(diffusion(level.residual))
-    return 1 - torch.stack(overlaps).mean(), torch.stack(roughness).mean()
+    return torch.stack(overlaps).mean(), torch.stack(roughness).mean()
 
 
-def at_lattice(labels: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
-    """Return mean memberships on a lattice of `stride` voxels; what lies beyond the labels is background."""
+def pooled_memberships(labels: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
+    """Return mean memberships on a grid of `stride` voxels; what lies beyond the labels is background."""
     margins: list[int] = []
     for size, count in zip(reversed(labels.shape[2:]), reversed(tuple(shape)), strict=True):
         margins += [0, count * stride - size]
     return POOL[labels.ndim - 2](functional.pad(labels, margins), stride)
-
-
-def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
-    """Return the mean overlap 2 sum(ab) / (sum(a^2) + sum(b^2)), which is 1 for equal memberships, hard or soft.
-
-    Labels absent from both images do not count.
-
-    Parameters
-    ----------
-    fixed, warped : (N, K, *spatial) tensors
-        Memberships, 0 to 1.
-
-    Reference
-    ---------
-    Milletari et al., 3DV 2016, doi 10.1109/3DV.2016.79.
-    """
-    axes = tuple(range(2, fixed.ndim))
-    both = (fixed * warped).sum(axes)
-    size = fixed.square().sum(axes) + warped.square().sum(axes)
-    there = (fixed.amax(axes) > 0).to(size.dtype)
-    return (there * (2 * both + eps) / (size + eps)).sum() / there.sum().clamp_min(1)

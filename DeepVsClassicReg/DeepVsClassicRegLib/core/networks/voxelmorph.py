@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from ..losses.regularity import diffusion
 from ..settings import option
-from .base import Batch, MethodInfo, Prediction
+from .base import LossContext, Method, MethodInfo, RegistrationNetwork
 from .cascade import AffineNetwork, Cascade
 from .dense import DenseNetwork, DenseSettings
-from .terms import SIMILARITIES, checked_supervision, image_term, label_term
+from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
 
 Tensor = torch.Tensor
 
@@ -32,7 +31,8 @@ class VoxelMorphSettings(DenseSettings):
     similarity: str = option(
         "lncc",
         "Image term",
-        tooltip="lncc: local correlation, indifferent to slow changes of brightness; mse: same contrast and scale.",
+        tooltip="lncc: local correlation, indifferent to slow changes of brightness; mse: same contrast and scale; "
+        "mi, nmi, mind: different contrasts.",
         choices=SIMILARITIES,
     )
     radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
@@ -42,9 +42,15 @@ class VoxelMorphSettings(DenseSettings):
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
     )
+    displacement_weight: float = option(
+        0.1,
+        "Displacement weight",
+        tooltip="Weight of the squared error when trained with known displacements.",
+        minimum=0.0,
+    )
 
 
-class VoxelMorph:
+class VoxelMorph(Method):
     """The method, see `info`."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -53,24 +59,28 @@ class VoxelMorph:
         summary="U-Net trained on image similarity (and label overlap when labels are given).",
         citation="Balakrishnan et al., IEEE TMI 38:1788-1800, 2019, doi 10.1109/TMI.2019.2897538",
         settings=VoxelMorphSettings,
+        supervision=("none", "labels", "displacement"),
     )
 
-    def network(self, settings: VoxelMorphSettings, *, dimensions: int = 3) -> nn.Module:
+    def network(self, settings: VoxelMorphSettings, *, dimensions: int = 3) -> RegistrationNetwork:
         """Return the module with fresh weights."""
         dense = DenseNetwork(settings, dimensions=dimensions)
         return Cascade([AffineNetwork(dimensions), dense]) if settings.affine else dense
 
-    def loss(
-        self, prediction: Prediction, batch: Batch, settings: VoxelMorphSettings, supervision: str
-    ) -> Mapping[str, Tensor]:
-        """Return the image, smoothness and (when supervised) label terms."""
-        checked_supervision(supervision, self.info.supervision)
+    def loss(self, context: LossContext) -> Mapping[str, Tensor]:
+        """Return the image, smoothness and (when supervised) label or displacement terms."""
+        checked_supervision(context.supervision, self.info.supervision)
+        prediction, batch, settings = context.prediction, context.batch, context.settings
         u = prediction.displacement
         rough = u if prediction.velocity is None else prediction.velocity
-        terms = {
+        return {
             "image": image_term(settings.similarity, batch, u, radius=settings.radius),
             "smoothness": settings.smoothness * diffusion(rough),
+            **supervised_terms(
+                prediction,
+                batch,
+                context.supervision,
+                labels=settings.label_weight,
+                displacement=settings.displacement_weight,
+            ),
         }
-        if supervision == "labels":
-            terms["labels"] = settings.label_weight * label_term(batch, u)
-        return terms

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import torch
-from torch import nn
 
 from ..losses.distribution import kl_graph_prior
 from ..losses.similarity import mse
 from ..settings import option
-from .base import Batch, MethodInfo, Prediction
+from .base import LossContext, Method, MethodInfo, RegistrationNetwork
 from .dense import DenseNetwork, DenseSettings
 from .flow import warp
-from .terms import checked_supervision, label_term
+from .objectives import checked_supervision, supervised_terms
 
 Tensor = torch.Tensor
 
@@ -35,7 +34,7 @@ class VoxelMorphDiffSettings(DenseSettings):
     )
 
 
-class VoxelMorphDiff:
+class VoxelMorphDiff(Method):
     """The method, see `info`."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -47,21 +46,18 @@ class VoxelMorphDiff:
         probabilistic=True,
     )
 
-    def network(self, settings: VoxelMorphDiffSettings, *, dimensions: int = 3) -> nn.Module:
+    def network(self, settings: VoxelMorphDiffSettings, *, dimensions: int = 3) -> RegistrationNetwork:
         """Return the module with fresh weights."""
         return DenseNetwork(settings, dimensions=dimensions, probabilistic=True)
 
-    def loss(
-        self, prediction: Prediction, batch: Batch, settings: VoxelMorphDiffSettings, supervision: str
-    ) -> Mapping[str, Tensor]:
+    def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the negative log-likelihood of the image, the divergence from the prior, and the label term."""
-        checked_supervision(supervision, self.info.supervision)
+        checked_supervision(context.supervision, self.info.supervision)
+        prediction, batch, settings = context.prediction, context.batch, context.settings
         mean, log_variance = cast("Tensor", prediction.velocity), cast("Tensor", prediction.log_variance)
         warped = warp(batch.moving, prediction.displacement)
-        terms = {
+        return {
             "image": mse(batch.fixed, warped) / (2 * settings.image_sigma**2),
             "divergence": kl_graph_prior(mean, log_variance, precision=settings.precision),
+            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
         }
-        if supervision == "labels":
-            terms["labels"] = settings.label_weight * label_term(batch, prediction.displacement)
-        return terms

@@ -52,11 +52,12 @@ def read_checkpoint(folder: Path, state: State) -> None:
             state.averaged.load_state_dict(_part(tensors, AVERAGE))
     except RuntimeError as error:
         raise FileError(f"The checkpoint in {folder} belongs to another network: {error}") from error
-    _fill_optimizer(state.optimizer, _part(tensors, OPTIMIZER), counters["learning_rate"])
-    state.scheduler.load_state_dict(counters["scheduler"])
+    _fill_optimizer(state.optimizer, _part(tensors, OPTIMIZER))
     state.scaler.load_state_dict(counters["scaler"])
     state.step, state.seconds = counters["step"], counters["seconds"]
     state.best, state.skipped = counters["best"], counters["skipped"]
+    # Checkpoints of the first release know no stages.
+    state.stage, state.stage_step = counters.get("stage", 0), counters.get("stage_step", 0)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -81,14 +82,13 @@ def _tensors(state: State) -> dict[str, torch.Tensor]:
 
 
 def _counters(state: State) -> dict[str, Any]:
-    scheduler = {name: value for name, value in state.scheduler.state_dict().items() if name != "lr_lambdas"}
     return {
         "step": state.step,
         "seconds": state.seconds,
         "best": state.best,
         "skipped": state.skipped,
-        "learning_rate": state.optimizer.param_groups[0]["lr"],
-        "scheduler": {**scheduler, "lr_lambdas": [None]},
+        "stage": state.stage,
+        "stage_step": state.stage_step,
         "scaler": state.scaler.state_dict(),
     }
 
@@ -111,13 +111,9 @@ def _part(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.T
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _fill_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], learning_rate: float
-) -> None:
+def _fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, kind = name.partition("/")
         moments.setdefault(int(index), {})[kind] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate

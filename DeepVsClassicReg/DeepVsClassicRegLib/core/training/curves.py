@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Curve:
         fresh = not self.columns
         if fresh:
             self.columns = list(row)
+        elif added := [name for name in row if name not in self.columns]:  # a stage with other terms
+            kept = read_curve(self.path)
+            self.columns += added
+            self.path.unlink()
+            self._write([dict(former) for former in kept], header=True)
         self._write([{name: _shown(value) for name, value in row.items()}], header=fresh)
 
     def _write(self, rows: list[dict[str, str]], *, header: bool) -> None:
@@ -46,6 +51,13 @@ class Curve:
             if header:
                 writer.writeheader()
             writer.writerows(rows)
+
+
+def mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the means of rows of numbers; each over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: sum(found) / len(found) for name, found in values.items()}
 
 
 def read_curve(path: Path) -> list[dict[str, str]]:
@@ -81,7 +93,11 @@ def draw_curves(folder: Path) -> None:
 
 
 def _terms(rows: list[dict[str, str]]) -> list[str]:
-    return [name for name in (rows[0] if rows else ()) if name not in ("step", "hours", "learning_rate", "gradient")]
+    return [
+        name
+        for name in (rows[0] if rows else ())
+        if name not in ("step", "hours", "learning_rate", "stage", "gradient")
+    ]
 
 
 def _lines(panel: Any, rows: list[dict[str, str]], names: list[str]) -> None:

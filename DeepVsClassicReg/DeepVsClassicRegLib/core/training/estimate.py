@@ -11,12 +11,12 @@ import torch
 from ..device import Compute, peak_memory_mb, torch_threads
 from ..memory import kept_memory
 from ..networks.catalogue import get_method
+from .config import TrainingConfig
 from .group import Group, joined_group
-from .plan import Plan
-from .source import Source
+from .rng import kept_random
+from .sources import Source
 from .state import new_state
 from .step import Stepper, to_device
-from .tools import kept_random
 from .validation import validate
 
 WARM, MEASURED = 1, 2
@@ -60,25 +60,26 @@ class Estimate:
 
 
 @kept_memory()
-def estimate(plan: Plan, source: Source, *, compute: Compute | None = None) -> Estimate:
-    """Make a few updates and a validation of a plan, write nothing, and return what they took."""
+def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> Estimate:
+    """Make a few updates and a validation of a config, write nothing, and return what they took."""
     compute = compute or Compute()
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
-        return _measured(plan, source, group)
+        return _measured(config, source, group)
 
 
-def _measured(plan: Plan, source: Source, group: Group) -> Estimate:
-    method = get_method(plan.method)
-    state = new_state(plan, len(source.size), group.device)
-    stepper = Stepper(plan, source, method, state, group)
+def _measured(config: TrainingConfig, source: Source, group: Group) -> Estimate:
+    method = get_method(config.method)
+    state = new_state(config, len(source.size), group.device)
+    stepper = Stepper(config, source, method, state, group)
     for _ in range(WARM):
         stepper.step()
     each = _seconds(group, lambda: [stepper.step() for _ in range(MEASURED)]) / MEASURED
     sampling = _seconds(group, lambda: source.sample(WARM + MEASURED))
-    pairs = [to_device(batch, group.device) for batch in source.validation()]
+    pairs = source.validation()
+    first = [to_device(batch, group.device) for batch in pairs[:1]]
     judging = 0.0
     if pairs:
-        judging = _seconds(group, lambda: validate(state.kept, method, stepper.settings, plan.supervision, pairs[:1]))
+        judging = _seconds(group, lambda: validate(state.kept, method, stepper.context, first))
     return Estimate(
         device=str(group.device),
         parameters=sum(parameter.numel() for parameter in state.module.parameters()),

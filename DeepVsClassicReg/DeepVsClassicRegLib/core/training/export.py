@@ -12,12 +12,12 @@ from typing import Any
 from ..files import write_json
 from ..networks.card import CARD_FILE, Card, read_card
 from ..networks.catalogue import get_method
-from ..networks.models import save_model
+from ..networks.model_store import save_model
 from ..recommendation.domain import domain_statistics
 from ..settings import to_json
 from ..version import VERSION
-from .plan import Plan
-from .source import Source
+from .config import TrainingConfig
+from .sources import Source
 from .state import State
 
 MODEL_FOLDER = "model"
@@ -30,18 +30,26 @@ def domain_of(source: Source, name: str) -> dict[str, Any]:
     return domain_statistics(examples, name=name).to_json() if examples else {}
 
 
-def write_model(folder: Path, plan: Plan, source: Source, state: State, domain: Mapping[str, Any], device: str) -> Card:
+def write_model(folder: Path, card: Card, config: TrainingConfig, state: State) -> Card:
     """Write the present weights and their card to `folder`/model."""
-    info = get_method(plan.method).info
-    texts = plan.texts()
-    supervised = plan.supervision == "labels"
+    return save_model(folder / MODEL_FOLDER, card, state.kept, half=config.train.half)
+
+
+def card_of(
+    folder: Path, config: TrainingConfig, source: Source, state: State, domain: Mapping[str, Any], device: str
+) -> Card:
+    """Return the card of the present weights."""
+    info = get_method(config.method).info
+    texts = config.texts()
+    supervised = config.supervision == "labels"
     size = tuple(source.size) + (1,) * (3 - len(source.size))
-    card = Card(
+    return Card(
         name=texts.get("name", folder.resolve().name),
         title=texts.get("title", f"{info.title} ({folder.resolve().name})"),
         summary=texts.get("summary", info.summary),
-        method=plan.method,
-        settings=dict(plan.method_settings),
+        method=config.method,
+        kind=info.kind,
+        settings=dict(config.method_settings),
         spacing_mm=float(source.spacing_mm),
         size=(size[0], size[1], size[2]),
         dimensions=len(source.size),
@@ -49,20 +57,19 @@ def write_model(folder: Path, plan: Plan, source: Source, state: State, domain: 
         contrasts=texts.get("contrasts", "as the training images"),
         anatomy=texts.get("anatomy", "as the training images"),
         domain=dict(domain),
-        training=_history(plan, source, state, device),
+        training=_history(config, source, state, device),
         validation={name: _rounded(value) for name, value in state.best.items()},
         citation=info.citation,
         licence=texts.get("licence", source.licence),
     )
-    return save_model(folder / MODEL_FOLDER, card, state.kept, half=plan.train.half)
 
 
-def refresh_card(folder: Path, plan: Plan, state: State) -> None:
-    """Put the plan's present texts and the length of the whole training on the card of the kept weights."""
+def refresh_card(folder: Path, config: TrainingConfig, state: State) -> None:
+    """Put the config's present texts and the length of the whole training on the card of the kept weights."""
     model = folder / MODEL_FOLDER
     card = read_card(model)
     whole = {"steps_altogether": state.step, "hours_altogether": round(state.seconds / 3600, 3)}
-    texts: dict[str, Any] = dict(plan.texts())
+    texts: dict[str, Any] = dict(config.texts())
     card = dataclasses.replace(card, **texts, training={**card.training, **whole})
     write_json(model / CARD_FILE, card.to_json())
 
@@ -75,18 +82,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _history(plan: Plan, source: Source, state: State, device: str) -> dict[str, Any]:
+def _history(config: TrainingConfig, source: Source, state: State, device: str) -> dict[str, Any]:
     return {
         "data": source.describe(),
         "data_licence": source.licence,
-        "supervision": plan.supervision,
+        "supervision": config.supervision,
         "steps": state.step,
         "hours": round(state.seconds / 3600, 3),
         "device": device,
-        "seed": plan.train.seed,
-        "settings": to_json(plan.train),
-        "start": dict(plan.start),
-        "command": plan.command,
+        "seed": config.train.seed,
+        "settings": to_json(config.train),
+        "start": dict(config.start),
+        "command": config.command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": versions(),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,24 @@ import torch
 
 from ..device import Compute, torch_threads
 from ..errors import Cancelled
+from ..images.volume import Pair
 from ..memory import kept_memory
+from ..networks.base import Batch
+from ..networks.card import Card
 from ..networks.catalogue import get_method
-from ..networks.models import fill, load_model
+from ..networks.model_store import fill, load_model
 from ..progress import Progress
 from .checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
-from .curves import TRAINING_FILE, VALIDATION_FILE, Curve, draw_curves
-from .export import MODEL_FOLDER, domain_of, refresh_card, write_model
+from .config import TrainingConfig
+from .curves import TRAINING_FILE, VALIDATION_FILE, Curve, draw_curves, mean_row
+from .export import MODEL_FOLDER, card_of, domain_of, refresh_card, write_model
 from .group import Group, joined_group
-from .plan import Plan
-from .source import Source
+from .rng import kept_random
+from .sources import Source
+from .stages import part_done
 from .state import State, new_state
 from .step import Stepper, to_device
-from .tools import kept_random
-from .validation import packed, score, unpacked, validate
+from .validation import Register, score, validate, validate_pairs
 
 PICTURE_EVERY_S = 60.0
 POOR_DICE = 0.2
@@ -59,37 +64,55 @@ class Outcome:
 
 @kept_memory()
 def train(
-    plan: Plan, source: Source, folder: Path, *, compute: Compute | None = None, progress: Progress | None = None
+    config: TrainingConfig,
+    source: Source,
+    folder: Path,
+    *,
+    compute: Compute | None = None,
+    progress: Progress | None = None,
+    register: Register | None = None,
 ) -> Outcome:
     """Train from the folder's checkpoint, or from the beginning when it has none.
 
     Parameters
     ----------
-    plan : Plan
+    config : TrainingConfig
         What is trained; the same as before when resuming.
     source : Source
         What it learns from.
     folder : Path
         Gets the checkpoint, the curves and the model; made when it is not there.
     compute : Compute
-        Device and threads; the seed is the plan's.
+        Device and threads; the seed is the config's.
     progress : Progress
         Told every step; when cancelled, the training writes a checkpoint and returns.
+    register : callable, optional
+        Registers a pair with a network as the network engine does; real validation pairs are then judged that way.
     """
     compute = compute or Compute()
     folder.mkdir(parents=True, exist_ok=True)
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
-        return _Loop(plan, source, folder, group, progress or Progress()).run()
+        return _Loop(config, source, folder, group, progress or Progress(), register).run()
 
 
 class _Loop:
-    def __init__(self, plan: Plan, source: Source, folder: Path, group: Group, progress: Progress) -> None:
-        self.plan, self.source, self.folder, self.group, self.progress = plan, source, folder, group, progress
-        self.method = get_method(plan.method)
-        self.state = begun(plan, source, folder, group.device)
-        self.stepper = Stepper(plan, source, self.method, self.state, group)
-        self.batches = [packed(batch) for batch in source.validation()] if group.leads else []
-        self.domain = domain_of(source, plan.texts().get("name", folder.name)) if group.leads else {}
+    def __init__(
+        self,
+        config: TrainingConfig,
+        source: Source,
+        folder: Path,
+        group: Group,
+        progress: Progress,
+        register: Register | None,
+    ) -> None:
+        self.config, self.source, self.folder, self.group, self.progress = config, source, folder, group, progress
+        self.method = get_method(config.method)
+        self.state = begun(config, source, folder, group.device)
+        self.stepper = Stepper(config, source, self.method, self.state, group)
+        self.batches: Sequence[Batch] = source.validation() if group.leads else ()
+        self.register = register
+        self.pairs: Sequence[Pair] = source.validation_pairs() if group.leads and register is not None else ()
+        self.domain = domain_of(source, config.texts().get("name", folder.name)) if group.leads else {}
         self.rows: list[dict[str, float]] = []
         self.stopped = False
         self.before, self.first = self.state.seconds, self.state.step
@@ -104,32 +127,47 @@ class _Loop:
             self._validate()
             self._warn_of_misaligned_data()
         while not self._done():
+            self._advance()
             self._step()
-        if not self.stopped and self.state.step % self.plan.train.validate_every:
+        if not self.stopped and self.state.step % self.config.train.validate_every:
             self._validate()
         self._flush()
         self._save()
         if self.group.leads:
             self._draw()
-            refresh_card(self.folder, self.plan, self.state)
+            refresh_card(self.folder, self.config, self.state)
         log.info("Training %s at step %d.", "stopped" if self.stopped else "finished", self.state.step)
         return self._outcome()
+
+    def _advance(self) -> None:
+        """Go to the next stages that are due, judging the weights with which the former one ended."""
+        while self.stepper.is_stage_over():
+            self._flush()
+            if self.state.step % self.config.train.validate_every:
+                self._validate()
+            former = self.stepper.stage.name
+            self.stepper.advance()
+            log.info("Step %d: stage '%s' ended, '%s' begins.", self.state.step, former, self.stepper.stage.name)
+            if "dice" not in self.state.best:
+                # Objectives of different stages cannot be compared: the next validation is kept.
+                self.state.best = {}
+            self._save()
 
     def _step(self) -> None:
         self.rows.append(self.stepper.step())
         self.state.seconds = self.before + time.monotonic() - self.started
         self._report()
-        at_row = self.state.step % self.plan.train.log_every == 0
+        at_row = self.state.step % self.config.train.log_every == 0
         if at_row:
             self._flush()
-        if self.state.step % self.plan.train.validate_every == 0:
+        if self.state.step % self.config.train.validate_every == 0:
             self._validate()
             self._save()
-        elif at_row and time.monotonic() - self.saved > 60 * self.plan.train.checkpoint_minutes:
+        elif at_row and time.monotonic() - self.saved > 60 * self.config.train.checkpoint_minutes:
             self._save()  # between rows a kill would cost the beginning of the next one
 
     def _done(self) -> bool:
-        train, state = self.plan.train, self.state
+        train, state = self.config.train, self.state
         if train.steps and state.step >= train.steps:
             return True
         late = bool(train.hours) and state.seconds >= 3600 * train.hours
@@ -137,15 +175,17 @@ class _Loop:
         return self.group.any_true(late) or self.stopped
 
     def _report(self) -> None:
-        train, state, row = self.plan.train, self.state, self.rows[-1]
-        parts = [state.step / train.steps if train.steps else 0.0]
-        parts.append(state.seconds / 3600 / train.hours if train.hours else 0.0)
+        train, state, row = self.config.train, self.state, self.rows[-1]
         pace = (state.seconds - self.before) / (state.step - self.first)
         words = f"Step {state.step}, {pace:.2g} s each"
+        if len(self.stepper.stages) > 1:
+            words = f"{self.stepper.stage.name}: {words}"
         best = state.best.get("dice")
         words += "" if best is None else f", best Dice {best:.3f}"
         try:
-            self.progress.report(max(parts), words, metric=row["loss"], iteration=state.step)
+            self.progress.report(
+                part_done(train, state.step, state.seconds), words, metric=row["loss"], iteration=state.step
+            )
         except Cancelled:
             self.stopped = True
 
@@ -156,8 +196,10 @@ class _Loop:
         if not self.batches:
             self._keep({})
             return
-        batches = (to_device(unpacked(batch), self.group.device) for batch in self.batches)
-        numbers = validate(state.kept, self.method, self.stepper.settings, self.plan.supervision, batches)
+        batches = (to_device(batch, self.group.device) for batch in self.batches)
+        numbers = validate(state.kept, self.method, self.stepper.context, batches)
+        if self.pairs and self.register is not None:
+            numbers |= validate_pairs(state.kept, self._card(), self.pairs, self.register)
         hours = state.seconds / 3600
         self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
         better = not state.best or score(numbers) > state.best["score"]
@@ -179,17 +221,20 @@ class _Loop:
     def _keep(self, numbers: dict[str, Any]) -> None:
         """Write the present weights as the model: the best so far, or the last without validation pairs."""
         self.state.best = {"step": self.state.step, **numbers}
-        write_model(self.folder, self.plan, self.source, self.state, self.domain, str(self.group.device))
+        write_model(self.folder, self._card(), self.config, self.state)
+
+    def _card(self) -> Card:
+        return card_of(self.folder, self.config, self.source, self.state, self.domain, str(self.group.device))
 
     def _flush(self) -> None:
         if not self.rows:
             return
-        names = self.rows[0]
-        mean = {name: sum(row[name] for row in self.rows) / len(self.rows) for name in names}
-        rate = self.state.optimizer.param_groups[0]["lr"]
+        mean = mean_row(self.rows)
+        rate = self.stepper.learning_rate()
         if self.group.leads:
+            stage = {"stage": self.state.stage + 1} if len(self.stepper.stages) > 1 else {}
             self.training_curve.add(
-                {"step": self.state.step, "hours": self.state.seconds / 3600, "learning_rate": rate, **mean}
+                {"step": self.state.step, "hours": self.state.seconds / 3600, "learning_rate": rate, **stage, **mean}
             )
         self.rows = []
 
@@ -203,13 +248,13 @@ class _Loop:
         return Outcome(not self.stopped, state.step, state.seconds / 3600, state.best, self.folder / MODEL_FOLDER)
 
 
-def begun(plan: Plan, source: Source, folder: Path, device: torch.device) -> State:
+def begun(config: TrainingConfig, source: Source, folder: Path, device: torch.device) -> State:
     """Return the state to go on from: the folder's checkpoint, the weights to start from, or fresh weights."""
-    state = new_state(plan, len(source.size), device)
+    state = new_state(config, len(source.size), device)
     if has_checkpoint(folder):
         read_checkpoint(folder, state)
-    elif plan.start:
-        start = Path(plan.start["folder"])
+    elif config.start:
+        start = Path(config.start["folder"])
         _card, module = load_model(start)
         for network in (state.module, *([state.averaged] if state.averaged is not None else [])):
             fill(network, module.state_dict(), where=str(start))

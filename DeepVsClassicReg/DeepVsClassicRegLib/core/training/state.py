@@ -1,22 +1,18 @@
-"""Everything a training changes: weights, optimizer, schedule, counters."""
+"""Everything a training changes: weights, optimizer, counters."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
-from ..networks.base import Method
+from ..networks.base import Method, RegistrationNetwork
 from ..networks.catalogue import get_method
 from ..settings import from_json
-from .plan import Plan, TrainSettings
-
-FLOOR = 0.01  # of the learning rate, at the end of a cosine
+from .config import TrainingConfig, TrainSettings
+from .stages import begin_stage
 
 
 @dataclass
@@ -25,9 +21,11 @@ class State:
 
     Attributes
     ----------
-    module : nn.Module
+    module : RegistrationNetwork
         The network that learns.
-    averaged : nn.Module or None
+    optimizer : Adam
+        Of all its parameters; those that are frozen keep their moments.
+    averaged : RegistrationNetwork or None
         Running average of its weights.
     seconds : float
         Training time so far, resumed runs included.
@@ -35,52 +33,43 @@ class State:
         Validation numbers of the kept weights; empty before the first validation.
     skipped : int
         Updates left out in a row because the gradient was not finite.
+    stage, stage_step : int
+        Position of the stage that is being trained, and the step at which it began.
     """
 
-    module: nn.Module
+    module: RegistrationNetwork
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LambdaLR
     scaler: torch.amp.GradScaler
-    averaged: nn.Module | None = None
+    averaged: RegistrationNetwork | None = None
     step: int = 0
     seconds: float = 0.0
     best: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
+    stage: int = 0
+    stage_step: int = 0
 
     @property
-    def kept(self) -> nn.Module:
+    def kept(self) -> RegistrationNetwork:
         """The network to validate and to keep."""
         return self.module if self.averaged is None else self.averaged
 
 
-def new_state(plan: Plan, dimensions: int, device: torch.device) -> State:
-    """Return a training at step 0, its weights drawn with the plan's seed."""
-    method, train = get_method(plan.method), plan.train
+def new_state(config: TrainingConfig, dimensions: int, device: torch.device) -> State:
+    """Return a training at step 0, its weights drawn with the config's seed."""
+    method, train = get_method(config.method), config.train
     torch.manual_seed(train.seed)
-    module = method.network(method_settings(method, plan), dimensions=dimensions).to(device)
+    settings = method_settings(method, config)
+    module = method.network(settings, dimensions=dimensions).to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=train.learning_rate)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(train))
     scaler = torch.amp.GradScaler(device.type, enabled=mixed_type(train, device) is torch.float16)
     averaged = copy.deepcopy(module).requires_grad_(False) if train.average else None
-    return State(module, optimizer, scheduler, scaler, averaged)
+    begin_stage(module, method.stages(settings)[0])
+    return State(module, optimizer, scaler, averaged)
 
 
-def method_settings(method: Method, plan: Plan) -> Any:
-    """Return the plan's settings of its method."""
-    return from_json(method.info.settings, plan.method_settings)
-
-
-def learning_rate_factor(train: TrainSettings) -> Callable[[int], float]:
-    """Return the factor of the learning rate as a function of the step."""
-
-    def factor(step: int) -> float:
-        warm = min(1.0, (step + 1) / (train.warmup + 1))
-        if train.schedule == "constant":
-            return warm
-        done = min(1.0, max(0, step - train.warmup) / max(1, train.steps - train.warmup))
-        return warm * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done)))
-
-    return factor
+def method_settings(method: Method, config: TrainingConfig) -> Any:
+    """Return the config's settings of its method."""
+    return from_json(method.info.settings, config.method_settings)
 
 
 def mixed_type(train: TrainSettings, device: torch.device) -> torch.dtype | None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import RegistrationError
-from ..networks.base import Batch, Method, Prediction
+from ..errors import RegistrationError, SettingsError
+from ..networks.base import Batch, LossContext, Method, Prediction, Stage, map_tensors
+from .config import TrainingConfig
 from .group import Group
-from .plan import Plan
-from .source import Source
+from .sources import Source
+from .stages import (
+    begin_stage,
+    checked_stages,
+    is_over,
+    learning_rate_factor,
+    let_learn,
+    part_of_stage_done,
+    stage_steps,
+)
 from .state import State, method_settings, mixed_type, update_average
-from .tools import narrow_in_full_precision
-from .validation import supervised
+from .workarounds import narrow_in_full_precision
 
 PATIENCE = 20  # updates with a gradient that is not finite, in a row
 STRIDE = 1_000_003
@@ -27,25 +33,65 @@ class Stepper:
 
     Parameters
     ----------
-    plan : Plan
+    config : TrainingConfig
         What is trained.
     source : Source
         What it learns from.
     method : Method
-        The method of the plan.
+        The method of the config.
     state : State
         Changed in place.
     group : Group
         The processes that learn together.
     """
 
-    def __init__(self, plan: Plan, source: Source, method: Method, state: State, group: Group) -> None:
-        self.plan, self.source, self.method, self.state, self.group = plan, source, method, state, group
-        self.settings = method_settings(method, plan)
-        self.shared: nn.Module = group.share(state.module)
-        self.sixteen_bit = mixed_type(plan.train, group.device)
+    def __init__(self, config: TrainingConfig, source: Source, method: Method, state: State, group: Group) -> None:
+        self.config, self.source, self.method, self.state, self.group = config, source, method, state, group
+        self.settings = method_settings(method, config)
+        self.stages = checked_stages(method.stages(self.settings), config.train)
+        if group.size > 1 and any(stage.turns for stage in self.stages):
+            raise SettingsError(
+                f"'{config.method}' alternates what learns, which needs one process.", hint="Start without torchrun."
+            )
+        self.sixteen_bit = mixed_type(config.train, group.device)
         if self.sixteen_bit is not None:
             narrow_in_full_precision(state.module)
+        self._enter()
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that is being trained."""
+        return self.stages[self.state.stage]
+
+    @property
+    def supervision(self) -> str:
+        """The supervision of the present stage."""
+        return self.stage.supervision or self.config.supervision
+
+    def is_stage_over(self) -> bool:
+        """Return whether the next stage is due in any process (all must call)."""
+        state = self.state
+        over = is_over(self.stages, state.stage, self.config.train, state.step, state.seconds)
+        return self.group.any_true(over)
+
+    def advance(self) -> None:
+        """Go to the next stage."""
+        self.state.stage, self.state.stage_step = self.state.stage + 1, self.state.step
+        self._enter()
+
+    def context(self, prediction: Prediction, batch: Batch) -> LossContext:
+        """Return what the objective sees of a batch."""
+        state = self.state
+        return LossContext(
+            network=state.module,
+            prediction=prediction,
+            batch=batch.shown(self.supervision),
+            settings=self.settings,
+            supervision=self.supervision,
+            stage=self.stage,
+            step=state.step - state.stage_step,
+            done=part_of_stage_done(self.stages, state.stage, self.config.train, state.step, state.seconds),
+        )
 
     def step(self) -> dict[str, float]:
         """Make one update and return the terms of the objective and the gradient's norm.
@@ -57,21 +103,32 @@ class Stepper:
         """
         state = self.state
         index = state.step * self.group.size + self.group.rank
-        torch.manual_seed(self.plan.train.seed * STRIDE + index + 1)  # sampling methods: a function of the step alone
+        torch.manual_seed(self.config.train.seed * STRIDE + index + 1)  # sampling is a function of the step alone
+        if self.stage.turns:
+            let_learn(state.module, self.stage.learning(state.step - state.stage_step))
         batch = to_device(self.source.sample(index), self.group.device)
         prediction = self._predicted(batch)
-        terms = self.method.loss(
-            prediction, supervised(batch, self.plan.supervision), self.settings, self.plan.supervision
-        )
+        terms = self.method.loss(self.context(prediction, batch))
         loss = torch.stack(list(terms.values())).sum()
         norm = self._update(loss) if self._is_sound(prediction, loss) else math.nan
         self._count(math.isfinite(norm))
-        state.scheduler.step()
         state.step += 1
-        update_average(state, self.plan.train.average)
+        update_average(state, self.config.train.average)
         names, values = ("loss", *terms), torch.stack([loss, *terms.values()]).detach().double()
         row = dict(zip(names, self.group.mean(values).tolist(), strict=True))
         return {**row, "gradient": norm}
+
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next update."""
+        train, state = self.config.train, self.state
+        _, last = stage_steps(self.stages, state.stage, train)
+        factor = learning_rate_factor(train, state.step, state.stage_step, last)
+        return train.learning_rate * self.stage.learning_rate * factor
+
+    def _enter(self) -> None:
+        begin_stage(self.state.module, self.stage)
+        self.state.kept.set_stage(self.stage.name)
+        self.shared: nn.Module = self.group.share(self.state.module)
 
     def _predicted(self, batch: Batch) -> Prediction:
         if self.sixteen_bit is None:
@@ -88,7 +145,9 @@ class Stepper:
 
     def _update(self, loss: torch.Tensor) -> float:
         """Change the weights and return the gradient's norm; when that is not finite, leave them as they are."""
-        state, limit = self.state, self.plan.train.clip
+        state, limit = self.state, self.config.train.clip
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
@@ -109,21 +168,11 @@ class Stepper:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return the batch on a device."""
-    moved: dict[str, Any] = {}
-    for entry in dataclasses.fields(batch):
-        tensor = getattr(batch, entry.name)
-        moved[entry.name] = None if tensor is None else tensor.to(device, non_blocking=True)
-    return Batch(**moved)
+    moved: Batch = map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
+    return moved
 
 
 def in_full_precision(prediction: Prediction) -> Prediction:
     """Return the prediction with 32 bit tensors; the objective is never computed with 16 bits."""
-    return dataclasses.replace(
-        prediction,
-        displacement=prediction.displacement.float(),
-        velocity=None if prediction.velocity is None else prediction.velocity.float(),
-        log_variance=None if prediction.log_variance is None else prediction.log_variance.float(),
-        levels=tuple(level.float() for level in prediction.levels),
-        backward=None if prediction.backward is None else in_full_precision(prediction.backward),
-        extras={name: tensor.float() for name, tensor in prediction.extras.items()},
-    )
+    found: Prediction = map_tensors(prediction, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+    return found

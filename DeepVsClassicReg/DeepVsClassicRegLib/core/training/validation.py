@@ -1,38 +1,69 @@
-"""Judging a network on fixed pairs: objective, Dice before and after, folds."""
+"""Judging a network on fixed pairs: objective, Dice, folds; real pairs as the engine registers them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import nn
 
-from ..networks.base import Batch, Method
+from ..evaluation.evaluate import evaluate
+from ..images.volume import Pair
+from ..networks.base import Batch, LossContext, Method, Prediction, RegistrationNetwork
+from ..networks.card import Card
 from ..networks.flow import jacobian_determinant, warp
+from ..transforms.transform import Transform
 
 Tensor = torch.Tensor
+MakeContext = Callable[[Prediction, Batch], LossContext]
+Register = Callable[[RegistrationNetwork, Card, Pair], Transform]
+"""How the network engine registers a pair with a network; handed in, since engines are a room beside this one."""
 
 
 @torch.no_grad()
 def validate(
-    module: nn.Module, method: Method, settings: Any, supervision: str, batches: Iterable[Batch]
+    network: RegistrationNetwork, method: Method, context: MakeContext, batches: Iterable[Batch]
 ) -> dict[str, float]:
-    """Return the mean objective, Dice and folds over fixed pairs; the module is put back into its mode.
+    """Return the mean objective, Dice and folds over fixed batches; the network is put back into its mode.
 
     Returns
     -------
     dict
         'loss', 'folds_percent', and with labels 'dice' and 'dice_before' (means over pairs of the mean over labels).
     """
-    was_training = module.training
-    module.eval()
+    was_training = network.training
+    network.eval()
     try:
-        rows = [_judged(module, method, settings, supervision, batch) for batch in batches]
+        rows = [_judged(network, method, context, batch) for batch in batches]
     finally:
-        module.train(was_training)
-    names = sorted({name for row in rows for name in row})
-    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
+        network.train(was_training)
+    return _means(rows)
+
+
+def validate_pairs(
+    network: RegistrationNetwork, card: Card, pairs: Iterable[Pair], register: Register, *, threads: int = 0
+) -> dict[str, float]:
+    """Return the mean Dice and folds over real pairs, registered as the engine does it and measured as everywhere.
+
+    Returns
+    -------
+    dict
+        'dice', 'dice_before' (where pairs have labels of both images) and 'folds_percent'.
+    """
+    was_training, stage = network.training, network.stage
+    network.eval()
+    network.set_stage("")
+    rows = []
+    try:
+        for pair in pairs:
+            found = evaluate(pair, register(network, card, pair), measures=("overlap", "regularity"), threads=threads)
+            row = {"folds_percent": found.after["folding_percent"]}
+            if pair.fixed_labels is not None and pair.moving_labels is not None:
+                row |= {"dice": found.after["dice_mean"], "dice_before": found.before["dice_mean"]}
+            rows.append({name: float(value) for name, value in row.items() if value is not None})
+    finally:
+        network.train(was_training)
+        network.set_stage(stage)
+    return _means(rows)
 
 
 def score(numbers: dict[str, float]) -> float:
@@ -60,29 +91,9 @@ def hard_dice(fixed: Tensor, warped: Tensor) -> Tensor:
     return (dice * there).sum(1) / there.sum(1).clamp(min=1)
 
 
-def supervised(batch: Batch, supervision: str) -> Batch:
-    """Return the batch as the objective may see it: without labels when the training is unsupervised."""
-    return batch if supervision == "labels" else Batch(batch.fixed, batch.moving)
-
-
-def packed(batch: Batch) -> Batch:
-    """Return the batch on the CPU with 16 bit memberships: many labels of many pairs wait there for long."""
-    images = batch.fixed.cpu(), batch.moving.cpu()
-    if batch.fixed_labels is None or batch.moving_labels is None:
-        return Batch(*images)
-    return Batch(*images, batch.fixed_labels.half().cpu(), batch.moving_labels.half().cpu())
-
-
-def unpacked(batch: Batch) -> Batch:
-    """Return a packed batch with 32 bit memberships."""
-    if batch.fixed_labels is None or batch.moving_labels is None:
-        return batch
-    return Batch(batch.fixed, batch.moving, batch.fixed_labels.float(), batch.moving_labels.float())
-
-
-def _judged(module: nn.Module, method: Method, settings: Any, supervision: str, batch: Batch) -> dict[str, float]:
-    prediction = module(batch.fixed, batch.moving)
-    terms = method.loss(prediction, supervised(batch, supervision), settings, supervision)
+def _judged(network: RegistrationNetwork, method: Method, context: MakeContext, batch: Batch) -> dict[str, float]:
+    prediction = network(batch.fixed, batch.moving)
+    terms = method.loss(context(prediction, batch))
     displacement = prediction.displacement.float()
     found = {
         "loss": float(torch.stack([term.detach().double() for term in terms.values()]).sum()),
@@ -93,6 +104,11 @@ def _judged(module: nn.Module, method: Method, settings: Any, supervision: str, 
         found["dice"] = float(hard_dice(batch.fixed_labels, warped).mean())
         found["dice_before"] = float(hard_dice(batch.fixed_labels, batch.moving_labels).mean())
     return found
+
+
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = sorted({name for row in rows for name in row})
+    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 class Draws:
     """Everything random about one sample, always drawn in the same order.
 
-    Numbers and control lattices come from a CPU generator, so that CPU and GPU see the same shapes, warps and
+    Numbers and control grids come from a CPU generator, so that CPU and GPU see the same shapes, warps and
     contrasts; only the noise of single voxels is drawn on the device, where it is cheap.
 
     Parameters
@@ -64,8 +64,8 @@ class Draws:
         """Return so many standard normal numbers, (count,) on the CPU."""
         return torch.randn(count, generator=self._numbers)
 
-    def lattice(self, shape: Sequence[int]) -> Tensor:
-        """Return standard normal numbers for a coarse lattice."""
+    def control_points(self, shape: Sequence[int]) -> Tensor:
+        """Return standard normal numbers for a coarse grid."""
         return torch.randn(tuple(shape), generator=self._numbers).to(self.device)
 
     def voxels(self, shape: Sequence[int]) -> Tensor:

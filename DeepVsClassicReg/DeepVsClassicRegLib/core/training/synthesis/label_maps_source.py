@@ -1,4 +1,4 @@
-"""Label maps of persons as a source: pairs of different persons in random contrasts, skull-stripped or not."""
+"""Label maps of subjects as a source: pairs of different subjects in random contrasts, skull-stripped or not."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from . import sampling, warps
 from .brain import FLUID, OUTSIDE, SIDES, STRUCTURES, TISSUES
 from .draws import Draws
 from .pairs import GeneratedPair, Looked, finished_pair
-from .persons import Person, read_persons
+from .random_maps import RandomMap
 from .settings import LABEL_MAPS, SynthesisSettings
 from .source import GeneratedSource
+from .subjects import Subject, read_subjects
 
 Tensor = torch.Tensor
 # Plane images are cut at a random height of this range.
@@ -33,7 +34,7 @@ _SHOWN = 0.1
 
 
 class LabelMapsSource(GeneratedSource):
-    """Two different persons, roughly aligned, each warped a little, all labels painted, some structures compared.
+    """Two different subjects, roughly aligned, each warped a little, all labels painted, some structures compared.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ class LabelMapsSource(GeneratedSource):
     structures : mapping of int to str
         Labels that are compared, and their names.
     held_out : int
-        So many persons, the last ones by file name, are kept for validation.
-    settings, seed, size, spacing_mm, batch, device, validation_pairs
+        So many subjects, the last ones by file name, are kept for validation.
+    settings, seed, size, spacing_mm, batch, device, validation_pairs, known_displacement
         As for `GeneratedSource`.
     licence : str
         What the label maps allow, for the card.
@@ -51,7 +52,7 @@ class LabelMapsSource(GeneratedSource):
     Raises
     ------
     FileError
-        When a label map cannot be read or lacks structures that align the persons.
+        When a label map cannot be read or lacks structures that align the subjects.
     """
 
     examples = 16
@@ -69,6 +70,7 @@ class LabelMapsSource(GeneratedSource):
         batch: int = 1,
         device: torch.device | str = "cpu",
         validation_pairs: int = 4,
+        known_displacement: bool = False,
         licence: str = "Apache-2.0",
     ) -> None:
         super().__init__(
@@ -79,15 +81,21 @@ class LabelMapsSource(GeneratedSource):
             batch=batch,
             device=device,
             validation_pairs=validation_pairs,
+            known_displacement=known_displacement,
         )
-        self.folder, self.labels, self.licence = Path(folder), dict(structures), licence
-        persons, self._values = read_persons(self.folder)
-        if held_out < 2 or len(persons) - held_out < 2:
+        if known_displacement and len(self.shape) == 2:
             raise RegistrationError(
-                f"{len(persons)} label maps with {held_out} held out: both parts need at least 2 persons."
+                "Slices of label maps are warped out of their plane, so that their displacement is not known in it.",
+                hint="Give three sizes, or the data 'shapes'.",
             )
-        self._persons, self._held_out = persons[:-held_out], persons[-held_out:]
-        self._maps = {person.name: person.codes.to(self.device) for person in persons}
+        self.folder, self.labels, self.licence = Path(folder), dict(structures), licence
+        subjects, self._values = read_subjects(self.folder)
+        if held_out < 2 or len(subjects) - held_out < 2:
+            raise RegistrationError(
+                f"{len(subjects)} label maps with {held_out} held out: both parts need at least 2 subjects."
+            )
+        self._subjects, self._held_out = subjects[:-held_out], subjects[-held_out:]
+        self._maps = {subject.name: subject.codes.to(self.device) for subject in subjects}
         self._code = {value: code for code, value in enumerate(self._values)}
         self._mirrored = self._table({**dict(SIDES), **{right: left for left, right in SIDES}})
 
@@ -96,8 +104,8 @@ class LabelMapsSource(GeneratedSource):
         return {
             "kind": "generated from label maps",
             "folder": self.folder.name,
-            "persons": [person.name for person in self._persons],
-            "held_out": [person.name for person in self._held_out],
+            "persons": [subject.name for subject in self._subjects],
+            "held_out": [subject.name for subject in self._held_out],
             "structures": {str(value): name for value, name in self.labels.items()},
             "seed": self.seed,
             "size": list(self.size),
@@ -121,23 +129,26 @@ class LabelMapsSource(GeneratedSource):
 
     def _pair(self, step: int, number: int) -> GeneratedPair:
         draws = self._draws("training", step, number)
-        return self._generated(draws, self._persons, self.settings)
+        return self._generated(draws, self._subjects, self.settings)
 
     def _validation_pair(self, number: int) -> GeneratedPair:
         return self._generated(self._draws("validation", number), self._held_out, self.settings.for_validation())
 
-    def _generated(self, draws: Draws, persons: Sequence[Person], settings: SynthesisSettings) -> GeneratedPair:
-        first, second = draws.order(len(persons))[:2]
-        if settings.same_person and draws.chance(settings.same_person):
+    def _generated(self, draws: Draws, subjects: Sequence[Subject], settings: SynthesisSettings) -> GeneratedPair:
+        first, second = draws.order(len(subjects))[:2]
+        # Between two persons nobody knows the displacement: both images then show one.
+        if self.known_displacement or (settings.same_person and draws.chance(settings.same_person)):
             second = first
         pose = warps.pose_of(draws, 3, settings)
         if len(self.shape) == 2:
             pose[0, -1] += draws.uniform(-_PLANE_MM, _PLANE_MM)
         kept = self._kept(draws)
         same_extraction = draws.chance(0.7)
-        fixed = self._looked(draws, persons[first], pose, kept, settings)
+        flip = draws.chance(0.5)
+        fixed = self._looked(draws, subjects[first], pose, kept, settings, flip=flip)
         moving_kept = kept if same_extraction else self._kept(draws)
-        moving = self._looked(draws, persons[second], pose, moving_kept, settings)
+        moving_flip = flip if self.known_displacement else draws.chance(0.5)
+        moving = self._looked(draws, subjects[second], pose, moving_kept, settings, flip=moving_flip)
         order = list(range(len(self.labels)))
         if settings.dice_labels:
             order = draws.order(len(self.labels))[: settings.dice_labels]
@@ -154,20 +165,32 @@ class LabelMapsSource(GeneratedSource):
             alike=self._alike(draws),
         )
 
-    def _looked(self, draws: Draws, person: Person, pose: Tensor, kept: Tensor, settings: SynthesisSettings) -> Looked:
-        flip = draws.chance(0.5)
+    def _looked(
+        self,
+        draws: Draws,
+        subject: Subject,
+        pose: Tensor,
+        kept: Tensor,
+        settings: SynthesisSettings,
+        *,
+        flip: bool,
+    ) -> Looked:
         mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0 if flip else 1.0], dtype=torch.float64))
         frame = warps.chain(torch.cat([mirror, torch.zeros(3, 1, dtype=torch.float64)], dim=1), pose)
         frame = warps.chain(warps.jitter_of(draws, 3, settings), frame)
-        warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
+        inverse: Tensor | None = None
+        if self.known_displacement:
+            warp, inverse = warps.warp_and_inverse_of(draws, self.shape, self.spacing_mm, settings)
+        else:
+            warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
         if warp.ndim == 3:
             warp = torch.cat([torch.zeros_like(warp[:1]), warp])[:, None]
         to_mm = warps.mm_of_grid(warp.shape[1:], self.spacing_mm)
-        affine = warps.chain(person.index_of_frame, warps.chain(frame, to_mm))
-        samples = sampling.lookup(self._maps[person.name], affine, warp, points=settings.points)
+        affine = warps.chain(subject.index_of_frame, warps.chain(frame, to_mm))
+        samples = sampling.lookup(self._maps[subject.name], affine, warp, points=settings.points)
         samples = samples.reshape(len(samples), *self.shape)
         true = self._mirrored[samples] if flip else samples
-        return Looked(kept[true], true)
+        return Looked(kept[true], true, RandomMap(affine, warp, inverse) if inverse is not None else None)
 
     def _kept(self, draws: Draws) -> Tensor:
         """Return the table that removes what an automatic brain extraction removes, or nothing."""

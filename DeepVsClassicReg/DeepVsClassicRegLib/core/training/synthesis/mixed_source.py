@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...images.volume import Volume
+from ...images.volume import Pair, Volume
 from ...networks.base import Batch
 from .source import GeneratedSource
 
@@ -37,6 +37,10 @@ class MixedSource:
     def validation(self) -> Sequence[Batch]:
         """Return the fixed pairs of the first source."""
         return self.first.validation()
+
+    def validation_pairs(self) -> Sequence[Pair]:
+        """Return nothing: the generated pairs have no originals."""
+        return ()
 
     def domain_examples(self) -> Sequence[Volume]:
         """Return what the first source shows: what the network is for."""

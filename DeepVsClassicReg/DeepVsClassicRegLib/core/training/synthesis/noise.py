@@ -33,8 +33,8 @@ def smooth_noise(draws: Draws, shape: Sequence[int], *, scale: float, channels: 
     matrices = [
         separable.bspline(count, min(scale, max(count - 1, 1)), draws.uniform(0, 1), draws.device) for count in shape
     ]
-    lattice = draws.lattice([channels, *(matrix.shape[1] for matrix in matrices)])
-    return separable.along_axes(lattice, matrices)
+    grid = draws.control_points([channels, *(matrix.shape[1] for matrix in matrices)])
+    return separable.along_axes(grid, matrices)
 
 
 def multiscale_noise(

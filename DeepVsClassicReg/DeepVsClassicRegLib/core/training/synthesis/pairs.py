@@ -9,6 +9,7 @@ import torch
 
 from . import artifacts, contrast, sampling
 from .draws import Draws
+from .random_maps import RandomMap, known_displacement
 from .settings import SynthesisSettings
 
 Tensor = torch.Tensor
@@ -16,12 +17,13 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class GeneratedPair:
-    """One pair: images of (*shape), 0 to 1, and memberships of (K, *shape)."""
+    """One pair: images of (*shape), 0 to 1, memberships of (K, *shape), and maybe the displacement (D, *shape)."""
 
     fixed: Tensor
     moving: Tensor
     fixed_labels: Tensor
     moving_labels: Tensor
+    displacement: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +36,13 @@ class Looked:
         Labels that the image shows (some may have been removed).
     true : (points, *shape) int64 tensor
         Labels that are compared.
+    mapping : RandomMap or None
+        Where the voxels lie in the label map, when the displacement of the pair is wanted.
     """
 
     painted: Tensor
     true: Tensor
+    mapping: RandomMap | None = None
 
 
 def finished_pair(
@@ -88,4 +93,7 @@ def finished_pair(
             image = image * (side.painted > 0).sum(dim=0).mul_(2).ge_(len(side.painted))
         images.append(artifacts.only_inside(image, part))
         shares.append(artifacts.only_inside(sampling.memberships(side.true, channel_of, channels), part))
-    return GeneratedPair(images[0], images[1], shares[0], shares[1])
+    displacement = None
+    if fixed.mapping is not None and moving.mapping is not None:
+        displacement = known_displacement(fixed.mapping, moving.mapping, images[0].shape, images[0])
+    return GeneratedPair(images[0], images[1], shares[0], shares[1], displacement)

@@ -98,7 +98,7 @@ def bspline(count: int, scale: float, phase: float = 0.0, device: torch.device |
     scale : float
         Distance of the control points of the cubic B-spline, voxels.
     phase : float
-        Shift of the lattice, 0 to 1 control distances.
+        Shift of the grid, 0 to 1 control distances.
     """
     controls = math.ceil((count - 1) / scale + 1) + 3
     position = torch.arange(count, dtype=torch.float32, device=device) / scale + 1 + phase

@@ -10,6 +10,7 @@ from ...settings import to_json
 from . import sampling, warps
 from .draws import Draws
 from .pairs import GeneratedPair, Looked, finished_pair
+from .random_maps import RandomMap
 from .settings import SynthesisSettings
 from .shapes import random_shapes
 from .source import GeneratedSource
@@ -75,11 +76,16 @@ class ShapesSource(GeneratedSource):
         )
 
     def _warped(self, draws: Draws, labels: Tensor, settings: SynthesisSettings) -> Looked:
-        warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
+        inverse: Tensor | None = None
+        if self.known_displacement:
+            warp, inverse = warps.warp_and_inverse_of(draws, self.shape, self.spacing_mm, settings)
+        else:
+            warp = warps.warp_of(draws, self.shape, self.spacing_mm, settings)
         to_mm, from_mm = (make(self.shape, self.spacing_mm) for make in (warps.mm_of_grid, warps.grid_of_mm))
         affine = warps.chain(from_mm, warps.chain(warps.jitter_of(draws, labels.ndim, settings), to_mm))
         samples = sampling.lookup(labels, affine, warp, points=settings.points, beyond="border")
-        return Looked(samples, samples)
+        mapping = RandomMap(affine, warp, inverse) if inverse is not None else None
+        return Looked(samples, samples, mapping)
 
 
 def _present(draws: Draws, fixed: Tensor, moving: Tensor, count: int) -> list[int]:

@@ -9,8 +9,9 @@ import torch
 
 from ...errors import RegistrationError
 from ...images.grid import Grid
-from ...images.volume import Volume
+from ...images.volume import Pair, Volume
 from ...networks.base import Batch
+from ..sources import LazyBatches
 from .draws import Draws
 from .pairs import GeneratedPair
 from .settings import SynthesisSettings
@@ -38,6 +39,8 @@ class GeneratedSource:
         Where batches are made.
     validation_pairs : int
         Number of fixed pairs.
+    known_displacement : bool
+        Whether the batches hold the displacement between the images.
     """
 
     labels: Mapping[int, str] = {}
@@ -54,6 +57,7 @@ class GeneratedSource:
         batch: int = 1,
         device: torch.device | str = "cpu",
         validation_pairs: int = 4,
+        known_displacement: bool = False,
     ) -> None:
         if len(size) not in (2, 3) or min(size) < SMALLEST:
             raise RegistrationError(f"A training grid needs 2 or 3 sizes of at least {SMALLEST}, got {tuple(size)}.")
@@ -63,7 +67,7 @@ class GeneratedSource:
         self.seed, self.batch = seed, batch
         self.size, self.spacing_mm = tuple(int(n) for n in size), float(spacing_mm)
         self.device = torch.device(device)
-        self.validation_pairs = validation_pairs
+        self.validation_count, self.known_displacement = validation_pairs, known_displacement
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -76,7 +80,11 @@ class GeneratedSource:
 
     def validation(self) -> Sequence[Batch]:
         """Return fixed pairs of one sample each, with all structures, never among the training samples."""
-        return [_batch([self._validation_pair(number)]) for number in range(self.validation_pairs)]
+        return LazyBatches(self.validation_count, lambda number: _batch([self._validation_pair(number)]))
+
+    def validation_pairs(self) -> Sequence[Pair]:
+        """Return nothing: the generated pairs have no originals."""
+        return ()
 
     def domain_examples(self) -> Sequence[Volume]:
         """Return a few fixed images as the network sees them."""
@@ -103,9 +111,11 @@ class GeneratedSource:
 
 
 def _batch(pairs: Sequence[GeneratedPair]) -> Batch:
+    known = [pair.displacement for pair in pairs]
     return Batch(
         fixed=torch.stack([pair.fixed for pair in pairs])[:, None],
         moving=torch.stack([pair.moving for pair in pairs])[:, None],
         fixed_labels=torch.stack([pair.fixed_labels for pair in pairs]),
         moving_labels=torch.stack([pair.moving_labels for pair in pairs]),
+        displacement=None if None in known else torch.stack([u for u in known if u is not None]),
     )

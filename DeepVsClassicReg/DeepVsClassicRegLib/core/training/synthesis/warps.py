@@ -39,8 +39,22 @@ def random_warp(draws: Draws, shape: Sequence[int], *, scales: Sequence[float], 
 
     Notes
     -----
-    The velocity is integrated by scaling and squaring on a lattice of half the resolution.
+    The velocity is integrated by scaling and squaring on a grid of half the resolution.
     """
+    return _flows(draws, shape, scales, strengths, (1.0,))[0]
+
+
+def random_warp_and_inverse(
+    draws: Draws, shape: Sequence[int], *, scales: Sequence[float], strengths: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """Return the warp that `random_warp` draws, and its inverse: the flow along the opposite velocity."""
+    forward, backward = _flows(draws, shape, scales, strengths, (1.0, -1.0))
+    return forward, backward
+
+
+def _flows(
+    draws: Draws, shape: Sequence[int], scales: Sequence[float], strengths: Sequence[float], signs: Sequence[float]
+) -> list[Tensor]:
     coarse = [max(4, math.ceil(count / COARSE)) for count in shape]
     ratio = [(count - 1) / (small - 1) for count, small in zip(shape, coarse, strict=True)]
     mean_ratio = sum(ratio) / len(ratio)
@@ -48,9 +62,9 @@ def random_warp(draws: Draws, shape: Sequence[int], *, scales: Sequence[float], 
         draws, coarse, scales=[scale / mean_ratio for scale in scales], weights=strengths, channels=len(shape)
     )
     ratios = torch.tensor(ratio, device=draws.device).reshape(-1, *[1] * len(shape))
-    coarse_field = integrate((velocity / ratios)[None], steps=STEPS)[0]
     matrices = [separable.linear(n, small, draws.device) for n, small in zip(shape, coarse, strict=True)]
-    return separable.along_axes(coarse_field, matrices) * ratios
+    fields = [integrate(sign * (velocity / ratios)[None], steps=STEPS)[0] for sign in signs]
+    return [separable.along_axes(field, matrices) * ratios for field in fields]
 
 
 def random_affine(
@@ -110,12 +124,21 @@ def grid_of_mm(shape: Sequence[int], spacing_mm: float) -> Tensor:
 
 def warp_of(draws: Draws, shape: Sequence[int], spacing_mm: float, settings: SynthesisSettings) -> Tensor:
     """Return a random warp with the scales and, at most, the strengths of the settings; voxels of the grid."""
-    return random_warp(
-        draws,
-        shape,
-        scales=[scale / spacing_mm for scale in settings.warp_scales_mm],
-        strengths=[draws.uniform(0, most) / spacing_mm for most in settings.warp_mm],
-    )
+    return random_warp(draws, shape, **_scales_and_strengths(draws, spacing_mm, settings))
+
+
+def warp_and_inverse_of(
+    draws: Draws, shape: Sequence[int], spacing_mm: float, settings: SynthesisSettings
+) -> tuple[Tensor, Tensor]:
+    """Return the warp that `warp_of` draws, and its inverse."""
+    return random_warp_and_inverse(draws, shape, **_scales_and_strengths(draws, spacing_mm, settings))
+
+
+def _scales_and_strengths(draws: Draws, spacing_mm: float, settings: SynthesisSettings) -> dict[str, list[float]]:
+    return {
+        "scales": [scale / spacing_mm for scale in settings.warp_scales_mm],
+        "strengths": [draws.uniform(0, most) / spacing_mm for most in settings.warp_mm],
+    }
 
 
 def jitter_of(draws: Draws, dimensions: int, settings: SynthesisSettings) -> Tensor:

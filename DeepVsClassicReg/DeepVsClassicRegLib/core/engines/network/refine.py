@@ -6,15 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..device import Compute
-from ..images.volume import Pair
-from ..progress import Progress
-from ..settings import make_settings, option, presets
-from ..transforms.field import DisplacementField
-from ..transforms.transform import Transform
-from .base import Diagnostics, EngineInfo, Result
-from .instance import InstanceEngine, InstanceSettings
-from .network import CITATION, REQUIRES, NetworkEngine, NetworkSettings
+from ...device import Compute
+from ...images.volume import Pair
+from ...progress import Progress
+from ...settings import make_settings, option, presets
+from ...transforms.transform import Transform
+from ..base import Diagnostics, EngineInfo, Result
+from ..instance import InstanceEngine, InstanceSettings
+from .engine import CITATION, REQUIRES, NetworkEngine, NetworkSettings
 
 NETWORK_SHARE = 0.4
 
@@ -68,22 +67,17 @@ class NetworkRefineEngine:
         """Register the pair; see `Engine.run`."""
         names = [entry.name for entry in dataclasses.fields(NetworkSettings)]
         asked = NetworkSettings(**{name: getattr(settings, name) for name in names})
-        network = NetworkEngine().run(pair, asked, progress.part(0.0, NETWORK_SHARE), compute)
+        network, field = NetworkEngine().run_with_field(pair, asked, progress.part(0.0, NETWORK_SHARE), compute)
         part = progress.part(NETWORK_SHARE, 1.0)
-        refined = InstanceEngine().refine(pair, _field(network), _refinement(settings), part, compute)
+        refined = InstanceEngine().refine(pair, field, _refinement(settings), part, compute)
         return Result(
             refined.transform,
             _joined(network.diagnostics, refined.diagnostics),
             settings=settings,
             start=pair.initial or Transform(),
             uncertainty=network.uncertainty,
+            extras=network.extras,
         )
-
-
-def _field(result: Result) -> DisplacementField | None:
-    """Return what the network added to the start."""
-    first = result.transform.parts[0]
-    return first if isinstance(first, DisplacementField) else None
 
 
 def _refinement(settings: NetworkRefineSettings) -> InstanceSettings:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from ...networks.base import RegistrationNetwork
 
 Tensor = torch.Tensor
 PROBE = 32
@@ -17,13 +21,20 @@ ALIVE = 5
 # Sampling fields, composing and integrating keep a few (3, Z, Y, X) fields beside the features.
 FIELDS = 14 * 3 * 4
 SHARE = 0.8
+ROUNDS, LEAST_FACTOR = 20, 1.05
 GIB = 2**30
 
 
-def bytes_per_voxel(module: nn.Module) -> float:
+def forward_bytes(network: RegistrationNetwork, shape: Sequence[int]) -> float:
+    """Return an estimate of the memory of a forward pass on images of this shape: the network's own, or measured."""
+    told = network.memory_bytes(shape)
+    return math.prod(shape) * bytes_per_voxel(network, len(shape)) if told is None else told
+
+
+def bytes_per_voxel(network: nn.Module, dimensions: int = 3) -> float:
     """Return an estimate of the memory a forward pass takes per input voxel, by looking at a small one.
 
-    Counted are the largest outputs of the module's layers; inference frees the others on the way.
+    Counted are the largest outputs of the network's layers; inference frees the others on the way.
     """
     sizes: list[int] = []
 
@@ -31,16 +42,16 @@ def bytes_per_voxel(module: nn.Module) -> float:
         if isinstance(output, torch.Tensor):
             sizes.append(output.numel() * output.element_size())
 
-    leaves = [part for part in module.modules() if not list(part.children())]
+    leaves = [part for part in network.modules() if not list(part.children())]
     handles = [part.register_forward_hook(note) for part in leaves]
-    image = torch.zeros(1, 1, PROBE, PROBE, PROBE)
+    image = torch.zeros(1, 1, *[PROBE] * dimensions)
     try:
         with torch.inference_mode():
-            module(image, image)
+            network(image, image)
     finally:
         for handle in handles:
             handle.remove()
-    return sum(sorted(sizes)[-ALIVE:]) / PROBE**3 + FIELDS
+    return sum(sorted(sizes)[-ALIVE:]) / PROBE**dimensions + FIELDS
 
 
 def free_bytes(device: str) -> float | None:
@@ -60,6 +71,28 @@ def free_bytes(device: str) -> float | None:
 
 
 def coarsening(voxels: int, per_voxel: float, bound: float | None) -> float:
-    """Return how many times coarser the lattice must be to stay within the memory; 1 when it fits."""
+    """Return how many times coarser the grid must be to stay within the memory; 1 when it fits."""
     need = voxels * per_voxel
     return 1.0 if bound is None or need <= bound else float((need / bound) ** (1 / 3))
+
+
+def fitting_factor(shape_at: Callable[[float], Sequence[int]], network: RegistrationNetwork, bound: float) -> float:
+    """Return how many times coarser the grid must be for a forward pass to stay within the memory.
+
+    Parameters
+    ----------
+    shape_at : callable
+        Returns the shape of the images when the grid is so many times coarser.
+    network : RegistrationNetwork
+        May tell its memory itself, which then need not grow with the number of voxels.
+    bound : float
+        Bytes.
+    """
+    factor = 1.0
+    for _ in range(ROUNDS):
+        shape = shape_at(factor)
+        need = forward_bytes(network, shape)
+        if need <= bound:
+            break
+        factor *= max(float((need / bound) ** (1 / len(shape))), LEAST_FACTOR)
+    return factor

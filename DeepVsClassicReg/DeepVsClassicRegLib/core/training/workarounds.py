@@ -1,9 +1,8 @@
-"""Torch's random generators, which a training borrows and gives back, and a bug of its that a training avoids."""
+"""Workarounds for known defects of torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -11,14 +10,6 @@ from torch import nn
 
 Tensor = torch.Tensor
 NARROW = 4  # voxels
-
-
-@contextmanager
-def kept_random(device: torch.device) -> Iterator[None]:
-    """Put torch's random generators back after the block as they were."""
-    devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
 
 
 def narrow_in_full_precision(module: nn.Module) -> None:

@@ -10,17 +10,18 @@ import numpy as np
 
 from ...errors import FileError, RegistrationError
 from ...images.volume import Pair, Volume
-from ...networks.card import Model
-from ...networks.models import find_models, get_model, user_models_folder
+from ...networks.card import Card, Model
+from ...networks.model_store import find_models, get_model, user_models_folder
 from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance
 from ...recommendation.profile import profile_of
+from .grid import is_plane
 
 AUTO = "auto"
 ANY = "any"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """A model and what the user should know about it.
 
     Attributes
@@ -39,7 +40,7 @@ class Choice:
     unit_mm: float = 1.0
 
 
-def choose_model(pair: Pair, name: str, folder: str = "") -> Choice:
+def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
     """Return the model of this name (or folder), or for 'auto' the one that suits the pair best.
 
     A model made for one anatomy is taken when both volumes lie inside its domain, the closest of several; else one
@@ -50,25 +51,40 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> Choice:
     FileError
         When there is no such model, or none at all.
     RegistrationError
-        When the model works on planes.
+        When the model works on plane images and the fixed volume has several slices, or it is of another kind.
     """
+    dimensions = 2 if is_plane(pair.fixed.grid) else 3
     extra = (Path(folder).expanduser(),) if folder else ()
     if extra and not extra[0].is_dir():
         raise FileError(f"There is no folder {extra[0]}.", hint="Correct the folder of more models, or leave it empty.")
     if name == AUTO:
-        models = [model for model in find_models(extra) if model.card.dimensions == 3]
+        usable = [model for model in find_models(extra) if fits(model, dimensions)]
+        models = [model for model in usable if model.card.dimensions == dimensions] or usable
         if not models:
             hint = f"Copy a model folder to {user_models_folder()} (`dvcreg models add`), or choose another engine."
             raise FileError("No registration model is installed.", hint=hint)
         return _best(pair, models)
     model = get_model(name, extra)
-    if model.card.dimensions != 3:
-        raise RegistrationError(f"Model '{model.card.name}' registers planes, not volumes.", hint="Choose another one.")
+    if model.card.kind != "field":
+        raise RegistrationError(
+            f"Model '{model.card.name}' is of kind '{model.card.kind}'; this engine needs one that predicts a field.",
+            hint="Choose another one.",
+        )
+    if not fits(model, dimensions):
+        raise RegistrationError(
+            f"Model '{model.card.name}' registers planes, not volumes.",
+            hint="Choose another one, or volumes of one slice.",
+        )
     notes = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
-    return _in_units(Choice(model, notes), pair)
+    return _in_units(ModelChoice(model, reasons), pair)
 
 
-def _best(pair: Pair, models: Sequence[Model]) -> Choice:
+def fits(model: Model, dimensions: int) -> bool:
+    """Return whether a model registers images of so many dimensions; one of volumes also takes a single slice."""
+    return model.card.kind == "field" and model.card.dimensions >= dimensions
+
+
+def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     special = [model for model in models if model.card.anatomy != ANY and model.card.domain]
     reports = {model.card.name: _reports(pair, model) for model in special}
     scores = {name: max(report.score for report in found.values()) for name, found in reports.items()}
@@ -78,32 +94,34 @@ def _best(pair: Pair, models: Sequence[Model]) -> Choice:
         card = fitting[0].card
         limit = max(report.threshold for report in reports[card.name].values())
         reason = f"both volumes look like its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
-        return _in_units(Choice(fitting[0], (f"Model: {card.title}, because {reason}.",)), pair)
+        return _in_units(ModelChoice(fitting[0], (f"Model: {card.title}, because {reason}.",)), pair)
     general = [model for model in models if model.card.anatomy == ANY]
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
-        return _in_units(Choice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",)), pair)
+        return _in_units(
+            ModelChoice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",)), pair
+        )
     model = special[0] if special else models[0]
     found = reports.get(model.card.name, {})
-    notes = f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)
-    return _in_units(Choice(model, notes), pair)
+    reasons = f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)
+    return _in_units(ModelChoice(model, reasons), pair)
 
 
-def training_unit_mm(pair: Pair, model: Model) -> float:
+def training_unit_mm(pair: Pair, card: Card) -> float:
     """Return the power of ten that brings the pair nearest to the size of what the model was trained on.
 
     A header in centimeters or micrometers, or an animal, differs by powers of ten; patients differ by much less.
     """
-    if not model.card.domain:
+    if not card.domain:
         return 1.0
-    size = DomainStatistics.from_json(model.card.domain).center["anatomy"]
+    size = DomainStatistics.from_json(card.domain).center["anatomy"]
     here = profile_of(pair.fixed).parts["anatomy"]
     return float(10.0 ** np.rint((np.mean(here) - np.mean(size)) / np.log(10)))
 
 
-def _in_units(choice: Choice, pair: Pair) -> Choice:
+def _in_units(choice: ModelChoice, pair: Pair) -> ModelChoice:
     """Return the choice with the unit of length in which its model sees the pair, and a note when it is not mm."""
-    unit = training_unit_mm(pair, choice.model)
+    unit = training_unit_mm(pair, choice.model.card)
     if unit == 1 or choice.model.card.anatomy == ANY:
         return replace(choice, unit_mm=unit)
     how = f"{1 / unit:g} times smaller" if unit < 1 else f"{unit:g} times larger"
@@ -116,7 +134,7 @@ def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
     if not model.card.domain or model.card.anatomy == ANY:
         return {}
     statistics = DomainStatistics.from_json(model.card.domain)
-    unit = training_unit_mm(pair, model)
+    unit = training_unit_mm(pair, model.card)
     sides: dict[str, Volume] = {"fixed": pair.fixed.scaled(1 / unit), "moving": pair.moving.scaled(1 / unit)}
     return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
 

@@ -1,4 +1,4 @@
-"""The lattice a network works on: isotropic, along the patient's axes, around what the volumes show."""
+"""The grid a network works on: isotropic, along the patient's axes, around what the volumes show."""
 
 from __future__ import annotations
 
@@ -65,8 +65,39 @@ def model_grid(
     return Grid((nx, ny, nz), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
 
 
+def plane_grid(fixed: Grid, *, spacing_mm: float, multiple: int = 16) -> Grid:
+    """Return the grid of a network of plane images for a fixed volume that is one slice.
+
+    Parameters
+    ----------
+    fixed : Grid
+        With one voxel along one axis, which becomes the third one.
+    spacing_mm : float
+        Pixel size, the same along both axes.
+    multiple : int
+        Both sizes are rounded up to a multiple of it.
+    """
+    flat = fixed.size.index(1)
+    order = [axis for axis in range(3) if axis != flat] + [flat]
+    axes = fixed.axes[:, order]
+    own = np.array(fixed.spacing_mm)[order]
+    extent = (np.array(fixed.size)[order] * own)[:2]
+    steps = own.copy()
+    if not np.allclose(own[:2], spacing_mm, rtol=SAME_SPACING):
+        steps[:2] = spacing_mm
+    size = np.ceil(np.ceil(extent / steps[:2] - SAME_SPACING) / multiple) * multiple
+    # Pixel centers stay where they are when the pixel size is that of the fixed image; else the edges do.
+    origin = np.asarray(fixed.origin_mm) + axes[:, :2] @ ((steps - own)[:2] / 2)
+    return Grid((int(size[0]), int(size[1]), 1), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel()))
+
+
+def is_plane(grid: Grid) -> bool:
+    """Return whether a volume is one slice."""
+    return sorted(grid.size)[0] == 1 and sorted(grid.size)[1] > 1
+
+
 def affordable_spacing(grid: Grid, pair: Pair, *, voxels: float) -> float:
-    """Return the voxel size at which the box of a lattice holds about so many voxels.
+    """Return the voxel size at which the box of a grid holds about so many voxels.
 
     Never finer than half the finest voxel edge of the fixed volume, which would show nothing more.
     """

@@ -1,4 +1,4 @@
-"""From the options of a training command to its plan, and back when it is resumed."""
+"""From the options of a training command to its config, and back when it is resumed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,32 @@ import click
 
 from ..core.errors import FileError, SettingsError
 from ..core.networks.catalogue import get_method
-from ..core.networks.models import get_model
+from ..core.networks.model_store import get_model
 from ..core.settings import from_json, to_json
 from ..core.training.checkpoint import has_checkpoint
-from ..core.training.plan import PLAN_FILE, Plan, TrainSettings, read_plan
-from ..core.training.specs import FIRST, LABELS, SHAPES, DataSettings, parts_of
+from ..core.training.config import (
+    CONFIG_FILE,
+    FIRST,
+    FOLDER_GENERATORS,
+    SHAPES,
+    DataSettings,
+    TrainingConfig,
+    TrainSettings,
+    is_generated,
+    parts_of,
+    read_config,
+)
 from .options import settings_of
 from .training_options import CARD_TEXTS
 
+OWN = "own"
+# Trainings of the first release do not name these.
+_DATA_DEFAULTS = {"teacher": "", "teacher_pairs": 100, "patch": [], "augmentation": {}, "validation": 4}
 FREE = ("steps", "hours", "checkpoint_minutes", "half")  # what a resumed training may change
 
 
-def planned(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str]) -> Plan:
-    """Return the plan of the options, or that of the folder with the few changes that are allowed.
+def config_from(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingConfig:
+    """Return the config of the options, or that of the folder with the few changes that are allowed.
 
     Raises
     ------
@@ -35,47 +48,52 @@ def planned(context: click.Context, options: Mapping[str, Any], start: Mapping[s
         When a resumed training would become another one.
     """
     out = Path(options["out"])
-    resumes = options["resume"] and (out / PLAN_FILE).is_file()
+    resumes = options["resume"] and (out / CONFIG_FILE).is_file()
     if has_checkpoint(out) and not resumes and not options["dry_run"]:
         raise FileError(f"{out} holds a training already.", hint="Give --resume to go on with it, or another --out.")
     if not resumes:
-        return _plan(options, start)
-    former = read_plan(out)
+        return _config(options, start)
+    former = read_config(out)
     given = {name for name in options if _is_given(context, name)}
     merged = {**options_of(former), **{name: options[name] for name in given}}
-    for name in ("settings", "synth"):  # single values were given, the rest stays
+    for name in ("settings", "synth", "augment"):  # single values were given, the rest stays
         merged[name] = (*options_of(former)[name], *options[name])
-    wanted = _plan(merged, start or former.start)
+    wanted = _config(merged, start or former.start)
     _check_same(former, wanted)
     return dataclasses.replace(wanted, command=former.command)
 
 
-def data_settings(plan: Plan) -> DataSettings:
-    """Return the data settings kept in a plan."""
-    return DataSettings(**{**plan.data, "size": tuple(plan.data["size"])})
+def data_settings(config: TrainingConfig) -> DataSettings:
+    """Return the data settings kept in a config."""
+    known = {entry.name for entry in dataclasses.fields(DataSettings)}
+    return DataSettings(**{name: value for name, value in config.data.items() if name in known})
 
 
-def options_of(plan: Plan) -> dict[str, Any]:
-    """Return the options that give a plan."""
-    data = data_settings(plan)
+def options_of(config: TrainingConfig) -> dict[str, Any]:
+    """Return the options that give a config."""
+    data = data_settings(config)
     return {
-        "method": plan.method,
+        "method": config.method,
         "data": data.spec,
-        "supervision": plan.supervision,
+        "supervision": config.supervision,
         "size": ",".join(str(entry) for entry in data.size),
         "spacing": data.spacing_mm,
         "batch": data.batch,
         "validation": data.validation,
         "linear": data.linear,
         "labels_per_step": data.labels_per_step,
-        "settings": tuple(_entry(name, value) for name, value in plan.method_settings.items()),
+        "settings": tuple(_entry(name, value) for name, value in config.method_settings.items()),
         "synth": tuple(_entry(name, value) for name, value in data.synthesis.items()),
-        **to_json(plan.train),
-        **{name: plan.card.get(name) for name in CARD_TEXTS},
+        "augment": tuple(_entry(name, value) for name, value in data.augmentation.items()),
+        "teacher": data.teacher,
+        "teacher_pairs": data.teacher_pairs,
+        "patch": ",".join(str(entry) for entry in data.patch),
+        **to_json(config.train),
+        **{name: config.card.get(name) for name in CARD_TEXTS},
     }
 
 
-def _plan(options: Mapping[str, Any], start: Mapping[str, str]) -> Plan:
+def _config(options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingConfig:
     if not options["method"] or not options["data"]:
         raise click.UsageError("A new training needs --method and --data.")
     info = get_method(options["method"]).info
@@ -87,26 +105,54 @@ def _plan(options: Mapping[str, Any], start: Mapping[str, str]) -> Plan:
         )
     settings: Any = from_json(info.settings, settings_of(options["settings"]))
     names = [entry.name for entry in dataclasses.fields(TrainSettings)]
-    data = DataSettings(
-        spec=_absolute(options["data"]),
-        size=_size(options["size"]),
-        spacing_mm=options["spacing"],
-        batch=options["batch"],
-        synthesis=settings_of(options["synth"]),
-        linear=_absolute(options["linear"] or "", words=("", FIRST)),
-        labels_per_step=options["labels_per_step"],
-        validation=options["validation"],
-    )
-    return Plan(
+    data = _data_settings(options)
+    return TrainingConfig(
         method=info.name,
         method_settings=to_json(settings),
         supervision=supervision,
-        data={**dataclasses.asdict(data), "size": list(data.size)},
+        data={**dataclasses.asdict(data), "size": list(data.size), "patch": list(data.patch)},
         train=from_json(TrainSettings, {name: options[name] for name in names}),
         card={**_usual_texts(data), **{name: options[name] for name in CARD_TEXTS if options[name]}},
         start=dict(start),
         command=shlex.join(["dvcreg", *sys.argv[1:]]),
     )
+
+
+def _data_settings(options: Mapping[str, Any]) -> DataSettings:
+    spec, size, spacing_mm = _absolute(options["data"]), options["size"], options["spacing"]
+    if size == OWN:
+        from ..core.training.manifest import read_manifest
+        from ..core.training.preprocessing import own_grid
+
+        if all(is_generated(part) for part in parts_of(spec)):
+            raise SettingsError("Generated pairs have no size of their own.", hint="Give --size in voxels.")
+        own, spacing_mm = own_grid(read_manifest(Path(spec), validation=options["validation"]))
+        size = ",".join(str(entry) for entry in own)
+    return DataSettings(
+        spec=spec,
+        size=_size(size),
+        spacing_mm=spacing_mm,
+        batch=options["batch"],
+        synthesis=settings_of(options["synth"]),
+        linear=_absolute(options["linear"] or "", words=("", FIRST)),
+        labels_per_step=options["labels_per_step"],
+        validation=options["validation"],
+        teacher=options["teacher"] or "",
+        teacher_pairs=options["teacher_pairs"],
+        patch=_size(options["patch"], "--patch", len(_size(size))) if options["patch"] else (),
+        augmentation=_augmentation(options["augment"]),
+    )
+
+
+def _augmentation(given: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the augmentation; the word 'usual' stands for a moderate one."""
+    if not given:
+        return {}
+    from ..core.training.augmentation import USUAL, AugmentationSettings
+
+    base = to_json(USUAL) if "usual" in given else {}
+    changes = settings_of(tuple(entry for entry in given if entry != "usual"))
+    return to_json(from_json(AugmentationSettings, {**base, **changes}))
 
 
 def _usual_texts(data: DataSettings) -> dict[str, str]:
@@ -116,16 +162,17 @@ def _usual_texts(data: DataSettings) -> dict[str, str]:
     return {"contrasts": "any", "licence": "Apache-2.0", **anywhere}
 
 
-def _check_same(former: Plan, wanted: Plan) -> None:
+def _check_same(former: TrainingConfig, wanted: TrainingConfig) -> None:
     free = dict.fromkeys(FREE)
-    if former.train.schedule == "cosine":
+    if former.train.schedule == "cosine" or len(_stages(former)) > 1:
         free.pop("steps")
-    before, after = ({**to_json(plan.train), **free} for plan in (former, wanted))
+    before, after = ({**to_json(config.train), **free} for config in (former, wanted))
     changed = [name for name in before if before[name] != after[name]]
     changed += [
         name for name in ("method", "supervision", "method_settings", "start") if _differs(former, wanted, name)
     ]
-    changed += [name for name in former.data if former.data[name] != wanted.data[name]]
+    before, after = ({**_DATA_DEFAULTS, **config.data} for config in (former, wanted))
+    changed += [name for name in after if before.get(name) != after[name]]
     if changed:
         raise SettingsError(
             f"A resumed training cannot change {', '.join(changed)}.",
@@ -133,7 +180,12 @@ def _check_same(former: Plan, wanted: Plan) -> None:
         )
 
 
-def _differs(former: Plan, wanted: Plan, name: str) -> bool:
+def _stages(config: TrainingConfig) -> tuple[Any, ...]:
+    method = get_method(config.method)
+    return method.stages(from_json(method.info.settings, config.method_settings))
+
+
+def _differs(former: TrainingConfig, wanted: TrainingConfig, name: str) -> bool:
     return bool(getattr(former, name) != getattr(wanted, name))
 
 
@@ -153,25 +205,26 @@ def _absolute(spec: str, words: Sequence[str] = (SHAPES,)) -> str:
     parts = parts_of(spec)
     if len(parts) > 1:
         return "+".join(_absolute(part, words) for part in parts)
-    if spec.startswith(LABELS):
-        return LABELS + str(Path(spec.removeprefix(LABELS)).expanduser().resolve())
+    name, colon, folder = spec.partition(":")
+    if colon and name in FOLDER_GENERATORS:
+        return f"{name}:{Path(folder).expanduser().resolve()}"
     return str(Path(spec).expanduser().resolve())
 
 
-def _size(text: str) -> tuple[int, ...]:
+def _size(text: str, option: str = "--size", dimensions: int = 3) -> tuple[int, ...]:
     try:
         entries = tuple(int(entry) for entry in str(text).split(","))
     except ValueError:
         entries = ()
     if len(entries) not in (1, 2, 3):
-        raise click.UsageError(f"--size needs N, X,Y or X,Y,Z, got '{text}'.")
-    return entries * 3 if len(entries) == 1 else entries
+        raise click.UsageError(f"{option} needs N, X,Y or X,Y,Z, got '{text}'.")
+    return entries * dimensions if len(entries) == 1 else entries
 
 
 def started_from(context: click.Context, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the options of a fine-tuning with what its model says filled in, and the model to start from.
 
-    Without --model (when resuming) the folder's plan knows the model.
+    Without --model (when resuming) the folder's config knows the model.
     """
     filled = {**options, "method": None}
     if options["model"] is None:

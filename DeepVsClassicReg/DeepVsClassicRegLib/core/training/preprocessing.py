@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileError, RegistrationError
+from ..errors import FileError, RegistrationError, SettingsError
 from ..files import NO_SPACE
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
@@ -22,12 +22,13 @@ from ..images.resample import sampled_on, warp_labels
 from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..transforms.transform import Transform
-from .listing import Case
+from .manifest import Case, Manifest
 
 Align = Callable[[Volume, Volume], Transform]
 Array = npt.NDArray[Any]
 LEAST_SHOWN = 0.5  # part of what a volume shows that must lie on the training grid
-VERSION = 1
+VERSION = 2
+SAME_SPACING, STRAIGHT = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,57 @@ def training_frame(
     return Frame(grid, reference if align else None, align)
 
 
-def prepared(case: Case, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
+def snapped(grid: Grid, own: Grid) -> Grid:
+    """Return a grid moved by less than a voxel so that its voxels are voxels of a volume: nothing is interpolated.
+
+    Parameters
+    ----------
+    grid : Grid
+        The training grid.
+    own : Grid
+        That of the volume; where axes or spacing differ from the training grid's, that one is returned as it is.
+    """
+    turned = np.abs(grid.axes.T @ own.axes)
+    if not np.allclose(turned.max(axis=0), 1, atol=STRAIGHT):
+        return grid
+    spacing = turned.round() @ np.array(own.spacing_mm)
+    if not np.allclose(spacing, grid.spacing_mm, rtol=SAME_SPACING):
+        return grid
+    origin = own.index_to_point(np.rint(own.point_to_index(grid.origin_mm)))
+    return Grid(grid.size, tuple(spacing.tolist()), tuple(origin.tolist()), grid.direction)
+
+
+def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int, int], float]:
+    """Return size and spacing of a training grid that holds every volume of a dataset voxel by voxel.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Cases whose volumes all have the same isotropic voxel size.
+    multiple : int
+        Sizes are rounded up to multiples of it.
+
+    Raises
+    ------
+    SettingsError
+        When the voxel sizes differ from each other or along the axes.
+    """
+    sizes, spacings = [], set()
+    for case in manifest.cases:
+        grid = read_volume(case.image).grid
+        order = np.abs(grid.axes).argmax(axis=1)
+        sizes.append(np.array(grid.size)[order])
+        spacings |= {round(float(spacing), 3) for spacing in grid.spacing_mm}
+    if max(spacings) - min(spacings) > SAME_SPACING * max(spacings):
+        raise SettingsError(
+            f"The voxel sizes of the dataset differ, {min(spacings):g} to {max(spacings):g} mm.",
+            hint="Give --size and --spacing in numbers; the volumes are resampled then.",
+        )
+    whole = np.ceil(np.max(sizes, axis=0) / multiple).astype(int) * multiple
+    return (int(whole[0]), int(whole[1]), int(whole[2])), float(min(spacings))
+
+
+def preprocessed(case: Case, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
     """Return a case on the training grid, from the cache when it was there before.
 
     Returns
@@ -81,17 +132,22 @@ def prepared(case: Case, frame: Frame, cache: Path) -> tuple[Array, Array | None
 
 
 def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
-    volume = read_volume(case.image)
-    if case.mask is not None:
-        volume = _masked(volume, read_labels(case.mask))
+    volume = read_case(case)
     transform = None
     if frame.template is not None and frame.align is not None:
         transform = frame.align(frame.template, volume)
-    sampled = sampled_on(volume, frame.grid, transform)
+    grid = frame.grid if transform is not None else snapped(frame.grid, volume.grid)
+    sampled = sampled_on(volume, grid, transform)
     _check_view(volume, sampled, transform)
     if case.labels is not None:
-        _write(labels, warp_labels(read_labels(case.labels), frame.grid, transform).array)
+        _write(labels, warp_labels(read_labels(case.labels), grid, transform).array)
     _write(image, normalized(sampled).astype(np.float16))
+
+
+def read_case(case: Case) -> Volume:
+    """Return the volume of a case on its own grid, background outside of its mask."""
+    volume = read_volume(case.image)
+    return volume if case.mask is None else _masked(volume, read_labels(case.mask))
 
 
 def _masked(volume: Volume, mask: LabelMap) -> Volume:

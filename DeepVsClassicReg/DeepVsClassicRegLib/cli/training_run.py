@@ -1,4 +1,4 @@
-"""Runs a training in this process: plan, log, progress, signals, and what is shown at the end."""
+"""Runs a training in this process: config, log, progress, signals, and what is shown at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,27 +17,30 @@ import click
 
 from ..core.device import Compute, torch_device
 from ..core.files import protect_inputs
+from ..core.images.volume import Pair, Volume
 from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
+from ..core.networks.catalogue import get_method
 from ..core.progress import Progress, Update, json_update
 from ..core.training.checkpoint import CHECKPOINT_FILE
+from ..core.training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of
 from ..core.training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
 from ..core.training.estimate import Estimate, estimate
 from ..core.training.export import MODEL_FOLDER
 from ..core.training.group import group_rank
 from ..core.training.loop import Outcome, train
-from ..core.training.plan import PLAN_FILE, Plan
-from ..core.training.prepare import Align
-from ..core.training.source import Source
-from ..core.training.specs import FIRST, LABELS, SHAPES, make_source, parts_of
+from ..core.training.preprocessing import Align
+from ..core.training.sources import Source, make_source
+from ..core.training.validation import Register
+from ..core.transforms.transform import Transform
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event
 from .folders import output_folder
 from .output import show_entries, show_json
 from .running import Listener
-from .training_plan import data_settings, planned
+from .training_config import config_from, data_settings
 
 LOG_FILE = "train.log"
 PREPARED_FOLDER = "prepared"
-WRITTEN = (PLAN_FILE, CHECKPOINT_FILE, TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE, LOG_FILE)
+WRITTEN = (CONFIG_FILE, CHECKPOINT_FILE, TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE, LOG_FILE)
 LINE_EVERY_S = 60.0
 
 
@@ -53,55 +56,84 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     start : mapping, optional
         The model to start from (name, sha256, folder).
     """
-    plan = planned(context, options, start or {})
-    compute = Compute(device=options["device"], threads=options["threads"], seed=plan.train.seed)
+    config = config_from(context, options, start or {})
+    compute = Compute(device=options["device"], threads=options["threads"], seed=config.train.seed)
     if options["dry_run"]:
         with tempfile.TemporaryDirectory() as cache, _shown(options["quiet"]) as listener:
-            source = _source(plan, compute, Path(cache), Progress(listener))
-            found = estimate(plan, source, compute=compute)
-        return _show_estimate(found, plan, as_json=options["as_json"])
+            source = _source(config, compute, Path(cache), Progress(listener))
+            found = estimate(config, source, compute=compute)
+        return _show_estimate(found, config, as_json=options["as_json"])
     out, leads = Path(options["out"]), group_rank() == 0
     quiet = options["quiet"] or not leads
     if not options["resume"]:
-        _protect_inputs(plan, out)
+        _protect_inputs(config, out)
     with _shown(quiet) as listener:
-        source = _source(plan, compute, out / PREPARED_FOLDER, Progress(listener))
+        source = _source(config, compute, out / PREPARED_FOLDER, Progress(listener))
         folder = output_folder(out)
         with _logged(folder if leads else None), _stoppable() as stopped:
             if leads:
-                plan.write(folder)
-            outcome = train(plan, source, folder, compute=compute, progress=Progress(listener, stopped))
+                config.write(folder)
+            outcome = train(
+                config,
+                source,
+                folder,
+                compute=compute,
+                progress=Progress(listener, stopped),
+                register=_registrar(compute),
+            )
     if leads:
         _show(outcome, folder, quiet=quiet, as_json=options["as_json"])
     return EXIT_RESULT if outcome.finished else EXIT_CANCELLED
 
 
-def _protect_inputs(plan: Plan, out: Path) -> None:
+def _protect_inputs(config: TrainingConfig, out: Path) -> None:
     """Refuse a folder whose files or model the training reads."""
-    data = data_settings(plan)
-    named = [part.removeprefix(LABELS) for part in parts_of(data.spec) if part != SHAPES]
-    named += [path for path in (data.linear, plan.start.get("folder")) if path and path != FIRST]
+    data = data_settings(config)
+    parts = [part for part in parts_of(data.spec) if part != SHAPES]
+    named = [part.partition(":")[2] if is_generated(part) else part for part in parts]
+    named += [path for path in (data.linear, config.start.get("folder")) if path and path != FIRST]
     model = [out / MODEL_FOLDER / name for name in (CARD_FILE, WEIGHTS_FILE)]
     protect_inputs(map(Path, named), [*(out / name for name in WRITTEN), *model, out / PREPARED_FOLDER / "volume"])
 
 
-def _source(plan: Plan, compute: Compute, cache: Path, progress: Progress) -> Source:
+def _source(config: TrainingConfig, compute: Compute, cache: Path, progress: Progress) -> Source:
+    data = data_settings(config)
     return make_source(
-        data_settings(plan),
-        seed=plan.train.seed,
+        data,
+        seed=config.train.seed,
         device=_device(compute.device),
         cache=cache,
         align=_aligner(compute),
+        teach=_teacher(data.teacher, compute) if data.teacher else None,
+        supervision=config.supervision,
+        partial_labels=get_method(config.method).info.partial_labels,
         progress=progress,
     )
+
+
+def _registrar(compute: Compute) -> Register:
+    """Return how the network engine registers a validation pair with the network as it is."""
+    from ..core.engines.network.engine import transform_with
+
+    return lambda network, card, pair: transform_with(network, card, pair, compute)
+
+
+def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
+    """Return how the teacher engine registers a pair of the training grid."""
+    from ..core.engines.catalogue import get_engine
+    from ..core.settings import make_settings
+
+    engine_name, _, preset = name.partition(":")
+    engine = get_engine(engine_name)
+    engine.info.require()
+    settings: Any = make_settings(engine.info.settings, engine_name, preset or "default")
+    return lambda pair: engine.run(pair, settings, Progress(), compute).transform
 
 
 def _aligner(compute: Compute) -> Align:
     """Return the linear engine as the training wants it."""
     from ..core.engines.catalogue import get_engine
-    from ..core.images.volume import Pair, Volume
     from ..core.settings import make_settings
-    from ..core.transforms.transform import Transform
 
     engine = get_engine("linear")
     settings: Any = make_settings(engine.info.settings, "linear")
@@ -173,8 +205,8 @@ def _stoppable() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _show_estimate(found: Estimate, plan: Plan, *, as_json: bool) -> int:
-    train_settings = plan.train
+def _show_estimate(found: Estimate, config: TrainingConfig, *, as_json: bool) -> int:
+    train_settings = config.train
     content = dataclasses.asdict(found)
     if train_settings.hours:
         content["steps_in_the_hours"] = found.steps_in(train_settings.hours, train_settings.validate_every)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import FileError
 from ..files import read_json
 from ..images.formats import stem
-from .folder import labelled_files
 
 KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."
+ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
+LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)
+IMAGE_FOLDERS, LABEL_FOLDERS = ("imagesTr", "images"), ("labelsTr", "labels")
+CHANNEL = re.compile(r"_0000$")
 CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or image (label, mask); and maybe split."
 
 
@@ -43,7 +49,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Manifest:
     """Cases and the pairs (fixed, moving) of them, as positions in `cases`.
 
     Attributes
@@ -66,7 +72,7 @@ class Listing:
     licence: str = ""
 
 
-def read_listing(path: Path, *, validation: int = 4) -> Listing:
+def read_manifest(path: Path, *, validation: int = 20) -> Manifest:
     """Return the cases and pairs of a dataset.
 
     Parameters
@@ -75,7 +81,7 @@ def read_listing(path: Path, *, validation: int = 4) -> Listing:
         A Learn2Reg JSON ('training' with 'registration_val', 'training_paired_images', or 'pairs'), a CSV manifest,
         or a folder (with one of these, with images and labels in folders of their own, or named alike).
     validation : int
-        Pairs to hold out when the dataset does not say which.
+        Pairs to hold out when the dataset does not say which, drawn over all cases; of small datasets fewer.
 
     Raises
     ------
@@ -117,7 +123,7 @@ class _Book:
         return self.folder / text if text else None
 
 
-def _from_csv(path: Path, validation: int) -> Listing:
+def _from_csv(path: Path, validation: int) -> Manifest:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
@@ -146,7 +152,7 @@ def _is_held(row: Mapping[str, str]) -> bool:
     return (row.get("split") or "").strip().lower().startswith("val")
 
 
-def _from_json(path: Path, validation: int) -> Listing:
+def _from_json(path: Path, validation: int) -> Manifest:
     content = read_json(path)
     about: dict[str, Any] = {
         "label_names": _label_names(content.get("labels")),
@@ -189,39 +195,96 @@ def _of_cases(
     held: Iterable[int] = (),
     own: Sequence[tuple[int, int]] = (),
     **about: Any,
-) -> Listing:
-    """Return all ordered pairs of cases, apart from some held out: those named, else the last ones."""
-    away = set(held) or set(range(len(cases) - _held_count(validation), len(cases)))
-    kept = [place for place in range(len(cases)) if place not in away]
-    pairs = own or list(itertools.permutations(sorted(away), 2))[: validation or None]
-    return Listing(name, tuple(cases), tuple(itertools.permutations(kept, 2)), tuple(pairs), **about)
+) -> Manifest:
+    """Return all ordered pairs of cases, apart from some held out: those named, else some drawn over all."""
+    away = sorted(set(held)) or _drawn(len(cases), _held_count(len(cases), validation))
+    kept = [place for place in range(len(cases)) if place not in set(away)]
+    pairs = own or _balanced_pairs(away)[: validation or None]
+    return Manifest(name, tuple(cases), tuple(itertools.permutations(kept, 2)), tuple(pairs), **about)
 
 
-def _held_count(pairs: int) -> int:
-    """Return the smallest number of cases that give so many ordered pairs."""
-    return next(count for count in itertools.count() if count * (count - 1) >= pairs) if pairs else 0
+def _drawn(count: int, wanted: int) -> list[int]:
+    """Return some positions out of so many, always the same."""
+    return sorted(np.random.default_rng(0).permutation(count)[:wanted].tolist())
+
+
+def _held_count(cases: int, pairs: int) -> int:
+    """Return how many cases to hold out: one per pair, at most a tenth of them, but enough for so many ordered pairs.
+
+    Of few cases never more than a fifth is held out, or two.
+    """
+    if not pairs:
+        return 0
+    enough = next(count for count in itertools.count() if count * (count - 1) >= pairs)
+    return min(max(enough, min(pairs, cases // 10)), max(2, cases // 5))
+
+
+def _balanced_pairs(places: Sequence[int]) -> list[tuple[int, int]]:
+    """Return all ordered pairs, in an order in which every place takes part about equally often from the beginning."""
+    count = len(places)
+    return [(places[n], places[(n + step) % count]) for step in range(1, count) for n in range(count)]
 
 
 def _of_pairs(
     name: str, book: _Book, pairs: Sequence[tuple[int, int]], held: Sequence[bool], validation: int, **about: Any
-) -> Listing:
-    """Return the pairs apart from those held out: those named, else the last ones; their cases train nowhere."""
-    named = any(held)
-    away = [is_held if named else number >= len(pairs) - validation for number, is_held in enumerate(held)]
+) -> Manifest:
+    """Return the pairs apart from those held out: those named, else some drawn; their cases train nowhere."""
+    chosen = set(_drawn(len(pairs), min(validation, max(1, len(pairs) // 5))))
+    away = list(held) if any(held) else [number in chosen for number in range(len(pairs))]
     judged = [pair for pair, out in zip(pairs, away, strict=True) if out]
     cases = {place for pair in judged for place in pair}
     kept = [pair for pair, out in zip(pairs, away, strict=True) if not out and not cases & set(pair)]
-    return Listing(name, tuple(book.cases.values()), tuple(kept), tuple(judged), **about)
+    return Manifest(name, tuple(book.cases.values()), tuple(kept), tuple(judged), **about)
 
 
-def _check(listing: Listing, path: Path) -> None:
-    for case in listing.cases:
+def _check(manifest: Manifest, path: Path) -> None:
+    for case in manifest.cases:
         for file in (case.image, case.labels, case.mask):
             if file is not None and not file.exists():
                 raise FileError(f"{path} names {file}, which is not there.", hint="Paths are relative to the list.")
-    if not listing.training:
+    if not manifest.training:
         raise FileError(
-            f"{path} leaves no pair for training: {len(listing.cases)} cases, {len(listing.validation)} validation "
+            f"{path} leaves no pair for training: {len(manifest.cases)} cases, {len(manifest.validation)} validation "
             "pairs whose cases are kept apart.",
             hint="Give more cases, fewer --validation pairs, or a column 'split' with train and val.",
         )
+
+
+def labelled_files(folder: Path) -> list[tuple[Path, Path | None]]:
+    """Return every image of a folder with its label map, or None where there is none.
+
+    Images lie in `imagesTr`, `images` or the folder itself; label maps have the same name (without nnU-Net's `_0000`)
+    in `labelsTr` or `labels`, or lie beside the image with a last word like `seg` instead of the image's
+    (`S1_t1.nii.gz`, `S1_seg.nii.gz`).
+
+    Raises
+    ------
+    FileError
+        When there are fewer than two images.
+    """
+    place = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), folder)
+    files = [path for path in sorted(place.iterdir()) if path.is_file() and ENDINGS.search(path.name)]
+    images = [path for path in files if not _says_labels(path)]
+    if len(images) < 2:
+        raise FileError(f"{place} holds {len(images)} images, a training needs two at least.", hint="Check the folder.")
+    beside = {_person(path): path for path in files if _says_labels(path)}
+    apart = {stem(path): path for name in LABEL_FOLDERS if (folder / name).is_dir() for path in _volumes(folder / name)}
+    return [(image, _labels_of(image, apart, beside)) for image in images]
+
+
+def _labels_of(image: Path, apart: dict[str, Path], beside: dict[str, Path]) -> Path | None:
+    name = stem(image)
+    return apart.get(name) or apart.get(CHANNEL.sub("", name)) or beside.get(name) or beside.get(_person(image))
+
+
+def _volumes(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if ENDINGS.search(path.name)]
+
+
+def _says_labels(path: Path) -> bool:
+    words = stem(path).split("_")
+    return len(words) > 1 and bool(LABEL_WORDS.match(words[-1]))
+
+
+def _person(path: Path) -> str:
+    return stem(path).rpartition("_")[0]

@@ -1,4 +1,4 @@
-"""Label maps of persons, read once and aligned with each other by the centers of their structures."""
+"""Label maps of subjects, read once and aligned with each other by the centers of their structures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FEWEST = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class Subject:
     """A label map at its own resolution, and where the common frame lies in it.
 
     Attributes
@@ -43,7 +43,7 @@ class Person:
     name: str
 
 
-def read_persons(folder: Path) -> tuple[tuple[Person, ...], tuple[int, ...]]:
+def read_subjects(folder: Path) -> tuple[tuple[Subject, ...], tuple[int, ...]]:
     """Read every label map of a folder and align them affinely.
 
     Parameters
@@ -53,7 +53,7 @@ def read_persons(folder: Path) -> tuple[tuple[Person, ...], tuple[int, ...]]:
 
     Returns
     -------
-    persons : tuple of Person
+    subjects : tuple of Subject
         In the order of the file names.
     labels : tuple of int
         The labels that occur, ascending, 0 first; codes are positions in it.
@@ -76,11 +76,11 @@ def read_persons(folder: Path) -> tuple[tuple[Person, ...], tuple[int, ...]]:
     marks = [_landmarks(labelmap) for labelmap in maps]
     frame = common_frame(marks)
     numbers = np.array(labels)
-    persons = []
+    subjects = []
     for labelmap, points in zip(maps, marks, strict=True):
         codes = np.searchsorted(numbers, labelmap.array).astype(np.uint8)
-        persons.append(Person(torch.from_numpy(codes), _index_of_frame(labelmap, frame, points), labelmap.name))
-    return tuple(persons), labels
+        subjects.append(Subject(torch.from_numpy(codes), _index_of_frame(labelmap, frame, points), labelmap.name))
+    return tuple(subjects), labels
 
 
 def common_frame(marks: Sequence[Array]) -> Array:
@@ -89,7 +89,7 @@ def common_frame(marks: Sequence[Array]) -> Array:
     Parameters
     ----------
     marks : sequence of (P, 3) arrays
-        Landmarks of every person in the order of `_landmarks`, mm (z, y, x).
+        Landmarks of every subject in the order of `_landmarks`, mm (z, y, x).
 
     Returns
     -------

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 CPU = "cpu"
 
 
-def on_device(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[T, str]:
+def with_cpu_fallback(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[T, str]:
     """Return the outcome of `work(device)` and where it was made; a GPU that cannot hands over to the CPU.
 
     The note that says so is also logged at once, since the CPU takes longer.

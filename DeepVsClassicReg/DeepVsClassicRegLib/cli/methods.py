@@ -1,0 +1,65 @@
+"""`dvcreg methods`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from .output import show_json, show_table
+
+HELP = """List the learned methods that `dvcreg train` can train, as their papers describe them.
+
+\b
+Examples:
+  dvcreg methods
+  dvcreg methods --json | jq '.[] | select(.supervision | index("labels")) | .name'
+"""
+
+
+@click.command("methods", help=HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of a table.")
+def command(as_json: bool) -> None:
+    """List the methods."""
+    from ..core.networks.catalogue import get_method, method_names
+
+    known = [_described(get_method(name)) for name in method_names()]
+    if as_json:
+        show_json(known)
+        return
+    rows = [
+        [
+            f"[bold]{escape(entry['name'])}[/]",
+            entry["kind"],
+            ", ".join(entry["supervision"]),
+            " ".join(f"{number}D" for number in entry["dimensions"]),
+            f"{entry['parameters']:,}",
+            str(len(entry["stages"])),
+            escape(entry["citation"]),
+        ]
+        for entry in known
+    ]
+    show_table("Methods", ["Name", "Kind", "Supervision", "Dim.", "Parameters", "Stages", "Paper"], rows)
+
+
+def _described(method: Any) -> dict[str, Any]:
+    import torch
+
+    info, settings = method.info, method.info.settings()
+    with torch.random.fork_rng(devices=[]):
+        network = method.network(settings, dimensions=max(info.dimensions))
+    return {
+        "name": info.name,
+        "title": info.title,
+        "summary": info.summary,
+        "kind": info.kind,
+        "supervision": list(info.supervision),
+        "dimensions": list(info.dimensions),
+        "probabilistic": info.probabilistic,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "stages": [stage.name for stage in method.stages(settings)],
+        "settings": {field.name: field.default for field in dataclasses.fields(settings)},
+        "citation": info.citation,
+    }

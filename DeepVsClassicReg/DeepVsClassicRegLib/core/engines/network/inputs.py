@@ -1,0 +1,40 @@
+"""What a network is shown: both volumes on its grid, intensities 0 to 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...images.grid import Grid
+from ...images.intensity import normalized
+from ...images.resample import sampled_on
+from ...images.volume import Pair
+from ...transforms.transform import Transform
+
+Image = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkInputs:
+    """Both images on one grid, intensities 0 to 1.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the network; one voxel along the third axis for plane images.
+    fixed, moving : (Z, Y, X) or (Y, X) arrays
+        The moving image already went through the start.
+    """
+
+    grid: Grid
+    fixed: Image
+    moving: Image
+
+
+def make_inputs(pair: Pair, start: Transform, grid: Grid, *, plane: bool = False) -> NetworkInputs:
+    """Return what the network is shown of a pair on this grid; `plane` for networks of plane images."""
+    images = [normalized(sampled_on(pair.fixed, grid)), normalized(sampled_on(pair.moving, grid, start))]
+    fixed, moving = (image[0] if plane else image for image in images)
+    return NetworkInputs(grid, fixed, moving)

@@ -1,0 +1,144 @@
+"""From what a network says to what the engine returns: fields without folds, exact parts, extras, all in mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ...images.grid import Grid
+from ...images.volume import LabelMap, Volume
+from ...networks.base import ExtraMap
+from ...networks.parts import DisplacementPart
+from ...networks.parts import Part as NetworkPart
+from ...result import Extra
+from ...transforms.field import DisplacementField
+from ...transforms.transform import Part, Transform
+from ...transforms.units import channels_to_mm
+from ..instance_lib.folding import corner_determinants, unfolded
+from ..instance_lib.numba_start import numba_found, use_user_cache
+from .exact import exact_parts
+from .fading import faded
+from .predict import NetworkOutput
+
+Field = npt.NDArray[np.float32]
+BACKWARD = "backward"
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedField:
+    """The field and what the user should know about it.
+
+    Attributes
+    ----------
+    field : DisplacementField
+        In mm, 0 at its border.
+    folded_percent : float
+        Part of the network's own nodes that were folded, percent.
+    notes : tuple of str
+        Repairs and what they left.
+    relaxed : bool
+        Whether the field differs from the network's.
+    """
+
+    field: DisplacementField
+    folded_percent: float
+    notes: tuple[str, ...]
+    relaxed: bool = False
+
+
+def finished_field(u: Field, grid: Grid, *, lowest: float) -> FinishedField:
+    """Return the network's displacements as a field in mm that fades to 0 outside of its grid.
+
+    Parameters
+    ----------
+    u : (3, Z, Y, X) array
+        z, y, x in voxels of `grid`.
+    grid : Grid
+        The network's grid.
+    lowest : float
+        Least Jacobian determinant; the field is relaxed around nodes below it, 0 leaves them.
+    """
+    wide, around = faded(u, grid)
+    if numba_found():
+        use_user_cache()
+    determinants = corner_determinants(wide)
+    folded, low = int((determinants <= 0).sum()), int((determinants < lowest).sum()) if lowest > 0 else 0
+    percent = 100.0 * folded / u[0].size
+    notes = [f"The network's field folded at {folded} nodes ({percent:.3g} %)."] if folded else []
+    if low:
+        wide, repair = unfolded(wide, lowest=lowest)
+        notes.append(f"Relaxed the field around {repair.folded} nodes that folded or came near a fold.")
+        if repair.left:
+            notes.append(f"{repair.left} nodes stay below the least determinant after {repair.rounds} relaxations.")
+    field = DisplacementField(channels_to_mm(wide, around), around)
+    return FinishedField(field, percent, tuple(notes), bool(low))
+
+
+def transform_parts(parts: Sequence[NetworkPart], finished: FinishedField, grid: Grid) -> tuple[Part, ...]:
+    """Return the map of a network as parts of a transform: exact ones where nothing was relaxed, else the field.
+
+    Parameters
+    ----------
+    parts : sequence of network parts
+        As in `NetworkOutput`.
+    finished : FinishedField
+        The same map as a field.
+    grid : Grid
+        The network's grid.
+    """
+    only_fields = all(isinstance(part, DisplacementPart) for part in parts)
+    if finished.relaxed or only_fields or grid.size[2] == 1:
+        return (finished.field,)
+    return exact_parts(parts, grid)
+
+
+def in_space(u: Field) -> Field:
+    """Return the displacement of a network of plane images, (2, Y, X), as one of volumes, (3, 1, Y, X)."""
+    if u.shape[0] == 3:
+        return u
+    return np.ascontiguousarray(np.concatenate([np.zeros_like(u[:1]), u])[:, None])
+
+
+def result_extras(
+    output: NetworkOutput, grid: Grid, start: Transform, *, lowest: float, unit_mm: float = 1.0
+) -> tuple[Extra, ...]:
+    """Return what else a network predicts, as extras of a result.
+
+    Parameters
+    ----------
+    output : NetworkOutput
+        What the network says.
+    grid : Grid
+        Its grid.
+    start : Transform
+        What the moving image went through before the network saw it.
+    lowest : float
+        Least Jacobian determinant of the map from the moving to the fixed volume.
+    unit_mm : float
+        What the lengths of the grid and of the start are multiplied with in the extras.
+    """
+    extras = [_extra(name, entry, grid, lowest, unit_mm) for name, entry in output.extras.items()]
+    if output.backward is not None and start.affine is not None:
+        field = finished_field(in_space(output.backward), grid, lowest=lowest).field
+        inverse = Transform.of([start.affine.inverse(), field])
+        extras.append(Extra(BACKWARD, "Map from moving to fixed", inverse, kind="transform"))
+    return tuple(replace(extra, value=extra.value.scaled(unit_mm)) for extra in extras)
+
+
+def _extra(name: str, entry: ExtraMap, grid: Grid, lowest: float, unit_mm: float) -> Extra:
+    values = entry.values[0].numpy()
+    title = entry.title or name.replace("_", " ")
+    if entry.kind == "transform":
+        field = finished_field(in_space(values), grid, lowest=lowest).field
+        return Extra(name, title, Transform((field,)), kind="transform")
+    if entry.kind == "labels":
+        members = np.concatenate([1 - values.sum(0, keepdims=True), values])
+        labels = members.argmax(0).reshape(grid.shape).astype(np.int32)
+        return Extra(name, title, LabelMap(labels, grid, name=title), kind="labels")
+    array, unit = values[0].reshape(grid.shape), entry.unit
+    if unit == "voxels":
+        array, unit = array * np.float32(min(grid.spacing_mm) * unit_mm), "mm"
+    return Extra(name, title, Volume(array, grid, title), kind=entry.kind, unit=unit)

@@ -1,0 +1,106 @@
+"""Terms that the training objectives of several methods share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..errors import RegistrationError, SettingsError, did_you_mean
+from ..losses.catalogue import IMAGES, accepted, loss_names, make_loss
+from ..losses.sampling import warp
+from .base import Batch, Prediction
+
+Tensor = torch.Tensor
+SIMILARITIES = loss_names(IMAGES)
+
+
+def image_term(name: str, batch: Batch, displacement: Tensor, **options: Any) -> Tensor:
+    """Return how unlike the fixed and the warped moving image are.
+
+    Parameters
+    ----------
+    name : str
+        One of `SIMILARITIES`.
+    batch : Batch
+        The pairs.
+    displacement : (N, D, *spatial) tensor
+        Where the moving images are sampled.
+    **options
+        Of the loss; those it does not have are left out.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such similarity.
+    """
+    if name not in SIMILARITIES:
+        raise SettingsError(f"There is no image term '{name}'.", hint=did_you_mean(name, SIMILARITIES))
+    return make_loss(name, **accepted(name, options)).of_images(batch.fixed, warp(batch.moving, displacement))
+
+
+def label_term(batch: Batch, displacement: Tensor, name: str = "soft-dice", **options: Any) -> Tensor:
+    """Return a loss between the fixed and the warped moving labels, 1 minus the mean soft Dice unless named.
+
+    Raises
+    ------
+    RegistrationError
+        When the batch has no labels.
+    """
+    fixed, moving = labels_of(batch)
+    return make_loss(name, **options)(fixed, warp(moving, displacement))
+
+
+def displacement_term(batch: Batch, displacement: Tensor) -> Tensor:
+    """Return the mean squared distance between a displacement and the one to learn, squared voxels.
+
+    Raises
+    ------
+    RegistrationError
+        When the batch holds no displacement.
+    """
+    return (displacement - known_displacement(batch)).square().sum(1).mean()
+
+
+def supervised_terms(
+    prediction: Prediction, batch: Batch, supervision: str, *, labels: float = 1.0, displacement: float = 1.0
+) -> dict[str, Tensor]:
+    """Return the weighted term that the supervision adds to the objective; nothing without supervision."""
+    if supervision == "labels":
+        return {"labels": labels * label_term(batch, prediction.displacement)}
+    if supervision == "displacement":
+        return {"displacement": displacement * displacement_term(batch, prediction.displacement)}
+    return {}
+
+
+def labels_of(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the labels of both images; `RegistrationError` when one is missing."""
+    if batch.fixed_labels is None or batch.moving_labels is None:
+        raise RegistrationError(
+            "Training with labels needs labels of both images of every pair.",
+            hint="Give data with label maps, or train with supervision 'none'.",
+        )
+    return batch.fixed_labels, batch.moving_labels
+
+
+def known_displacement(batch: Batch) -> Tensor:
+    """Return the displacement to learn; `RegistrationError` when the batch holds none."""
+    if batch.displacement is None:
+        raise RegistrationError(
+            "Training with supervision 'displacement' needs pairs whose displacement is known.",
+            hint="Give generated pairs (shapes), or --teacher ENGINE for real ones.",
+        )
+    return batch.displacement
+
+
+def checked_supervision(supervision: str, allowed: tuple[str, ...]) -> str:
+    """Return the supervision.
+
+    Raises
+    ------
+    SettingsError
+        When the method does not know it.
+    """
+    if supervision not in allowed:
+        raise SettingsError(f"There is no supervision '{supervision}'.", hint=did_you_mean(supervision, allowed))
+    return supervision

@@ -1,0 +1,192 @@
+"""The configuration of a training: frozen, kept as JSON beside the checkpoint so that a resume needs no options."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError, SettingsError
+from ..files import read_json, write_json
+from ..networks.card import Card
+from ..settings import from_json, option, to_json
+
+CONFIG_FILE = "training.json"
+SHAPES, FIRST = "shapes", "first"
+FOLDER_GENERATORS = ("labels",)
+"""Names that, followed by ':FOLDER', generate pairs from what a folder holds."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the weights are optimized (Adam)."""
+
+    steps: int = option(0, "Steps", tooltip="Stop after so many steps altogether; 0 for no limit.", minimum=0)
+    hours: float = option(
+        0.0, "Hours", unit="h", tooltip="Stop after so many hours altogether (resumed ones count); 0 for no limit.",
+        minimum=0.0,
+    )  # fmt: skip
+    learning_rate: float = option(1e-4, "Learning rate", minimum=1e-9, maximum=1.0)
+    schedule: str = option(
+        "constant", "Schedule", tooltip="'cosine' falls to 1 % of the learning rate at the last of --steps.",
+        choices=("constant", "cosine"),
+    )  # fmt: skip
+    warmup: int = option(0, "Warm-up", unit="steps", tooltip="The learning rate rises linearly at first.", minimum=0)
+    clip: float = option(1.0, "Gradient clipping", tooltip="Largest gradient norm; 0 for none.", minimum=0.0)
+    average: float = option(
+        0.0, "Averaging", minimum=0.0, maximum=0.99999,
+        tooltip="Decay of the running average of the weights that is validated and kept; 0 keeps the weights as is.",
+    )  # fmt: skip
+    precision: str = option(
+        "auto", "Precision", choices=("auto", "full", "mixed"),
+        tooltip="'mixed' computes convolutions with 16 bits; 'auto' does so on CUDA alone.",
+    )  # fmt: skip
+    validate_every: int = option(250, "Validate every", unit="steps", minimum=1)
+    log_every: int = option(10, "A row of the curves every", unit="steps", minimum=1)
+    checkpoint_minutes: float = option(5.0, "Checkpoint every", unit="min", minimum=0.0)
+    half: bool = option(False, "Half precision weights", tooltip="Halves the size of the model folder.")
+    seed: int = option(0, "Seed", minimum=0)
+
+    def __post_init__(self) -> None:
+        if self.schedule == "cosine" and not self.steps:
+            raise SettingsError("The schedule 'cosine' needs the number of steps.", hint="Give --steps as well.")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What a training learns from.
+
+    Attributes
+    ----------
+    spec : str
+        'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a
+        CSV manifest, a folder.
+    size : tuple of int
+        (X, Y, Z) of the training grid; (X, Y) for plane images (generators only). Multiples of 16 suit all networks.
+    spacing_mm : float
+        Its isotropic voxel size.
+    batch : int
+        Pairs per step (and process).
+    synthesis : mapping
+        Settings of the generator that differ from its defaults.
+    linear : str
+        For real data: '' when their headers align them, else the volume that all are aligned to first, or 'first'
+        for the first training image.
+    labels_per_step : int
+        For real data: labels drawn per step, 0 for all.
+    validation : int
+        Number of fixed validation pairs; small data sets hold out fewer, and real data may name their own.
+    teacher : str
+        For real data: engine, or engine:preset, whose fields are learned with supervision 'displacement'.
+    teacher_pairs : int
+        Training pairs that the teacher registers (each once, kept on the disk); no others are shown then.
+    patch : tuple of int
+        (X, Y, Z) of the patches that are cut from the pairs at random places; empty for whole images.
+    augmentation : mapping
+        Settings of the augmentation that differ from its defaults, which change nothing.
+    """
+
+    spec: str
+    size: tuple[int, ...]
+    spacing_mm: float
+    batch: int = 1
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
+    linear: str = ""
+    labels_per_step: int = 0
+    validation: int = 20
+    teacher: str = ""
+    teacher_pairs: int = 100
+    patch: tuple[int, ...] = ()
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", tuple(int(entry) for entry in self.size))
+        object.__setattr__(self, "patch", tuple(int(entry) for entry in self.patch))
+        if len(self.size) not in (2, 3) or min(self.size) < 16:
+            raise SettingsError(f"The training grid needs 2 or 3 sizes of at least 16, got {self.size}.")
+        if self.spacing_mm <= 0 or self.batch < 1:
+            raise SettingsError("The spacing and the batch must be positive.")
+        if self.patch and (len(self.patch) != len(self.size) or min(self.patch) < 16):
+            raise SettingsError(f"A patch needs {len(self.size)} sizes of at least 16, got {self.patch}.")
+        if self.patch and any(part > whole for part, whole in zip(self.patch, self.size, strict=True)):
+            raise SettingsError(f"The patch {self.patch} is larger than the training grid {self.size}.")
+        if self.teacher and self.generated:
+            raise SettingsError(
+                "Generated pairs need no teacher: their displacement is known.", hint="Leave out --teacher."
+            )
+
+    @property
+    def generated(self) -> bool:
+        """Whether the pairs are generated."""
+        return all(is_generated(part) for part in parts_of(self.spec))
+
+
+def parts_of(spec: str) -> list[str]:
+    """Return the generators that a specification joins by '+'; a plus within a path stays."""
+    names = "|".join(f"{name}:" for name in FOLDER_GENERATORS)
+    return re.split(rf"\+(?={names}|{SHAPES}(?:$|\+))", spec)
+
+
+def is_generated(part: str) -> bool:
+    """Return whether a part of a specification names a generator rather than a dataset."""
+    return part == SHAPES or part.partition(":")[0] in FOLDER_GENERATORS
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What is trained.
+
+    Attributes
+    ----------
+    method : str
+        Name in the catalogue of methods.
+    method_settings : mapping
+        Its settings, complete (JSON).
+    supervision : str
+        'none', 'labels' or 'displacement'.
+    data : mapping
+        What the source is made of (`DataSettings` as JSON).
+    train : TrainSettings
+        How the weights are optimized.
+    card : mapping
+        Texts of the card: name, title, summary, contrasts, anatomy, licence.
+    start : mapping
+        Model whose weights the training began with (name, sha256, folder); empty for fresh weights.
+    command : str
+        The command line, for the card.
+    """
+
+    method: str
+    method_settings: Mapping[str, Any]
+    supervision: str
+    data: Mapping[str, Any]
+    train: TrainSettings
+    card: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write the config into a training folder."""
+        content = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        write_json(folder / CONFIG_FILE, {**content, "train": to_json(self.train)})
+
+    def texts(self) -> dict[str, str]:
+        """Return the texts of the card that were given."""
+        known = {entry.name for entry in dataclasses.fields(Card)}
+        return {name: text for name, text in self.card.items() if text and name in known}
+
+
+def read_config(folder: Path) -> TrainingConfig:
+    """Read the config of a training folder; `FileError` when there is none."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise FileError(f"{folder} holds no training.", hint="Leave out --resume to start one there.")
+    content = read_json(path)
+    try:
+        train = from_json(TrainSettings, content.pop("train"))
+        return TrainingConfig(**content, train=train)
+    except (KeyError, TypeError) as error:
+        raise FileError(f"{path} is no training plan of this version: {error}.") from error

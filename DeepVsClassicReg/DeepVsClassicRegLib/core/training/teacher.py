@@ -1,0 +1,68 @@
+"""A classical engine as a teacher: its displacements of training pairs, computed once and kept on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FileError
+from ..files import NO_SPACE
+from ..images.grid import Grid
+from ..images.volume import Pair, Volume
+from ..transforms.transform import Transform
+from ..transforms.units import mm_to_channels
+
+Array = npt.NDArray[Any]
+
+
+class Teacher:
+    """Fields of an engine for pairs on the training grid.
+
+    Parameters
+    ----------
+    name : str
+        Engine, or engine:preset.
+    register : callable
+        Returns the map that the engine finds for a pair.
+    grid : Grid
+        The training grid.
+    folder : Path
+        Keeps a file per pair.
+    """
+
+    def __init__(self, name: str, register: Callable[[Pair], Transform], grid: Grid, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self._register, self._grid = register, grid
+
+    def displacement(self, fixed: Volume, moving: Volume) -> Array:
+        """Return the displacement of a pair, (3, Z, Y, X) voxels, from the disk when it was found before."""
+        path = self.folder / f"{self._key(fixed, moving)}.npy"
+        if not path.is_file():
+            transform = self._register(Pair(fixed, moving, initial=Transform()))
+            field = transform.displacement_on(self._grid).array_mm
+            _write(path, mm_to_channels(field, self._grid).astype(np.float16))
+        return np.load(path, mmap_mode="r")
+
+    def _key(self, fixed: Volume, moving: Volume) -> str:
+        digest = hashlib.sha256(self.name.encode())
+        for volume in (fixed, moving):
+            digest.update(volume.array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _write(path: Path, array: Array) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            np.save(file, array)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
