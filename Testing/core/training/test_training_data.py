@@ -60,8 +60,12 @@ def names(manifest, pairs):
 def test_folder(tmp_path):
     write_cases(tmp_path, 5)
     manifest = read_manifest(tmp_path, validation=2)
-    assert names(manifest, manifest.validation) == [("p3", "p4"), ("p4", "p3")]
-    assert sorted(names(manifest, manifest.training)) == sorted(itertools.permutations(["p0", "p1", "p2"], 2))
+    held = {name for pair in names(manifest, manifest.validation) for name in pair}
+    assert names(manifest, manifest.validation) == list(itertools.permutations(sorted(held), 2))
+    kept = [f"p{number}" for number in range(5) if f"p{number}" not in held]
+    assert len(held) == 2
+    assert sorted(names(manifest, manifest.training)) == sorted(itertools.permutations(kept, 2))
+    assert read_manifest(tmp_path, validation=2) == manifest
     assert all(case.labels is not None for case in manifest.cases)
 
 
