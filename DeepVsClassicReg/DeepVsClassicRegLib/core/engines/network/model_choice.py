@@ -75,7 +75,7 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
             f"Model '{model.card.name}' registers planes, not volumes.",
             hint="Choose another one, or volumes of one slice.",
         )
-    notes = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
+    reasons = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
     return _in_units(ModelChoice(model, reasons), pair)
 
 
