@@ -3,10 +3,10 @@
 Module code finds the items and must not create them. The rules are those of the application:
 
 * A node gets an item when it is added, unless it is hidden or a scene is being imported; imported nodes get theirs at
-  the end of the import. While a scene is closed items are left alone: they go with the hierarchy node, which is
-  removed in its turn, often before the segmentations.
+  the end of the import.
+* While a scene is closed the items go with the hierarchy node, before the segmentations.
 * The plugin of segmentations follows every segmentation node, hidden ones too. When one of them changes and has no
-  item, it prints a critical message, which fails a test here.
+  item (any more), it prints a critical message, which fails a test here.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Plugins:
     def _on_segmentation(self, node: Any, _event: str) -> None:
         if node.GetScene() is not None and node.GetScene().IsImporting():
             return
-        hierarchy = self.hierarchy
+        hierarchy = None if self._scene.IsClosing() else self.hierarchy
         if hierarchy is None or not hierarchy.GetItemByDataNode(node):
             QtCore.qCritical(
                 f"{PLUGIN}: Unable to find subject hierarchy item for segmentation node {node.GetName()} "

@@ -32,9 +32,15 @@ class Memory:
         return any(name == "BackgroundVolumeID" and value for (_, name), value in self._kept.items())
 
     def restore(self) -> None:
-        """Put everything back that still exists."""
+        """Put everything back that still exists; what goes with a scene that is closed is left alone.
+
+        Slicer prints a critical message about a segmentation that is shown again when its item in the subject
+        hierarchy is gone.
+        """
         for (node_id, name), value in self._kept.items():
             node = slicer.mrmlScene.GetNodeByID(node_id)
+            if node is not None and node.IsA("vtkMRMLDisplayNode") and slicer.mrmlScene.IsClosing():
+                continue
             gone = name.endswith("VolumeID") and value and slicer.mrmlScene.GetNodeByID(value) is None
             if node is not None:
                 getattr(node, f"Set{name}")(None if gone else value)
