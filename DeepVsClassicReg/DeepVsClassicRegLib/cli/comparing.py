@@ -10,7 +10,7 @@ from typing import Any
 from ..core.device import Compute
 from ..core.errors import SettingsError
 from ..core.files import protect_inputs, read_json
-from ..worker.job import OUTPUTS, Job
+from ..worker.job import FILE_NAMES, OUTPUTS, Job
 from .folders import job_folder, publish
 from .running import Listener, run_job
 
@@ -120,9 +120,7 @@ class Comparison:
     def protect_inputs(self, entries: Sequence[tuple[str, str]]) -> None:
         """Refuse before anything is computed when a file of the comparison or of a run would overwrite an input."""
         folders = [self._folder(engine, preset) for engine, preset in [(LINEAR, DEFAULT), *entries]]
-        written = [self.out / name for name in JOINT] + [
-            folder / name for folder in folders for name in OUTPUTS.values()
-        ]
+        written = [self.out / name for name in JOINT] + [folder / name for folder in folders for name in FILE_NAMES]
         protect_inputs(map(Path, self.inputs.values()), written)
 
     def start_linear(self) -> Run:

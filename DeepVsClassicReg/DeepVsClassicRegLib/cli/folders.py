@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import FileError
-from ..worker.job import OUTPUTS, new_job_folder
+from ..worker.job import FILE_NAMES, OUTPUTS, new_job_folder
 
 REPORT = OUTPUTS["report"]
 
@@ -103,4 +103,4 @@ def _earlier(out: Path) -> list[str]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         return []
     ours = isinstance(report, dict) and {"engine", "measures"} <= set(report)
-    return [REPORT, *(name for name in OUTPUTS.values() if name != REPORT)] if ours else []
+    return [REPORT, *(name for name in FILE_NAMES if name != REPORT)] if ours else []

@@ -14,7 +14,7 @@ from ..core.images.notes import Note
 from ..core.images.segmentations import read_labels
 from ..core.result import Diagnostics, Result, TracePoint
 from ..core.transforms.files import read_transform
-from ..worker.job import OUTPUTS
+from ..worker.job import OUTPUTS, WARPED_SEGMENTATION
 from .comparing import Run
 
 
@@ -58,13 +58,14 @@ def _result(run: Run) -> Result:
 
 def _evaluation(run: Run) -> Evaluation:
     columns = run.report["measures"]
-    labels = run.folder / OUTPUTS["warped_labels"]
+    names = (OUTPUTS["warped_labels"], WARPED_SEGMENTATION)
+    labels = next((run.folder / name for name in names if (run.folder / name).exists()), None)
     return Evaluation(
         before=columns["before"],
         after=columns["after"],
         start=columns.get("start"),
         warped=read_volume(run.folder / OUTPUTS["warped"]),
-        warped_labels=read_labels(labels) if labels.exists() else None,
+        warped_labels=read_labels(labels) if labels else None,
         jacobian=read_volume(run.folder / OUTPUTS["jacobian"]),
         labels=tuple(run.report["labels_scored"]),
         region=run.report["region"],

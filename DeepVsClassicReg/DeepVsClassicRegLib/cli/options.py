@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..core.device import DEVICES, Compute
-from ..worker.job import OUTPUTS
+from ..worker.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
@@ -25,9 +25,9 @@ ROLES = {
     "initial": "initial",
 }
 _VOLUME = "volume: NIfTI, NRRD, MetaImage, or a folder with one DICOM series."
-_SEGMENTATION = "segmentation (label numbers); used to judge the result, not to make it."
+_SEGMENTATION = "segmentation (label numbers, or .seg.nrrd: matched by name); judges the result, does not make it."
 _MASK = "mask: intensities are compared only where it is not 0."
-_POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), in the same order on both sides."
+_POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), paired by name, else by order."
 
 
 def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F]:
@@ -99,7 +99,10 @@ def outputs_of(options: Mapping[str, Any]) -> dict[str, str]:
     without = {"warped_labels"} if options["moving_seg"] is None else set()
     if options["no_html"]:
         without.add("html")
-    return {role: name for role, name in OUTPUTS.items() if role not in without}
+    names = dict(OUTPUTS)
+    if options["moving_seg"] is not None and options["moving_seg"].name.lower().endswith(SEGMENTATION_ENDING):
+        names["warped_labels"] = WARPED_SEGMENTATION
+    return {role: name for role, name in names.items() if role not in without}
 
 
 def setting_option(command: F) -> F:

@@ -9,7 +9,7 @@ import click
 
 from ..core.engines.catalogue import default_engine
 from ..core.files import protect_inputs, read_json
-from ..worker.job import OUTPUTS, Job
+from ..worker.job import FILE_NAMES, Job
 from .folders import job_folder, publish
 from .options import (
     compute_of,
@@ -34,7 +34,8 @@ and leaves nothing behind.
 \b
 Written to --out:
   warped.nii.gz       moving volume on the fixed grid
-  warped_seg.nii.gz   moving segmentation on the fixed grid (with --moving-seg)
+  warped_seg.nii.gz   moving segmentation on the fixed grid (with --moving-seg); warped_seg.seg.nrrd, with names,
+                      colors and terminology, when that is a Slicer segmentation (.seg.nrrd)
   transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
   jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
   uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
@@ -74,7 +75,7 @@ def command(**options: Any) -> int:
         outputs=outputs,
         ephemeral=True,
     )
-    protect_inputs(map(Path, job.inputs.values()), [out / name for name in OUTPUTS.values()])
+    protect_inputs(map(Path, job.inputs.values()), [out / name for name in FILE_NAMES])
     quiet = options["quiet"]
     with job_folder(out) as folder:
         listener = Listener(quiet=quiet, verbose=options["verbose"])

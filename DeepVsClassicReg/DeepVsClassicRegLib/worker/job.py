@@ -42,6 +42,10 @@ OUTPUTS: Mapping[str, str] = {
     "report": "report.json",
     "html": "report.html",
 }
+# The warped segmentation instead, when the moving one is a Slicer segmentation: it keeps names, colors, terminology.
+WARPED_SEGMENTATION = "warped_seg.seg.nrrd"
+SEGMENTATION_ENDING = ".seg.nrrd"
+FILE_NAMES = (*OUTPUTS.values(), WARPED_SEGMENTATION)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.report import make_report, write_report_json
 from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
+from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
 from ..core.images.volume import LabelMap, Pair
 from ..core.progress import Progress
 from ..core.result import Result
@@ -127,7 +128,7 @@ class _Writer:
         if path := self._wanted("warped", 0.3):
             write_volume(evaluation.warped, path)
         if evaluation.warped_labels is not None and (path := self._wanted("warped_labels", 0.4)):
-            write_volume(evaluation.warped_labels, path)
+            write_labels(self._all_layers(pair, result) or evaluation.warped_labels, path)
         if path := self._wanted("jacobian", 0.6):
             write_volume(evaluation.jacobian, path)
         if result.uncertainty is not None and (path := self._wanted("uncertainty", 0.65)):
@@ -138,6 +139,15 @@ class _Writer:
             settle(self.out / name)
         self.progress.report(1.0, "Done")
         return self.files
+
+    def _all_layers(self, pair: Pair, result: Result) -> Segmentation | None:
+        """Return the warped moving segmentation with all layers, when they overlap and the file can hold them."""
+        source = self.job.input_paths(self.folder).get("moving_labels")
+        if source is None or not self.job.outputs["warped_labels"].endswith(NRRD):
+            return None
+        segmentation = read_segmentation(source)
+        overlaps = len(segmentation.layers) > 1
+        return segmentation.warped(pair.fixed.grid, result.transform) if overlaps else None
 
     def _wanted(self, role: str, fraction: float) -> Path | None:
         name = self.job.outputs.get(role)

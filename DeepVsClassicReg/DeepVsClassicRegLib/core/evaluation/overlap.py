@@ -76,7 +76,9 @@ def scored_labels(
     remarks = []
     for only, side in ((sides[0] - sides[1], "fixed"), (sides[1] - sides[0], "moving")):
         if only:
-            named = ", ".join(str(label) for label in sorted(only)[:8]) + (", …" if len(only) > 8 else "")
+            names = (fixed if side == "fixed" else moving).names
+            shown = [f"{label} ({names[label]})" if names.get(label) else str(label) for label in sorted(only)[:8]]
+            named = ", ".join(shown) + (", …" if len(only) > 8 else "")
             remarks.append(f"{len(only)} label(s) only in the {side} segmentation are not scored: {named}.")
     return Scored(tuple(shared)), tuple(remarks)
 
