@@ -11,7 +11,7 @@ from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 def test_compare_checks_the_pair_before_any_compute(monkeypatch):
     pair = make_phantom("head", size=16).pair
     constant = Volume(np.ones(pair.moving.grid.shape), pair.moving.grid)
-    monkeypatch.setattr(api, "_linear", lambda *_: pytest.fail("computed before the check"))
+    monkeypatch.setattr(api, "align_linearly", lambda *_: pytest.fail("computed before the check"))
     with pytest.raises(RegistrationError, match="constant"):
         api.compare(pair.replace(moving=constant), ["sitk-demons"])
 

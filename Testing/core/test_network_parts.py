@@ -172,7 +172,7 @@ def test_uncertainty_is_the_spread_of_drawn_fields_in_mm(tmp_path):
 
 def test_uncertainty_reaches_the_files(tmp_path):
     from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
     from DeepVsClassicRegLib.worker.registering import register
 
     write_shift(tmp_path / "m", (0.0, 0.5, 0.0), deviation=0.25)

@@ -9,8 +9,8 @@ from pathlib import Path
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.files import protect_inputs
 from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.worker.job import Job
 from DeepVsClassicRegLib.worker.registering import register
 
 from . import Call, Case, Gives, Refused, Run

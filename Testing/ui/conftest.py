@@ -219,7 +219,7 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     """Write what a worker writes, for the phantom's own transform; the same inputs are evaluated once per session."""
     import json
 
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     job = Job.read(folder)
     key = (worse, *_content(job, folder))

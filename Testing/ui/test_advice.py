@@ -24,7 +24,7 @@ def advised(panel, asked):
 
 
 def test_it_is_asked_for_as_soon_as_a_pair_is_picked(panel, ui, asked, fake):
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     job = Job.read(asked.folder)
     assert job.task == "recommend"
@@ -58,7 +58,7 @@ def test_the_answer_can_be_used_without_reading_on(advised, ui):
 
 
 def test_recommended_is_the_first_choice_and_follows_the_advice(advised, ui, fake):
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     assert ui.engineCombo.currentIndex == 0 and ui.engineCombo.currentData == "recommended"
     assert "Demons" in ui.engineCombo.currentText
@@ -187,7 +187,7 @@ def test_a_registration_has_the_processor_for_itself(panel, ui, asked, fake):
 
 
 def test_the_case_shapes_the_question_and_is_kept_in_the_scene(advised, widget, ui, fake):
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     ui.trainingLabelsSpin.value = 300
     ui.timeBudgetSpin.value = 20

@@ -91,7 +91,7 @@ def test_changed_settings_are_counted_restored_and_passed_on(panel, picked, ui, 
     field.editingFinished.emit()
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     ui.registerButton.click()
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     job = Job.read(fake.process.folder)
     assert job.settings == {"sigma_vox": 2.5, "iterations": [10, 5, 2]}

@@ -114,7 +114,7 @@ def test_compared_engines_run_one_after_the_other(panel, picked, ui, fake):
 
 
 def test_compared_engines_share_one_linear_start(panel, picked, ui, fake):
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     compare(panel, "sitk-demons", "sitk-bspline", "elastix")
     press(panel)
@@ -133,7 +133,7 @@ def test_compared_engines_share_one_linear_start(panel, picked, ui, fake):
 
 
 def test_a_start_is_not_shared_when_the_pair_changed_meanwhile(panel, picked, ui, fake):
-    from DeepVsClassicRegLib.worker.job import Job
+    from DeepVsClassicRegLib.core.job import Job
 
     compare(panel, "sitk-demons", "sitk-bspline")
     press(panel)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.worker.client import WorkerClient
-from DeepVsClassicRegLib.worker.job import Job
 
 FAKES = Path(__file__).parent / "fakes"
 

@@ -6,12 +6,12 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.worker import advising
 from DeepVsClassicRegLib.worker.client import WorkerClient
-from DeepVsClassicRegLib.worker.job import Job
 
 PHANTOM = make_phantom("head", size=16)
 

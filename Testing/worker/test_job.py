@@ -7,7 +7,8 @@ import json
 import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
-from DeepVsClassicRegLib.worker.job import Job, clean_up, new_job_folder
+from DeepVsClassicRegLib.core.job import Job
+from DeepVsClassicRegLib.worker.job_folder import clean_up, new_job_folder
 
 
 def example(**changes):

@@ -11,11 +11,12 @@ import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.worker.client import WorkerClient
-from DeepVsClassicRegLib.worker.job import Job, new_job_folder
+from DeepVsClassicRegLib.worker.job_folder import new_job_folder
 
 PHANTOM = make_phantom("head", size=16)
 SETTINGS = {"iterations": [4, 4, 2]}

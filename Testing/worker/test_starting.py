@@ -10,10 +10,10 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.files import read_transform
-from DeepVsClassicRegLib.worker.job import Job
 from DeepVsClassicRegLib.worker.registering import register
 
 PHANTOM = make_phantom("head", size=16)

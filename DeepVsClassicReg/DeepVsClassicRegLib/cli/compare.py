@@ -17,7 +17,8 @@ from .tables import show_runs
 
 HELP = """Run several engines on one pair and put them side by side.
 
-The linear alignment is done once, in front, and handed to every engine as its start; its time is stated separately.
+The linear alignment is done once, in front, and handed to every engine as its start; the seconds of
+every run contain it.
 Every engine runs in a process of its own, one after the other. One that fails does not stop the rest; it is listed
 with the reason.
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core.device import Compute
+from ..core.engines.start import LINEAR, start_entry
 from ..core.errors import SettingsError
 from ..core.files import protect_inputs, read_json
-from ..worker.job import FILE_NAMES, OUTPUTS, Job
+from ..core.job import FILE_NAMES, OUTPUTS, START, Job
 from .folders import job_folder, publish
 from .running import Listener, run_job
 
-LINEAR = "linear"
 DEFAULT = "default"
 JOINT = ("comparison.json", "comparison.csv", "comparison.html")
 
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Wall seconds of the engine, without the common linear alignment."""
+        """Wall seconds of the registration, the common linear alignment included."""
         total = self.report.get("seconds", {}).get("total")
         return None if total is None else float(total)
 
@@ -115,6 +115,7 @@ class Comparison:
     ) -> None:
         self.inputs = dict(inputs)
         self.outputs = dict(outputs)
+        self._options: dict[str, Any] = {}
         self.compute, self.out, self.quiet, self.verbose = compute, out, quiet, verbose
 
     def protect_inputs(self, entries: Sequence[tuple[str, str]]) -> None:
@@ -124,10 +125,10 @@ class Comparison:
         protect_inputs(map(Path, self.inputs.values()), written)
 
     def start_linear(self) -> Run:
-        """Do the linear alignment and make it the start of all later runs."""
+        """Do the linear alignment, which all later runs start from; their seconds contain it."""
         run = self.run(LINEAR, DEFAULT)
         if run.ok:
-            self.inputs["initial"] = str((run.folder / OUTPUTS["transform"]).resolve())
+            self._options[START] = start_entry(str((run.folder / OUTPUTS["transform"]).resolve()), run.report)
         return run
 
     def run(self, engine: str, preset: str) -> Run:
@@ -139,6 +140,7 @@ class Comparison:
             preset=preset,
             compute=self.compute,
             outputs=self.outputs,
+            options=self._options,
             ephemeral=True,
         )
         with job_folder(run.folder) as folder:
@@ -150,4 +152,4 @@ class Comparison:
 
     def _folder(self, engine: str, preset: str) -> Path:
         name = engine if preset == DEFAULT else f"{engine}-{preset}"
-        return self.out / (f"{name}-again" if engine == LINEAR and "initial" in self.inputs else name)
+        return self.out / (f"{name}-again" if engine == LINEAR and self._options else name)

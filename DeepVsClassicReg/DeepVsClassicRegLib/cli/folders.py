@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import FileError
-from ..worker.job import FILE_NAMES, OUTPUTS, new_job_folder
+from ..core.job import FILE_NAMES, OUTPUTS
+from ..worker.job_folder import new_job_folder
 
 REPORT = OUTPUTS["report"]
 

@@ -42,7 +42,7 @@ def write_joint(
 
 
 def joint_content(out: Path, inputs: Mapping[str, str], linear: Run | None, runs: Sequence[Run]) -> dict[str, Any]:
-    """Return all runs of a comparison as plain values; the seconds of `linear` are in none of the others."""
+    """Return all runs of a comparison as plain values; the seconds of every run contain those of `linear`."""
     return {
         "format": FORMAT,
         "inputs": dict(inputs),

@@ -10,11 +10,10 @@ from ..core.api import load_pair
 from ..core.evaluation.comparison import write_comparison_html
 from ..core.evaluation.evaluate import Evaluation
 from ..core.images.io import read_volume
-from ..core.images.notes import Note
 from ..core.images.segmentations import read_labels
-from ..core.result import Diagnostics, Result, TracePoint
+from ..core.job import OUTPUTS, WARPED_SEGMENTATION
+from ..core.result import Diagnostics, Result
 from ..core.transforms.files import read_transform
-from ..worker.job import OUTPUTS, WARPED_SEGMENTATION
 from .comparing import Run
 
 
@@ -36,24 +35,14 @@ def write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[Run]) -> Pa
 
 
 def _result(run: Run) -> Result:
-    report = run.report
-    stages = {name: value for name, value in report["seconds"].items() if name != "total"}
-    cpu = {name: value for name, value in report["cpu_seconds"].items() if name != "total"}
-    diagnostics = Diagnostics(
-        trace=tuple(TracePoint(stage, iteration, metric) for stage, iteration, metric in report["trace"]),
-        stop_condition=report["stop_condition"],
-        seconds=stages,
-        cpu_seconds=cpu,
-        device=report["device"],
-        threads=report["threads"],
-        seed=report["seed"],
-        versions=report["versions"],
-        peak_memory_mb=report["peak_memory_mb"],
-        confidence=report["confidence"],
-        notes=tuple(Note(note, unsound=note in report["unsound"]) for note in report["notes"]),
-    )
     transform = read_transform(run.folder / OUTPUTS["transform"])
-    return Result(transform, diagnostics, engine=run.engine, preset=run.preset, settings=report["settings"])
+    return Result(
+        transform,
+        Diagnostics.from_json(run.report),
+        engine=run.engine,
+        preset=run.preset,
+        settings=run.report["settings"],
+    )
 
 
 def _evaluation(run: Run) -> Evaluation:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..core.device import DEVICES, Compute
-from ..worker.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
+from ..core.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)

@@ -9,7 +9,7 @@ import click
 
 from ..core.engines.catalogue import default_engine
 from ..core.files import protect_inputs, read_json
-from ..worker.job import FILE_NAMES, Job
+from ..core.job import FILE_NAMES, Job
 from .folders import job_folder, publish
 from .options import (
     compute_of,

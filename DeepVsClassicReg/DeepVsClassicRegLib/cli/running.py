@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ..core.errors import Cancelled
+from ..core.job import Job
 from ..worker.client import WorkerClient
-from ..worker.job import Job
 from ..worker.protocol import Event
 from ..worker.session import CANCELLED, FAILED, Outcome
 from .output import console, show_error

@@ -10,6 +10,7 @@ from typing import Any
 
 from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
+from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
@@ -21,7 +22,7 @@ from .images.volume import Pair
 from .memory import kept_memory
 from .progress import Progress
 from .recommend import recommend
-from .result import Diagnostics, Result
+from .result import Result
 from .settings import DEFAULT, make_settings
 from .transforms.compact import TOLERANCE, compacted
 from .transforms.field import DisplacementField
@@ -30,7 +31,6 @@ from .transforms.transform import Transform
 
 __all__ = ["compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
 
-LINEAR = "linear"
 LINEAR_SHARE = 0.2
 
 
@@ -151,17 +151,18 @@ def register(
     remarks = check_pair(pair)
     with sitk_threads(compute.thread_count):
         needs_linear = pair.initial is None and chosen.info.starts_linear
-        aligned = _linear(pair, compute, listener) if needs_linear else None
+        aligned = align_linearly(pair, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
         seen = pair if chosen.info.uses_labels else pair.without_answers()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
         result = chosen.run(seen.replace(initial=start), wanted, part, compute)
     listener.report(1.0, "Done")
-    diagnostics = _merged(aligned, result, remarks)
+    result = with_start(result, aligned) if aligned else result
+    diagnostics = result.diagnostics
     return dataclasses.replace(
         result,
         transform=stored(result.transform, unit_mm=pair.fixed.grid.unit_mm),
-        diagnostics=diagnostics,
+        diagnostics=dataclasses.replace(diagnostics, notes=(*remarks, *diagnostics.notes)),
         engine=engine,
         preset=preset,
         settings=wanted,
@@ -194,20 +195,19 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
     listener = options.pop("progress", None) or Progress()
     compute = Compute(**{key: options[key] for key in ("device", "threads", "seed") if key in options})
     check_pair(pair)
-    if pair.initial is None:
-        with sitk_threads(compute.thread_count):
-            start = _linear(pair, compute, listener)
-        pair = pair.replace(initial=start.transform)
-    outcome = {}
+    start = align_linearly(pair, compute, listener.part(0.0, LINEAR_SHARE)) if pair.initial is None else None
+    aligned = pair if start is None else pair.replace(initial=start.transform)
+    found = {}
     for number, entry in enumerate(engines):
         name, _, preset = entry.partition(":")
         part = listener.part(
             LINEAR_SHARE + (1 - LINEAR_SHARE) * number / len(engines),
             LINEAR_SHARE + (1 - LINEAR_SHARE) * (number + 1) / len(engines),
         )
-        result = register(pair, name, preset=preset or DEFAULT, progress=part, **options)
-        outcome[entry] = (result, evaluate(pair, result, threads=compute.threads))
-    return outcome
+        result = register(aligned, name, preset=preset or DEFAULT, progress=part, **options)
+        result = with_start(result, start) if start else result
+        found[entry] = (result, evaluate(pair, result, threads=compute.threads))
+    return found
 
 
 def stored(transform: Transform, *, unit_mm: float) -> Transform:
@@ -237,25 +237,3 @@ def _landmarks(fixed: Any, moving: Any) -> Paired | None:
 
 def _maybe(read: Callable[[Any], Any], path: Any) -> Any:
     return None if path is None else read(path)
-
-
-def _linear(pair: Pair, compute: Compute, progress: Progress) -> Result:
-    """Align the pair linearly with the default settings; landmarks are not used, they judge the result."""
-    engine = get_engine(LINEAR)
-    settings: Any = make_settings(engine.info.settings, LINEAR)
-    return engine.run(pair.without_answers(), settings, progress.part(0.0, LINEAR_SHARE), compute)
-
-
-def _merged(aligned: Result | None, result: Result, remarks: list[str]) -> Diagnostics:
-    own = result.diagnostics
-    if aligned is None:
-        return dataclasses.replace(own, notes=(*remarks, *own.notes))
-    linear = aligned.diagnostics
-    return dataclasses.replace(
-        own,
-        trace=(*linear.trace, *own.trace),
-        seconds={**linear.seconds, **own.seconds},
-        cpu_seconds={**linear.cpu_seconds, **own.cpu_seconds},
-        confidence=linear.confidence,
-        notes=(*remarks, *linear.notes, *own.notes),
-    )

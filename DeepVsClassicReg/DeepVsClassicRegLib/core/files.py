@@ -62,7 +62,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .device import Compute, available_cores, sitk_threads, torch_device
-from .engines.catalogue import engine_infos, get_engine
+from .engines.catalogue import engine_infos
 from .engines.instance_lib.choice import choose_similarity
 from .engines.instance_lib.problem import make_problem
+from .engines.start import align_linearly
 from .images.checks import check_pair
 from .images.intensity import foreground
 from .images.volume import Pair, Volume
@@ -24,10 +25,10 @@ from .recommendation.domain import DomainReport, DomainStatistics, domain_distan
 from .recommendation.evidence import Evidence, read_evidence
 from .recommendation.facts import EngineFacts, Facts, ModelFacts
 from .recommendation.mutual_information import mutual_information
-from .recommendation.rules import DOUBTFUL, LINEAR, apply_rules
+from .recommendation.rules import DOUBTFUL, apply_rules
 from .recommendation.runtime import expected_seconds, machine_factor
 from .recommendation.tissue import rough_information
-from .settings import DEFAULT, make_settings
+from .settings import DEFAULT
 from .transforms.transform import Transform
 
 WORKING = 2.0  # in units of the fixed grid, mm for a head
@@ -172,9 +173,7 @@ def _headline(entry: str, facts: Facts, *, sure: bool) -> str:
 def _aligned(pair: Pair, compute: Compute, progress: Progress) -> tuple[Transform, float | None]:
     if pair.initial is not None:
         return pair.initial, None
-    engine = get_engine(LINEAR)
-    settings: Any = make_settings(engine.info.settings, LINEAR)
-    result = engine.run(pair.without_answers(), settings, progress.part(0.0, 0.6), compute)
+    result = align_linearly(pair, compute, progress.part(0.0, 0.6))
     return result.transform, result.diagnostics.confidence
 
 

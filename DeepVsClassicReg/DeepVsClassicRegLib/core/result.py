@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .images.notes import Note, is_unsound
 from .images.volume import LabelMap, Volume
 from .transforms.transform import Transform
+
+TOTAL = "total"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,42 @@ class Diagnostics:
     peak_memory_mb: float | None = None
     confidence: float | None = None
     notes: tuple[str, ...] = ()
+
+    def after(self, start: Diagnostics) -> Diagnostics:
+        """Return these diagnostics with those of the linear alignment in front: its time, trace and confidence."""
+        return dataclasses.replace(
+            self,
+            trace=(*start.trace, *self.trace),
+            seconds={**start.seconds, **self.seconds},
+            cpu_seconds={**start.cpu_seconds, **self.cpu_seconds},
+            confidence=start.confidence,
+            notes=tuple(dict.fromkeys((*start.notes, *self.notes))),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, as in report.json; `unsound` repeats the notes that put an input in doubt."""
+        plain = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {
+            **plain,
+            "seconds": {**self.seconds, TOTAL: sum(self.seconds.values())},
+            "cpu_seconds": {**self.cpu_seconds, TOTAL: sum(self.cpu_seconds.values())},
+            "trace": [[point.stage, point.iteration, point.metric] for point in self.trace],
+            "versions": dict(self.versions),
+            "notes": [str(note) for note in self.notes],
+            "unsound": [str(note) for note in self.notes if is_unsound(note)],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Diagnostics:
+        """Return what `to_json` gave; entries of other kinds, such as the rest of a report, are passed over."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        own = {name: value for name, value in content.items() if name in known}
+        unsound = set(content.get("unsound", ()))
+        own["trace"] = tuple(TracePoint(str(s), int(i), float(m)) for s, i, m in content.get("trace", ()))
+        own["notes"] = tuple(Note(note, unsound=note in unsound) for note in content.get("notes", ()))
+        for name in ("seconds", "cpu_seconds"):
+            own[name] = {stage: value for stage, value in content.get(name, {}).items() if stage != TOTAL}
+        return cls(**own)
 
 
 @dataclass(frozen=True, eq=False)

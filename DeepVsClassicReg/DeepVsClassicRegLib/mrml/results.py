@@ -15,13 +15,12 @@ from slicer.i18n import tr as _
 
 from ..core.errors import FileError
 from ..core.images.volume import LabelMap, Pair, Volume
+from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .arrays import Image, image_of
 from .spots import label_middles
 
 if TYPE_CHECKING:
     from ..core.transforms.transform import Transform
-
-RESULT_FILE, OUTPUT_FOLDER = "result.json", "out"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,10 +7,10 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..core.job import Job
 from ..mrml.fingerprint import fingerprint
 from ..mrml.outputs import publish
 from ..mrml.results import load_result
-from ..worker.job import Job
 from ..worker.session import FINISHED, Outcome
 from .errand import COMPUTED, READING, Errand, MakeProcess
 from .process import WorkerProcess

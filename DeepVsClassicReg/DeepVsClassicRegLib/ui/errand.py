@@ -14,9 +14,10 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..core.errors import RegistrationError
+from ..core.job import Job
 from ..mrml.inputs import Inputs
 from ..mrml.snapshot import Snapshot, snapshot_steps
-from ..worker.job import Job, new_job_folder
+from ..worker.job_folder import new_job_folder
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, Outcome
 from .background import Background
 from .process import WorkerProcess

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.device import Compute
+from ..core.job import Job
 from ..mrml.inputs import Inputs
-from ..worker.job import Job
 from ..worker.session import FINISHED, Outcome
 from .errand import Errand, MakeProcess
 from .process import WorkerProcess

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..worker.job import OUTPUT_FOLDER, SHARE_START, START
+from ..core.job import OUTPUT_FOLDER, SHARE_START, START
 
 
 class SharedStart:

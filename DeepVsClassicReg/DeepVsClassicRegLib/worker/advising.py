@@ -8,9 +8,9 @@ from typing import Any
 
 from ..core.errors import RegistrationError, SettingsError, did_you_mean
 from ..core.evaluation.evaluate import evaluate as measure
+from ..core.job import Job
 from ..core.progress import Progress
 from ..core.recommend import recommend as advise
-from .job import Job
 from .registering import read_pair
 
 READ = 0.1

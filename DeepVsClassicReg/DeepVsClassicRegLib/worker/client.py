@@ -13,7 +13,7 @@ from typing import IO
 
 from ..core.device import Compute
 from .environment import worker_command, worker_environment
-from .job import clean_up
+from .job_folder import clean_up
 from .processes import WINDOWS
 from .protocol import KILL_AFTER_S, Event
 from .session import Outcome, Session

@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 from ..core.errors import Cancelled, RegistrationError
 from ..core.files import write_json
+from ..core.job import RESULT_FILE, Job
 from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
-from .job import RESULT_FILE, Job, clean_up
+from .job_folder import clean_up
 from .processes import kill_own_group
 from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
 from .streams import Channel, listen, take_over

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import api
 from ..core.engines.catalogue import get_engine
+from ..core.engines.start import align_linearly, read_start, with_start, write_start
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.report import make_report, write_report_json
@@ -17,11 +18,11 @@ from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
 from ..core.images.volume import LabelMap, Pair
+from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.progress import Progress
 from ..core.result import Result
+from ..core.settings import make_settings
 from ..core.transforms.files import write_transform
-from .job import OUTPUT_FOLDER, SHARE_START, START, Job
-from .starting import find_start
 
 log = logging.getLogger(__name__)
 PAGE_PACKAGES = ("matplotlib", "jinja2")
@@ -53,7 +54,7 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         seed=job.compute.seed,
         progress=progress.part(READ if start is None or START in job.options else ALIGNED, REGISTERED),
     )
-    result = result if start is None else start.credited(result)
+    result = result if start is None else with_start(result, start)
     evaluation = evaluate(
         pair,
         result,
@@ -62,7 +63,7 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         progress=progress.part(REGISTERED, MEASURED),
     )
     files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
-    shared = {START: start.write(folder / OUTPUT_FOLDER)} if start and job.options.get(SHARE_START) else {}
+    shared = {START: write_start(start, folder / OUTPUT_FOLDER)} if start and job.options.get(SHARE_START) else {}
     return {
         **shared,
         "engine": result.engine,
@@ -72,6 +73,25 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         "confidence": result.diagnostics.confidence,
         "notes": [*result.diagnostics.notes, *evaluation.notes],
     }
+
+
+def _given_start(job: Job, folder: Path) -> dict[str, Path]:
+    """Return the file of the linear alignment that the job was given, by its role."""
+    return {"initial": folder / job.options[START]["file"]} if START in job.options else {}
+
+
+def find_start(job: Job, folder: Path, pair: Pair, progress: Progress) -> Result | None:
+    """Return the linear alignment that the job was given or is to share; None when the engine finds its own."""
+    info = get_engine(job.engine).info
+    if pair.initial is not None or not info.starts_linear:
+        return None
+    if START in job.options:
+        return read_start(job.options[START], folder)
+    if not job.options.get(SHARE_START):
+        return None
+    make_settings(info.settings, job.engine, job.preset, job.settings)  # wrong settings are reported before any work
+    info.require()
+    return align_linearly(pair, job.compute, progress)
 
 
 def _possible(job: Job) -> Job:
@@ -165,7 +185,7 @@ class _Writer:
             result,
             evaluation,
             citations=[get_engine(result.engine).info.citation],
-            inputs=self.job.input_paths(self.folder),
+            inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
         )
         if path := self._wanted("report", 0.7):
             write_report_json(path, report)

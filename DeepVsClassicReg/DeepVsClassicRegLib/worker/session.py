@@ -13,7 +13,8 @@ from typing import Any
 
 from ..core.errors import Cancelled, FileError, RegistrationError
 from ..core.files import read_json
-from .job import OUTPUT_FOLDER, RESULT_FILE, clean_up
+from ..core.job import OUTPUT_FOLDER, RESULT_FILE
+from .job_folder import clean_up
 from .processes import kill_groups
 from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Decoder, Event, LineSplitter
 

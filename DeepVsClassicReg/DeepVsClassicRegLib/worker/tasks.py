@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from ..core.job import Job
 from ..core.progress import Progress
 from ..core.registry import Registry
-from .job import Job
 
 Task = Callable[[Job, Path, Progress], dict[str, Any]]
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from ..files import write_text
 from ..images.volume import Pair
+from ..result import TOTAL, Result
 from .canvas import data_uri
 from .evaluate import Evaluation
 from .figures import Draw, Pictures, gray, strip
 from .measures import MEASURES, SECONDS, Measure, scalars
-from .outcome import Outcome
 from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
-from .report import TOTAL, make_report
+from .report import make_report
 from .verdict import JUDGES, judge_report, seconds_text
 
-Runs = Mapping[str, tuple[Outcome, Evaluation]]
+Runs = Mapping[str, tuple[Result, Evaluation]]
 MOST_ROWS = 8
 
 
@@ -41,8 +41,8 @@ def comparison_table(runs: Runs) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for key, values in _shared_columns(runs).items():
         rows.append({"name": COLUMN_TITLES[key], **scalars(values)})
-    for name, (outcome, evaluation) in runs.items():
-        run = outcome.diagnostics
+    for name, (result, evaluation) in runs.items():
+        run = result.diagnostics
         times = {"seconds": sum(run.seconds.values()), "cpu_seconds": sum(run.cpu_seconds.values())}
         rows.append({"name": name, **scalars(evaluation.after), **times})
     return rows
@@ -115,7 +115,7 @@ def write_comparison_html(
         When the file cannot be written.
     """
     page = Page("comparison.html")
-    reports = {name: make_report(pair, outcome, evaluation) for name, (outcome, evaluation) in runs.items()}
+    reports = {name: make_report(pair, result, evaluation) for name, (result, evaluation) in runs.items()}
     columns = {COLUMN_TITLES[key]: dict(values) for key, values in _shared_columns(runs).items()}
     for name, report in reports.items():
         columns[name] = {**runs[name][1].after, "seconds": report["seconds"][TOTAL]}

@@ -12,10 +12,10 @@ from ..errors import SettingsError, did_you_mean
 from ..images.volume import LabelMap, Pair, Volume
 from ..memory import kept_memory
 from ..progress import Progress
+from ..result import Result
 from ..transforms.transform import Transform
 from .judge import Judge, lost_label_note
 from .measures import FAMILIES
-from .outcome import Outcome
 from .spots import Spot
 
 
@@ -65,7 +65,7 @@ class Evaluation:
 @kept_memory()
 def evaluate(
     pair: Pair,
-    outcome: Outcome | Transform,
+    result: Result | Transform,
     *,
     labels: Sequence[int] | None = None,
     measures: Iterable[str] | None = None,
@@ -78,7 +78,7 @@ def evaluate(
     ----------
     pair : Pair
         Volumes, and the segmentations and landmarks they are judged by.
-    outcome : Outcome (an engine's Result) or Transform
+    result : Result or Transform
         What an engine returned, or any fixed-to-moving map.
     labels : sequence of int, optional
         Labels to score; all that both segmentations hold when not given.
@@ -110,8 +110,8 @@ def evaluate(
     """
     wanted = _checked_families(measures)
     wall, cpu = time.perf_counter(), cpu_seconds()
-    transform = outcome if isinstance(outcome, Transform) else outcome.transform
-    start = None if isinstance(outcome, Transform) else outcome.start
+    transform = result if isinstance(result, Transform) else result.transform
+    start = None if isinstance(result, Transform) else result.start
     if start is not None and (not start.parts or start is transform):
         start = None
     listener = progress or Progress()

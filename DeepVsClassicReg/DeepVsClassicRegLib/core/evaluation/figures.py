@@ -12,11 +12,11 @@ import numpy.typing as npt
 from ..errors import FileError
 from ..images.lengths import nearest_step
 from ..images.volume import Pair
+from ..result import Result
 from ..transforms.affine import fit_affine
 from ..transforms.transform import Transform
 from .canvas import FOLD, INK, PANEL, diverging, new_figure, png_bytes
 from .evaluate import Evaluation
-from .outcome import Outcome
 from .planes import Picture, Plane, Slices
 
 WIDTH_IN = 11.0
@@ -300,7 +300,7 @@ def _color_bar(figure: Any, height: float, bar: tuple[Any, ...], *, fold: bool) 
         figure.text(0.725, 0.525 / height, "folded (no inverse)", color=INK, fontsize=10, ha="left", va="center")
 
 
-def write_figures(folder: str | Path, pair: Pair, outcome: Outcome | Transform, evaluation: Evaluation) -> list[Path]:
+def write_figures(folder: str | Path, pair: Pair, result: Result | Transform, evaluation: Evaluation) -> list[Path]:
     """Write the pictures as overlay.png, color.png, checkerboard.png, difference.png, jacobian.png, grid.png, ...
 
     Raises
@@ -310,7 +310,7 @@ def write_figures(folder: str | Path, pair: Pair, outcome: Outcome | Transform, 
     FileError
         When the folder cannot be written.
     """
-    transform = outcome if isinstance(outcome, Transform) else outcome.transform
+    transform = result if isinstance(result, Transform) else result.transform
     target = Path(folder)
     written = []
     try:

@@ -10,19 +10,17 @@ from typing import Any
 
 from ..device import machine
 from ..files import jsonable, write_json
-from ..images.notes import is_unsound
 from ..images.volume import LabelMap, Pair, Volume
+from ..result import Result
 from ..version import VERSION
 from .evaluate import Evaluation
-from .outcome import Outcome
 
 FORMAT = 1
-TOTAL = "total"
 
 
 def make_report(
     pair: Pair,
-    outcome: Outcome,
+    result: Result,
     evaluation: Evaluation,
     *,
     status: str = "done",
@@ -35,7 +33,7 @@ def make_report(
     ----------
     pair : Pair
         What was registered.
-    outcome : Outcome
+    result : Result
         What the engine returned.
     evaluation : Evaluation
         Its measures.
@@ -54,35 +52,28 @@ def make_report(
         may be wrong. `seconds` holds the stages and `total`. Numbers that are not
         defined are None, and labels are strings, as JSON wants them.
     """
-    run = outcome.diagnostics
-    notes = [*run.notes, *evaluation.notes]
+    diagnostics = dataclasses.replace(result.diagnostics, notes=(*result.diagnostics.notes, *evaluation.notes))
+    run = diagnostics.to_json()
     columns = {"before": evaluation.before, "start": evaluation.start, "after": evaluation.after}
     report = {
         "format": FORMAT,
-        "engine": outcome.engine,
-        "preset": outcome.preset,
+        "engine": result.engine,
+        "preset": result.preset,
         "status": status,
-        "seconds": {**run.seconds, TOTAL: sum(run.seconds.values())},
-        "cpu_seconds": {**run.cpu_seconds, TOTAL: sum(run.cpu_seconds.values())},
+        **{name: run[name] for name in ("seconds", "cpu_seconds", "peak_memory_mb")},
         "evaluation_seconds": evaluation.seconds,
-        "peak_memory_mb": run.peak_memory_mb,
         "measures": {name: column for name, column in columns.items() if column is not None},
         "labels_scored": list(evaluation.labels),
         "region": evaluation.region,
         "look_at": [spot.to_json() for spot in evaluation.look_at],
-        "settings": _plain_settings(outcome.settings),
-        "stop_condition": run.stop_condition,
-        "confidence": run.confidence,
-        "notes": notes,
-        "unsound": [note for note in notes if is_unsound(note)],
+        "settings": _plain_settings(result.settings),
+        **{name: run[name] for name in ("stop_condition", "confidence", "notes", "unsound")},
         "citations": list(citations),
-        "device": run.device,
-        "threads": run.threads,
-        "seed": run.seed,
-        "versions": {"DeepVsClassicReg": VERSION, **run.versions},
+        **{name: run[name] for name in ("device", "threads", "seed")},
+        "versions": {"DeepVsClassicReg": VERSION, **run["versions"]},
         "machine": machine(),
         "inputs": _inputs(pair, inputs or {}),
-        "trace": [[point.stage, point.iteration, point.metric] for point in run.trace],
+        "trace": run["trace"],
     }
     plain: dict[str, Any] = jsonable(report)
     return plain

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..files import write_text
 from ..images.volume import Pair
+from ..result import TOTAL, Result
 from .canvas import data_uri
 from .evaluate import Evaluation
 from .figures import Pictures
 from .measures import MEASURES
-from .outcome import Outcome
 from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import curves, label_plot
-from .report import TOTAL, make_report
+from .report import make_report
 from .verdict import judge_report, seconds_text, tiles
 
 PICTURES = {
@@ -46,7 +46,7 @@ PICTURES = {
 def write_report_html(
     path: str | os.PathLike[str],
     pair: Pair,
-    outcome: Outcome,
+    result: Result,
     evaluation: Evaluation,
     *,
     report: Mapping[str, Any] | None = None,
@@ -58,7 +58,7 @@ def write_report_html(
     ----------
     path : path
         Where the page goes.
-    pair, outcome, evaluation
+    pair, result, evaluation
         What was registered, what the engine returned, and its measures.
     report : mapping, optional
         What `make_report` returned (with status, citations and paths); made here when not given.
@@ -73,8 +73,8 @@ def write_report_html(
         When the file cannot be written.
     """
     page = Page("report.html")
-    shown = dict(report) if report is not None else make_report(pair, outcome, evaluation)
-    pictures = Pictures(pair, outcome.transform, evaluation).all()
+    shown = dict(report) if report is not None else make_report(pair, result, evaluation)
+    pictures = Pictures(pair, result.transform, evaluation).all()
     columns = {COLUMN_TITLES[key]: values for key, values in shown["measures"].items()}
     values = {
         "title": f"Registration of {pair.moving.name} to {pair.fixed.name}",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..device import Compute, sitk_threads
 from ..engines.catalogue import available_engines, get_engine
+from ..engines.start import LINEAR, align_linearly
 from ..errors import SettingsError
 from ..images.volume import Pair
 from ..progress import Progress
@@ -18,7 +19,6 @@ from .dataset import Study
 from .findings import Findings
 from .tasks import Task, TaskResult
 
-LINEAR = "linear"
 # Lightest first; what is not installed is left out when the user names no engine.
 USUAL_ENGINES = ("instance", "sitk-demons")
 
@@ -117,9 +117,9 @@ def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transf
     """
     compute = Compute(device="cpu", threads=threads, seed=seed)
     hidden = pair.without_answers()
+    if hidden.initial is None:
+        hidden = hidden.replace(initial=align_linearly(hidden, compute, Progress()).transform)
     with sitk_threads(threads):
-        if hidden.initial is None:
-            hidden = hidden.replace(initial=_run(hidden, LINEAR, compute))
         if entry == LINEAR and hidden.initial is not None:
             return hidden.initial
         return _run(hidden, entry, compute)

@@ -1,18 +1,16 @@
-"""The job folder: what a worker is asked to do (job.json) and where its answer lies (result.json)."""
+"""Jobs: the roles of inputs and outputs, the names of their files, and what a worker is asked to do."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.device import Compute
-from ..core.errors import FileError, SettingsError, did_you_mean
-from ..core.files import read_json, write_json
+from .device import Compute
+from .errors import FileError, SettingsError, did_you_mean
+from .files import read_json, write_json
 
 FORMAT = 1
 JOB_FILE = "job.json"
@@ -50,7 +48,7 @@ FILE_NAMES = (*OUTPUTS.values(), WARPED_SEGMENTATION)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker shall do.
+    """What a worker does: job.json in the job folder.
 
     Attributes
     ----------
@@ -59,7 +57,7 @@ class Job:
     inputs : mapping of str to str
         Entry of `INPUTS` -> file, absolute or relative to the job folder. 'fixed' and 'moving' are needed.
     engine, preset : str
-        Who registers.
+        The engine of a registration and its preset.
     settings : mapping
         Settings changed from the preset, plain JSON values.
     compute : Compute
@@ -130,35 +128,3 @@ class Job:
     def input_paths(self, folder: Path) -> dict[str, Path]:
         """Return the input files as absolute paths."""
         return {name: folder / path for name, path in self.inputs.items()}
-
-
-def new_job_folder(parent: Path | None = None) -> Path:
-    """Make an empty folder for a job, in the system's temporary folder unless a parent is given.
-
-    Raises
-    ------
-    FileError
-        When it cannot be made.
-    """
-    try:
-        return Path(tempfile.mkdtemp(prefix=".dvcreg-" if parent else "dvcreg-", dir=parent))
-    except OSError as error:
-        raise FileError(
-            f"Could not make a folder in {parent or tempfile.gettempdir()}: {error.strerror or error}.",
-            hint="Choose another folder, or check its permissions and the free space.",
-        ) from error
-
-
-def clean_up(folder: Path, *, orphaned: bool = False) -> None:
-    """Remove the scratch folder, or the whole job folder when it is ephemeral and its owner is gone."""
-    if orphaned and _is_ephemeral(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        shutil.rmtree(folder / SCRATCH_FOLDER, ignore_errors=True)
-
-
-def _is_ephemeral(folder: Path) -> bool:
-    try:
-        return Job.read(folder).ephemeral
-    except (FileError, SettingsError):
-        return False
