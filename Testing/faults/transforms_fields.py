@@ -235,4 +235,4 @@ FIELD_CASES += [
     Case("D", "color image .mha", _meta("t.mha", sitk.sitkVectorUInt8), Refused(FileError, "color image")),
 ]
 
-CASES = [*SLICER_CASES, *FIELD_CASES]
+CASES = [*SLICER_CASES, *FIELD_CASES, *HIDDEN_CASES]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -31,6 +34,11 @@ FSL_HINT = "Convert it to an ITK field first, such as with 'wb_command -convert-
 # NiftyReg's kinds of transform, the intent's first parameter.
 DEFORMATION, DISPLACEMENT = 0, 1
 NIFTYREG = ("NREG_TRANS", "NREG_CPP_FILE", "NREG_VEL_STEP")
+FILL_HINT = "Fill them (0 where nothing is known) with the program that wrote it."
+# NIfTI: the first number of a header, codes of its unit of length (0 says nothing) and of its types.
+NIFTI_1, NIFTI_2 = 348, 540
+MILLIMETERS = (0, 2)
+FLOAT_TYPES: dict[int, np.dtype[Any]] = {16: np.dtype("f4"), 64: np.dtype("f8")}
 EXPECTED = "A displacement field has 3 components (x, y, z in LPS mm) for each voxel of a 3D grid."
 
 
@@ -106,7 +114,7 @@ def _header(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise FileError(f"{path.name} is no image that ITK can read.", hint=EXPECTED) from error
+        raise FileError(f"{path.name} is no image that ITK can read, or it is cut off.", hint=EXPECTED) from error
     return reader
 
 
@@ -125,10 +133,7 @@ def _vectors(path: Path, header: sitk.ImageFileReader) -> sitk.Image:
     except RuntimeError as error:
         raise FileError(f"{path.name} is cut off or damaged.", hint="Write or copy it again.") from error
     if not np.isfinite(sitk.GetArrayViewFromImage(image)).all():
-        raise FileError(
-            f"{path.name} is a displacement field with values that are not finite.",
-            hint="Fill them (0 where nothing is known) with the program that wrote it.",
-        )
+        raise FileError(f"{path.name} is a displacement field with values that are not finite.", hint=FILL_HINT)
     return image
 
 
@@ -145,6 +150,7 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
         )
     if len(shape) != 5 or shape[3:] != (1, 3):
         raise FileError(f"{path.name} is no displacement field: its shape is {shape}.", hint=EXPECTED)
+    _check_voxels(path, shape, facts)
     if name in NIFTYREG:
         return _niftyreg(path, facts)
     if intent not in (DISPLACEMENTS, VECTORS):
@@ -158,6 +164,35 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
         return Transform((_from_ras(image, absolute=True),))
     # ITK itself turns vectors of intent 1006 from RAS to LPS.
     return Transform((DisplacementField.from_sitk(image),))
+
+
+def _check_voxels(path: Path, shape: tuple[int, ...], facts: Mapping[str, str]) -> None:
+    """Look at the stored voxels, because ITK fills up what a cut file lacks and turns NaN into 0."""
+    if int(facts.get("xyzt_units", "2")) & 7 not in MILLIMETERS:
+        raise FileError(
+            f"{path.name} gives lengths in meters or micrometers, so the unit of its vectors is not certain.",
+            hint="Write it in millimeters.",
+        )
+    stored = FLOAT_TYPES.get(int(facts["datatype"]))
+    if stored is None:
+        return  # refused by what ITK says of it
+    try:
+        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
+            raw = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileError(f"{path.name} is cut off or damaged.", hint="Write or copy it again.") from error
+    order = "<" if raw[:4] in (NIFTI_1.to_bytes(4, "little"), NIFTI_2.to_bytes(4, "little")) else ">"
+    first = np.frombuffer(raw, f"{order}i4", 1)[0] == NIFTI_1
+    offset = int(np.frombuffer(raw, f"{order}f4", 1, 108)[0] if first else np.frombuffer(raw, f"{order}i8", 1, 168)[0])
+    count = int(np.prod(shape, dtype=np.int64))
+    there = (len(raw) - offset) // stored.itemsize
+    if there < count:
+        raise FileError(
+            f"{path.name} is cut off: its header announces {count} numbers, the file holds {max(there, 0)}.",
+            hint="Write or copy it again.",
+        )
+    if not np.isfinite(np.frombuffer(raw, stored.newbyteorder(order), count, offset)).all():
+        raise FileError(f"{path.name} is a displacement field with values that are not finite.", hint=FILL_HINT)
 
 
 def _niftyreg(path: Path, facts: Mapping[str, str]) -> Transform:
