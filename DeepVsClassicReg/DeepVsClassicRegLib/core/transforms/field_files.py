@@ -6,7 +6,6 @@ import gzip
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -38,7 +37,7 @@ FILL_HINT = "Fill them (0 where nothing is known) with the program that wrote it
 # NIfTI: the first number of a header, codes of its unit of length (0 says nothing) and of its types.
 NIFTI_1, NIFTI_2 = 348, 540
 MILLIMETERS = (0, 2)
-FLOAT_TYPES: dict[int, np.dtype[Any]] = {16: np.dtype("f4"), 64: np.dtype("f8")}
+FLOAT_TYPES = {16: "f4", 64: "f8"}
 EXPECTED = "A displacement field has 3 components (x, y, z in LPS mm) for each voxel of a 3D grid."
 
 
@@ -185,13 +184,13 @@ def _check_voxels(path: Path, shape: tuple[int, ...], facts: Mapping[str, str]) 
     first = np.frombuffer(raw, f"{order}i4", 1)[0] == NIFTI_1
     offset = int(np.frombuffer(raw, f"{order}f4", 1, 108)[0] if first else np.frombuffer(raw, f"{order}i8", 1, 168)[0])
     count = int(np.prod(shape, dtype=np.int64))
-    there = (len(raw) - offset) // stored.itemsize
+    there = (len(raw) - offset) // int(stored[1])
     if there < count:
         raise FileError(
             f"{path.name} is cut off: its header announces {count} numbers, the file holds {max(there, 0)}.",
             hint="Write or copy it again.",
         )
-    if not np.isfinite(np.frombuffer(raw, stored.newbyteorder(order), count, offset)).all():
+    if not np.isfinite(np.frombuffer(raw, f"{order}{stored}", count, offset)).all():
         raise FileError(f"{path.name} is a displacement field with values that are not finite.", hint=FILL_HINT)
 
 
