@@ -97,6 +97,7 @@ def _open_window() -> None:
     global _window
     _window = application.qSlicerMainWindow()
     _window.resize(1500, 900)
+    _window.resizeDocks([_window.findChild(QtCore.QObject, "PanelDockWidget")], [430], QtCore.Qt.Horizontal)
 
 
 def main_window() -> Any:

@@ -15,6 +15,9 @@ from slicer_standin.pythonqt import QtCore, QtGui, QtWidgets, Signal, shiboken6
 from slicer_standin.qtmodule import code_only
 from slicer_standin.stored import stored
 
+LEAST_WIDTH = 420
+SCROLL_BAR_WIDTH = 50  # Slicer adds the length of a scroll bar's buttons and handle to what a module asks for
+
 
 class Modules:
     """`slicer.modules`: one attribute per module, lower case."""
@@ -261,7 +264,7 @@ class ModulePanel(QtWidgets.QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._title)
         layout.addWidget(self._scroll, 1)
-        self.setMinimumWidth(420)
+        self.setMinimumWidth(LEAST_WIDTH)
 
     def _name(self) -> str:
         return self._shown.moduleName if self._shown is not None and shiboken6.isValid(self._shown) else ""
@@ -275,6 +278,7 @@ class ModulePanel(QtWidgets.QWidget):
             return
         self._title.setText(module.title)
         self._scroll.setWidget(widget)
+        widget.installEventFilter(self)
         widget.show()
         self._shown = widget
         widget.enter()
@@ -282,8 +286,16 @@ class ModulePanel(QtWidgets.QWidget):
     def leave(self) -> None:
         if self._shown is not None and shiboken6.isValid(self._shown):
             self._shown.exit()
+            self._shown.removeEventFilter(self)
             self._scroll.takeWidget()
         self._shown = None
+        self.setMinimumWidth(LEAST_WIDTH)
+
+    def eventFilter(self, module: Any, event: Any) -> bool:
+        """Give a module the width it asks for, at the expense of the views."""
+        if event.type() == QtCore.QEvent.LayoutRequest:
+            self.setMinimumWidth(max(LEAST_WIDTH, module.minimumSizeHint.width() + SCROLL_BAR_WIDTH))
+        return False
 
 
 def icon_or_default(module: Any) -> Any:

@@ -13,7 +13,7 @@ import weakref
 from typing import Any
 
 from slicer_standin import errors, pythonqt
-from slicer_standin.pythonqt import QtCore, shiboken6
+from slicer_standin.pythonqt import QtCore, QtWidgets, shiboken6
 
 double_deletes = 0
 _dying: dict[int, Any] = {}
@@ -49,6 +49,8 @@ def _delete_later(self: Any) -> None:
 def _begin(widget: Any) -> None:
     if widget.parent() is not None or not shiboken6.createdByPython(widget):
         return  # it belongs to C++
+    if not isinstance(widget, QtWidgets.QWidget):
+        return  # any other QObject is gone for PythonQt before its children are deleted
     address, label = id(widget), f"{type(widget).__name__} {widget.objectName!r}"
     children = [f"{type(child).__name__} {child.objectName!r}" for child in widget.children()]
 

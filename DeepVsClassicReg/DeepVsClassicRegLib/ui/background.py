@@ -63,4 +63,7 @@ class Background:
         if self._thread.is_alive():
             return
         self._timer.stop()
-        self._done(self._value, self._error)
+        done, value, error = self._done, self._value, self._error
+        # The timer's connection keeps this object for good; what it worked on, maybe whole volumes, must not stay.
+        self._function, self._done, self._value = (lambda: None), (lambda _value, _error: None), None
+        done(value, error)
