@@ -42,6 +42,7 @@ class DeepVsClassicReg(ScriptedLoadableModule):
             "Each engine names its own paper in the report of a run."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", followScenes)
 
 
 def registerSampleData():
@@ -50,6 +51,18 @@ def registerSampleData():
 
     icon = Path(__file__).parent / "Resources" / "Icons" / "DeepVsClassicReg.png"
     register_sample_data(str(icon))
+
+
+def followScenes():
+    """Let scenes that were saved in the middle of a comparison come back as the user had them."""
+    slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, restoreViews)
+
+
+def restoreViews(caller, event):
+    """Put the views of a scene that was just loaded back as they were before the comparison."""
+    from DeepVsClassicRegLib.mrml.memory import restore_loaded
+
+    restore_loaded()
 
 
 class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
@@ -85,7 +98,7 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
     def exit(self):
         """Leave the views to the user."""
         if self.panel is not None:
-            self.panel.qa.close()
+            self.panel.qa.close(places=False)
 
     def cleanup(self):
         """Let go of everything; called before the module is reloaded and when Slicer exits."""

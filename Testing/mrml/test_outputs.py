@@ -69,7 +69,7 @@ def test_references_and_names(nodes, result, parameter_node):
     node = first.transform
     assert node.GetNodeReference(node.GetFixedNodeReferenceRole()) is nodes.fixed
     assert node.GetNodeReference(node.GetMovingNodeReferenceRole()) is nodes.moving
-    assert first.title == "Phantom head moving -> Phantom head fixed (truth)"
+    assert first.title == "Phantom head moving to Phantom head fixed (truth)"
     made = [run.node(role) for run in (first, second) for role in OUTPUT_ROLES]
     assert len({item.GetName() for item in made}) == 10
     assert runs(parameter_node) == [first, second] == scene_runs()

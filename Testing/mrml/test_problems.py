@@ -133,7 +133,7 @@ def test_segmentations_without_a_common_name(nodes):
     segmentation = nodes.moving_labels.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         segmentation.GetNthSegment(index).SetName(f"Other {index}")
-    assert "share no segment name" in found(helpers.inputs_of(nodes), "moving_labels")
+    assert "share neither a segment name" in found(helpers.inputs_of(nodes), "moving_labels")
 
 
 def test_masks(nodes):

@@ -32,7 +32,7 @@ def test_uncertainty_is_published_and_removed_with_its_run(nodes, result):
     node = run.node("uncertainty")
     assert np.array_equal(array_of(node), doubt.array)
     assert grid_of(node).same_as(GRID)
-    assert node.GetName().endswith("uncertainty")
+    assert node.GetName() == "uncertainty truth"
     identity = node.GetID()
     forget_run(parameters, run, delete_outputs=True)
     assert slicer.mrmlScene.GetNodeByID(identity) is None

@@ -9,16 +9,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.errors import RegistrationError
 from . import colors, comparison
 from .arrays import image_of
 from .frames import flipped, grid_of
 from .layers import Layers
+from .memory import Memory
 from .overlays import show_segmentations, show_warp
 from .prepared import NEEDED, Cache
-from .runs import Run
+from .runs import ROLE_TITLES, Run
 from .spots import Spot
-from .views import Memory, composite_nodes, fit, slice_nodes
+from .views import composite_nodes, fit, layout_node, slice_nodes
 from .volumes import GRAY
 
 
@@ -39,7 +39,8 @@ class Mode(Enum):
 class Inspection:
     """A look at one run after the other; changes the views until `close`.
 
-    Call `close` before the scene is saved or closed, and when the panel is left.
+    Call `close` before the scene is closed, and when the panel is left. A scene that is saved meanwhile holds what
+    the user had, see `memory`.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class Inspection:
         self.tile_mm = 20.0
         self.spacing_mm = 12.0
         self.before = False
-        self._memory, self._overlay = Memory(), Memory()
+        self._memory = Memory()
         self._layers = Layers()
         self._cache = Cache()
         self._extra: list[Any] = []
@@ -71,7 +72,13 @@ class Inspection:
         """Return the computing that `show` would do, to be called in a thread beforehand; None when there is none.
 
         Call this in the main thread. The result touches no node.
+
+        Raises
+        ------
+        RegistrationError
+            When a node that is needed was deleted.
         """
+        check(run, mode, before=self.before if before is None else before)
         upper = self._upper_key(before)
         needed: tuple[str, ...] = {
             Mode.CHECKERBOARD: ("fixed", upper),
@@ -92,7 +99,7 @@ class Inspection:
         tile_mm: float | None = None,
         spacing_mm: float | None = None,
         before: bool | None = None,
-    ) -> None:
+    ) -> str:
         """Show a run; an option that is None keeps its former value.
 
         Parameters
@@ -110,35 +117,57 @@ class Inspection:
         before : bool
             Whether to show the moving volume as it was instead of the warped one.
 
+        Returns
+        -------
+        str
+            What cannot be shown because its node was deleted; empty when everything is shown.
+
         Raises
         ------
         RegistrationError
-            When a node that is needed was deleted.
+            When a node that is needed was deleted. The views stay as they are.
         """
+        check(run, mode, before=self.before if before is None else before)
         for name, value in (("opacity", opacity), ("tile_mm", tile_mm), ("spacing_mm", spacing_mm), ("before", before)):
             if value is not None:
                 setattr(self, name, value)
         first = self.mode is None
-        needed = _needed(run, mode, before=self.before)
+        had_background = any(composite.GetBackgroundVolumeID() for composite in composite_nodes(self.view_names))
+        self.remember_views()
         self.run, self.mode = run, mode
         self._clear_overlays()
-        _SHOW[mode](self, run, *needed)
-        if first and not self._memory.had_background:
+        self._hide_segmentations()
+        _SHOW[mode](self, run, run.fixed, run.node(self._upper_key()))
+        if first and not had_background:
             fit(self.view_names)
+        return _lost_outlines(run, before=self.before) if mode is Mode.CONTOURS else ""
+
+    @property
+    def has_changed_views(self) -> bool:
+        """Whether there is something for `close` to put back."""
+        return not self._memory.is_empty
+
+    def remember_views(self) -> None:
+        """Remember where the views are and the layout, for `close`; call it before changing them."""
+        for node in slice_nodes(self.view_names):
+            self._memory.keep(node, "SliceToRAS", "FieldOfView", "XYZOrigin")
+        layout = layout_node()
+        if layout is not None:
+            self._memory.keep(layout, "ViewArrangement")
 
     def set_opacity(self, opacity: float) -> None:
         """Set the opacity of the upper layer (the blend slider)."""
         self.opacity = opacity
         if self.mode in (Mode.BLEND, Mode.FLICKER, Mode.JACOBIAN):
             for composite in composite_nodes(self.view_names):
-                composite.SetForegroundOpacity(opacity)
+                self._memory.set(composite, "ForegroundOpacity", opacity)
 
     def flicker(self) -> bool:
         """Show the other one of fixed and warped (called by the panel's timer); return whether warped is shown."""
         composites = composite_nodes(self.view_names)
         upper = not any(composite.GetForegroundOpacity() > 0.5 for composite in composites)
         for composite in composites:
-            composite.SetForegroundOpacity(1.0 if upper else 0.0)
+            self._memory.set(composite, "ForegroundOpacity", 1.0 if upper else 0.0)
         return upper
 
     def show_before(self, before: bool) -> None:
@@ -154,6 +183,7 @@ class Inspection:
 
     def jump(self, spot: Spot) -> None:
         """Center every slice view and the crosshair on a spot."""
+        self.remember_views()
         point = flipped(spot.point_mm).tolist()
         for node in slice_nodes(self.view_names):
             node.JumpSliceByCentering(*point)
@@ -166,13 +196,20 @@ class Inspection:
         """Return where the warped volume fits the fixed one worst; computes, see `preparation`."""
         from .spots import disagreements
 
+        check(run, Mode.DIFFERENCE, before=False)
         fixed, warped = (self._cache.get(run, key) for key in ("fixed", "warped"))
         return disagreements(fixed, warped, grid_of(run.fixed), count=count)
 
-    def close(self) -> None:
-        """Put the views back as the user had them and remove every node made for looking."""
+    def close(self, *, places: bool = True) -> None:
+        """Put the views back as the user had them and remove every node made for looking.
+
+        Parameters
+        ----------
+        places : bool
+            Whether slice offset, field of view and layout go back, too.
+        """
         self._clear_overlays()
-        self._memory.restore()
+        self._memory.restore(places=places)
         self._layers.remove()
         self._cache.clear()
         self.run = self.mode = None
@@ -183,7 +220,6 @@ class Inspection:
     def _clear_overlays(self) -> None:
         from .volumes import remove_node
 
-        self._overlay.restore()
         for node in self._extra:
             remove_node(node)
         self._extra.clear()
@@ -207,22 +243,19 @@ class Inspection:
         scene = slicer.mrmlScene
         for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
             display = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode").GetDisplayNode()
-            if display is not None:
-                self._overlay.set(display, "Visibility", 0)
+            if display is not None and display.GetVisibility():
+                self._memory.set(display, "Visibility", 0)
 
     def _show_blend(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations()
         self._set_layers(fixed, upper, opacity=1.0 if self.mode is Mode.FLICKER else self.opacity)
 
     def _show_checkerboard(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations()
         grid = grid_of(fixed)
         pair = self._cache.get(run, "fixed"), self._cache.get(run, self._upper_key())
         voxels = image_of(comparison.checkerboard(*pair, grid, self.tile_mm))
         self._set_layers(self._layers.fill("checkerboard", voxels, grid, low=0, high=255, color=GRAY))
 
     def _show_difference(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations()
         voxels = self._cache.get(run, f"difference {self._upper_key()}")
         table = self._layers.color("difference", colors.difference_table)
         node = self._layers.fill("difference", voxels, grid_of(fixed), low=-60, high=60, color=table)
@@ -231,7 +264,6 @@ class Inspection:
         colors.show_legend(node, title, text_format="%.0f")
 
     def _show_contours(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations()
         if _has_outlines(run):
             self._set_layers(upper)
             self._extra += show_segmentations(run, before=self.before)
@@ -240,25 +272,22 @@ class Inspection:
         node = self._layers.labels("levels", self._cache.get(run, "levels"), grid_of(fixed), table)
         self._set_layers(upper, label=node)
         for view in slice_nodes(self.view_names):
-            self._overlay.set(view, "UseLabelOutline", 1)
+            self._memory.set(view, "UseLabelOutline", 1)
         for composite in composite_nodes(self.view_names):
-            self._overlay.set(composite, "LabelOpacity", 1.0)
+            self._memory.set(composite, "LabelOpacity", 1.0)
 
     def _show_red_cyan(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations()
         red = self._layers.color("red", lambda name: colors.ramp_table(name, colors.RED))
         cyan = self._layers.color("cyan", lambda name: colors.ramp_table(name, colors.CYAN))
         layers = self._layers.tinted("red", fixed, red), self._layers.tinted("cyan", upper, cyan)
         self._set_layers(*layers, opacity=1.0, add=True)
 
     def _show_warp(self, run: Run, fixed: Any, upper: Any) -> None:
-        self._hide_segmentations()
         self._set_layers(fixed if self.mode is Mode.GLYPHS else upper)
         mapping = self._cache.get(run, "warp")
         self._extra += show_warp(run, mapping, glyphs=self.mode is Mode.GLYPHS, spacing_mm=self.spacing_mm)
 
     def _show_jacobian(self, run: Run, fixed: Any, _upper: Any) -> None:
-        self._hide_segmentations()
         table = self._layers.color("log Jacobian", colors.jacobian_table)
         node = self._layers.fill(
             "log Jacobian",
@@ -287,24 +316,29 @@ _SHOW = {
 }
 
 
+def check(run: Run, mode: Mode, *, before: bool) -> None:
+    """Raise `RegistrationError` when a node that a mode needs was deleted."""
+    for role in _needed(mode, before=before):
+        run.need(role)
+
+
+def _needed(mode: Mode, *, before: bool) -> tuple[str, ...]:
+    if mode is Mode.JACOBIAN:
+        return "fixed", "jacobian"
+    upper = "moving" if before else "warped"
+    return ("fixed", upper, "transform") if mode in (Mode.GRID, Mode.GLYPHS) else ("fixed", upper)
+
+
 def _has_outlines(run: Run) -> bool:
     node = run.node("fixed_labels")
     return node is not None and node.IsA("vtkMRMLSegmentationNode")
 
 
-def _needed(run: Run, mode: Mode, *, before: bool) -> tuple[Any, Any]:
-    """Return the fixed and the upper volume of a mode; an error when something needed was deleted."""
-    roles = ["fixed"]
-    if mode is Mode.JACOBIAN:
-        roles.append("jacobian")
-    else:
-        roles.append("moving" if before else "warped")
-    if mode in (Mode.GRID, Mode.GLYPHS):
-        roles.append("transform")
-    for role in roles:
-        if run.node(role) is None:
-            raise RegistrationError(
-                _("'{run}' no longer has its {role} node.").format(run=run.title, role=role),
-                hint=_("Look at another run, or register again."),
-            )
-    return run.node(roles[0]), run.node(roles[1])
+def _lost_outlines(run: Run, *, before: bool) -> str:
+    """Return which outlines are missing because their segmentation was deleted."""
+    lost = [role for role in ("fixed_labels", "moving_labels" if before else "warped_labels") if run.lost(role)]
+    if "fixed_labels" in lost:
+        return _("The fixed segmentation was deleted: the contours are those of the fixed volume's intensities.")
+    if lost:
+        return _("The {what} was deleted: only the fixed contours are shown.").format(what=ROLE_TITLES[lost[0]])
+    return ""

@@ -14,7 +14,8 @@ from ..core.errors import RegistrationError
 from .arrays import Image
 from .frames import place
 from .inputs import TITLES, Inputs
-from .runs import INPUT_ROLES, RECORD_MARK, Run, new_record, remember, remove_empty_folder
+from .names import file_safe, output_name
+from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder
 from .segmentation import fill_segmentation
 from .snapshot import Snapshot
 from .tables import update_measures_table
@@ -81,7 +82,8 @@ def publish(
     targets : Targets, optional
         Nodes to overwrite, and which outputs are wanted.
     title : str, optional
-        Replaces 'Moving -> Fixed (engine)'.
+        Replaces 'Moving to Fixed (engine)', and begins the names of the outputs; characters that file systems
+        forbid are left out.
 
     Returns
     -------
@@ -95,8 +97,7 @@ def publish(
         When an input was chosen to be overwritten.
     """
     _check_targets(inputs, targets or Targets())
-    title = slicer.mrmlScene.GenerateUniqueName(title or _title(snapshot, loaded))
-    work = _Publication(loaded, inputs, snapshot, targets or Targets(), title)
+    work = _Publication(loaded, inputs, snapshot, targets or Targets(), file_safe(title))
     try:
         run = work.publish()
         if parameter_node is not None:
@@ -111,7 +112,13 @@ class _Publication:
     """One act of publishing, which can be taken back."""
 
     def __init__(self, loaded: Loaded, inputs: Inputs, snapshot: Snapshot, targets: Targets, title: str) -> None:
-        self.loaded, self.inputs, self.snapshot, self.targets, self.title = loaded, inputs, snapshot, targets, title
+        self.loaded, self.inputs, self.snapshot, self.targets = loaded, inputs, snapshot, targets
+        self.moving, self.fixed = (snapshot.names.get(side, side) for side in ("moving", "fixed"))
+        self.engine = str(loaded.report.get("engine") or "unknown")
+        self.given_title = title
+        self.title = slicer.mrmlScene.GenerateUniqueName(
+            title or file_safe(f"{self.moving} to {self.fixed} ({self.engine})")
+        )
         self.nodes: dict[str, Any] = {}
         self.back: list[Callable[[], Any]] = []
 
@@ -128,7 +135,7 @@ class _Publication:
         originals = {role: self._alive(role) for role in INPUT_ROLES}
         run = new_record(
             self.title,
-            self.loaded.report,
+            self._report(),
             {**originals, **self.nodes},
             labels=self.snapshot.labels,
             label_places=self.loaded.label_places,
@@ -137,13 +144,20 @@ class _Publication:
         if "report_table" in self.targets.wanted:
             table = self._node("report_table")
             update_measures_table([run], table)
-            run.record.SetNodeReferenceID("report_table", table.GetID())
+            add_node(run, "report_table", table)
         self._file()
         return run
 
     def undo(self) -> None:
         for action in reversed(self.back):
             action()
+
+    def _report(self) -> dict[str, Any]:
+        """Return the report, with a note when structures were not matched by their names."""
+        report = dict(self.loaded.report)
+        if self.snapshot.matching:
+            report["notes"] = [*(report.get("notes") or ()), self.snapshot.matching]
+        return report
 
     def _alive(self, role: str) -> Any:
         node = getattr(self.inputs, role)
@@ -154,8 +168,10 @@ class _Publication:
         if chosen is not None and chosen.GetScene() is not None:
             node = chosen
         else:
-            name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {SUFFIXES[role]}")
-            node = slicer.mrmlScene.AddNewNodeByClass(CLASSES[role], name)
+            name = f"{self.given_title} {SUFFIXES[role]}"
+            if not self.given_title:
+                name = output_name(self.moving, SUFFIXES[role], self.engine)
+            node = slicer.mrmlScene.AddNewNodeByClass(CLASSES[role], slicer.mrmlScene.GenerateUniqueName(name))
             self.back.append(lambda: remove_node(node))
         self.nodes[role] = node
         return node
@@ -239,9 +255,3 @@ def _check_targets(inputs: Inputs, targets: Targets) -> None:
                 _("The output '{name}' is the {input}.").format(name=node.GetName(), input=given[id(node)]),
                 hint=_("Choose another output, or a new one."),
             )
-
-
-def _title(snapshot: Snapshot, loaded: Loaded) -> str:
-    names = [snapshot.names.get(side, side) for side in ("moving", "fixed")]
-    engine = loaded.report.get("engine") or "unknown"
-    return f"{names[0]} -> {names[1]} ({engine})"

@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .names import file_safe
 from .runs import Run
 from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
 
@@ -74,9 +75,7 @@ def update_traces(
     for title, values in traces:
         columns[title] = [*map(float, values), *([math.nan] * (length - len(values)))]
     fill_table(table, columns)
-    if [chart.GetNthPlotSeriesNode(i).GetName() for i in range(chart.GetNumberOfPlotSeriesNodes())] == list(columns)[
-        1:
-    ]:
+    if [node.GetYColumnName() for node in _series_of(chart)] == list(columns)[1:]:
         return
     remove_series(chart)
     for index, (title, _values) in enumerate(traces):
@@ -104,7 +103,7 @@ def _series_of(chart: Any) -> list[Any]:
 
 def add_series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
     """Add a series of a table to a chart and return its node; the caller chooses type and columns."""
-    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", file_safe(title))
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetColor(*color)
     series.SetHideFromEditors(True)

@@ -34,7 +34,7 @@ class Cache:
         self._arrays: dict[str, dict[str, Any]] = {}
 
     def get(self, run: Run, key: str) -> Any:
-        """Return an array, computing it now when it was not prepared."""
+        """Return an array, computing it now when it was not prepared; `RegistrationError` when its node is gone."""
         work = self.work(run, NEEDED.get(key, (key,)))
         if work is not None:
             work()
@@ -74,18 +74,18 @@ def _task(run: Run, key: str, known: dict[str, Any]) -> Callable[[], Any]:
         upper = key.split()[1]
         return lambda: image_of(comparison.difference(known["fixed"], known[upper]))
     if key == "log_jacobian":
-        determinant = array_of(run.jacobian)
+        determinant = array_of(run.need("jacobian"))
         return lambda: image_of(comparison.coded_log_jacobian(determinant))
     if key == "warp":
         from .flatten import flattened
 
-        pieces, grid = flattened(run.transform), grid_of(run.fixed)
+        pieces, grid = flattened(run.need("transform")), grid_of(run.need("fixed"))
         return lambda: _deformation(pieces, grid)
-    node = run.node(key)
+    node = run.need(key)
     array, window, level = array_of(node), *_window(node)
     if key != "moving":
         return lambda: comparison.windowed(array, window, level)
-    grids = grid_of(node), grid_of(run.fixed)
+    grids = grid_of(node), grid_of(run.need("fixed"))
     return lambda: comparison.windowed(_moved(array, *grids), window, level)
 
 

@@ -18,7 +18,7 @@ from .arrays import array_of_image
 from .frames import flipped, from_vtk, grid_of, world_matrix
 from .inputs import TITLES, Inputs
 
-ERROR, WARNING = "error", "warning"
+ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Problem:
         Which input, a key of `inputs.TITLES`.
     message, hint : str
         What is wrong; how to mend it.
-    severity : {'error', 'warning'}
-        Errors forbid the run, warnings do not.
+    severity : {'error', 'warning', 'note'}
+        Errors forbid the run, warnings do not; a note only tells what will be done.
     """
 
     role: str
@@ -50,7 +50,7 @@ class Problem:
 
 
 def problems(inputs: Inputs) -> list[Problem]:
-    """Return everything that is missing or wrong, errors first; empty when all is well."""
+    """Return everything that is missing or wrong, errors first, and notes last; empty when all is well."""
     found = list(_gone(inputs))
     present = inputs.without(*(problem.role for problem in found))
     lost = {problem.role for problem in found}
@@ -72,7 +72,7 @@ def problems(inputs: Inputs) -> list[Problem]:
     found += _labels_together(present)
     found += _points(present)
     found += _initial(present)
-    return sorted(found, key=lambda problem: not problem.is_error)
+    return sorted(found, key=lambda problem: (ERROR, WARNING, NOTE).index(problem.severity))
 
 
 def _gone(inputs: Inputs) -> Iterator[Problem]:
@@ -215,13 +215,18 @@ def _labels_together(inputs: Inputs) -> Iterator[Problem]:
     if fixed is None or moving is None:
         return
     sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
-    if all(sides) and not segments.numbering(*sides).shared:
+    if not all(sides):
+        return
+    numbers = segments.numbering(*sides)
+    if not numbers.shared:
         yield Problem(
             "moving_labels",
-            _("The two segmentations share no segment name."),
+            _("The two segmentations share neither a segment name nor, where names are generic, a label value."),
             _("Name equal structures alike, or choose one segment on either side."),
             WARNING,
         )
+    elif numbers.by_value:
+        yield Problem("moving_labels", numbers.matching, _("Name the structures to match them by name."), NOTE)
 
 
 def _points(inputs: Inputs) -> Iterator[Problem]:

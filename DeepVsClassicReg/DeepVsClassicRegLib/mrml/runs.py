@@ -9,7 +9,10 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
+from ..core.errors import RegistrationError
+from .inputs import TITLES
 from .segments import LabelStyle
 
 RUN_ROLE = "DeepVsClassicReg.Run"
@@ -18,6 +21,15 @@ INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
 # What only some engines give.
 RARE_ROLES = ("uncertainty",)
+ROLE_TITLES = {
+    **TITLES,
+    "transform": _("transform"),
+    "warped": _("warped volume"),
+    "warped_labels": _("warped segmentation"),
+    "jacobian": _("Jacobian"),
+    "uncertainty": _("uncertainty"),
+    "report_table": _("table of measures"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What a person reads, such as 'MR2 -> MR1 (elastix)'."""
+        """What a person reads, such as 'MR2 to MR1 (elastix)'."""
         return self.record.GetName() or ""
 
     @property
@@ -93,6 +105,35 @@ class Run:
         """Return the node of a role out of `INPUT_ROLES`, `OUTPUT_ROLES`, `RARE_ROLES`; None when absent or deleted."""
         return self.record.GetNodeReference(role)
 
+    def need(self, role: str) -> Any:
+        """Return the node of a role.
+
+        Raises
+        ------
+        RegistrationError
+            When it was deleted or emptied since, or was never there.
+        """
+        node = self.node(role)
+        if node is not None and not (node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is None):
+            return node
+        what, run = ROLE_TITLES[role], self.title
+        if self.had(role) and node is None:
+            message = _("The {what} of '{run}' was deleted.").format(what=what, run=run)
+        elif node is not None:
+            message = _("The {what} of '{run}' holds no image.").format(what=what, run=run)
+        else:
+            message = _("'{run}' has no {what}.").format(what=what, run=run)
+        raise RegistrationError(message, hint=_("Look at it in another way, look at another run, or register again."))
+
+    def had(self, role: str) -> bool:
+        """Whether the run had a node of a role when it ended; of runs of older versions, whether it has one now."""
+        roles = self.record.GetParameter("roles")
+        return role in roles.split() if roles else self.node(role) is not None
+
+    def lost(self, role: str) -> bool:
+        """Whether the node of a role was deleted since."""
+        return self.had(role) and self.node(role) is None
+
     @property
     def fixed(self) -> Any:
         """The fixed volume node, or None."""
@@ -142,8 +183,14 @@ def new_record(
         record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:
-            record.SetNodeReferenceID(role, node.GetID())
+            add_node(Run(record), role, node)
     return Run(record)
+
+
+def add_node(run: Run, role: str, node: Any) -> None:
+    """Let a run know the node of a role."""
+    run.record.SetNodeReferenceID(role, node.GetID())
+    run.record.SetParameter("roles", f"{run.record.GetParameter('roles')} {role}".strip())
 
 
 def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
@@ -181,6 +228,8 @@ def restore_runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
 
 def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, delete_outputs: bool = False) -> None:
     """Remove a run's record, and with `delete_outputs` the nodes it made and their folder."""
+    if not run.exists:
+        return
     scene = slicer.mrmlScene
     for index in reversed(range(parameter_node.GetNumberOfNodeReferences(RUN_ROLE))):
         if parameter_node.GetNthNodeReferenceID(RUN_ROLE, index) == run.record.GetID():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
+from .overlays import AMBER, CYAN
 from .volumes import add_labels, add_points, add_volume
 
 if TYPE_CHECKING:
@@ -37,20 +38,35 @@ def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Ph
 
 
 def add_phantom(phantom: Phantom) -> PhantomNodes:
-    """Add a phantom pair to the scene; main thread only."""
+    """Add a phantom pair to the scene; main thread only.
+
+    The images come first: segmentations are hidden, and landmarks are small, in the colors of the contours (amber
+    fixed, cyan moving), and only in slices.
+    """
     pair = phantom.pair
     fixed = add_volume(pair.fixed, _("Phantom {kind} fixed").format(kind=phantom.kind))
     moving = add_volume(pair.moving, _("Phantom {kind} moving").format(kind=phantom.kind))
-    return PhantomNodes(
-        fixed,
-        moving,
-        add_labels(_given(pair.fixed_labels), _("{name} segmentation").format(name=fixed.GetName()), reference=fixed),
-        add_labels(
-            _given(pair.moving_labels), _("{name} segmentation").format(name=moving.GetName()), reference=moving
-        ),
-        add_points(_given(pair.fixed_points), _("{name} landmarks").format(name=fixed.GetName())),
-        add_points(_given(pair.moving_points), _("{name} landmarks").format(name=moving.GetName())),
-    )
+    labels, points = [], []
+    for volume, drawn, placed, color in (
+        (fixed, pair.fixed_labels, pair.fixed_points, AMBER),
+        (moving, pair.moving_labels, pair.moving_points, CYAN),
+    ):
+        labels.append(
+            add_labels(_given(drawn), _("{name} segmentation").format(name=volume.GetName()), reference=volume)
+        )
+        points.append(add_points(_given(placed), _("{name} landmarks").format(name=volume.GetName())))
+        labels[-1].GetDisplayNode().SetVisibility(False)
+        _show_small(points[-1].GetDisplayNode(), color)
+    return PhantomNodes(fixed, moving, *labels, *points)
+
+
+def _show_small(display: Any, color: tuple[float, float, float]) -> None:
+    """Show landmarks as small crosses of a color in the slices they lie in."""
+    display.SetGlyphType(display.Cross2D)
+    display.SetGlyphScale(1.0)
+    display.SetColor(*color)
+    display.SetSelectedColor(*color)
+    display.SetVisibility3D(False)
 
 
 def load_phantom_pair(kind: str = "head", *, size: int = 96, seed: int = 0) -> PhantomNodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from ..core.images.grid import Grid
 from .arrays import array_of, array_of_image
@@ -18,6 +20,9 @@ from .frames import FLIP, from_vtk, grid_of_matrix, ijk_to_lps, world_matrix
 
 Color = tuple[float, float, float]
 GRAY: Color = (0.7, 0.7, 0.7)
+MOST_NAMES = 5
+# Names that say nothing but a number: 'Label 3', 'Segment_3', '3'.
+GENERIC = re.compile(r"(label|segment|region|structure|class|value)?[\s_#-]*\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,26 @@ class LabelStyle:
 
 @dataclass(frozen=True)
 class Entry:
-    """A segment of a segmentation (with its id) or a label of a label map volume (with its value)."""
+    """A segment of a segmentation (with its id) or a label of a label map volume.
+
+    Attributes
+    ----------
+    style : LabelStyle
+        Name and color.
+    segment_id : str
+        Of a segment; empty for a label of a label map volume.
+    value : int
+        Of its voxels.
+    """
 
     style: LabelStyle
     segment_id: str = ""
     value: int = 0
+
+    @property
+    def is_generic(self) -> bool:
+        """Whether the name says nothing but a number."""
+        return GENERIC.fullmatch(self.style.name.strip()) is not None
 
 
 @dataclass(frozen=True)
@@ -47,11 +67,24 @@ class Numbering:
         Number of each segment or label.
     labels : mapping of int to LabelStyle
         Name and color of each number.
+    by_value : tuple of str
+        Names of the structures that were matched by their label value instead of their names.
     """
 
     fixed: Mapping[Entry, int] = field(default_factory=dict)
     moving: Mapping[Entry, int] = field(default_factory=dict)
     labels: Mapping[int, LabelStyle] = field(default_factory=dict)
+    by_value: tuple[str, ...] = ()
+
+    @property
+    def matching(self) -> str:
+        """A sentence about what was matched by label value; empty when only names were used."""
+        if not self.by_value:
+            return ""
+        if len(self.by_value) == len(self.shared):
+            return _("The structures of both sides are matched by label value, not by name.")
+        names = ", ".join(self.by_value[:MOST_NAMES]) + ("..." if len(self.by_value) > MOST_NAMES else "")
+        return _("Matched by label value, not by name: {names}.").format(names=names)
 
     @property
     def shared(self) -> set[int]:
@@ -88,23 +121,56 @@ def entries(node: Any, segment_id: str = "") -> list[Entry]:
 
 
 def numbering(fixed: list[Entry], moving: list[Entry]) -> Numbering:
-    """Return numbers for the segments of both sides; equal names get equal numbers.
+    """Return numbers for the segments of both sides; what is the same structure gets the same number.
 
-    Label map volumes keep their values. A single segment on either side is the same structure whatever it is
-    called. Names are compared without regard to case, blanks and underscores.
+    Structures are matched by name, without regard to case, blanks and underscores. Those without a namesake are
+    matched by label value when the name on either side is generic, such as 'Segment_3', and no other structure of
+    its side has this value. A single segment on either side is the same structure whatever it is called. Label map
+    volumes keep their values, so two of them are matched by value whatever their names are.
     """
-    if len(fixed) == len(moving) == 1 and fixed[0].segment_id and moving[0].segment_id:
-        return Numbering({fixed[0]: 1}, {moving[0]: 1}, {1: moving[0].style})
+    if len(fixed) == len(moving) == 1 and (fixed[0].segment_id or moving[0].segment_id):
+        number = next((entry.value for entry in (*fixed, *moving) if not entry.segment_id), 1)
+        return Numbering({fixed[0]: number}, {moving[0]: number}, {number: moving[0].style})
+    keys = dict(_keyed(fixed)), dict(_keyed(moving))
+    partners = _partners_by_value(*keys)
     numbers: dict[tuple[str, int], int] = {}
     sides: list[dict[Entry, int]] = [{}, {}]
     # Labels with values of their own come first, so that segments adapt to them.
-    for values_first in (True, False):
-        for side, items in zip(sides, (fixed, moving), strict=True):
-            for key, item in _keyed(items):
-                if bool(item.segment_id) != values_first:
-                    side[item] = _number(item, key, numbers)
-    labels = {number: entry.style for side in sides for entry, number in side.items()}
-    return Numbering(sides[0], sides[1], dict(sorted(labels.items())))
+    for maps_first in (True, False):
+        for side, items in zip(sides, keys, strict=True):
+            for key, item in items.items():
+                if bool(item.segment_id) != maps_first:
+                    side[item] = _number(item, partners.get(key, key), numbers)
+    labels: dict[int, LabelStyle] = {}
+    for side in sides:
+        for entry, number in side.items():
+            if number not in labels or not entry.is_generic:
+                labels[number] = entry.style
+    matched = [labels[sides[0][keys[0][key]]].name for key in partners.values()]
+    return Numbering(sides[0], sides[1], dict(sorted(labels.items())), tuple(matched))
+
+
+def _partners_by_value(
+    fixed: Mapping[tuple[str, int], Entry], moving: Mapping[tuple[str, int], Entry]
+) -> dict[tuple[str, int], tuple[str, int]]:
+    """Return moving key -> fixed key of what has no namesake but the same label value, and a name that may differ."""
+    values: list[dict[int, tuple[str, int]]] = []
+    for side in (fixed, moving):
+        counts = Counter(entry.value for entry in side.values())
+        values.append({entry.value: key for key, entry in side.items() if counts[entry.value] == 1})
+    return {
+        values[1][value]: key
+        for value, key in values[0].items()
+        if value > 0
+        and value in values[1]
+        and key not in moving
+        and values[1][value] not in fixed
+        and _may_match(fixed[key], moving[values[1][value]])
+    }
+
+
+def _may_match(first: Entry, second: Entry) -> bool:
+    return first.is_generic or second.is_generic or not (first.segment_id or second.segment_id)
 
 
 def layers(node: Any, numbers: Mapping[Entry, int] | None) -> list[Layer]:
@@ -165,10 +231,10 @@ def _is_drawn(segment: Any) -> bool:
 def _segments(node: Any, segment_id: str) -> list[Entry]:
     segmentation = node.GetSegmentation()
     ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+    segments = {name: segmentation.GetSegment(name) for name in ids if segment_id in ("", name)}
     return [
-        Entry(LabelStyle(segmentation.GetSegment(name).GetName() or name, _color(segmentation.GetSegment(name))), name)
-        for name in ids
-        if segment_id in ("", name)
+        Entry(LabelStyle(segment.GetName() or name, _color(segment)), name, segment.GetLabelValue())
+        for name, segment in segments.items()
     ]
 
 
@@ -214,7 +280,7 @@ def _keyed(items: Iterable[Entry]) -> list[tuple[tuple[str, int], Entry]]:
 
 
 def _number(item: Entry, key: tuple[str, int], numbers: dict[tuple[str, int], int]) -> int:
-    if item.value:
+    if not item.segment_id:
         numbers.setdefault(key, item.value)
         return item.value
     if key not in numbers:

@@ -41,6 +41,8 @@ class Snapshot:
         Segmentations and masks.
     points : mapping of str to (N, 3) array
         Landmarks, LPS mm.
+    matching : str
+        How structures were matched when not by name, a sentence for the user.
     initial : list or None
         Pieces of the initial transform, see `flatten.flattened`.
     """
@@ -51,6 +53,7 @@ class Snapshot:
     volumes: Mapping[str, tuple[npt.NDArray[Any], Grid]] = field(default_factory=dict)
     drawings: Mapping[str, list[Layer]] = field(default_factory=dict)
     points: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    matching: str = ""
     initial: list[Any] | None = None
 
     @property
@@ -136,6 +139,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
             for role in ("fixed_points", "moving_points")
             if getattr(inputs, role) is not None
         },
+        matching=numbers.matching,
         initial=_pieces(inputs),
     )
 

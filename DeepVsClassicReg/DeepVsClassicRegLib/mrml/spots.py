@@ -45,10 +45,14 @@ def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
     """Return the places with the lowest Jacobian determinant <= 0, worst first; empty when nothing folds.
 
     Places are at least 15 mm (of a head; in proportion elsewhere) apart.
+
+    Raises
+    ------
+    RegistrationError
+        When the Jacobian was deleted.
     """
-    if run.jacobian is None or run.jacobian.GetImageData() is None:
-        return []
-    array = array_of(run.jacobian)
+    jacobian = run.need("jacobian")
+    array = array_of(jacobian)
     folded = np.flatnonzero(array <= 0)
     values = array.reshape(-1)[folded]
     if len(folded) > MOST_FOLDS:
@@ -56,7 +60,7 @@ def worst_folds(run: Run, *, count: int = 10) -> list[Spot]:
         folded, values = folded[worst], values[worst]
     order = np.argsort(values)
     index = np.stack(np.unravel_index(folded[order], array.shape), axis=-1)[:, ::-1]
-    grid = grid_of(run.jacobian)
+    grid = grid_of(jacobian)
     points = grid.index_to_point(index)
     taken = comparison.separate(points, apart_mm=APART * grid.unit_mm, count=count)
     return [

@@ -69,6 +69,7 @@ class AdviceSection:
         self.advice: Mapping[str, Any] | None = None
         self.message, self.hint = "", ""
         self.changed, self.ended, self.progressed = Signal(), Signal(), Signal()
+        self.plotting = Signal()  # a plot is about to change the layout
         self._pause = qt.QTimer()
         self._pause.setSingleShot(True)
         self._pause.interval = PAUSE_MS
@@ -149,6 +150,7 @@ class AdviceSection:
         if self.advice is None or self._state is None or not self.advice.get("plot"):
             return
         node = self._state.parameter_node
+        self.plotting.emit()
         chart = self._nodes.chart("advice", node)
         update_advice_plot(self.advice["plot"], chart, self._nodes.table("advice plot", node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)

@@ -62,7 +62,6 @@ class Panel(VTKObservationMixin):
         self._finished: list[Run] = []
         self._later = Later()
         self._sample: Background | None = None
-        self._paused: Mode | None = None
         self._validator = qt.QTimer()
         self._validator.setSingleShot(True)
         self._validator.interval = VALIDATE_MS
@@ -73,10 +72,12 @@ class Panel(VTKObservationMixin):
         self.machine = MachineSection(ui)
         self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
-        self.qa = QaSection(ui, self.run.tell)
+        self.qa = QaSection(ui)
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
+        self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
         self.advice.changed.connect(lambda section: self.engines.set_advice(section.advice))
+        self.advice.plotting.connect(self.qa.before_other_views)
         self.advice.progressed.connect(self.run.held_progress)
         self.advice.ended.connect(self._on_advice)
         ui.sampleButton.connect("clicked()", self._on_sample)
@@ -88,9 +89,9 @@ class Panel(VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeAddedEvent, self._on_scene)
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_scene)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self._on_scene)
         self.addObserver(scene, scene.StartCloseEvent, self._on_scene_closing)
-        self.addObserver(scene, scene.StartSaveEvent, self._on_saving)
-        self.addObserver(scene, scene.EndSaveEvent, self._on_saved)
+        self.addObserver(scene, scene.StartImportEvent, self._on_importing)
 
     def set_parameter_node(self, node: Any) -> None:
         """Show what a parameter node remembers; None when there is no scene to show."""
@@ -152,6 +153,8 @@ class Panel(VTKObservationMixin):
         self.ui.problemsLabel.visible = bool(verdict.found)
         reason = verdict.tooltip or self.engines.problem() or self.outputs.problem()
         self.run.allow(reason, queueable=not self.engines.waits_for_advice)
+        self.results.follow_nodes()
+        self.qa.follow_nodes()
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     @property
@@ -214,14 +217,9 @@ class Panel(VTKObservationMixin):
         self.qa.close()
         self.runner.cancel(_("The scene was closed; the registration was canceled."))
 
-    def _on_saving(self, _caller: Any, _event: str) -> None:
-        """Keep what was made for looking out of the saved scene."""
-        self._paused = self.qa.pause()
-
-    def _on_saved(self, _caller: Any, _event: str) -> None:
-        if self._paused is not None:
-            self.qa.show(self._paused)
-            self._paused = None
+    def _on_importing(self, _caller: Any, _event: str) -> None:
+        """End the comparison: a scene that is loaded brings views of its own."""
+        self.qa.close(places=False)
 
     def _on_sample(self) -> None:
         self.ui.sampleButton.enabled = False
@@ -278,7 +276,7 @@ class Panel(VTKObservationMixin):
         scroll_to_result(self.ui)
 
     def _look(self) -> None:
-        if self.qa.mode is None and self.results.run is not None:
+        if self.qa.mode is None and self.qa.can_show(Mode.BLEND):
             self.qa.show(Mode.BLEND)
 
     def _on_idle(self) -> None:

@@ -10,10 +10,11 @@ import qt
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
-from ..mrml.display import Inspection, Mode
+from ..mrml.display import Inspection, Mode, check
 from ..mrml.runs import Run
 from ..mrml.spots import Spot, lowest_dice, worst_folds
 from .background import Background
+from .validation import line
 
 BUTTONS = {
     Mode.BLEND: "blendButton",
@@ -33,6 +34,8 @@ OPTIONS = {
     "spacing": (Mode.GRID, Mode.GLYPHS),
     "flicker": (Mode.FLICKER,),
 }
+# What a mode shows that a run may lack; without it the button is disabled.
+SHOWN_ROLES = {Mode.GRID: "transform", Mode.GLYPHS: "transform", Mode.JACOBIAN: "jacobian"}
 REDRAW_MS = 150
 
 
@@ -43,17 +46,16 @@ class QaSection:
     ----------
     ui : object
         The widgets of the .ui file by name.
-    tell : callable
-        Shows a message, `tell(kind, message)`.
     """
 
-    def __init__(self, ui: Any, tell: Callable[[str, str], None]) -> None:
-        self._ui, self._tell = ui, tell
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
         self._inspection: Inspection | None = None
         self._run: Run | None = None
         self._wanted: Mode | None = None
         self._preparing: Background | None = None
         self._spots: dict[str, tuple[list[Spot], int]] = {}
+        self._complaining = False
         self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
         self._flicker.connect("timeout()", self._on_flicker)
         self._redraw.setSingleShot(True)
@@ -90,8 +92,7 @@ class QaSection:
     def set_run(self, run: Run | None) -> None:
         """Look at another run in the same way, or at none."""
         self._run, self._spots = run, {}
-        self._ui.spotLabel.text = ""
-        self._ui.spotLabel.visible = False
+        self._say("")
         self._enable(run)
         if run is None:
             self.close()
@@ -99,61 +100,82 @@ class QaSection:
             self.show(self._wanted)
 
     def show(self, mode: Mode) -> None:
-        """Show the run in a mode."""
-        if self._run is None:
+        """Show the run in a mode; when a node that it needs was deleted, tell so and leave the views as they are."""
+        run = self._run
+        if run is None:
+            return
+        error = self._obstacle(run, mode)
+        if error is not None:
+            self._cannot_show(run, error)
             return
         self._wanted = mode
-        getattr(self._ui, BUTTONS[mode]).checked = True
+        self._mark_buttons()
         self._show_options()
-        self._prepare(self._run, mode, lambda: self._show_now(mode))
+        before = self._ui.beforeButton.checked
+        self._prepare(run, mode, lambda: self._show_now(mode), before=before)
 
-    def close(self) -> None:
-        """Put the views back as the user had them."""
+    def can_show(self, mode: Mode) -> bool:
+        """Whether the run has all nodes that a mode needs."""
+        return self._run is not None and self._obstacle(self._run, mode) is None
+
+    def follow_nodes(self) -> None:
+        """End the comparison and tell why when a node that it shows was deleted."""
+        if self._run is None or self._wanted is None:
+            return
+        error = self._obstacle(self._run, self._wanted)
+        if error is not None:
+            self.close()
+            self._complain(error)
+
+    def before_other_views(self) -> None:
+        """Remember the views before something else changes them, such as a plot, for *Restore views*."""
+        if self._run is not None:
+            self._need_inspection().remember_views()
+            self._show_options()
+
+    def close(self, *, places: bool = True) -> None:
+        """Put the views back as the user had them; without `places` they stay where they are."""
         self._flicker.stop()
         self._redraw.stop()
         self._stop_preparing()
         self._wanted = None
         inspection, self._inspection = self._inspection, None
         if inspection is not None:
-            inspection.close()
-        for name in BUTTONS.values():
-            _uncheck(getattr(self._ui, name))
+            inspection.close(places=places)
+        self._mark_buttons()
         for button in (self._ui.beforeButton, self._ui.linkedButton):
-            button.blockSignals(True)
-            button.checked = False
-            button.blockSignals(False)
+            _set_silently(button, False)
         self._show_options()
 
     def go_to(self, spot: Spot) -> None:
         """Show a place of the run in all views."""
         if self._run is not None:
             self._need_inspection().jump(spot)
+            self._show_options()
             self._say(html.escape(spot.text))
 
-    def pause(self) -> Mode | None:
-        """Put the views back for a moment, such as while the scene is saved; return what was shown."""
-        wanted = self._wanted
-        if wanted is not None:
-            self.close()
-        return wanted
-
     def _enable(self, run: Run | None) -> None:
-        has_field = run is not None and run.transform is not None
-        images = run is not None and run.fixed is not None and (run.warped is not None or run.moving is not None)
+        """Enable what the run was made with; what was deleted since stays enabled and tells so when it is pressed."""
         for mode, name in BUTTONS.items():
-            needs = has_field if mode in (Mode.GRID, Mode.GLYPHS) else images
-            if mode is Mode.JACOBIAN:
-                needs = run is not None and run.jacobian is not None
-            getattr(self._ui, name).enabled = bool(needs)
-        self._ui.beforeButton.enabled = run is not None and run.moving is not None
-        self._ui.foldButton.enabled = run is not None and run.jacobian is not None
-        self._ui.disagreementButton.enabled = images
+            role = SHOWN_ROLES.get(mode, "warped")
+            getattr(self._ui, name).enabled = run is not None and run.had(role)
+        self._ui.beforeButton.enabled = run is not None
+        self._ui.foldButton.enabled = run is not None and run.had("jacobian")
+        self._ui.disagreementButton.enabled = run is not None and run.had("warped")
         self._ui.structureButton.enabled = run is not None and bool(run.measures.get("dice_per_label"))
 
-    def _prepare(self, run: Run, mode: Mode, then: Callable[[], None]) -> None:
+    def _obstacle(self, run: Run, mode: Mode) -> RegistrationError | None:
+        """Return why a mode cannot be shown."""
+        try:
+            check(run, mode, before=self._ui.beforeButton.checked)
+        except RegistrationError as error:
+            return error
+        return None
+
+    def _prepare(self, run: Run, mode: Mode, then: Callable[[], None], *, before: bool) -> None:
         """Let a thread compute what a mode needs, and go on when the user has not changed their mind meanwhile."""
         self._stop_preparing()
-        work = self._need_inspection().preparation(run, mode, before=self._ui.beforeButton.checked)
+        work = self._need_inspection().preparation(run, mode, before=before)
         if work is None:
             then()
             return
@@ -161,7 +183,7 @@ class QaSection:
         def ready(_value: Any, error: BaseException | None) -> None:
             self._preparing = None
             if error is not None:
-                self._tell("error", str(error))
+                self._say(line("error", str(error)))
             elif run is self._run:
                 then()
 
@@ -176,7 +198,7 @@ class QaSection:
         if self._run is None or mode is not self._wanted:
             return
         try:
-            self._need_inspection().show(
+            remark = self._need_inspection().show(
                 self._run,
                 mode,
                 opacity=self._ui.opacitySlider.value,
@@ -184,10 +206,15 @@ class QaSection:
                 spacing_mm=self._ui.spacingSlider.value,
                 before=self._ui.beforeButton.checked,
             )
-        except RegistrationError as error:  # a node was deleted since
-            self._tell("error", str(error))
+        except RegistrationError as error:  # a node was deleted while a thread computed
             self.close()
+            self._complain(error)
             return
+        if remark:
+            self._say(line("warning", remark))
+        elif self._complaining:
+            self._say("")
+        self._show_options()
         if mode is Mode.FLICKER:
             self._on_flicker_time(self._ui.flickerSlider.value)
         else:
@@ -210,7 +237,8 @@ class QaSection:
             jacobian = self._wanted is Mode.JACOBIAN
             self._ui.opacityLabel.text = _("Opacity:") if jacobian else _("Fixed to warped:")
         self._ui.viewOptionsFrame.visible = any(self._wanted in modes for modes in OPTIONS.values())
-        self._ui.closeViewButton.enabled = self._wanted is not None
+        changed = self._inspection is not None and self._inspection.has_changed_views
+        self._ui.closeViewButton.enabled = changed or self._wanted is not None
 
     def _on_opacity(self, value: float) -> None:
         if self._inspection is not None and self._wanted in OPTIONS["opacity"]:
@@ -234,6 +262,7 @@ class QaSection:
     def _on_linked(self, linked: bool) -> None:
         if self._run is not None:
             self._need_inspection().set_linked(linked)
+            self._show_options()
 
     def _disagreements(self, run: Run) -> list[Spot]:
         return self._need_inspection().worst_disagreements(run)
@@ -248,17 +277,24 @@ class QaSection:
             return
 
         def go() -> None:
-            spots = find(run)
+            try:
+                spots = find(run)
+            except RegistrationError as error:
+                self._complain(error)
+                return
             self._spots[kind] = (spots, 0)
             if spots:
                 self._go(kind)
             else:
                 self._say(nothing)
 
-        if compares:
-            self._prepare(run, Mode.DIFFERENCE, go)
-        else:
+        if not compares:
             go()
+            return
+        try:
+            self._prepare(run, Mode.DIFFERENCE, go, before=False)
+        except RegistrationError as error:
+            self._complain(error)
 
     def _go(self, kind: str) -> None:
         spots, number = self._spots[kind]
@@ -267,17 +303,40 @@ class QaSection:
         spot = spots[number % len(spots)]
         self._spots[kind] = (spots, number + 1)
         self._need_inspection().jump(spot)
+        self._show_options()
         self._say(
             _("{number} of {count}: {text}").format(number=number % len(spots) + 1, count=len(spots), text=spot.text)
         )
 
     def _say(self, text: str) -> None:
+        self._complaining = False
         self._ui.spotLabel.text = text
-        self._ui.spotLabel.visible = True
+        self._ui.spotLabel.visible = bool(text)
+
+    def _complain(self, error: RegistrationError) -> None:
+        self._say(line("error", error.message, error.hint or ""))
+        self._complaining = True
+
+    def _cannot_show(self, run: Run, error: RegistrationError) -> None:
+        """Tell why; what is shown stays when it still can be shown."""
+        shown = self._inspection is not None and self._wanted is not None
+        _set_silently(self._ui.beforeButton, shown and self._inspection.before)
+        if self._wanted is not None and self._obstacle(run, self._wanted) is not None:
+            self.close()
+        self._mark_buttons()
+        self._show_options()
+        self._complain(error)
+
+    def _mark_buttons(self) -> None:
+        """Check the button of what is shown, and no other one."""
+        for mode, name in BUTTONS.items():
+            button = getattr(self._ui, name)
+            button.autoExclusive = False
+            button.checked = mode is self._wanted
+            button.autoExclusive = True
 
 
-def _uncheck(button: Any) -> None:
-    """Uncheck a button of an exclusive group."""
-    button.autoExclusive = False
-    button.checked = False
-    button.autoExclusive = True
+def _set_silently(button: Any, checked: bool) -> None:
+    button.blockSignals(True)
+    button.checked = checked
+    button.blockSignals(False)

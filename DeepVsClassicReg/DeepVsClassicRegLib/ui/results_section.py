@@ -20,6 +20,7 @@ from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .advice_text import faint
 from .report_page import page
 from .scene_nodes import SceneNodes
+from .signals import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
@@ -45,6 +46,7 @@ class ResultsSection:
         self._parameter_node: Any = None
         self._nodes = SceneNodes()
         self._loading = False
+        self.plotting = Signal()  # a plot is about to change the layout
         self.runs: list[Run] = []
         self._tabs = qt.QTabBar(ui.runFrame)
         self._tabs.objectName = "runTabs"
@@ -87,6 +89,13 @@ class ResultsSection:
         self._tabs.currentIndex = len(self.runs) - 1
         self._loading = False
         self._show()
+
+    def follow_nodes(self) -> None:
+        """Take note of deleted runs, and fill tables anew that were deleted."""
+        if any(not run.exists for run in self.runs):
+            self.load(self._parameter_node)
+        elif self.runs and not self._nodes.has_table("summary", self._parameter_node):
+            self._show_tables()
 
     def choose(self, run: Run) -> None:
         """Look at a run."""
@@ -132,6 +141,7 @@ class ResultsSection:
 
     def show_plot(self) -> None:
         """Show bars per structure beside the slices."""
+        self.plotting.emit()
         chart = self._nodes.chart("structures", self._parameter_node)
         update_label_plot(self.runs, chart, self._nodes.table("plot", self._parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
@@ -154,18 +164,20 @@ class ResultsSection:
             notes = run.report.get("notes") or ()
             self._ui.notesLabel.text = "<br>".join(faint(str(note)) for note in notes)
             self._ui.notesLabel.visible = bool(notes)
-            table = self._nodes.table("summary", self._parameter_node)
-            fill_summary(self.runs, table)
-            self._ui.measuresTable.setMRMLTableNode(table)
-            fit_table(self._ui.measuresTable)
-            self._ui.measuresTable.toolTip = explained(self.runs)
-            has_labels = any(run.measures.get("dice_per_label") for run in self.runs)
-            self._ui.structuresButton.visible = has_labels
-            self._show_structures()
+            self._show_tables()
         else:
             self._ui.measuresTable.setMRMLTableNode(None)
             self._ui.structuresTable.setMRMLTableNode(None)
         self._shown(run)
+
+    def _show_tables(self) -> None:
+        table = self._nodes.table("summary", self._parameter_node)
+        fill_summary(self.runs, table)
+        self._ui.measuresTable.setMRMLTableNode(table)
+        fit_table(self._ui.measuresTable)
+        self._ui.measuresTable.toolTip = explained(self.runs)
+        self._ui.structuresButton.visible = any(run.measures.get("dice_per_label") for run in self.runs)
+        self._show_structures()
 
     def _show_structures(self) -> None:
         if self._ui.structuresButton.collapsed or not self.runs:

@@ -23,6 +23,10 @@ class SceneNodes:
         """Return the plot chart node of a purpose."""
         return self._node(f"{purpose}.chart", "vtkMRMLPlotChartNode", parameter_node)
 
+    def has_table(self, purpose: str, parameter_node: Any) -> bool:
+        """Whether the table node of a purpose is in the scene."""
+        return parameter_node.GetNodeReference(f"{ROLE}{purpose}.table") is not None
+
     def forget(self) -> None:
         """Forget them all: the scene was closed or another one loaded."""
         self._known.clear()

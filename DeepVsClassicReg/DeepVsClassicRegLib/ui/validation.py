@@ -10,7 +10,7 @@ from ..mrml.inputs import Inputs
 from ..mrml.problems import Problem, problems
 
 # Readable on Slicer's light and dark style.
-COLORS = {"error": "#d9534f", "warning": "#d98c00", "missing": "#808080"}
+COLORS = {"error": "#d9534f", "warning": "#d98c00", "missing": "#808080", "note": "#808080"}
 DOT = "●"
 
 
