@@ -212,7 +212,7 @@ def test_a_deleted_output_is_told_not_a_crash(panel, finish, ui):
     slicer.mrmlScene.RemoveNode(run.moving)
     ui.blendButton.click()
     settle()
-    assert "no longer has" in ui.stageLabel.text
+    assert "was deleted" in ui.spotLabel.text and shown(ui.spotLabel)
     assert not ui.blendButton.checked
 
 
