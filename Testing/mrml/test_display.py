@@ -209,7 +209,7 @@ def test_switching_runs_with_one_call(run, nodes, result, inspection):
 
 def test_deleted_nodes_are_named(run, nodes, inspection):
     slicer.mrmlScene.RemoveNode(run.warped)
-    with pytest.raises(RegistrationError, match="warped volume of 'Phantom.*' was deleted"):
+    with pytest.raises(RegistrationError, match=r"warped volume of 'Phantom.*' was deleted"):
         inspection.show(run, Mode.BLEND)
     inspection.show(run, Mode.JACOBIAN)
 

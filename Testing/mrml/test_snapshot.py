@@ -14,6 +14,7 @@ from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
 from DeepVsClassicRegLib.mrml.frames import flipped_matrix, to_vtk
+from DeepVsClassicRegLib.mrml.problems import problems
 from DeepVsClassicRegLib.mrml.segments import Entry, LabelStyle, numbering
 from DeepVsClassicRegLib.mrml.snapshot import snapshot, snapshot_steps, write_inputs
 from DeepVsClassicRegLib.mrml.transforms import set_transform
@@ -134,6 +135,85 @@ def test_numbering_of_mixed_sides():
     assert found.moving[moving[1]] == 7
     assert len(set(found.moving.values())) == 3
     assert found.labels[7].name == "left_liver"
+
+
+def a_label_map(like, labels, *, generic_colors=False):
+    """Add a label map volume, as Slicer exports a segmentation, without or with Slicer's generic color names."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "exported")
+    node.CopyOrientation(like)
+    node.SetAndObserveImageData(image_of(labels.array.astype(np.int16)))
+    if generic_colors:
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeLabels")
+    return node
+
+
+@pytest.mark.parametrize("generic_colors", [False, True])
+@pytest.mark.parametrize("map_side", ["fixed", "moving"])
+def test_a_segmentation_meets_a_label_map_of_the_same_labels(nodes, phantom, result, map_side, generic_colors):
+    """The segmentation has names, the label map only values: they are matched by value, and the user is told."""
+    labels = getattr(phantom.pair, f"{map_side}_labels")
+    exported = a_label_map(getattr(nodes, map_side), labels, generic_colors=generic_colors)
+    inputs = helpers.inputs_of(nodes, **{f"{map_side}_labels": exported})
+    shot = snapshot(inputs)
+    names = {number: style.name for number, style in shot.labels.items()}
+    assert names == {number: phantom.pair.fixed_labels.names[number] for number in labels.labels}
+    assert "matched by label value" in shot.matching
+    (note,) = [problem for problem in problems(inputs) if problem.role == "moving_labels"]
+    assert note.severity == "note" and note.message == shot.matching
+    run = helpers.publish_truth(nodes, result, inputs=inputs)
+    assert shot.matching in run.report["notes"]
+
+
+def test_both_sides_measure_the_same_structures(nodes, phantom, tmp_path):
+    exported = a_label_map(nodes.fixed, phantom.pair.fixed_labels)
+    pair = load(helpers.inputs_of(nodes, fixed_labels=exported), tmp_path)
+    assert np.array_equal(pair.fixed_labels.array, phantom.pair.fixed_labels.array)
+    assert np.array_equal(pair.moving_labels.array, phantom.pair.moving_labels.array)
+
+
+def an_entry(name, segment="", value=0):
+    return Entry(LabelStyle(name, (1, 1, 1)), segment, value)
+
+
+@pytest.mark.parametrize("name", ["Label 3", "label_3", "Segment_3", "Segment 3", "3", " 003 ", "Region-3"])
+def test_generic_names_are_matched_by_value(name):
+    fixed = [an_entry("Liver", "a", 3), an_entry("Spleen", "b", 4)]
+    moving = [an_entry(name, "x", 3), an_entry("Spleen", "y", 9)]
+    found = numbering(fixed, moving)
+    assert found.fixed[fixed[0]] == found.moving[moving[0]]
+    assert found.fixed[fixed[1]] == found.moving[moving[1]]
+    assert found.by_value == ("Liver",) and "Liver" in found.matching
+    assert found.labels[found.fixed[fixed[0]]].name == "Liver"
+
+
+@pytest.mark.parametrize("name", ["Tumor", "T3", "Liver segment 3", "Lobe 3b"])
+def test_names_that_mean_something_are_not_matched_by_value(name):
+    fixed = [an_entry("Liver", "a", 3), an_entry("Spleen", "b", 4)]
+    moving = [an_entry(name, "x", 3), an_entry("Kidney", "y", 4)]
+    found = numbering(fixed, moving)
+    assert not found.shared and not found.by_value and not found.matching
+
+
+def test_a_name_goes_before_a_value():
+    fixed = [an_entry("Segment_1", "a", 2), an_entry("Segment_2", "b", 1)]
+    moving = [an_entry("Segment_1", "x", 1), an_entry("Segment_2", "y", 2)]
+    found = numbering(fixed, moving)
+    assert [found.fixed[entry] for entry in fixed] == [found.moving[entry] for entry in moving]
+    assert not found.by_value
+
+
+def test_values_that_several_segments_have_tell_nothing():
+    """Segments in layers of their own all have the value 1."""
+    fixed = [an_entry("Liver", "a", 1), an_entry("Spleen", "b", 1)]
+    moving = [an_entry("Segment_1", "x", 1), an_entry("Segment_2", "y", 2)]
+    assert not numbering(fixed, moving).shared
+
+
+def test_a_single_segment_and_a_single_label_are_the_same_structure():
+    fixed, moving = [an_entry("Liver", value=5)], [an_entry("Organ", "x", 1)]
+    found = numbering(fixed, moving)
+    assert found.fixed[fixed[0]] == found.moving[moving[0]] == 5
 
 
 def test_initial_transform_chain_is_flattened(nodes, phantom, tmp_path):

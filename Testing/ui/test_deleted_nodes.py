@@ -124,14 +124,23 @@ def press_the_rest(panel, run, ui, role) -> None:
     assert panel.results.run is None and not shown(ui.resultButton)
 
 
+def twin(node):
+    """Add a copy of a node that was removed."""
+    made = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), node.GetName())
+    made.CopyContent(node)
+    if node.IsA("vtkMRMLDisplayableNode"):
+        made.CreateDefaultDisplayNodes()
+    return made
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_node_deleted_while_it_is_looked_at(panel, run, ui, role):
     """The comparison ends with a message when it showed the node, and goes on when it did not."""
-    node = run.node(role)
     before = background()
     for mode, needed in MODES.items():
         press(panel, mode)
         assert shown_mode(ui) == mode
+        node = run.node(role)
         slicer.mrmlScene.RemoveNode(node)
         rest(panel)
         if role in needed:
@@ -145,8 +154,7 @@ def test_a_node_deleted_while_it_is_looked_at(panel, run, ui, role):
             widget = getattr(ui, f"{slider}Slider")
             widget.value = widget.value * 0.9
         rest(panel)
-        slicer.mrmlScene.AddNode(node)
-        run.record.SetNodeReferenceID(role, node.GetID())
+        run.record.SetNodeReferenceID(role, twin(node).GetID())
         press(panel, "closeView")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from slicer.i18n import tr as _
 
 from .arrays import Image
 from .frames import FLIP, to_vtk
-from .segments import LabelStyle
+from .segments import LabelStyle, default_color
 
 NUMBER_TAG = "DeepVsClassicReg.Number"
 
@@ -54,8 +53,3 @@ def fill_segmentation(
         segmentation.AddSegment(segment, f"Label_{number}")
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
-
-
-def default_color(number: int) -> tuple[float, float, float]:
-    """Return a color that differs well from those of the neighboring numbers."""
-    return colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ from .frames import FLIP, from_vtk, grid_of_matrix, ijk_to_lps, world_matrix
 Color = tuple[float, float, float]
 GRAY: Color = (0.7, 0.7, 0.7)
 MOST_NAMES = 5
+# Label maps of which the values are remembered; up to which value they are counted instead of sorted.
+MOST_IMAGES, MOST_VALUES = 8, 1 << 20
 # Names that say nothing but a number: 'Label 3', 'Segment_3', '3'.
 GENERIC = re.compile(r"(label|segment|region|structure|class|value)?[\s_#-]*\d+", re.IGNORECASE)
 
@@ -45,16 +48,19 @@ class Entry:
         Of a segment; empty for a label of a label map volume.
     value : int
         Of its voxels.
+    from_palette : bool
+        Whether the name comes from a color table of Slicer, made for any image, and not from the data.
     """
 
     style: LabelStyle
     segment_id: str = ""
     value: int = 0
+    from_palette: bool = False
 
     @property
     def is_generic(self) -> bool:
         """Whether the name says nothing but a number."""
-        return GENERIC.fullmatch(self.style.name.strip()) is not None
+        return self.from_palette or GENERIC.fullmatch(self.style.name.strip()) is not None
 
 
 @dataclass(frozen=True)
@@ -242,19 +248,42 @@ def _labels(node: Any) -> list[Entry]:
     image = node.GetImageData()
     if image is None:
         return []
-    highest = int(array_of_image(image).max(initial=0))
     display = node.GetDisplayNode()
     colors = display.GetColorNode() if display is not None else None
-    if colors is None:
-        return []
-    found = []
-    for value in range(1, min(highest, colors.GetNumberOfColors() - 1) + 1):
+    palette = colors is not None and bool(colors.GetSingletonTag())  # only Slicer's own tables have one
+    return [Entry(_style(colors, value), value=value, from_palette=palette) for value in _values(image)]
+
+
+def _values(image: Any) -> tuple[int, ...]:
+    """Return the positive values of a label map; found once for every state of the image, as it takes a while."""
+    key = id(image), image.GetMTime()
+    if key not in _known_values:
+        voxels = array_of_image(image)
+        voxels = voxels[voxels > 0]
+        found = np.flatnonzero(np.bincount(voxels)) if voxels.max(initial=0) < MOST_VALUES else np.unique(voxels)
+        while len(_known_values) >= MOST_IMAGES:
+            _known_values.pop(next(iter(_known_values)))
+        _known_values[key] = tuple(found.tolist())
+    return _known_values[key]
+
+
+_known_values: dict[tuple[int, int], tuple[int, ...]] = {}
+
+
+def _style(colors: Any, value: int) -> LabelStyle:
+    """Return name and color of a label; 'Label 7' where the color table does not define it."""
+    if colors is not None and value < colors.GetNumberOfColors():
         name = colors.GetColorName(value) or ""
         if name and _is_defined(colors, value, name):
             rgba = [0.0] * 4
             colors.GetColor(value, rgba)
-            found.append(Entry(LabelStyle(name, (rgba[0], rgba[1], rgba[2])), value=value))
-    return found
+            return LabelStyle(name, (rgba[0], rgba[1], rgba[2]))
+    return LabelStyle(_("Label {number}").format(number=value), default_color(value))
+
+
+def default_color(number: int) -> Color:
+    """Return a color that differs well from those of the neighboring numbers."""
+    return colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
 
 
 def _is_defined(colors: Any, value: int, name: str) -> bool:

@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 
 from .arrays import Image, image_of
 from .frames import flipped, place
-from .segmentation import default_color, fill_segmentation
-from .segments import LabelStyle
+from .segmentation import fill_segmentation
+from .segments import LabelStyle, default_color
 
 if TYPE_CHECKING:
     from ..core.images.volume import LabelMap, Volume

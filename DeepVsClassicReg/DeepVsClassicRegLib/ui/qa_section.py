@@ -212,6 +212,7 @@ class QaSection:
             return
         if remark:
             self._say(line("warning", remark))
+            self._complaining = True
         elif self._complaining:
             self._say("")
         self._show_options()
