@@ -186,10 +186,11 @@ def test_disagreement_is_found_whatever_the_contrast():
     warped = (255 - fixed).astype(np.uint8)
     warped[20:30, 10:20, 0:10] = rng.integers(50, 200, (10, 10, 10))
     grid = Grid((40, 40, 40))
-    (point, left), *others = comparison.disagreement(fixed, warped, grid, count=3)
-    assert np.allclose(point, (4.5, 14.5, 24.5))
-    assert left > 10
-    assert others[0][1] < 0.1
+    found = comparison.disagreement(fixed, warped, grid, count=20)
+    inside = [bool((np.abs(point - (4.5, 14.5, 24.5)) < 5).all()) for point, _left in found]
+    assert inside[:8] == [True] * 8 and not any(inside[8:])  # two blocks along each edge
+    assert min(left for _point, left in found[:8]) > 10
+    assert max(left for _point, left in found[8:]) < 0.1
 
 
 def test_lowest_dice_comes_first(run, inspection):
