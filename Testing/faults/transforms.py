@@ -220,6 +220,8 @@ def _cut_h5(tenth: int) -> Callable[[Path], Call]:
     return build
 
 
-CUT_CASES = [Case("D", f".h5 cut at {n} tenths", _cut_h5(n), Refused(FileError, "cut.h5")) for n in range(1, 10)]
+CUT_CASES = [
+    Case("D", f".h5 cut at {n} tenths", _cut_h5(n), Refused(FileError, "cut.h5", "cut off")) for n in range(1, 10)
+]
 
 CASES = [*ITK_CASES, *CUT_CASES]

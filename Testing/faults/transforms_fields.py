@@ -123,6 +123,7 @@ def nifti(
     cut: float = 1.0,
     units: str = "mm",
     dtype: Any = np.float32,
+    codes: tuple[int, int] | None = None,
 ) -> Callable[[Path], Call]:
     """Return a build function that lets nibabel write a field."""
 
@@ -133,6 +134,9 @@ def nifti(
         image.header["intent_code"], image.header["intent_name"] = intent, intent_name
         image.header["intent_p1"] = kind
         image.header.set_xyzt_units(units)
+        if codes is not None:
+            image.set_qform(affine, codes[0])
+            image.set_sform(affine, codes[1])
         nib.save(image, folder / name)
         if cut < 1:
             raw = gzip.decompress((folder / name).read_bytes())
@@ -211,6 +215,8 @@ FIELD_CASES = [
 
 # ITK hides these faults.
 HIDDEN_CASES = [
+    Case("D", "field with both form codes 0", nifti(codes=(0, 0)), Refused(FileError, "without orientation")),
+    Case("D", "field with a qform only", nifti(codes=(1, 0)), gives((13, 24, 35))),
     Case("D", "field with NaN", nifti(values=(np.nan, 0, 0)), Refused(FileError, "not finite")),
     Case("D", "field in micrometers", nifti(units="micron"), Refused(FileError, "micrometers")),
     *(

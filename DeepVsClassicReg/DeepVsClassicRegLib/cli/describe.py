@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from ..core.images.checks import FEWEST_VOXELS
 from ..core.images.formats import FORMATS
 from ..core.images.grid import Grid
 from ..core.images.io import read_volume
-from ..core.images.points import read_points
-from ..core.images.segmentations import read_labels
+from ..core.images.points import Landmarks, read_landmarks
+from ..core.images.segmentations import is_slicer_segmentation, read_labels, read_segmentation
 from ..core.images.volume import Volume
 from ..core.transforms.affine import Affine
 from ..core.transforms.field import BSpline, DisplacementField
@@ -44,6 +45,8 @@ def describe(path: Path) -> dict[str, Any]:
         return _transform(read_transform(path))
     if path.is_dir():
         return _volume(read_volume(path), "DICOM series")
+    if is_slicer_segmentation(path):
+        return _segmentation(path)
     header = _header(path)
     if header.GetNumberOfComponents() == 3 and header.GetDimension() == 3 and name.endswith(FIELD_ENDINGS):
         return _vectors(path, header)
@@ -134,7 +137,7 @@ def _transform(transform: Transform) -> dict[str, Any]:
     warnings: list[str] = []
     for number, part in enumerate(transform.parts, start=1):
         about[f"part_{number}"] = _part(part, warnings)
-    return {**about, "warnings": warnings}
+    return {**about, "warnings": [*transform.notes, *warnings]}
 
 
 def _part(part: Any, warnings: list[str]) -> dict[str, Any]:
@@ -163,21 +166,42 @@ def _part(part: Any, warnings: list[str]) -> dict[str, Any]:
 
 
 def _points(path: Path) -> dict[str, Any]:
-    points, columns = None, ""
-    for prefix in ("", "fixed_", "moving_"):
-        try:
-            points = read_points(path, prefix=prefix)
-            columns = prefix
-            break
-        except RegistrationError:
-            if prefix == "moving_":
-                raise
-    if points is None:
-        raise FileError(f"{path} holds no landmarks.")
+    columns, landmarks = _landmarks(path)
+    points = landmarks.points_mm
     return {
         "kind": f"landmarks{f' (two-sided file, {columns}columns)' if columns else ''}",
         "count": len(points),
+        "names": [name for name in landmarks.placed_names if name],
         "lowest_mm_lps": [float(value) for value in points.min(axis=0)],
         "highest_mm_lps": [float(value) for value in points.max(axis=0)],
-        "warnings": [],
+        "warnings": list(landmarks.notes),
+    }
+
+
+def _landmarks(path: Path) -> tuple[str, Landmarks]:
+    """Read landmarks and the prefix of their columns; the error is that of an ordinary file."""
+    try:
+        return "", read_landmarks(path)
+    except RegistrationError as error:
+        for prefix in ("fixed_", "moving_"):
+            with contextlib.suppress(RegistrationError):
+                return prefix, read_landmarks(path, prefix=prefix)
+        raise error
+
+
+def _segmentation(path: Path) -> dict[str, Any]:
+    segmentation = read_segmentation(path)
+    grid = segmentation.layers[0].grid
+    sizes = {}
+    for layer in segmentation.layers:
+        for label in sorted({*layer.labels, *layer.segments}):
+            voxels = int((layer.array == label).sum())
+            sizes[f"{layer.names.get(label, '')} ({label})"] = f"{voxels * grid.voxel_volume_mm3 / 1000:.3f} mL"
+    layers = {"layers": len(segmentation.layers)} if len(segmentation.layers) > 1 else {}
+    return {
+        "kind": "Slicer segmentation",
+        **_grid(grid),
+        **layers,
+        "segments": sizes,
+        "warnings": [*segmentation.flattened().notes],
     }

@@ -74,6 +74,11 @@ class Segmentation:
         return Segmentation(tuple(warp_labels(layer, grid, transform) for layer in self.layers), self.name, self.notes)
 
 
+def is_slicer_segmentation(path: Pathlike) -> bool:
+    """Return whether a file is a NRRD that lists segments, whatever it is called."""
+    return bool(_segment_facts(Path(path)))
+
+
 def read_labels(path: Pathlike, *, name: str | None = None) -> LabelMap:
     """Read a segmentation or mask.
 

@@ -150,6 +150,7 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
     if len(shape) != 5 or shape[3:] != (1, 3):
         raise FileError(f"{path.name} is no displacement field: its shape is {shape}.", hint=EXPECTED)
     _check_voxels(path, shape, facts)
+    _check_orientation(path, facts)
     if name in NIFTYREG:
         return _niftyreg(path, facts)
     if intent not in (DISPLACEMENTS, VECTORS):
@@ -163,6 +164,29 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
         return Transform((_from_ras(image, absolute=True),))
     # ITK itself turns vectors of intent 1006 from RAS to LPS.
     return Transform((DisplacementField.from_sitk(image),))
+
+
+def _check_orientation(path: Path, facts: Mapping[str, str]) -> None:
+    """Refuse what ITK and nibabel place differently."""
+    qform, sform = int(facts["qform_code"]), int(facts["sform_code"])
+    if qform <= 0 and sform <= 0:
+        raise FileError(
+            f"{path.name} is a displacement field without orientation (both NIfTI form codes are 0).",
+            hint="Write it with the orientation of the fixed image.",
+        )
+    if sform > 0:
+        rows = [[float(word) for word in facts[f"srow_{axis}"].split()] for axis in "xyz"]
+        stated = np.diag([-1.0, -1.0, 1.0]) @ np.array(rows)
+        header = _header(path)
+        axes = np.array(header.GetDirection()).reshape(header.GetDimension(), -1)[:3, :3]
+        used = np.column_stack([axes * header.GetSpacing()[:3], header.GetOrigin()[:3]])
+        corner = np.array([*header.GetSize()[:3], 1.0])
+        apart = max(np.abs(stated - used)[:, 3].max(), np.abs((stated - used) @ corner).max())
+        if apart > 0.1 * min(header.GetSpacing()[:3]):
+            raise FileError(
+                f"{path.name} is a displacement field whose two orientations (qform, sform) differ by {apart:.3g} mm.",
+                hint="Write it again with one orientation, that of the fixed image.",
+            )
 
 
 def _check_voxels(path: Path, shape: tuple[int, ...], facts: Mapping[str, str]) -> None:

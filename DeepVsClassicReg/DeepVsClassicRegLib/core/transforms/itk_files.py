@@ -102,12 +102,16 @@ def read_itk_binary(path: Path) -> Transform:
     FileError
         When a transform is of another kind or dimension, or the file is damaged.
     """
+    _check_hdf5_length(path)
     kinds = _stored_kinds(path)
     if not kinds:
         raise FileError(
             f"{path.name} holds no ITK transform.", hint="Give the .h5, .tfm or .mat file that a registration wrote."
         )
     _check_kinds(path, kinds)
+    # SimpleITK cannot open these, and there is no text to rename.
+    for kind in PLAIN_AFFINE & {kind for kind, _ in kinds}:
+        raise refuse_kind(path.name, kind)
     _check_together(path, [kind for kind, _ in kinds])
     return _transform(path, _read_file(path), [Section(*kind) for kind in kinds])
 
@@ -216,6 +220,21 @@ def _first_bad(text: str) -> str:
         except ValueError:
             return word
     return ""
+
+
+def _check_hdf5_length(path: Path) -> None:
+    """Compare the length that HDF5's first block states with the file's, before ITK prints HDF5's long complaint."""
+    with path.open("rb") as file:
+        head = file.read(96)
+    if not head.startswith(HDF5_MARK):
+        return
+    place = {0: 40, 1: 44, 2: 28, 3: 28}.get(head[8])
+    stated = int.from_bytes(head[place : place + 8], "little") if place is not None else 0
+    there = path.stat().st_size
+    if there < stated:
+        raise FileError(
+            f"{path.name} is cut off: it states {stated} bytes and has {there}.", hint="Write or copy it again."
+        )
 
 
 def _stored_kinds(path: Path) -> list[tuple[str, int]]:

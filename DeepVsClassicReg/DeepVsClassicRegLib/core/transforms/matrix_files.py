@@ -23,8 +23,8 @@ NIFTI = (".nii", ".nii.gz")
 # How flirt writes a row: numbers and two blanks after each.
 FLIRT_ROW = re.compile(r"\s*(?:\S+  ){4}\s*")
 FORM_HINT = (
-    "Say what it is with --transform-form: 'ras' (c3d, ITK-SNAP, greedy, NiftyReg: RAS mm, fixed to moving), "
-    "'lps' (LPS mm, fixed to moving) or 'fsl' (flirt: moving to fixed)."
+    "Convert it first, saying what it is: dvcreg transform -t this.txt --transform-form FORM --out start.h5; FORM is "
+    "ras (c3d, ITK-SNAP, greedy, NiftyReg: RAS mm, fixed to moving), lps (LPS mm, fixed to moving) or fsl (flirt)."
 )
 INVERTED = "It maps moving to fixed points, as {program} writes it, and was inverted to map fixed to moving points."
 
