@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result, TracePoint
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
-from DeepVsClassicRegLib.core.evaluation import canvas
+from DeepVsClassicRegLib.core.evaluation import plotting
 from DeepVsClassicRegLib.core.evaluation.comparison import (
     comparison_table,
     marked_table,
@@ -42,7 +42,7 @@ GRID = Grid((24, 26, 20), (1.0, 1.0, 1.5))
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
-    monkeypatch.setattr(canvas, "DPI", CANVAS_DPI)
+    monkeypatch.setattr(plotting, "DPI", CANVAS_DPI)
 
 
 @dataclass(frozen=True)
@@ -287,5 +287,5 @@ def test_missing_package_says_what_to_do(monkeypatch, tmp_path, pair, result, ev
 
 def test_data_addresses_hold_pictures():
     for photo, start in ((True, b"\xff\xd8"), (False, b"\x89PNG")):
-        address = canvas.data_uri(canvas.new_figure(2, 1), photo=photo)
+        address = plotting.data_uri(plotting.new_figure(2, 1), photo=photo)
         assert base64.b64decode(address.partition(",")[2]).startswith(start)

@@ -12,14 +12,14 @@ from typing import Any
 from ..files import write_text
 from ..images.volume import Pair
 from ..result import TOTAL, Result
-from .canvas import data_uri
 from .evaluate import Evaluation
 from .figures import Draw, Pictures, gray, strip
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
+from .plotting import data_uri
 from .report import make_report
-from .verdict import JUDGES, judge_report, seconds_text
+from .verdict import DECISIVE, judge_report, seconds_text
 
 Runs = Mapping[str, tuple[Result, Evaluation]]
 MOST_ROWS = 8
@@ -120,7 +120,7 @@ def write_comparison_html(
     for name, report in reports.items():
         columns[name] = {**runs[name][1].after, "seconds": report["seconds"][TOTAL]}
     measures = [m for m in (*MEASURES.values(), SECONDS) if _measured(m, columns)]
-    accuracy = next((MEASURES[name] for name in JUDGES if any(name in c for c in columns.values())), None)
+    accuracy = next((MEASURES[name] for name in DECISIVE if any(name in c for c in columns.values())), None)
     values = {
         "title": f"Engines compared: {pair.moving.name} to {pair.fixed.name}",
         "fixed": pair.fixed.name,

@@ -50,7 +50,7 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
     grid : Grid
         The fixed grid.
     inside : (Z, Y, X) bool array
-        Nodes in this region are judged.
+        Nodes in this region are evaluated.
     """
     if transform.affine is not None:
         return {"inverse_residual_mm": 0.0, "inverse_residual_mm_max": 0.0}

@@ -14,9 +14,9 @@ from ..memory import kept_memory
 from ..progress import Progress
 from ..result import Result
 from ..transforms.transform import Transform
-from .judge import Judge, lost_label_note
+from .evaluator import Evaluator, lost_label_note
+from .locations import Location
 from .measures import FAMILIES
-from .spots import Spot
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class Evaluation:
     labels : tuple of int
         The labels that were scored.
     region : str
-        Where intensities and the Jacobian were judged, in words.
+        Where intensities and the Jacobian were evaluated, in words.
     notes : tuple of str
         Labels left out and other things to know.
-    look_at : tuple of Spot
+    look_at : tuple of Location
         Where the result deserves a look, the gravest first.
     seconds, cpu_seconds : float
         What the evaluation itself took.
@@ -57,7 +57,7 @@ class Evaluation:
     labels: tuple[int, ...] = ()
     region: str = ""
     notes: tuple[str, ...] = ()
-    look_at: tuple[Spot, ...] = ()
+    look_at: tuple[Location, ...] = ()
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
@@ -77,7 +77,7 @@ def evaluate(
     Parameters
     ----------
     pair : Pair
-        Volumes, and the segmentations and landmarks they are judged by.
+        Volumes, and the segmentations and landmarks they are evaluated by.
     result : Result or Transform
         What an engine returned, or any fixed-to-moving map.
     labels : sequence of int, optional
@@ -116,13 +116,13 @@ def evaluate(
         start = None
     listener = progress or Progress()
     with sitk_threads(threads or available_cores()):
-        judge = Judge(pair, labels, wanted)
+        evaluator = Evaluator(pair, labels, wanted)
         listener.report(0.1, "Measuring before")
-        before = judge.column(Transform())
+        before = evaluator.column(Transform())
         listener.report(0.4, "Measuring the start")
-        first = judge.column(start) if start is not None else None
+        first = evaluator.column(start) if start is not None else None
         listener.report(0.6, "Measuring after")
-        after = judge.column(transform, final=True)
+        after = evaluator.column(transform, final=True)
     listener.report(1.0, "Measured")
     if after.jacobian is None:
         raise TypeError("The final column has no Jacobian.")
@@ -133,10 +133,10 @@ def evaluate(
         warped=after.warped,
         warped_labels=after.labels,
         jacobian=after.jacobian,
-        labels=judge.labels.scored.labels if judge.labels else (),
-        region=judge.region_name,
-        notes=(*judge.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
-        look_at=after.spots,
+        labels=evaluator.labels.scored.labels if evaluator.labels else (),
+        region=evaluator.region_name,
+        notes=(*evaluator.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
+        look_at=after.locations,
         seconds=time.perf_counter() - wall,
         cpu_seconds=cpu_seconds() - cpu,
     )

@@ -15,9 +15,9 @@ from ..images.volume import Pair
 from ..result import Result
 from ..transforms.affine import fit_affine
 from ..transforms.transform import Transform
-from .canvas import FOLD, INK, PANEL, diverging, new_figure, png_bytes
 from .evaluate import Evaluation
 from .planes import Picture, Plane, Slices
+from .plotting import FOLD, INK, PANEL, diverging, new_figure, png_bytes
 
 WIDTH_IN = 11.0
 LEFT_IN, RIGHT_IN, TOP_IN, GAP_IN = 0.42, 0.12, 0.34, 0.08

@@ -116,7 +116,7 @@ class Slices:
         return [warp_labels(labels, plane.grid).array[0] for plane in self.planes]
 
     def inside(self) -> list[npt.NDArray[np.bool_]]:
-        """Return the region that is judged."""
+        """Return the region that is evaluated."""
         region = LabelMap(self.region.astype(np.int32), self.pair.fixed.grid)
         return [labels > 0 for labels in self.labels(region)]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import AFTER, BEFORE, START, TEXT, new_figure
 from .measures import HIGHER, Measure
+from .plotting import AFTER, BEFORE, START, TEXT, new_figure
 
 FAINT = "#dfe5eb"
 MOST_NAMED = 45

@@ -1,4 +1,4 @@
-"""Where intensities and the Jacobian are judged: the fixed mask, else the fixed foreground."""
+"""Where intensities and the Jacobian are evaluated: the fixed mask, else the fixed foreground."""
 
 from __future__ import annotations
 

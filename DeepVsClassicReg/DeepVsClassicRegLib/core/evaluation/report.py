@@ -65,7 +65,7 @@ def make_report(
         "measures": {name: column for name, column in columns.items() if column is not None},
         "labels_scored": list(evaluation.labels),
         "region": evaluation.region,
-        "look_at": [spot.to_json() for spot in evaluation.look_at],
+        "look_at": [location.to_json() for location in evaluation.look_at],
         "settings": _plain_settings(result.settings),
         **{name: run[name] for name in ("stop_condition", "confidence", "notes", "unsound")},
         "citations": list(citations),

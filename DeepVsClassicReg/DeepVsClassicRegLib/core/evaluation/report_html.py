@@ -10,12 +10,12 @@ from typing import Any
 from ..files import write_text
 from ..images.volume import Pair
 from ..result import TOTAL, Result
-from .canvas import data_uri
 from .evaluate import Evaluation
 from .figures import Pictures
 from .measures import MEASURES
 from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import curves, label_plot
+from .plotting import data_uri
 from .report import make_report
 from .verdict import judge_report, seconds_text, tiles
 

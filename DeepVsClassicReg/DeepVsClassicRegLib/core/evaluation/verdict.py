@@ -10,9 +10,20 @@ from typing import Any
 from .measures import MEASURES, Measure
 from .trust import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
 
-__all__ = ["BAD", "CHECK", "GOOD", "JUDGES", "Tile", "Verdict", "best_report", "judge_report", "seconds_text", "tiles"]
-# The measure a result is judged by: the first of these that was measured.
-JUDGES = ("tre_mm_mean", "dice_mean", "mi")
+__all__ = [
+    "BAD",
+    "CHECK",
+    "DECISIVE",
+    "GOOD",
+    "Tile",
+    "Verdict",
+    "best_report",
+    "judge_report",
+    "seconds_text",
+    "tiles",
+]
+# The measure a result is evaluated by: the first of these that was measured.
+DECISIVE = ("tre_mm_mean", "dice_mean", "mi")
 ANSWERS = ("tre_mm_mean", "dice_mean")
 HEADLINES = {CHECK: "Check the result", BAD: "Do not trust it"}
 CHECKS = {"folding": "Check the folds", "inputs": "Check the inputs"}
@@ -56,7 +67,7 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
     Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip, the linear
     alignment's trust in itself and inputs that may be wrong can only make the light worse.
     """
-    base = _judged(report)
+    base = _verdict_before_checks(report)
     found = findings(report)
     places = tuple(report.get("look_at") or ())
     counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
@@ -72,18 +83,18 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
 def best_report(reports: Sequence[Mapping[str, Any]]) -> int:
     """Return the index of the best of several reports on one pair.
 
-    What is judged bad loses against everything else. Then the first of `JUDGES` decides that all reports hold; the
+    What is evaluated bad loses against everything else. Then the first of `DECISIVE` decides that all reports hold; the
     earlier report wins a tie.
     """
     sound = [index for index, report in enumerate(reports) if judge_report(report).level != BAD]
     rivals = sound or list(range(len(reports)))
     columns = [report["measures"]["after"] for report in reports]
-    judge = next((name for name in JUDGES if all(columns[index].get(name) is not None for index in rivals)), None)
+    evaluator = next((name for name in DECISIVE if all(columns[index].get(name) is not None for index in rivals)), None)
     best = rivals[0]
-    if judge is None:
+    if evaluator is None:
         return best
     for index in rivals[1:]:
-        if MEASURES[judge].better(columns[index][judge], columns[best][judge]):
+        if MEASURES[evaluator].better(columns[index][evaluator], columns[best][evaluator]):
             best = index
     return best
 
@@ -94,15 +105,15 @@ def _headline(finding: Finding) -> str:
 
 
 def _answered(report: Mapping[str, Any]) -> bool:
-    """Return whether segmentations or landmarks judged the result."""
+    """Return whether segmentations or landmarks evaluated the result."""
     return any(report["measures"]["after"].get(name) is not None for name in ANSWERS)
 
 
-def _judged(report: Mapping[str, Any]) -> Verdict:
+def _verdict_before_checks(report: Mapping[str, Any]) -> Verdict:
     columns = report["measures"]
     before, after = columns["before"], columns["after"]
     start = columns.get("start")
-    measure = next((MEASURES[name] for name in JUDGES if after.get(name) is not None), None)
+    measure = next((MEASURES[name] for name in DECISIVE if after.get(name) is not None), None)
     if measure is None:
         return Verdict(CHECK, "Look at the pictures", "Nothing was measured that tells better from worse.")
     reference = _reference(columns) if measure.name == "mi" else before

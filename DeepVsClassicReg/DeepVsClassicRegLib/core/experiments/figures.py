@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.canvas import AFTER, TEXT, new_figure
+from ..evaluation.plotting import AFTER, TEXT, new_figure
 
 GREY, FAINT = "#9aa5b1", "#dfe5eb"
 # Told apart by most color-blind people (after Okabe and Ito, darker yellow).

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.canvas import TEXT, new_figure
+from ..evaluation.plotting import TEXT, new_figure
 from .figures import GREY, color_of, legend, tidy
 from .statistics import Estimate, line_fit
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..device import machine
 from ..engines.base import versions
-from ..evaluation.canvas import data_uri, png_bytes
 from ..evaluation.pages import Page
+from ..evaluation.plotting import data_uri, png_bytes
 from ..files import write_json, write_text
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
 from .tasks import TaskResult, failures_of

@@ -26,7 +26,7 @@ class Agreement:
     Attributes
     ----------
     mean : float
-        Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to judge.
+        Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to evaluator.
     sharpness : float
         Share of it that is lost when the volume is shifted by three voxels of the working lattice, mean over the
         six directions; below 0 when a shift improves it.

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from ..images.grid import Grid
 from ..images.lengths import length_text
 from ..images.volume import Pair, Volume
-from .local import Agreement
+from .local_agreement import Agreement
 
 SUSPICIOUS_JACOBIAN = 0.1
 
 
 @dataclass(frozen=True)
-class Spot:
+class Location:
     """A place worth looking at.
 
     Attributes
@@ -36,7 +36,7 @@ class Spot:
     text: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spot as plain JSON values."""
+        """Return the location as plain JSON values."""
         return {
             "point_mm": [float(f"{value:.7g}") for value in self.point_mm],
             "voxel": list(self.voxel),
@@ -44,14 +44,14 @@ class Spot:
         }
 
 
-def spots_of(
+def locations_of(
     pair: Pair,
     values: Mapping[str, Any],
     *,
     jacobian: Volume | None,
     inside: npt.NDArray[np.bool_],
     agreement: Agreement | None,
-) -> tuple[Spot, ...]:
+) -> tuple[Location, ...]:
     """Return where a result deserves a look, the gravest first.
 
     Parameters
@@ -63,7 +63,7 @@ def spots_of(
     jacobian : Volume or None
         Determinant on the fixed grid.
     inside : (Z, Y, X) bool array
-        Where it is judged.
+        Where it is evaluated.
     agreement : Agreement or None
         Local agreement of the intensities.
     """
@@ -72,21 +72,21 @@ def spots_of(
         _shrunken(jacobian, inside),
         _worst_landmark(pair, values),
         _worst_label(pair, values),
-        _spot(grid, agreement.worst_mm, "Here the intensities agree least.")
+        _location(grid, agreement.worst_mm, "Here the intensities agree least.")
         if agreement is not None and agreement.worst_mm is not None
         else None,
     ]
-    return tuple(spot for spot in found if spot is not None)
+    return tuple(location for location in found if location is not None)
 
 
-def _spot(grid: Grid, point_mm: npt.ArrayLike, text: str) -> Spot:
+def _location(grid: Grid, point_mm: npt.ArrayLike, text: str) -> Location:
     x, y, z = (float(value) for value in np.asarray(point_mm))
     nearest = np.clip(np.rint(grid.point_to_index([x, y, z])), 0, np.array(grid.size) - 1).astype(int)
     i, j, k = (int(value) for value in nearest)
-    return Spot((x, y, z), (i, j, k), text)
+    return Location((x, y, z), (i, j, k), text)
 
 
-def _shrunken(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> Spot | None:
+def _shrunken(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> Location | None:
     if jacobian is None or not inside.any():
         return None
     values = np.where(inside, jacobian.array, np.inf)
@@ -96,19 +96,19 @@ def _shrunken(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> Spot | 
         return None
     k, j, i = np.unravel_index(place, values.shape)
     what = "Folded" if lowest <= 0 else "Squeezed most"
-    return _spot(jacobian.grid, jacobian.grid.index_to_point([i, j, k]), f"{what}: Jacobian {lowest:.2f}.")
+    return _location(jacobian.grid, jacobian.grid.index_to_point([i, j, k]), f"{what}: Jacobian {lowest:.2f}.")
 
 
-def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> Spot | None:
+def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> Location | None:
     errors = values.get("tre_mm_per_point")
     if errors is None or pair.fixed_points is None or not len(errors):
         return None
     number = int(np.argmax(errors))
     text = f"Landmark {number + 1}: error {length_text(float(errors[number]))}, the largest."
-    return _spot(pair.fixed.grid, pair.fixed_points[number], text)
+    return _location(pair.fixed.grid, pair.fixed_points[number], text)
 
 
-def _worst_label(pair: Pair, values: Mapping[str, Any]) -> Spot | None:
+def _worst_label(pair: Pair, values: Mapping[str, Any]) -> Location | None:
     per_label = values.get("dice_per_label")
     if not per_label or pair.fixed_labels is None:
         return None
@@ -120,4 +120,4 @@ def _worst_label(pair: Pair, values: Mapping[str, Any]) -> Spot | None:
     middle = places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]
     name = pair.fixed_labels.names.get(int(label), f"label {label}")
     point = pair.fixed_labels.grid.index_to_point(middle[::-1])
-    return _spot(pair.fixed.grid, point, f"{name}: Dice {float(per_label[label]):.2f}, the lowest.")
+    return _location(pair.fixed.grid, point, f"{name}: Dice {float(per_label[label]):.2f}, the lowest.")

@@ -1,4 +1,4 @@
-"""One judge per pair: prepares what all columns share, then measures one transform after the other."""
+"""One evaluator a pair: prepares what all columns share, then measures one transform after the other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
-from .local import Agreement, local_agreement
+from .local_agreement import Agreement, local_agreement
+from .locations import Location, locations_of
 from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
 from .similarity import SimilarityRegion
-from .spots import Spot, spots_of
 from .surface import surface_measures
 
 MOST_CHANGE = 10.0
@@ -37,7 +37,7 @@ class Column:
     warped: Volume
     labels: LabelMap | None
     jacobian: Volume | None
-    spots: tuple[Spot, ...] = ()
+    locations: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Labels:
     moving: LabelMap
 
 
-class Judge:
+class Evaluator:
     """Measures transforms of one pair.
 
     Parameters
@@ -95,11 +95,11 @@ class Judge:
             }
         if final and "consistency" in self.families:
             values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
-        spots: tuple[Spot, ...] = ()
+        locations: tuple[Location, ...] = ()
         if final:
-            judged = sampling.jacobian if "regularity" in self.families else None
-            spots = spots_of(self.pair, values, jacobian=judged, inside=self.region, agreement=agreement)
-        return Column(values, sampling.warped, sampling.labels, sampling.jacobian, spots)
+            evaluated = sampling.jacobian if "regularity" in self.families else None
+            locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, agreement=agreement)
+        return Column(values, sampling.warped, sampling.labels, sampling.jacobian, locations)
 
     def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
         pair, grid, mapping = self.pair, self.pair.fixed.grid, transform.affine
@@ -181,20 +181,20 @@ class _Sampling:
     labels: LabelMap | None = None
     jacobian: Volume | None = None
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-        self.seen = np.ones(judge.pair.fixed.grid.shape, dtype=bool)
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self.seen = np.ones(evaluator.pair.fixed.grid.shape, dtype=bool)
         self.soft: SoftOverlap | None = None
-        if judge.labels is not None and "overlap" in judge.families:
-            self.soft = SoftOverlap(judge.labels.moving, judge.labels.scored)
+        if evaluator.labels is not None and "overlap" in evaluator.families:
+            self.soft = SoftOverlap(evaluator.labels.moving, evaluator.labels.scored)
 
     def count(self, part: slice, mapping: Sampled) -> None:
         """Add the slices of a range of z."""
-        pair, grid = self._judge.pair, slab_of(self._judge.pair.fixed.grid, part)
-        if self._judge.similarity is not None:
+        pair, grid = self._evaluator.pair, slab_of(self._evaluator.pair.fixed.grid, part)
+        if self._evaluator.similarity is not None:
             self.seen[part] = seen_voxels(grid, pair.moving.grid, mapping)
-        if self.soft is not None and self._judge.labels is not None:
-            self.soft.add(self._judge.labels.fixed[part], grid, mapping)
+        if self.soft is not None and self._evaluator.labels is not None:
+            self.soft.add(self._evaluator.labels.fixed[part], grid, mapping)
 
 
 def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:
