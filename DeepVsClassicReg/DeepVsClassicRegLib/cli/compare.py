@@ -12,7 +12,7 @@ from .comparing import Comparison, Run, parse_entries
 from .folders import output_folder
 from .joint import write_joint
 from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
-from .output import show_entries, show_error, show_json
+from .output import show_entries, show_error, show_json, show_notes, show_verdict
 from .tables import show_runs
 
 HELP = """Run several engines on one pair and put them side by side.
@@ -20,7 +20,7 @@ HELP = """Run several engines on one pair and put them side by side.
 The linear alignment is done once, in front, and handed to every engine as its start; the seconds of
 every run contain it.
 Every engine runs in a process of its own, one after the other. One that fails does not stop the rest; it is listed
-with the reason.
+with the reason. At the end the verdict on each run is told (good, check or bad) with everything that speaks against it.
 
 \b
 Written to --out:
@@ -35,6 +35,7 @@ Examples:
   dvcreg compare --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz \\
       --engines elastix:brain-t1,ants:quick,greedy --threads 4 --out three
 
+What earlier runs left in --out is replaced; an input is never overwritten.
 Exit code 0 when at least one engine came to a result.
 """
 
@@ -75,6 +76,11 @@ def command(**options: Any) -> int:
     elif not quiet:
         show_runs(linear, runs)
         show_entries("Written", {**{run.name: _page(run) for run in _finished(linear, runs)}, **files})
+    finished = _finished(linear, runs)
+    show_notes((note for run in finished for note in run.report["notes"]), quiet=quiet)
+    for run in finished:
+        confidence = run.report["confidence"] if run is finished[0] else None  # they share the linear alignment
+        show_verdict(run.report["verdict"], confidence, title=run.name, quiet=quiet)
     for run in runs:
         if not run.ok:
             show_error(f"{run.name}: {run.reason}", run.hint)

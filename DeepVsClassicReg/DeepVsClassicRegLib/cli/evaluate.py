@@ -9,7 +9,7 @@ import click
 
 from ..core.files import protect_inputs
 from .options import FILE, inputs_of, pair_options
-from .output import show_json
+from .output import show_json, show_notes, show_verdict
 from .tables import show_measures
 
 HELP = """Measure how well a transform brings the moving volume onto the fixed one.
@@ -17,6 +17,8 @@ HELP = """Measure how well a transform brings the moving volume onto the fixed o
 The transform maps fixed to moving points (LPS mm); it may come from this program, ANTs, elastix, Slicer or
 SimpleITK. Without --transform the pair is measured as it is. Segmentations give Dice and surface distances (mm),
 landmarks the target registration error (mm), intensities mutual information and correlation, the transform its folds.
+With a transform the verdict is told (good, check or bad) with everything that speaks against it; how sure a linear
+alignment was is known to `dvcreg register` only.
 
 \b
 Examples:
@@ -36,8 +38,10 @@ def command(**options: Any) -> None:
     """Evaluate a transform."""
     from ..core.api import load_pair
     from ..core.evaluation.evaluate import evaluate
-    from ..core.evaluation.report import write_report_json
+    from ..core.evaluation.report import judged, write_report_json
     from ..core.files import jsonable
+    from ..core.images.checks import reader_notes
+    from ..core.images.notes import is_unsound
     from ..core.transforms.files import read_transform
     from ..core.transforms.transform import Transform
 
@@ -47,18 +51,25 @@ def command(**options: Any) -> None:
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
     transform = read_transform(options["transform"]) if options["transform"] else Transform()
     found = evaluate(pair, transform, threads=options["threads"])
+    notes = [*reader_notes(pair), *found.notes]
     report = jsonable(
         {
             "transform": options["transform"],
             "measures": {"before": found.before, "after": found.after},
             "labels_scored": found.labels,
             "region": found.region,
-            "notes": found.notes,
+            "notes": notes,
+            "unsound": [note for note in notes if is_unsound(note)],
         }
     )
+    if options["transform"]:
+        report = judged(report)
     if options["out"]:
         write_report_json(Path(options["out"]), report)
     if options["as_json"]:
         show_json(report)
     else:
         show_measures(report)
+    show_notes(notes)
+    if options["transform"]:
+        show_verdict(report["verdict"])

@@ -83,7 +83,17 @@ def _described(run: Run, out: Path) -> dict[str, Any]:
     }
     if not run.ok:
         return {**about, "reason": run.reason, "hint": run.hint, "exit_code": run.code}
-    kept = ("seconds", "cpu_seconds", "peak_memory_mb", "measures", "confidence", "notes", "unsound", "versions")
+    kept = (
+        "seconds",
+        "cpu_seconds",
+        "peak_memory_mb",
+        "measures",
+        "confidence",
+        "notes",
+        "unsound",
+        "verdict",
+        "versions",
+    )
     return {**about, "folder": run.folder.relative_to(out).as_posix(), **{key: run.report.get(key) for key in kept}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -54,6 +55,13 @@ class LazyGroup(click.Group):
         if arguments and arguments[0] not in COMMANDS:
             context.fail(f"There is no command '{arguments[0]}'. {did_you_mean(arguments[0], COMMANDS)}")
         return super().resolve_command(context, arguments)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run a command; what ITK prints beside it is dropped, the readers' notes say what matters."""
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        return super().invoke(context)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""

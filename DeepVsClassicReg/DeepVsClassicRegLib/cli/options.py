@@ -11,6 +11,7 @@ import click
 from ..core.device import DEVICES, Compute
 from ..core.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
 
+QUIET = "Show nothing but errors, and the verdict in one line when it is not good."
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 ROLES = {
@@ -80,7 +81,7 @@ def show_options(command: F) -> F:
     """Add the options that say how much is shown."""
     return _all(
         [
-            click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors."),
+            click.option("--quiet", "-q", is_flag=True, help=QUIET),
             click.option("--verbose", "-v", is_flag=True, help="Show the log of the engine as well."),
             click.option("--json", "as_json", is_flag=True, help="Print the report as JSON to standard output."),
         ]

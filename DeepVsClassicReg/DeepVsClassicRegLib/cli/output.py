@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 PIPE_WIDTH = 120
+COLORS = {"good": "green", "check": "yellow", "bad": "red"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -34,9 +35,43 @@ def show_error(message: str, hint: str = "") -> None:
         screen.print(f"[yellow]Hint:[/]  {escape(hint)}")
 
 
+def show_verdict(verdict: Mapping[str, Any], confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
+    """Show the verdict of a report on standard error: what it is, why, and how sure the linear alignment was.
+
+    Parameters
+    ----------
+    verdict : mapping
+        'verdict' of a report.
+    confidence : float, optional
+        'confidence' of the report, 0 to 1: how sure the linear alignment was.
+    title : str
+        What was judged, when there are several.
+    quiet : bool
+        Show one line, and only when the verdict is not good.
+    """
+    level, screen = verdict["level"], console(stderr=True)
+    if quiet and level == "good":
+        return
+    head = f"{title}: {verdict['headline']}" if title else verdict["headline"]
+    screen.print(f"[bold {COLORS[level]}]Verdict:[/] {escape(head)} ({level}). {escape(verdict['sentence'])}")
+    if quiet:
+        return
+    for reason in verdict["reasons"]:
+        if reason not in verdict["sentence"]:
+            screen.print(f"  - {escape(reason)}")
+    if confidence is not None:
+        screen.print(f"  Linear alignment: {100 * confidence:.0f} % confident.")
+
+
 def show_note(text: str) -> None:
     """Show something the user should know."""
     console(stderr=True).print(f"[yellow]Note:[/]  {escape(text)}")
+
+
+def show_notes(notes: Iterable[str], *, quiet: bool = False) -> None:
+    """Show notes, each once, unless `quiet`."""
+    for note in () if quiet else dict.fromkeys(notes):
+        show_note(note)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ..core.device import DEVICES
 from ..core.files import protect_inputs
 from .folders import whole_file
 from .options import FILE, inputs_of, pair_options
-from .output import console, show_json, show_note, show_table
+from .output import console, show_json, show_note, show_notes, show_table
 
 if TYPE_CHECKING:
     from ..core.recommendation.advice import Advice
@@ -50,6 +50,7 @@ Examples:
 def command(**options: Any) -> None:
     """Recommend an engine."""
     from ..core.api import load_pair
+    from ..core.images.checks import reader_notes
     from ..core.recommend import recommend
 
     inputs = inputs_of(options)
@@ -74,6 +75,7 @@ def command(**options: Any) -> None:
         show_json(advice.to_json())
     else:
         _show(advice)
+    show_notes(reader_notes(pair))
 
 
 def _numbers(text: str | None) -> list[int] | None:

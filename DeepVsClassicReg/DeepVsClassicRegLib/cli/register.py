@@ -22,7 +22,7 @@ from .options import (
     settings_of,
     show_options,
 )
-from .output import show_entries, show_json
+from .output import show_entries, show_json, show_notes, show_verdict
 from .running import Listener, run_job, show_failure
 from .tables import show_measures
 
@@ -39,8 +39,11 @@ Written to --out:
   transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
   jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
   uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
-  report.json         measures before and after, seconds, memory, versions
+  report.json         verdict, measures before and after, notes, seconds, memory, versions
   report.html         the same with pictures, one self-contained page
+
+At the end the verdict is told (good, check or bad) with everything that speaks against the result, and how sure the
+linear alignment was; with --quiet only a verdict that is not good. It is no part of the exit code.
 
 What an earlier run left in --out is replaced, once the new result is whole; an input is never overwritten.
 
@@ -90,4 +93,6 @@ def command(**options: Any) -> int:
     elif not quiet:
         show_measures(report)
         show_entries("Written", files)
+    show_notes((note for note in report["notes"] if note not in listener.told), quiet=quiet)
+    show_verdict(report["verdict"], report["confidence"], quiet=quiet)
     return outcome.code

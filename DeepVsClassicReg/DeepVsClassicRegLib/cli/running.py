@@ -32,6 +32,11 @@ class Listener:
         Show nothing but what went wrong.
     verbose : bool
         Show the log as well.
+
+    Attributes
+    ----------
+    told : set of str
+        The notes that were shown.
     """
 
     def __init__(self, title: str = "", *, quiet: bool = False, verbose: bool = False) -> None:
@@ -39,6 +44,7 @@ class Listener:
         self.screen: Console = console(stderr=True)
         self.bar: Progress | None = None
         self._task: TaskID | None = None
+        self.told: set[str] = set()
         self._stage = ""
 
     @contextmanager
@@ -64,6 +70,7 @@ class Listener:
         if event.kind == "progress":
             self._progress(event.data)
         elif event.kind == "note" and not self.quiet:
+            self.told.add(event.text)
             self.screen.print(f"[yellow]Note:[/]  {escape(event.text)}")
         elif event.kind in ("log", "noise") and self.verbose:
             self.screen.print(escape(event.text), style="dim")

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.evaluation.measures import MEASURES, SECONDS, Measure
 from .comparing import Run
-from .output import show_note, show_table
+from .output import COLORS, show_table
 
 SHORT_TITLES = {
     "dice_mean": "Dice",
@@ -21,7 +21,7 @@ SHORT_TITLES = {
 
 
 def show_measures(report: Mapping[str, Any]) -> None:
-    """Show a report's main measures before, after the linear alignment, and after, and its notes."""
+    """Show a report's main measures before, after the linear alignment, and after."""
     columns = report["measures"]
     stages = [name for name in ("before", "start", "after") if columns.get(name)]
     titles = {"before": "Before", "start": "Linear", "after": "After"}
@@ -34,8 +34,6 @@ def show_measures(report: Mapping[str, Any]) -> None:
     name = ":".join(filter(None, (report.get("engine"), report.get("preset"))))
     took = f", {total:.1f} s" if isinstance(total, (int, float)) else ""
     show_table(f"{name or 'Measures'}{took}", ["Measure", *(titles[stage] for stage in stages)], rows, numbers=True)
-    for note in report.get("notes", []):
-        show_note(note)
 
 
 def _short(measure: Measure) -> str:
@@ -62,7 +60,14 @@ def show_runs(linear: Run | None, runs: Sequence[Run]) -> None:
             titles.append(_short(measure))
             marked = _marked(measure, values, first=linear is not None)
             columns.append([measure.text(before.get(measure.name)), *marked])
+    titles.append("Verdict")
+    columns.append(["", *(_verdict(run) for run in finished)])
     show_table("Comparison", titles, list(zip(*columns, strict=True)), numbers=True)
+
+
+def _verdict(run: Run) -> str:
+    level = run.report["verdict"]["level"]
+    return f"[{COLORS[level]}]{level}[/]"
 
 
 def _value(run: Run, measure: Measure) -> float | None:

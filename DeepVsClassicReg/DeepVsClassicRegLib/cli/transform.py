@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 from ..core.files import protect_inputs, settle
 from .folders import whole_file
 from .options import FILE
-from .output import show_entries, show_note
+from .output import show_entries, show_note, show_notes
 
 # As core.transforms.files.FORMS, which would load the whole library here.
 FORMS = ("auto", "ras", "lps", "fsl")
@@ -98,7 +97,9 @@ def _image(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]
     from ..core.images.io import read_volume, write_volume
     from ..core.images.resample import warp_volume
 
-    grid = read_volume(options["reference"]).grid
+    reference = read_volume(options["reference"])
+    grid = reference.grid
+    show_notes(f"{reference.name}: {note}" for note in reference.notes)
     about = {"grid": f"{grid.size[0]} x {grid.size[1]} x {grid.size[2]} voxels of {options['reference']}"}
     if options["inverse"]:
         transform, about["inverse error"] = _inverted(transform, grid)
@@ -106,7 +107,7 @@ def _image(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]
         _labels(transform, grid, options["labels"], out)
     else:
         image = read_volume(options["image"])
-        _show_notes(image.notes)
+        show_notes(image.notes)
         write_volume(warp_volume(image, grid, transform, fill=options["fill"]), out)
     return about
 
@@ -117,11 +118,11 @@ def _labels(transform: Any, grid: Any, path: Path, out: Path) -> None:
 
     segmentation = read_segmentation(path)
     if out.name.lower().endswith(NRRD):
-        _show_notes((*segmentation.notes, *(note for layer in segmentation.layers for note in layer.notes)))
+        show_notes((*segmentation.notes, *(note for layer in segmentation.layers for note in layer.notes)))
         write_labels(segmentation.warped(grid, transform), out)
         return
     flat = segmentation.flattened()
-    _show_notes(flat.notes)
+    show_notes(flat.notes)
     if flat.segments:
         show_note(f"{out.name} holds label values only; with the ending .seg.nrrd it would keep names and colors.")
     write_labels(warp_labels(flat, grid, transform), out)
@@ -134,7 +135,7 @@ def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str
     if options["reference"]:
         show_note("Points need no --reference; it was not used.")
     landmarks = read_landmarks(options["points"])
-    _show_notes(landmarks.notes)
+    show_notes(landmarks.notes)
     points = landmarks.points_mm
     about = {"points": f"{len(points)}, fixed to moving"}
     if options["inverse"]:
@@ -174,8 +175,3 @@ def _inverted(transform: Any, grid: Any) -> tuple[Any, str]:
 
     inverse = invert(transform, grid)
     return inverse.transform, f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"
-
-
-def _show_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        show_note(note)

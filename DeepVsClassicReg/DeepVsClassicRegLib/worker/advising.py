@@ -8,6 +8,8 @@ from typing import Any
 
 from ..core.errors import RegistrationError, SettingsError, did_you_mean
 from ..core.evaluation.evaluate import evaluate as measure
+from ..core.images.checks import reader_notes
+from ..core.images.notes import is_unsound
 from ..core.job import Job
 from ..core.progress import Progress
 from ..core.recommend import recommend as advise
@@ -56,7 +58,8 @@ def evaluate(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     Returns
     -------
     dict
-        'measures' with 'before' and 'after', and 'notes'; no file is written.
+        'measures' with 'before' and 'after', 'notes', and 'unsound', those of them that say that an input may be
+        wrong; no file is written.
 
     Raises
     ------
@@ -75,8 +78,10 @@ def evaluate(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         threads=job.compute.threads,
         progress=progress.part(READ, 1.0),
     )
+    notes = [*reader_notes(pair), *found.notes]
     return {
         "measures": {"before": dict(found.before), "after": dict(found.after)},
-        "notes": list(found.notes),
+        "notes": notes,
+        "unsound": [note for note in notes if is_unsound(note)],
         "files": {},
     }

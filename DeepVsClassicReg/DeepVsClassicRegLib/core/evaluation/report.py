@@ -14,6 +14,7 @@ from ..images.volume import LabelMap, Pair, Volume
 from ..result import Result
 from ..version import VERSION
 from .evaluate import Evaluation
+from .verdict import judge_report
 
 FORMAT = 1
 
@@ -48,8 +49,8 @@ def make_report(
     -------
     dict
         `engine, preset, status, seconds, cpu_seconds, peak_memory_mb, measures {before, start, after}, settings,
-        notes, unsound, versions, machine, inputs` and more. `unsound` repeats those of the notes that say that an input
-        may be wrong. `seconds` holds the stages and `total`. Numbers that are not
+        notes, unsound, verdict, versions, machine, inputs` and more. `unsound` repeats those of the notes that say that
+        an input may be wrong. `seconds` holds the stages and `total`. Numbers that are not
         defined are None, and labels are strings, as JSON wants them.
     """
     diagnostics = dataclasses.replace(result.diagnostics, notes=(*result.diagnostics.notes, *evaluation.notes))
@@ -75,8 +76,14 @@ def make_report(
         "inputs": _inputs(pair, inputs or {}),
         "trace": run["trace"],
     }
-    plain: dict[str, Any] = jsonable(report)
-    return plain
+    return judged(jsonable(report))
+
+
+def judged(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report with its `verdict`: level, headline, sentence and reasons as `judge_report` finds them."""
+    verdict = dataclasses.asdict(judge_report(report))
+    del verdict["look_at"]  # the report has it
+    return {**report, "verdict": jsonable(verdict)}
 
 
 def write_report_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -> Path:
