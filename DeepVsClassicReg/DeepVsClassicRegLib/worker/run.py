@@ -72,7 +72,8 @@ class Supervised:
         stdin = self.process.stdin
         try:
             if stdin is not None:
-                stdin.write(CANCEL)
+                if not self.orphaned:  # the bare end of its input tells the computing process that nobody is left
+                    stdin.write(CANCEL)
                 stdin.close()
         except OSError:
             pass  # it ended just now
