@@ -17,10 +17,10 @@ from DeepVsClassicRegLib.core.errors import FileError, SettingsError
 from DeepVsClassicRegLib.core.evaluation.report import make_report
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
 from DeepVsClassicRegLib.core.images.notes import Note
+from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.worker.advising import evaluate as worker_evaluate
-from DeepVsClassicRegLib.worker.job import Job
 from DeepVsClassicRegLib.worker.registering import register as worker_register
 
 from . import Call, Case, Gives, Refused, Run
