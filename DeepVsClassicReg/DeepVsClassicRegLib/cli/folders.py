@@ -14,6 +14,7 @@ from ..core.job import FILE_NAMES, OUTPUTS
 from ..worker.job_folder import new_job_folder
 
 REPORT = OUTPUTS["report"]
+EXTRAS = OUTPUTS["extras"].partition(".")[0]
 
 
 def output_folder(path: Path) -> Path:
@@ -104,4 +105,5 @@ def _earlier(out: Path) -> list[str]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
         return []
     ours = isinstance(report, dict) and {"engine", "measures"} <= set(report)
-    return [REPORT, *(name for name in FILE_NAMES if name != REPORT)] if ours else []
+    extras = [path.name for path in out.glob(f"{EXTRAS}_*")]
+    return [REPORT, *(name for name in FILE_NAMES if name != REPORT), *extras] if ours else []

@@ -39,6 +39,7 @@ Written to --out:
   transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
   jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
   uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
+  extra_NAME          what else the engine found: maps, label maps (.nii.gz), transforms (.h5)
   report.json         verdict, measures before and after, notes, seconds, memory, versions
   report.html         the same with pictures, one self-contained page
 

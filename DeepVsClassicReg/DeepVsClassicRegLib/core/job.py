@@ -37,6 +37,7 @@ OUTPUTS: Mapping[str, str] = {
     "transform": "transform.h5",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
+    "extras": "extra.nii.gz",
     "report": "report.json",
     "html": "report.html",
 }
@@ -65,7 +66,8 @@ class Job:
     outputs : mapping of str to str
         What is wanted, entry of `OUTPUTS` -> file name inside the job's `out` folder; the ending chooses the
         format. 'warped_labels' is left out when there is no moving segmentation, 'uncertainty' when
-        the engine has none.
+        the engine has none. 'extras' names the files of whatever else an engine finds: extra_NAME.nii.gz for
+        volumes and label maps, extra_NAME.h5 for transforms.
     label_names : mapping of str to str
         Names of label numbers for the report.
     evaluate : bool

@@ -22,7 +22,7 @@ from .tables import update_measures_table
 from .volumes import GRAY, remove_node, show_volume
 
 if TYPE_CHECKING:
-    from .results import Loaded
+    from .results import Loaded, LoadedExtra
 
 WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "uncertainty", "report_table"})
 CLASSES = {
@@ -33,6 +33,7 @@ CLASSES = {
     "uncertainty": "vtkMRMLScalarVolumeNode",
     "report_table": "vtkMRMLTableNode",
 }
+EXTRA_CLASSES = {"labels": "vtkMRMLSegmentationNode", "transform": "vtkMRMLTransformNode"}
 SUFFIXES = {
     "transform": "transform",
     "warped": "warped",
@@ -120,6 +121,7 @@ class _Publication:
             title or file_safe(f"{self.moving} to {self.fixed} ({self.engine})")
         )
         self.nodes: dict[str, Any] = {}
+        self.extras: list[Any] = []
         self.back: list[Callable[[], Any]] = []
 
     def publish(self) -> Run:
@@ -132,6 +134,7 @@ class _Publication:
         ):
             if role in self.targets.wanted and (role == "transform" or getattr(self.loaded, role) is not None):
                 fill(self._node(role))
+        extras = [self._extra_node(extra) for extra in self.loaded.extras]
         originals = {role: self._alive(role) for role in INPUT_ROLES}
         run = new_record(
             self.title,
@@ -139,6 +142,7 @@ class _Publication:
             {**originals, **self.nodes},
             labels=self.snapshot.labels,
             label_places=self.loaded.label_places,
+            extras=extras,
         )
         self.back.append(lambda: remove_node(run.record))
         if "report_table" in self.targets.wanted:
@@ -174,6 +178,24 @@ class _Publication:
             node = slicer.mrmlScene.AddNewNodeByClass(CLASSES[role], slicer.mrmlScene.GenerateUniqueName(name))
             self.back.append(lambda: remove_node(node))
         self.nodes[role] = node
+        return node
+
+    def _extra_node(self, extra: LoadedExtra) -> Any:
+        """Return a new node with what else the engine found."""
+        name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {extra.title}")
+        node = slicer.mrmlScene.AddNewNodeByClass(EXTRA_CLASSES.get(extra.kind, CLASSES["warped"]), name)
+        self.back.append(lambda: remove_node(node))
+        self.extras.append(node)
+        if extra.kind == "transform":
+            from .transforms import attach
+
+            attach(node, extra.content)
+        elif extra.kind == "labels":
+            fill_segmentation(node, extra.content, extra.numbers, self.snapshot.labels)
+        else:
+            low, high = extra.content.data.GetScalarRange()
+            color = HOT if extra.kind == "map" and slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY
+            self._fill_volume(node, extra.content, high - low, (low + high) / 2, color)
         return node
 
     def _fill_transform(self, node: Any) -> None:
@@ -235,6 +257,7 @@ class _Publication:
         item = hierarchy.GetItemByDataNode(beside) if beside is not None else 0
         parent = hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
         made = [node for role, node in self.nodes.items() if node is not getattr(self.targets, role)]
+        made += self.extras
         items = [hierarchy.GetItemByDataNode(node) for node in made]
         items = [entry for entry in items if entry]
         if not items:

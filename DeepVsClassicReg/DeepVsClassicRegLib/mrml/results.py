@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,28 @@ if TYPE_CHECKING:
     from ..core.transforms.transform import Transform
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedExtra:
+    """Something an engine found beside the transform.
+
+    Attributes
+    ----------
+    title : str
+        Name shown.
+    kind : str
+        'map', 'image', 'labels' or 'transform'.
+    content : Image or vtkAbstractTransform
+        On a grid of its own.
+    numbers : tuple of int
+        The labels of a label map.
+    """
+
+    title: str
+    kind: str
+    content: Image | vtk.vtkAbstractTransform
+    numbers: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Loaded:
     """One result: transform, volumes and report.
@@ -37,6 +59,8 @@ class Loaded:
         On the fixed grid.
     uncertainty : Image or None
         mm, on a grid of its own; only some engines give it.
+    extras : tuple of LoadedExtra
+        What else the engine found.
     warped_labels : Image or None
         On the fixed grid.
     label_numbers : tuple of int
@@ -52,6 +76,7 @@ class Loaded:
     warped: Image | None = None
     jacobian: Image | None = None
     uncertainty: Image | None = None
+    extras: tuple[LoadedExtra, ...] = ()
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
     label_places: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
@@ -73,6 +98,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     result = _read_json(Path(folder) / RESULT_FILE)
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
+    readers = {"labels": read_labels, "transform": read_transform}
     if "transform" not in files:
         raise FileError(_("The result in {folder} holds no transform.").format(folder=folder), hint=_what_now())
     return _loaded(
@@ -80,6 +106,10 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
         warped=read_volume(files["warped"]) if "warped" in files else None,
         jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
         uncertainty=read_volume(files["uncertainty"]) if "uncertainty" in files else None,
+        extras=[
+            (entry, readers.get(entry["kind"], read_volume)(files["extra:" + entry["name"]]))
+            for entry in result.get("extras", ())
+        ],
         warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
         report=_read_json(files["report"]) if "report" in files else result,
     )
@@ -94,6 +124,7 @@ def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
         warped=evaluation.warped,
         jacobian=evaluation.jacobian,
         uncertainty=result.uncertainty,
+        extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in result.extras],
         warped_labels=evaluation.warped_labels,
         report=make_report(pair, result, evaluation),
     )
@@ -105,6 +136,7 @@ def _loaded(
     warped: Volume | None,
     jacobian: Volume | None,
     uncertainty: Volume | None,
+    extras: Sequence[tuple[Mapping[str, Any], Any]],
     warped_labels: LabelMap | None,
     report: Mapping[str, Any],
 ) -> Loaded:
@@ -117,11 +149,22 @@ def _loaded(
         warped=_image(warped),
         jacobian=_image(jacobian),
         uncertainty=_image(uncertainty),
+        extras=tuple(_loaded_extra(about, value) for about, value in extras),
         warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
         label_numbers=tuple(places),
         label_places=places,
         report=report,
     )
+
+
+def _loaded_extra(about: Mapping[str, Any], value: Volume | LabelMap | Transform) -> LoadedExtra:
+    from .transforms import vtk_of
+
+    if isinstance(value, Volume):
+        return LoadedExtra(about["title"], about["kind"], Image(image_of(value.array), value.grid))
+    if isinstance(value, LabelMap):
+        return LoadedExtra(about["title"], about["kind"], _label_image(value), value.labels)
+    return LoadedExtra(about["title"], about["kind"], vtk_of(value))
 
 
 def _image(volume: Volume | None) -> Image | None:

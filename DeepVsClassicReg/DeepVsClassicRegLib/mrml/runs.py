@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
 # What only some engines give.
 RARE_ROLES = ("uncertainty",)
+# Any number of nodes with whatever else an engine found.
+EXTRAS = "extras"
 ROLE_TITLES = {
     **TITLES,
     "transform": _("transform"),
@@ -135,6 +137,13 @@ class Run:
         return self.had(role) and self.node(role) is None
 
     @property
+    def extras(self) -> list[Any]:
+        """The nodes of what else the engine found."""
+        count = self.record.GetNumberOfNodeReferences(EXTRAS)
+        nodes = [self.record.GetNthNodeReference(EXTRAS, index) for index in range(count)]
+        return [node for node in nodes if node is not None]
+
+    @property
     def fixed(self) -> Any:
         """The fixed volume node, or None."""
         return self.node("fixed")
@@ -172,6 +181,7 @@ def new_record(
     *,
     labels: Mapping[int, LabelStyle] | None = None,
     label_places: Mapping[int, tuple[float, float, float]] | None = None,
+    extras: Sequence[Any] = (),
 ) -> Run:
     """Add the record of a run to the scene."""
     record = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", title)
@@ -184,6 +194,8 @@ def new_record(
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:
             add_node(Run(record), role, node)
+    for node in extras:
+        record.AddNodeReferenceID(EXTRAS, node.GetID())
     return Run(record)
 
 
@@ -237,7 +249,7 @@ def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, de
     if delete_outputs:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         folders = set()
-        for node in (run.node(role) for role in (*OUTPUT_ROLES, *RARE_ROLES)):
+        for node in (*(run.node(role) for role in (*OUTPUT_ROLES, *RARE_ROLES)), *run.extras):
             if node is not None:
                 folders.add(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)))
                 scene.RemoveNode(node)

@@ -22,6 +22,7 @@ OUTPUTS = {
     "transform": "transform.h5",
     "jacobian": "jacobian.nrrd",
     "uncertainty": "uncertainty.nrrd",
+    "extras": "extra.nrrd",
     "report": "report.json",
 }
 

@@ -20,11 +20,13 @@ from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, w
 from ..core.images.volume import LabelMap, Pair
 from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.progress import Progress
-from ..core.result import Result
+from ..core.result import Extra, Result
 from ..core.settings import make_settings
 from ..core.transforms.files import write_transform
+from ..core.transforms.transform import Transform
 
 log = logging.getLogger(__name__)
+EXTRA, TRANSFORM_ENDING = "extra:", ".h5"  # role of an extra: EXTRA + its name
 PAGE_PACKAGES = ("matplotlib", "jinja2")
 READ, ALIGNED, REGISTERED, MEASURED = 0.02, 0.19, 0.85, 0.93
 
@@ -63,12 +65,14 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         progress=progress.part(REGISTERED, MEASURED),
     )
     files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
+    wanted = result.extras if "extras" in job.outputs else ()
     shared = {START: write_start(start, folder / OUTPUT_FOLDER)} if start and job.options.get(SHARE_START) else {}
     return {
         **shared,
         "engine": result.engine,
         "preset": result.preset,
         "files": files,
+        "extras": [{"name": e.name, "title": e.title, "kind": e.kind, "unit": e.unit} for e in wanted],
         "seconds": dict(result.diagnostics.seconds),
         "confidence": result.diagnostics.confidence,
         "notes": [*result.diagnostics.notes, *evaluation.notes],
@@ -153,6 +157,8 @@ class _Writer:
             write_volume(evaluation.jacobian, path)
         if result.uncertainty is not None and (path := self._wanted("uncertainty", 0.65)):
             write_volume(result.uncertainty, path)
+        for extra in result.extras if "extras" in self.job.outputs else ():
+            self._write_extra(extra)
         self._write_report(pair, result, evaluation)
         self.progress.check()
         for name in self.files.values():
@@ -176,6 +182,16 @@ class _Writer:
         self.progress.report(fraction, f"Writing {name}")
         self.files[role] = name
         return self.out / name
+
+    def _write_extra(self, extra: Extra) -> None:
+        first, dot, endings = self.job.outputs["extras"].partition(".")
+        name = f"{first}_{extra.name}{TRANSFORM_ENDING if isinstance(extra.value, Transform) else dot + endings}"
+        self.progress.report(0.68, f"Writing {name}")
+        self.files[EXTRA + extra.name] = name
+        if isinstance(extra.value, Transform):
+            write_transform(extra.value, self.out / name)
+        else:
+            write_volume(extra.value, self.out / name)
 
     def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> None:
         if not {"report", "html"} & set(self.job.outputs):

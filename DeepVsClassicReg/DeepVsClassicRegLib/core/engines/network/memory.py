@@ -88,11 +88,16 @@ def fitting_factor(shape_at: Callable[[float], Sequence[int]], network: Registra
     bound : float
         Bytes.
     """
+    shape = shape_at(1.0)
+    if network.memory_bytes(shape) is None:
+        need = forward_bytes(network, shape)
+        return 1.0 if need <= bound else float((need / bound) ** (1 / len(shape)))
     factor = 1.0
     for _ in range(ROUNDS):
         shape = shape_at(factor)
         need = forward_bytes(network, shape)
         if need <= bound:
             break
-        factor *= max(float((need / bound) ** (1 / len(shape))), LEAST_FACTOR)
+        # Half a step at a time: the memory may grow with the square of the number of voxels.
+        factor *= max(float((need / bound) ** (0.5 / len(shape))), LEAST_FACTOR)
     return factor
