@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-from ...losses.mind import mind_ssc
-from ...losses.overlap import soft_dice
-from ...losses.similarity import lncc, mse, mutual_information
+from ...losses.catalogue import make_loss
 from .optimize import LevelImages
 from .torch_sampling import slopes, warp
 
@@ -56,24 +54,17 @@ def make_term(similarity: str, images: LevelImages, radius: int, device: str) ->
     if images.fixed_mask is not None:
         weight = inside * as_tensor(images.fixed_mask[None, None], device)
     moving_weight = None if images.moving_mask is None else as_tensor(images.moving_mask[None, None], device)
-    loss: Loss = mse
-    if similarity == "lncc":
-
-        def loss(f: Tensor, w: Tensor, m: Tensor | None) -> Tensor:
-            return lncc(f, w, m, radius=radius)
-
-    elif similarity == "mi":
-        loss = mutual_information
-    elif similarity == "mind":
-        fixed, moving = mind_ssc(fixed), mind_ssc(moving)
-    return TorchTerm(fixed, moving, loss, weight, moving_weight)
+    loss = make_loss(similarity, **({"radius": radius} if similarity == "lncc" else {}))
+    return TorchTerm(loss.prepare(fixed), loss.prepare(moving), loss, weight, moving_weight)
 
 
 def make_overlap(fixed: Any, moving: Any, device: str) -> TorchTerm:
     """Return the overlap term of these label memberships (lists of (Z, Y, X) arrays)."""
 
+    dice = make_loss("soft-dice")
+
     def loss(f: Tensor, w: Tensor, _weight: Tensor | None) -> Tensor:
-        return soft_dice(f, w)
+        return dice(f, w)
 
     f = torch.stack([as_tensor(member, device) for member in fixed])[None]
     m = torch.stack([as_tensor(member, device) for member in moving])[None]
