@@ -258,10 +258,10 @@ def test_networks_that_know_their_memory_are_believed():
 
 def test_extras_reach_the_files(tmp_path, monkeypatch):
     from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+    from DeepVsClassicRegLib.core.job import Job
     from DeepVsClassicRegLib.core.result import Extra
     from DeepVsClassicRegLib.core.transforms.files import read_transform
     from DeepVsClassicRegLib.worker import registering
-    from DeepVsClassicRegLib.worker.job import Job
 
     original = registering.api.register
 

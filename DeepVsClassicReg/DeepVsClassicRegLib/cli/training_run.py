@@ -17,7 +17,7 @@ import click
 
 from ..core.device import Compute, torch_device
 from ..core.files import protect_inputs
-from ..core.images.volume import Pair, Volume
+from ..core.images.volume import Pair
 from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
 from ..core.networks.catalogue import get_method
 from ..core.progress import Progress, Update, json_update
@@ -131,17 +131,10 @@ def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
 
 
 def _aligner(compute: Compute) -> Align:
-    """Return the linear engine as the training wants it."""
-    from ..core.engines.catalogue import get_engine
-    from ..core.settings import make_settings
+    """Return the linear alignment with which the engines begin as the training wants it."""
+    from ..core.engines.start import align_linearly
 
-    engine = get_engine("linear")
-    settings: Any = make_settings(engine.info.settings, "linear")
-
-    def align(template: Volume, volume: Volume) -> Transform:
-        return engine.run(Pair(template, volume), settings, Progress(), compute).transform
-
-    return align
+    return lambda template, volume: align_linearly(Pair(template, volume), compute, Progress()).transform
 
 
 def _device(wanted: str) -> str:

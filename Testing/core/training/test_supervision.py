@@ -7,7 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import SettingsError
+from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
@@ -16,6 +18,7 @@ from DeepVsClassicRegLib.core.networks.flow import identity_grid, jacobian_deter
 from DeepVsClassicRegLib.core.training.augmentation import USUAL, AugmentationSettings, AugmentedSource, augmented
 from DeepVsClassicRegLib.core.training.config import DataSettings
 from DeepVsClassicRegLib.core.training.dataset import DatasetSource
+from DeepVsClassicRegLib.core.training.loop import train
 from DeepVsClassicRegLib.core.training.manifest import read_manifest
 from DeepVsClassicRegLib.core.training.patches import PatchSource
 from DeepVsClassicRegLib.core.training.preprocessing import own_grid, preprocessed, snapped, training_frame
@@ -25,7 +28,7 @@ from DeepVsClassicRegLib.core.training.synthesis.settings import SHAPES
 from DeepVsClassicRegLib.core.training.synthesis.shapes_source import ShapesSource
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
-from training_disks import Blobs
+from training_disks import Blobs, config_of
 
 SIZE = (16, 16, 16)
 
@@ -174,6 +177,30 @@ def test_validation_pairs_are_the_originals_linearly_aligned(tmp_path):
 
 def box_at(start, size=(6, 7, 8)):
     return (..., *(slice(a, a + n) for a, n in zip(start, size, strict=True)))
+
+
+def test_real_pairs_are_judged_as_the_engine_registers_them(tmp_path):
+    """The Dice of the curves is that of the engine's map on the original label maps, the start's Dice beside it."""
+    cases(tmp_path)
+    source = of_data(tmp_path, tmp_path / "cache", align=lambda fixed, moving: Transform((Affine.shift((0.2, 0, 0)),)))
+    asked = []
+
+    def register(network, card, pair):
+        if card is not None:
+            asked.append((network.training, network.stage, card.method, pair.fixed.grid.size))
+        return Transform.of([Affine.shift((4.0, 0.0, 0.0)), pair.initial])
+
+    base = config_of(supervision="labels", steps=2, validate_every=1)
+    outcome = train(base, source, tmp_path / "out", compute=Compute("cpu", 1), register=register)
+    pairs = source.validation_pairs()
+    before = np.mean([evaluate(p, p.initial, measures=("overlap",)).after["dice_mean"] for p in pairs])
+    after = [
+        evaluate(p, register(torch.nn.Identity(), None, p), measures=("overlap",)).after["dice_mean"] for p in pairs
+    ]
+    assert outcome.best["dice_before"] == pytest.approx(before, abs=1e-5)
+    assert outcome.best["dice"] == pytest.approx(np.mean(after), abs=1e-5)
+    assert len(asked) == 3 * 2
+    assert asked[0] == (False, "", "voxelmorph", (14, 15, 13))
 
 
 def test_patches_are_the_same_part_of_everything(tmp_path):

@@ -30,7 +30,7 @@ from .sources import Source
 from .stages import part_done
 from .state import State, new_state
 from .step import Stepper, to_device
-from .validation import Register, score, validate, validate_pairs
+from .validation import Register, score, start_dice, validate, validate_pairs
 
 PICTURE_EVERY_S = 60.0
 POOR_DICE = 0.2
@@ -112,6 +112,7 @@ class _Loop:
         self.batches: Sequence[Batch] = source.validation() if group.leads else ()
         self.register = register
         self.pairs: Sequence[Pair] = source.validation_pairs() if group.leads and register is not None else ()
+        self.start_dice = start_dice(self.pairs)
         self.domain = domain_of(source, config.texts().get("name", folder.name)) if group.leads else {}
         self.rows: list[dict[str, float]] = []
         self.stopped = False
@@ -200,6 +201,8 @@ class _Loop:
         numbers = validate(state.kept, self.method, self.stepper.context, batches)
         if self.pairs and self.register is not None:
             numbers |= validate_pairs(state.kept, self._card(), self.pairs, self.register)
+            if self.start_dice is not None:
+                numbers["dice_before"] = self.start_dice
         hours = state.seconds / 3600
         self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
         better = not state.best or score(numbers) > state.best["score"]

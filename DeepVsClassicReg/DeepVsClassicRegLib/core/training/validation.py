@@ -47,7 +47,7 @@ def validate_pairs(
     Returns
     -------
     dict
-        'dice', 'dice_before' (where pairs have labels of both images) and 'folds_percent'.
+        'dice' (where pairs have labels of both images) and 'folds_percent'.
     """
     was_training, stage = network.training, network.stage
     network.eval()
@@ -58,12 +58,23 @@ def validate_pairs(
             found = evaluate(pair, register(network, card, pair), measures=("overlap", "regularity"), threads=threads)
             row = {"folds_percent": found.after["folding_percent"]}
             if pair.fixed_labels is not None and pair.moving_labels is not None:
-                row |= {"dice": found.after["dice_mean"], "dice_before": found.before["dice_mean"]}
+                row["dice"] = found.after["dice_mean"]
             rows.append({name: float(value) for name, value in row.items() if value is not None})
     finally:
         network.train(was_training)
         network.set_stage(stage)
     return _means(rows)
+
+
+def start_dice(pairs: Iterable[Pair]) -> float | None:
+    """Return the mean Dice of real pairs at their linear start; None without labels."""
+    found = []
+    for pair in pairs:
+        if pair.fixed_labels is not None and pair.moving_labels is not None:
+            start = pair.initial or Transform()
+            found.append(evaluate(pair, start, measures=("overlap",)).after["dice_mean"])
+    known = [float(value) for value in found if value is not None]
+    return _mean(known) if known else None
 
 
 def score(numbers: dict[str, float]) -> float:
