@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +14,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.images.grid import Grid
+from ..core.images.matching import Structure, common_numbers
 from .arrays import array_of, array_of_image
 from .frames import FLIP, from_vtk, grid_of_matrix, ijk_to_lps, world_matrix
 
@@ -24,8 +23,6 @@ GRAY: Color = (0.7, 0.7, 0.7)
 MOST_NAMES = 5
 # Label maps of which the values are remembered; up to which value they are counted instead of sorted.
 MOST_IMAGES, MOST_VALUES = 8, 1 << 20
-# Names that say nothing but a number: 'Label 3', 'Segment_3', '3'.
-GENERIC = re.compile(r"(label|segment|region|structure|class|value)?[\s_#-]*\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,9 @@ class Entry:
     from_palette: bool = False
 
     @property
-    def is_generic(self) -> bool:
-        """Whether the name says nothing but a number."""
-        return self.from_palette or GENERIC.fullmatch(self.style.name.strip()) is not None
+    def structure(self) -> Structure:
+        """What decides which entry of the other side it is."""
+        return Structure(self.style.name, self.value, bool(self.segment_id), self.from_palette)
 
 
 @dataclass(frozen=True)
@@ -127,56 +124,23 @@ def entries(node: Any, segment_id: str = "") -> list[Entry]:
 
 
 def numbering(fixed: list[Entry], moving: list[Entry]) -> Numbering:
-    """Return numbers for the segments of both sides; what is the same structure gets the same number.
-
-    Structures are matched by name, without regard to case, blanks and underscores. Those without a namesake are
-    matched by label value when the name on either side is generic, such as 'Segment_3', and no other structure of
-    its side has this value. A single segment on either side is the same structure whatever it is called. Label map
-    volumes keep their values, so two of them are matched by value whatever their names are.
-    """
-    if len(fixed) == len(moving) == 1 and (fixed[0].segment_id or moving[0].segment_id):
-        number = next((entry.value for entry in (*fixed, *moving) if not entry.segment_id), 1)
-        return Numbering({fixed[0]: number}, {moving[0]: number}, {number: moving[0].style})
-    keys = dict(_keyed(fixed)), dict(_keyed(moving))
-    partners = _partners_by_value(*keys)
-    numbers: dict[tuple[str, int], int] = {}
-    sides: list[dict[Entry, int]] = [{}, {}]
-    # Labels with values of their own come first, so that segments adapt to them.
-    for maps_first in (True, False):
-        for side, items in zip(sides, keys, strict=True):
-            for key, item in items.items():
-                if bool(item.segment_id) != maps_first:
-                    side[item] = _number(item, partners.get(key, key), numbers)
+    """Return numbers for the segments of both sides, by the rules that files follow, see `common_numbers`."""
+    found = common_numbers([entry.structure for entry in fixed], [entry.structure for entry in moving])
+    used = list(dict.fromkeys((*found.fixed, *found.moving)))
+    # The label values inside segmentations are Slicer's affair; 1, 2, ... unless a label map keeps its own.
+    all_segments = all(entry.segment_id for entry in (*fixed, *moving))
+    shown = {number: place if all_segments else number for place, number in enumerate(used, start=1)}
+    sides = tuple(
+        {entry: shown[number] for entry, number in zip(listed, numbers, strict=True)}
+        for listed, numbers in ((fixed, found.fixed), (moving, found.moving))
+    )
     labels: dict[int, LabelStyle] = {}
     for side in sides:
         for entry, number in side.items():
-            if number not in labels or not entry.is_generic:
+            if number not in labels or not entry.structure.is_generic:
                 labels[number] = entry.style
-    matched = [labels[sides[0][keys[0][key]]].name for key in partners.values()]
+    matched = [labels[shown[found.fixed[place]]].name for place, _other in found.by_value]
     return Numbering(sides[0], sides[1], dict(sorted(labels.items())), tuple(matched))
-
-
-def _partners_by_value(
-    fixed: Mapping[tuple[str, int], Entry], moving: Mapping[tuple[str, int], Entry]
-) -> dict[tuple[str, int], tuple[str, int]]:
-    """Return moving key -> fixed key of what has no namesake but the same label value, and a name that may differ."""
-    values: list[dict[int, tuple[str, int]]] = []
-    for side in (fixed, moving):
-        counts = Counter(entry.value for entry in side.values())
-        values.append({entry.value: key for key, entry in side.items() if counts[entry.value] == 1})
-    return {
-        values[1][value]: key
-        for value, key in values[0].items()
-        if value > 0
-        and value in values[1]
-        and key not in moving
-        and values[1][value] not in fixed
-        and _may_match(fixed[key], moving[values[1][value]])
-    }
-
-
-def _may_match(first: Entry, second: Entry) -> bool:
-    return first.is_generic or second.is_generic or not (first.segment_id or second.segment_id)
 
 
 def layers(node: Any, numbers: Mapping[Entry, int] | None) -> list[Layer]:
@@ -295,26 +259,6 @@ def _is_defined(colors: Any, value: int, name: str) -> bool:
 def _color(segment: Any) -> Color:
     red, green, blue = segment.GetColor()
     return red, green, blue
-
-
-def _keyed(items: Iterable[Entry]) -> list[tuple[tuple[str, int], Entry]]:
-    """Number repeated names, so that the second 'Tumor' of one side meets the second of the other."""
-    seen: Counter[str] = Counter()
-    keyed = []
-    for item in items:
-        name = " ".join(item.style.name.replace("_", " ").split()).casefold()
-        keyed.append(((name, seen[name]), item))
-        seen[name] += 1
-    return keyed
-
-
-def _number(item: Entry, key: tuple[str, int], numbers: dict[tuple[str, int], int]) -> int:
-    if not item.segment_id:
-        numbers.setdefault(key, item.value)
-        return item.value
-    if key not in numbers:
-        numbers[key] = max(numbers.values(), default=0) + 1
-    return numbers[key]
 
 
 def _layer(image: Any, world: np.ndarray, values: Mapping[int, int]) -> Layer:

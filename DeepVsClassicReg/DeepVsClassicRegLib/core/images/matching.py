@@ -24,16 +24,19 @@ class Structure:
         Of its voxels; 0 when it has none yet.
     is_segment : bool
         Segments are known by their names and may get another number; labels of a label map keep their values.
+    from_palette : bool
+        Whether the name comes from a color table that was made for any image.
     """
 
     name: str
     value: int = 0
     is_segment: bool = False
+    from_palette: bool = False
 
     @property
     def is_generic(self) -> bool:
         """Whether the name says nothing but a number."""
-        return GENERIC.fullmatch(self.name.strip()) is not None
+        return self.from_palette or GENERIC.fullmatch(self.name.strip()) is not None
 
 
 @dataclass(frozen=True)
