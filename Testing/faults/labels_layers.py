@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from segmentation_samples import TERMINOLOGY, boxes, on, one, segmentation, volume, write_layers
 
 from . import Call, Case, Gives, Refused, Run
@@ -220,4 +221,65 @@ LAYER_CASES = [
     ),
 ]
 
-CASES = LAYER_CASES
+
+def _phantom_segmentation(folder: Path, side: str, numbers: dict[int, tuple[int, str]]) -> None:
+    """Write some labels of the phantom as a Slicer segmentation with other values; label -> (value, name)."""
+    image = sitk.ReadImage(str(folder / f"{side}_seg.nii.gz"))
+    array = sitk.GetArrayFromImage(image)
+    made = sitk.GetImageFromArray(sum((array == old) * np.uint8(new) for old, (new, _name) in numbers.items()))
+    made.CopyInformation(image)
+    for place, (value, name) in enumerate(numbers.values()):
+        for key, text in {"ID": f"S{place}", "Name": name, "LabelValue": str(value), "Layer": "0"}.items():
+            made.SetMetaData(f"Segment{place}_{key}", text)
+    sitk.WriteImage(made, str(folder / f"{side}.seg.nrrd"))
+
+
+def _swapped(folder: Path, *command: str) -> list[str]:
+    write_phantom(make_phantom("head", size=32), folder)
+    _phantom_segmentation(folder, "fixed", {2: (1, "White matter"), 8: (2, "Cerebellum")})
+    _phantom_segmentation(folder, "moving", {8: (1, "Cerebellum"), 2: (2, "White matter")})
+    pair = ["--fixed", "fixed.nii.gz", "--moving", "moving.nii.gz"]
+    return [*command, *pair, "--fixed-seg", "fixed.seg.nrrd", "--moving-seg", "moving.seg.nrrd"]
+
+
+def _true_dice(run: Run) -> list[float]:
+    """Return the Dice of both labels as told, minus that of SimpleITK's resampling of the NIfTI labels."""
+    fixed, moving = (sitk.ReadImage(str(run.folder / f"{side}_seg.nii.gz")) for side in ("fixed", "moving"))
+    truth = sitk.ReadTransform(str(run.folder / "truth.h5"))
+    arrays = [
+        sitk.GetArrayFromImage(image)
+        for image in (fixed, sitk.Resample(moving, fixed, truth, sitk.sitkNearestNeighbor))
+    ]
+    told = run.json("measures.json")["measures"]["after"]["dice_per_label"]
+    dice = [2 * np.logical_and(*(a == n for a in arrays)).sum() / sum((a == n).sum() for a in arrays) for n in (2, 8)]
+    return [told["1"] - dice[0], told["2"] - dice[1]]
+
+
+def _own_segmentation(folder: Path) -> list[str]:
+    command = _swapped(folder, "register", "-e", "linear", "--out", ".")
+    (folder / "moving.seg.nrrd").rename(folder / "warped_seg.seg.nrrd")
+    return [*command[:-1], "warped_seg.seg.nrrd"]
+
+
+COMMAND_CASES = [
+    Case(
+        "C",
+        "evaluate the true transform, values swapped",
+        lambda folder: _swapped(folder, "evaluate", "-t", "truth.h5", "--out", "measures.json"),
+        Gives(np.zeros(2), 1e-6, _true_dice, notes=["numbered as in the fixed segmentation", "White matter"]),
+    ),
+    Case(
+        "C",
+        "register writes a segmentation",
+        lambda folder: _swapped(folder, "register", "-e", "linear", "--no-html", "--out", "out"),
+        Gives("White matter", read=written("out/warped_seg.seg.nrrd", "Segment0_Name")),
+        slow=True,
+    ),
+    Case(
+        "C",
+        "register never overwrites its segmentation",
+        _own_segmentation,
+        Refused(FileError, "would be overwritten", "warped_seg.seg.nrrd"),
+    ),
+]
+CASES = [*LAYER_CASES, *COMMAND_CASES]

@@ -49,9 +49,10 @@ def command(**options: Any) -> None:
     if options["out"]:
         protect_inputs(map(Path, filter(None, (*inputs.values(), options["transform"]))), [options["out"]])
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
-    transform = read_transform(options["transform"]) if options["transform"] else Transform()
+    images = {"fixed": options["fixed"], "moving": options["moving"]}
+    transform = read_transform(options["transform"], **images) if options["transform"] else Transform()
     found = evaluate(pair, transform, threads=options["threads"])
-    notes = [*reader_notes(pair), *found.notes]
+    notes = [*reader_notes(pair), *transform.notes, *found.notes]
     report = jsonable(
         {
             "transform": options["transform"],
