@@ -63,6 +63,17 @@ def test_display_is_the_moving_volumes(nodes, result):
     assert display.GetColorNodeID() == shown.GetColorNodeID()
 
 
+@pytest.mark.parametrize("visible", [True, False])
+def test_the_warped_segmentation_is_shown_when_the_moving_one_is(nodes, result, visible):
+    nodes.moving_labels.GetDisplayNode().SetVisibility(visible)
+    run = helpers.publish_truth(nodes, result)
+    assert bool(run.warped_labels.GetDisplayNode().GetVisibility()) is visible
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "chosen")
+    chosen.CreateDefaultDisplayNodes()
+    run = helpers.publish_truth(nodes, result, targets=Targets(warped_labels=chosen))
+    assert chosen.GetDisplayNode().GetVisibility(), "a node the user chose stays as it is"
+
+
 def test_references_and_names(nodes, result, parameter_node):
     first = helpers.publish_truth(nodes, result, parameter_node=parameter_node)
     second = helpers.publish_truth(nodes, result, parameter_node=parameter_node)

@@ -32,3 +32,34 @@ def test_offered_once_and_generated_by_the_button(slicer_scene, phantom, monkeyp
     loaded = offered[0].customDownloader(offered[0])
     assert [node.GetName() for node in loaded] == ["Phantom head fixed", "Phantom head moving"]
     assert slicer_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
+
+
+def test_the_first_look_is_at_the_images(nodes):
+    """Segmentations are hidden; landmarks are small, of one color a side, and in slices only."""
+    for labels in (nodes.fixed_labels, nodes.moving_labels):
+        assert not labels.GetDisplayNode().GetVisibility()
+    displays = [points.GetDisplayNode() for points in (nodes.fixed_points, nodes.moving_points)]
+    for display in displays:
+        assert display.GetVisibility() and display.GetVisibility2D() and not display.GetVisibility3D()
+        assert display.GetGlyphScale() <= 2.0 and display.GetUseGlyphScale()
+        assert not display.GetPointLabelsVisibility() and not display.GetSliceProjection()
+        assert display.GetColor() == display.GetSelectedColor()
+    fixed, moving = (np.array(display.GetColor()) for display in displays)
+    assert np.abs(fixed - moving).max() > 0.5
+
+
+def test_the_first_look_shows_two_colors(gl, nodes):
+    """What a slice shows: the gray image, few amber and few cyan pixels."""
+    slicer.util.setSliceViewerLayers(background=nodes.fixed, fit=True)
+    place = [0.0, 0.0, 0.0]
+    colors = {"amber": 0, "cyan": 0}
+    for points in (nodes.fixed_points, nodes.moving_points):
+        points.GetNthControlPointPositionWorld(0, place)
+        slicer.util.getNode("vtkMRMLSliceNodeRed").JumpSliceByCentering(*place)
+        view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
+        image = view._canvas.grab(400, 400)[:340].astype(int)  # without the corner text
+        red, blue = image[..., 0], image[..., 2]
+        colors["amber"] += int((red - blue > 60).sum())
+        colors["cyan"] += int((blue - red > 60).sum())
+        assert (np.ptp(image, axis=-1) > 60).mean() < 0.02, "the drawing covers the image"
+    assert colors["amber"] > 5 and colors["cyan"] > 5, colors

@@ -246,6 +246,9 @@ class _Publication:
         self.back.append(lambda: node.GetSegmentation().DeepCopy(former))
         node.SetAndObserveTransformNodeID(None)
         fill_segmentation(node, image, self.loaded.label_numbers, self.snapshot.labels)
+        if node is not self.targets.warped_labels:
+            # What nobody looks at would cover the views when a comparison ends.
+            node.GetDisplayNode().SetVisibility(_is_shown(self._alive("moving_labels")))
         fixed = self._alive("fixed")
         if fixed is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(fixed)
@@ -267,6 +270,11 @@ class _Publication:
         self.back.insert(0, lambda: remove_empty_folder(hierarchy, folder))
         for entry in items:
             hierarchy.SetItemParent(entry, folder)
+
+
+def _is_shown(node: Any) -> bool:
+    display = node.GetDisplayNode() if node is not None else None
+    return display is not None and node.IsA("vtkMRMLSegmentationNode") and bool(display.GetVisibility())
 
 
 def _check_targets(inputs: Inputs, targets: Targets) -> None:

@@ -63,7 +63,7 @@ def add_phantom(phantom: Phantom) -> PhantomNodes:
 def _show_small(display: Any, color: tuple[float, float, float]) -> None:
     """Show landmarks as small crosses of a color in the slices they lie in."""
     display.SetGlyphType(display.Cross2D)
-    display.SetGlyphScale(1.0)
+    display.SetGlyphScale(2.0)  # percent of the view
     display.SetColor(*color)
     display.SetSelectedColor(*color)
     display.SetVisibility3D(False)
