@@ -333,8 +333,8 @@ ACTIONS = {
     buttons: 20, look: 20, choices: 8, tabs: 4, numbers: 8, engine: 6, links: 3, pick: 4, register: 5, complete: 8,
     advance: 8, delete_node: 4, rename: 3, save: 2, load: 2, close_scene: 1, leave: 2, reload_module: 1, layout: 2,
 }  # fmt: skip
-# Buttons whose purpose is to leave the program.
-ELSEWHERE = {"openFolderButton", "qt_tableview_cornerbutton"}
+# What leaves the program, what is kept on purpose, and what belongs to Qt.
+ELSEWHERE = {"openFolderButton", "keepFilesCheck", "qt_tableview_cornerbutton"}
 
 
 def usable(soak, kind):
