@@ -7,7 +7,7 @@ from typing import Any
 
 import slicer
 
-from slicer_standin import core
+from slicer_standin import core, guards
 from slicer_standin.pythonqt import QtCore
 from slicer_standin.qtmodule import code_only
 
@@ -83,7 +83,10 @@ class qSlicerCoreIOManager(QtCore.QObject):
     def saveScene(self, path: str, screenshot: Any = None) -> bool:
         scene = slicer.mrmlScene
         if path.endswith(".mrb"):
-            return bool(scene.WriteToMRB(path, None))
+            done = bool(scene.WriteToMRB(path, None))
+            if done:
+                guards.check_bundle(path)
+            return done
         if path.endswith(".mrml"):
             scene.SetURL(path)
             scene.SetRootDirectory(str(Path(path).parent))
