@@ -11,9 +11,10 @@ import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
 from ..core.images.checks import FEWEST_VOXELS
-from ..core.images.formats import FORMATS
+from ..core.images.formats import read_raw, stem
 from ..core.images.grid import Grid
-from ..core.images.io import read_volume
+from ..core.images.io import volume_of
+from ..core.images.nifti import components, is_nifti
 from ..core.images.points import Landmarks, read_landmarks
 from ..core.images.segmentations import is_slicer_segmentation, read_labels, read_segmentation
 from ..core.images.volume import Volume
@@ -43,37 +44,39 @@ def describe(path: Path) -> dict[str, Any]:
         return _points(path)
     if name.endswith(TRANSFORM_ENDINGS):
         return _transform(read_transform(path))
-    if path.is_dir():
-        return _volume(read_volume(path), "DICOM series")
-    if is_slicer_segmentation(path):
+    if path.is_file() and is_slicer_segmentation(path):
         return _segmentation(path)
-    header = _header(path)
-    if header.GetNumberOfComponents() == 3 and header.GetDimension() == 3 and name.endswith(FIELD_ENDINGS):
-        return _vectors(path, header)
-    return _scalar(path, header)
+    if path.is_file() and name.endswith(FIELD_ENDINGS) and _is_vectors(path):
+        return _transform(read_transform(path))
+    return _image(path)
 
 
-def _header(path: Path) -> sitk.ImageFileReader:
+def _is_vectors(path: Path) -> bool:
+    """Return whether the file holds three numbers a voxel that are no color."""
+    if is_nifti(path):
+        return components(path) == 3
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-    except RuntimeError as error:
-        if "orthonormal" in str(error):
-            read_volume(path)  # raises the error that explains sheared axes
-        raise FileError(f"Could not read {path}.", hint=f"Readable are {FORMATS}, and transform files.") from error
-    return reader
+    except RuntimeError:
+        return False  # the reader of volumes says what is wrong
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    three = reader.GetNumberOfComponents() == 3 and reader.GetDimension() == 3
+    return three and not kind.endswith("8-bit unsigned integer")
 
 
-def _scalar(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
-    kind = sitk.GetPixelIDValueAsString(header.GetPixelID())
+def _image(path: Path) -> dict[str, Any]:
     try:
-        volume = read_volume(path)
+        raw = read_raw(path)
+        volume = volume_of(raw, stem(path))
+    except FileError:
+        raise
     except RegistrationError as error:
-        about = {"kind": "image", "size": header.GetSize(), "spacing_mm": header.GetSpacing(), "stored_as": kind}
-        return {**about, "warnings": [f"Cannot be registered: {error}"]}
-    about = _volume(volume, kind)
-    if "float" not in kind and len(np.unique(volume.array)) <= MOST_LABELS:
+        return {"kind": "image", "warnings": [f"Cannot be registered: {error}"]}
+    about = {**_volume(volume, raw.stored_as), **raw.about}
+    about["warnings"] = about.pop("warnings")  # last
+    if raw.array.dtype.kind in "iu" and len(np.unique(raw.array)) <= MOST_LABELS:
         about |= {"kind": "segmentation or volume", "labels": _label_sizes(path)}
     return about
 
@@ -123,13 +126,6 @@ def _label_sizes(path: Path) -> dict[str, Any]:
     numbers, counts = np.unique(labels.array[labels.array != 0], return_counts=True)
     volumes = counts * labels.grid.voxel_volume_mm3 / 1000
     return {str(number): f"{volume:.3f} mL" for number, volume in zip(numbers.tolist(), volumes, strict=True)}
-
-
-def _vectors(path: Path, header: sitk.ImageFileReader) -> dict[str, Any]:
-    if sitk.GetPixelIDValueAsString(header.GetPixelID()).endswith("8-bit unsigned integer"):
-        about = {"kind": "color image", "size": header.GetSize(), "spacing_mm": header.GetSpacing()}
-        return {**about, "warnings": ["Cannot be registered: a color image; extract one component first."]}
-    return _transform(read_transform(path))
 
 
 def _transform(transform: Transform) -> dict[str, Any]:

@@ -8,10 +8,12 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import settle
+from .mgh import is_mgh, read_mgh
+from .nifti import is_nifti, read_nifti
 from .raw import Pathlike, RawImage
 from .simple import grid_of
 
-FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd) or a DICOM folder"
+FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz) or a DICOM folder"
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 
 
@@ -28,6 +30,12 @@ def read_raw(path: Pathlike) -> RawImage:
         When it is a color image.
     """
     source = Path(path)
+    if not source.exists():
+        raise FileError(f"No such file: {source}.", hint="Check the path.")
+    if source.is_file():
+        for belongs, read in ((is_nifti, read_nifti), (is_mgh, read_mgh)):
+            if belongs(source):
+                return read(source)
     image, notes = _three_dimensional(_read_image(source), source.name)
     return RawImage(sitk.GetArrayFromImage(image), grid_of(image), image.GetPixelIDTypeAsString(), notes)
 
@@ -49,15 +57,13 @@ def write_image(image: sitk.Image, path: Pathlike) -> Path:
 def stem(path: Pathlike) -> str:
     """Return the file's name without folder and (double) ending."""
     name = Path(path).name
-    for ending in (".nii.gz", ".mrk.json", ".seg.nrrd"):
+    for ending in (".nii.gz", ".mrk.json", ".seg.nrrd", ".mgh.gz"):
         if name.endswith(ending):
             return name.removesuffix(ending)
     return Path(name).stem
 
 
 def _read_image(path: Path) -> sitk.Image:
-    if not path.exists():
-        raise FileError(f"No such file: {path}.", hint="Check the path.")
     try:
         return _read_dicom(path) if path.is_dir() else sitk.ReadImage(str(path))
     except RuntimeError as error:

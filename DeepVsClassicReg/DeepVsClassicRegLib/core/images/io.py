@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import RegistrationError
 from .formats import read_raw, stem, write_image
-from .raw import Pathlike
+from .raw import Pathlike, RawImage
 from .segmentations import write_labels
 from .simple import to_sitk
 from .volume import LabelMap, Volume
@@ -20,7 +20,7 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None)
     Parameters
     ----------
     path : path
-        A file of any format SimpleITK reads, or a folder with one DICOM series.
+        A NIfTI or FreeSurfer file, a file of any other format SimpleITK reads, or a folder with one DICOM series.
     repair : bool, default True
         Mark NaN and Inf as not measured (`Volume.valid`) and fill them with the lowest finite value.
     name : str, optional
@@ -40,12 +40,15 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None)
     RegistrationError
         When it is a color image, holds no finite value, or holds NaN or Inf and `repair` is False.
     """
-    raw = read_raw(path)
-    title = name or stem(path)
+    return volume_of(read_raw(path), name or stem(path), repair=repair)
+
+
+def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:
+    """Return the stored image as a volume; see `read_volume`."""
     array = raw.array.astype(np.float32)
     if not repair and not np.isfinite(array).all():
-        raise RegistrationError(f"'{title}' has values that are not finite (NaN or Inf).")
-    return Volume.filled(array, raw.grid, title, notes=raw.notes)
+        raise RegistrationError(f"'{name}' has values that are not finite (NaN or Inf).")
+    return Volume.filled(array, raw.grid, name, notes=raw.notes, valid=raw.valid)
 
 
 def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:

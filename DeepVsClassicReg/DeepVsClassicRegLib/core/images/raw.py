@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .grid import Grid
@@ -28,9 +30,15 @@ class RawImage:
         The file's format and voxel type, for `dvcreg info`.
     notes : tuple of str
         Sentences the user should read: what was odd in the file and how it was read.
+    about : mapping of str to plain values
+        What else the header says, for `dvcreg info`.
+    valid : (Z, Y, X) bool array, optional
+        False where the header says that nothing was measured (padding). None is everywhere.
     """
 
     array: npt.NDArray[Any]
     grid: Grid
     stored_as: str = ""
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+    valid: npt.NDArray[np.bool_] | None = None

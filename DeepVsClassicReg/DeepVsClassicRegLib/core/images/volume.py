@@ -62,9 +62,15 @@ class Volume:
 
     @classmethod
     def filled(
-        cls, array: npt.NDArray[Any], grid: Grid, name: str = "volume", *, notes: tuple[str, ...] = ()
+        cls,
+        array: npt.NDArray[Any],
+        grid: Grid,
+        name: str = "volume",
+        *,
+        notes: tuple[str, ...] = (),
+        valid: npt.NDArray[np.bool_] | None = None,
     ) -> Volume:
-        """Return a volume whose NaN and Inf are marked as not measured and hold the lowest finite value.
+        """Return a volume whose NaN, Inf and what is not `valid` are not measured and hold the lowest measured value.
 
         Raises
         ------
@@ -73,17 +79,18 @@ class Volume:
         """
         values = np.asarray(array).astype(np.float32, copy=False)
         finite = np.isfinite(values)
-        if finite.all():
+        measured = finite if valid is None else finite & valid
+        if measured.all():
             return cls(values, grid, name, notes=notes)
-        if not finite.any():
+        if not measured.any():
             raise RegistrationError(f"'{name}' holds no finite value at all.", hint="Check that the file is whole.")
-        lowest = values[finite].min()
+        lowest = values[measured].min()
         count = int((~finite).sum())
         note = (
             f"{count} voxels ({100 * count / finite.size:.2g} %) are NaN or Inf; they count as not measured "
             f"and hold the lowest value, {lowest:g}."
         )
-        return cls(np.where(finite, values, lowest), grid, name, finite, (*notes, note))
+        return cls(np.where(measured, values, lowest), grid, name, measured, (*notes, note) if count else notes)
 
     def scaled(self, factor: float) -> Volume:
         """Return this volume with all lengths of its grid multiplied, about the origin of the patient coordinates."""
