@@ -10,27 +10,20 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, GeometryError, RegistrationError
-from .grid import Grid
-from .notes import Note
-from .orientation import grid_from_ras
+from .nifti_header import COMPLETE, is_analyze, pair_of, parse_header, voxels_start
+from .nifti_orientation import about_orientation, nifti_grid
 from .raw import RawImage
 from .stream import read_whole
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
-_FORMS = {0: "unknown", 1: "scanner", 2: "aligned to another image", 3: "Talairach", 4: "MNI 152", 5: "template"}
-# An sform of these codes differs from the qform by design: it leads into a template's space.
-_TEMPLATES = (3, 4, 5)
-_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-_UNITS = {0: "not stated", 1: "meters", 2: "millimeters", 3: "micrometers"}
 _TYPES = {
     2: "u1",
     4: "i2",
@@ -46,67 +39,6 @@ _TYPES = {
 _COLORS = {128: "RGB color", 2304: "RGBA color"}
 _COMPLEX = {32: "complex (2 x 32 bit)", 1792: "complex (2 x 64 bit)", 2048: "complex (2 x 128 bit)"}
 _OTHERS = {0: "of unknown type", 1: "single bits", 1536: "128-bit float"}
-_NIFTI_1 = np.dtype(
-    [
-        ("sizeof_hdr", "i4"),
-        ("unused_1", "S36"),
-        ("dim", "i2", 8),
-        ("intent_p", "f4", 3),
-        ("intent_code", "i2"),
-        ("datatype", "i2"),
-        ("bitpix", "i2"),
-        ("slice_start", "i2"),
-        ("pixdim", "f4", 8),
-        ("vox_offset", "f4"),
-        ("scl_slope", "f4"),
-        ("scl_inter", "f4"),
-        ("slice_end", "i2"),
-        ("slice_code", "u1"),
-        ("xyzt_units", "u1"),
-        ("unused_2", "S128"),
-        ("qform_code", "i2"),
-        ("sform_code", "i2"),
-        ("quatern", "f4", 3),
-        ("qoffset", "f4", 3),
-        ("srow", "f4", (3, 4)),
-        ("intent_name", "S16"),
-        ("magic", "S4"),
-    ]
-)
-_NIFTI_2 = np.dtype(
-    [
-        ("sizeof_hdr", "i4"),
-        ("magic", "S8"),
-        ("datatype", "i2"),
-        ("bitpix", "i2"),
-        ("dim", "i8", 8),
-        ("intent_p", "f8", 3),
-        ("pixdim", "f8", 8),
-        ("vox_offset", "i8"),
-        ("scl_slope", "f8"),
-        ("scl_inter", "f8"),
-        ("unused_1", "S152"),
-        ("qform_code", "i4"),
-        ("sform_code", "i4"),
-        ("quatern", "f8", 3),
-        ("qoffset", "f8", 3),
-        ("srow", "f8", (3, 4)),
-        ("slice_code", "i4"),
-        ("xyzt_units", "i4"),
-        ("intent_code", "i4"),
-        ("intent_name", "S16"),
-        ("unused_2", "S16"),
-    ]
-)
-_LAYOUTS = {348: _NIFTI_1, 540: _NIFTI_2}
-_SMALLEST_OFFSET = {348: 352, 540: 544}
-_COMPLETE = "Is it complete, and a NIfTI file at all?"
-_GUESSED = (
-    ": left and right cannot be told. It is taken as x toward left, y toward anterior, z toward superior, centered at "
-    "the origin, as nibabel does; check it in a viewer."
-)
-# Two orientations of one header that move a corner by more than this many voxels disagree.
-_DISAGREE_VOX = 0.1
 
 
 def is_nifti(path: Path) -> bool:
@@ -130,10 +62,12 @@ def read_nifti(path: Path) -> RawImage:
     size = file.size_3d()
     stored = file.voxel_type()
     notes = [*file.notes]
-    grid = file.grid(size, notes)
+    grid = nifti_grid(file.header, size, path.name, notes)
     array = np.frombuffer(file.voxels(), stored, count=int(np.prod(size))).reshape(grid.shape)
     array = file.scaled(array.astype(stored.newbyteorder("="), copy=False), notes)
-    return RawImage(array, grid, f"{file.name}, {stored.newbyteorder('=').name}", tuple(notes), file.about())
+    return RawImage(
+        array, grid, f"{file.name}, {stored.newbyteorder('=').name}", tuple(notes), about_orientation(file.header)
+    )
 
 
 def check_nifti(path: Path) -> tuple[str, ...]:
@@ -168,15 +102,15 @@ class _File:
     @classmethod
     def open(cls, path: Path) -> _File:
         """Read header and voxels, from two files where the format has them."""
-        header_path, image_path = _pair(path)
+        header_path, image_path = pair_of(path)
         content, notes = read_whole(header_path)
-        header = _header(content, header_path)
+        header = parse_header(content, header_path)
         magic = bytes(header["magic"])
         if header_path == image_path and not magic.startswith((b"n+", b"ni")):
-            raise FileError(f"Could not read {path.name}: its header has no NIfTI mark ({magic!r}).", hint=_COMPLETE)
+            raise FileError(f"Could not read {path.name}: its header has no NIfTI mark ({magic!r}).", hint=COMPLETE)
         single = magic.startswith(b"n+")
         if single or header_path == image_path:
-            offset, odd = _offset(header, path)
+            offset, odd = voxels_start(header, path)
             return cls(path, header, content, offset, (*notes, *odd))
         data, more = read_whole(image_path)
         return cls(path, header, data, int(max(0, header["vox_offset"])), (*notes, *more))
@@ -184,7 +118,7 @@ class _File:
     @property
     def name(self) -> str:
         """What kind of file this is."""
-        if not bytes(self.header["magic"]).startswith((b"n+", b"ni")):
+        if is_analyze(self.header):
             return "Analyze 7.5"
         return "NIfTI-1" if self.header["sizeof_hdr"] == 348 else "NIfTI-2"
 
@@ -255,7 +189,7 @@ class _File:
     def scaled(self, array: npt.NDArray[Any], notes: list[str]) -> npt.NDArray[Any]:
         """Return the voxel values after the header's slope and intercept; integers stay integers where they can."""
         slope, intercept = float(self.header["scl_slope"]), float(self.header["scl_inter"])
-        if self.name == "Analyze 7.5" or not np.isfinite(slope) or slope == 0:
+        if is_analyze(self.header) or not np.isfinite(slope) or slope == 0:
             return array
         if not np.isfinite(intercept):
             notes.append(f"The header's intercept is {intercept}; it is taken as 0.")
@@ -266,154 +200,3 @@ class _File:
             return array.astype(np.int64) + int(intercept)
         kind = np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
         return np.asarray(array.astype(kind) * kind.type(slope) + kind.type(intercept))
-
-    def grid(self, size: tuple[int, int, int], notes: list[str]) -> Grid:
-        """Return where the voxels lie; the notes tell what was odd about it."""
-        scale = self._mm_per_unit(notes)
-        forms = self._forms(size, notes)
-        names = list(forms)
-        for number, name in enumerate(names):
-            matrix = forms[name].copy()
-            matrix[:3] *= scale
-            try:
-                grid = grid_from_ras(matrix, size, self.path.name, notes)
-            except GeometryError:
-                if number + 1 == len(names):
-                    raise
-                text = f"The header's {name} is sheared or not usable; the {names[number + 1]} is used instead."
-                notes.append(Note(text, unsound=True))
-                continue
-            for other in names[number + 1 :]:
-                self._compare(forms, name, other, size, notes)
-            return grid
-        raise GeometryError(f"{self.path.name} has no usable orientation.", hint="Repair the file's header.")
-
-    def about(self) -> dict[str, Any]:
-        """Return what `dvcreg info` shows of the header."""
-        if self.name == "Analyze 7.5":
-            return {"orientation_from": "nothing (Analyze 7.5 has none)"}
-        sform, qform = int(self.header["sform_code"]), int(self.header["qform_code"])
-        used = "sform" if sform > 0 else "qform" if qform > 0 else "nothing (both form codes are 0)"
-        native, other = ("little", "big") if sys.byteorder == "little" else ("big", "little")
-        return {
-            "orientation_from": used,
-            "sform_code": f"{sform} ({_FORMS.get(sform, 'not defined')})",
-            "qform_code": f"{qform} ({_FORMS.get(qform, 'not defined')})",
-            "units": _UNITS.get(int(self.header["xyzt_units"]) & 7, "not defined"),
-            "byte_order": native if self.header.dtype.isnative else other,
-            "slope_and_intercept": [float(self.header["scl_slope"]), float(self.header["scl_inter"])],
-        }
-
-    def _mm_per_unit(self, notes: list[str]) -> float:
-        if self.name == "Analyze 7.5":
-            return 1.0
-        unit = int(self.header["xyzt_units"]) & 7
-        if unit not in _MM_PER_UNIT:
-            notes.append(f"The header's unit of length {unit} is not defined; millimeters are assumed.")
-            return 1.0
-        if _MM_PER_UNIT[unit] != 1:
-            notes.append(f"The header gives lengths in {_UNITS[unit]}; they were converted to millimeters.")
-        return _MM_PER_UNIT[unit]
-
-    def _forms(self, size: tuple[int, int, int], notes: list[str]) -> dict[str, npt.NDArray[np.float64]]:
-        """Return the (4, 4) matrices from indices to RAS, the one to be used first."""
-        zooms = np.abs(self.header["pixdim"][1:4].astype(float))
-        if (self.header["pixdim"][1:4] < 0).any():
-            notes.append("The header has negative voxel sizes; their sign is ignored.")
-        forms = {}
-        nifti = self.name != "Analyze 7.5"
-        if nifti and self.header["sform_code"] > 0:
-            forms["sform"] = np.vstack([self.header["srow"].astype(float), [0, 0, 0, 1]])
-        if nifti and self.header["qform_code"] > 0:
-            forms["qform"] = self._qform(zooms)
-        if not forms:
-            why = "The file states no orientation (both codes are 0)" if nifti else "Analyze 7.5 has no orientation"
-            notes.append(Note(why + _GUESSED, unsound=True))
-            matrix = np.diag([-zooms[0], zooms[1], zooms[2], 1.0])
-            matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(size) - 1) / 2)
-            forms["voxel sizes"] = matrix
-        return forms
-
-    def _qform(self, zooms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        b, c, d = (float(value) for value in self.header["quatern"])
-        rest = 1 - (b * b + c * c + d * d)
-        a = np.sqrt(max(rest, 0.0))
-        norm = np.sqrt(a * a + b * b + c * c + d * d)
-        if rest < -1e-3:
-            zooms = zooms * np.nan  # no rotation; the caller refuses it or takes another form
-        a, b, c, d = (value / norm for value in (a, b, c, d))
-        rotation = np.array(
-            [
-                [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-                [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-                [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-            ]
-        )
-        hand = -1.0 if self.header["pixdim"][0] < 0 else 1.0
-        matrix = np.eye(4)
-        matrix[:3, :3] = rotation * zooms * [1, 1, hand]
-        matrix[:3, 3] = self.header["qoffset"].astype(float)
-        return matrix
-
-    def _compare(self, forms: dict[str, Any], used: str, other: str, size: tuple[int, ...], notes: list[str]) -> None:
-        corners = np.array([[i, j, k, 1] for i in (0, size[0] - 1) for j in (0, size[1] - 1) for k in (0, size[2] - 1)])
-        apart = np.linalg.norm((corners @ forms[used].T - corners @ forms[other].T)[:, :3], axis=1).max()
-        voxel = np.linalg.norm(forms[used][:3, :3], axis=0).min()
-        if not apart <= _DISAGREE_VOX * voxel:
-            text = (
-                f"The header's two orientations disagree by up to {apart / voxel:.3g} voxels: the {used} is used, as "
-                f"nibabel does; the {other} is ignored."
-            )
-            notes.append(Note(text, unsound=int(self.header["sform_code"]) not in _TEMPLATES))
-
-
-def _pair(path: Path) -> tuple[Path, Path]:
-    """Return the files of header and voxels; the same twice for a single file."""
-    lower = path.name.lower()
-    packed = lower.endswith(".gz")
-    bare = path.with_name(path.name[:-3]) if packed else path
-    other = {".hdr": ".img", ".img": ".hdr"}.get(bare.suffix.lower())
-    if other is None:
-        return path, path
-    upper = bare.suffix.isupper()
-    for candidate in (other, other + ".gz"):
-        partner = bare.with_suffix(candidate.upper() if upper else candidate)
-        if partner.is_file():
-            return (path, partner) if other == ".img" else (partner, path)
-    raise FileError(
-        f"{path.name} is one half of a pair: {bare.with_suffix(other).name} is missing.",
-        hint="Put both files into one folder.",
-    )
-
-
-def _header(content: bytes, path: Path) -> Any:
-    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
-    for order in orders:
-        length = int(np.frombuffer(content, order + "i4", count=1)[0]) if len(content) >= 4 else 0
-        layout = _LAYOUTS.get(length)
-        if layout is None:
-            continue
-        if len(content) < length:
-            raise FileError(
-                f"{path.name} is cut off inside its header ({len(content)} of {length} bytes).",
-                hint="Copy or download the file again.",
-            )
-        header = np.frombuffer(content, layout.newbyteorder(order), count=1)[0]
-        if length == 540 and not bytes(header["magic"]).startswith((b"n+2", b"ni2")):
-            break
-        return header
-    raise FileError(f"Could not read {path.name}: it has no NIfTI header.", hint=_COMPLETE)
-
-
-def _offset(header: Any, path: Path) -> tuple[int, list[str]]:
-    """Return where the voxels begin in a single file, and what was odd about it."""
-    smallest = _SMALLEST_OFFSET[int(header["sizeof_hdr"])]
-    offset = float(header["vox_offset"])
-    if offset == 0:
-        return smallest, [f"The header does not say where the voxels begin; byte {smallest} is assumed."]
-    if not np.isfinite(offset) or offset < smallest or offset != int(offset):
-        raise FileError(
-            f"{path.name}: the header says that the voxels begin at byte {offset:g}, expected {smallest} or more.",
-            hint="The header is damaged; export or convert the image again.",
-        )
-    return int(offset), []
