@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileError, SettingsError, did_you_mean
-from ..files import NO_SPACE, write_json
+from ..files import NO_SPACE, write_bytes, write_json
 from ..resources import resource_folder
 from ..settings import from_json as settings_from_json
 from .card import CARD_FILE, WEIGHTS_FILE, Card, Model, read_card
@@ -113,14 +113,9 @@ def save_model(folder: Path, card: Card, module: nn.Module, *, half: bool = Fals
     card = dataclasses.replace(card, sha256=hashlib.sha256(content).hexdigest())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{WEIGHTS_FILE}.{os.getpid()}.part"
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / WEIGHTS_FILE)
     except OSError as error:
-        raise FileError(f"Could not write the model to {folder}: {error.strerror or error}.", hint=NO_SPACE) from error
+        raise FileError(f"Could not make {folder}: {error.strerror or error}.", hint=NO_SPACE) from error
+    write_bytes(folder / WEIGHTS_FILE, content)
     write_json(folder / CARD_FILE, card.to_json())
     return card
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import save
 
 from ..errors import FileError
-from ..files import NO_SPACE
+from ..files import write_bytes
 from .state import State
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -23,18 +22,7 @@ WEIGHTS, AVERAGE, OPTIMIZER = "weights/", "average/", "optimizer/"
 def write_checkpoint(folder: Path, state: State) -> Path:
     """Write the state; a reader finds the former checkpoint or the whole new one."""
     path = folder / CHECKPOINT_FILE
-    content = save(_tensors(state), metadata={"training": json.dumps(_counters(state))})
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
-    return path
+    return write_bytes(path, save(_tensors(state), metadata={"training": json.dumps(_counters(state))}))
 
 
 def read_checkpoint(folder: Path, state: State) -> None:

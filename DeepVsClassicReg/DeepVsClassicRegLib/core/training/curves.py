@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import atomic
+
 TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE = "curves.csv", "validation.csv", "curves.png"
 log = logging.getLogger(__name__)
 SHOWN = ("dice", "folds_percent")
@@ -87,9 +89,8 @@ def draw_curves(folder: Path) -> None:
         _lines(panel, validation, [name, *before])
         panel.set_title({"dice": "Validation Dice", "folds_percent": "Folded voxels, %"}[name])
     path = folder / PICTURE_FILE
-    draft = path.with_name(f".{path.name}.part")
-    figure.savefig(draft, dpi=110, format="png")
-    draft.replace(path)
+    with atomic(path) as draft:
+        figure.savefig(draft, dpi=110, format="png")
 
 
 def _terms(rows: list[dict[str, str]]) -> list[str]:

@@ -51,7 +51,7 @@ class DatasetSource:
     align : callable, optional
         `align(fixed, moving)` returns the linear map with which the engine starts; used for `validation_pairs`.
     progress : Progress, optional
-        Told which case is being preprocessed.
+        Receives which case is being prepared.
 
     Raises
     ------

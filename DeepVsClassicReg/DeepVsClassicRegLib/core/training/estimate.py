@@ -1,4 +1,4 @@
-"""What a training will take, measured on a few steps that are thrown away."""
+"""How long a training takes and how much memory, measured on a few steps whose result is discarded."""
 
 from __future__ import annotations
 

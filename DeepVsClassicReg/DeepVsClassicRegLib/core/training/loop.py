@@ -1,4 +1,4 @@
-"""The training loop: updates, curves, validation, checkpoints, until it is done or told to stop."""
+"""The training loop: updates, curves, validation, checkpoints, until it is finished or cancelled."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Outcome:
     Attributes
     ----------
     finished : bool
-        Whether the wanted steps or hours were reached (else it was told to stop; it can be resumed).
+        Whether the wanted steps or hours were reached (else it was cancelled; it can be resumed).
     step : int
         Updates made altogether.
     hours : float
@@ -85,7 +85,7 @@ def train(
     compute : Compute
         Device and threads; the seed is the config's.
     progress : Progress
-        Told every step; when cancelled, the training writes a checkpoint and returns.
+        Receives every step; when cancelled, the training writes a checkpoint and returns.
     register : callable, optional
         Registers a pair with a network as the network engine does; real validation pairs are then judged that way.
     """

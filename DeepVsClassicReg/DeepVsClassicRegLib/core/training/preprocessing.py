@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, RegistrationError, SettingsError
-from ..files import NO_SPACE
+from ..files import NO_SPACE, atomic
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
 from ..images.io import read_volume
@@ -140,8 +139,8 @@ def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
     sampled = sampled_on(volume, grid, transform)
     _check_view(volume, sampled, transform)
     if case.labels is not None:
-        _write(labels, warp_labels(read_labels(case.labels), grid, transform).array)
-    _write(image, normalized(sampled).astype(np.float16))
+        write_array(labels, warp_labels(read_labels(case.labels), grid, transform).array)
+    write_array(image, normalized(sampled).astype(np.float16))
 
 
 def read_case(case: Case) -> Volume:
@@ -188,13 +187,11 @@ def _key(case: Case, frame: Frame) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def _write(path: Path, array: Array) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_array(path: Path, array: Array) -> None:
+    """Write an array as .npy, whole or not at all, making its folder when needed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            np.save(file, array)
-        draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
+        raise FileError(f"Could not make {path.parent}: {error.strerror or error}.", hint=NO_SPACE) from error
+    with atomic(path) as draft, draft.open("wb") as file:
+        np.save(file, array)

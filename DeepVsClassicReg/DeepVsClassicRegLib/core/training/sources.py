@@ -129,7 +129,7 @@ def make_source(
     partial_labels : bool
         Whether pairs with labels of one image only are welcome; else all training images need labels.
     progress : Progress, optional
-        Told which real volume is being prepared.
+        Receives which real volume is being prepared.
 
     Raises
     ------

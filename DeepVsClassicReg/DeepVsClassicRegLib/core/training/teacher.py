@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FileError
-from ..files import NO_SPACE
 from ..images.grid import Grid
 from ..images.volume import Pair, Volume
 from ..transforms.transform import Transform
 from ..transforms.units import mm_to_channels
+from .preprocessing import write_array
 
 Array = npt.NDArray[Any]
 
@@ -46,7 +44,7 @@ class Teacher:
         if not path.is_file():
             transform = self._register(Pair(fixed, moving, initial=Transform()))
             field = transform.displacement_on(self._grid).array_mm
-            _write(path, mm_to_channels(field, self._grid).astype(np.float16))
+            write_array(path, mm_to_channels(field, self._grid).astype(np.float16))
         return np.load(path, mmap_mode="r")
 
     def _key(self, fixed: Volume, moving: Volume) -> str:
@@ -54,15 +52,3 @@ class Teacher:
         for volume in (fixed, moving):
             digest.update(volume.array.tobytes())
         return digest.hexdigest()[:16]
-
-
-def _write(path: Path, array: Array) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
-            np.save(file, array)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error

@@ -14,7 +14,7 @@ from .source import GeneratedSource
 class MixedSource:
     """Generators on one grid that take turns from step to step; the first one names the labels and validates.
 
-    A network that sees few persons again and again learns them by heart; shapes, which never come twice, keep it
+    A network that sees few subjects again and again overfits to them; shapes, which never come twice, keep it
     general (Hoffmann et al., IEEE TMI 41(3), 2022, train on either).
 
     Parameters
