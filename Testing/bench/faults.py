@@ -1,7 +1,15 @@
-"""Runs every case of `Testing/faults` and writes what came out to FAULTS.md: python Testing/bench/faults.py [KINDS]."""
+"""Runs every case of `Testing/faults` and writes what came out to FAULTS.md.
+
+python Testing/bench/faults.py                     all cases
+python Testing/bench/faults.py AB                  the cases of these kinds, on the terminal only
+python Testing/bench/faults.py --scripts FOLDER    all cases, and the scripts of a folder (python NN_name.py in it)
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -47,8 +55,32 @@ def row(case: faults.Case) -> tuple[bool, str]:
     return not failures, "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
-def main(kinds: str) -> int:
-    """Run the cases of these kinds (all when empty) and write the page."""
+def script_lines(folder: Path) -> list[str]:
+    """Run the numbered scripts of a folder; return their part of the page."""
+    lines = [
+        "## Scripts of the problem reports",
+        "",
+        "Each builds its input and prints what came out beside what is true.",
+    ]
+    with tempfile.TemporaryDirectory() as work:
+        environment = {**os.environ, "FAULTS_WORK": work, "DVCREG": str(Path(sys.executable).with_name("dvcreg"))}
+        for script in sorted(folder.glob("[0-9]*.py")):
+            done = subprocess.run(
+                [sys.executable, script.name], cwd=folder, env=environment, capture_output=True, encoding="utf-8"
+            )
+            said = (done.stdout + (done.stderr if done.returncode else "")).replace(work, "…")
+            print(f"{script.name}: {done.returncode}\n{said}", flush=True)
+            lines += ["", f"### {script.stem}", "", "```text", said.strip(), "```"]
+    return [*lines, ""]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the cases of these kinds (all when none is named) and write the page when all were run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kinds", nargs="?", default="", type=str.upper)
+    parser.add_argument("--scripts", type=Path)
+    options = parser.parse_args(arguments)
+    kinds = options.kinds
     lines, wrong, total = [INTRODUCTION], 0, Counter(case.kind for case in faults.all_cases())
     for kind, title in KINDS.items():
         if kinds and kind not in kinds:
@@ -61,6 +93,8 @@ def main(kinds: str) -> int:
             lines.append(line)
             print(line if not good else f"{case.id}: as it should be", flush=True)
         lines.append("")
+    if options.scripts:
+        lines += script_lines(options.scripts)
     if not kinds:
         PAGE.write_text("\n".join(lines), encoding="utf-8")
     print(f"{wrong} wrong of {sum(total[kind] for kind in KINDS if not kinds or kind in kinds)}")
@@ -68,4 +102,4 @@ def main(kinds: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("".join(sys.argv[1:]).upper()))
+    sys.exit(main(sys.argv[1:]))
