@@ -1,11 +1,14 @@
 """The panel never keeps Slicer waiting: it opens quickly, and a real run never holds the event loop for long.
 
-Times are CPU times of the main thread, because the machine may be busy with other things. The stand-in's node
-selectors are Python and look at every node whenever one is added; in Slicer they are C++, so their time is not counted.
+Times are CPU times of the main thread, because the machine may be busy with other things. CPU time grows too when
+neighbors share the core and its caches, so limits are in units of a piece of Python measured just then, and what is too
+slow once is tried again: code that really holds the loop does it every time. The stand-in's node selectors are Python
+and look at every node whenever one is added; in Slicer they are C++, so their time is not counted.
 """
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -16,8 +19,34 @@ import numpy as np
 import pytest
 from panel_helpers import MODULE, wait
 
+# On a machine where `_probe` takes PROBE_S.
 LONGEST_S = 0.05
 OPEN_S = 0.5
+PROBE_S = 0.013
+TRIES = 3
+
+
+def _probe():
+    begin = time.thread_time()
+    for _ in range(20):
+        words = {str(n): [n] * 3 for n in range(1500)}
+        sorted(words, key=lambda word: (len(word), words[word]))
+    return time.thread_time() - begin
+
+
+def slowness():
+    """Return how many times longer than on that machine Python takes now; 1 on a faster one."""
+    return max(1.0, statistics.median(_probe() for _ in range(15)) / PROBE_S)
+
+
+def is_quick(limit_s, measure):
+    """Return whether what is measured stays below the limit in one of a few tries."""
+    for _ in range(TRIES):
+        seconds, slow = measure(), slowness()
+        print(f"{1000 * seconds:.1f} ms, at a slowness of {slow:.2f}")
+        if seconds < limit_s * slow:
+            return True
+    return False
 
 
 class PanelWatch:
@@ -68,13 +97,18 @@ class PanelWatch:
 
 def test_a_real_run_never_holds_the_event_loop(panel, picked, monkeypatch):
     watch = PanelWatch(monkeypatch)
-    panel.ui.registerButton.click()
-    wait(lambda: not panel.busy, 120)
+
+    def longest_pause():
+        wait(lambda: panel.ui.registerButton.enabled)
+        watch.split()
+        panel.ui.registerButton.click()
+        wait(lambda: not panel.busy, 300)
+        assert panel.results.run is not None, panel.ui.stageLabel.text
+        return watch.split()
+
+    assert is_quick(LONGEST_S, longest_pause)
     watch.stop()
-    assert panel.results.run is not None, panel.ui.stageLabel.text
     assert watch.ticks > 20
-    print(f"longest pause {1000 * watch.longest_s:.1f} ms")
-    assert watch.longest_s < LONGEST_S
 
 
 @pytest.mark.slow
@@ -99,7 +133,7 @@ def test_a_run_of_a_brain_sized_pair_never_holds_the_event_loop(panel, phantom, 
     pauses["worst match"] = watch.split()
     watch.stop()
     print({name: f"{1000 * pause:.1f} ms" for name, pause in pauses.items()})
-    assert max(pauses.values()) < LONGEST_S
+    assert max(pauses.values()) < LONGEST_S * slowness()
 
 
 def magnified(phantom):
@@ -146,12 +180,14 @@ slicer.app.processEvents()
 print("OPEN", time.process_time() - begin)
 """
     testing = Path(__file__).resolve().parents[1]
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=testing, check=True
-    )
-    seconds = float(done.stdout.rpartition("OPEN")[2])
-    print(f"opened in {seconds:.3f} s")
-    assert seconds < OPEN_S
+
+    def opening():
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", cwd=testing, check=True
+        )
+        return float(done.stdout.rpartition("OPEN")[2])
+
+    assert is_quick(OPEN_S, opening)
 
 
 def test_setup_loads_no_engine_back_end():

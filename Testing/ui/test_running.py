@@ -275,7 +275,7 @@ def test_an_unwritable_temporary_folder_is_told(panel, picked, ui, fake, monkeyp
 
 
 def test_a_full_disk_while_writing_is_told(panel, picked, ui, fake, monkeypatch):
-    from DeepVsClassicRegLib.worker import job
+    from DeepVsClassicRegLib.core import job
 
     def full(*_arguments):
         from DeepVsClassicRegLib.core.errors import FileError
