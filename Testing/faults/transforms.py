@@ -123,10 +123,10 @@ UNREADABLE = [
     ("2D affine", "AffineTransform_double_2_2", "1 0 0 1 3 4", "0 0", "2D AffineTransform"),
     ("old B-spline (BSplineDeformable)", "BSplineDeformableTransform_double_3_3", "0 0 0", "0", "BSplineDeformable"),
     ("unknown class", "NonsenseTransform_double_3_3", "1", "", "NonsenseTransform"),
-    ("affine with 3 parameters", "AffineTransform_double_3_3", "1 0 0", "0 0 0", "damaged"),
+    ("affine with 3 parameters", "AffineTransform_double_3_3", "1 0 0", "0 0 0", "takes 12 parameters"),
     ("affine with 13 parameters", "AffineTransform_double_3_3", SHEAR + " 7", "0 0 0", "13"),
     ("decimal commas", "AffineTransform_double_3_3", SHEAR.replace(".", ","), "0 0 0", "line 4"),
-    ("affine with NaN", "AffineTransform_double_3_3", SHEAR.replace("10", "nan"), "0 0 0", "transform"),
+    ("affine with NaN", "AffineTransform_double_3_3", SHEAR.replace("10", "nan"), "0 0 0", "not finite"),
     ("singular affine", "AffineTransform_double_3_3", "1 0 0 0 1 0 0 0 0 1 2 3", "0 0 0", "not invertible"),
 ]
 ITK_CASES = [

@@ -97,7 +97,12 @@ MATRIX_CASES = [
     Case("D", "FSL flirt without images", _flirt(FLIRT, images=""), Refused(FileError, "FSL flirt", "--fixed")),
     Case("D", "FSL flirt with NRRD images", _flirt(FLIRT, images="nrrd"), Refused(FileError, "FSL flirt", "NIfTI")),
     Case("D", "AFNI .aff12.1D", text("t.aff12.1D", AFNI), gives(about(SHEARED, (10, -5, 2)))),
-    Case("D", "AFNI with two rows", text("t.aff12.1D", AFNI + AFNI.splitlines()[1]), Refused(FileError, "t.aff12.1d")),
+    Case(
+        "D",
+        "AFNI with two rows",
+        text("t.aff12.1D", AFNI + AFNI.splitlines()[1]),
+        Refused(FileError, "24 of them", "AFNI"),
+    ),
     Case(
         "D",
         "transposed 4x4",

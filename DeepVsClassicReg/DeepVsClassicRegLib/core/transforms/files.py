@@ -17,7 +17,7 @@ from .field import VelocityField
 from .field_files import ENDINGS as FIELD_ENDINGS
 from .field_files import read_field
 from .itk_files import HDF5_MARK, TEXT_MARK, XFM_MARK, read_itk_binary, read_itk_text, read_itk_xfm
-from .matrix_files import Images, looks_like_matrix, read_lta, read_matrix, read_mni
+from .matrix_files import AFNI_MARK, Images, looks_like_matrix, read_lta, read_matrix, read_mni
 from .text import read_text, unknown
 from .transform import Transform
 
@@ -155,7 +155,7 @@ def _read_text(path: Path, form: str, images: Images) -> Transform:
             f"{path.name} is an elastix transform in the TOML form, which cannot be applied.",
             hint="Write it as text: the parameter OutputTransformParameterFileFormat, or use transformix -def all.",
         )
-    if looks_like_matrix(text):
+    if looks_like_matrix(text) or AFNI_MARK in text:
         return read_matrix(path, text, form, images)
     raise unknown(path)
 

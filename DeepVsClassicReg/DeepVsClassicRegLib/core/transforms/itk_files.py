@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import re
 import tempfile
@@ -91,6 +92,8 @@ def read_itk_text(path: Path, text: str) -> Transform:
     sections = _sections(path, text)
     _check_kinds(path, [(section.kind, section.dimension) for section in sections])
     _check_together(path, [section.kind for section in sections])
+    for section in sections:
+        _check_numbers(path, section)
     return _transform(path, _read(_renamed(text), path), sections)
 
 
@@ -156,14 +159,27 @@ def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) ->
     if len(parts) != len(wanted):
         raise FileError(f"{path.name} names {len(wanted)} transforms, ITK found {len(parts)}.", hint="Write it again.")
     for part, section in zip(parts, wanted, strict=True):
-        given = len(section.parameters)
-        expected = LINEAR.get(section.kind, part.GetNumberOfParameters())
-        if given not in (0, expected):
-            raise FileError(
-                f"{path.name}: a {section.kind} has {expected} parameters, the file gives {given}.",
-                hint="The file is damaged; write it again.",
-            )
+        if section.parameters and section.kind not in LINEAR:
+            _check_count(path, section, part.GetNumberOfParameters())
     return Transform.from_sitk(read)
+
+
+def _check_numbers(path: Path, section: Section) -> None:
+    if section.kind in LINEAR:
+        _check_count(path, section, LINEAR[section.kind])
+    if not all(math.isfinite(number) for number in (*section.parameters, *section.fixed)):
+        raise FileError(
+            f"{path.name} holds numbers that are not finite ({section.kind}).",
+            hint="The registration failed; repeat it.",
+        )
+
+
+def _check_count(path: Path, section: Section, expected: int) -> None:
+    if len(section.parameters) != expected:
+        raise FileError(
+            f"{path.name}: {section.kind} takes {expected} parameters, the file gives {len(section.parameters)}.",
+            hint="The file is damaged or was cut off; write it again.",
+        )
 
 
 def _listed(composite: sitk.Transform) -> list[sitk.Transform]:
@@ -260,8 +276,7 @@ def _read_file(path: Path, name: str = "") -> sitk.Transform:
     try:
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise FileError(
-            f"{name or path.name} is no transform that ITK can read ({lines[-1].rstrip('.')}).",
+            f"{name or path.name} is no transform that ITK can read.",
             hint="The file is damaged or was cut off; write it again.",
         ) from error

@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float64]
 Pathlike = str | Path
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 NIFTI = (".nii", ".nii.gz")
+AFNI_MARK = "DICOM-to-DICOM"
 # How flirt writes a row: numbers and two blanks after each.
 FLIRT_ROW = re.compile(r"\s*(?:\S+  ){4}\s*")
 FORM_HINT = (
@@ -51,8 +52,8 @@ def read_matrix(path: Path, text: str, form: str, images: Images) -> Transform:
     form : {'auto', 'ras', 'lps', 'fsl'}
         What the numbers mean; 'auto' recognizes flirt's way of writing and AFNI's comment, and asks otherwise.
     """
-    matrix = _numbers(path, text)
-    if form == "auto" and "DICOM-to-DICOM" in text:
+    matrix = _numbers(path, text, "Give a file with one matrix; of an AFNI time series, one row.")
+    if form == "auto" and AFNI_MARK in text:
         form = "lps"  # AFNI's DICOM order is LPS, and its matrices map the base (fixed) to the source (moving)
     if form == "auto" and _is_flirt(text):
         form = "fsl"
@@ -215,12 +216,12 @@ def _words(text: str) -> Array:
     return np.array([float(word) for word in text.split()])
 
 
-def _numbers(path: Path, text: str) -> Array:
+def _numbers(path: Path, text: str, hint: str = "The file is damaged or cut off.") -> Array:
     words = [word for row in _rows(text) for word in row.split()]
     bad = [word for word in words if not _is_number(word)]
     if bad or len(words) not in (12, 16):
-        found = f"'{bad[0]}'" if bad else f"{len(words)} numbers"
-        raise FileError(f"{path.name}: expected a matrix of 3 or 4 rows of 4 numbers, found {found}.", hint=FORM_HINT)
+        found = f"'{bad[0]}'" if bad else f"{len(words)} of them"
+        raise FileError(f"{path.name}: expected a matrix of 3 or 4 rows of 4 numbers, found {found}.", hint=hint)
     matrix = np.eye(4)
     matrix[: len(words) // 4] = np.array(words, dtype=float).reshape(-1, 4)
     if not np.isfinite(matrix).all():
