@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,29 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
-WINDOW, PANEL_WIDTH, SCALE = (1280, 920), 470, 2.0
-WIDTH, COMMON, RARE = 1440, 176, 80
-COMPARED = ("instance", "elastix", "sitk-demons")
+PANEL_WIDTH = 430  # as wide as Slicer's own panel
+SCREENS = {"": (1680, 1050), "-1280": (1280, 800)}
+COMMON, RARE = 120, 72
+COMPARED = ("instance", "elastix", "sitk-demons", "greedy", "ants")
+# Slicer's dark style, qSlicerStyle::standardDarkPalette.
+DARK = {
+    "Window": "#323232",
+    "WindowText": "#ffffff",
+    "Base": "#1e1e1e",
+    "AlternateBase": "#323232",
+    "Text": "#ffffff",
+    "Button": "#323232",
+    "ButtonText": "#ffffff",
+    "Light": "#505050",
+    "Midlight": "#464646",
+    "Mid": "#282828",
+    "Dark": "#1e1e1e",
+    "Shadow": "#0a0a0a",
+    "Highlight": "#308cc6",
+    "HighlightedText": "#ffffff",
+    "Link": "#5aa5e6",
+}
+DISABLED = {"WindowText": "#6d6d6d", "Text": "#6d6d6d", "ButtonText": "#b4b4b4"}
 # So little smoothing that the field folds.
 FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
 
@@ -43,22 +63,40 @@ class Studio:
 
         wait_until(condition, timeout_s)
 
-    def shoot(self, name: str, *, panel_width: int = PANEL_WIDTH, scroll: str = "", taller: int = 0) -> None:
-        """Save a picture of the window, scrolled so that a widget is seen."""
+    def shoot(self, name: str, *, screens: Sequence[str] = ("",), scroll: str = "") -> None:
+        """Save a picture of the window for each screen; `scroll` names a widget that is then at the top of the panel.
+
+        Without it the panel is seen as it scrolled by itself.
+        """
         import qt
+        from DeepVsClassicRegLib.ui.reveal import scroll_to_result
         from slicer_standin import screenshots
 
-        path = self.folder / f"{name}.png"
-        size = (WINDOW[0], WINDOW[1] + taller)
-        screenshots.screenshot(path, size=size, panel_width=panel_width, scale=SCALE)
-        if scroll:
+        for screen in screens:
+            path = self.folder / f"{name}{screen}.png"
+            screenshots.screenshot(path, size=SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
             area = self.slicer.util.mainWindow()._panel._scroll
-            bar = area.verticalScrollBar()
-            bar.value = getattr(self.ui, scroll).mapTo(area.widget(), qt.QPoint(0, 0)).y() - 4
-            screenshots.screenshot(path, size=size, panel_width=panel_width, scale=SCALE)
-            bar.value = 0
-        shrink(path)
-        sys.stdout.write(f"{path}\n")
+            if scroll:
+                area.verticalScrollBar().value = getattr(self.ui, scroll).mapTo(area.widget(), qt.QPoint(0, 0)).y() - 4
+            else:
+                scroll_to_result(self.ui)
+            screenshots.screenshot(path, size=SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
+            area.verticalScrollBar().value = 0
+            shrink(path)
+            sys.stdout.write(f"{path}\n")
+
+    def darken(self) -> Callable[[], None]:
+        """Show the window in Slicer's dark style; return what ends that."""
+        import qt
+
+        application = qt.QApplication.instance()
+        before, palette = qt.QPalette(application.palette()), qt.QPalette(application.palette())
+        for role, color in DARK.items():
+            palette.setColor(getattr(qt.QPalette, role), qt.QColor(color))
+        for role, color in DISABLED.items():
+            palette.setColor(qt.QPalette.Disabled, getattr(qt.QPalette, role), qt.QColor(color))
+        application.setPalette(palette)
+        return lambda: application.setPalette(before)
 
     def load_pair(self) -> None:
         """Add the head pair, its structures as surfaces in the 3D view, and pick it."""
@@ -115,19 +153,17 @@ class Studio:
 
 
 def shrink(path: Path) -> None:
-    """Write a picture anew, at most `WIDTH` wide and with a palette: a fifth of the bytes, still crisp."""
+    """Write a picture anew with a palette: a third of the bytes, still crisp."""
     from PIL import Image
 
     with Image.open(path) as picture:
         small = picture.convert("RGB")
-    if small.width > WIDTH:
-        small = small.resize((WIDTH, round(small.height * WIDTH / small.width)), Image.Resampling.LANCZOS)
     # Most colors where most pixels are, but some kept for the rare strong ones such as the color of folds.
     palette = Image.new("P", (1, 1))
     palette.putpalette(
         _colors(small, COMMON, Image.Quantize.MEDIANCUT) + _colors(small, RARE, Image.Quantize.MAXCOVERAGE)
     )
-    small.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    small.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _colors(picture: Any, count: int, method: Any) -> list[int]:
@@ -156,21 +192,23 @@ def main() -> None:
 
 def _empty(studio: Studio) -> None:
     """Take the picture of the panel as it opens."""
-    studio.shoot("empty")
+    studio.shoot("empty", scroll="inputsButton")
 
 
 def _finished(studio: Studio) -> None:
-    """Take the pictures of a finished registration."""
-    ui, panel = studio.ui, studio.panel
+    """Take the pictures of a finished registration, in the dark style too."""
     studio.choose("instance")
     studio.register()
-    ui.adviceButton.collapsed = ui.progressButton.collapsed = ui.methodButton.collapsed = True
     studio.look("redCyanButton")
-    studio.shoot("finished", scroll="registerButton")
-    studio.look("checkerboardButton")
-    studio.shoot("checkerboard", scroll="registerButton")
-    ui.methodButton.collapsed = False
-    panel.results.forget()
+    studio.shoot("finished", screens=("", "-1280"))
+    for button in ("checkerboardButton", "differenceButton", "gridButton", "glyphsButton"):
+        studio.look(button)
+        studio.shoot(button.removesuffix("Button"))
+    lighten = studio.darken()
+    studio.look("contoursButton")
+    studio.shoot("dark", screens=("", "-1280"))
+    lighten()
+    studio.panel.results.forget()
 
 
 def _models(studio: Studio) -> None:
@@ -181,7 +219,7 @@ def _models(studio: Studio) -> None:
     page = studio.panel.models
     page.show()
     path = studio.folder / "models.png"
-    imsave(path, screenshots.grab_widget(page.dialog, scale=SCALE))
+    imsave(path, screenshots.grab_widget(page.dialog, scale=1.0))
     shrink(path)
     page.close()
 
@@ -193,11 +231,14 @@ def _recommendation(studio: Studio) -> None:
     studio.wait(lambda: not panel.advice.asking)
     if panel.advice.advice is None:
         sys.exit(ui.adviceLabel.text)
-    ui.whyButton.collapsed = False
+    ui.adviceButton.collapsed = ui.whyButton.collapsed = False
     layout = studio.slicer.app.layoutManager()
     before = layout.layout
     panel.advice.show_plot()
-    studio.shoot("recommendation")
+    studio.shoot("recommendation", screens=("", "-1280"), scroll="adviceButton")
+    lighten = studio.darken()
+    studio.shoot("recommendation-dark", scroll="adviceButton")
+    lighten()
     layout.setLayout(before)
     ui.whyButton.collapsed = ui.adviceButton.collapsed = True
 
@@ -216,44 +257,46 @@ def _running(studio: Studio) -> None:
     workers = psutil.Process().children(recursive=True)
     for worker in workers:
         worker.suspend()
-    studio.shoot("running")
+    studio.shoot("running", scroll="methodButton")
     for worker in workers:
         worker.resume()
     ui.registerButton.click()  # Cancel
     studio.wait(lambda: not panel.busy)
-    panel.results.forget()
     ui.progressButton.collapsed = True
 
 
 def _compare(studio: Studio) -> None:
+    """Take the pictures before and after a comparison of five engines."""
     ui, panel = studio.ui, studio.panel
+    ui.methodButton.collapsed = False
     studio.choose("compare")
     for name, (check, _combo) in panel.engines.compare_list._rows.items():
         check.checked = name in COMPARED and check.enabled
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    studio.shoot("choosing", scroll="methodButton")
     studio.register()
     studio.look("contoursButton")
-    for section in (ui.inputsButton, ui.adviceButton, ui.methodButton, ui.progressButton):
-        section.collapsed = True
     ui.structuresButton.collapsed = False
-    studio.shoot("compare", panel_width=550, taller=110)
+    studio.shoot("compare", screens=("", "-1280"))
     ui.structuresButton.collapsed = True
-    ui.inputsButton.collapsed = ui.methodButton.collapsed = False
+    while panel.results.run is not None:
+        panel.results.forget()
 
 
 def _jacobian(studio: Studio) -> None:
+    """Take the picture of a field that folds."""
     ui, panel = studio.ui, studio.panel
-    while panel.results.run is not None:
-        panel.results.forget()
+    ui.methodButton.collapsed = False
     studio.choose("sitk-demons")
     for name, value in FOLDING.items():
         panel.engines._form._fields[name].show(value)
     studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     studio.register()
-    ui.adviceButton.collapsed = ui.methodButton.collapsed = True
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75
-    studio.shoot("jacobian", scroll="registerButton")
+    studio.shoot("jacobian")
+    while panel.results.run is not None:
+        panel.results.forget()
 
 
 PICTURES: dict[str, Callable[[Studio], None]] = {
@@ -262,7 +305,6 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "recommendation": _recommendation,
     "running": _running,
     "finished": _finished,
-    "checkerboard": _finished,
     "compare": _compare,
     "jacobian": _jacobian,
 }

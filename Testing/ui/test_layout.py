@@ -41,13 +41,18 @@ def open_all(ui) -> None:
             section.collapsed = False
 
 
+# Menus, tool bars, help, data probe and status bar leave a module this much less height than the screen has.
+SLICER_ITSELF = 250
+
+
 @pytest.fixture(params=[(1680, 1050), (1280, 800)], ids=["1680x1050", "1280x800"])
 def window(request, ui):
-    """The window at a size users have, the panel as wide as Slicer makes it."""
+    """The window on a screen users have, the panel as wide as Slicer makes it."""
     from slicer_standin import screenshots
 
     window = slicer.util.mainWindow()
-    window.resize(*request.param)
+    width, height = request.param
+    window.resize(width, height - SLICER_ITSELF)
     window.show()
     window.resizeDocks([window.findChild(qt.QObject, "PanelDockWidget")], [PANEL_WIDTH], qt.Qt.Horizontal)
     screenshots.settle()
