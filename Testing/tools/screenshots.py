@@ -28,14 +28,14 @@ DARK = {
     "Text": "#ffffff",
     "Button": "#323232",
     "ButtonText": "#ffffff",
-    "Light": "#505050",
-    "Midlight": "#464646",
-    "Mid": "#282828",
-    "Dark": "#1e1e1e",
-    "Shadow": "#0a0a0a",
-    "Highlight": "#308cc6",
+    "Light": "#828284",
+    "Midlight": "#5a5a5b",
+    "Dark": "#232323",
+    "Mid": "#2b2b2b",
+    "Shadow": "#141414",
+    "Highlight": "#3ca4ff",
     "HighlightedText": "#ffffff",
-    "Link": "#5aa5e6",
+    "Link": "#3ca4ff",
 }
 DISABLED = {"WindowText": "#6d6d6d", "Text": "#6d6d6d", "ButtonText": "#b4b4b4"}
 # So little smoothing that the field folds.

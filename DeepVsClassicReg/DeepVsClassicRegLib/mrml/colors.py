@@ -13,6 +13,7 @@ COUNT = 256
 FOLD = (0.15, 1.0, 0.1)
 # Blue - dark - orange: no change must stay dark in Slicer's black views, and both ends are safe for the color-blind.
 NEGATIVE, POSITIVE = np.array([[0.13, 0.45, 1.0], [0.62, 0.84, 1.0]]), np.array([[1.0, 0.45, 0.08], [1.0, 0.86, 0.55]])
+LEGEND_FONT = 5  # Slicer draws the text of a legend two to three times as large
 RED, CYAN = (1.0, 0.0, 0.0), (0.0, 1.0, 1.0)
 
 
@@ -48,10 +49,11 @@ def show_legend(volume: Any, title: str, *, ticks: int = 5, text_format: str = "
     legend.SetLabelFormat(text_format)
     legend.SetNumberOfLabels(ticks)
     legend.SetMaxNumberOfColors(COUNT)
-    legend.SetSize(0.1, 0.45)
-    legend.SetPosition(0.97, 0.5)
-    for text, size in ((legend.GetTitleTextProperty(), 12), (legend.GetLabelTextProperty(), 11)):
-        text.SetFontSize(size)
+    # In the upper right corner, where the body seldom is.
+    legend.SetSize(0.05, 0.3)
+    legend.SetPosition(0.98, 0.95)
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetFontSize(LEGEND_FONT)
         text.SetFontFamilyToArial()
     legend.SetVisibility(True)
     legend.Modified()

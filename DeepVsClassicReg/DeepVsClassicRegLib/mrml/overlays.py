@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -12,6 +13,8 @@ from .runs import Run
 
 AMBER = (1.0, 0.75, 0.15)
 CYAN = (0.15, 0.9, 1.0)
+ARROW_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
+ARROW_SAMPLES, ARROW_WIDTH = 8, 2
 
 
 def show_segmentations(run: Run, *, before: bool) -> list[Any]:
@@ -73,6 +76,30 @@ def _twin(segment: Any, color: tuple[float, float, float]) -> Any:
     return twin
 
 
+def arrow_scale(run: Run, mapping: vtk.vtkAbstractTransform, spacing_mm: float) -> float:
+    """Return how much longer than the displacements the arrows are to be drawn: the long ones reach their neighbor.
+
+    Parameters
+    ----------
+    run : Run
+        Its fixed volume is where displacements are looked at.
+    mapping : vtkAbstractTransform
+        The map that is shown.
+    spacing_mm : float
+        Distance of the arrows.
+    """
+    bounds = [0.0] * 6
+    run.fixed.GetRASBounds(bounds)
+    axes = [
+        np.linspace(low, high, ARROW_SAMPLES + 2)[1:-1] for low, high in zip(bounds[::2], bounds[1::2], strict=True)
+    ]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    moved = np.array([mapping.TransformPoint(*point) for point in points.tolist()])
+    long_mm = float(np.percentile(np.linalg.norm(moved - points, axis=-1), 95))
+    wanted = spacing_mm / max(long_mm, 1e-3)
+    return max((scale for scale in ARROW_SCALES if scale <= wanted), default=1.0)
+
+
 def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spacing_mm: float) -> list[Any]:
     """Show where fixed points go, as a deformed grid or as arrows.
 
@@ -106,7 +133,8 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     display.SetGridScalePercent(100)
     display.SetGridShowNonWarped(False)
     display.SetGlyphSpacingMm(spacing_mm)
-    display.SetGlyphScalePercent(100)
+    display.SetGlyphScalePercent(100 * arrow_scale(run, mapping, spacing_mm) if glyphs else 100)
+    display.SetSliceIntersectionThickness(ARROW_WIDTH if glyphs else 1)
     display.SetGlyphDisplayRangeMinMm(0.1)
     display.SetGlyphDisplayRangeMaxMm(200)
     display.SetColorMap(_one_color(AMBER))

@@ -237,6 +237,9 @@ class QaSection:
         if self._wanted in OPTIONS["opacity"]:
             jacobian = self._wanted is Mode.JACOBIAN
             self._ui.opacityLabel.text = _("Opacity:") if jacobian else _("Fixed to warped:")
+        if self._wanted in OPTIONS["spacing"]:
+            arrows = self._wanted is Mode.GLYPHS
+            self._ui.spacingLabel.text = _("Arrow distance:") if arrows else _("Line distance:")
         self._ui.viewOptionsFrame.visible = any(self._wanted in modes for modes in OPTIONS.values())
         changed = self._inspection is not None and self._inspection.has_changed_views
         self._ui.closeViewButton.enabled = changed or self._wanted is not None
