@@ -8,9 +8,10 @@ import mrml_helpers as helpers
 import numpy as np
 import pytest
 import slicer
+import vtk
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.mrml import comparison, spots
+from DeepVsClassicRegLib.mrml import comparison, overlays, spots
 from DeepVsClassicRegLib.mrml.arrays import array_of
 from DeepVsClassicRegLib.mrml.display import Inspection, Mode
 from DeepVsClassicRegLib.mrml.frames import flipped, grid_of
@@ -142,6 +143,29 @@ def test_contours_without_a_segmentation(run, nodes, inspection):
     assert label.IsA("vtkMRMLLabelMapVolumeNode")
     assert set(np.unique(array_of(label))) == {0, 1, 2}
     assert all(node.GetUseLabelOutline() for node in slice_nodes())
+
+
+def test_outlines_leave_every_voxel_of_a_segmentation(run, nodes, inspection):
+    def voxels(node):
+        segmentation = node.GetSegmentation()
+        ids = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+        return [int(np.count_nonzero(slicer.util.arrayFromSegmentBinaryLabelmap(node, name))) for name in ids]
+
+    segmentations = nodes.fixed_labels, nodes.moving_labels, run.warped_labels
+    before = [voxels(node) for node in segmentations]
+    assert len(before[0]) > 1 and all(min(counts) > 0 for counts in before)
+    for mode in (Mode.CONTOURS, Mode.BLEND, Mode.CONTOURS):
+        inspection.show(run, mode)
+    inspection.show(run, Mode.CONTOURS, before=True)
+    inspection.close()
+    assert [voxels(node) for node in segmentations] == before
+
+
+def test_arrows_are_drawn_as_long_as_their_distance_allows(run, nodes, inspection):
+    for length_mm, scale in ((0.5, 10.0), (4.0, 2.0), (30.0, 1.0)):
+        moved = vtk.vtkTransform()
+        moved.Translate(0, length_mm, 0)
+        assert overlays.arrow_scale(run, moved, spacing_mm=10.0) == scale
 
 
 def test_warp_is_the_deformable_part_shown_forwards(run, nodes, phantom, inspection):

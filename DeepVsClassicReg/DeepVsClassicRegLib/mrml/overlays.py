@@ -52,9 +52,10 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     display.SetSliceIntersectionThickness(thickness)
     segmentation = source.GetSegmentation()
     node.GetSegmentation().SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
+    copies: dict[str, Any] = {}
     for index in range(segmentation.GetNumberOfSegments()):
         name = segmentation.GetNthSegmentID(index)
-        node.GetSegmentation().AddSegment(_twin(segmentation.GetSegment(name), color), name)
+        node.GetSegmentation().AddSegment(_twin(segmentation.GetSegment(name), color, copies), name)
     slicer.mrmlScene.AddNode(display)
     node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     node.SetAndObserveDisplayNodeID(display.GetID())
@@ -63,8 +64,12 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     return slicer.mrmlScene.AddNode(node)
 
 
-def _twin(segment: Any, color: tuple[float, float, float]) -> Any:
-    """Return a segment of another color that shares the representations, so that no voxel is copied."""
+def _twin(segment: Any, color: tuple[float, float, float], copies: dict[str, Any]) -> Any:
+    """Return a segment of another color with voxels of its own.
+
+    Segments of one layer share a label map, and a segmentation that is removed erases its segments from the label maps
+    it holds: were they the user's, their voxels would be gone. `copies` holds one copy of each shared label map.
+    """
     twin = slicer.vtkSegment()
     twin.SetName(segment.GetName())
     twin.SetColor(*color)
@@ -72,7 +77,12 @@ def _twin(segment: Any, color: tuple[float, float, float]) -> Any:
     names: list[str] = []
     segment.GetContainedRepresentationNames(names)
     for name in names:
-        twin.AddRepresentation(name, segment.GetRepresentation(name))
+        shown = segment.GetRepresentation(name)
+        key = shown.GetAddressAsString("")
+        if key not in copies:
+            copies[key] = shown.NewInstance()
+            copies[key].DeepCopy(shown)
+        twin.AddRepresentation(name, copies[key])
     return twin
 
 
