@@ -9,15 +9,18 @@ from functools import partial
 from typing import Any
 
 from .device import Compute, sitk_threads
+from .engines._views import never_worse
 from .engines.catalogue import engine_names, get_engine
 from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.checks import check_pair
 from .images.io import read_volume
+from .images.padding import marked_pair
 from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
+from .images.view import engine_view
 from .images.volume import Pair
 from .memory import kept_memory
 from .progress import Progress
@@ -148,14 +151,21 @@ def register(
     wanted: Any = make_settings(chosen.info.settings, engine, preset, settings)
     chosen.info.require()
     compute = Compute(device=device, threads=threads, seed=seed)
+    pair = marked_pair(pair)
     remarks = check_pair(pair)
+    view, differences = engine_view(pair)
+    remarks += differences
     with sitk_threads(compute.thread_count):
         needs_linear = pair.initial is None and chosen.info.starts_linear
-        aligned = align_linearly(pair, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
+        aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
-        seen = pair if chosen.info.uses_labels else pair.without_answers()
+        seen = view if chosen.info.uses_labels else view.without_answers()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
         result = chosen.run(seen.replace(initial=start), wanted, part, compute)
+        if start is not None and chosen.info.starts_linear:
+            kept, reason = never_worse(view, start, result.transform)
+            result = dataclasses.replace(result, transform=kept)
+            remarks += [reason] if reason else []
     listener.report(1.0, "Done")
     result = with_start(result, aligned) if aligned else result
     diagnostics = result.diagnostics

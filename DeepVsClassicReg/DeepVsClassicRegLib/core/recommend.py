@@ -15,6 +15,7 @@ from .engines.instance_lib.problem import make_problem
 from .engines.start import align_linearly
 from .images.checks import check_pair
 from .images.intensity import foreground
+from .images.view import engine_view
 from .images.volume import Pair, Volume
 from .networks.card import Card
 from .networks.model_store import find_models
@@ -189,7 +190,7 @@ def _information(pair: Pair, labels: Sequence[int] | None) -> tuple[Mapping[str,
 
 
 def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
-    aligned = pair.without_answers().replace(initial=start)
+    aligned = engine_view(pair)[0].without_answers().replace(initial=start)
     resolution = WORKING * pair.fixed.grid.unit_mm
     problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=resolution, memory_gib=MEMORY_GIB)
     choice = choose_similarity(problem)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..images.grid import Grid
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Pair, Volume
 from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
+from ._views import known
 
 MARGIN = 0.1
 SPACING_DIGITS, PLACE_DIGITS = 5, 3
@@ -92,12 +94,15 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
 
     A start that is not linear warps the moving volume onto the fixed volume's field of view, widened by
     a tenth on every side, at the finer of both spacings, so that nothing is lost twice.
+    Fixed voxels that the start maps beyond a moving volume that shows a part of the body are masked out.
     Lengths are divided by `unit_mm`, that of the fixed grid when none is given.
     """
     pair, unit = in_units(pair, unit_mm)
     linear = Affine.identity() if pair.initial is None else pair.initial.affine
     if linear is not None:
-        masks = _on(pair.fixed_mask, pair.fixed.grid), _on(pair.moving_mask, pair.moving.grid)
+        within = known(pair.moving, pair.fixed.grid, Transform((linear,)))
+        fixed_mask = _within(_on(pair.fixed_mask, pair.fixed.grid), within, pair.fixed.grid)
+        masks = fixed_mask, _on(pair.moving_mask, pair.moving.grid)
         return Start(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
     return _absorbed(pair, _wide_grid(pair), unit)
 
@@ -112,6 +117,7 @@ def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> Start:
     start = pair.initial or Transform()
     moving = warp_volume(pair.moving, grid, start, name=pair.moving.name)
     mask = None if pair.moving_mask is None else warp_labels(_binary(pair.moving_mask), grid, start)
+    mask = _within(mask, known(pair.moving, grid, start), grid)
     return Start(pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start, unit_mm)
 
 
@@ -121,6 +127,14 @@ def _wide_grid(pair: Pair) -> Grid:
     fine = np.maximum(fine, np.array(pair.fixed.grid.spacing_mm) / 2)
     grid = pair.fixed.grid.with_spacing([float(s) for s in fine])
     return grid.padded([int(np.ceil(MARGIN * n)) for n in grid.size])
+
+
+def _within(mask: LabelMap | None, within: npt.NDArray[np.bool_] | None, grid: Grid) -> LabelMap | None:
+    """Return a mask cut to where the moving volume is known; what lies beyond must not enter a similarity."""
+    if within is None:
+        return mask
+    inside = within if mask is None else within & mask.mask()
+    return LabelMap(inside.astype(np.int32), grid, name="known")
 
 
 def _binary(mask: LabelMap) -> LabelMap:

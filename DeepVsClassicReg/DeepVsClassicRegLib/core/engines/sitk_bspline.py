@@ -22,7 +22,8 @@ from .base import EngineInfo, Recorder, Result
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12
-HEAD_GRID_SPACING = 16.0  # in units of the fixed grid, mm for a head
+# In units of the fixed grid, mm for a head; a view of few voxels gets at least ten cells along its longest edge.
+HEAD_GRID_SPACING, FEWEST_CELLS = 16.0, 10
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _optimized(
     costs = np.array([i * s for i, s in zip(settings.iterations, settings.samples, strict=True)], dtype=float)
     ends = [0.02, *(0.02 + 0.97 * np.cumsum(costs / costs.sum())).tolist()]
     spline: sitk.BSplineTransform | None = None
-    finest = settings.grid_spacing_mm / start.unit_mm or HEAD_GRID_SPACING
+    automatic = min(HEAD_GRID_SPACING, max(start.fixed.grid.extent_mm) / FEWEST_CELLS)
+    finest = settings.grid_spacing_mm / start.unit_mm or automatic
     stop = ""
     for level, shrink in enumerate(settings.shrink):
         title = f"B-spline, level {level + 1} of {len(settings.shrink)}"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.intensity import background_value
+from ..images.padding import marked_pair
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Pair, Volume
 from ..transforms.field import DisplacementField
@@ -63,7 +64,7 @@ class Evaluator:
     """
 
     def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str]) -> None:
-        self.pair = pair
+        self.pair = pair = marked_pair(pair)
         self.families = families
         self.region, self.region_name = fixed_region(pair)
         self.fill = background_value(pair.moving)
@@ -192,7 +193,7 @@ class _Sampling:
         """Add the slices of a range of z."""
         pair, grid = self._evaluator.pair, slab_of(self._evaluator.pair.fixed.grid, part)
         if self._evaluator.similarity is not None:
-            self.seen[part] = seen_voxels(grid, pair.moving.grid, mapping)
+            self.seen[part] = seen_voxels(grid, pair.moving, mapping)
         if self.soft is not None and self._evaluator.labels is not None:
             self.soft.add(self._evaluator.labels.fixed[part], grid, mapping)
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..images.grid import Grid
+from ..images.volume import Volume
 from ..transforms.affine import Affine
 from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
@@ -76,10 +77,14 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
         yield part, index
 
 
-def seen_voxels(grid: Grid, moving: Grid, mapping: Sampled) -> npt.NDArray[np.bool_]:
-    """Return which voxels of a grid are mapped into the moving field of view, (Z, Y, X)."""
+def seen_voxels(grid: Grid, moving: Volume, mapping: Sampled) -> npt.NDArray[np.bool_]:
+    """Return which voxels of a grid are mapped to where the moving volume was measured, (Z, Y, X)."""
     seen = np.empty(grid.shape, dtype=bool)
-    upper = np.array(moving.size) - 0.5
-    for part, index in moving_indices(grid, moving, mapping):
-        seen[part] = ((index >= -0.5) & (index <= upper)).all(axis=1).reshape(seen[part].shape)
+    last = np.array(moving.grid.size) - 1
+    for part, index in moving_indices(grid, moving.grid, mapping):
+        inside = ((index >= -0.5) & (index <= last + 0.5)).all(axis=1)
+        if moving.valid is not None:
+            i, j, k = np.clip(np.rint(index), 0, last).astype(int).T
+            inside &= moving.valid[k, j, i]
+        seen[part] = inside.reshape(seen[part].shape)
     return seen

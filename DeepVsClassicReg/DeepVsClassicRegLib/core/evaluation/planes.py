@@ -127,8 +127,9 @@ def _sample(volume: Volume, plane: Plane, transform: Mapping | None = None, fill
 
 
 def _display_range(volume: Volume) -> tuple[float, float]:
-    coarse = volume.array[tuple(slice(None, None, max(1, n // 96)) for n in volume.grid.shape)]
-    return robust_range(coarse, low=0.5, high=99.7)
+    every = tuple(slice(None, None, max(1, n // 96)) for n in volume.grid.shape)
+    coarse = volume.array[every]
+    return robust_range(coarse if volume.valid is None else coarse[volume.valid[every]], low=0.5, high=99.7)
 
 
 def _scaled(values: Picture, limits: tuple[float, float]) -> Picture:

@@ -16,22 +16,27 @@ FEWEST_VOXELS = 100
 def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
     """Return the region on the fixed grid, (Z, Y, X), and what it is in words.
 
-    The foreground is what is brighter than 10 % of the robust range or carries a fixed label, with the holes
-    in it (ventricles, airways) filled slice by slice.
+    The foreground is what stands out of the background by 10 % of the robust range or carries a fixed label, with the
+    holes in it (ventricles, airways) filled slice by slice. What was not measured is left out.
     """
     if pair.fixed_mask is not None:
         mask = pair.fixed_mask
         if not mask.grid.same_as(pair.fixed.grid):
             mask = warp_labels(mask, pair.fixed.grid)
-        if mask.mask().sum() >= FEWEST_VOXELS:
-            return mask.mask(), "the fixed mask"
+        inside = _measured(mask.mask(), pair)
+        if inside.sum() >= FEWEST_VOXELS:
+            return inside, "the fixed mask"
     inside = foreground(pair.fixed)
     if pair.fixed_labels is not None and pair.fixed_labels.grid.same_as(pair.fixed.grid):
         inside = inside | (pair.fixed_labels.array != 0)
-    filled = _filled(inside)
+    filled = _measured(_filled(inside), pair)
     if filled.sum() < FEWEST_VOXELS:
         return np.ones_like(filled), "the whole fixed volume"
     return filled, "the fixed foreground"
+
+
+def _measured(inside: npt.NDArray[np.bool_], pair: Pair) -> npt.NDArray[np.bool_]:
+    return inside if pair.fixed.valid is None else inside & pair.fixed.valid
 
 
 def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..histogram import bin_numbers, joint_histogram, mutual_information, normalized_mutual_information
-from ..images.intensity import robust_range
+from ..images.intensity import measured, robust_range
 from ..images.volume import Volume
 
 Array = npt.NDArray[np.floating]
@@ -43,7 +43,7 @@ class SimilarityRegion:
     def of(cls, fixed: Volume, moving: Volume, inside: npt.NDArray[np.bool_]) -> SimilarityRegion:
         """Return the region of a pair."""
         values = fixed.array[inside]
-        return cls(inside, values, bin_numbers(values, robust_range(values), bins=BINS), robust_range(moving.array))
+        return cls(inside, values, bin_numbers(values, robust_range(values), bins=BINS), robust_range(measured(moving)))
 
     def measures(self, warped: Volume, seen: npt.NDArray[np.bool_]) -> dict[str, float]:
         """Return NCC, MI (nats), NMI and the share of the region that was seen.

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ..errors import GeometryError
 
 Array = npt.NDArray[np.floating]
-# Voxels along the longest edge of a head scanned at 1 mm.
-HEAD_VOXELS = (160, 256)
+# Most voxels along the longest edge of a head scanned at 1 mm.
+HEAD_VOXELS = 256
 SAME_UNIT = 0.01
 SAME_PLACE = 1e-3
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -112,10 +112,10 @@ class Grid:
     def unit_mm(self) -> float:
         """What 1 mm is in a head scanned at 1 mm: every length that is not counted in voxels is a multiple of it.
 
-        It is the voxel edge (of a cube as large as a voxel) where 160 to 256 of them make up the longest edge of the
-        field of view, as in a head at 1 mm. Otherwise it is the geometric mean of the voxel edge and of 1/160 (fewer
-        voxels) or 1/256 (more voxels) of that longest edge. It grows with the header: a mouse brain gets a smaller
-        one, and a header written in centimeters or micrometers changes nothing but the unit.
+        It is the voxel edge (of a cube as large as a voxel) where at most 256 of them make up the longest edge of the
+        field of view, as in a head at 1 mm; of more voxels it is the geometric mean of the voxel edge and of 1/256 of
+        that longest edge. It grows with the header: a mouse brain gets a smaller one, and a header written in
+        centimeters or micrometers changes nothing but the unit.
 
         Examples
         --------
@@ -126,7 +126,7 @@ class Grid:
         """
         voxel = self.voxel_volume_mm3 ** (1 / 3)
         longest = float(self.extent_mm.max())
-        unit = float(np.sqrt(voxel * np.clip(voxel, longest / HEAD_VOXELS[1], longest / HEAD_VOXELS[0])))
+        unit = float(np.sqrt(voxel * max(voxel, longest / HEAD_VOXELS)))
         return 1.0 if abs(unit - 1) < SAME_UNIT else unit
 
     def scaled(self, factor: float) -> Grid:

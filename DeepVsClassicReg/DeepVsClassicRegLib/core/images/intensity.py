@@ -1,13 +1,42 @@
-"""Intensity preparation shared by engines: robust ranges, windows, foreground."""
+"""Intensity preparation shared by engines: background, robust ranges, windows, foreground."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
+from .padding import border_values
 from .volume import Volume
 
 Array = npt.NDArray[np.float32]
+# A value is the background when this share of the outermost voxels has it, or has nearly it.
+DOMINATES = 0.5
+ALONE = 0.8
+BINS = 64
+# Where the background lies in the range of what is not background: below, it is dark as usual.
+DARK, BRIGHT = 0.15, 0.75
+
+
+@dataclass(frozen=True)
+class Background:
+    """What surrounds the body.
+
+    Attributes
+    ----------
+    value : float
+        The value that dominates the border of the volume; the low end of the robust range when none does.
+    share : float
+        Share of the outermost voxels that have it or nearly it; 0 when no value dominates.
+    constant : bool
+        Whether those voxels have exactly this value.
+    """
+
+    value: float
+    share: float
+    constant: bool
 
 
 def robust_range(array: npt.NDArray[np.floating], *, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
@@ -18,26 +47,91 @@ def robust_range(array: npt.NDArray[np.floating], *, low: float = 0.5, high: flo
     return float(lower), float(upper)
 
 
+def measured(volume: Volume) -> Array:
+    """Return the intensities that were measured: all of them, or those where `valid` is True, (N,)."""
+    return volume.array if volume.valid is None else volume.array[volume.valid]
+
+
 def normalized(volume: Volume, *, low: float = 0.5, high: float = 99.5) -> Array:
-    """Return the intensities mapped so that the robust range becomes 0..1, clipped there."""
-    lower, upper = robust_range(volume.array, low=low, high=high)
+    """Return the intensities mapped so that the robust range becomes 0..1, clipped there, the background dark."""
+    array = with_dark_background(volume).array
+    lower, upper = robust_range(array, low=low, high=high)
     if upper == lower:
-        return np.zeros_like(volume.array)
-    return np.clip((volume.array - lower) / np.float32(upper - lower), 0, 1).astype(np.float32)
+        return np.zeros_like(array)
+    return np.clip((array - lower) / np.float32(upper - lower), 0, 1).astype(np.float32)
+
+
+def background_of(volume: Volume) -> Background:
+    """Return what surrounds the body: the value that dominates the outermost voxels that were measured.
+
+    Air in CT, zero in skull-stripped MR, the middle of the range in z-scored brains. A view that is cut out of tissue
+    has no such value; its low end stands in for it.
+    """
+    edge = border_values(volume.array, volume.valid)
+    if edge.size:
+        values, counts = np.unique(edge, return_counts=True)
+        share = float(counts.max() / edge.size)
+        if share >= DOMINATES:
+            return Background(float(values[counts.argmax()]), share, True)
+        lower, upper = robust_range(measured(volume))
+        if upper > lower:
+            place = np.clip((edge - lower) * (BINS / (upper - lower)), 0, BINS - 1).astype(int)
+            histogram = np.convolve(np.bincount(place, minlength=BINS), [1, 1, 1], mode="same")
+            peak = int(histogram.argmax())
+            share = float(histogram[peak] / edge.size)
+            if share >= DOMINATES:
+                return Background(float(np.median(edge[np.abs(place - peak) <= 1])), share, False)
+    return Background(robust_range(measured(volume))[0] if edge.size else 0.0, 0.0, False)
 
 
 def background_value(volume: Volume) -> float:
-    """Return the intensity outside the body: the low end of the robust range.
+    """Return the intensity outside the body; used to fill what lies beyond the moving volume."""
+    return background_of(volume).value
 
-    Air in CT, zero in skull-stripped MR; used to fill what lies beyond the moving volume.
+
+def with_dark_background(volume: Volume) -> Volume:
+    """Return the volume as engines expect it: a background darker than the body, nothing that was not measured.
+
+    Voxels that were not measured get the background. A constant background inside the range of the body (z-scored,
+    inverted with zeros around it) is set to the low end of that range; a bright background with noise (inverted)
+    turns all intensities around. Usual volumes are returned as they are.
     """
-    return robust_range(volume.array)[0]
+    background = background_of(volume)
+    array = volume.array
+    if volume.valid is not None:
+        array = np.where(volume.valid, array, np.float32(background.value))
+    low, high = _body_range(array, background)
+    place = (background.value - low) / (high - low) if high > low else 0.0
+    if background.share >= DOMINATES and background.constant and place > DARK:
+        array = np.where(_connected(array == np.float32(background.value)), np.float32(low), array)
+    elif background.share >= ALONE and place > BRIGHT:
+        array = np.float32(low + high) - array
+    elif volume.valid is None:
+        return volume
+    return replace(volume, array=array, valid=None)
 
 
 def foreground(volume: Volume, *, fraction: float = 0.1) -> npt.NDArray[np.bool_]:
-    """Return voxels brighter than `fraction` of the robust range, (Z, Y, X).
+    """Return voxels that stand out of the background by `fraction` of the robust range, (Z, Y, X).
 
     Skull-stripped volumes give the organ; volumes without a dark background give nearly everything.
     """
-    lower, upper = robust_range(volume.array)
-    return np.asarray(volume.array > lower + fraction * (upper - lower))
+    array = with_dark_background(volume).array
+    lower, upper = robust_range(array)
+    return np.asarray(array > lower + fraction * (upper - lower))
+
+
+def _body_range(array: Array, background: Background) -> tuple[float, float]:
+    """Return the robust range of what is not background."""
+    step = max(1, round((array.size / 500_000) ** (1 / 3)))
+    small = array[::step, ::step, ::step]
+    lower, upper = robust_range(small)
+    width = 0.0 if background.constant else 1.5 * (upper - lower) / BINS
+    body = small[np.abs(small - np.float32(background.value)) > width]
+    return robust_range(body) if body.size > 100 else (lower, upper)
+
+
+def _connected(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the part of a mask that is connected with the border of the volume."""
+    filled = sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray((~mask).astype(np.uint8))))
+    return np.asarray(filled == 0)

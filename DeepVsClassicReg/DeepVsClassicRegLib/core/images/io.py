@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import RegistrationError
 from .formats import read_raw, stem, write_image
+from .padding import marked
 from .raw import Pathlike, RawImage
 from .segmentations import write_labels
 from .simple import to_sitk
@@ -22,7 +23,8 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None)
     path : path
         A NIfTI or FreeSurfer file, a file of any other format SimpleITK reads, or a folder with one DICOM series.
     repair : bool, default True
-        Mark NaN and Inf as not measured (`Volume.valid`) and fill them with the lowest finite value.
+        Mark NaN and Inf as not measured (`Volume.valid`) and fill them with the lowest finite value; padding is
+        marked in any case.
     name : str, optional
         Name of the volume; the file's name when not given.
 
@@ -48,7 +50,7 @@ def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:
     array = raw.array.astype(np.float32)
     if not repair and not np.isfinite(array).all():
         raise RegistrationError(f"'{name}' has values that are not finite (NaN or Inf).")
-    return Volume.filled(array, raw.grid, name, notes=raw.notes, valid=raw.valid)
+    return marked(Volume.filled(array, raw.grid, name, notes=raw.notes, valid=raw.valid))
 
 
 def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:

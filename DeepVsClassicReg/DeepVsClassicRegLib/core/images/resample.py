@@ -56,6 +56,20 @@ def warp_volume(
     )
 
 
+def continued(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:
+    """Return the volume on the grid, linearly interpolated; beyond its view its outermost voxels go on."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(grid.size)
+    resampler.SetOutputOrigin(grid.origin_mm)
+    resampler.SetOutputSpacing(grid.spacing_mm)
+    resampler.SetOutputDirection(grid.direction)
+    resampler.SetInterpolator(sitk.sitkLinear)
+    resampler.UseNearestNeighborExtrapolatorOn()
+    if transform is not None:
+        resampler.SetTransform(transform.to_sitk())
+    return volume_from_sitk(resampler.Execute(to_sitk(volume)), name=volume.name)
+
+
 def sampled_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:
     """Return the volume on a grid as `warp_volume`, averaged over blocks of voxels first where the grid is coarser."""
     factors = [max(1, int(min(grid.spacing_mm) / own + ROUND_UP)) for own in volume.grid.spacing_mm]

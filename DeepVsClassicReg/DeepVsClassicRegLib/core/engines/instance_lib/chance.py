@@ -29,6 +29,8 @@ def contrast_of_start(problem: Problem) -> float:
     z, y, x = (int(2 ** max(0, round(float(np.log2(n / COARSE))))) for n in size)
     fixed, moving = pooled(problem.fixed, (z, y, x)), pooled(problem.moving, (z, y, x))
     both = (fixed > SHOWS) & (moving > SHOWS)
+    if problem.compared is not None:
+        both &= pooled(problem.compared.astype(np.float32), (z, y, x)) > 0.99
     of_fixed, of_moving = mind_ssc(fixed, dilation=1), mind_ssc(moving, dilation=1)
     here = _distance(of_fixed, of_moving, both, (0, 0, 0))
     found = [_distance(of_fixed, of_moving, both, shift) for shift in _shifts(fixed.shape)]

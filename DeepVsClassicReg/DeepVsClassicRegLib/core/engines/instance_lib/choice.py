@@ -57,6 +57,8 @@ def choose_similarity(problem: Problem) -> Choice:
     fixed = pooled(problem.fixed, (shrink[0], shrink[1], shrink[2])).ravel()
     moving = pooled(problem.moving, (shrink[0], shrink[1], shrink[2])).ravel()
     both = (fixed > 0.05) & (moving > 0.05)
+    if problem.compared is not None:
+        both &= pooled(problem.compared.astype(np.float32), (shrink[0], shrink[1], shrink[2])).ravel() > 0.99
     if both.sum() < 200:
         return _unlike(problem, "the volumes hardly overlap at the start, so their contrasts could not be compared")
     f, m = fixed[both].astype(np.float64), moving[both].astype(np.float64)

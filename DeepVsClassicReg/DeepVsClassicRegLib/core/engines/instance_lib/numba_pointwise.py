@@ -120,6 +120,19 @@ def information_force(
 
 
 @nb.njit(**JIT)
+def sum_in_rows(image: Any, rows: Any) -> Any:
+    """Return the sum over the rows in double precision."""
+    total: Any = 0.0
+    for z in range(image.shape[0]):
+        for y in range(image.shape[1]):
+            part = F32(0)
+            for x in range(rows[z, y, 0], rows[z, y, 1]):
+                part += image[z, y, x]
+            total += part
+    return total
+
+
+@nb.njit(**JIT)
 def sums_of_products(fixed: Any, warped: Any) -> Any:
     """Return sum(fixed * warped) and sum(warped) in double precision, plane by plane."""
     both: Any = 0.0

@@ -73,7 +73,9 @@ class Lncc:
             self.fixed, self._warped, self._mean, self._variance, self._now, self.radius, self.eps,
             rows, planes, self.cuts, out, self._values,
         )  # fmt: skip
-        return 1.0 - float(self._values.sum(dtype=np.float64)) / self._count
+        return 1.0 - float(self._values.sum(dtype=np.float64)) / _compared(
+            self._count, self._now, self._moving_weight, rows
+        )
 
 
 class Residual:
@@ -117,7 +119,8 @@ class Residual:
             numba_sampling.warp(moving, u, rows, self._warped)
             self.pause()
             numba_pointwise.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
-        return float(self._values.sum(dtype=np.float64)) / self._count / len(self.fixed)
+        count = _compared(self._count, self._now, self._moving_weight, rows)
+        return float(self._values.sum(dtype=np.float64)) / count / len(self.fixed)
 
 
 class Information:
@@ -208,6 +211,13 @@ class Overlap:
             total += 2 * both / whole
             numba_pointwise.overlap_force(fixed, self._warped, F32(2 / whole), F32(2 * both / whole**2), rows, out)
         return 1.0 - total / len(self._sizes)
+
+
+def _compared(count: float, now: Image, moving_weight: Image | None, rows: Any) -> float:
+    """Return over how many voxels a mean goes: what a moving mask leaves changes with the field."""
+    if moving_weight is None:
+        return count
+    return max(numba_pointwise.sum_in_rows(now, rows), 1.0)
 
 
 def in_bins(image: Image, bins: int) -> Image:

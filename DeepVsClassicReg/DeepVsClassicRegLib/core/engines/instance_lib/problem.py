@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...images.grid import Grid
-from ...images.resample import warp_labels, warp_volume
+from ...images.intensity import background_value
+from ...images.resample import continued, warp_labels, warp_volume
 from ...images.volume import LabelMap, Pair, Volume
 from ...transforms.transform import Transform
+from .._views import known
 from .schedule import nothing
 
 Image = npt.NDArray[np.float32]
@@ -39,9 +41,11 @@ class Problem:
     foreground : (Z, Y, X) bool array
         Where either image shows something.
     fixed_mask, moving_mask : (Z, Y, X) bool array or None
-        Where the user wants the similarity measured.
+        Where the similarity is measured: inside the masks of the pair, and where the volume is known.
     start : Transform
         Where the registration starts; follows the found field.
+    partial : bool
+        Whether the body goes on beyond the view of a volume, within the lattice.
     """
 
     grid: Grid
@@ -51,6 +55,13 @@ class Problem:
     fixed_mask: Mask | None
     moving_mask: Mask | None
     start: Transform
+    partial: bool = False
+
+    @property
+    def compared(self) -> Mask | None:
+        """Where both volumes are compared before anything is deformed; None is everywhere."""
+        masks = [mask for mask in (self.fixed_mask, self.moving_mask) if mask is not None]
+        return np.logical_and.reduce(masks) if masks else None
 
 
 def make_problem(
@@ -97,9 +108,9 @@ def make_problem(
         )
     grid = _lattice(pair.fixed.grid, box, spacing)
     pause()
-    fixed = _sampled(pair.fixed, grid, None, pause)
+    fixed, fixed_known = _seen(pair.fixed, grid, None, pause)
     pause()
-    moving = _sampled(pair.moving, grid, start, pause)
+    moving, moving_known = _seen(pair.moving, grid, start, pause)
     pause()
     foreground = _foreground(fixed) | _foreground(moving)
     pause()
@@ -112,9 +123,10 @@ def make_problem(
         fixed,
         moving,
         foreground,
-        _mask(pair.fixed_mask, grid, None),
-        _mask(pair.moving_mask, grid, start),
+        _both(_mask(pair.fixed_mask, grid, None), fixed_known),
+        _both(_mask(pair.moving_mask, grid, start), moving_known),
         start,
+        partial=fixed_known is not None or moving_known is not None,
     )
     return problem, notes
 
@@ -202,6 +214,27 @@ def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         factor[grow] *= 2
 
 
+def _seen(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> tuple[Image, Mask | None]:
+    """Return the volume on the lattice and where it is known (None: everywhere).
+
+    Where the body goes on beyond the view, the last voxels are continued: the windows at the border see something
+    plausible, and the mask keeps what lies beyond out of the objective.
+    """
+    sampled = _sampled(volume, grid, start, pause)
+    within = known(volume, grid, start or Transform())
+    if within is None:
+        return sampled, None
+    pause()
+    sampled[~within] = continued(volume, grid, start).array[~within]
+    return sampled, within
+
+
+def _both(first: Mask | None, second: Mask | None) -> Mask | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
 def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> Image:
     """Return the volume on the lattice, averaged first where the lattice is clearly coarser; slab by slab."""
     ratio = np.array(grid.spacing_mm) / volume.grid.spacing_mm
@@ -211,7 +244,7 @@ def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callabl
         return _cropped(volume, grid)
     if max(factors) > 1:
         source = _averaged(volume, (factors[0], factors[1], factors[2]))
-    fill, out = _quantiles(volume.array)[0], np.empty(grid.shape, np.float32)
+    fill, out = background_value(volume), np.empty(grid.shape, np.float32)
     pause()
     x, y, z = grid.size
     thick = max(SLAB_VOXELS // (x * y), 1)

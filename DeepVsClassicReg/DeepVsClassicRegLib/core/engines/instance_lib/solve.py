@@ -178,7 +178,7 @@ def _match_already(problem: Problem) -> bool:
     Steps have a given length and windows of almost no contrast reward any change, so equal volumes must
     be recognized before.
     """
-    inside = problem.foreground
+    inside = problem.foreground if problem.compared is None else problem.foreground & problem.compared
     return bool(inside.any() and np.abs(problem.fixed - problem.moving)[inside].mean() < 1e-4)
 
 

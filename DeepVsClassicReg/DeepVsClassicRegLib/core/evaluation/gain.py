@@ -1,0 +1,67 @@
+"""What a deformation did where both volumes are seen: local agreement before and after, and folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..images.grid import Grid
+from ..images.intensity import foreground
+from ..images.resample import sampled_on, warp_labels
+from ..images.volume import LabelMap, Pair
+from ..transforms.jacobian import field_jacobian
+from ..transforms.transform import Transform
+from .local_agreement import local_agreement
+from .mapping import seen_voxels
+
+MOST_VOXELS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a deformation did.
+
+    Attributes
+    ----------
+    before, after : float
+        Local agreement (see `local_agreement.Agreement.mean`) at the start and after; NaN when there is nothing to judge.
+    folding_percent : float
+        Share of the judged voxels that are folded.
+    """
+
+    before: float
+    after: float
+    folding_percent: float
+
+
+def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
+    """Return what a deformation did where both maps see the moving volume.
+
+    Parameters
+    ----------
+    pair : Pair
+        As engines see it; its masks count.
+    start, transform : Transform
+        Fixed-to-moving maps.
+    """
+    grid = pair.fixed.grid
+    factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))
+    grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
+    fixed = sampled_on(pair.fixed, grid)
+    inside = foreground(fixed) & _inside(pair.fixed_mask, grid, None)
+    maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
+    for each, mapping in zip((start, transform), maps, strict=True):
+        inside &= seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
+    warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
+    before, after = (local_agreement(fixed.array, array, inside, grid).mean for array in warped)
+    determinant = field_jacobian(transform.displacement_on(grid)).array
+    folded = float(100 * (determinant[inside] <= 0).mean()) if inside.any() else 0.0
+    return Gain(before, after, folded)
+
+
+def _inside(mask: LabelMap | None, grid: Grid, transform: Transform | None) -> npt.NDArray[np.bool_]:
+    if mask is None:
+        return np.ones(grid.shape, dtype=bool)
+    return warp_labels(mask, grid, transform).mask()
