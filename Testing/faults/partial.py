@@ -1,0 +1,225 @@
+"""Partial views: what lies beyond a volume does not enter the comparison, and a slab is never worse than its start."""
+
+# ruff: noqa: E501 - one case a line
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from DeepVsClassicRegLib.core.api import register
+from DeepVsClassicRegLib.core.engines._start import native_start, same_grid_start
+from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, open_faces
+from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem
+from DeepVsClassicRegLib.core.evaluation.gain import gain_of
+from DeepVsClassicRegLib.core.images.resample import continued
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+
+from . import Case, Gives
+
+SIZE = 48
+LOW, HIGH = 18, 32
+
+
+def plain(name: str, call: Callable[[], Any], truth: Any, tolerance: float = 0.0, *, slow: bool = False) -> Case:
+    return Case("I", name, lambda folder: call, Gives(truth, tolerance), slow=slow)
+
+
+@cache
+def phantom() -> Pair:
+    return make_phantom("head", size=SIZE).pair
+
+
+def cut(item: Any, axis: int = 2, low: int = LOW, high: int = HIGH) -> Any:
+    """A slab across an index axis (0 is i)."""
+    start, size = [0, 0, 0], list(item.grid.size)
+    start[axis], size[axis] = low, high - low
+    part = tuple(slice(s, s + n) for s, n in zip(start[::-1], size[::-1], strict=True))
+    return dataclasses.replace(item, array=item.array[part], grid=item.grid.cropped(start, size))
+
+
+def slab_pair(side: str = "moving", axis: int = 2, low: int = LOW, high: int = HIGH) -> Pair:
+    names = (side, f"{side}_labels")
+    return phantom().replace(**{name: cut(getattr(phantom(), name), axis, low, high) for name in names})
+
+
+@cache
+def start_of(side: str, axis: int) -> Transform:
+    return register(slab_pair(side, axis), "linear", threads=1).transform
+
+
+def error(pair: Pair, transform: Transform, side: str) -> float:
+    """Mean error of the landmarks inside the slab, mm."""
+    points = {"fixed": pair.fixed_points, "moving": pair.moving_points}[side]
+    inside = getattr(pair, side).grid.contains(points)
+    return float(np.linalg.norm(transform.apply(pair.fixed_points) - pair.moving_points, axis=1)[inside].mean())
+
+
+def worse_than_linear(engine: str, side: str = "moving", axis: int = 2) -> Callable[[], float]:
+    """How much worse than its linear start the landmarks inside the slab are, mm."""
+
+    def call() -> float:
+        pair, start = slab_pair(side, axis), start_of(side, axis)
+        result = register(pair.replace(initial=start), engine, threads=1)
+        return max(0.0, error(pair, result.transform, side) - error(pair, start, side))
+
+    return call
+
+
+def gained(engine: str, side: str) -> Callable[[], bool]:
+    """Whether the deformation takes away a third of the error of its linear start."""
+
+    def call() -> bool:
+        pair, start = slab_pair(side), start_of(side, 2)
+        result = register(pair.replace(initial=start), engine, threads=1)
+        return error(pair, result.transform, side) < 0.67 * error(pair, start, side)
+
+    return call
+
+
+def faces(volume: Volume) -> list[bool]:
+    low, high = open_faces(volume)
+    return [*low.tolist(), *high.tolist()]
+
+
+def known_share(pair: Pair) -> float:
+    within = known(pair.moving, pair.fixed.grid, Transform())
+    return 1.0 if within is None else float(within.mean())
+
+
+def problem_of(pair: Pair) -> Any:
+    return make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)[0]
+
+
+def compared_beyond(side: str) -> Callable[[], int]:
+    """How many nodes outside of the slab are compared."""
+
+    def call() -> int:
+        problem = problem_of(slab_pair(side))
+        outside = ~getattr(slab_pair(side), side).grid.contains(problem.grid.points())
+        return int(outside.sum()) if problem.compared is None else int((problem.compared & outside).sum())
+
+    return call
+
+
+def beyond_is_continued() -> float:
+    """Largest difference of what stands beyond the slab from its last slice."""
+    volume = slab_pair().moving
+    wide = continued(volume, volume.grid.padded([0, 0, 3]))
+    return float(max(np.abs(wide.array[:3] - volume.array[0]).max(), np.abs(wide.array[-3:] - volume.array[-1]).max()))
+
+
+def slices_of_mask(mask: LabelMap | None) -> list[int]:
+    used = np.flatnonzero(mask.mask().any(axis=(1, 2))) if mask is not None else np.array([])
+    return [int(used[0]), int(used[-1])] if used.size else []
+
+
+def guard_keeps(pair: Pair, found: Transform) -> Callable[[], bool]:
+    return lambda: never_worse(pair, Transform(), found)[0] is not found
+
+
+def same_pair(side: str = "moving") -> Pair:
+    """A slab against the very volume it was cut from: nothing is to be moved."""
+    whole = phantom().fixed
+    return Pair(whole, cut(whole)) if side == "moving" else Pair(cut(whole), whole)
+
+
+AWAY = Transform((Affine.shift([9.0, 9.0, 0.0]),))
+
+CASES = [
+    plain("a head shows all of itself", lambda: faces(phantom().fixed), [False] * 6),
+    plain(
+        "a slab is open above and below", lambda: faces(cut(phantom().fixed)), [False, False, True, False, False, True]
+    ),
+    plain(
+        "a sagittal slab is open on both sides",
+        lambda: faces(cut(phantom().fixed, 0)),
+        [True, False, False, True, False, False],
+    ),
+    plain(
+        "a coronal slab is open in front and behind",
+        lambda: faces(cut(phantom().fixed, 1)),
+        [False, True, False, False, True, False],
+    ),
+    plain(
+        "the lower half is open above",
+        lambda: faces(cut(phantom().fixed, 2, 0, 24)),
+        [False, False, False, False, False, True],
+    ),
+    plain(
+        "the upper half is open below",
+        lambda: faces(cut(phantom().fixed, 2, 24, SIZE)),
+        [False, False, True, False, False, False],
+    ),
+    plain(
+        "a head against a head is no partial view", lambda: is_partial(Pair(phantom().fixed, phantom().fixed)), False
+    ),
+    plain("a slab against a head is a partial view", lambda: is_partial(slab_pair()), True),
+    plain("a head against a slab is a partial view", lambda: is_partial(slab_pair("fixed")), True),
+    plain(
+        "beyond a head there is known to be nothing", lambda: known_share(Pair(phantom().fixed, phantom().fixed)), 1.0
+    ),
+    plain("beyond a slab nothing is known", lambda: known_share(same_pair()), (HIGH - LOW) / SIZE, 1e-9),
+    plain(
+        "beyond the lower half nothing is known above",
+        lambda: known_share(Pair(phantom().fixed, cut(phantom().fixed, 2, 0, 24))),
+        0.5,
+        1e-9,
+    ),
+    plain("a head against a slab: the moving head is known", lambda: known_share(same_pair("fixed")), 1.0),
+    plain(
+        "a head is compared everywhere",
+        lambda: problem_of(Pair(phantom().fixed, phantom().fixed)).compared is None,
+        True,
+    ),
+    plain("instance compares nothing beyond a moving slab", compared_beyond("moving"), 0),
+    plain("instance compares nothing beyond a fixed slab", compared_beyond("fixed"), 0),
+    plain("the last slice goes on beyond a slab", beyond_is_continued, 0.0, 1e-4),
+    plain(
+        "masked start of engines on their own grids",
+        lambda: slices_of_mask(native_start(same_pair()).fixed_mask),
+        [LOW, HIGH - 1],
+    ),
+    plain("masked start of demons", lambda: slices_of_mask(same_grid_start(same_pair()).moving_mask), [LOW, HIGH - 1]),
+    plain(
+        "a head against a head gets no mask",
+        lambda: native_start(Pair(phantom().fixed, phantom().fixed)).fixed_mask is None,
+        True,
+    ),
+    plain("agreement of a slab with itself", lambda: gain_of(same_pair(), Transform(), Transform()).before, 1.0, 1e-3),
+    plain("agreement falls when a slab is shifted", lambda: gain_of(same_pair(), Transform(), AWAY).after < 0.6, True),
+    plain("a worse deformation of a slab is not kept", guard_keeps(same_pair(), AWAY), True),
+    plain("a worse deformation of a fixed slab is not kept", guard_keeps(same_pair("fixed"), AWAY), True),
+    plain(
+        "the guard says why", lambda: "linear start was kept" in never_worse(same_pair(), Transform(), AWAY)[1], True
+    ),
+    plain(
+        "the guard leaves whole heads alone",
+        lambda: never_worse(Pair(phantom().fixed, phantom().fixed), Transform(), AWAY)[1],
+        "",
+    ),
+    plain("instance, moving slab", gained("instance", "moving"), True),
+    plain("instance, fixed slab", gained("instance", "fixed"), True),
+    plain("demons, moving slab", worse_than_linear("sitk-demons"), 0.0),
+    *[
+        plain(
+            f"{engine}, {side} slab across {'ijk'[axis]}", worse_than_linear(engine, side, axis), 0.0, 0.05, slow=True
+        )
+        for engine, side, axis in (
+            ("sitk-demons", "fixed", 2),
+            ("greedy", "moving", 2),
+            ("greedy", "fixed", 2),
+            ("elastix", "moving", 2),
+            ("instance", "moving", 0),
+            ("instance", "fixed", 0),
+            ("instance", "moving", 1),
+            ("network", "moving", 2),
+        )
+    ],
+]
