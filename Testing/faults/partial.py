@@ -1,7 +1,5 @@
 """Partial views: what lies beyond a volume does not enter the comparison, and a slab is never worse than its start."""
 
-# ruff: noqa: E501 - one case a line
-
 from __future__ import annotations
 
 import dataclasses

@@ -26,7 +26,7 @@ class Gain:
     Attributes
     ----------
     before, after : float
-        Local agreement (see `local_agreement.Agreement.mean`) at the start and after; NaN when there is nothing to judge.
+        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when there is nothing to judge.
     folding_percent : float
         Share of the judged voxels that are folded.
     """
