@@ -294,11 +294,13 @@ def save(soak):
 
 
 def load(soak):
-    """Load a scene that was saved, beside or instead of this one."""
+    """Load a scene that was saved, instead of this one.
+
+    Not beside it: MRML cannot always merge the subject hierarchies of scenes that hold merged scenes themselves.
+    """
     if not soak.scenes:
         return save(soak)
-    if soak.random.random() < 0.8 or len(listed()) > 25:
-        slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.Clear(0)
     slicer.util.loadScene(str(soak.random.choice(soak.scenes)))
     return None
 

@@ -72,8 +72,9 @@ class _Plugins:
             self.hierarchy.RemoveItem(item, False, False)
 
     def on_import_ended(self, _scene: Any, _event: str) -> None:
-        for index in range(self._scene.GetNumberOfNodes()):
-            self._adopt(self._scene.GetNthNode(index))
+        _merged = self.hierarchy  # asking for it merges the imported one into that of the scene
+        for node in [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]:
+            self._adopt(node)
 
     def _adopt(self, node: Any) -> None:
         excluded = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyExcludeFromTreeAttributeName()
