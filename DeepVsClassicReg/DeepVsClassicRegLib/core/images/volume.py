@@ -227,11 +227,13 @@ class Pair:
         """Return this pair with all lengths multiplied, about the origin of the patient coordinates."""
         if factor == 1:
             return self
-        changed = {}
+        changed: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
             item = getattr(self, name)
-            if item is not None:
-                changed[name] = item * factor if isinstance(item, np.ndarray) else item.scaled(factor)
+            if isinstance(item, np.ndarray):
+                changed[name] = item * factor
+            elif hasattr(item, "scaled"):
+                changed[name] = item.scaled(factor)
         return self.replace(**changed)
 
     def replace(self, **changes: Any) -> Pair:
