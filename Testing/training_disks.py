@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.networks.base import Batch
 from DeepVsClassicRegLib.core.networks.voxelmorph import VoxelMorphSettings
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.settings import to_json
 from DeepVsClassicRegLib.core.training.config import TrainingConfig, TrainSettings
 

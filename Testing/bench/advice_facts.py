@@ -13,7 +13,7 @@ from pathlib import Path
 from cases import Case, read_cases
 from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
 from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem
-from DeepVsClassicRegLib.core.images.volume import Pair
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.recommendation.mutual_information import mutual_information
 from DeepVsClassicRegLib.core.recommendation.tissue import rough_information
 from DeepVsClassicRegLib.core.transforms.files import read_transform

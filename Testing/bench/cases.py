@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from DeepVsClassicRegLib.core.api import load_pair
-from DeepVsClassicRegLib.core.images.volume import Pair
+from DeepVsClassicRegLib.core.pair import Pair
 
 
 @dataclass(frozen=True)

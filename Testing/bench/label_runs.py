@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from cases import Case, read_cases
 from DeepVsClassicRegLib.core.images.resample import warp_labels
-from DeepVsClassicRegLib.core.images.volume import Pair
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.transforms.files import read_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 

@@ -29,7 +29,7 @@ from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.points import read_points
 from DeepVsClassicRegLib.core.images.resample import warp_labels
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
-from DeepVsClassicRegLib.core.images.volume import Pair
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings
 

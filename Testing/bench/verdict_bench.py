@@ -18,7 +18,7 @@ from cases import Case, read_cases
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.trust import findings
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
-from DeepVsClassicRegLib.core.images.volume import Pair
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.result import Diagnostics, Result
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.files import read_transform

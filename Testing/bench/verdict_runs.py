@@ -15,7 +15,8 @@ from cases import Case, read_cases
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.device import cpu_seconds
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform

@@ -17,7 +17,8 @@ from DeepVsClassicRegLib.core.engines.base import Requirement, needs, remedy
 from DeepVsClassicRegLib.core.engines.catalogue import ENGINES, engine_names, get_engine
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineUnavailable
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import from_json, make_settings, presets, to_json
 from DeepVsClassicRegLib.core.transforms.affine import Affine

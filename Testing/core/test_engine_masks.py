@@ -10,7 +10,8 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute, sitk_threads
 from DeepVsClassicRegLib.core.engines._program import PACKAGE_ROOT
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings
 from testing_grids import oblique_grid

@@ -13,7 +13,8 @@ from DeepVsClassicRegLib.core.evaluation.overlap import Scored, scored_labels
 from DeepVsClassicRegLib.core.histogram import mutual_information, normalized_mutual_information
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import warp_one_label
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField

@@ -14,7 +14,8 @@ from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similari
 from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem, pooled, shrinks
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings, presets

@@ -9,7 +9,8 @@ from DeepVsClassicRegLib.core.engines.linear import LinearEngine
 from DeepVsClassicRegLib.core.engines.linear_settings import LinearSettings
 from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import cube, make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings, presets

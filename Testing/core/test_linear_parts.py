@@ -14,7 +14,8 @@ from DeepVsClassicRegLib.core.engines.linear_starts import (
     wide_starts,
 )
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.volume import Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from testing_grids import oblique_grid
 

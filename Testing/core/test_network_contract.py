@@ -15,7 +15,7 @@ from DeepVsClassicRegLib.core.engines.network.grid import plane_grid  # noqa: E4
 from DeepVsClassicRegLib.core.engines.network.memory import fitting_factor, forward_bytes  # noqa: E402
 from DeepVsClassicRegLib.core.errors import SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume  # noqa: E402
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume  # noqa: E402
 from DeepVsClassicRegLib.core.networks.base import ExtraMap, Prediction, RegistrationNetwork  # noqa: E402
 from DeepVsClassicRegLib.core.networks.bspline import control_shape  # noqa: E402
 from DeepVsClassicRegLib.core.networks.flow import identity_grid  # noqa: E402
@@ -25,6 +25,7 @@ from DeepVsClassicRegLib.core.networks.parts import (  # noqa: E402
     SplinePart,
     VelocityPart,
 )
+from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.field import BSpline, VelocityField  # noqa: E402

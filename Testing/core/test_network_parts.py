@@ -20,8 +20,9 @@ from DeepVsClassicRegLib.core.engines.network.model_choice import choose_model  
 from DeepVsClassicRegLib.core.engines.network.output import finished_field  # noqa: E402
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineFailed, FileError, SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
-from DeepVsClassicRegLib.core.images.volume import Pair, Volume  # noqa: E402
+from DeepVsClassicRegLib.core.images.volume import Volume  # noqa: E402
 from DeepVsClassicRegLib.core.networks import model_store as model_folders  # noqa: E402
+from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics  # noqa: E402

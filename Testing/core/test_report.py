@@ -30,7 +30,8 @@ from DeepVsClassicRegLib.core.evaluation.verdict import judge_report, tiles
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 

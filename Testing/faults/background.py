@@ -19,7 +19,8 @@ from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.padding import marked
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.view import engine_view
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform

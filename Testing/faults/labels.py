@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.api import load_pair
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.images.checks import check_pair
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.pair import check_pair
 from segmentation_samples import SHAPE, boxes, on, one, volume, write_layers
 
 from . import Call, Case, Gives, Refused, Run

@@ -14,7 +14,8 @@ from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_wor
 from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem
 from DeepVsClassicRegLib.core.evaluation.gain import gain_of
 from DeepVsClassicRegLib.core.images.resample import continued
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform

@@ -19,7 +19,8 @@ from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.trust import findings
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.lengths import length_text, nearest_step
-from DeepVsClassicRegLib.core.images.volume import Pair, Volume
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.settings import presets
 from DeepVsClassicRegLib.core.transforms.affine import Affine

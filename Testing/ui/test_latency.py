@@ -139,7 +139,8 @@ def test_a_run_of_a_brain_sized_pair_never_holds_the_event_loop(panel, phantom, 
 def magnified(phantom):
     """Return the nodes of a phantom pair of 256 x 256 x 200 short integers, as of a brain MRI, with segmentations."""
     from DeepVsClassicRegLib.core.images.grid import Grid
-    from DeepVsClassicRegLib.core.images.volume import LabelMap, Pair, Volume
+    from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+    from DeepVsClassicRegLib.core.pair import Pair
     from DeepVsClassicRegLib.mrml.sample_data import add_phantom
 
     times = 256 // phantom.pair.fixed.grid.size[0]

@@ -10,7 +10,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
-from ..core.images.checks import FEWEST_VOXELS
 from ..core.images.formats import read_raw, stem
 from ..core.images.grid import Grid
 from ..core.images.io import volume_of
@@ -18,6 +17,7 @@ from ..core.images.nifti import components, is_nifti
 from ..core.images.points import Landmarks, read_landmarks
 from ..core.images.segmentations import is_slicer_segmentation, read_labels, read_segmentation
 from ..core.images.volume import Volume
+from ..core.pair import FEWEST_VOXELS
 from ..core.transforms.affine import Affine
 from ..core.transforms.field import BSpline, DisplacementField
 from ..core.transforms.files import FIELD_ENDINGS, TRANSFORM_ENDINGS, read_transform

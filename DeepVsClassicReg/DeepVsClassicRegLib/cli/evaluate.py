@@ -40,8 +40,8 @@ def command(**options: Any) -> None:
     from ..core.evaluation.evaluate import evaluate
     from ..core.evaluation.report import judged, write_report_json
     from ..core.files import jsonable
-    from ..core.images.checks import reader_notes
     from ..core.images.notes import is_unsound
+    from ..core.pair import reader_notes
     from ..core.transforms.files import read_transform
     from ..core.transforms.transform import Transform
 

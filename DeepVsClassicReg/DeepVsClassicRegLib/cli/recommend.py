@@ -50,7 +50,7 @@ Examples:
 def command(**options: Any) -> None:
     """Recommend an engine."""
     from ..core.api import load_pair
-    from ..core.images.checks import reader_notes
+    from ..core.pair import reader_notes
     from ..core.recommend import recommend
 
     inputs = inputs_of(options)

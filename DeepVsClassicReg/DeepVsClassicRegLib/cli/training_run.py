@@ -17,9 +17,9 @@ import click
 
 from ..core.device import Compute, torch_device
 from ..core.files import protect_inputs
-from ..core.images.volume import Pair
 from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
 from ..core.networks.catalogue import get_method
+from ..core.pair import Pair
 from ..core.progress import Progress, Update, json_update
 from ..core.training.checkpoint import CHECKPOINT_FILE
 from ..core.training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of

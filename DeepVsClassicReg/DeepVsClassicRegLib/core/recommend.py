@@ -13,12 +13,12 @@ from .engines.catalogue import engine_infos
 from .engines.instance_lib.choice import choose_similarity
 from .engines.instance_lib.problem import make_problem
 from .engines.start import align_linearly
-from .images.checks import check_pair
 from .images.intensity import foreground
 from .images.view import engine_view
-from .images.volume import Pair, Volume
+from .images.volume import Volume
 from .networks.card import Card
 from .networks.model_store import find_models
+from .pair import Pair, check_pair
 from .progress import Progress
 from .recommendation.advice import Advice, Band
 from .recommendation.calibration import LabelPoint, label_points

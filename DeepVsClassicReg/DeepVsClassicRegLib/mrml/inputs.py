@@ -25,7 +25,7 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The nodes of one registration; roles are named as in `core.images.volume.Pair` and the worker's job.
+    """The nodes of one registration; roles are named as in `core.pair.Pair` and the worker's job.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
-from ..core.images.checks import FEWEST_VOXELS
+from ..core.pair import FEWEST_VOXELS
 from . import segments
 from .arrays import array_of_image
 from .frames import flipped, from_vtk, grid_of, world_matrix

@@ -14,8 +14,9 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import FileError
-from ..core.images.volume import LabelMap, Pair, Volume
+from ..core.images.volume import LabelMap, Volume
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
+from ..core.pair import Pair
 from .arrays import Image, image_of
 from .spots import label_middles
 

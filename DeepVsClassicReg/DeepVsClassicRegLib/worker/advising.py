@@ -8,9 +8,9 @@ from typing import Any
 
 from ..core.errors import RegistrationError, SettingsError, did_you_mean
 from ..core.evaluation.evaluate import evaluate as measure
-from ..core.images.checks import reader_notes
 from ..core.images.notes import is_unsound
 from ..core.job import Job
+from ..core.pair import reader_notes
 from ..core.progress import Progress
 from ..core.recommend import recommend as advise
 from .registering import read_pair

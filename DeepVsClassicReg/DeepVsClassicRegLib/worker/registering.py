@@ -17,8 +17,9 @@ from ..core.evaluation.report import make_report, write_report_json
 from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
-from ..core.images.volume import LabelMap, Pair
+from ..core.images.volume import LabelMap
 from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.pair import Pair
 from ..core.progress import Progress
 from ..core.result import Extra, Result
 from ..core.settings import make_settings

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..images.grid import Grid
 from ..images.resample import warp_labels, warp_volume
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
 from ._views import known

@@ -9,7 +9,8 @@ from ..evaluation.gain import gain_of
 from ..evaluation.mapping import moving_indices
 from ..images.grid import Grid
 from ..images.intensity import robust_range
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
+from ..pair import Pair
 from ..transforms.affine import Affine
 from ..transforms.transform import Transform
 

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from ..device import Compute
 from ..errors import EngineFailed, SettingsError
 from ..images.simple import image_from_array, to_sitk
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.files import read_transform

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..device import Compute, cpu_seconds, peak_memory_mb
 from ..errors import EngineUnavailable
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..result import Diagnostics, Result, TracePoint
 

@@ -15,7 +15,7 @@ from ..device import Compute, torch_device
 from ..errors import EngineFailed
 from ..images.grid import Grid
 from ..images.resample import warp_volume
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

@@ -20,7 +20,7 @@ from ..device import Compute
 from ..errors import EngineFailed, SettingsError, did_you_mean
 from ..images.grid import Grid
 from ..images.simple import image_from_array, to_sitk
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..resources import resource_folder
 from ..settings import option

@@ -16,7 +16,8 @@ from ..errors import EngineFailed, SettingsError
 from ..images.intensity import normalized
 from ..images.resample import warp_volume
 from ..images.simple import image_from_array
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

@@ -14,7 +14,7 @@ from ..device import Compute
 from ..errors import EngineFailed, SettingsError
 from ..images.intensity import background_value
 from ..images.simple import image_from_array, to_sitk
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

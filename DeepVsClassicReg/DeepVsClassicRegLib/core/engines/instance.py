@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..device import Compute
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

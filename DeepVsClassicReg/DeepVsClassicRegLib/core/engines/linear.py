@@ -9,7 +9,7 @@ import numpy as np
 
 from ..device import Compute
 from ..errors import RegistrationError
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..transforms.affine import Affine, fit_affine
 from ..transforms.transform import Transform

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 
 Array = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]

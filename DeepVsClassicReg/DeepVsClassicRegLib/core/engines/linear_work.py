@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
+from ..pair import Pair
 from ..progress import Progress
 from .base import Recorder
 from .linear_sampling import Coarse, Level, coarse_copy, make_level, pair_size_mm, shrink

@@ -16,7 +16,7 @@ from ..device import Compute
 from ..errors import EngineFailed
 from ..images.grid import Grid
 from ..images.simple import image_from_array, to_sitk
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

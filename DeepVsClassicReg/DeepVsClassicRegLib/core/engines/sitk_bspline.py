@@ -12,7 +12,8 @@ from ..device import Compute
 from ..errors import EngineFailed, SettingsError
 from ..images.grid import Grid
 from ..images.simple import image_from_array, to_sitk
-from ..images.volume import LabelMap, Pair
+from ..images.volume import LabelMap
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import BSpline

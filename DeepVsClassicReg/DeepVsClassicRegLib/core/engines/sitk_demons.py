@@ -12,7 +12,7 @@ from ..device import Compute
 from ..errors import EngineFailed, RegistrationError, SettingsError
 from ..images.grid import Grid
 from ..images.simple import image_from_array
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField

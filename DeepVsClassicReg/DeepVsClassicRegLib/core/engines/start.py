@@ -9,8 +9,8 @@ from typing import Any
 
 from ..device import Compute, sitk_threads
 from ..images.view import engine_view
-from ..images.volume import Pair
 from ..job import START_FILE
+from ..pair import Pair
 from ..progress import Progress
 from ..result import TOTAL, Diagnostics, Result
 from ..settings import make_settings

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
 from ..memory import kept_memory
+from ..pair import Pair
 from ..progress import Progress
 from ..result import Result
 from ..transforms.transform import Transform

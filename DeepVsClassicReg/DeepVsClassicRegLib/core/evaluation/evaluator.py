@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ..images.intensity import background_value
 from ..images.padding import marked_pair
 from ..images.resample import warp_labels, warp_volume
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from ..transforms.field import DisplacementField
 from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import FileError
 from ..images.lengths import nearest_step
-from ..images.volume import Pair
+from ..pair import Pair
 from ..result import Result
 from ..transforms.affine import fit_affine
 from ..transforms.transform import Transform

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from ..images.grid import Grid
 from ..images.intensity import foreground
 from ..images.resample import sampled_on, warp_labels
-from ..images.volume import LabelMap, Pair
+from ..images.volume import LabelMap
+from ..pair import Pair
 from ..transforms.jacobian import field_jacobian
 from ..transforms.transform import Transform
 from .local_agreement import local_agreement

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..images.grid import Grid
 from ..images.lengths import length_text
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
+from ..pair import Pair
 from .local_agreement import Agreement
 
 SUSPICIOUS_JACOBIAN = 0.1

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ..images.grid import Grid
 from ..images.intensity import background_value, robust_range
 from ..images.resample import Mapping, warp_labels, warp_volume
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from .region import fixed_region
 
 Picture = npt.NDArray[np.float32]

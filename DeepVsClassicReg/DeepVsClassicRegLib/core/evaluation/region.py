@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from ..images.intensity import foreground
 from ..images.resample import warp_labels
-from ..images.volume import Pair
+from ..pair import Pair
 
 FEWEST_VOXELS = 100
 

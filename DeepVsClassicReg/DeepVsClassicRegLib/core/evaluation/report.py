@@ -10,7 +10,8 @@ from typing import Any
 
 from ..device import machine
 from ..files import jsonable, write_json
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from ..result import Result
 from ..version import VERSION
 from .evaluate import Evaluation

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_text
-from ..images.volume import Pair
+from ..pair import Pair
 from ..result import TOTAL, Result
 from .evaluate import Evaluation
 from .figures import Pictures

@@ -11,7 +11,7 @@ from ..device import Compute, sitk_threads
 from ..engines.catalogue import available_engines, get_engine
 from ..engines.start import LINEAR, align_linearly
 from ..errors import SettingsError
-from ..images.volume import Pair
+from ..pair import Pair
 from ..progress import Progress
 from ..settings import DEFAULT, make_settings
 from ..transforms.transform import Transform

@@ -14,10 +14,11 @@ import torch
 from ..device import Compute
 from ..evaluation.evaluate import evaluate
 from ..images.grid import Grid
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
 from ..networks.base import Batch
 from ..networks.catalogue import get_method
 from ..networks.model_store import load_model
+from ..pair import Pair
 from ..settings import from_json, to_json
 from ..training.config import TrainingConfig, TrainSettings
 from ..training.loop import train

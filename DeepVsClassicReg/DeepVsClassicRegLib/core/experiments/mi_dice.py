@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.evaluate import evaluate
-from ..images.volume import Pair
+from ..pair import Pair
 from ..phantom.population import Cohort
 from ..recommendation.mutual_information import mutual_information
 from .base import Options, registered, usable_engines

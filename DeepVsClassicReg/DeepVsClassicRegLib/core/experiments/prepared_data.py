@@ -14,7 +14,8 @@ from ..errors import FileError, RegistrationError, SettingsError, did_you_mean
 from ..images.grid import Grid
 from ..images.intensity import foreground, normalized
 from ..images.resample import warp_labels, warp_volume
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from ..transforms.transform import Transform
 from .base import LINEAR, registered
 from .dataset import load_subject

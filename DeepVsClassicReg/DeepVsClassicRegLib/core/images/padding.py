@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from ..pair import Pair
 from .notes import Note
-from .volume import Pair, Volume
+from .volume import Volume
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float32]

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..pair import Pair
 from .intensity import with_dark_background
 from .padding import marked_pair
 from .resample import warp_labels
-from .volume import LabelMap, Pair, Volume
+from .volume import LabelMap, Volume
 
 
 def engine_view(pair: Pair) -> tuple[Pair, list[str]]:

@@ -17,7 +17,8 @@ from ..images.grid import Grid
 from ..images.io import write_volume
 from ..images.points import write_points
 from ..images.simple import image_from_array
-from ..images.volume import LabelMap, Pair, Volume
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
 from ..transforms.affine import Affine
 from ..transforms.field import DisplacementField
 from ..transforms.files import write_transform

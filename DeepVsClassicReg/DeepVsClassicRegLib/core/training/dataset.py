@@ -13,8 +13,9 @@ import torch
 
 from ..errors import RegistrationError
 from ..images.segmentations import read_labels
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
 from ..networks.base import Batch
+from ..pair import Pair
 from ..progress import Progress
 from ..transforms.transform import Transform
 from .manifest import Manifest

@@ -13,12 +13,12 @@ import torch
 
 from ..device import Compute, torch_threads
 from ..errors import Cancelled
-from ..images.volume import Pair
 from ..memory import kept_memory
 from ..networks.base import Batch
 from ..networks.card import Card
 from ..networks.catalogue import get_method
 from ..networks.model_store import fill, load_model
+from ..pair import Pair
 from ..progress import Progress
 from .checkpoint import has_checkpoint, read_checkpoint, write_checkpoint
 from .config import TrainingConfig

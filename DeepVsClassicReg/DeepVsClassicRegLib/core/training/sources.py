@@ -14,8 +14,9 @@ from .config import FIRST, SHAPES, DataSettings, parts_of
 if TYPE_CHECKING:
     import torch
 
-    from ..images.volume import Pair, Volume
+    from ..images.volume import Volume
     from ..networks.base import Batch
+    from ..pair import Pair
     from ..transforms.transform import Transform
     from .preprocessing import Align
     from .synthesis.source import GeneratedSource

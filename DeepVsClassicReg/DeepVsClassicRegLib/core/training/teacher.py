@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
+from ..pair import Pair
 from ..transforms.transform import Transform
 from ..transforms.units import mm_to_channels
 from .preprocessing import write_array

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from ..evaluation.evaluate import evaluate
-from ..images.volume import Pair
 from ..networks.base import Batch, LossContext, Method, Prediction, RegistrationNetwork
 from ..networks.card import Card
 from ..networks.flow import jacobian_determinant, warp
+from ..pair import Pair
 from ..transforms.transform import Transform
 
 Tensor = torch.Tensor

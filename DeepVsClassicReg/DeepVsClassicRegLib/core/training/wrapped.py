@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..images.volume import Pair, Volume
+from ..images.volume import Volume
 from ..networks.base import Batch
+from ..pair import Pair
 from .sources import Source
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...images.resample import warp_labels
-from ...images.volume import Pair
+from ...pair import Pair
 from .problem import Image, Problem, pooled
 
 MOST_LABELS = 60

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RegistrationError
-from ...images.volume import Pair
+from ...pair import Pair
 from .backend import NUMBA, Backend
 from .labels import Segments, make_landmarks, make_segments
 from .optimize import LevelImages, LevelMaker

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from ...images.grid import Grid
 from ...images.intensity import background_value
 from ...images.resample import continued, warp_labels, warp_volume
-from ...images.volume import LabelMap, Pair, Volume
+from ...images.volume import LabelMap, Volume
+from ...pair import Pair
 from ...transforms.transform import Transform
 from .._views import known
 from .schedule import nothing

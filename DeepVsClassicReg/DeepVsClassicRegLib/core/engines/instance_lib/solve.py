@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import EngineFailed
-from ...images.volume import Pair
+from ...pair import Pair
 from ...progress import Progress
 from ..base import Recorder
 from .adapt import chosen_regularity

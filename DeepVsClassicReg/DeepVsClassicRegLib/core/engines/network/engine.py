@@ -10,7 +10,8 @@ import numpy as np
 
 from ...device import Compute, torch_device, torch_threads
 from ...errors import RegistrationError, SettingsError
-from ...images.volume import Pair, Volume
+from ...images.volume import Volume
+from ...pair import Pair
 from ...progress import Progress
 from ...result import Extra
 from ...settings import option

@@ -9,7 +9,7 @@ from ...errors import SettingsError
 from ...images.grid import Grid
 from ...images.intensity import robust_range
 from ...images.resample import warp_volume
-from ...images.volume import Pair
+from ...pair import Pair
 from ...transforms.transform import Transform
 
 Array = npt.NDArray[np.floating]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ...images.grid import Grid
 from ...images.intensity import normalized
 from ...images.resample import sampled_on
-from ...images.volume import Pair
+from ...pair import Pair
 from ...transforms.transform import Transform
 
 Image = npt.NDArray[np.float32]

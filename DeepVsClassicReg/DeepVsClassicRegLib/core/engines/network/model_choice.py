@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import FileError, RegistrationError
-from ...images.volume import Pair, Volume
+from ...images.volume import Volume
 from ...networks.card import Card, Model
 from ...networks.model_store import find_models, get_model, user_models_folder
+from ...pair import Pair
 from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance
 from ...recommendation.profile import profile_of
 from .grid import is_plane

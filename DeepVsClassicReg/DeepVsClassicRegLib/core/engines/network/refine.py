@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ...device import Compute
-from ...images.volume import Pair
+from ...pair import Pair
 from ...progress import Progress
 from ...settings import make_settings, option, presets
 from ...transforms.transform import Transform

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...images.volume import Pair, Volume
+from ...images.volume import Volume
 from ...networks.base import Batch
+from ...pair import Pair
 from .source import GeneratedSource
 
 

@@ -9,8 +9,9 @@ import torch
 
 from ...errors import RegistrationError
 from ...images.grid import Grid
-from ...images.volume import Pair, Volume
+from ...images.volume import Volume
 from ...networks.base import Batch
+from ...pair import Pair
 from ..sources import LazyBatches
 from .draws import Draws
 from .pairs import GeneratedPair

@@ -1,14 +1,87 @@
-"""What must be true of a pair before any compute, said in words a clinician understands."""
+"""A pair to be registered, and what must be true of it before anything is computed."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
-from ..errors import GeometryError, RegistrationError
-from .notes import Note, is_unsound
-from .volume import LabelMap, Pair, Volume
+import numpy as np
+import numpy.typing as npt
+
+from .errors import GeometryError, RegistrationError
+from .images.notes import Note, is_unsound
+from .images.volume import LabelMap, Volume
+from .transforms.transform import Transform
 
 FEWEST_VOXELS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What is to be registered: everything an engine or an evaluation may need.
+
+    Parameters
+    ----------
+    fixed, moving : Volume
+        The moving volume is brought onto the fixed one; their grids may differ in every way.
+    fixed_labels, moving_labels : LabelMap, optional
+        Segmentations, for evaluation and for engines that use labels.
+    fixed_mask, moving_mask : LabelMap, optional
+        Where the similarity shall be measured (non-zero voxels).
+    fixed_points, moving_points : (N, 3) array, optional
+        Corresponding landmarks, LPS mm.
+    initial : Transform, optional
+        A fixed-to-moving transform to start from.
+    notes : tuple of str
+        Sentences about the pair that the user should read, such as how landmarks were paired.
+    """
+
+    fixed: Volume
+    moving: Volume
+    fixed_labels: LabelMap | None = None
+    moving_labels: LabelMap | None = None
+    fixed_mask: LabelMap | None = None
+    moving_mask: LabelMap | None = None
+    fixed_points: npt.NDArray[np.float64] | None = None
+    moving_points: npt.NDArray[np.float64] | None = None
+    initial: Transform | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.fixed_points is None) != (self.moving_points is None):
+            raise RegistrationError("Landmarks were given on one side only.", hint="Give both lists or none.")
+        if self.fixed_points is not None and self.moving_points is not None:
+            for side in ("fixed_points", "moving_points"):
+                points = np.asarray(getattr(self, side), dtype=np.float64).reshape(-1, 3)
+                object.__setattr__(self, side, points)
+            if len(self.fixed_points) != len(self.moving_points):
+                raise RegistrationError(
+                    f"The landmark lists differ in length: {len(self.fixed_points)} fixed, "
+                    f"{len(self.moving_points)} moving.",
+                    hint="Each fixed landmark needs its moving partner, in the same order.",
+                )
+
+    def without_answers(self) -> Pair:
+        """Return this pair without segmentations and landmarks, as engines that use neither see it."""
+        return self.replace(fixed_labels=None, moving_labels=None, fixed_points=None, moving_points=None)
+
+    def scaled(self, factor: float) -> Pair:
+        """Return this pair with all lengths multiplied, about the origin of the patient coordinates."""
+        if factor == 1:
+            return self
+        changed: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            item = getattr(self, name)
+            if isinstance(item, np.ndarray):
+                changed[name] = item * factor
+            elif hasattr(item, "scaled"):
+                changed[name] = item.scaled(factor)
+        return self.replace(**changed)
+
+    def replace(self, **changes: Any) -> Pair:
+        """Return a pair with these fields changed."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Pair(**{**fields, **changes})
 
 
 def check_pair(pair: Pair) -> list[str]:
