@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.api import register
+from DeepVsClassicRegLib.core.engines.view import engine_view
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.images.intensity import background_value, foreground, with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.padding import marked
 from DeepVsClassicRegLib.core.images.resample import warp_volume
-from DeepVsClassicRegLib.core.images.view import engine_view
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom

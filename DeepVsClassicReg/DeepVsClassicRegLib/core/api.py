@@ -12,16 +12,15 @@ from .device import Compute, sitk_threads
 from .engines._views import never_worse
 from .engines.catalogue import engine_names, get_engine
 from .engines.start import align_linearly, with_start
+from .engines.view import engine_view
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.io import read_volume
-from .images.padding import marked_pair
 from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
-from .images.view import engine_view
 from .memory import kept_memory
-from .pair import Pair, check_pair
+from .pair import Pair, check_pair, marked_pair
 from .progress import Progress
 from .recommend import recommend
 from .result import Result

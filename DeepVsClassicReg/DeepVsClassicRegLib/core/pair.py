@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .errors import GeometryError, RegistrationError
 from .images.notes import Note, is_unsound
+from .images.padding import marked
 from .images.volume import LabelMap, Volume
 from .transforms.transform import Transform
 
@@ -180,3 +181,11 @@ def _remarks(pair: Pair) -> list[str]:
     if pair.fixed_points is not None and not pair.fixed.grid.contains(pair.fixed_points).all():
         remarks.append("Some fixed landmarks lie outside the fixed volume; are they in LPS millimeters?")
     return remarks
+
+
+def marked_pair(pair: Pair) -> Pair:
+    """Return the pair with the padding of both volumes marked; volumes that have a mark already are kept."""
+    sides = {side: getattr(pair, side) for side in ("fixed", "moving")}
+    changes = {side: marked(volume) for side, volume in sides.items() if volume.valid is None}
+    changed = {side: volume for side, volume in changes.items() if volume is not sides[side]}
+    return pair.replace(**changed) if changed else pair

@@ -13,8 +13,8 @@ from .engines.catalogue import engine_infos
 from .engines.instance_lib.choice import choose_similarity
 from .engines.instance_lib.problem import make_problem
 from .engines.start import align_linearly
+from .engines.view import engine_view
 from .images.intensity import foreground
-from .images.view import engine_view
 from .images.volume import Volume
 from .networks.card import Card
 from .networks.model_store import find_models

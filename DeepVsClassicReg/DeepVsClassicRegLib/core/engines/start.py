@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..device import Compute, sitk_threads
-from ..images.view import engine_view
 from ..job import START_FILE
 from ..pair import Pair
 from ..progress import Progress
@@ -16,6 +15,7 @@ from ..result import TOTAL, Diagnostics, Result
 from ..settings import make_settings
 from ..transforms.files import read_transform, write_transform
 from .catalogue import get_engine
+from .view import engine_view
 
 LINEAR = "linear"
 

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.intensity import background_value
-from ..images.padding import marked_pair
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
-from ..pair import Pair
+from ..pair import Pair, marked_pair
 from ..transforms.field import DisplacementField
 from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform

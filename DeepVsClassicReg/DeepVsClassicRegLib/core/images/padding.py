@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..pair import Pair
 from .notes import Note
 from .volume import Volume
 
@@ -54,14 +53,6 @@ def marked(volume: Volume) -> Volume:
     if not notes:
         return volume
     return replace(volume, valid=valid, notes=(*volume.notes, *(Note(note) for note in notes)))
-
-
-def marked_pair(pair: Pair) -> Pair:
-    """Return the pair with the padding of both volumes marked; volumes that have a mark already are kept."""
-    sides = {side: getattr(pair, side) for side in ("fixed", "moving")}
-    changes = {side: marked(volume) for side, volume in sides.items() if volume.valid is None}
-    changed = {side: volume for side, volume in changes.items() if volume is not sides[side]}
-    return pair.replace(**changed) if changed else pair
 
 
 def border_values(array: Array, valid: Mask | None = None) -> Array:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..pair import Pair
-from .intensity import with_dark_background
-from .padding import marked_pair
-from .resample import warp_labels
-from .volume import LabelMap, Volume
+from ..images.intensity import with_dark_background
+from ..images.resample import warp_labels
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair, marked_pair
 
 
 def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
