@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DeepVsClassicReg")]
 PANEL_WIDTH = 430  # as wide as Slicer's own panel
 SCREENS = {"": (1680, 1050), "-1280": (1280, 800)}
 COMMON, RARE = 120, 72
-COMPARED = ("instance", "elastix", "sitk-demons", "greedy", "ants")
+COMPARED = ("instance", "elastix", "sitk-demons", "greedy", "network")
 # Slicer's dark style, qSlicerStyle::standardDarkPalette.
 DARK = {
     "Window": "#323232",

@@ -51,7 +51,7 @@ def show_legend(volume: Any, title: str, *, ticks: int = 5, text_format: str = "
     legend.SetMaxNumberOfColors(COUNT)
     # In the upper right corner, where the body seldom is.
     legend.SetSize(0.05, 0.3)
-    legend.SetPosition(0.98, 0.95)
+    legend.SetPosition(0.98, 0.85)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontSize(LEGEND_FONT)
         text.SetFontFamilyToArial()

@@ -104,7 +104,7 @@ def fit_table(view: Any) -> None:
     """Size the columns to their contents and the view to its rows, so that nothing scrolls inside the panel."""
     header = view.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    header.setStretchLastSection(True)
+    header.setStretchLastSection(False)  # stretched, it is cut off when there is too little place
     header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # as the values below
     view.verticalHeader().hide()
     view.setWordWrap(False)
