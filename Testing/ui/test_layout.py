@@ -102,7 +102,8 @@ def test_results_of_three_runs_fit_the_width_without_scrolling(panel, finish, ui
         ui.structuresButton.collapsed = False
         assert_not_widened()
         for table in (ui.measuresTable, ui.structuresTable):
-            assert table.horizontalScrollBar().maximum == 0, (engine, table.objectName)
+            widths = [table.columnWidth(column) for column in range(table.model().columnCount())]
+            assert table.horizontalScrollBar().maximum == 0, (engine, table.objectName, widths, table.viewport().width)
     ui.structuresButton.collapsed = True
 
 
