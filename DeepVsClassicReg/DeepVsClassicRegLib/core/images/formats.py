@@ -64,6 +64,8 @@ def stem(path: Pathlike) -> str:
 
 
 def _read_image(path: Path) -> sitk.Image:
+    if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
+        raise FileError(f"{path} is in no format that can be read, or damaged.", hint=f"Readable are {FORMATS}.")
     try:
         return _read_dicom(path) if path.is_dir() else sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -104,4 +106,4 @@ def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else type(error).__name__
+    return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__
