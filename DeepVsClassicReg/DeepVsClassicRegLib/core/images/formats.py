@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import settle
+from .dicom import is_dicom, read_dicom
 from .mgh import is_mgh, read_mgh
 from .nifti import is_nifti, read_nifti
 from .raw import Pathlike, RawImage
@@ -17,8 +18,15 @@ FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurf
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 
 
-def read_raw(path: Pathlike) -> RawImage:
+def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     """Read a scalar 3D image with its stored values.
+
+    Parameters
+    ----------
+    path : path
+        File or DICOM folder.
+    series : str, optional
+        Which series of a DICOM folder with several; see `read_dicom`.
 
     Raises
     ------
@@ -32,6 +40,8 @@ def read_raw(path: Pathlike) -> RawImage:
     source = Path(path)
     if not source.exists():
         raise FileError(f"No such file: {source}.", hint="Check the path.")
+    if source.is_dir() or is_dicom(source):
+        return read_dicom(source, series)
     if source.is_file():
         for belongs, read in ((is_nifti, read_nifti), (is_mgh, read_mgh)):
             if belongs(source):
@@ -67,7 +77,7 @@ def _read_image(path: Path) -> sitk.Image:
     if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
         raise FileError(f"{path} is in no format that can be read, or damaged.", hint=f"Readable are {FORMATS}.")
     try:
-        return _read_dicom(path) if path.is_dir() else sitk.ReadImage(str(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
         if "orthonormal" in str(error):
             raise GeometryError(
@@ -75,17 +85,6 @@ def _read_image(path: Path) -> sitk.Image:
                 hint="Resample it to an ordinary grid first (in Slicer: Harden transform, Resample).",
             ) from error
         raise FileError(f"Could not read {path}: {_last_line(error)}.", hint=f"Readable are {FORMATS}.") from error
-
-
-def _read_dicom(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise FileError(f"No DICOM series in {folder}.", hint=f"Readable are {FORMATS}.")
-    if len(series) > 1:
-        raise FileError(f"{folder} holds {len(series)} DICOM series.", hint="Give a folder with a single series.")
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    return reader.Execute()
 
 
 def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[str, ...]]:

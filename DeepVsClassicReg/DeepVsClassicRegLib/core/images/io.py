@@ -15,18 +15,20 @@ from .simple import to_sitk
 from .volume import LabelMap, Volume
 
 
-def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None) -> Volume:
+def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None, series: str | None = None) -> Volume:
     """Read a scalar 3D volume.
 
     Parameters
     ----------
     path : path
-        A NIfTI or FreeSurfer file, a file of any other format SimpleITK reads, or a folder with one DICOM series.
+        A NIfTI or FreeSurfer file, a file of any other format SimpleITK reads, or a folder with DICOM slices.
     repair : bool, default True
         Mark NaN and Inf as not measured (`Volume.valid`) and fill them with the lowest finite value; padding is
         marked in any case.
     name : str, optional
         Name of the volume; the file's name when not given.
+    series : str, optional
+        Which series of a DICOM folder with several: number as the error lists it, UID or description.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None)
     RegistrationError
         When it is a color image, holds no finite value, or holds NaN or Inf and `repair` is False.
     """
-    return volume_of(read_raw(path), name or stem(path), repair=repair)
+    return volume_of(read_raw(path, series=series), name or stem(path), repair=repair)
 
 
 def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:

@@ -1,0 +1,206 @@
+"""DICOM series: the headers of all slices are read first, then those that make one volume.
+
+ITK's series reader takes the position of the first slice and the distance of the first two for the whole stack, and the
+scale of one slice for all; missing slices, tilted gantries, several echoes and PET come out wrong without a word.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..errors import FileError
+from .dicom_grid import placement
+from .dicom_slices import Slice, Unfit, looks_like_dicom, pydicom, read_dataset, slices_of
+from .dicom_stacks import Stack, chosen, stacks_of
+from .raw import RawImage
+
+_RLE = "1.2.840.10008.1.2.5"
+_SUBFOLDERS = 20
+_EXPORT = "Export the series as CT, MR or PET images (not as captures), or convert it with dcm2niix first."
+
+
+def read_dicom(path: Path, series: str | None = None) -> RawImage:
+    """Read one stack of slices of a folder, or of a multi-frame file.
+
+    Parameters
+    ----------
+    path : Path
+        Folder or file.
+    series : str, optional
+        Which series, when there are several: its number as an error lists it, its UID or its description.
+
+    Raises
+    ------
+    FileError
+        When there is no DICOM volume, the choice is not clear, or a file is damaged or compressed in an unknown way.
+    GeometryError
+        When the slices make no regular volume.
+    """
+    notes: list[str] = []
+    slices, unfit = _scan(path)
+    if not slices:
+        raise _nothing(path, unfit)
+    stacks = stacks_of(slices, notes)
+    stack = chosen(stacks, series, str(path), notes)
+    where = placement(stack, notes)
+    array, valid = _values(stack, notes)
+    if where.resamples:
+        array = where.placed(array if valid is None else np.where(valid, array, np.nan))
+        valid = np.isfinite(array)
+        array = np.where(valid, array, array[valid].min())
+    first = stack.slices[0]
+    if first.inverted:
+        notes.append("The file says that low values are shown bright (MONOCHROME1); the values are read as they are.")
+    about = {
+        "series": stack.describe(),
+        "slices": len(stack.slices),
+        "slopes": _span(entry.slope for entry in stack.slices),
+        "intercepts": _span(entry.intercept for entry in stack.slices),
+    }
+    return RawImage(array, where.grid, f"DICOM {first.modality}", tuple(notes), about, valid)
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is DICOM, by its content."""
+    return path.is_file() and looks_like_dicom(path)
+
+
+def _scan(path: Path) -> tuple[list[Slice], dict[str, str]]:
+    """Return the slices of a file or of the files of a folder, and what the other DICOM files hold."""
+    slices: list[Slice] = []
+    unfit: dict[str, str] = {}
+    for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
+        dataset = read_dataset(file, pixels=False)
+        if dataset is None:
+            continue
+        try:
+            slices += list(slices_of(dataset, file))
+        except Unfit as reason:
+            unfit[file.name] = str(reason)
+    return slices, unfit
+
+
+def _nothing(path: Path, unfit: dict[str, str]) -> FileError:
+    if unfit:
+        kinds = {reason: name for name, reason in unfit.items()}
+        said = "; ".join(f"{name} is {reason}" for reason, name in list(kinds.items())[:5])
+        return FileError(f"{path} holds no DICOM image that a volume can be made of: {said}.", hint=_EXPORT)
+    below = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _has_dicom(folder)]
+    hint = (
+        f"Give one of its folders: {', '.join(below[:5])}." if below else "Give a folder with the slices of a series."
+    )
+    return FileError(f"No DICOM series in {path}.", hint=hint)
+
+
+def _has_dicom(folder: Path) -> bool:
+    files = (entry for entry in sorted(folder.iterdir())[:_SUBFOLDERS] if entry.is_file())
+    return any(looks_like_dicom(file) for file in files)
+
+
+def _values(stack: Stack, notes: list[str]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """Return the real values (N, Y, X) of a stack and where they were measured; integers where scales are whole."""
+    slices = stack.slices
+    whole = all(entry.slope == 1 and entry.intercept == int(entry.intercept) for entry in slices)
+    shape = (len(slices), slices[0].size[1], slices[0].size[0])
+    array = np.zeros(shape, np.int32 if whole else np.float32)
+    padded = np.zeros(shape, bool)
+    for number, stored in _stored(slices):
+        entry = slices[number]
+        if stored.shape != shape[1:]:
+            raise FileError(f"{entry.path.name} holds {stored.shape} pixels, its header says {shape[1:]}.")
+        if whole and stored.dtype.kind == "f":
+            whole, array = False, array.astype(np.float32)
+        array[number] = stored + int(entry.intercept) if whole else stored * entry.slope + entry.intercept
+        if entry.padding is not None:
+            padded[number] = (stored >= entry.padding[0]) & (stored <= entry.padding[1])
+    if not padded.any() or padded.all():
+        return array, None
+    share = 100 * padded.mean()
+    notes.append(f"{share:.2g} % of the voxels are padding by the header; they count as not measured.")
+    return array, ~padded
+
+
+def _stored(slices: Sequence[Slice]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Yield the number and the stored pixels of each slice, file by file."""
+    files: dict[Path, list[int]] = {}
+    for number, entry in enumerate(slices):
+        files.setdefault(entry.path, []).append(number)
+    for path, numbers in files.items():
+        frames = decoded(path)
+        for number in numbers:
+            yield number, frames[slices[number].frame].astype(np.int64 if frames.dtype.kind in "iub" else np.float64)
+
+
+def decoded(path: Path) -> npt.NDArray[Any]:
+    """Return the stored pixels of a file, (frames, rows, columns).
+
+    Raises
+    ------
+    FileError
+        When the file is cut off or its compression is not known here.
+    """
+    dataset = read_dataset(path, pixels=True)
+    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    compressed = bool(syntax and syntax.is_compressed and syntax != _RLE and "Deflated" not in syntax.name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frames = _by_itk(dataset) if compressed else _by_pydicom(dataset)
+    except (ValueError, AttributeError, RuntimeError, NotImplementedError, KeyError, EOFError, IndexError) as error:
+        name = syntax.name if syntax else "an unknown transfer syntax"
+        what = (
+            f"is compressed ({name}) in a way that cannot be read here"
+            if compressed
+            else "is cut off or damaged: its pixels cannot be read"
+        )
+        hint = "Decompress it first (gdcmconv --raw, or dcmdjpeg)." if compressed else "Copy or export it again."
+        raise FileError(f"{path.name} {what}.", hint=hint) from error
+    return frames.reshape(-1, *frames.shape[-2:])
+
+
+def _by_pydicom(dataset: Any) -> npt.NDArray[Any]:
+    meta = getattr(dataset, "file_meta", None)
+    if meta is None or "TransferSyntaxUID" not in meta:
+        # pydicom guessed byte order and value representation when it read the file.
+        package = pydicom()
+        if meta is None:
+            dataset.file_meta = package.dataset.FileMetaDataset()
+        implicit, little = dataset.original_encoding
+        uid = package.uid
+        dataset.file_meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian
+            if implicit
+            else uid.ExplicitVRLittleEndian
+            if little
+            else uid.ExplicitVRBigEndian
+        )
+    return np.asarray(dataset.pixel_array)
+
+
+def _by_itk(dataset: Any) -> npt.NDArray[Any]:
+    """Return compressed pixels by ITK's decoders, as they are stored: without the scale, which ITK would round."""
+    for tag in (
+        "RescaleSlope",
+        "RescaleIntercept",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+    ):
+        if tag in dataset:
+            del dataset[tag]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "stored.dcm"
+        dataset.save_as(copy)
+        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
+
+
+def _span(values: Iterator[float]) -> list[float]:
+    numbers = sorted(set(values))
+    return numbers if len(numbers) == 1 else [numbers[0], numbers[-1]]
