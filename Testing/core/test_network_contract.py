@@ -284,3 +284,25 @@ def test_extras_reach_the_files(tmp_path, monkeypatch):
     assert answer["files"]["extra:doubt"] == "extra_doubt.nrrd"
     assert read_volume(tmp_path / "out" / "extra_doubt.nrrd").array.mean() == 0.5
     assert read_transform(tmp_path / "out" / answer["files"]["extra:backward"]).affine is not None
+
+
+def test_single_slices_go_through_the_whole_library(tmp_path):
+    """With a model of plane images they are registered and measured; other engines refuse them as before."""
+    import DeepVsClassicRegLib as dvc
+    from DeepVsClassicRegLib.core.errors import GeometryError
+    from DeepVsClassicRegLib.core.networks.catalogue import get_method
+    from DeepVsClassicRegLib.core.networks.model_store import save_model
+
+    settings = {"encoder": [4, 4], "decoder": [4, 4]}
+    method = get_method("voxelmorph")
+    network = method.network(method.info.settings(encoder=(4, 4), decoder=(4, 4)), dimensions=2)
+    about = card("voxelmorph", settings=settings, dimensions=2, name="plane")
+    save_model(tmp_path / "plane", about, network)
+    grid = PLANES["sagittal"]
+    labels = LabelMap((volume(grid).array > 0.6).astype(np.int32), grid)
+    pair = Pair(volume(grid), volume(grid), fixed_labels=labels, moving_labels=labels)
+    result = dvc.register(pair, "network", settings={"model": str(tmp_path / "plane")}, device="cpu", threads=1)
+    assert any("not aligned linearly" in note for note in result.diagnostics.notes)
+    assert dvc.evaluate(pair, result).after["dice_mean"] > 0.99
+    with pytest.raises(GeometryError, match="single slice"):
+        dvc.register(pair, "sitk-demons", threads=1)

@@ -20,7 +20,7 @@ from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
 from .memory import kept_memory
-from .pair import Pair, check_pair, marked_pair
+from .pair import Pair, check_pair, is_single_slice, marked_pair
 from .progress import Progress
 from .recommend import recommend
 from .result import Result
@@ -150,7 +150,10 @@ def register(
     chosen.info.require()
     compute = Compute(device=device, threads=threads, seed=seed)
     pair = marked_pair(pair)
-    remarks = check_pair(pair)
+    remarks = check_pair(pair, single_slices=chosen.info.single_slices)
+    if pair.initial is None and is_single_slice(pair.fixed):
+        remarks.append("Single slices are not aligned linearly first: the positions in the headers are the start.")
+        pair = pair.replace(initial=Transform())
     view, differences = engine_view(pair)
     remarks += differences
     with sitk_threads(compute.thread_count):

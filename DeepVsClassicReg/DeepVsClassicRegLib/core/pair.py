@@ -85,8 +85,15 @@ class Pair:
         return Pair(**{**fields, **changes})
 
 
-def check_pair(pair: Pair) -> list[str]:
+def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
     """Check a pair and return what the user should know but what stops nothing: notes of the readers and remarks.
+
+    Parameters
+    ----------
+    pair : Pair
+        What is registered.
+    single_slices : bool
+        Whether a fixed volume of one slice is welcome (and a moving one then, too).
 
     Raises
     ------
@@ -96,7 +103,7 @@ def check_pair(pair: Pair) -> list[str]:
         When a volume is constant, a mask is empty, or a mask misses its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
-        _check_volume(volume, side)
+        _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed))
     for side, mask, volume in (
         ("fixed", pair.fixed_mask, pair.fixed),
         ("moving", pair.moving_mask, pair.moving),
@@ -129,8 +136,14 @@ def _initial_notes(pair: Pair) -> tuple[str, ...]:
     return pair.initial.notes if pair.initial is not None else ()
 
 
-def _check_volume(volume: Volume, side: str) -> None:
-    smallest = min(volume.grid.size)
+def is_single_slice(volume: Volume) -> bool:
+    """Return whether a volume has one voxel along one axis and several along the others."""
+    return sorted(volume.grid.size)[0] == 1 and sorted(volume.grid.size)[1] > 1
+
+
+def _check_volume(volume: Volume, side: str, *, single_slices: bool) -> None:
+    allowed = single_slices and is_single_slice(volume)
+    smallest = sorted(volume.grid.size)[1] if allowed else min(volume.grid.size)
     if smallest == 1:
         raise GeometryError(
             f"The {side} volume '{volume.name}' is a single slice {volume.grid.size}.",

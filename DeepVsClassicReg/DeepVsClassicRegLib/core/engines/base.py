@@ -143,6 +143,8 @@ class EngineInfo:
         Whether it can match different contrasts with some of its settings.
     interruptible : bool
         Whether it stops by itself soon after a cancel; others are killed with their worker process.
+    single_slices : bool
+        Whether it also registers volumes of one slice; those are not aligned linearly first.
     devices : tuple of str
         Where it can compute.
     """
@@ -160,6 +162,7 @@ class EngineInfo:
     starts_linear: bool = True
     multimodal: bool = False
     interruptible: bool = False
+    single_slices: bool = False
     devices: tuple[str, ...] = ("cpu",)
 
     def missing(self) -> tuple[Requirement, ...]:

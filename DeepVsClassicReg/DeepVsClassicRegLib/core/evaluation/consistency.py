@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
-from ..transforms.affine import Affine, fit_affine
+from ..transforms.affine import Affine, fit_affine, is_flat
 from ..transforms.transform import Transform
 from .mapping import Ready
 
@@ -101,4 +101,5 @@ def _linear_part(points: Array, mapped: Array) -> Affine:
     if len(points) < 50:
         return Affine.shift((mapped - points).mean(axis=0) if len(points) else np.zeros(3))
     step = max(1, len(points) // 5000)
-    return fit_affine(points[::step], mapped[::step], kind="affine")
+    chosen = points[::step]
+    return fit_affine(chosen, mapped[::step], kind="rigid" if is_flat(chosen) else "affine")

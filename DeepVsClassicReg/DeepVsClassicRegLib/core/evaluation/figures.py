@@ -13,7 +13,7 @@ from ..errors import FileError
 from ..images.lengths import nearest_step
 from ..pair import Pair
 from ..result import Result
-from ..transforms.affine import fit_affine
+from ..transforms.affine import fit_affine, is_flat
 from ..transforms.transform import Transform
 from .evaluate import Evaluation
 from .planes import Picture, Plane, Slices
@@ -188,7 +188,7 @@ class Pictures:
         inside = self.slices.inside()
         chosen = np.concatenate([p[i] for p, i in zip(points, inside, strict=True)])
         moved = np.concatenate([(p + f)[i] for p, f, i in zip(points, fields, inside, strict=True)])
-        linear = fit_affine(chosen, moved, kind="affine").inverse()
+        linear = fit_affine(chosen, moved, kind="rigid" if is_flat(chosen) else "affine").inverse()
         coordinates = []
         for plane, point, field in zip(self.planes, points, fields, strict=True):
             offset = linear.apply(point + field) - np.array(plane.grid.origin_mm)

@@ -114,6 +114,15 @@ class Affine:
         return transform
 
 
+def is_flat(points_mm: npt.ArrayLike) -> bool:
+    """Return whether points (N, 3) lie in a plane, as those of a single slice do: no affine map can be fitted then."""
+    points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
+    if len(points) < 4:
+        return True
+    spread = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    return bool(spread[2] <= 1e-6 * spread[0])
+
+
 def fit_affine(fixed_points: npt.ArrayLike, moving_points: npt.ArrayLike, *, kind: str = "rigid") -> Affine:
     """Return the least-squares map from fixed to moving landmarks.
 

@@ -123,6 +123,7 @@ class NetworkEngine:
         requires=REQUIRES,
         multimodal=True,
         interruptible=True,
+        single_slices=True,
         devices=("cpu", "cuda", "mps"),
     )
 
