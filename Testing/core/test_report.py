@@ -26,7 +26,7 @@ from DeepVsClassicRegLib.core.evaluation.figures import write_figures
 from DeepVsClassicRegLib.core.evaluation.planes import Slices
 from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
-from DeepVsClassicRegLib.core.evaluation.verdict import judge_report, tiles
+from DeepVsClassicRegLib.core.evaluation.verdict import best_report, judge_report, tiles
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
@@ -290,3 +290,17 @@ def test_data_addresses_hold_pictures():
     for photo, start in ((True, b"\xff\xd8"), (False, b"\x89PNG")):
         address = plotting.data_uri(plotting.new_figure(2, 1), photo=photo)
         assert base64.b64decode(address.partition(",")[2]).startswith(start)
+
+
+def test_the_best_report_is_sound_and_judged_by_what_all_hold():
+    def report(**after):
+        before = {"tre_mm_mean": 9.0, "dice_mean": 0.2}
+        return {"measures": {"before": before, "after": {"folding_percent": 0.0, **after}}}
+
+    worse, better, useless = (
+        report(tre_mm_mean=tre, dice_mean=dice) for tre, dice in ((3.0, 0.9), (2.0, 0.8), (9.5, 0.99))
+    )
+    assert best_report([worse, better, useless]) == 1  # landmarks judge before the Dice
+    assert best_report([useless]) == 0
+    assert best_report([report(dice_mean=0.5), report(tre_mm_mean=1.0, dice_mean=0.6), report(dice_mean=0.7)]) == 2
+    assert best_report([better, better]) == 0
