@@ -1,14 +1,16 @@
 """Runs every case of `Testing/faults` and writes what came out to FAULTS.md.
 
 python Testing/bench/faults.py                     all cases
-python Testing/bench/faults.py AB                  the cases of these kinds, on the terminal only
+python Testing/bench/faults.py AB                  the cases of these kinds; the rest of the page stays
 python Testing/bench/faults.py --scripts FOLDER    all cases, and the scripts of a folder (python NN_name.py in it)
+python Testing/bench/faults.py none --scripts FOLDER    those scripts only
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ KINDS = {
     "I": "Partial view",
     "J": "What the user must see",
 }
+SCRIPTS = "Scripts of the problem reports"
 INTRODUCTION = """# Files from real life
 
 Written by `python Testing/bench/faults.py`, which runs every case of `Testing/faults`; the same cases are tests
@@ -63,11 +66,7 @@ def numbered_row(number: int) -> tuple[bool, str]:
 
 def script_lines(folder: Path) -> list[str]:
     """Run the numbered scripts of a folder; return their part of the page."""
-    lines = [
-        "## Scripts of the problem reports",
-        "",
-        "Each builds its input and prints what came out beside what is true.",
-    ]
+    lines = ["", "Each builds its input and prints what came out beside what is true."]
     with tempfile.TemporaryDirectory() as work:
         environment = {**os.environ, "FAULTS_WORK": work, "DVCREG": str(Path(sys.executable).with_name("dvcreg"))}
         for script in sorted(folder.glob("[0-9]*.py")):
@@ -80,32 +79,47 @@ def script_lines(folder: Path) -> list[str]:
     return [*lines, ""]
 
 
+def read_page() -> dict[str, str]:
+    """Return the sections of the page as it is, title -> text."""
+    if not PAGE.exists():
+        return {}
+    _, *parts = re.split(r"^## (.*)\n", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def write_page(sections: dict[str, str]) -> None:
+    """Write the page: the introduction with the counts, the kinds, the scripts."""
+    titles = [title for title in (*(f"{kind}. {name}" for kind, name in KINDS.items()), SCRIPTS) if title in sections]
+    count = sum(len(re.findall(r"^\| ", sections[title], re.MULTILINE)) - 1 for title in titles if title != SCRIPTS)
+    wrong = sum(sections[title].count("**WRONG**") for title in titles)
+    text = f"{INTRODUCTION}\n{count} cases, {wrong} wrong.\n\n"
+    PAGE.write_text(text + "\n".join(f"## {title}\n{sections[title]}" for title in titles), encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
-    """Run the cases of these kinds (all when none is named) and write the page when all were run."""
+    """Run the cases of these kinds (all when none is named) and write their part of the page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kinds", nargs="?", default="", type=str.upper)
+    parser.add_argument("kinds", nargs="?", default="".join(KINDS))
     parser.add_argument("--scripts", type=Path)
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
-    kinds = options.kinds
     cases = faults.all_cases()
-    chosen = [number for number, case in enumerate(cases) if not kinds or case.kind in kinds]
+    chosen = [number for number, case in enumerate(cases) if case.kind in options.kinds]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         rows = {}
         for number, found in zip(chosen, pool.map(numbered_row, chosen), strict=True):
             rows[number] = found
             print(f"{cases[number].id}: {'as it should be' if found[0] else found[1]}", flush=True)
     wrong = sum(not good for good, _ in rows.values())
-    lines = [INTRODUCTION, f"{len(rows)} cases, {wrong} wrong.", ""]
+    sections = read_page()
     for kind, title in KINDS.items():
         table = [line for number, (_, line) in rows.items() if cases[number].kind == kind]
         if table:
-            lines += [f"## {kind}. {title} ({len(table)} cases)", ""]
-            lines += ["| input | what is true | what came out | message |", "|---|---|---|---|", *table, ""]
+            head = ["| input | what is true | what came out | message |", "|---|---|---|---|"]
+            sections[f"{kind}. {title}"] = "\n".join(["", f"{len(table)} cases.", "", *head, *table, ""])
     if options.scripts:
-        lines += script_lines(options.scripts)
-    if not kinds:
-        PAGE.write_text("\n".join(lines), encoding="utf-8")
+        sections[SCRIPTS] = "\n".join(script_lines(options.scripts))
+    write_page(sections)
     print(f"{wrong} wrong of {len(rows)}")
     return int(wrong > 0)
 
