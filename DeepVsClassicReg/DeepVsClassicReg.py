@@ -285,9 +285,9 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
 
     def engines(self):
         """Return name -> title of the engines that are installed."""
-        from DeepVsClassicRegLib.ui.offers import offers
+        from DeepVsClassicRegLib.ui.engine_availability import engine_availability
 
-        return {offer.info.name: offer.info.title for offer in offers() if offer.ready}
+        return {entry.info.name: entry.info.title for entry in engine_availability() if entry.ready}
 
     def runs(self):
         """Return the runs of this scene, oldest first."""

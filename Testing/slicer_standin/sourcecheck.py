@@ -28,28 +28,38 @@ def violations(paths: Iterable[Path]) -> list[str]:
 
 def _check(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            reasons = _check_import(node)
+        elif isinstance(node, ast.Attribute):
+            reasons = _check_attribute(node)
+        elif isinstance(node, ast.Call):
+            reasons = _check_call(node)
         else:
-            names = []
-        for name in names:
-            if name.partition(".")[0] in FORBIDDEN_IMPORTS:
-                yield node.lineno, f"imports {name}, which Slicer does not have"
-        if isinstance(node, ast.Attribute):
-            chain = _dotted(node)
-            if node.attr in FORBIDDEN_NAMES and chain[:1] != ["builtins"] and _is_qt_like(node, chain):
-                yield node.lineno, f".{node.attr}: {FORBIDDEN_NAMES[node.attr]}"
-            if len(chain) == 4 and chain[0] == "qt" and all(part[:1].isupper() for part in chain[1:3]):
-                yield (
-                    node.lineno,
-                    f"{'.'.join(chain)}: scoped enums are unknown to older PythonQt, leave out {chain[2]}",
-                )
-        if isinstance(node, ast.Call) and node.keywords and isinstance(node.func, ast.Attribute):
-            chain = _dotted(node.func)
-            if len(chain) == 2 and chain[0] in ("qt", "ctk") and chain[1][:1] in "Qc":
-                yield node.lineno, f"{'.'.join(chain)}(...): keyword arguments of constructors differ in PythonQt"
+            continue
+        yield from ((node.lineno, reason) for reason in reasons)
+
+
+def _check_import(node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    for name in names:
+        if name.partition(".")[0] in FORBIDDEN_IMPORTS:
+            yield f"imports {name}, which Slicer does not have"
+
+
+def _check_attribute(node: ast.Attribute) -> Iterator[str]:
+    chain = _dotted(node)
+    if node.attr in FORBIDDEN_NAMES and chain[:1] != ["builtins"] and _is_qt_like(node, chain):
+        yield f".{node.attr}: {FORBIDDEN_NAMES[node.attr]}"
+    if len(chain) == 4 and chain[0] == "qt" and all(part[:1].isupper() for part in chain[1:3]):
+        yield f"{'.'.join(chain)}: scoped enums are unknown to older PythonQt, leave out {chain[2]}"
+
+
+def _check_call(node: ast.Call) -> Iterator[str]:
+    if not node.keywords or not isinstance(node.func, ast.Attribute):
+        return
+    chain = _dotted(node.func)
+    if len(chain) == 2 and chain[0] in ("qt", "ctk") and chain[1][:1] in "Qc":
+        yield f"{'.'.join(chain)}(...): keyword arguments of constructors differ in PythonQt"
 
 
 def _is_qt_like(node: ast.Attribute, chain: list[str]) -> bool:

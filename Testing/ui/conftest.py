@@ -309,9 +309,9 @@ def some_advice(**changes):
 
 def advise(panel, *, on) -> None:
     """Let the panel look for advice as soon as a pair is picked, or not."""
-    from DeepVsClassicRegLib.ui.state import MachineState
+    from DeepVsClassicRegLib.ui.preferences import Preferences
 
-    MachineState().advise = on
+    Preferences().advise = on
     panel.ui.adviseCheck.checked = on
 
 

@@ -13,17 +13,17 @@ from slicer_standin import extras
 def missing(panel, monkeypatch):
     """Pretends that packages are not installed; returns a function that takes engine -> (package, is program)."""
     from DeepVsClassicRegLib.core.engines.base import Requirement
-    from DeepVsClassicRegLib.ui import offers
+    from DeepVsClassicRegLib.ui import engine_availability
 
     lacking: dict[str, Requirement] = {}
-    real = offers.get_engine
+    real = engine_availability.get_engine
 
     class Lacking:
         def __init__(self, engine):
             need = lacking.get(engine.info.name)
             self.info = dataclasses.replace(engine.info, requires=(need,)) if need else engine.info
 
-    monkeypatch.setattr(offers, "get_engine", lambda name: Lacking(real(name)))
+    monkeypatch.setattr(engine_availability, "get_engine", lambda name: Lacking(real(name)))
 
     def lack(name, **requirement):
         lacking[name] = Requirement(name=requirement.pop("module", "no_such_module_anywhere"), **requirement)
@@ -35,18 +35,18 @@ def missing(panel, monkeypatch):
 
 
 def test_every_engine_of_the_catalogue_is_offered(panel, ui):
-    from DeepVsClassicRegLib.ui.offers import offers
+    from DeepVsClassicRegLib.ui.engine_availability import engine_availability
 
     names = [ui.engineCombo.itemData(index) for index in range(ui.engineCombo.count)]
-    assert {offer.info.name for offer in offers()} <= set(names)
+    assert {entry.info.name for entry in engine_availability()} <= set(names)
     assert names[-1] == "compare"
 
 
 def test_the_first_choice_is_the_best_that_is_ready():
     from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-    from DeepVsClassicRegLib.ui.offers import Offer, default_engine
+    from DeepVsClassicRegLib.ui.engine_availability import EngineAvailability, default_engine
 
-    found = [Offer(get_engine(name).info, ()) for name in ("sitk-demons", "elastix", "linear")]
+    found = [EngineAvailability(get_engine(name).info, ()) for name in ("sitk-demons", "elastix", "linear")]
     assert default_engine(found) == "elastix"
     assert default_engine(found[:1] + found[2:]) == "sitk-demons"
     assert default_engine(found[2:]) == "linear"
@@ -66,16 +66,16 @@ def test_presets_and_settings_follow_the_engine(panel, picked, ui):
 
 def test_every_engine_has_a_form_that_gives_its_preset_back(panel, picked, ui):
     from DeepVsClassicRegLib.core.settings import presets
-    from DeepVsClassicRegLib.ui.offers import offers
+    from DeepVsClassicRegLib.ui.engine_availability import engine_availability
 
-    for offer in offers():
-        if not offer.ready and not offer.installable:
+    for entry in engine_availability():
+        if not entry.ready and not entry.installable:
             continue
-        choose(ui.engineCombo, offer.info.name)
-        for preset in presets(offer.info.name):
+        choose(ui.engineCombo, entry.info.name)
+        for preset in presets(entry.info.name):
             choose(ui.presetCombo, preset)
-            assert panel.engines._form.problem() == "", (offer.info.name, preset)
-            assert panel.engines._form.changes() == {}, (offer.info.name, preset)
+            assert panel.engines._form.problem() == "", (entry.info.name, preset)
+            assert panel.engines._form.changes() == {}, (entry.info.name, preset)
 
 
 def test_changed_settings_are_counted_restored_and_passed_on(panel, picked, ui, fake):

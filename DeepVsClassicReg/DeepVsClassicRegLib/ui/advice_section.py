@@ -15,13 +15,12 @@ from ..mrml.fingerprint import fingerprint
 from ..mrml.inputs import Inputs
 from ..worker.session import CANCELLED, FINISHED
 from . import advice_text
-from .errand import Errand
-from .question import RECOMMEND, Question
+from .preferences import Preferences, SceneParameters
 from .runner import Runner
 from .scene_nodes import SceneNodes
 from .signals import Signal
-from .state import MachineState, SceneState
 from .tables import fit_table, keep_fitted
+from .tasks import RECOMMEND, QueryTask, WorkerTask
 from .validation import line
 
 PAUSE_MS = 700
@@ -51,18 +50,18 @@ class AdviceSection:
     changed : Signal
         Emits this section whenever the advice comes or goes.
     ended : Signal
-        Emits this section whenever a question was answered or given up.
+        Emits this section whenever a query was answered or canceled.
     progressed : Signal
-        Emits done part and stage of the question that is asked.
+        Emits fraction and stage of the running query.
     """
 
     def __init__(self, ui: Any, runner: Runner, compute: Callable[[], Compute], choose: Choose) -> None:
         self._ui, self._runner, self._compute, self._choose = ui, runner, compute, choose
-        self._state: SceneState | None = None
-        self._machine, self._nodes = MachineState(), SceneNodes()
+        self._parameters: SceneParameters | None = None
+        self._preferences, self._nodes = Preferences(), SceneNodes()
         self._inputs: Inputs | None = None
         self._seen: tuple[Hashable, ...] | None = None
-        self._question: Question | None = None
+        self._query: QueryTask | None = None
         self._titles: Mapping[str, str] = {}
         self._declined = False
         self._loading = True
@@ -76,7 +75,7 @@ class AdviceSection:
         self._pause.connect("timeout()", self._on_pause)
         for text, value in ((_("Not known"), ""), (_("Yes"), "yes"), (_("No"), "no")):
             ui.representativeCombo.addItem(text, value)
-        ui.adviseCheck.checked = self._machine.advise
+        ui.adviseCheck.checked = self._preferences.advise
         ui.useAdviceButton.connect("clicked()", self._on_use)
         ui.runnerUpButton.connect("clicked()", self._on_runner_up)
         ui.askButton.connect("clicked()", self._on_ask)
@@ -92,18 +91,22 @@ class AdviceSection:
     @property
     def asking(self) -> bool:
         """Whether the worker looks at the pair just now."""
-        return self._question is not None
+        return self._query is not None
 
-    def load(self, state: SceneState | None) -> None:
+    def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers of the case; the advice itself is looked for anew."""
-        if state is None or self._state is None or state.parameter_node is not self._state.parameter_node:
+        if (
+            parameters is None
+            or self._parameters is None
+            or parameters.parameter_node is not self._parameters.parameter_node
+        ):
             self._nodes.forget()
             self._forget()
             self._inputs = self._seen = None
-        self._state, self._loading = state, True
-        self._ui.timeBudgetSpin.value = int(state.value(TIME_BUDGET, 0)) if state is not None else 0
-        self._ui.trainingLabelsSpin.value = int(state.value(TRAINING_LABELS, 0)) if state is not None else 0
-        known = state.text(REPRESENTATIVE) if state is not None else ""
+        self._parameters, self._loading = parameters, True
+        self._ui.timeBudgetSpin.value = int(parameters.value(TIME_BUDGET, 0)) if parameters is not None else 0
+        self._ui.trainingLabelsSpin.value = int(parameters.value(TRAINING_LABELS, 0)) if parameters is not None else 0
+        known = parameters.text(REPRESENTATIVE) if parameters is not None else ""
         self._ui.representativeCombo.currentIndex = max(0, self._ui.representativeCombo.findData(known))
         self._loading = False
         self._show()
@@ -111,7 +114,7 @@ class AdviceSection:
     def follow(self, inputs: Inputs, *, valid: bool, titles: Mapping[str, str]) -> None:
         """Hear what is picked; when it is another pair the old advice goes, and a new one is asked for soon."""
         self._titles = titles
-        self._inputs = inputs if valid and self._state is not None else None
+        self._inputs = inputs if valid and self._parameters is not None else None
         seen = fingerprint(inputs) if self._inputs is not None else None
         if seen != self._seen:
             self._seen = seen
@@ -126,30 +129,30 @@ class AdviceSection:
         if self._inputs is None or self.asking:
             return
         self.message = self.hint = ""
-        question = self._runner.ask(RECOMMEND, self._inputs, self._compute(), options=self._options())
-        self._question = question
-        question.changed.connect(self._on_progress)
-        question.ended.connect(self._on_answer)
-        if question.is_over:
-            self._on_answer(question)
+        query = self._runner.query(RECOMMEND, self._inputs, self._compute(), options=self._options())
+        self._query = query
+        query.changed.connect(self._on_progress)
+        query.ended.connect(self._on_answer)
+        if query.is_over:
+            self._on_answer(query)
         self._show()
 
     def stop(self) -> None:
         """Give up asking."""
         self._pause.stop()
-        question, self._question = self._question, None
-        if question is not None:
-            question.changed.disconnect()
-            question.ended.disconnect(self._on_answer)
-            question.cancel()
+        query, self._query = self._query, None
+        if query is not None:
+            query.changed.disconnect()
+            query.ended.disconnect(self._on_answer)
+            query.cancel()
             self.ended.emit(self)
         self._show()
 
     def show_plot(self) -> None:
         """Show the MI-Dice plot beside the slices."""
-        if self.advice is None or self._state is None or not self.advice.get("plot"):
+        if self.advice is None or self._parameters is None or not self.advice.get("plot"):
             return
-        node = self._state.parameter_node
+        node = self._parameters.parameter_node
         self.plotting.emit()
         chart = self._nodes.chart("advice", node)
         update_advice_plot(self.advice["plot"], chart, self._nodes.table("advice plot", node))
@@ -178,26 +181,26 @@ class AdviceSection:
             self.changed.emit(self)
 
     def _ask_soon(self) -> None:
-        if self._inputs is not None and self._machine.advise:
+        if self._inputs is not None and self._preferences.advise:
             self._pause.start()
 
     def _on_pause(self) -> None:
         if not self._runner.busy:  # else a registration needs the processor; `follow` is called when it has ended
             self.ask()
 
-    def _on_progress(self, question: Errand) -> None:
-        if question is self._question and not question.is_over:
+    def _on_progress(self, query: WorkerTask) -> None:
+        if query is self._query and not query.is_over:
             self._show_progress()
-            self.progressed.emit(question.fraction, question.stage)
+            self.progressed.emit(query.fraction, query.stage)
 
-    def _on_answer(self, question: Any) -> None:
-        if question is not self._question:
+    def _on_answer(self, query: Any) -> None:
+        if query is not self._query:
             return
-        self._question = None
-        if question.state == FINISHED:
-            self.advice = question.answer["advice"]
-        elif question.state != CANCELLED:
-            self.message, self.hint = question.message, question.hint
+        self._query = None
+        if query.state == FINISHED:
+            self.advice = query.answer["advice"]
+        elif query.state != CANCELLED:
+            self.message, self.hint = query.message, query.hint
         self._show()
         self.changed.emit(self)
         self.ended.emit(self)
@@ -219,7 +222,7 @@ class AdviceSection:
             self.ask()
 
     def _on_advise(self, on: bool) -> None:
-        self._machine.advise = on
+        self._preferences.advise = on
         if on and self.advice is None:
             self._ask_soon()
         elif not on:
@@ -229,14 +232,14 @@ class AdviceSection:
     def _on_case(self) -> None:
         if self._loading:
             return
-        if self._state is not None:
-            with self._state.together():
-                self._state.set_value(TIME_BUDGET, self._ui.timeBudgetSpin.value)
-                self._state.set_value(TRAINING_LABELS, self._ui.trainingLabelsSpin.value)
-                self._state.set_text(REPRESENTATIVE, self._ui.representativeCombo.currentData or "")
+        if self._parameters is not None:
+            with self._parameters.together():
+                self._parameters.set_value(TIME_BUDGET, self._ui.timeBudgetSpin.value)
+                self._parameters.set_value(TRAINING_LABELS, self._ui.trainingLabelsSpin.value)
+                self._parameters.set_text(REPRESENTATIVE, self._ui.representativeCombo.currentData or "")
         known = self.advice is not None or self.asking
         self._forget()
-        if known or self._machine.advise:
+        if known or self._preferences.advise:
             self._pause.start()
         self._show()
 
@@ -259,10 +262,10 @@ class AdviceSection:
             ui.adviceLabel.text = advice_text.faint(_("Tells which engine suits this pair, how well, and why."))
 
     def _show_progress(self) -> None:
-        question = self._question
-        if question is not None:
-            self._ui.adviceProgress.value = int(1000 * question.fraction)
-            text = _("Looking for advice: {stage}").format(stage=question.stage)
+        query = self._query
+        if query is not None:
+            self._ui.adviceProgress.value = int(1000 * query.fraction)
+            text = _("Looking for advice: {stage}").format(stage=query.stage)
             self._ui.adviceLabel.text = advice_text.faint(text)
 
     def _show_advice(self, advice: Mapping[str, Any]) -> None:
@@ -274,8 +277,8 @@ class AdviceSection:
         second = advice["runner_up"]
         ui.runnerUpButton.visible = bool(second)
         ui.runnerUpButton.toolTip = _("Chooses {engine} below.").format(engine=entry_title(second, self._titles))
-        if self._state is not None:
-            table = self._nodes.table("advice", self._state.parameter_node)
+        if self._parameters is not None:
+            table = self._nodes.table("advice", self._parameters.parameter_node)
             update_advice_table(table, advice, self._titles)
             ui.adviceTable.setMRMLTableNode(table)
             fit_table(ui.adviceTable)

@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..core.settings import DEFAULT, presets
-from .offers import Offer
+from .engine_availability import EngineAvailability
 from .settings_form import narrow_combo
 
 AT_FIRST = 3
@@ -32,7 +32,7 @@ class CompareList:
         self._rows: dict[str, tuple[Any, Any]] = {}
         self._loading = False
 
-    def fill(self, found: list[Offer]) -> None:
+    def fill(self, found: list[EngineAvailability]) -> None:
         """Show these engines; those that are not ready cannot be checked.
 
         A row is made once and used again: nothing is deleted.
@@ -44,7 +44,7 @@ class CompareList:
             grid.removeWidget(widget)
             widget.hide()
         grid.setColumnStretch(1, 1)
-        self._rows = {offer.info.name: self._row(offer) for offer in found}
+        self._rows = {entry.info.name: self._row(entry) for entry in found}
         for number, row in enumerate(self._rows.values()):
             for column, widget in enumerate(row):
                 grid.addWidget(widget, number, column)
@@ -73,19 +73,19 @@ class CompareList:
             combo.currentIndex = max(0, combo.findData(choices.get(name, DEFAULT)))
         self._loading = False
 
-    def _row(self, offer: Offer) -> tuple[Any, Any]:
+    def _row(self, entry: EngineAvailability) -> tuple[Any, Any]:
         """Return check box and preset of an engine, as it is offered now."""
-        name = offer.info.name
-        check, combo = self._made[name] = self._made.get(name) or self._make_row(offer)
-        missing = _("Needs {what}. {remedy}").format(what=offer.needs, remedy=offer.remedy)
-        check.toolTip = offer.info.summary if offer.ready else missing
-        check.enabled = combo.enabled = offer.ready
+        name = entry.info.name
+        check, combo = self._made[name] = self._made.get(name) or self._make_row(entry)
+        missing = _("Needs {what}. {remedy}").format(what=entry.needs, remedy=entry.remedy)
+        check.toolTip = entry.info.summary if entry.ready else missing
+        check.enabled = combo.enabled = entry.ready
         return check, combo
 
-    def _make_row(self, offer: Offer) -> tuple[Any, Any]:
-        check, combo = qt.QCheckBox(offer.info.title, self._frame), narrow_combo(self._frame)
-        check.objectName, combo.objectName = f"compare_{offer.info.name}", f"comparePreset_{offer.info.name}"
-        for preset in presets(offer.info.name).values():
+    def _make_row(self, entry: EngineAvailability) -> tuple[Any, Any]:
+        check, combo = qt.QCheckBox(entry.info.title, self._frame), narrow_combo(self._frame)
+        check.objectName, combo.objectName = f"compare_{entry.info.name}", f"comparePreset_{entry.info.name}"
+        for preset in presets(entry.info.name).values():
             combo.addItem(preset.title, preset.name)
         check.connect("toggled(bool)", self._on_changed)
         combo.connect("currentIndexChanged(int)", self._on_changed)

@@ -15,13 +15,9 @@ from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
-from .attempt import Attempt
-from .errand import Errand
-from .offers import default_engine, offers
-from .question import EVALUATE, RECOMMEND, Question
-from .requests import Request
+from .engine_availability import default_engine, engine_availability
 from .runner import Runner
-from .shared_start import SharedStart
+from .tasks import EVALUATE, RECOMMEND, QueryTask, RegistrationRequest, RegistrationTask, SharedStart, WorkerTask
 
 PAUSE_S = 0.01
 
@@ -31,59 +27,59 @@ class Handle:
 
     Parameters
     ----------
-    attempts : sequence of Attempt
+    tasks : sequence of RegistrationTask
         What was queued.
     """
 
-    def __init__(self, attempts: Sequence[Attempt]) -> None:
-        self._attempts = list(attempts)
+    def __init__(self, tasks: Sequence[RegistrationTask]) -> None:
+        self._tasks = list(tasks)
 
     @property
     def fraction(self) -> float:
         """Done part of all of them, 0 to 1."""
-        return sum(1.0 if attempt.is_over else attempt.fraction for attempt in self._attempts) / len(self._attempts)
+        return sum(1.0 if task.is_over else task.fraction for task in self._tasks) / len(self._tasks)
 
     @property
     def stage(self) -> str:
         """What is being done."""
-        return next((attempt.stage for attempt in self._attempts if not attempt.is_over), "")
+        return next((task.stage for task in self._tasks if not task.is_over), "")
 
     @property
     def states(self) -> list[str]:
         """State of each: 'waiting' ... 'finished', 'cancelled', 'rejected' or 'failed'."""
-        return [attempt.state for attempt in self._attempts]
+        return [task.state for task in self._tasks]
 
     @property
     def over(self) -> bool:
         """Whether all have ended."""
-        return all(attempt.is_over for attempt in self._attempts)
+        return all(task.is_over for task in self._tasks)
 
     @property
     def runs(self) -> list[Run]:
         """The runs that finished."""
-        return [attempt.run for attempt in self._attempts if attempt.state == FINISHED]
+        return [task.run for task in self._tasks if task.state == FINISHED]
 
     def on_progress(self, listener: Callable[[float, str], None]) -> Handle:
         """Call `listener(fraction, stage)` whenever there is progress."""
-        for attempt in self._attempts:
-            attempt.changed.connect(lambda _attempt: listener(self.fraction, self.stage))
+        for task in self._tasks:
+            task.changed.connect(lambda _task: listener(self.fraction, self.stage))
         return self
 
     def on_finished(self, listener: Callable[[Handle], None]) -> Handle:
         """Call `listener(handle)` once all have ended, well or not."""
 
-        def told(_attempt: Attempt) -> None:
+        def told(_task: RegistrationTask) -> None:
             if self.over:
                 listener(self)
 
-        for attempt in self._attempts:
-            attempt.ended.connect(told)
+        for task in self._tasks:
+            task.ended.connect(told)
         return self
 
     def cancel(self) -> None:
         """Stop them all."""
-        for attempt in reversed(self._attempts):
-            attempt.cancel()
+        for task in reversed(self._tasks):
+            task.cancel()
 
     def wait(self, timeout_s: float | None = None) -> list[Run]:
         """Return the runs once all have ended; Slicer goes on handling events meanwhile.
@@ -99,52 +95,52 @@ class Handle:
         TimeoutError
             When they have not ended within `timeout_s` seconds.
         """
-        _await(self._attempts, timeout_s)
+        _await(self._tasks, timeout_s)
         return self.runs
 
 
 class Answer:
-    """A question that is answered in the background.
+    """A query that is answered in the background.
 
     Parameters
     ----------
-    question : Question
+    query : QueryTask
         What was asked.
     key : str
         The part of the worker's result that is the answer.
     """
 
-    def __init__(self, question: Question, key: str) -> None:
-        self._question, self._key = question, key
+    def __init__(self, query: QueryTask, key: str) -> None:
+        self._query, self._key = query, key
 
     @property
     def fraction(self) -> float:
         """Done part, 0 to 1."""
-        return self._question.fraction
+        return self._query.fraction
 
     @property
     def stage(self) -> str:
         """What is being done."""
-        return self._question.stage
+        return self._query.stage
 
     @property
     def over(self) -> bool:
         """Whether it has ended, well or not."""
-        return self._question.is_over
+        return self._query.is_over
 
     def on_finished(self, listener: Callable[[Answer], None]) -> Answer:
         """Call `listener(answer)` once it has ended, well or not."""
-        self._question.ended.connect(lambda _question: listener(self))
+        self._query.ended.connect(lambda _query: listener(self))
         return self
 
     def cancel(self) -> None:
         """Stop."""
-        self._question.cancel()
+        self._query.cancel()
 
     def wait(self, timeout_s: float | None = None) -> dict[str, Any]:
         """Return the answer once it is there; Slicer goes on handling events meanwhile, errors as in `Handle.wait`."""
-        _await([self._question], timeout_s)
-        return dict(self._question.answer[self._key])
+        _await([self._query], timeout_s)
+        return dict(self._query.answer[self._key])
 
 
 class Console:
@@ -171,10 +167,10 @@ class Console:
     ) -> Handle:
         """Queue (engine, preset, settings) entries on one pair and return their handle."""
         shared = SharedStart() if len(entries) > 1 else None
-        attempts = self._runner.submit(
-            Request(
+        tasks = self._runner.submit(
+            RegistrationRequest(
                 inputs=inputs,
-                engine=engine or default_engine(offers()),
+                engine=engine or default_engine(engine_availability()),
                 preset=preset,
                 settings=settings,
                 compute=compute or Compute(),
@@ -184,35 +180,35 @@ class Console:
             )
             for engine, preset, settings in entries
         )
-        return Handle(attempts)
+        return Handle(tasks)
 
     def recommend(self, inputs: Inputs, options: Mapping[str, Any], compute: Compute) -> Answer:
         """Ask which engine to use and return the handle of the answer."""
-        return Answer(self._runner.ask(RECOMMEND, inputs, compute, options=options), "advice")
+        return Answer(self._runner.query(RECOMMEND, inputs, compute, options=options), "advice")
 
     def evaluate(self, inputs: Inputs, compute: Compute) -> Answer:
         """Ask for the measures before and after `inputs.initial` is applied and return the handle of the answer."""
         if inputs.initial is None:
             raise RegistrationError(_("There is no transform to evaluate."), hint=_("Give the transform node."))
-        return Answer(self._runner.ask(EVALUATE, inputs, compute), "measures")
+        return Answer(self._runner.query(EVALUATE, inputs, compute), "measures")
 
 
-def _await(errands: Sequence[Errand], timeout_s: float | None) -> None:
+def _await(tasks: Sequence[WorkerTask], timeout_s: float | None) -> None:
     """Let Slicer handle events until all have ended, then raise what happened instead of a result."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    while not all(errand.is_over for errand in errands):
+    while not all(task.is_over for task in tasks):
         if end is not None and time.monotonic() > end:
             raise TimeoutError(_("It is still running after {seconds} s.").format(seconds=timeout_s))
         slicer.app.processEvents()
         time.sleep(PAUSE_S)
-    for errand in errands:
-        _require(errand)
+    for task in tasks:
+        _require(task)
 
 
-def _require(attempt: Errand) -> None:
-    if attempt.state == REJECTED:
-        raise RegistrationError(attempt.message, hint=attempt.hint)
-    if attempt.state == CANCELLED:
-        raise Cancelled(attempt.message)
-    if attempt.state == FAILED:
-        raise RuntimeError(f"{attempt.message} {attempt.hint}".strip())
+def _require(task: WorkerTask) -> None:
+    if task.state == REJECTED:
+        raise RegistrationError(task.message, hint=task.hint)
+    if task.state == CANCELLED:
+        raise Cancelled(task.message)
+    if task.state == FAILED:
+        raise RuntimeError(f"{task.message} {task.hint}".strip())

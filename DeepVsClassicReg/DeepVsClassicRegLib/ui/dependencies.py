@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.engines.base import needs
 from ..core.errors import EngineUnavailable
-from .offers import Offer
+from .engine_availability import EngineAvailability
 
 REQUESTER = "DeepVsClassicReg"
 TORCH = ("torch",)
@@ -31,12 +31,12 @@ def requirement_lines(packages: list[str], requirements: Path) -> list[str]:
     return [known.get(_normal(package), package) for package in packages]
 
 
-def ensure(offer: Offer, requirements: Path) -> None:
+def ensure(entry: EngineAvailability, requirements: Path) -> None:
     """Install what an engine misses, after asking the user.
 
     Parameters
     ----------
-    offer : Offer
+    entry : EngineAvailability
         The engine.
     requirements : Path
         The module's requirements.txt with lower bounds.
@@ -46,14 +46,14 @@ def ensure(offer: Offer, requirements: Path) -> None:
     EngineUnavailable
         When the user declined, the installation failed, or something cannot be installed from here.
     """
-    if offer.ready:
+    if entry.ready:
         return
-    name = offer.info.title
-    if not offer.installable:
-        raise EngineUnavailable(_("{engine} needs {what}.").format(engine=name, what=offer.needs), hint=offer.remedy)
-    if any(need.package in TORCH for need in offer.missing):
+    name = entry.info.title
+    if not entry.installable:
+        raise EngineUnavailable(_("{engine} needs {what}.").format(engine=name, what=entry.needs), hint=entry.remedy)
+    if any(need.package in TORCH for need in entry.missing):
         _ensure_torch(name)
-    others = [need for need in offer.missing if need.package not in TORCH]
+    others = [need for need in entry.missing if need.package not in TORCH]
     if others:
         lines, alone = (
             requirement_lines([need.package for need in others if need.no_deps is no_deps], requirements)
@@ -61,7 +61,7 @@ def ensure(offer: Offer, requirements: Path) -> None:
         )
         _ensure_packages(lines, alone, name)
     importlib.invalidate_caches()
-    missing = offer.info.missing()
+    missing = entry.info.missing()
     if missing:
         raise EngineUnavailable(
             _("{engine} still needs {what}.").format(engine=name, what=needs(missing)),

@@ -12,10 +12,10 @@ from slicer.i18n import tr as _
 from ..core.settings import DEFAULT, presets
 from ..mrml.advice import entry_of, entry_title
 from .compare_list import CompareList
+from .engine_availability import EngineAvailability, engine_availability
 from .models_list import LISTING
-from .offers import Offer, offers
+from .preferences import SceneParameters
 from .settings_form import SettingsForm
-from .state import SceneState
 from .validation import line
 
 ENGINE, PRESET, SETTINGS, COMPARED = "Engine", "Preset", "Settings", "Compared"
@@ -35,10 +35,10 @@ class EngineSection:
 
     def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
         self._ui, self._changed = ui, changed
-        self._state: SceneState | None = None
+        self._parameters: SceneParameters | None = None
         self._loading = True
         self._form: SettingsForm | None = None
-        self._offers: dict[str, Offer] = {}
+        self._availability: dict[str, EngineAvailability] = {}
         self._advice: Mapping[str, Any] | None = None
         self._unknown = ""
         self.compare_list = CompareList(ui.compareFrame, self._on_compared)
@@ -81,21 +81,21 @@ class EngineSection:
     @property
     def titles(self) -> dict[str, str]:
         """Engine name -> what a person reads."""
-        return {name: offer.info.title for name, offer in self._offers.items()}
+        return {name: availability.info.title for name, availability in self._availability.items()}
 
     @property
-    def offer(self) -> Offer | None:
+    def availability(self) -> EngineAvailability | None:
         """The chosen engine as it is offered."""
-        return self._offers.get(self.engine)
+        return self._availability.get(self.engine)
 
-    def chosen(self) -> list[tuple[Offer, str, dict[str, Any]]]:
+    def chosen(self) -> list[tuple[EngineAvailability, str, dict[str, Any]]]:
         """Return (engine, preset, changed settings) of every run that is wanted."""
         if self.comparing:
-            return [(self._offers[name], preset, {}) for name, preset in self.compare_list.checked()]
-        offer = self.offer
-        if offer is None:
+            return [(self._availability[name], preset, {}) for name, preset in self.compare_list.checked()]
+        availability = self.availability
+        if availability is None:
             return []
-        return [(offer, self.preset, self._form.changes() if self._form is not None else {})]
+        return [(availability, self.preset, self._form.changes() if self._form is not None else {})]
 
     def problem(self) -> str:
         """Return what keeps the run from starting, nothing when all is well."""
@@ -103,26 +103,26 @@ class EngineSection:
             return "" if self.compare_list.checked() else _("Check the engines to compare.")
         if self.waits_for_advice:
             return ""
-        offer = self.offer
-        if offer is None:
+        availability = self.availability
+        if availability is None:
             return _("Choose an engine.")
-        if not offer.ready and not offer.installable:
-            return _("{engine} needs {what}.").format(engine=offer.info.title, what=offer.needs)
+        if not availability.ready and not availability.installable:
+            return _("{engine} needs {what}.").format(engine=availability.info.title, what=availability.needs)
         return self._form.problem() if self._form is not None else ""
 
     def refresh(self) -> None:
         """Look again which engines are installed."""
         chosen = self._ui.engineCombo.currentData
-        found = offers()
-        self._offers = {offer.info.name: offer for offer in found}
+        found = engine_availability()
+        self._availability = {availability.info.name: availability for availability in found}
         combo = self._ui.engineCombo
         combo.blockSignals(True)
         combo.clear()
         combo.addItem(_("Recommended"), RECOMMENDED)
         combo.setItemData(0, _("What the advice above says; it looks at the pair first."), _TIP)
         combo.insertSeparator(combo.count)
-        for offer in found:
-            self._add_engine(offer)
+        for availability in found:
+            self._add_engine(availability)
         combo.insertSeparator(combo.count)
         combo.addItem(_("Compare several..."), COMPARE)
         combo.setItemData(combo.count - 1, _("Runs the checked engines one after the other on the same pair."), _TIP)
@@ -155,33 +155,33 @@ class EngineSection:
         combo.currentIndex = max(0, combo.findData(engine))
         self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(preset or DEFAULT))
 
-    def load(self, state: SceneState | None) -> None:
+    def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers."""
-        self._state, self._loading = state, True
+        self._parameters, self._loading = parameters, True
         combo = self._ui.engineCombo
-        wanted = (state.text(ENGINE) if state is not None else "") or RECOMMENDED
+        wanted = (parameters.text(ENGINE) if parameters is not None else "") or RECOMMENDED
         self._unknown = wanted if combo.findData(wanted) < 0 else ""
         combo.currentIndex = max(0, combo.findData(wanted))
         self._fill_presets()
-        preset = self._ui.presetCombo.findData(state.text(PRESET, DEFAULT) if state is not None else DEFAULT)
+        preset = self._ui.presetCombo.findData(parameters.text(PRESET, DEFAULT) if parameters is not None else DEFAULT)
         self._ui.presetCombo.currentIndex = max(0, preset)
-        self.compare_list.load(state.value(COMPARED, {}) if state is not None else {})
-        self._show_engine(state.value(SETTINGS, {}) if state is not None else {}, fill_presets=False)
+        self.compare_list.load(parameters.value(COMPARED, {}) if parameters is not None else {})
+        self._show_engine(parameters.value(SETTINGS, {}) if parameters is not None else {}, fill_presets=False)
         self._loading = False
 
-    def _add_engine(self, offer: Offer) -> None:
-        combo, info = self._ui.engineCombo, offer.info
+    def _add_engine(self, availability: EngineAvailability) -> None:
+        combo, info = self._ui.engineCombo, availability.info
         text = info.title
-        if not offer.ready:
-            text = _("{engine} (needs {what})").format(engine=info.title, what=offer.needs)
+        if not availability.ready:
+            text = _("{engine} (needs {what})").format(engine=info.title, what=availability.needs)
         combo.addItem(text, info.name)
         index = combo.count - 1
-        tip = info.summary if offer.ready else f"{info.summary} {offer.remedy}"
+        tip = info.summary if availability.ready else f"{info.summary} {availability.remedy}"
         combo.setItemData(index, tip, _TIP)
-        if not offer.ready:
+        if not availability.ready:
             gray = combo.palette.color(qt.QPalette.Disabled, qt.QPalette.Text)
             combo.setItemData(index, qt.QBrush(gray), qt.Qt.ForegroundRole)
-            if not offer.installable:
+            if not availability.installable:
                 combo.model().item(index).setEnabled(False)
 
     def _name_recommended(self) -> None:
@@ -215,29 +215,29 @@ class EngineSection:
         if self._form is not None:
             self._form.remove()
             self._form = None
-        offer = self.offer
-        if offer is not None and not self.recommended:
+        availability = self.availability
+        if availability is not None and not self.recommended:
             values = presets(self.engine)[self.preset].values
-            self._form = SettingsForm(self._ui.settingsFrame, offer.info.settings, values, self._on_settings)
+            self._form = SettingsForm(self._ui.settingsFrame, availability.info.settings, values, self._on_settings)
             self._form.load(changes)
         self._show_changes()
 
     def _show_note(self) -> None:
-        offer = self.offer
-        self._ui.installButton.visible = offer is not None and offer.installable
+        availability = self.availability
+        self._ui.installButton.visible = availability is not None and availability.installable
         if self._unknown:
             missing = _('This scene was made with the engine "{engine}", which this version does not have.')
             remedy = _("The recommended one is chosen instead.")
             self._ui.engineNote.text = line("warning", missing.format(engine=self._unknown), remedy)
         elif self.waits_for_advice:
             self._ui.engineNote.text = _("The pair is looked at first; what is recommended for it is then used.")
-        elif offer is None:
+        elif availability is None:
             self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
-        elif not offer.ready:
-            missing = _("Not installed: {what}.").format(what=offer.needs)
-            self._ui.engineNote.text = line("warning", missing, offer.remedy)
+        elif not availability.ready:
+            missing = _("Not installed: {what}.").format(what=availability.needs)
+            self._ui.engineNote.text = line("warning", missing, availability.remedy)
         else:
-            summary = presets(self.engine)[self.preset].summary if self.preset != DEFAULT else offer.info.summary
+            summary = presets(self.engine)[self.preset].summary if self.preset != DEFAULT else availability.info.summary
             self._ui.engineNote.text = f"<span>{html.escape(summary)}</span>"
 
     def _show_changes(self) -> None:
@@ -275,13 +275,13 @@ class EngineSection:
             self._save()
 
     def _save(self) -> None:
-        if self._state is not None:
-            with self._state.together():
-                self._state.set_text(ENGINE, self._ui.engineCombo.currentData or "")
-                self._state.set_text(PRESET, self.preset)
-                self._state.set_value(COMPARED, self.compare_list.choices())
+        if self._parameters is not None:
+            with self._parameters.together():
+                self._parameters.set_text(ENGINE, self._ui.engineCombo.currentData or "")
+                self._parameters.set_text(PRESET, self.preset)
+                self._parameters.set_value(COMPARED, self.compare_list.choices())
                 if self._form is not None and not self._form.problem():
-                    self._state.set_value(SETTINGS, self._form.changes())
+                    self._parameters.set_value(SETTINGS, self._form.changes())
         self._changed()
 
 

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..mrml.inputs import Inputs
-from .state import INPUT, SceneState
+from .preferences import INPUT, SceneParameters
 
 SELECTORS = {
     "fixed": "fixedSelector",
@@ -44,7 +44,7 @@ class InputsSection:
 
     def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
         self._ui, self._changed = ui, changed
-        self._state: SceneState | None = None
+        self._parameters: SceneParameters | None = None
         self._loading = False
         for name in SELECTORS.values():
             getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self._on_changed)
@@ -59,15 +59,15 @@ class InputsSection:
         segments = {entry: getattr(self._ui, combo).currentData or "" for combo, entry in SEGMENTS.values()}
         return Inputs(**chosen, **segments)
 
-    def load(self, state: SceneState | None) -> None:
+    def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers."""
-        self._state, self._loading = state, True
+        self._parameters, self._loading = parameters, True
         for role, name in SELECTORS.items():
-            node = state.node(INPUT + role) if state is not None else None
+            node = parameters.node(INPUT + role) if parameters is not None else None
             getattr(self._ui, name).setCurrentNode(node)
         self._fill_segments()
         for combo, entry in SEGMENTS.values():
-            self._choose_segment(combo, state.text(INPUT + entry) if state is not None else "")
+            self._choose_segment(combo, parameters.text(INPUT + entry) if parameters is not None else "")
         self._loading = False
 
     def pick(self, inputs: Inputs) -> None:
@@ -114,14 +114,14 @@ class InputsSection:
         self._changed()
 
     def _save(self) -> None:
-        if self._state is None:
+        if self._parameters is None:
             return
         inputs = self.inputs()
-        with self._state.together():
+        with self._parameters.together():
             for role in SELECTORS:
-                self._state.set_node(INPUT + role, getattr(inputs, role))
+                self._parameters.set_node(INPUT + role, getattr(inputs, role))
             for _combo, entry in SEGMENTS.values():
-                self._state.set_text(INPUT + entry, getattr(inputs, entry))
+                self._parameters.set_text(INPUT + entry, getattr(inputs, entry))
 
     def _fill_segments(self) -> None:
         for role, (name, _entry) in SEGMENTS.items():

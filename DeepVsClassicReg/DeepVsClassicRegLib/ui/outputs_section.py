@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.device import DEVICES
 from ..mrml.outputs import Targets
-from .state import TARGET, MachineState, SceneState
+from .preferences import TARGET, Preferences, SceneParameters
 
 # Entry of `Targets` -> first part of its widgets' names.
 OUTPUTS = {
@@ -33,7 +33,7 @@ class OutputsSection:
 
     def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
         self._ui, self._changed = ui, changed
-        self._state: SceneState | None = None
+        self._parameters: SceneParameters | None = None
         self._loading = False
         for name in OUTPUTS.values():
             getattr(ui, f"{name}Check").connect("toggled(bool)", lambda _on: self._on_changed())
@@ -49,25 +49,25 @@ class OutputsSection:
         """Return what keeps the run from starting, nothing when all is well."""
         return "" if self.targets().wanted - RARE else _("Check at least one output.")
 
-    def load(self, state: SceneState | None) -> None:
+    def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers."""
-        self._state, self._loading = state, True
-        unwanted = state.value(UNWANTED, []) if state is not None else []
+        self._parameters, self._loading = parameters, True
+        unwanted = parameters.value(UNWANTED, []) if parameters is not None else []
         for entry, name in OUTPUTS.items():
             getattr(self._ui, f"{name}Check").checked = entry not in unwanted
-            node = state.node(TARGET + entry) if state is not None else None
+            node = parameters.node(TARGET + entry) if parameters is not None else None
             getattr(self._ui, f"{name}Target").setCurrentNode(node)
         self._loading = False
 
     def _on_changed(self) -> None:
         if self._loading:
             return
-        if self._state is not None:
+        if self._parameters is not None:
             targets = self.targets()
-            with self._state.together():
-                self._state.set_value(UNWANTED, sorted(set(OUTPUTS) - targets.wanted))
+            with self._parameters.together():
+                self._parameters.set_value(UNWANTED, sorted(set(OUTPUTS) - targets.wanted))
                 for entry, name in OUTPUTS.items():
-                    self._state.set_node(TARGET + entry, getattr(self._ui, f"{name}Target").currentNode())
+                    self._parameters.set_node(TARGET + entry, getattr(self._ui, f"{name}Target").currentNode())
         self._changed()
 
 
@@ -75,42 +75,42 @@ class MachineSection:
     """Device, threads, seed and temporary files."""
 
     def __init__(self, ui: Any) -> None:
-        self._ui, self._machine = ui, MachineState()
-        self._state: SceneState | None = None
+        self._ui, self._preferences = ui, Preferences()
+        self._parameters: SceneParameters | None = None
         for name in DEVICES:
             ui.deviceCombo.addItem(DEVICE_TITLES[name], name)
-        ui.deviceCombo.currentIndex = ui.deviceCombo.findData(self._machine.device)
-        ui.threadsSpin.value = self._machine.threads
-        ui.keepFilesCheck.checked = self._machine.keep_files
-        ui.deviceCombo.connect("currentIndexChanged(int)", lambda _index: self._on_machine())
-        ui.threadsSpin.connect("valueChanged(int)", lambda _value: self._on_machine())
-        ui.keepFilesCheck.connect("toggled(bool)", lambda _on: self._on_machine())
+        ui.deviceCombo.currentIndex = ui.deviceCombo.findData(self._preferences.device)
+        ui.threadsSpin.value = self._preferences.threads
+        ui.keepFilesCheck.checked = self._preferences.keep_files
+        ui.deviceCombo.connect("currentIndexChanged(int)", lambda _index: self._on_preference())
+        ui.threadsSpin.connect("valueChanged(int)", lambda _value: self._on_preference())
+        ui.keepFilesCheck.connect("toggled(bool)", lambda _on: self._on_preference())
         ui.openFolderButton.connect("clicked()", self._on_open)
         ui.seedSpin.connect("valueChanged(int)", self._on_seed)
 
     def compute(self) -> Any:
         """Return where and how the next run computes."""
-        return self._machine.compute(self._ui.seedSpin.value)
+        return self._preferences.compute(self._ui.seedSpin.value)
 
     @property
     def keep_files(self) -> bool:
         """Whether the folders of runs stay."""
-        return self._machine.keep_files
+        return self._preferences.keep_files
 
-    def load(self, state: SceneState | None) -> None:
+    def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers."""
-        self._state = None
-        self._ui.seedSpin.value = int(state.value(SEED, 0)) if state is not None else 0
-        self._state = state
+        self._parameters = None
+        self._ui.seedSpin.value = int(parameters.value(SEED, 0)) if parameters is not None else 0
+        self._parameters = parameters
 
-    def _on_machine(self) -> None:
-        self._machine.device = self._ui.deviceCombo.currentData
-        self._machine.threads = self._ui.threadsSpin.value
-        self._machine.keep_files = self._ui.keepFilesCheck.checked
+    def _on_preference(self) -> None:
+        self._preferences.device = self._ui.deviceCombo.currentData
+        self._preferences.threads = self._ui.threadsSpin.value
+        self._preferences.keep_files = self._ui.keepFilesCheck.checked
 
     def _on_open(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(slicer.app.temporaryPath))
 
     def _on_seed(self, seed: int) -> None:
-        if self._state is not None:
-            self._state.set_value(SEED, seed)
+        if self._parameters is not None:
+            self._parameters.set_value(SEED, seed)

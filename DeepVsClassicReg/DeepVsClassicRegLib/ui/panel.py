@@ -18,22 +18,19 @@ from ..mrml.runs import Run
 from ..mrml.sample_data import add_phantom, generate_phantom
 from ..worker.session import CANCELLED, FINISHED
 from .advice_section import AdviceSection
-from .attempt import Attempt
-from .background import Background
 from .dependencies import ensure
 from .engine_section import EngineSection
 from .inputs_section import InputsSection
-from .later import Later
 from .models_page import ModelsPage
 from .outputs_section import MachineSection, OutputsSection
+from .preferences import SceneParameters
 from .qa_section import QaSection
-from .requests import Request
 from .results_section import ResultsSection
 from .reveal import close_done, scroll_to_result
 from .run_section import PROGRESS, RunSection
 from .runner import Runner
-from .shared_start import SharedStart
-from .state import SceneState
+from .scheduling import BackgroundCall, IdleCalls
+from .tasks import RegistrationRequest, RegistrationTask, SharedStart
 from .validation import Verdict
 
 VALIDATE_MS = 50
@@ -58,10 +55,10 @@ class Panel(VTKObservationMixin):
         self.ui, self.runner = ui, runner
         self._requirements = resources / "requirements.txt"
         self._parameter_node: Any = None
-        self._failures: list[Attempt] = []
+        self._failures: list[RegistrationTask] = []
         self._finished: list[Run] = []
-        self._later = Later()
-        self._sample: Background | None = None
+        self._idle_calls = IdleCalls()
+        self._sample: BackgroundCall | None = None
         self._validator = qt.QTimer()
         self._validator.setSingleShot(True)
         self._validator.interval = VALIDATE_MS
@@ -96,8 +93,8 @@ class Panel(VTKObservationMixin):
     def set_parameter_node(self, node: Any) -> None:
         """Show what a parameter node remembers; None when there is no scene to show."""
         self._parameter_node = node
-        self._later.clear()
-        state = SceneState(node) if node is not None else None
+        self._idle_calls.clear()
+        state = SceneParameters(node) if node is not None else None
         for section in (self.inputs, self.engines, self.advice, self.outputs, self.machine):
             section.load(state)
         self.results.load(node)
@@ -117,22 +114,22 @@ class Panel(VTKObservationMixin):
         self.advice.stop()  # a registration needs the processor
         chosen = self.engines.chosen()
         try:
-            for offer, _preset, _settings in chosen:
-                ensure(offer, self._requirements)
+            for entry, _preset, _settings in chosen:
+                ensure(entry, self._requirements)
         except RegistrationError as error:
             self.run.tell("error", error.message, error.hint)
             return
         finally:
-            if any(not offer.ready for offer, _preset, _settings in chosen):
+            if any(not entry.ready for entry, _preset, _settings in chosen):
                 self.engines.refresh()
         targets = self.outputs.targets()
         if len(chosen) > 1:
             targets = Targets(wanted=targets.wanted)  # compared runs must not overwrite each other
         shared = SharedStart() if len(chosen) > 1 else None
         self.runner.submit(
-            Request(
+            RegistrationRequest(
                 inputs=self.inputs.inputs(),
-                engine=offer.info.name,
+                engine=entry.info.name,
                 preset=preset,
                 settings=settings,
                 compute=self.machine.compute(),
@@ -141,7 +138,7 @@ class Panel(VTKObservationMixin):
                 keep_files=self.machine.keep_files,
                 shared_start=shared,
             )
-            for offer, preset, settings in chosen
+            for entry, preset, settings in chosen
         )
 
     def validate(self) -> None:
@@ -160,13 +157,13 @@ class Panel(VTKObservationMixin):
     @property
     def busy(self) -> bool:
         """Whether something runs, waits, or is still to be shown."""
-        return self.runner.busy or self.run.held or self._later.pending or self.qa.busy
+        return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy
 
     def close(self) -> None:
         """Let go of everything: the module is reloaded or Slicer exits."""
         self.removeObservers()
         self._validator.stop()
-        self._later.clear()
+        self._idle_calls.clear()
         if self._sample is not None:
             self._sample.abandon(lambda: None)
         self.models.close()
@@ -224,7 +221,7 @@ class Panel(VTKObservationMixin):
     def _on_sample(self) -> None:
         self.ui.sampleButton.enabled = False
         self.run.tell(PROGRESS, _("Making the example pair"))
-        self._sample = Background(generate_phantom, self._on_sample_made).start()
+        self._sample = BackgroundCall(generate_phantom, self._on_sample_made).start()
 
     def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
         self._sample = None
@@ -239,27 +236,27 @@ class Panel(VTKObservationMixin):
             slicer.util.setSliceViewerLayers(background=made.fixed, foreground=None, label=None, fit=True)
 
     def _on_install(self) -> None:
-        offer = self.engines.offer
-        if offer is None:
+        entry = self.engines.availability
+        if entry is None:
             return
         try:
-            ensure(offer, self._requirements)
+            ensure(entry, self._requirements)
         except RegistrationError as error:
             self.run.tell("error", error.message, error.hint)
         self.engines.refresh()
         self._validator.start()
 
-    def _on_started(self, _attempt: Attempt) -> None:
+    def _on_started(self, _task: RegistrationTask) -> None:
         if self.runner.done == 0:
             self._failures, self._finished = [], []
 
-    def _on_finished(self, attempt: Attempt) -> None:
-        if attempt.state != FINISHED:
-            self._failures.append(attempt)
+    def _on_finished(self, task: RegistrationTask) -> None:
+        if task.state != FINISHED:
+            self._failures.append(task)
             return
-        if attempt.run is not None and self._parameter_node is not None:
-            self._finished.append(attempt.run)
-            self._later.run(self._observe_inputs, self._load_results, self._look)
+        if task.run is not None and self._parameter_node is not None:
+            self._finished.append(task.run)
+            self._idle_calls.run(self._observe_inputs, self._load_results, self._look)
 
     def _load_results(self) -> None:
         self.results.load(self._parameter_node)
@@ -282,12 +279,12 @@ class Panel(VTKObservationMixin):
     def _on_idle(self) -> None:
         self._validator.start()
         if self._finished:
-            self._later.run(self._show_best, self._close_done, self._scroll_to_result)
-        for attempt in self._failures[:1]:
-            kind = "warning" if attempt.state == CANCELLED else "error"
+            self._idle_calls.run(self._show_best, self._close_done, self._scroll_to_result)
+        for task in self._failures[:1]:
+            kind = "warning" if task.state == CANCELLED else "error"
             count = len(self._failures)
             more = "" if count == 1 else " " + _("({count} runs in all)").format(count=count)
-            self.run.tell(kind, attempt.message + more, attempt.hint)
+            self.run.tell(kind, task.message + more, task.hint)
 
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)

@@ -13,7 +13,7 @@ from ..core.errors import RegistrationError
 from ..mrml.display import Inspection, Mode, check
 from ..mrml.runs import Run
 from ..mrml.spots import Spot, lowest_dice, worst_folds
-from .background import Background
+from .scheduling import BackgroundCall
 from .validation import line
 
 BUTTONS = {
@@ -53,7 +53,7 @@ class QaSection:
         self._inspection: Inspection | None = None
         self._run: Run | None = None
         self._wanted: Mode | None = None
-        self._preparing: Background | None = None
+        self._preparing: BackgroundCall | None = None
         self._spots: dict[str, tuple[list[Spot], int]] = {}
         self._complaining = False
         self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
@@ -187,7 +187,7 @@ class QaSection:
             elif run is self._run:
                 then()
 
-        self._preparing = Background(work, ready).start()
+        self._preparing = BackgroundCall(work, ready).start()
 
     def _stop_preparing(self) -> None:
         if self._preparing is not None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from .attempt import Attempt
 from .runner import Runner
+from .tasks import RegistrationTask
 
 
 class QueueList:
@@ -23,7 +23,7 @@ class QueueList:
 
     def __init__(self, ui: Any, runner: Runner) -> None:
         self._ui, self._runner = ui, runner
-        self._shown: tuple[Attempt, ...] = ()
+        self._shown: tuple[RegistrationTask, ...] = ()
         ui.removeRunButton.connect("clicked()", self._on_remove)
         ui.queueList.connect("currentRowChanged(int)", lambda _row: self._enable())
         runner.queued.connect(self.refresh)
@@ -36,9 +36,9 @@ class QueueList:
         self._shown = (*current, *self._runner.waiting)
         widget.blockSignals(True)
         widget.clear()
-        for number, attempt in enumerate(self._shown):
+        for number, task in enumerate(self._shown):
             text = _("Running: {run}") if number < len(current) else _("Waiting: {run}")
-            widget.addItem(text.format(run=title(attempt)))
+            widget.addItem(text.format(run=title(task)))
         widget.setCurrentRow(self._shown.index(chosen) if chosen in self._shown else -1)
         widget.blockSignals(False)
         rows = min(len(self._shown), 5)
@@ -46,7 +46,7 @@ class QueueList:
         self._ui.queueFrame.visible = len(self._shown) > 1
         self._enable()
 
-    def _chosen(self) -> Attempt | None:
+    def _chosen(self) -> RegistrationTask | None:
         row = self._ui.queueList.currentRow
         return self._shown[row] if 0 <= row < len(self._shown) else None
 
@@ -54,16 +54,16 @@ class QueueList:
         self._ui.removeRunButton.enabled = self._chosen() is not None
 
     def _on_remove(self) -> None:
-        attempt = self._chosen()
-        if attempt is not None:
-            self._runner.remove(attempt)
+        task = self._chosen()
+        if task is not None:
+            self._runner.remove(task)
 
 
-def title(attempt: Attempt) -> str:
+def title(task: RegistrationTask) -> str:
     """Return who registers what, as the queue and the log name it."""
-    fixed, moving = attempt.inputs.fixed, attempt.inputs.moving
+    fixed, moving = task.inputs.fixed, task.inputs.moving
     if fixed is None or moving is None:
-        return attempt.request.name
+        return task.request.name
     return _("{engine}, {moving} to {fixed}").format(
-        engine=attempt.request.name, moving=moving.GetName(), fixed=fixed.GetName()
+        engine=task.request.name, moving=moving.GetName(), fixed=fixed.GetName()
     )

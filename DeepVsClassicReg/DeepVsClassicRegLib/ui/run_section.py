@@ -11,10 +11,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .attempt import Attempt
 from .metric_plot import MetricPlot
 from .queue_list import QueueList, title
 from .runner import Runner
+from .tasks import RegistrationTask
 from .validation import cannot_start, line
 
 PROGRESS = "progress"
@@ -122,9 +122,9 @@ class RunSection:
     def _on_copy_log(self) -> None:
         slicer.app.clipboard().setText(self._ui.logText.toPlainText())
 
-    def _on_started(self, attempt: Attempt) -> None:
+    def _on_started(self, task: RegistrationTask) -> None:
         self._plot.clear()
-        self._lines.append(f"--- {title(attempt)} ---")
+        self._lines.append(f"--- {title(task)} ---")
         self._stage, self._began = "", time.monotonic()
         self._ui.registerButton.text = _("Cancel")
         self._ui.registerButton.toolTip = _("Stops what runs and what waits; nothing in the scene changes.")
@@ -133,34 +133,34 @@ class RunSection:
         self._ui.progressBar.visible = True
         self._ui.progressBar.value = 0
         self._timer.start()
-        self._on_changed(attempt)
+        self._on_changed(task)
 
-    def _on_changed(self, attempt: Attempt) -> None:
-        self._plot.add(attempt.stage, attempt.metric)
-        self._log_stage(attempt)
-        self._ui.progressBar.value = int(1000 * attempt.fraction)
+    def _on_changed(self, task: RegistrationTask) -> None:
+        self._plot.add(task.stage, task.metric)
+        self._log_stage(task)
+        self._ui.progressBar.value = int(1000 * task.fraction)
         count = self._runner.total
-        text = attempt.stage
+        text = task.stage
         if count > 1:
             text = _("{number} of {count}, {engine}: {stage}").format(
-                number=self._runner.done + 1, count=count, engine=attempt.request.name, stage=attempt.stage
+                number=self._runner.done + 1, count=count, engine=task.request.name, stage=task.stage
             )
         self.tell(PROGRESS, text)
 
-    def _log_stage(self, attempt: Attempt) -> None:
+    def _log_stage(self, task: RegistrationTask) -> None:
         """Write a line whenever a stage begins: many engines say little themselves."""
-        if attempt.stage and attempt.stage != self._stage:
-            self._stage = attempt.stage
+        if task.stage and task.stage != self._stage:
+            self._stage = task.stage
             seconds = time.monotonic() - self._began
-            self._lines.append(f"{seconds:6.1f} s  {attempt.stage}")
+            self._lines.append(f"{seconds:6.1f} s  {task.stage}")
 
-    def _on_finished(self, attempt: Attempt) -> None:
-        if attempt.folder is not None and attempt.request.keep_files:
-            self._lines.append(_("The files are in {folder}").format(folder=attempt.folder))
-        if attempt.run is not None:
+    def _on_finished(self, task: RegistrationTask) -> None:
+        if task.folder is not None and task.request.keep_files:
+            self._lines.append(_("The files are in {folder}").format(folder=task.folder))
+        if task.run is not None:
             self._lines.append(_("Done after {seconds} s").format(seconds=f"{time.monotonic() - self._began:.1f}"))
-        if attempt.message:
-            self._lines.append(f"{attempt.message} {attempt.hint}".strip())
+        if task.message:
+            self._lines.append(f"{task.message} {task.hint}".strip())
 
     def _on_idle(self) -> None:
         self._refresh()

@@ -10,12 +10,9 @@ import slicer
 
 from ..core.device import Compute
 from ..mrml.inputs import Inputs
-from .attempt import Attempt
-from .errand import Errand, MakeProcess
 from .process import WorkerProcess
-from .question import Question
-from .requests import Request
 from .signals import Signal
+from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, WorkerTask
 
 
 class Runner:
@@ -29,7 +26,7 @@ class Runner:
     Attributes
     ----------
     started, changed, finished : Signal
-        Emit the attempt.
+        Emit the task.
     logged : Signal
         Emits a line of the log.
     queued : Signal
@@ -40,9 +37,9 @@ class Runner:
 
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
         self._make_process = make_process
-        self._waiting: deque[Attempt] = deque()
-        self._questions: list[Question] = []
-        self.current: Attempt | None = None
+        self._waiting: deque[RegistrationTask] = deque()
+        self._queries: list[QueryTask] = []
+        self.current: RegistrationTask | None = None
         self.done = 0
         self.started, self.changed, self.finished = Signal(), Signal(), Signal()
         self.logged, self.queued, self.idle = Signal(), Signal(), Signal()
@@ -54,45 +51,47 @@ class Runner:
         return self.current is not None
 
     @property
-    def waiting(self) -> tuple[Attempt, ...]:
+    def waiting(self) -> tuple[RegistrationTask, ...]:
         """What waits, the next one first."""
         return tuple(self._waiting)
 
     @property
     def total(self) -> int:
-        """Number of attempts since the queue was last empty, the running and waiting ones included."""
+        """Number of tasks since the queue was last empty, the running and waiting ones included."""
         return self.done + len(self._waiting) + (1 if self.current else 0)
 
-    def submit(self, requests: Iterable[Request]) -> list[Attempt]:
-        """Queue requests and return their attempts; the first begins at once when nothing runs."""
-        attempts = [Attempt(request, make_process=self._make_process) for request in requests]
-        self._waiting.extend(attempts)
+    def submit(self, requests: Iterable[RegistrationRequest]) -> list[RegistrationTask]:
+        """Queue requests and return their tasks; the first begins at once when nothing runs."""
+        tasks = [RegistrationTask(request, make_process=self._make_process) for request in requests]
+        self._waiting.extend(tasks)
         if not self.busy:
             self.done = 0
             self._next()
         self.queued.emit()
-        return attempts
+        return tasks
 
-    def ask(self, task: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None) -> Question:
-        """Start a question at once, beside the queue, and return it; connect to its signals before events go on."""
-        question = Question(task, inputs, compute, options=options, make_process=self._make_process)
-        self._questions.append(question)
-        question.ended.connect(self._on_answered)
-        question.start()
-        return question
+    def query(
+        self, kind: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None
+    ) -> QueryTask:
+        """Start a query at once, beside the queue, and return it; connect to its signals before events go on."""
+        query = QueryTask(kind, inputs, compute, options=options, make_process=self._make_process)
+        self._queries.append(query)
+        query.ended.connect(self._on_answered)
+        query.start()
+        return query
 
-    def remove(self, attempt: Attempt) -> None:
+    def remove(self, task: RegistrationTask) -> None:
         """Take one run out of the queue, cancelling it when it runs already; the others go on."""
-        if attempt in self._waiting:
-            self._waiting.remove(attempt)
+        if task in self._waiting:
+            self._waiting.remove(task)
             self.queued.emit()
-        attempt.cancel()
+        task.cancel()
 
     def cancel(self, message: str = "") -> None:
         """Cancel everything that runs or waits."""
         waiting, self._waiting = list(self._waiting), deque()
-        for attempt in waiting:
-            attempt.cancel(message)
+        for task in waiting:
+            task.cancel(message)
         self.queued.emit()
         if self.current is not None:
             self.current.cancel(message)
@@ -103,12 +102,12 @@ class Runner:
         for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle):
             signal.disconnect()
         self._waiting.clear()
-        questions, self._questions = self._questions, []
-        for question in questions:
-            question.shut_down()
-        attempt, self.current = self.current, None
-        if attempt is not None:
-            attempt.shut_down()
+        queries, self._queries = self._queries, []
+        for query in queries:
+            query.shut_down()
+        task, self.current = self.current, None
+        if task is not None:
+            task.shut_down()
 
     def _next(self) -> None:
         if not self._waiting:
@@ -116,20 +115,20 @@ class Runner:
             self.queued.emit()
             self.idle.emit()
             return
-        attempt = self.current = self._waiting.popleft()
-        attempt.changed.connect(self.changed.emit)
-        attempt.logged.connect(self.logged.emit)
-        attempt.ended.connect(self._on_ended)
+        task = self.current = self._waiting.popleft()
+        task.changed.connect(self.changed.emit)
+        task.logged.connect(self.logged.emit)
+        task.ended.connect(self._on_ended)
         self.queued.emit()
-        self.started.emit(attempt)
-        attempt.start()
+        self.started.emit(task)
+        task.start()
 
-    def _on_answered(self, question: Errand) -> None:
-        self._questions = [other for other in self._questions if other is not question]
+    def _on_answered(self, query: WorkerTask) -> None:
+        self._queries = [other for other in self._queries if other is not query]
 
-    def _on_ended(self, attempt: Any) -> None:
-        if attempt is not self.current:
+    def _on_ended(self, task: Any) -> None:
+        if task is not self.current:
             return
         self.done += 1
-        self.finished.emit(attempt)
+        self.finished.emit(task)
         self._next()

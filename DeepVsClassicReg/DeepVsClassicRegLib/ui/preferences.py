@@ -16,7 +16,7 @@ SETTINGS = "DeepVsClassicReg/"
 INPUT, TARGET = "Input.", "Output."
 
 
-class SceneState:
+class SceneParameters:
     """The panel's part of the parameter node; writes nothing that has not changed.
 
     Parameters
@@ -72,7 +72,7 @@ class SceneState:
             self.parameter_node.EndModify(was)
 
 
-class MachineState:
+class Preferences:
     """Preferences that belong to this computer, not to the scene."""
 
     @property

@@ -1,8 +1,9 @@
-"""Work that must not block the panel: files are written and read in a Python thread, the outcome comes back here."""
+"""Work that must not block the panel: in a thread whose result returns to the main thread, or in idle moments."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,8 @@ import qt
 POLL_MS = 15
 
 
-class Background:
-    """A function running in a thread; `done` hears of its end in the main thread.
+class BackgroundCall:
+    """A function running in a thread; `done` receives its result in the main thread.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class Background:
         self._timer.interval = POLL_MS
         self._timer.connect("timeout()", self._poll)
 
-    def start(self) -> Background:
+    def start(self) -> BackgroundCall:
         """Begin."""
         self._thread.start()
         self._timer.start()
@@ -67,3 +68,34 @@ class Background:
         # The timer's connection keeps this object for good; what it worked on, maybe whole volumes, must not stay.
         self._function, self._done, self._value = (lambda: None), (lambda _value, _error: None), None
         done(value, error)
+
+
+class IdleCalls:
+    """Runs functions when the event loop is idle, one per turn, so that together they never block the panel."""
+
+    def __init__(self) -> None:
+        self._functions: deque[Callable[[], None]] = deque()
+        self._timer = qt.QTimer()
+        self._timer.interval = 0
+        self._timer.connect("timeout()", self._run_next)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is still to be run."""
+        return bool(self._functions)
+
+    def run(self, *functions: Callable[[], None]) -> None:
+        """Run functions soon, in this order, after what waits already."""
+        self._functions.extend(functions)
+        self._timer.start()
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._functions.clear()
+        self._timer.stop()
+
+    def _run_next(self) -> None:
+        if not self._functions:
+            self._timer.stop()
+            return
+        self._functions.popleft()()

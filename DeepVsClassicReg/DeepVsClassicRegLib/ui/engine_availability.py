@@ -1,4 +1,4 @@
-"""The engines as the panel offers them: what is ready, what can be installed, what is missing and why."""
+"""Which engines can run here, which can be installed, and what the others lack."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ FAMILIES = ("deep", "classical", "linear")
 
 
 @dataclass(frozen=True)
-class Offer:
+class EngineAvailability:
     """An engine and whether it can be used here.
 
     Attributes
     ----------
     info : EngineInfo
-        What the catalogue tells of it.
+        Its entry in the catalogue.
     missing : tuple of Requirement
         What is not installed.
     """
@@ -46,14 +46,14 @@ class Offer:
         return remedy(self.missing)
 
 
-def offers() -> list[Offer]:
+def engine_availability() -> list[EngineAvailability]:
     """Return every engine of the catalogue, ready ones first, by family."""
     infos = [get_engine(name).info for name in engine_names()]
-    found = [Offer(info, info.missing()) for info in infos]
-    return sorted(found, key=lambda offer: (not offer.ready, FAMILIES.index(offer.info.family)))
+    found = [EngineAvailability(info, info.missing()) for info in infos]
+    return sorted(found, key=lambda entry: (not entry.ready, FAMILIES.index(entry.info.family)))
 
 
-def default_engine(found: list[Offer]) -> str:
+def default_engine(found: list[EngineAvailability]) -> str:
     """Return the name of the engine that is chosen at first."""
-    ready = [offer.info.name for offer in found if offer.ready]
+    ready = [entry.info.name for entry in found if entry.ready]
     return next((name for name in PREFERRED if name in ready), ready[0] if ready else "")

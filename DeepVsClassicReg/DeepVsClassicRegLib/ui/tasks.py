@@ -1,0 +1,440 @@
+"""The tasks of the worker process: copy the selected nodes, write them, compute, use the result; the panel stays free.
+
+`WorkerTask` is the life of any job; `RegistrationTask` runs a `RegistrationRequest` and publishes its result,
+`QueryTask` returns plain values. The runs of one comparison share their linear start through a `SharedStart`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Generator, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.device import Compute
+from ..core.errors import RegistrationError
+from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
+from ..mrml.fingerprint import fingerprint
+from ..mrml.inputs import Inputs
+from ..mrml.outputs import Targets, publish
+from ..mrml.results import load_result
+from ..mrml.snapshot import Snapshot, snapshot_steps
+from ..worker.job_folder import new_job_folder
+from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, Outcome
+from .process import WorkerProcess
+from .scheduling import BackgroundCall
+from .signals import Signal
+
+WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing", "computing", "reading"
+ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
+BEGUN, COMPUTED = 0.04, 0.96
+MakeProcess = Callable[[Path, Compute], Any]
+RECOMMEND, EVALUATE = "recommend", "evaluate"
+OUTPUTS = {
+    "warped": "warped.nrrd",
+    "warped_labels": "warped_seg.nrrd",
+    "transform": "transform.h5",
+    "jacobian": "jacobian.nrrd",
+    "uncertainty": "uncertainty.nrrd",
+    "extras": "extra.nrrd",
+    "report": "report.json",
+}
+
+
+class SharedStart:
+    """The linear start that the first run of a comparison computes and the others reuse; held in memory, not in files.
+
+    All methods but `take` may be called in a thread.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Hashable = None
+        self._entry: Mapping[str, Any] = {}
+        self._content = b""
+
+    def options(self, folder: Path, seen: Hashable) -> dict[str, Any]:
+        """Write the alignment into a job folder, if it is known for these inputs, and return the job's options."""
+        if not self._content or seen != self._seen:
+            return {SHARE_START: True}
+        (folder / self._entry["file"]).write_bytes(self._content)
+        return {START: self._entry}
+
+    def read(self, folder: Path, result: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes] | None:
+        """Return the linear start that a finished run wrote, None when it wrote none."""
+        entry = result.get(START)
+        return (entry, (folder / OUTPUT_FOLDER / entry["file"]).read_bytes()) if entry else None
+
+    def take(self, found: tuple[Mapping[str, Any], bytes] | None, seen: Hashable) -> None:
+        """Keep the linear start of a run of these inputs."""
+        if found is not None:
+            (self._entry, self._content), self._seen = found, seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrationRequest:
+    """One registration to run.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        The selected nodes.
+    engine, preset : str
+        The engine and its preset.
+    settings : mapping
+        Settings changed from the preset.
+    compute : Compute
+        Device, threads and seed.
+    targets : Targets or None
+        Nodes to overwrite and outputs wanted.
+    parameter_node : callable
+        Returns the parameter node that refers to the run once it is published.
+    keep_files : bool
+        Whether the job folder stays for inspection.
+    shared_start : SharedStart or None
+        The same object for all runs of a comparison, which then share one linear alignment.
+    """
+
+    inputs: Inputs
+    engine: str
+    preset: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    compute: Compute = field(default_factory=Compute)
+    targets: Targets | None = None
+    parameter_node: Callable[[], Any] | None = None
+    keep_files: bool = False
+    shared_start: SharedStart | None = None
+
+    @property
+    def name(self) -> str:
+        """Engine, with the preset unless it is the default one."""
+        return self.engine if self.preset == "default" else f"{self.engine}:{self.preset}"
+
+
+class WorkerTask:
+    """One job, from the selected nodes to the worker's answer; subclasses define the job and use the answer.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The selected nodes.
+    compute : Compute
+        Device, threads and seed.
+    keep_files : bool
+        Whether the job folder stays for inspection.
+    make_process : callable
+        Makes the process, `WorkerProcess(folder, compute)`.
+
+    Attributes
+    ----------
+    state : str
+        'waiting', 'copying', 'writing', 'computing', 'reading', at the end 'finished', 'cancelled', 'rejected'
+        (a user error) or 'failed' (a bug).
+    fraction, stage, metric, iteration
+        The last progress.
+    message, hint : str
+        What happened and what to do, when there is no result.
+    changed, logged, ended : Signal
+        Emit this task; a line of the log; this task, once.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        compute: Compute,
+        *,
+        keep_files: bool = False,
+        make_process: MakeProcess = WorkerProcess,
+    ) -> None:
+        self.inputs, self.compute, self.keep_files = inputs, compute, keep_files
+        self.state, self.fraction, self.stage = WAITING, 0.0, _("Waiting")
+        self.metric: float | None = None
+        self.iteration: int | None = None
+        self.message = self.hint = ""
+        self.notes: list[str] = []
+        self.changed, self.logged, self.ended = Signal(), Signal(), Signal()
+        self.folder: Path | None = None
+        self.process: Any = None
+        self._make_process = make_process
+        self._snapshot: Snapshot | None = None
+        self._steps: Generator[str, None, Snapshot] | None = None
+        self._call: BackgroundCall | None = None
+        self._timer = qt.QTimer()
+        self._timer.interval = 0
+        self._timer.connect("timeout()", self._copy_next)
+
+    def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
+        """Return the job for the written inputs; called in a thread."""
+        raise NotImplementedError
+
+    def take(self, outcome: Outcome) -> None:
+        """Use the worker's answer, then call `end`."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state in ENDED
+
+    def start(self) -> None:
+        """Begin copying the inputs."""
+        try:
+            self.folder = new_job_folder(Path(slicer.app.temporaryPath))
+            self._steps = snapshot_steps(self.inputs)
+        except RegistrationError as error:
+            self.end(REJECTED, error.message, error.hint)
+            return
+        self.enter(COPYING, _("Copying the inputs"), 0.0)
+        self._timer.start()
+
+    def cancel(self, message: str = "") -> None:
+        """Stop; a worker that computes is asked to cancel, and killed after some seconds."""
+        if self.is_over:
+            return
+        self.message = message or _("Canceled.")
+        if self.state == COMPUTING:
+            self.stage = _("Canceling")
+            self.changed.emit(self)
+            self.process.cancel()
+            return
+        self.end(CANCELLED, self.message)
+
+    def shut_down(self) -> None:
+        """End everything at once without signals: the panel or Slicer is closing."""
+        for signal in (self.changed, self.logged, self.ended):
+            signal.disconnect()
+        if self.process is not None:
+            self.process.shut_down()
+        if not self.is_over:
+            self.end(CANCELLED, _("Canceled."))
+
+    def enter(self, state: str, stage: str, fraction: float) -> None:
+        """Enter a state and emit `changed`."""
+        self.state, self.stage, self.fraction = state, stage, fraction
+        self.changed.emit(self)
+
+    def in_background(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run `work` in a thread and `then(value)` in the main thread; an error ends the task."""
+
+        def done(value: Any, error: BaseException | None) -> None:
+            self._call = None
+            if error is not None:
+                self.fail(error)
+            else:
+                then(value)
+
+        self._call = BackgroundCall(work, done).start()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error: a user error or a bug."""
+        if isinstance(error, RegistrationError):
+            self.end(REJECTED, error.message, error.hint)
+            return
+        logging.error("DeepVsClassicReg: %s", error, exc_info=error)
+        what = _("This is a bug; the application log tells more.")
+        self.end(FAILED, f"{type(error).__name__}: {error}", what)
+
+    def end(self, state: str, message: str = "", hint: str = "") -> None:
+        """End in a state and emit `ended`, once."""
+        if self.is_over:
+            return
+        self._timer.stop()
+        self._steps = None
+        self.state, self.message, self.hint = state, message, hint
+        self.fraction = 1.0 if state == FINISHED else self.fraction
+        if self._call is not None:
+            self._call.abandon(self._remove_folder)
+        else:
+            self._remove_folder()
+        self._snapshot = None
+        self.changed.emit(self)
+        self.ended.emit(self)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The copied inputs."""
+        if self._snapshot is None:
+            raise RuntimeError("There is no snapshot before the inputs were copied.")
+        return self._snapshot
+
+    @property
+    def need_folder(self) -> Path:
+        """The job folder."""
+        if self.folder is None:
+            raise RuntimeError("There is no folder before the start.")
+        return self.folder
+
+    def _copy_next(self) -> None:
+        if self._steps is None:
+            self._timer.stop()
+            return
+        try:
+            next(self._steps)
+        except StopIteration as end:
+            self._timer.stop()
+            self._write(end.value)
+        except Exception as error:
+            self._timer.stop()
+            self.fail(error)
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        folder = self.need_folder
+        self.enter(WRITING, _("Writing the inputs"), BEGUN / 2)
+        self.in_background(
+            lambda: self.job(snapshot.write(folder), snapshot.label_names).write(folder), self._on_written
+        )
+
+    def _on_written(self, _path: Any) -> None:
+        self.enter(COMPUTING, _("Starting the background process"), BEGUN)
+        self.process = self._make_process(self.need_folder, self.compute)
+        self.process.happened.connect(self._on_event)
+        self.process.ended.connect(self._on_process_ended)
+        self.process.start()
+
+    def _on_event(self, event: Any) -> None:
+        if event.kind == "progress":
+            share = float(event.data.get("fraction", 0.0))
+            self.fraction = max(self.fraction, BEGUN + (COMPUTED - BEGUN) * share)
+            self.metric, self.iteration = event.data.get("metric"), event.data.get("iteration")
+            if self.process.session.state != "cancelling":
+                self.stage = str(event.data.get("stage", ""))
+            self.changed.emit(self)
+        elif event.kind in ("log", "noise"):
+            self.logged.emit(event.text)
+        elif event.kind == "note":
+            self.notes.append(event.text)
+            self.logged.emit(event.text)
+
+    def _on_process_ended(self, outcome: Outcome) -> None:
+        if outcome.ok:
+            self.take(outcome)
+            return
+        message = self.message if outcome.state == CANCELLED and self.message else outcome.message
+        self.end(outcome.state, message, outcome.hint)
+
+    def _remove_folder(self) -> None:
+        if self.folder is not None and not self.keep_files:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RegistrationTask(WorkerTask):
+    """One registration, from the request to the result in the scene.
+
+    Attributes
+    ----------
+    run : Run or None
+        The published result.
+    """
+
+    def __init__(self, request: RegistrationRequest, *, make_process: MakeProcess = WorkerProcess) -> None:
+        super().__init__(request.inputs, request.compute, keep_files=request.keep_files, make_process=make_process)
+        self.request = request
+        self.run: Any = None
+        self._seen: Hashable = None
+
+    def start(self) -> None:
+        """Begin copying the inputs."""
+        if self.request.shared_start is not None:
+            self._seen = fingerprint(self.inputs)
+        super().start()
+
+    def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
+        """Return the requested registration."""
+        request, shared = self.request, self.request.shared_start
+        return Job(
+            inputs=files,
+            engine=request.engine,
+            preset=request.preset,
+            settings=request.settings,
+            compute=request.compute,
+            outputs=OUTPUTS,
+            label_names=label_names,
+            options=shared.options(self.need_folder, self._seen) if shared is not None else {},
+            ephemeral=not request.keep_files,
+        )
+
+    def take(self, outcome: Outcome) -> None:
+        """Read the files in a thread, then put them into the scene."""
+        folder, shared = self.need_folder, self.request.shared_start
+        self.enter(READING, _("Reading the result"), COMPUTED)
+        self.in_background(
+            lambda: (load_result(folder), shared.read(folder, outcome.result) if shared is not None else None),
+            self._publish,
+        )
+
+    def _publish(self, read: Any) -> None:
+        loaded, start = read
+        if self.request.shared_start is not None:
+            self.request.shared_start.take(start, self._seen)
+        find = self.request.parameter_node
+        try:
+            self.run = publish(
+                loaded,
+                self.request.inputs,
+                self.snapshot,
+                parameter_node=find() if find is not None else None,
+                targets=self.request.targets,
+            )
+        except Exception as error:
+            self.fail(error)
+            return
+        self.end(FINISHED)
+
+
+class QueryTask(WorkerTask):
+    """One job that returns values and writes no output files.
+
+    Parameters
+    ----------
+    kind : {'recommend', 'evaluate'}
+        The worker's task, see `worker.tasks`.
+    inputs : Inputs
+        The pair.
+    compute : Compute
+        Device and threads.
+    options : mapping, optional
+        What the task needs beyond the pair.
+    make_process : callable
+        As for `WorkerTask`.
+
+    Attributes
+    ----------
+    answer : mapping
+        Content of the worker's result.json once it has finished.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        inputs: Inputs,
+        compute: Compute,
+        *,
+        options: Mapping[str, Any] | None = None,
+        make_process: MakeProcess = WorkerProcess,
+    ) -> None:
+        super().__init__(inputs, compute, make_process=make_process)
+        self.kind, self.options = kind, dict(options or {})
+        self.answer: Mapping[str, Any] = {}
+
+    def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
+        """Return the job of this query."""
+        return Job(
+            task=self.kind,
+            inputs=files,
+            compute=self.compute,
+            outputs={},
+            label_names=label_names,
+            options=self.options,
+            ephemeral=True,
+        )
+
+    def take(self, outcome: Outcome) -> None:
+        """Keep the answer."""
+        self.answer = outcome.result
+        self.end(FINISHED)
