@@ -10,6 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
+from ..core.files import split_series
+from ..core.images.dicom_segmentation import is_dicom_segmentation
 from ..core.images.formats import read_raw, stem
 from ..core.images.grid import Grid
 from ..core.images.io import volume_of
@@ -37,14 +39,17 @@ def describe(path: Path) -> dict[str, Any]:
     RegistrationError
         When the file is missing or unreadable.
     """
-    if not path.exists():
+    source, series = split_series(path)
+    if not source.exists():
         raise FileError(f"No such file: {path}.", hint="Check the path.")
+    if series is not None:
+        return _image(path)
     name = path.name.lower()
     if name.endswith(POINT_ENDINGS):
         return _points(path)
     if name.endswith(TRANSFORM_ENDINGS):
         return _transform(read_transform(path))
-    if path.is_file() and is_slicer_segmentation(path):
+    if path.is_file() and (is_slicer_segmentation(path) or is_dicom_segmentation(path)):
         return _segmentation(path)
     if path.is_file() and name.endswith(FIELD_ENDINGS) and _is_vectors(path):
         return _transform(read_transform(path))

@@ -20,14 +20,18 @@ directions of the axes (LPS = i toward left, j toward posterior, k toward superi
 Examples:
   dvcreg info fixed.nii.gz moving.nii.gz
   dvcreg info result/transform.h5 --json
+  dvcreg info study --series 4
 """
 
 
 @click.command("info", help=HELP)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--series", help="Series of a DICOM folder with several: number, UID or description.")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON.")
-def command(files: tuple[Path, ...], as_json: bool) -> None:
+def command(files: tuple[Path, ...], series: str | None, as_json: bool) -> None:
     """Describe files."""
+    if series:
+        files = tuple(path.with_name(f"{path.name}#{series}") if path.is_dir() else path for path in files)
     found: dict[str, dict[str, Any]] = {str(path): describe(path) for path in files}
     if as_json:
         show_json(found)

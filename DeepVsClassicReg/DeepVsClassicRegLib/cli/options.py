@@ -25,7 +25,11 @@ ROLES = {
     "moving_points": "moving_points",
     "initial": "initial",
 }
-_VOLUME = "volume: NIfTI, NRRD, MetaImage, or a folder with one DICOM series."
+_VOLUME = "volume: NIfTI, NRRD, MetaImage, FreeSurfer .mgz, or a DICOM folder (see --series)."
+_SERIES = (
+    "Series of a DICOM folder with several: its number as the list in the error shows it, its UID or its description; "
+    "with fixed= or moving= in front when both are folders (repeatable)."
+)
 _SEGMENTATION = "segmentation (label numbers, or .seg.nrrd: matched by name); judges the result, does not make it."
 _MASK = "mask: intensities are compared only where it is not 0."
 _POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), paired by name, else by order."
@@ -48,6 +52,7 @@ def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F
         click.option("--fixed-points", type=FILE, help=f"Fixed {_POINTS}"),
         click.option("--moving-points", type=FILE, help=f"Moving {_POINTS}"),
     ]
+    options.append(click.option("--series", metavar="[ROLE=]SERIES", multiple=True, help=_SERIES))
     if initial:
         options.append(
             click.option(
@@ -118,8 +123,18 @@ def setting_option(command: F) -> F:
 
 
 def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the job's inputs, absolute, out of a command's options."""
-    return {role: str(path.resolve()) for name, role in ROLES.items() if (path := options.get(name)) is not None}
+    """Return the job's inputs, absolute, out of a command's options; `folder#4` is series 4 of a DICOM folder."""
+    paths = {role: path.resolve() for name, role in ROLES.items() if (path := options.get(name)) is not None}
+    inputs = {role: str(path) for role, path in paths.items()}
+    for entry in options.get("series", ()):
+        role, equals, series = entry.partition("=")
+        if not equals or role not in ROLES:
+            folders = [side for side in ("fixed", "moving") if paths[side].is_dir()]
+            if len(folders) != 1:
+                raise click.UsageError(f"--series {entry}: say which with fixed={entry} or moving={entry}.")
+            role, series = folders[0], entry
+        inputs[ROLES[role]] = f"{paths[ROLES[role]]}#{series}"
+    return inputs
 
 
 def compute_of(options: Mapping[str, Any]) -> Compute:

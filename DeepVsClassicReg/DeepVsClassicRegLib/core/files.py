@@ -150,6 +150,18 @@ def settle(path: Path) -> Path:
     return path
 
 
+def split_series(path: Path) -> tuple[Path, str | None]:
+    """Return folder and series of a path such as `study#4`, series 4 of a DICOM folder; None when no series is named.
+
+    Examples
+    --------
+    >>> split_series(Path("study#4"))[1]
+    '4'
+    """
+    folder, mark, series = str(path).rpartition("#")
+    return (Path(folder), series) if mark and series and not path.exists() else (path, None)
+
+
 def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     """Refuse to write outputs that would change an input.
 
@@ -169,7 +181,7 @@ def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     FileError
         When an output is an input, or would lie in a folder that is one.
     """
-    sources = list(inputs)
+    sources = [split_series(path)[0] for path in inputs]
     read = {_identity(part): path for path in sources if path.exists() for part in _parts_read(path)}
     folders = {_identity(path): path for path in sources if path.is_dir()}
     for output in outputs:

@@ -152,15 +152,15 @@ def looks_like_dicom(path: Path) -> bool:
     return start[128:132] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
 
 
-def slices_of(dataset: Any, path: Path) -> Iterator[Slice]:
-    """Yield the slices that a file holds.
+def slices_of(dataset: Any, path: Path, *, segmentations: bool = False) -> Iterator[Slice]:
+    """Yield the slices that a file holds; those of segmentations only when they are wanted.
 
     Raises
     ------
     Unfit
         When it holds none that a volume can be made of.
     """
-    _check_fit(dataset)
+    _check_fit(dataset, segmentations=segmentations)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if "PerFrameFunctionalGroupsSequence" in dataset:
         groups = dataset.PerFrameFunctionalGroupsSequence
@@ -180,11 +180,11 @@ def slices_of(dataset: Any, path: Path) -> Iterator[Slice]:
         yield _make(dataset, path, 0, dataset, dataset, dataset, _marks(dataset))
 
 
-def _check_fit(dataset: Any) -> None:
+def _check_fit(dataset: Any, *, segmentations: bool) -> None:
     modality = str(dataset.get("Modality", ""))
     if dataset.get("SOPClassUID") == _DIRECTORY:
         raise Unfit("a directory of DICOM files (DICOMDIR)")
-    if dataset.get("SOPClassUID") in SEGMENTATIONS:
+    if dataset.get("SOPClassUID") in SEGMENTATIONS and not segmentations:
         raise Unfit("a segmentation; give it as one, not as a volume")
     if "Rows" not in dataset or "Columns" not in dataset:
         raise Unfit(_NO_IMAGES.get(modality, f"an object without an image ({modality or 'unknown modality'})"))

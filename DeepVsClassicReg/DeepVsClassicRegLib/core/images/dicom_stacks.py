@@ -170,7 +170,7 @@ def _rank(part: Sequence[Slice]) -> tuple[object, ...]:
 
 def _sortable(text: str) -> tuple[float, str]:
     try:
-        return float(text), ""
+        return float(text or "-inf"), ""
     except ValueError:
         return float("inf"), text
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
-from ..files import settle
+from ..files import settle, split_series
 from .dicom import is_dicom, read_dicom
 from .mgh import is_mgh, read_mgh
 from .nifti import is_nifti, read_nifti
@@ -24,7 +24,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     Parameters
     ----------
     path : path
-        File or DICOM folder.
+        File or DICOM folder; `folder#4` is series 4 of a DICOM folder.
     series : str, optional
         Which series of a DICOM folder with several; see `read_dicom`.
 
@@ -37,7 +37,8 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     RegistrationError
         When it is a color image.
     """
-    source = Path(path)
+    source, named = split_series(Path(path))
+    series = series or named
     if not source.exists():
         raise FileError(f"No such file: {source}.", hint="Check the path.")
     if source.is_dir() or is_dicom(source):

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError
+from .dicom_segmentation import is_dicom_segmentation, read_dicom_segments
 from .formats import read_raw, stem, write_image
 from .grid import Grid
 from .matching import Structure, common_numbers
@@ -103,6 +104,8 @@ def read_segmentation(path: Pathlike, *, name: str | None = None) -> Segmentatio
     facts = _segment_facts(source)
     if facts:
         return _slicer_segmentation(source, title, facts)
+    if is_dicom_segmentation(source):
+        return _dicom_segmentation(source, title)
     raw = read_raw(path)
     return Segmentation((LabelMap(raw.array, raw.grid, name=title, notes=raw.notes),), title)
 
@@ -239,6 +242,22 @@ def _slicer_segmentation(path: Path, title: str, facts: Mapping[str, str]) -> Se
     if not listed:
         notes.append("The file lists no segment.")
     return Segmentation(tuple(layers), title, tuple(notes))
+
+
+def _dicom_segmentation(path: Path, title: str) -> Segmentation:
+    """Return a DICOM segmentation, each segment in the first layer where it overlaps with no other."""
+    grid, segments, notes = read_dicom_segments(path)
+    arrays: list[np.ndarray] = []
+    listed: list[dict[int, Segment]] = []
+    for segment in segments:
+        layer = next((n for n, array in enumerate(arrays) if not array[segment.mask].any()), len(arrays))
+        if layer == len(arrays):
+            arrays.append(np.zeros(grid.shape, np.int32))
+            listed.append({})
+        arrays[layer][segment.mask] = segment.number
+        listed[layer][segment.number] = Segment(segment.name, segment.facts)
+    layers = [LabelMap(array, grid, name=title, segments=own) for array, own in zip(arrays, listed, strict=True)]
+    return Segmentation(tuple(layers), title, notes)
 
 
 def _listed_segments(path: Path, facts: Mapping[str, str], layers: int) -> list[tuple[int, int, Segment]]:
