@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from DeepVsClassicRegLib.core.images.io import read_volume
+from faults import Call, Gives, Run
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -175,3 +177,47 @@ def segmentation(frames: Sequence[tuple[int, Sequence[float], np.ndarray]], name
         ]
     )
     return found
+
+
+def reads(make: Callable[[Path], Any], choice: str | None = None) -> Callable[[Path], Call]:
+    """Return a `build` that writes `folder/dicom` and reads it."""
+
+    def build(folder: Path) -> Call:
+        path = make(folder / "dicom")
+        return lambda: read_volume(path if isinstance(path, Path) else folder / "dicom", series=choice)
+
+    return build
+
+
+def misplaced(run: Run) -> float:
+    """Return the largest difference of any measured voxel from the true value of its place."""
+    wrong = np.abs(run.value.array - values(run.value.grid.points()))
+    return float(wrong.max() if run.value.valid is None else wrong[run.value.valid].max())
+
+
+def grid(run: Run) -> list[float]:
+    """Return size, spacing and origin."""
+    return [*run.value.grid.size, *run.value.grid.spacing_mm, *run.value.grid.origin_mm]
+
+
+def true(*notes: str, tolerance: float = 0.6) -> Gives:
+    """Expect every voxel to hold the value of its place (stored as whole numbers)."""
+    return Gives(0.0, tolerance, read=misplaced, notes=notes, silent=() if notes else ("note",))
+
+
+def folder_of(places: Any = None, **facts: Any) -> Callable[[Path], Path]:
+    """Return a writer of a series."""
+    return lambda folder: series(folder, places, **facts)
+
+
+def beside(extra: Callable[[], Any], name: str = "x.dcm") -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        series(folder)
+        save(extra(), folder / name)
+        return folder
+
+    return write
+
+
+def in_one_file(make: Callable[[], Any]) -> Callable[[Path], Path]:
+    return lambda folder: save(make(), folder / "file.dcm")

@@ -257,7 +257,12 @@ CASES = [
     Case("B", "cosines rounded to three decimals", saved(_rounded), Gives([2.0, 1.5, 3.0], 0.005, read=_spacing)),
     refused("sheared axes", _sheared, GeometryError, "sheared"),
     *(
-        Case("B", f"a voxel of {value}", saved(partial(_holed, value)), Gives(1, read=_missing, notes=["NaN or Inf"]))
+        Case(
+            "B",
+            f"a voxel of {'minus ' * (value < 0)}{abs(value)}",
+            saved(partial(_holed, value)),
+            Gives(1, read=_missing, notes=["NaN or Inf"]),
+        )
         for _missing in [lambda run: int((~run.value.valid).sum())]
         for value in (np.nan, np.inf, -np.inf)
     ),

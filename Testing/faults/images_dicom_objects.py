@@ -1,0 +1,283 @@
+"""Values and kinds of DICOM objects: scales, codings, frames, dose, segmentations; read right or refused by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
+from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from dicom_samples import (
+    CAPTURE,
+    DOSE,
+    NUCLEAR,
+    ORIGIN,
+    PET,
+    SIZE,
+    SPACING,
+    a_slice,
+    beside,
+    dataset,
+    enhanced,
+    folder_of,
+    in_one_file,
+    item,
+    plane,
+    positions,
+    reads,
+    save,
+    segmentation,
+    series,
+    true,
+    values,
+)
+from pydicom.data import get_testdata_file
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from . import Call, Case, Gives, Refused
+
+TILT = np.tan(np.deg2rad(20))
+HEIGHTS = np.arange(SIZE[2]) * SPACING[2]
+
+
+def _pet(number: int, found: Any) -> None:
+    slope = 0.01 * (number + 1)
+    found.PixelData = np.round(plane(positions()[number]) / slope).astype("<u2").tobytes()
+    found.RescaleSlope, found.PixelRepresentation = slope, 0
+
+
+def _implicit(number: int, found: Any) -> None:
+    found.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+
+
+def _rle(number: int, found: Any) -> None:
+    found.compress(RLELossless)
+
+
+def _padded(number: int, found: Any) -> None:
+    pixels = plane(positions()[number])
+    pixels[:3] = -2000
+    found.PixelData = np.round(pixels).astype("<i2").tobytes()
+    found.PixelPaddingValue = -2000
+
+
+def _false_jpeg(number: int, found: Any) -> None:
+    found.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51 no image"])
+    found["PixelData"].VR = "OB"
+    found.file_meta.TransferSyntaxUID = JPEG2000Lossless
+
+
+def _cut(tenth: int) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        file = series(folder) / "003.dcm"
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) * tenth // 10])
+        return folder
+
+    return write
+
+
+def _sample(*names: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        folder.mkdir()
+        for name in names:
+            shutil.copy(str(get_testdata_file(name)), folder / name)
+        return folder
+
+    return write
+
+
+def _same_as(name: str, other: str) -> Callable[[Path], Call]:
+    """Return a `build` that compares two codings of the same image."""
+
+    def build(folder: Path) -> Call:
+        one, two = _sample(name)(folder / "one"), _sample(other)(folder / "two")
+        return lambda: float(np.abs(read_volume(one).array - read_volume(two).array).max())
+
+    return build
+
+
+VALUE_CASES = [
+    Case("A", "PET, another slope in each slice", reads(folder_of(sop=PET, modality="PT", change=_pet)), true()),
+    Case(
+        "A",
+        "MR with a slope",
+        reads(folder_of(modality="MR", RescaleSlope=0.5)),
+        Gives(500.0, 0.6, read=lambda run: float(run.value.array[0, 0, 0]) - float(values(ORIGIN)) / 2 + 500),
+    ),
+    Case(
+        "A",
+        "CT with an intercept",
+        reads(folder_of(RescaleIntercept=-1024)),
+        Gives(float(values(ORIGIN)) - 1024, 0.6, read=lambda run: float(run.value.array[0, 0, 0])),
+    ),
+    Case("A", "implicit little endian", reads(folder_of(change=_implicit)), true()),
+    Case("A", "RLE compressed", reads(folder_of(change=_rle)), true()),
+    Case("A", "JPEG 2000, lossless", _same_as("MR_small_jp2klossless.dcm", "MR_small.dcm"), Gives(0.0)),
+    Case("A", "JPEG-LS, lossless", _same_as("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"), Gives(0.0)),
+    Case("A", "big endian", _same_as("MR_small_bigendian.dcm", "MR_small.dcm"), Gives(0.0)),
+    Case("A", "RLE of another program", _same_as("MR_small_RLE.dcm", "MR_small.dcm"), Gives(0.0)),
+    Case("A", "damaged JPEG 2000", reads(folder_of(change=_false_jpeg)), Refused(FileError, "JPEG 2000", "gdcmconv")),
+    Case(
+        "A",
+        "padding value",
+        reads(folder_of(change=_padded)),
+        Gives(0.3, 1e-6, read=lambda run: float((~run.value.valid).mean()), notes=["padding"]),
+    ),
+    Case("A", "true values beside padding", reads(folder_of(change=_padded)), true("padding")),
+    Case("A", "shown inverted", reads(folder_of(PhotometricInterpretation="MONOCHROME1")), true("MONOCHROME1")),
+    *(Case("A", f"slice cut at {n} tenths", reads(_cut(n)), Refused(RegistrationError, "dcm")) for n in range(1, 10)),
+    Case("A", "truncated file", reads(_sample("MR_truncated.dcm")), Refused(FileError, "MR_truncated.dcm")),
+]
+
+
+def _seg(*frames: tuple[int, int, slice], names: Sequence[str] = ("Liver", "Tumor")) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        made = []
+        for number, height, part in frames:
+            mask = np.zeros((SIZE[1], SIZE[0]), bool)
+            mask[part] = True
+            made.append((number, positions()[height], mask))
+        return save(segmentation(made, names), folder / "seg.dcm")
+
+    return write
+
+
+def _labels(make: Callable[[Path], Path]) -> Callable[[Path], Call]:
+    def build(folder: Path) -> Call:
+        path = make(folder / "dicom")
+        return lambda: read_labels(path)
+
+    return build
+
+
+def _dose() -> Any:
+    pixels = np.array([plane(place) for place in positions()]) / 0.25
+    return dataset(
+        pixels,
+        sop=DOSE,
+        modality="RTDOSE",
+        ImagePositionPatient=list(ORIGIN),
+        ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        PixelSpacing=[SPACING[1], SPACING[0]],
+        GridFrameOffsetVector=list(HEIGHTS),
+        DoseGridScaling=0.25,
+        DoseUnits="GY",
+    )
+
+
+def _nuclear() -> Any:
+    pixels = np.array([plane(place) for place in positions()])
+    found = dataset(pixels, sop=NUCLEAR, modality="NM", PixelSpacing=[2.0, 1.5], SpacingBetweenSlices=SPACING[2])
+    found.DetectorInformationSequence = [
+        item(ImagePositionPatient=list(ORIGIN), ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    ]
+    return found
+
+
+def _color() -> Any:
+    found = a_slice(ORIGIN, sop=CAPTURE, modality="OT")
+    found.SamplesPerPixel, found.PhotometricInterpretation = 3, "RGB"
+    return found
+
+
+ANY = [2, 0, 1, 5, 4, 3, 7, 6]
+OBJECT_CASES = [
+    Case(
+        "A",
+        "enhanced MR, any order",
+        reads(in_one_file(lambda: enhanced(positions()[ANY]))),
+        true(),
+    ),
+    Case(
+        "A",
+        "enhanced MR, another slope in each frame",
+        reads(in_one_file(lambda: enhanced(positions(), slopes=[0.5 + 0.1 * n for n in range(8)]))),
+        true(),
+    ),
+    Case(
+        "A",
+        "enhanced MR, a frame missing",
+        reads(in_one_file(lambda: enhanced(np.delete(positions(), 4, 0)))),
+        Refused(GeometryError, "missing", "frame 4", "frame 5"),
+    ),
+    Case(
+        "A",
+        "enhanced MR, tilted",
+        reads(in_one_file(lambda: enhanced(positions(shear=(0, TILT))))),
+        true("gantry tilt"),
+    ),
+    Case(
+        "A",
+        "enhanced MR of two times",
+        reads(in_one_file(lambda: enhanced(np.repeat(positions(), 2, 0), times=[1, 2] * 8))),
+        Refused(FileError, "time point 2"),
+    ),
+    Case(
+        "A",
+        "enhanced MR of two times, one chosen",
+        reads(in_one_file(lambda: enhanced(np.repeat(positions(), 2, 0), times=[1, 2] * 8)), "1.2"),
+        true(),
+    ),
+    Case("A", "radiotherapy dose", reads(in_one_file(_dose)), true()),
+    Case("A", "nuclear medicine", reads(in_one_file(_nuclear)), true()),
+    Case("A", "radiotherapy contours", reads(_sample("rtstruct.dcm")), Refused(FileError, "contours", "SlicerRT")),
+    Case("A", "radiotherapy plan", reads(_sample("rtplan.dcm")), Refused(FileError, "radiotherapy plan")),
+    Case("A", "a report", reads(_sample("reportsi.dcm")), Refused(FileError, "report")),
+    Case("A", "color capture", reads(in_one_file(_color)), Refused(FileError, "color")),
+    Case(
+        "A",
+        "film of a capture",
+        reads(in_one_file(lambda: dataset(np.zeros((4, 10, 12)), sop=CAPTURE, modality="US"))),
+        Refused(FileError, "4 frames without positions"),
+    ),
+    Case(
+        "A",
+        "Siemens mosaic",
+        reads(folder_of(ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])),
+        Refused(FileError, "mosaic", "dcm2niix"),
+    ),
+    Case("A", "report and contours beside the series", reads(beside(_color)), true()),
+    Case("A", "folder without DICOM", reads(lambda f: f.mkdir()), Refused(FileError, "No DICOM series")),
+    Case(
+        "A",
+        "folder of folders",
+        lambda folder: (series(folder / "study" / "ct"), lambda: read_volume(folder / "study"))[1],
+        Refused(FileError, "No DICOM series", "ct"),
+    ),
+    Case("A", "text file among the slices", reads(lambda f: ((series(f) / "a.txt").write_text("x"), f)[1]), true()),
+    Case(
+        "A",
+        "segmentation given as a volume",
+        reads(_seg((1, 0, np.s_[2:5]))),
+        Refused(FileError, "segmentation"),
+    ),
+    Case(
+        "A",
+        "segmentation: numbers and names",
+        _labels(_seg((1, 0, np.s_[2:5]), (2, 4, np.s_[6:]))),
+        Gives({1: "Liver", 2: "Tumor"}, read=lambda run: dict(run.value.names)),
+    ),
+    Case(
+        "A",
+        "segmentation whose empty frames are left out",
+        _labels(_seg((1, 0, np.s_[2:5]), (2, 4, np.s_[6:]))),
+        Gives(
+            [5, 36, 48],
+            read=lambda run: [len(run.value.array), (run.value.array[0] == 1).sum(), (run.value.array[4] == 2).sum()],
+        ),
+    ),
+    Case(
+        "A",
+        "segmentation whose segments overlap",
+        _labels(_seg((1, 0, np.s_[2:5]), (2, 0, np.s_[4:6]))),
+        Gives(24, read=lambda run: int((run.value.array == 2).sum()), notes=["overlap", "Tumor", "12 voxels", "Liver"]),
+    ),
+]
+
+CASES = [*VALUE_CASES, *OBJECT_CASES]
