@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from DeepVsClassicRegLib.core.engines.convexadam import ConvexAdamSettings, working_grid
+from DeepVsClassicRegLib.core.engines.external.convexadam import ConvexAdamSettings, working_grid
 from testing_grids import oblique_grid
 
 FIXED = oblique_grid((61, 40, 9), (0.9, 1.1, 4.0), seed=1, left_handed=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from DeepVsClassicRegLib.core.engines import elastix
-from DeepVsClassicRegLib.core.engines._elastix_files import (
+from DeepVsClassicRegLib.core.engines.elastix import engine as elastix
+from DeepVsClassicRegLib.core.engines.elastix.engine import ElastixEngine, ElastixSettings, stage_parameters
+from DeepVsClassicRegLib.core.engines.elastix.files import (
     fitted,
     iterations_of,
     prepared,
@@ -18,8 +19,7 @@ from DeepVsClassicRegLib.core.engines._elastix_files import (
     write_initial,
     write_parameters,
 )
-from DeepVsClassicRegLib.core.engines._program import Output
-from DeepVsClassicRegLib.core.engines.elastix import ElastixSettings, stage_parameters
+from DeepVsClassicRegLib.core.engines.external.program import Output
 from DeepVsClassicRegLib.core.errors import EngineFailed, FileError, SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.resources import resource_folder
@@ -159,7 +159,7 @@ def test_comments_and_quotes_of_parameter_files_are_understood(tmp_path):
 )
 def test_complaints_of_elastix_are_translated(line, words):
     with pytest.raises(EngineFailed, match=words) as raised:
-        elastix._check(Output(1, ("before", line, "after")), ElastixSettings())
+        ElastixEngine().check_output(Output(1, ("before", line, "after")))
     assert raised.value.hint
 
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute, sitk_threads
-from DeepVsClassicRegLib.core.engines._program import PACKAGE_ROOT
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.engines.external.program import PACKAGE_ROOT
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
@@ -73,7 +73,7 @@ def test_an_elastix_program_gives_what_the_package_gives(tmp_path):
     if os.name == "nt":
         pytest.skip("the stand-in is a shell script")
     program = tmp_path / "my elastix"
-    module = "DeepVsClassicRegLib.core.engines._elastix_child"
+    module = "DeepVsClassicRegLib.core.engines.elastix.child"
     program.write_text(f'#!/bin/sh\nPYTHONPATH="{PACKAGE_ROOT}" exec "{sys.executable}" -m {module} "$@"\n')
     program.chmod(0o755)
     package = error("elastix", with_masks=False, iterations=30)

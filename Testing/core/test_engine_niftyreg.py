@@ -9,7 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute
-from DeepVsClassicRegLib.core.engines.niftyreg import NiftyRegEngine, NiftyRegSettings
+from DeepVsClassicRegLib.core.engines.external.niftyreg import NiftyRegEngine, NiftyRegSettings
 from DeepVsClassicRegLib.core.errors import EngineFailed
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair

@@ -11,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from DeepVsClassicRegLib.core.engines._program import PACKAGE_ROOT, run_program, scratch_folder
+from DeepVsClassicRegLib.core.engines.external.program import PACKAGE_ROOT, run_program, scratch_folder
 from DeepVsClassicRegLib.core.errors import Cancelled, EngineFailed
 from DeepVsClassicRegLib.core.progress import Progress
 
@@ -69,7 +69,7 @@ def test_no_orphan_when_the_parent_is_killed(tmp_path):
         f"""
         import sys
         from pathlib import Path
-        from DeepVsClassicRegLib.core.engines._program import run_program
+        from DeepVsClassicRegLib.core.engines.external.program import run_program
         from DeepVsClassicRegLib.core.progress import Progress
         run_program([sys.executable, "-c", {SLEEPER!r}], folder=Path({str(tmp_path)!r}), progress=Progress(),
                     on_line=lambda line: print(line, flush=True), threads=1)

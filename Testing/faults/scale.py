@@ -12,8 +12,8 @@ from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines._start import in_units, native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-from DeepVsClassicRegLib.core.engines.elastix import ElastixSettings, stage_parameters
-from DeepVsClassicRegLib.core.engines.greedy import GreedySettings, _arguments
+from DeepVsClassicRegLib.core.engines.elastix.engine import ElastixSettings, stage_parameters
+from DeepVsClassicRegLib.core.engines.external.greedy import GreedySettings, greedy_arguments
 from DeepVsClassicRegLib.core.engines.sitk_bspline import HEAD_GRID_SPACING, _mesh
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.trust import findings
@@ -157,7 +157,7 @@ def largest_loss(factor: float) -> float:
 def greedy_smoothing(factor: float) -> str:
     pair = small_pair(factor)
     start = native_start(pair)
-    arguments = _arguments(start, GreedySettings(), (1,), Compute(threads=1))
+    arguments = greedy_arguments(start, GreedySettings(), (1,), Compute(threads=1))
     return " ".join(arguments[arguments.index("-s") + 1 :][:2])
 
 

@@ -1,6 +1,6 @@
 """Stands in for the greedy program with the picsl_greedy package: same arguments, same output files.
 
-Run as `python -m DeepVsClassicRegLib.core.engines._greedy_child -d 3 ...`.
+Run as `python -m DeepVsClassicRegLib.core.engines.external.greedy_child -d 3 ...`.
 """
 
 from __future__ import annotations

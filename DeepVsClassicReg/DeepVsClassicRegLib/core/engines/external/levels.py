@@ -1,10 +1,10 @@
-"""Which levels of a pyramid a volume is large enough for."""
+"""The levels of a pyramid: which ones a volume is large enough for, and how much of the work they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..images.grid import Grid
+from ...images.grid import Grid
 
 
 def usable_levels(grid: Grid, shrink: Sequence[int], *, fewest: int) -> list[int]:
@@ -22,3 +22,18 @@ def usable_levels(grid: Grid, shrink: Sequence[int], *, fewest: int) -> list[int
     ]
     last = len(shrink) - 1
     return kept if last in kept else [*kept, last]
+
+
+def work_done(costs: Sequence[float], level: int, share: float) -> float:
+    """Return the done part of the whole work, 0 to 1, with a share of a level done and all levels before it.
+
+    Parameters
+    ----------
+    costs : sequence of float
+        Work of each level in any unit, in the order in which they run.
+    level : int
+        The level that is running.
+    share : float
+        Done part of this level; more than 1 counts as 1.
+    """
+    return (sum(costs[:level]) + costs[level] * min(1.0, share)) / sum(costs)

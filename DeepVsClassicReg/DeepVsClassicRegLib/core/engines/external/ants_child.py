@@ -1,6 +1,6 @@
 """Stands in for the antsRegistration program with the antspyx package: same arguments, same output files.
 
-Run as `python -m DeepVsClassicRegLib.core.engines._ants_child --dimensionality 3 ...`.
+Run as `python -m DeepVsClassicRegLib.core.engines.external.ants_child --dimensionality 3 ...`.
 """
 
 from __future__ import annotations

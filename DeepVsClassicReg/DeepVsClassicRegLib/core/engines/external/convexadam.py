@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from ..device import Compute, torch_device
-from ..errors import EngineFailed
-from ..images.grid import Grid
-from ..images.resample import warp_volume
-from ..pair import Pair
-from ..progress import Progress
-from ..settings import option
-from ..transforms.field import DisplacementField
-from ..transforms.transform import Transform
-from ..transforms.units import channels_to_mm
-from ._program import Output, python_child, run_program, scratch_folder
-from .base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ...device import Compute
+from ...images.grid import Grid
+from ...images.resample import warp_volume
+from ...pair import Pair
+from ...settings import option
+from ...transforms.affine import Affine
+from ...transforms.field import DisplacementField
+from ...transforms.transform import Part, Transform
+from ...transforms.units import channels_to_mm
+from .._start import Start
+from ..base import TORCH, EngineInfo, Requirement
+from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
+from .program import python_child
 
 # The package pools features to blocks and divides by the number of blocks minus one.
 FEWEST_BLOCKS = 4
@@ -79,7 +80,7 @@ class ConvexAdamSettings:
     )
 
 
-class ConvexAdamEngine:
+class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
     """Coupled convex search of large displacements, then Adam on a smooth field; any contrast."""
 
     info: ClassVar[EngineInfo] = EngineInfo(
@@ -102,32 +103,36 @@ class ConvexAdamEngine:
         devices=("cpu", "cuda"),
     )
 
-    def run(self, pair: Pair, settings: ConvexAdamSettings, progress: Progress, compute: Compute) -> Result:
-        """Register the pair; see `Engine.run`."""
-        # The package's random seeds do not matter: nothing in it is drawn.
-        device = "cpu" if compute.device == "mps" else torch_device(compute.device)
-        device = "cpu" if device == "mps" else device
-        recorder = Recorder(compute, device=device, packages=("convexAdam", "torch"))
-        progress.report(0.0, "Preparing ConvexAdam")
-        start = pair.initial or Transform()
-        grid, note = working_grid(pair.fixed.grid, settings)
-        recorder.notes.extend(note)
-        with scratch_folder("convexadam") as folder, recorder.stage("convexadam"):
-            np.save(folder / "fixed.npy", warp_volume(pair.fixed, grid).array)
-            np.save(folder / "moving.npy", warp_volume(pair.moving, grid, start).array)
-            job = {**asdict(settings), "device": device, "threads": compute.thread_count}
-            (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            follower = _Follower(settings.iterations, progress, recorder)
-            output = run_program(
-                python_child("_convexadam_child", str(folder)),
-                folder=folder,
-                progress=progress,
-                on_line=follower.hear,
-                threads=compute.thread_count,
-            )
-            field = _read_field(output, folder / "field.npy", grid)
-        progress.report(1.0, "ConvexAdam done")
-        return Result(Transform.of([field, start]), recorder.diagnostics("all iterations"), settings=settings)
+    # Random seeds do not matter: nothing in the package is drawn.
+    program = "ConvexAdam"
+    packages = ("convexAdam", "torch")
+    stop_condition = "all iterations"
+    memory_hint = "Raise the working spacing, or use device 'cpu'."
+
+    def device(self, compute: Compute) -> str:
+        """Return where it computes: 'cpu' or 'cuda'."""
+        return cpu_or_cuda(compute)
+
+    def start(self, pair: Pair, settings: ConvexAdamSettings) -> Start:
+        """Return the pair as it is: the whole start is absorbed when the moving volume is brought to the lattice."""
+        return Start(pair.fixed, pair.moving, None, None, Affine.identity(), pair.initial or Transform())
+
+    def register(self, run: ExternalRun[ConvexAdamSettings]) -> Sequence[Part | Transform]:
+        """Run the package on an isotropic lattice over the fixed volume."""
+        start = run.start
+        grid, notes = working_grid(start.fixed.grid, run.settings)
+        run.recorder.notes.extend(notes)
+        np.save(run.folder / "fixed.npy", warp_volume(start.fixed, grid).array)
+        np.save(run.folder / "moving.npy", warp_volume(start.moving, grid, start.tail).array)
+        job = {**asdict(run.settings), "device": run.recorder.device, "threads": run.compute.thread_count}
+        (run.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        command = python_child(f"{__package__}.convexadam_child", run.folder)
+        output = run.execute(command, _Parser(run.settings.iterations).parse)
+        result = run.folder / "field.npy"
+        self.check_output(output, result)
+        voxels = np.load(result)
+        self.check_finite(voxels, "Raise the smoothness.")
+        return [DisplacementField(channels_to_mm(voxels, grid), grid)]
 
 
 def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[str]]:
@@ -154,34 +159,19 @@ def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[
     return grid.cropped(start, size), notes
 
 
-class _Follower:
-    """Turns the child's lines into progress and a metric trace."""
+class _Parser:
+    """Reads the lines of `convexadam_child`."""
 
-    def __init__(self, iterations: int, progress: Progress, recorder: Recorder) -> None:
-        self.iterations, self.progress, self.recorder = iterations, progress, recorder
-        self.stages = 0
+    def __init__(self, iterations: int) -> None:
+        self.iterations, self.stages = iterations, 0
 
-    def hear(self, line: str) -> None:
-        """Take in one line."""
+    def parse(self, line: str) -> Step | None:
+        """Return what a line says."""
         if match := STAGE.match(line):
             self.stages += 1
-            self.progress.report(SEARCH_SHARE * min(self.stages, 5) / 6, f"ConvexAdam, {match[1]}")
-        elif match := ITERATION.match(line):
-            number, loss = int(match[1]), float(match[2])
-            if np.isfinite(loss):
-                self.recorder.trace("ConvexAdam", number, loss)
-            fraction = SEARCH_SHARE + (0.97 - SEARCH_SHARE) * number / self.iterations
-            self.progress.report(fraction, "ConvexAdam, refinement", metric=loss, iteration=number)
-
-
-def _read_field(output: Output, path: Path, grid: Grid) -> DisplacementField:
-    if output.status == 137 or output.said("out of memory") or output.said("can't allocate memory"):
-        raise EngineFailed("ConvexAdam ran out of memory.", hint="Raise the working spacing, or use device 'cpu'.")
-    if output.status != 0 or not path.is_file():
-        raise EngineFailed(
-            f"ConvexAdam stopped with status {output.status}: {output.last_words()}", hint="See the log."
-        )
-    voxels = np.load(path)
-    if not np.isfinite(voxels).all():
-        raise EngineFailed("ConvexAdam diverged.", hint="Raise the smoothness.")
-    return DisplacementField(channels_to_mm(voxels, grid), grid)
+            return Step(f"ConvexAdam, {match[1]}", SEARCH_SHARE * min(self.stages, 5) / 6)
+        if match := ITERATION.match(line):
+            number = int(match[1])
+            done = SEARCH_SHARE + (1 - SEARCH_SHARE) * number / self.iterations
+            return Step("ConvexAdam, refinement", done, number, float(match[2]))
+        return None

@@ -1,6 +1,6 @@
 """Runs the convexAdam package on a job folder: job.json, fixed.npy and moving.npy in, field.npy out.
 
-Run as `python -m DeepVsClassicRegLib.core.engines._convexadam_child FOLDER`.
+Run as `python -m DeepVsClassicRegLib.core.engines.external.convexadam_child FOLDER`.
 """
 
 from __future__ import annotations

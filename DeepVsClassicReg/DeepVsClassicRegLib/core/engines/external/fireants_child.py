@@ -1,6 +1,6 @@
 """Runs the fireants package on a job folder: job.json, fixed.mha and moving.mha in, field.npy out.
 
-Run as `python -m DeepVsClassicRegLib.core.engines._fireants_child FOLDER`.
+Run as `python -m DeepVsClassicRegLib.core.engines.external.fireants_child FOLDER`.
 """
 
 from __future__ import annotations

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
-from ..device import Compute
-from ..errors import EngineFailed
-from ..images.grid import Grid
-from ..images.simple import image_from_array, to_sitk
-from ..pair import Pair
-from ..progress import Progress
-from ..settings import option
-from ..transforms.field import DisplacementField
-from ..transforms.transform import Transform
-from ._program import Output, run_program, scratch_folder
-from ._ras import lps_vectors, write_ras_matrix
-from ._start import Start, native_start
-from .base import EngineInfo, Recorder, Requirement, Result
+from ...device import Compute
+from ...errors import EngineFailed
+from ...images.grid import Grid
+from ...settings import option
+from ...transforms.field import DisplacementField
+from ...transforms.transform import Part, Transform
+from .._start import Start
+from ..base import EngineInfo, Requirement
+from .base import ExternalEngine, ExternalRun, Step
+from .levels import work_done
+from .ras import lps_vectors, write_ras_matrix
 
 LEVEL = re.compile(r"[Cc]urrent level:?\s+(\d+)\s*/\s*(\d+)")
 ITERATION = re.compile(r"\[(\d+)\] Current objective function: ([-+.\deE]+)")
@@ -48,7 +46,7 @@ class NiftyRegSettings:
     velocity: bool = option(False, "Velocity field", tooltip="Diffeomorphic; slower.", advanced=True)
 
 
-class NiftyRegEngine:
+class NiftyRegEngine(ExternalEngine[NiftyRegSettings]):
     """Fast free-form deformation by University College London."""
 
     info: ClassVar[EngineInfo] = EngineInfo(
@@ -68,48 +66,41 @@ class NiftyRegEngine:
         interruptible=True,
     )
 
-    def run(self, pair: Pair, settings: NiftyRegSettings, progress: Progress, compute: Compute) -> Result:
-        """Register the pair; see `Engine.run`."""
+    program = "NiftyReg"
+    stop_condition = "converged or all iterations"
+
+    def check(self, settings: NiftyRegSettings) -> None:
+        """Raise `EngineUnavailable` when a program is not on PATH (any more)."""
         self.info.require()
-        recorder = Recorder(compute)
-        progress.report(0.0, "Preparing NiftyReg")
-        start = native_start(pair)
+
+    def register(self, run: ExternalRun[NiftyRegSettings]) -> Sequence[Part | Transform]:
+        """Run reg_f3d, then reg_transform, which turns control points into a field."""
+        start, settings = run.start, run.settings
         if start.moving_mask is not None and not settings.velocity:
-            recorder.notes.append("reg_f3d uses a moving mask only with a velocity field; it was left out.")
-        with scratch_folder("niftyreg") as folder, recorder.stage("niftyreg"):
-            arguments = _write_inputs(start, settings, folder) + _arguments(settings, compute)
-            follower = _Follower(settings, progress, recorder)
-            _run("reg_f3d", arguments, folder, progress, follower, compute)
-            _run(
-                "reg_transform",
-                ["-ref", "fixed.nii", "-disp", "spline.nii", "field.nii"],
-                folder,
-                progress,
-                follower,
-                compute,
-            )
-            field = _read_field(folder / "field.nii", start.fixed.grid)
-        progress.report(1.0, "NiftyReg done")
+            run.recorder.notes.append("reg_f3d uses a moving mask only with a velocity field; it was left out.")
+        self._execute(run, "reg_f3d", *_write_inputs(run), *_arguments(settings, run.compute))
+        self._execute(run, "reg_transform", "-ref", "fixed.nii", "-disp", "spline.nii", "field.nii")
+        field = _read_field(run.folder / "field.nii", start.fixed.grid)
+        self.check_finite(field.array_mm, "Raise the bending penalty.")
         # The control points of reg_f3d hold the affine start, so the field is the whole map.
-        whole = _split(field, start)
-        return Result(start.complete(whole), recorder.diagnostics("converged or all iterations"), settings=settings)
+        return _split(field, start)
+
+    def _execute(self, run: ExternalRun[NiftyRegSettings], name: str, *arguments: str) -> None:
+        output = run.execute([shutil.which(name) or name, *arguments], _Parser(run.settings).parse)
+        self.check_output(output, program=name)
 
 
-def _write_inputs(start: Start, settings: NiftyRegSettings, folder: Path) -> list[str]:
+def _write_inputs(run: ExternalRun[NiftyRegSettings]) -> list[str]:
     """Write volumes, masks and the affine start; return the arguments that name them."""
-    for name, volume in (("fixed", start.fixed), ("moving", start.moving)):
-        sitk.WriteImage(to_sitk(volume), str(folder / f"{name}.nii"))
+    start = run.start
+    run.write_volumes(".nii")
     arguments = ["-ref", "fixed.nii", "-flo", "moving.nii", "-cpp", "spline.nii", "-res", "warped.nii"]
-    masks = [("-rmask", start.fixed_mask)]
-    if settings.velocity:
-        masks.append(("-fmask", start.moving_mask))
-    for flag, mask in masks:
-        if mask is not None:
-            image = image_from_array(mask.mask().astype(np.uint8), mask.grid)
-            sitk.WriteImage(image, str(folder / f"{flag[1:]}.nii"))
-            arguments += [flag, f"{flag[1:]}.nii"]
+    if start.fixed_mask is not None:
+        arguments += ["-rmask", run.write_mask(start.fixed_mask, "rmask.nii")]
+    if start.moving_mask is not None and run.settings.velocity:
+        arguments += ["-fmask", run.write_mask(start.moving_mask, "fmask.nii")]
     if start.affine_matters:
-        write_ras_matrix(start.affine, folder / "start.txt")
+        write_ras_matrix(start.affine, run.folder / "start.txt")
         arguments += ["-aff", "start.txt"]
     return arguments
 
@@ -126,42 +117,25 @@ def _arguments(settings: NiftyRegSettings, compute: Compute) -> list[str]:
     return [*arguments, "-vel"] if settings.velocity else arguments
 
 
-class _Follower:
-    """Turns reg_f3d's lines into progress and a metric trace (its objective is maximized)."""
+class _Parser:
+    """Reads reg_f3d's log; its objective is maximized."""
 
-    def __init__(self, settings: NiftyRegSettings, progress: Progress, recorder: Recorder) -> None:
-        self.level, self.levels, self.iterations = 0, settings.levels, settings.iterations
-        self.progress, self.recorder = progress, recorder
+    def __init__(self, settings: NiftyRegSettings) -> None:
+        self.level, self.iterations = 0, settings.iterations
+        # A level costs eight times the one before.
+        self.costs = [8.0**level for level in range(settings.levels)]
 
-    def hear(self, line: str) -> None:
-        """Take in one line."""
+    def parse(self, line: str) -> Step | None:
+        """Return what a line says."""
         if match := LEVEL.search(line):
-            self.level = min(int(match[1]), self.levels) - 1
-        elif match := ITERATION.search(line):
-            number, metric = int(match[1]), -float(match[2])
-            title = f"NiftyReg, level {self.level + 1} of {self.levels}"
-            self.recorder.trace(title, number, metric)
-            # A level costs eight times the one before.
-            costs = [8.0**level for level in range(self.levels)]
-            done = sum(costs[: self.level]) + costs[self.level] * min(1.0, number / self.iterations)
-            self.progress.report(0.02 + 0.94 * done / sum(costs), title, metric=metric, iteration=number)
-
-
-def _run(
-    name: str, arguments: list[str], folder: Path, progress: Progress, follower: _Follower, compute: Compute
-) -> None:
-    program = shutil.which(name) or name
-    output = run_program(
-        [program, *arguments], folder=folder, progress=progress, on_line=follower.hear, threads=compute.thread_count
-    )
-    _check(name, output)
-
-
-def _check(name: str, output: Output) -> None:
-    if output.status == 137 or output.said("bad_alloc"):
-        raise EngineFailed(f"{name} ran out of memory.", hint="Use a smaller volume or close other programs.")
-    if output.status != 0:
-        raise EngineFailed(f"{name} stopped with status {output.status}: {output.last_words()}", hint="See the log.")
+            self.level = min(int(match[1]), len(self.costs)) - 1
+            return None
+        match = ITERATION.search(line)
+        if not match:
+            return None
+        number = int(match[1])
+        done = work_done(self.costs, self.level, number / self.iterations)
+        return Step(f"NiftyReg, level {self.level + 1} of {len(self.costs)}", done, number, -float(match[2]))
 
 
 def _read_field(path: Path, grid: Grid) -> DisplacementField:
@@ -180,15 +154,13 @@ def _read_field(path: Path, grid: Grid) -> DisplacementField:
         raise EngineFailed(f"reg_transform wrote a field of shape {tuple(shape)}, expected {(*grid.size, 1, 3)}.")
     values: npt.NDArray[np.floating] = np.frombuffer(raw, f"{order}{kind}", 3 * grid.voxel_count, offset)
     vectors = np.moveaxis(values.reshape(3, *grid.shape), 0, -1).astype(np.float32)
-    if not np.isfinite(vectors).all():
-        raise EngineFailed("NiftyReg's field is not finite.", hint="Raise the bending penalty.")
     return DisplacementField(lps_vectors(vectors).astype(np.float32), grid)
 
 
-def _split(field: DisplacementField, start: Start) -> Transform:
+def _split(field: DisplacementField, start: Start) -> list[Part]:
     """Return a whole map as a small field followed by the affine start, so that it stays sane off the grid."""
     if not start.affine_matters:
-        return Transform((field,))
+        return [field]
     points = start.fixed.grid.points()
     before = start.affine.inverse().apply(points + field.array_mm) - points
-    return Transform((DisplacementField(before.astype(np.float32), field.grid), start.affine))
+    return [DisplacementField(before.astype(np.float32), field.grid), start.affine]

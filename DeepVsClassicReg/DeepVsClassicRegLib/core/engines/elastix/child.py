@@ -1,6 +1,6 @@
 """Stands in for the elastix program with the itk-elastix package: same arguments, same output files.
 
-Run as `python -m DeepVsClassicRegLib.core.engines._elastix_child -f F -m M -out FOLDER -p FILE ...`. The wrapped
+Run as `python -m DeepVsClassicRegLib.core.engines.elastix.child -f F -m M -out FOLDER -p FILE ...`. The wrapped
 classes are imported one by one because `import itk` followed by the first use costs ten seconds, this two.
 """
 

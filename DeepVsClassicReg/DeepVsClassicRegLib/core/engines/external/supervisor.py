@@ -1,6 +1,6 @@
 """Runs one program and ends it when its own standard input closes, so that no program outlives its parent.
 
-Started as `python -m DeepVsClassicRegLib.core.engines._supervisor PROGRAM ARGUMENT...`; standard library only.
+Started as `python -m DeepVsClassicRegLib.core.engines.external.supervisor PROGRAM ARGUMENT...`; standard library only.
 """
 
 from __future__ import annotations

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-import SimpleITK as sitk
-
-from ..device import Compute
-from ..errors import EngineFailed, SettingsError, did_you_mean
-from ..images.grid import Grid
-from ..images.simple import image_from_array, to_sitk
-from ..pair import Pair
-from ..progress import Progress
-from ..resources import resource_folder
-from ..settings import option
-from ..transforms.transform import Part
-from ._elastix_files import (
+from ...errors import SettingsError, did_you_mean
+from ...images.grid import Grid
+from ...pair import Pair
+from ...resources import resource_folder
+from ...settings import option
+from ...transforms.transform import Part, Transform
+from .._start import Start, native_start
+from ..base import EngineInfo, Requirement
+from ..external.base import Complaint, ExternalEngine, ExternalRun, Step
+from ..external.program import Output, python_child
+from .files import (
     TRANSFORMS,
     ParameterMap,
     fitted,
@@ -36,9 +34,6 @@ from ._elastix_files import (
     write_initial,
     write_parameters,
 )
-from ._program import Output, python_child, run_program, scratch_folder
-from ._start import Start, in_units, native_start
-from .base import EngineInfo, Recorder, Requirement, Result
 
 METRICS = (
     "",
@@ -109,7 +104,7 @@ class ElastixRequirement(Requirement):
         return package_installed() or find_program() is not None
 
 
-class ElastixEngine:
+class ElastixEngine(ExternalEngine[ElastixSettings]):
     """Parametric registration with elastix."""
 
     info: ClassVar[EngineInfo] = EngineInfo(
@@ -131,34 +126,62 @@ class ElastixEngine:
         interruptible=True,
     )
 
-    def run(self, pair: Pair, settings: ElastixSettings, progress: Progress, compute: Compute) -> Result:
-        """Register the pair; see `Engine.run`."""
-        # The lengths in the user's own parameter files are real ones, those in the shipped stages are a head's.
-        unit = 1.0 if settings.parameter_files else pair.fixed.grid.unit_mm
-        grid = in_units(pair, unit)[0].fixed.grid
-        stages = stage_parameters(settings, seed=FIRST_SEED + compute.seed, grid=grid, unit_mm=unit)
+    program = "elastix"
+    packages = ("itk-elastix",)
+    stop_condition = "all iterations done"
+    complaints = (
+        Complaint(
+            "Too many samples map outside moving image buffer",
+            "The volumes hardly overlap at the start.",
+            "Check the linear alignment first (engine 'linear'), or give landmarks or an initial transform.",
+        ),
+        Complaint(
+            "Could not find enough image samples",
+            "The mask leaves too few voxels to compare.",
+            "Enlarge the mask, or run without it.",
+        ),
+        Complaint(
+            "Please select a smaller SampleRegionSize",
+            "The sample region of the parameter file is larger than the fixed volume.",
+            "Set SampleRegionSize to a third of the volume, or use a shipped stage.",
+        ),
+        Complaint(
+            "No entry found in file for",
+            "The elastix parameter files are incomplete.",
+            "Compare with a shipped stage.",
+        ),
+    )
+
+    def start(self, pair: Pair, settings: ElastixSettings) -> Start:
+        """Return the pair as elastix gets it."""
+        return native_start(pair, unit_mm=_unit_mm(pair.fixed.grid, settings))
+
+    def register(self, run: ExternalRun[ElastixSettings]) -> Sequence[Part | Transform]:
+        """Run all stages; the affine start comes before what they find."""
+        start, settings = run.start, run.settings
+        seed = FIRST_SEED + run.compute.seed
+        stages = stage_parameters(settings, seed=seed, grid=start.fixed.grid, unit_mm=start.unit_mm)
         command = backend(settings.executable)
-        recorder = Recorder(compute, packages=("itk-elastix",))
-        recorder.notes.append(f"Back end: {'itk-elastix' if '_elastix_child' in str(command[-1]) else command[0]}.")
-        progress.report(0.0, "Preparing elastix")
-        start = native_start(pair, unit_mm=unit)
-        with scratch_folder("elastix") as folder, recorder.stage("elastix"):
-            arguments = _write_inputs(start, stages, folder, compute)
-            follower = _Follower(stages, progress, recorder)
-            output = run_program(
-                [*command, *arguments],
-                folder=folder,
-                progress=progress,
-                on_line=follower.hear,
-                threads=compute.thread_count,
-                environment=_library_path(command),
-            )
-            _check(output, settings)
-            found = [read_part(folder / f"TransformParameters.{number}.txt") for number in range(len(stages))]
-        _check_finite(found)
-        progress.report(1.0, "elastix done")
-        parts: list[Part] = [start.affine, *found] if start.affine_matters else found
-        return Result(start.complete(*parts), recorder.diagnostics("all iterations done"), settings=settings)
+        own = not settings.executable and package_installed()
+        run.recorder.notes.append(f"Back end: {'itk-elastix' if own else command[0]}.")
+        arguments = _write_inputs(run, stages)
+        output = run.execute([*command, *arguments], _Parser(stages).parse, environment=_library_path(command))
+        files = ", ".join(settings.parameter_files)
+        self.check_output(output, hint=f"Check your parameter files {files}." if files else "See the log.")
+        found = [read_part(run.folder / f"TransformParameters.{number}.txt") for number in range(len(stages))]
+        for part in found:
+            self.check_finite(getattr(part, "coefficients_mm", 0.0), "Use a coarser grid.")
+        return [start.affine, *found] if start.affine_matters else found
+
+    def reason(self, output: Output) -> str:
+        """Return elastix' own description of the problem, or its last lines."""
+        described = [line for line in output.tail if line.startswith("Description:")]
+        return described[-1].removeprefix("Description:").strip() if described else output.last_words()
+
+
+def _unit_mm(grid: Grid, settings: ElastixSettings) -> float:
+    """Return 1 for the user's own parameter files, whose lengths are real; those of shipped stages are a head's."""
+    return 1.0 if settings.parameter_files else grid.unit_mm
 
 
 def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid, unit_mm: float = 1.0) -> list[ParameterMap]:
@@ -238,7 +261,7 @@ def backend(executable: str) -> list[str | os.PathLike[str]]:
             raise SettingsError(f"'{executable}' is no program that can be run.", hint="Give the full path of elastix.")
         return [given]
     if package_installed():
-        return python_child("_elastix_child")
+        return python_child(f"{__package__}.child")
     program = find_program()
     if program is None:
         raise SettingsError("No elastix was found.", hint='Run "pip install itk-elastix", or set ELASTIX_PATH.')
@@ -259,41 +282,39 @@ def _changed(entries: ParameterMap, settings: ElastixSettings, unit_mm: float) -
     return changed
 
 
-def _write_inputs(start: Start, stages: list[ParameterMap], folder: Path, compute: Compute) -> list[str]:
+def _write_inputs(run: ExternalRun[ElastixSettings], stages: list[ParameterMap]) -> list[str]:
     """Write volumes, masks, start and parameter files; return the command line arguments."""
-    for name, volume in (("fixed", start.fixed), ("moving", start.moving)):
-        sitk.WriteImage(to_sitk(volume), str(folder / f"{name}.mha"))
-    arguments = ["-f", "fixed.mha", "-m", "moving.mha", "-out", ".", "-threads", str(compute.thread_count)]
+    start = run.start
+    run.write_volumes()
+    arguments = ["-f", "fixed.mha", "-m", "moving.mha", "-out", ".", "-threads", str(run.compute.thread_count)]
     for flag, mask in (("-fMask", start.fixed_mask), ("-mMask", start.moving_mask)):
         if mask is not None:
-            image = image_from_array(mask.mask().astype(np.uint8), mask.grid)
-            sitk.WriteImage(image, str(folder / f"{flag[1:]}.mha"))
-            arguments += [flag, f"{flag[1:]}.mha"]
+            arguments += [flag, run.write_mask(mask, f"{flag[1:]}.mha")]
     if start.affine_matters:
-        write_initial(start.affine, start.fixed.grid, folder / "start.txt")
+        write_initial(start.affine, start.fixed.grid, run.folder / "start.txt")
         arguments += ["-t0", "start.txt"]
     for number, entries in enumerate(stages):
-        write_parameters(entries, folder / f"parameters.{number}.txt")
+        write_parameters(entries, run.folder / f"parameters.{number}.txt")
         arguments += ["-p", f"parameters.{number}.txt"]
     return arguments
 
 
-class _Follower:
-    """Turns elastix' log lines into progress and a metric trace."""
+class _Parser:
+    """Reads elastix' log."""
 
-    def __init__(self, stages: list[ParameterMap], progress: Progress, recorder: Recorder) -> None:
+    def __init__(self, stages: list[ParameterMap]) -> None:
         self.planned = [iterations_of(entries) for entries in stages]
         self.titles = [TRANSFORMS[entries["Transform"][0]] for entries in stages]
         self.total = max(1, sum(map(sum, self.planned)))
-        self.progress, self.recorder = progress, recorder
         self.stage, self.level, self.before = 0, -1, 0
 
-    def hear(self, line: str) -> None:
-        """Take in one line of the log."""
+    def parse(self, line: str) -> Step | None:
+        """Return what a line says."""
         if line.startswith("Resolution: "):
             self._next_level()
-        elif match := ITERATION.match(line):
-            self._iteration(int(match[1]), float(match[2]))
+            return None
+        match = ITERATION.match(line)
+        return self._iteration(int(match[1]), float(match[2])) if match else None
 
     def _next_level(self) -> None:
         if self.level >= 0:
@@ -303,63 +324,10 @@ class _Follower:
             self.stage, self.level = self.stage + 1, 0
         self.level = min(self.level, len(self.planned[self.stage]) - 1)
 
-    def _iteration(self, number: int, metric: float) -> None:
+    def _iteration(self, number: int, metric: float) -> Step:
         self.level = max(self.level, 0)
-        levels = len(self.planned[self.stage])
-        title = f"{self.titles[self.stage]}, level {self.level + 1} of {levels}"
-        if math.isfinite(metric):
-            self.recorder.trace(title, number, metric)
-        if number % 10 == 0:
-            fraction = (self.before + number) / self.total
-            self.progress.report(0.02 + 0.96 * fraction, title, metric=metric, iteration=number)
-
-
-def _check(output: Output, settings: ElastixSettings) -> None:
-    """Raise `EngineFailed` with a translation of elastix' complaint when it did not end well."""
-    if output.status == 0:
-        return
-    translations = (
-        (
-            "Too many samples map outside moving image buffer",
-            "The volumes hardly overlap at the start.",
-            "Check the linear alignment first (engine 'linear'), or give landmarks or an initial transform.",
-        ),
-        (
-            "Could not find enough image samples",
-            "The mask leaves too few voxels to compare.",
-            "Enlarge the mask, or run without it.",
-        ),
-        (
-            "Please select a smaller SampleRegionSize",
-            "The sample region of the parameter file is larger than the fixed volume.",
-            "Set SampleRegionSize to a third of the volume, or use a shipped stage.",
-        ),
-        ("bad_alloc", "There was not enough memory.", "Use a smaller volume or close other programs."),
-        ("No entry found in file for", "The elastix parameter files are incomplete.", "Compare with a shipped stage."),
-    )
-    for complaint, message, hint in translations:
-        if output.said(complaint):
-            raise EngineFailed(f"elastix stopped: {message}", hint=hint)
-    if output.status == 137:
-        raise EngineFailed("elastix was killed, probably for lack of memory.", hint="Use a smaller volume.")
-    files = ", ".join(settings.parameter_files)
-    raise EngineFailed(
-        f"elastix stopped with status {output.status}: {_complaint(output)}",
-        hint=f"Check your parameter files {files}." if files else "See the log for the whole story.",
-    )
-
-
-def _complaint(output: Output) -> str:
-    """Return elastix' own description of the problem, or its last words."""
-    described = [line for line in output.tail if line.startswith("Description:")]
-    return described[-1].removeprefix("Description:").strip() if described else output.last_words()
-
-
-def _check_finite(parts: list[Part]) -> None:
-    for part in parts:
-        values: Any = getattr(part, "coefficients_mm", 0.0)
-        if not np.isfinite(values).all():
-            raise EngineFailed("elastix diverged: its B-spline is not finite.", hint="Use a coarser grid.")
+        title = f"{self.titles[self.stage]}, level {self.level + 1} of {len(self.planned[self.stage])}"
+        return Step(title, (self.before + number) / self.total, number, metric, shown=number % 10 == 0)
 
 
 def _library_path(command: list[str | os.PathLike[str]]) -> dict[str, str]:

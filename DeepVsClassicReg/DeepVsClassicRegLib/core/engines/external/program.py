@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EngineFailed
-from ..progress import Progress
+from ...errors import EngineFailed
+from ...progress import Progress
 
 POLL_SECONDS = 0.2
 TAIL_LINES = 200
@@ -26,7 +26,8 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
-PACKAGE_ROOT = Path(__file__).resolve().parents[3]
+KILLED = 137  # 128 + SIGKILL: mostly by the system, for lack of memory
+PACKAGE_ROOT = Path(__file__).resolve().parents[4]
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,14 @@ def run_program(
 
 
 def python_child(module: str, *arguments: str | os.PathLike[str]) -> list[str | os.PathLike[str]]:
-    """Return the command that runs a module of this folder in another Python process."""
-    package = __name__.rpartition(".")[0]
-    return [sys.executable, "-u", "-m", f"{package}.{module}", *arguments]
+    """Return the command that runs a module, by its full name, in another Python process."""
+    return [sys.executable, "-u", "-m", module, *arguments]
 
 
 def _start(
     command: Sequence[str | os.PathLike[str]], folder: Path, environment: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    supervised = [*python_child("_supervisor"), *command]
+    supervised = [*python_child(f"{__package__}.supervisor"), *command]
     try:
         return subprocess.Popen(
             [os.fspath(part) for part in supervised],
