@@ -23,8 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "DeepVsClassicReg"))
 
 from DeepVsClassicRegLib.core.device import Compute, cpu_seconds, sitk_threads
-from DeepVsClassicRegLib.core.engines.linear import LinearEngine
-from DeepVsClassicRegLib.core.engines.linear_settings import LinearSettings
+from DeepVsClassicRegLib.core.engines.linear.engine import LinearEngine
+from DeepVsClassicRegLib.core.engines.linear.settings import LinearSettings
 from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.points import read_points
 from DeepVsClassicRegLib.core.images.resample import warp_labels

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute
-from DeepVsClassicRegLib.core.engines.linear import LinearEngine
-from DeepVsClassicRegLib.core.engines.linear_settings import LinearSettings
+from DeepVsClassicRegLib.core.engines.linear.engine import LinearEngine
+from DeepVsClassicRegLib.core.engines.linear.settings import LinearSettings
 from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
@@ -21,7 +21,7 @@ from testing_grids import rotation
 
 
 def turn(degrees, axis=(0.3, 1.0, -0.5)):
-    from DeepVsClassicRegLib.core.engines.linear_optimize import rotation_matrix
+    from DeepVsClassicRegLib.core.engines.linear.optimize import rotation_matrix
 
     unit = np.array(axis) / np.linalg.norm(axis)
     return rotation_matrix(np.radians(degrees) * unit)

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.engines.linear_optimize import Pose, climb, evaluate, rotation_matrix
-from DeepVsClassicRegLib.core.engines.linear_sampling import coarse_copy, interpolate, make_level, shrink
-from DeepVsClassicRegLib.core.engines.linear_score import mutual_information, overlap_weight, score
-from DeepVsClassicRegLib.core.engines.linear_starts import (
+from DeepVsClassicRegLib.core.engines.linear.levels import coarse_copy, interpolate, make_level, shrink
+from DeepVsClassicRegLib.core.engines.linear.optimize import (
+    Pose,
+    climb,
+    evaluate,
+    mutual_information,
+    overlap_weight,
+    rotation_matrix,
+    score,
+)
+from DeepVsClassicRegLib.core.engines.linear.starts import (
     axis_starts,
     distinct,
     moment_starts,

@@ -11,7 +11,7 @@ ENGINES = Registry(
     __package__,
     "There is no engine '{name}'.",
     {
-        "linear": "linear:LinearEngine",
+        "linear": "linear.engine:LinearEngine",
         "instance": "instance:InstanceEngine",
         "network": "network.engine:NetworkEngine",
         "network+refine": "network.refine:NetworkRefineEngine",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..settings import option
-from .linear_optimize import KINDS
+from ...settings import option
+
+KINDS = ("rigid", "similarity", "affine")
 
 
 @dataclass(frozen=True)

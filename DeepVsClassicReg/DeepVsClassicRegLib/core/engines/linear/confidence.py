@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..transforms.affine import Affine
-from .linear_optimize import rotation_matrix
-from .linear_sampling import Level
-from .linear_score import score
+from ...transforms.affine import Affine
+from .levels import Level
+from .optimize import rotation_matrix, score
 
 Array = npt.NDArray[np.floating]
 POSES = 40

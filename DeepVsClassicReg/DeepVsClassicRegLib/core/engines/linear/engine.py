@@ -7,19 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..device import Compute
-from ..errors import RegistrationError
-from ..pair import Pair
-from ..progress import Progress
-from ..transforms.affine import Affine, fit_affine
-from ..transforms.transform import Transform
-from ._start import in_units
-from .base import EngineInfo, Recorder, Result
-from .linear_confidence import Verdict, judge
-from .linear_refine import Refined, refine
-from .linear_search import Found, search, search_widely
-from .linear_settings import LinearSettings
-from .linear_work import Work, prepare
+from ...device import Compute
+from ...errors import RegistrationError
+from ...pair import Pair
+from ...progress import Progress
+from ...transforms.affine import Affine, fit_affine
+from ...transforms.transform import Transform
+from .._start import in_units
+from ..base import EngineInfo, Recorder, Result
+from .confidence import Verdict, judge
+from .levels import Work, prepare
+from .search import Found, Refined, refine, search, search_widely
+from .settings import LinearSettings
 
 SMALLER_VIEW = 0.6
 

@@ -9,10 +9,10 @@ from itertools import permutations, product
 import numpy as np
 import numpy.typing as npt
 
-from ..images.grid import Grid
-from ..images.volume import LabelMap
-from ..transforms.affine import Affine
-from .linear_sampling import Coarse, inside_view, interpolate
+from ...images.grid import Grid
+from ...images.volume import LabelMap
+from ...transforms.affine import Affine
+from .levels import Coarse, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]
 SEARCH_CELLS = 22
