@@ -13,8 +13,8 @@ from ..errors import GeometryError
 
 Array = npt.NDArray[np.floating]
 # Most voxels along the longest edge of a head scanned at 1 mm.
-HEAD_VOXELS = 256
-SAME_UNIT = 0.01
+# Middle of the range of voxel edges of clinical images, see `Grid.unit_mm`.
+CLINICAL_MM = 1.4
 SAME_PLACE = 1e-3
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -110,24 +110,21 @@ class Grid:
 
     @property
     def unit_mm(self) -> float:
-        """What 1 mm is in a head scanned at 1 mm: every length that is not counted in voxels is a multiple of it.
+        """What 1 mm is in a clinical image: every length that is not counted in voxels is a multiple of it.
 
-        It is the voxel edge (of a cube as large as a voxel) where at most 256 of them make up the longest edge of the
-        field of view, as in a head at 1 mm; of more voxels it is the geometric mean of the voxel edge and of 1/256 of
-        that longest edge. It grows with the header: a mouse brain gets a smaller one, and a header written in
-        centimeters or micrometers changes nothing but the unit.
+        It is the power of ten nearest to the voxel edge (of a cube as large as a voxel): 1 from 0.45 to 4.4 mm, which
+        holds a crop of the hippocampus as well as a PET of the whole body. A mouse brain or a microscope gets a smaller
+        one, and a header written in centimeters or micrometers changes nothing but the unit.
 
         Examples
         --------
-        >>> Grid((192, 224, 192)).unit_mm
-        1.0
-        >>> round(Grid((192, 224, 192), (0.05, 0.05, 0.05)).unit_mm, 6)
-        0.05
+        >>> Grid((192, 224, 192)).unit_mm, Grid((96, 112, 96), (2.0, 2.0, 2.0)).unit_mm
+        (1.0, 1.0)
+        >>> Grid((192, 224, 192), (0.1, 0.1, 0.1)).unit_mm
+        0.1
         """
-        voxel = self.voxel_volume_mm3 ** (1 / 3)
-        longest = float(self.extent_mm.max())
-        unit = float(np.sqrt(voxel * max(voxel, longest / HEAD_VOXELS)))
-        return 1.0 if abs(unit - 1) < SAME_UNIT else unit
+        edge = self.voxel_volume_mm3 ** (1 / 3)
+        return float(f"1e{round(np.log10(edge / CLINICAL_MM))}")
 
     def scaled(self, factor: float) -> Grid:
         """Return this grid with all lengths multiplied, about the origin of the patient coordinates."""
