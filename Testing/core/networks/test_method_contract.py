@@ -25,7 +25,17 @@ ROOM = catalogue.__package__
 # A line of the catalogue whose file is not written yet has nothing to test; anything else must import.
 NAMES = [name for name, where in catalogue.METHODS.items() if importlib.util.find_spec(f"{ROOM}.{where.split(':')[0]}")]
 # Settings with these names make networks small; a method that has others is small by itself.
-THIN = {"start_channels": 1, "blocks": 2, "channels": 4, "affine_levels": 2, "spacings": (8, 4)}
+THIN = {
+    "start_channels": 1,
+    "bottleneck": 16,
+    "code": 16,
+    "squeezed": 16,
+    "cells": 4,
+    "blocks": 2,
+    "channels": 4,
+    "affine_levels": 2,
+    "spacings": (8, 4),
+}
 SHAPES = {2: (17, 22), 3: (16, 17, 19)}
 
 

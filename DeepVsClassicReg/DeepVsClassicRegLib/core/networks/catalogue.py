@@ -18,6 +18,8 @@ METHODS = Registry(
         "synthmorph": "synthmorph:SynthMorph",
         "lapirn": "lapirn:LapIRN",
         "dlir": "dlir:DLIR",
+        "krebs-cvae": "krebs_cvae:KrebsCVAE",
+        "cooperative": "cooperative:Cooperative",
     },
 )
 
