@@ -11,8 +11,7 @@ import time
 from pathlib import Path
 
 from cases import Case, read_cases
-from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
-from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem
+from DeepVsClassicRegLib.core.engines.instance.similarity_selection import similarity_for
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.recommendation.mutual_information import mutual_information
 from DeepVsClassicRegLib.core.recommendation.tissue import rough_information
@@ -60,9 +59,8 @@ def facts(case: Case, starts: Path) -> dict:
     record["rough_cpu_s"] = round(time.process_time() - began, 3)
     began = time.process_time()
     aligned = pair.without_answers().replace(initial=read_transform(starts / f"{safe(case.name)}.h5"))
-    problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=WORKING_MM, memory_gib=4.0)
-    choice = choose_similarity(problem)
-    record["contrast"] = {"name": choice.name, "reason": choice.reason}
+    selected = similarity_for(aligned, resolution_mm=WORKING_MM, memory_gib=4.0)
+    record["contrast"] = {"name": selected.name, "reason": selected.reason}
     record["contrast_cpu_s"] = round(time.process_time() - began, 3)
     return record
 

@@ -7,15 +7,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from DeepVsClassicRegLib.core.engines.instance_lib import (
-    numba_folding,
-    numba_lncc,
-    numba_sampling,
-    numba_smooth,
-)
-from DeepVsClassicRegLib.core.engines.instance_lib.numba_start import thread_bound
-from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of
-from DeepVsClassicRegLib.core.engines.instance_lib.schedule import taps
+from DeepVsClassicRegLib.core.engines.instance import numba_fields, numba_similarities
+from DeepVsClassicRegLib.core.engines.instance.level import region_of, taps
+from DeepVsClassicRegLib.core.numba_setup import thread_bound
+from DeepVsClassicRegLib.core.transforms import unfold_kernels
 
 F32 = np.float32
 RADIUS = 2
@@ -59,10 +54,10 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
     window = 2 * RADIUS + 1
     # name, call, (volumes read and written at least, operations per voxel)
     kernels: list[tuple[str, Callable[[], object], int, int]] = [
-        ("warp", lambda: numba_sampling.warp(moving, u, rows, warped), 5, 30),
+        ("warp", lambda: numba_fields.warp(moving, u, rows, warped), 5, 30),
         (
             "local correlation and force",
-            lambda: numba_lncc.lncc_force(
+            lambda: numba_similarities.lncc_force(
                 fixed, warped, mean, variance, weight, RADIUS, F32(1e-5), rows, planes, cuts, update, values
             ),
             8,
@@ -70,23 +65,23 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
         ),
         (
             "smooth the force",
-            lambda: numba_smooth.smooth(update, wide, wide, wide, aspect, rows, planes, cuts, out, values),
+            lambda: numba_fields.smooth(update, wide, wide, wide, aspect, rows, planes, cuts, out, values),
             6,
             3 * 3 * 3 * len(wide),
         ),
         (
             "step",
-            lambda: numba_sampling.advance(u, update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows, out),
+            lambda: numba_fields.advance(u, update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows, out),
             15,
             100,
         ),
         (
             "smooth the field",
-            lambda: numba_smooth.smooth(u, narrow, narrow, narrow, aspect, rows, planes, cuts, out, values),
+            lambda: numba_fields.smooth(u, narrow, narrow, narrow, aspect, rows, planes, cuts, out, values),
             6,
             3 * 3 * 3 * len(narrow),
         ),
-        ("determinants (once per level)", lambda: numba_folding.smallest_determinants(u, warped), 4, 200),
+        ("determinants (once per level)", lambda: unfold_kernels.smallest_determinants(u, warped), 4, 200),
     ]
     print(f"{region.voxels / 1e6:.2f} million voxels computed")
     print(f"{'kernel':32s}{'wall ms':>9s}{'CPU ms':>9s}{'MB':>7s}{'GB/s':>7s}{'of copy':>9s}{'Gop/s':>8s}")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-from DeepVsClassicRegLib.core.engines.instance_lib import backend as backends
-from DeepVsClassicRegLib.core.engines.instance_lib import problem as problems
-from DeepVsClassicRegLib.core.engines.instance_lib import solve as solving
-from DeepVsClassicRegLib.core.engines.instance_lib.adapt import chosen_regularity
-from DeepVsClassicRegLib.core.engines.instance_lib.choice import choose_similarity
-from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem, pooled, shrinks
+from DeepVsClassicRegLib.core.engines.instance import backend as backends
+from DeepVsClassicRegLib.core.engines.instance import problem as problems
+from DeepVsClassicRegLib.core.engines.instance import solve as solving
+from DeepVsClassicRegLib.core.engines.instance.problem import make_problem, pooled, shrinks
+from DeepVsClassicRegLib.core.engines.instance.regularization import field_smoothing
+from DeepVsClassicRegLib.core.engines.instance.similarity_selection import select_similarity
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
@@ -237,7 +237,7 @@ def test_contrast_is_recognized():
     same = make_phantom("head", size=32).pair
     other = make_phantom("head", size=32, contrasts=("t1", "t2")).pair
     names = [
-        choose_similarity(make_problem(p, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)[0]).name
+        select_similarity(make_problem(p, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)[0]).name
         for p in (same.replace(moving=same.fixed), other)
     ]
     assert names == ["lncc", "mind"]
@@ -265,7 +265,7 @@ def test_noise_asks_for_more_smoothing(pair):
     problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)
     rng = np.random.default_rng(2)
     noisy = problem.fixed + rng.normal(0, 0.2, problem.fixed.shape).astype(np.float32)
-    assert chosen_regularity(dataclasses.replace(problem, fixed=noisy), 0.5).sigma_field > 1
+    assert field_smoothing(dataclasses.replace(problem, fixed=noisy), 0.5).sigma_field > 1
 
 
 def test_levels_keep_coarse_axes_and_small_volumes():

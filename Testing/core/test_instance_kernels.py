@@ -10,15 +10,10 @@ import pytest
 
 pytest.importorskip("numba")
 
-from DeepVsClassicRegLib.core.engines.instance_lib import (
-    numba_sampling,
-    numba_smooth,
-    numba_start,
-    numba_terms,
-)
-from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants, unfolded
-from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of
-from DeepVsClassicRegLib.core.engines.instance_lib.schedule import settled, taps
+from DeepVsClassicRegLib.core import numba_setup
+from DeepVsClassicRegLib.core.engines.instance import numba_fields, numba_level
+from DeepVsClassicRegLib.core.engines.instance.level import region_of, settled, taps
+from DeepVsClassicRegLib.core.transforms.unfold import corner_determinants, unfolded
 
 ndimage = pytest.importorskip("scipy.ndimage")
 SHAPE = (13, 14, 15)
@@ -45,14 +40,14 @@ def images():
 def term_of(name, fixed, moving, threads=1):
     region = everywhere()
     if name == "lncc3":
-        return numba_terms.Lncc(fixed, moving, region, radius=3, threads=threads)
+        return numba_level.Lncc(fixed, moving, region, radius=3, threads=threads)
     if name == "lncc":
-        return numba_terms.Lncc(fixed, moving, region, radius=2, threads=threads)
+        return numba_level.Lncc(fixed, moving, region, radius=2, threads=threads)
     if name == "mse":
-        return numba_terms.Residual(fixed[None], moving[None], region)
+        return numba_level.Residual(fixed[None], moving[None], region)
     if name == "mi":
-        return numba_terms.Information(fixed, moving, region, bins=16)
-    return numba_terms.Overlap([fixed], [moving], region)
+        return numba_level.Information(fixed, moving, region, bins=16)
+    return numba_level.Overlap([fixed], [moving], region)
 
 
 @pytest.mark.parametrize("name", ["lncc", "lncc3", "mse", "mi", "dice"])
@@ -105,7 +100,7 @@ def test_region_gives_the_same_force_inside():
     forces = []
     for region in (everywhere(), region_of(mask, margin=4)):
         force = np.zeros((3, *SHAPE), np.float32)
-        numba_terms.Lncc(fixed, moving, region, radius=2, threads=1).force(zero, force)
+        numba_level.Lncc(fixed, moving, region, radius=2, threads=1).force(zero, force)
         forces.append(force)
     np.testing.assert_allclose(forces[0][:, mask], forces[1][:, mask], atol=1e-5)
 
@@ -125,7 +120,7 @@ def test_warp_is_linear_interpolation():
     moving = images()[1]
     u = np.stack([smooth_noise(s) * 4 - 2 for s in (5, 6, 7)]).astype(np.float32)
     out = np.zeros(SHAPE, np.float32)
-    numba_sampling.warp(moving, u, everywhere().rows, out)
+    numba_fields.warp(moving, u, everywhere().rows, out)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"))
     expected = ndimage.map_coordinates(moving, grid + u, order=1, mode="nearest")
     np.testing.assert_allclose(out, expected, atol=2e-3)
@@ -137,7 +132,7 @@ def test_smoothing_is_a_truncated_gaussian(sigma):
     half = taps(sigma)
     region = everywhere()
     out, squares = np.zeros_like(field), np.zeros(SHAPE[0], np.float32)
-    numba_smooth.smooth(
+    numba_fields.smooth(
         field, half, half, half, np.ones(3, np.float32), region.rows, region.planes, region.cuts(2), out, squares
     )
     whole = np.concatenate([half[:0:-1], half])
@@ -156,7 +151,7 @@ def test_upsampling_keeps_an_affine_field():
     coarse, fine = (6, 8, 10), (12, 16, 20)
     small = (points(coarse) * np.array(coarse)[:, None, None, None] * 0.1).astype(np.float32)
     out = np.zeros((3, *fine), np.float32)
-    numba_sampling.upsample(small, out)
+    numba_fields.upsample(small, out)
     expected = points(fine) * np.array(fine)[:, None, None, None] * 0.1
     inner = (slice(None), *(slice(1, -1),) * 3)
     np.testing.assert_allclose(out[inner], expected[inner], atol=1e-4)
@@ -167,11 +162,11 @@ def test_determinants_of_an_affine_field_and_their_two_ways():
     u = np.stack([0.1 * z + 0.2 * y, -0.3 * y, 0.05 * x + 0.1 * z]).astype(np.float32)
     np.testing.assert_allclose(corner_determinants(u), 1.1 * 0.7 * 1.05, rtol=1e-4)
     rough = np.stack([smooth_noise(s, sigma=0.6) * 3 for s in (1, 2, 3)])
-    from DeepVsClassicRegLib.core.engines.instance_lib import folding
+    from DeepVsClassicRegLib.core.transforms import unfold
 
     points = np.argwhere(np.ones(SHAPE, bool))
     np.testing.assert_allclose(
-        folding._at_points(rough, points).reshape(SHAPE), corner_determinants(rough), rtol=1e-3, atol=1e-4
+        unfold._at_points(rough, points).reshape(SHAPE), corner_determinants(rough), rtol=1e-3, atol=1e-4
     )
 
 
@@ -192,16 +187,16 @@ def test_settled_looks_at_the_slope():
 
 
 @pytest.mark.parametrize(
-    "kernels", ["numba_folding", "numba_lncc", "numba_pointwise", "numba_sampling", "numba_smooth"]
+    "kernels", ["engines.instance.numba_fields", "engines.instance.numba_similarities", "transforms.unfold_kernels"]
 )
 def test_kernels_are_never_cached_beside_their_source(kernels, tmp_path):
     code = f"""if True:
-        import numba
-        from DeepVsClassicRegLib.core.engines.instance_lib import {kernels}
-        for function in vars({kernels}).values():
+        import importlib, numba
+        kernels = importlib.import_module("DeepVsClassicRegLib.core.{kernels}")
+        for function in vars(kernels).values():
             if isinstance(function, numba.core.dispatcher.Dispatcher):
                 print(function._cache.cache_path)"""
-    root = Path(numba_sampling.__file__).parents[4]
+    root = Path(numba_fields.__file__).parents[4]
     variables = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     variables |= {"PYTHONPATH": str(root), "XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
     variables |= {"HOME": str(tmp_path)}
@@ -214,8 +209,8 @@ def test_kernels_are_never_cached_beside_their_source(kernels, tmp_path):
 def test_a_home_that_cannot_be_written_to_does_not_stop_the_kernels(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(numba_start.tempfile, "gettempdir", lambda: str(tmp_path))
-    folder = numba_start.use_user_cache()
+    monkeypatch.setattr(numba_setup.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = numba_setup.use_user_cache()
     assert folder.is_dir()
     assert folder.parent == tmp_path
 
@@ -234,5 +229,5 @@ def test_slabs_share_the_voxels_evenly(threads):
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 41])
 def test_every_plane_is_visited_once(count):
-    planes = [numba_sampling.spread(place, count) for place in range(numba_sampling.places(count))]
+    planes = [numba_fields.spread(place, count) for place in range(numba_fields.places(count))]
     assert sorted(plane for plane in planes if plane < count) == list(range(count))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.device import Compute, out_of_memory
 from DeepVsClassicRegLib.core.engines.base import Recorder
-from DeepVsClassicRegLib.core.engines.instance_lib import backend as backends
-from DeepVsClassicRegLib.core.engines.instance_lib.backend import NUMBA, TORCH, Backend, choose_backend
-from DeepVsClassicRegLib.core.engines.instance_lib.fallback import Attempt, out_of_memory, with_fallback
-from DeepVsClassicRegLib.core.engines.instance_lib.optimize import LevelImages
-from DeepVsClassicRegLib.core.engines.instance_lib.region import region_of
-from DeepVsClassicRegLib.core.engines.instance_lib.schedule import Steps
+from DeepVsClassicRegLib.core.engines.instance import backend as backends
+from DeepVsClassicRegLib.core.engines.instance.backend import NUMBA, TORCH, Backend, choose_backend
+from DeepVsClassicRegLib.core.engines.instance.device_fallback import Attempt, with_fallback
+from DeepVsClassicRegLib.core.engines.instance.level import Steps, region_of
+from DeepVsClassicRegLib.core.engines.instance.problem import LevelImages
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.progress import Progress
 
@@ -21,8 +20,7 @@ SHAPE = (14, 12, 16)
 
 
 def level_of(similarity):
-    from DeepVsClassicRegLib.core.engines.instance_lib.torch_level import TorchLevel
-    from DeepVsClassicRegLib.core.engines.instance_lib.torch_terms import make_term
+    from DeepVsClassicRegLib.core.engines.instance.torch_level import TorchLevel, make_term
 
     fixed, moving = np.random.default_rng(1).random((2, *SHAPE)).astype(np.float32)
     region = region_of(np.ones(SHAPE, bool), margin=1)

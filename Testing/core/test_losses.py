@@ -70,7 +70,7 @@ def test_mind_does_not_see_contrast():
 
 
 def test_mind_of_numpy_and_torch_agree():
-    from DeepVsClassicRegLib.core.engines.instance_lib.descriptors import mind_ssc as of_numpy
+    from DeepVsClassicRegLib.core.engines.instance.descriptors import mind_ssc as of_numpy
 
     image = images(3)[0].float()
     ours = of_numpy(image[0, 0].numpy())

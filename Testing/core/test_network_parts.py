@@ -10,7 +10,6 @@ pytest.importorskip("safetensors")
 
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine  # noqa: E402
-from DeepVsClassicRegLib.core.engines.instance_lib.folding import corner_determinants  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.device_fallback import with_cpu_fallback  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.fading import faded  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.grid import model_grid, orientation_axes  # noqa: E402
@@ -29,6 +28,7 @@ from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics  # 
 from DeepVsClassicRegLib.core.settings import make_settings  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
+from DeepVsClassicRegLib.core.transforms.unfold import corner_determinants  # noqa: E402
 from testing_grids import GRIDS, oblique_grid  # noqa: E402
 from testing_models import known_methods, write_demons, write_shift  # noqa: E402
 

@@ -11,7 +11,7 @@ import numpy as np
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.engines._start import native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, open_faces
-from DeepVsClassicRegLib.core.engines.instance_lib.problem import make_problem
+from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
 from DeepVsClassicRegLib.core.evaluation.gain import gain_of
 from DeepVsClassicRegLib.core.images.resample import continued
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import platform
@@ -125,3 +126,20 @@ def machine() -> dict[str, str | int]:
         "cores": available_cores(),
         "python": platform.python_version(),
     }
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of torch says that memory is short, on any device and of any version."""
+    named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    return named or "out of memory" in str(error).lower()
+
+
+def release_memory(device: str) -> None:
+    """Give back what torch keeps of a graphics processor's memory for later."""
+    import torch
+
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps" and torch.backends.mps.is_available():
+        torch.mps.empty_cache()

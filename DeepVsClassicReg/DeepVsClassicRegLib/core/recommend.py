@@ -10,8 +10,7 @@ import numpy as np
 
 from .device import Compute, available_cores, sitk_threads, torch_device
 from .engines.catalogue import engine_infos
-from .engines.instance_lib.choice import choose_similarity
-from .engines.instance_lib.problem import make_problem
+from .engines.instance.similarity_selection import similarity_for
 from .engines.start import align_linearly
 from .engines.view import engine_view
 from .images.intensity import foreground
@@ -192,11 +191,8 @@ def _information(pair: Pair, labels: Sequence[int] | None) -> tuple[Mapping[str,
 def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
     aligned = engine_view(pair)[0].without_answers().replace(initial=start)
     resolution = WORKING * pair.fixed.grid.unit_mm
-    problem, _ = make_problem(aligned, coarsen=1.0, resolution_mm=resolution, memory_gib=MEMORY_GIB)
-    choice = choose_similarity(problem)
-    if "could not be compared" in choice.reason:
-        return None, choice.reason
-    return choice.name == "lncc", choice.reason
+    selected = similarity_for(aligned, resolution_mm=resolution, memory_gib=MEMORY_GIB)
+    return (selected.name == "lncc" if selected.comparable else None), selected.reason
 
 
 def _overlap(pair: Pair, start: Transform) -> float:

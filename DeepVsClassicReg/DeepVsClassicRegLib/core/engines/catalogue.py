@@ -12,7 +12,7 @@ ENGINES = Registry(
     "There is no engine '{name}'.",
     {
         "linear": "linear.engine:LinearEngine",
-        "instance": "instance:InstanceEngine",
+        "instance": "instance.engine:InstanceEngine",
         "network": "network.engine:NetworkEngine",
         "network+refine": "network.refine:NetworkRefineEngine",
         "elastix": "elastix.engine:ElastixEngine",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
+from ...device import out_of_memory, release_memory
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -22,25 +22,17 @@ def with_cpu_fallback(device: str, work: Callable[[str], T], notes: list[str]) -
         return work(CPU), CPU
     try:
         found = work(device)
-        _release(device)
+        release_memory(device)
         return found, device
-    except torch.OutOfMemoryError:
-        reason = "has too little free memory"
     except NotImplementedError as error:
         # Apple's GPU lacks some operations on volumes.
         reason = f"lacks an operation ({str(error).splitlines()[0][:80]})"
     except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
+        if not out_of_memory(error):
             raise
         reason = "has too little free memory"
-    _release(device)
+    release_memory(device)
     note = f"The GPU {reason}: the network ran on the CPU instead."
     log.warning(note)
     notes.append(note)
     return work(CPU), CPU
-
-
-def _release(device: str) -> None:
-    """Give back what torch keeps for later, so that a refinement finds the GPU's memory free."""
-    if device == "cuda":
-        torch.cuda.empty_cache()

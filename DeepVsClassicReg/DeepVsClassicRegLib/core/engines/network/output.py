@@ -13,12 +13,12 @@ from ...images.volume import LabelMap, Volume
 from ...networks.base import ExtraMap
 from ...networks.parts import DisplacementPart
 from ...networks.parts import Part as NetworkPart
+from ...numba_setup import numba_found, use_user_cache
 from ...result import Extra
 from ...transforms.field import DisplacementField
 from ...transforms.transform import Part, Transform
+from ...transforms.unfold import corner_determinants, unfolded
 from ...transforms.units import channels_to_mm
-from ..instance_lib.folding import corner_determinants, unfolded
-from ..instance_lib.numba_start import numba_found, use_user_cache
 from .exact import exact_parts
 from .fading import faded
 from .predict import NetworkOutput

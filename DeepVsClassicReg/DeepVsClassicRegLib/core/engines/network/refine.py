@@ -12,7 +12,8 @@ from ...progress import Progress
 from ...settings import make_settings, option, presets
 from ...transforms.transform import Transform
 from ..base import Diagnostics, EngineInfo, Result
-from ..instance import InstanceEngine, InstanceSettings
+from ..instance.engine import InstanceEngine
+from ..instance.settings import InstanceSettings
 from .engine import CITATION, REQUIRES, NetworkEngine, NetworkSettings
 
 NETWORK_SHARE = 0.4

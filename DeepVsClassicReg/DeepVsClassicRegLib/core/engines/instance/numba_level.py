@@ -1,15 +1,15 @@
-"""Similarity terms on the numba back end: each turns a field into a value (lower is better) and a force."""
+"""One level of the pyramid on the CPU by the numba kernels, and the terms of its objective."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import numba_lncc, numba_pointwise, numba_sampling
-from .region import Region
-from .schedule import nothing
+from . import numba_fields, numba_similarities
+from .level import Field, Region, Steps, nothing, sigmas_vox, taps
 
 F32 = np.float32
 Image = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class Lncc:
         self.cuts = region.cuts(slabs)
         self._mean = np.empty_like(fixed)
         self._variance = np.empty_like(fixed)
-        numba_lncc.local_statistics(fixed, radius, slabs, self._mean, self._variance)
+        numba_similarities.local_statistics(fixed, radius, slabs, self._mean, self._variance)
         self.pause = nothing
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
@@ -64,12 +64,12 @@ class Lncc:
     def force(self, u: Any, out: Any) -> float:
         """Write the ascent direction of the similarity at the field u and return the value."""
         rows, planes = self.region.rows, self.region.planes
-        numba_sampling.warp(self.moving, u, rows, self._warped)
+        numba_fields.warp(self.moving, u, rows, self._warped)
         if self._moving_weight is not None:
-            numba_sampling.warp(self._moving_weight, u, rows, self._now)
+            numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
         self.pause()
-        numba_lncc.lncc_force(
+        numba_similarities.lncc_force(
             self.fixed, self._warped, self._mean, self._variance, self._now, self.radius, self.eps,
             rows, planes, self.cuts, out, self._values,
         )  # fmt: skip
@@ -113,12 +113,12 @@ class Residual:
         """Write the descent direction at the field u and return the mean squared difference."""
         rows = self.region.rows
         if self._moving_weight is not None:
-            numba_sampling.warp(self._moving_weight, u, rows, self._now)
+            numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
         for number, (fixed, moving) in enumerate(zip(self.fixed, self.moving, strict=True)):
-            numba_sampling.warp(moving, u, rows, self._warped)
+            numba_fields.warp(moving, u, rows, self._warped)
             self.pause()
-            numba_pointwise.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
+            numba_similarities.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
         count = _compared(self._count, self._now, self._moving_weight, rows)
         return float(self._values.sum(dtype=np.float64)) / count / len(self.fixed)
 
@@ -159,20 +159,20 @@ class Information:
         self._now = self._weight.copy() if moving_weight is not None else self._weight
         self.pause = nothing
         self._warped = self.moving.copy()
-        self._partial = np.zeros((numba_pointwise.CHUNKS, bins, bins), np.float64)
+        self._partial = np.zeros((numba_similarities.CHUNKS, bins, bins), np.float64)
 
     def force(self, u: Any, out: Any) -> float:
         """Write the ascent direction of the information at the field u and return its negative (nats)."""
         rows = self.region.rows
-        numba_sampling.warp(self.moving, u, rows, self._warped)
+        numba_fields.warp(self.moving, u, rows, self._warped)
         if self._moving_weight is not None:
-            numba_sampling.warp(self._moving_weight, u, rows, self._now)
+            numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
         self.pause()
-        numba_pointwise.joint_histogram(self.fixed, self._warped, self._now, rows, self.bins, self._partial)
+        numba_similarities.joint_histogram(self.fixed, self._warped, self._now, rows, self.bins, self._partial)
         self.pause()
         information, table = information_table(self._partial.sum(axis=0))
-        numba_pointwise.information_force(self.fixed, self._warped, self._now, table, rows, self.bins, out)
+        numba_similarities.information_force(self.fixed, self._warped, self._now, table, rows, self.bins, out)
         return -information
 
 
@@ -205,11 +205,11 @@ class Overlap:
         for fixed, moving, size in zip(self.fixed, self.moving, self._sizes, strict=True):
             self._warped[:] = 0
             self.pause()
-            numba_sampling.warp(moving, u, rows, self._warped)
-            both, alone = numba_pointwise.sums_of_products(fixed, self._warped)
+            numba_fields.warp(moving, u, rows, self._warped)
+            both, alone = numba_similarities.sums_of_products(fixed, self._warped)
             whole = max(size + alone, 1e-6)
             total += 2 * both / whole
-            numba_pointwise.overlap_force(fixed, self._warped, F32(2 / whole), F32(2 * both / whole**2), rows, out)
+            numba_similarities.overlap_force(fixed, self._warped, F32(2 / whole), F32(2 * both / whole**2), rows, out)
         return 1.0 - total / len(self._sizes)
 
 
@@ -217,7 +217,7 @@ def _compared(count: float, now: Image, moving_weight: Image | None, rows: Any) 
     """Return over how many voxels a mean goes: what a moving mask leaves changes with the field."""
     if moving_weight is None:
         return count
-    return max(numba_pointwise.sum_in_rows(now, rows), 1.0)
+    return max(numba_similarities.sum_in_rows(now, rows), 1.0)
 
 
 def in_bins(image: Image, bins: int) -> Image:
@@ -237,3 +237,113 @@ def information_table(histogram: npt.NDArray[np.float64]) -> tuple[float, Image]
     full = joint > 0
     information = float((joint[full] * np.log(joint[full] / (of_fixed * of_warped)[full])).sum())
     return information, table.astype(np.float32)
+
+
+class NumbaLevel:
+    """Buffers and steps of one level.
+
+    Parameters
+    ----------
+    terms : sequence of (term, weight)
+        Similarity terms made for this level; their weights compare forces of equal root mean square.
+    region : Region
+        What is worth computing.
+    start : (3, z, y, x) array or None
+        The coarser level's field.
+    shape : (Z, Y, X)
+        The level's lattice.
+    spacing : (z, y, x)
+        Its spacing in mm.
+    threads : int
+        Number of slabs that run side by side; the field does not depend on it.
+    pull : callable, optional
+        Gives the update (voxels) that landmarks ask for at a field, at most so long.
+    pause : callable
+        Called between the parts of a step; raises when the user asked to stop.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[tuple[Any, float]],
+        region: Region,
+        start: Field | None,
+        shape: tuple[int, int, int],
+        spacing: Sequence[float],
+        threads: int,
+        *,
+        pull: Callable[[Field, float], Field] | None = None,
+        pause: Callable[[], None] = nothing,
+    ) -> None:
+        self.terms, self.pause = terms, pause
+        self.pull = pull
+        self.region = region
+        self.spacing = tuple(spacing)
+        self.cuts = region.cuts(threads)
+        self.aspect = np.array([min(spacing) / s for s in spacing], F32)
+        self.u = np.zeros((3, *shape), F32)
+        if start is not None:
+            numba_fields.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
+        pause()
+        self._next = self.u.copy()
+        # Not zeros_like: fresh zeros cost nothing until the kernels touch them, in all threads, and only in the rows.
+        self._force, self._smooth, self._memory = (np.zeros((3, *shape), F32) for _ in range(3))
+        pause()
+        self._everywhere = np.zeros((*shape[:2], 2), np.int64)
+        self._everywhere[..., 1] = shape[2]
+        self._squares = np.zeros(shape[0], F32)
+        self.patience = 1
+        self._objectives: list[float] = []
+
+    def objectives(self) -> list[float]:
+        """Return the objectives (lower is better) of the evaluations since the last call."""
+        found, self._objectives = self._objectives, []
+        return found
+
+    def evaluate(self) -> None:
+        """Compute the force at the present field and keep the objective."""
+        total = 0.0
+        for number, (term, weight) in enumerate(self.terms):
+            term.pause = self.pause
+            if number == 0:
+                total += weight * term.force(self.u, self._force)
+                continue
+            total += weight * term.force(self.u, self._smooth)
+            first, other = self._rms(self._force), self._rms(self._smooth)
+            if other > 0:
+                self._force += F32(weight * (first or 1.0) / other) * self._smooth
+        self._objectives.append(total)
+
+    def advance(self, steps: Steps) -> None:
+        """Take one compositive step along the force, then smooth the field."""
+        rows = self.region.rows
+        self._blur(self._force, steps.sigma_update, self._smooth)
+        rms = float(np.sqrt(self._squares.sum(dtype=np.float64) / max(self.region.voxels, 1)))
+        if rms == 0:
+            return
+        scale, keep = F32(steps.softness * rms), F32(steps.momentum)
+        step = F32(steps.step * (1 - steps.momentum))
+        self.pause()
+        numba_fields.advance(self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next)
+        self.pause()
+        if self.pull is not None:
+            self.u[:] = self._next
+            numba_fields.compose(self.pull(self.u, steps.step), self.u, self._everywhere, self._next)
+            self.u[:] = self._next
+        if steps.sigma_field > 0:
+            self._blur(self._next, steps.sigma_field, self.u)
+        else:
+            self.u, self._next = self._next, self.u
+
+    def field(self) -> Field:
+        """Return the present displacements (3, Z, Y, X), z, y, x in voxels of the level."""
+        return self.u
+
+    def _blur(self, field: Field, sigma: float, out: Field) -> None:
+        z, y, x = (taps(s) for s in sigmas_vox(sigma, self.spacing))
+        numba_fields.smooth(
+            field, z, y, x, self.aspect, self.region.rows, self.region.planes, self.cuts, out, self._squares
+        )
+
+    def _rms(self, field: Field) -> float:
+        flat = field.ravel()
+        return float(np.sqrt(np.dot(flat, flat) / max(self.region.voxels, 1)))

@@ -1,29 +1,24 @@
-"""From a problem to its field: global start, pyramid, and both directions when they are wanted."""
+"""From a problem to its field: global start, pyramid, and both directions made consistent when they are wanted."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import EngineFailed
 from ...pair import Pair
 from ...progress import Progress
+from ...transforms.unfold import unfolded
 from ..base import Recorder
-from .adapt import chosen_regularity
-from .backend import Backend
+from .backend import NUMBA, Backend
 from .discrete import discrete_start
-from .folding import unfolded
-from .optimize import objective_at, run_levels
-from .plan import make_plan
+from .level import Field, Steps
 from .problem import Problem, shrinks
-from .schedule import Field, Steps
-from .symmetric import composed, consistent, inverted, swapped
-
-if TYPE_CHECKING:
-    from ..instance import InstanceSettings
+from .pyramid import make_plan, objective_at, run_levels
+from .regularization import field_smoothing
+from .settings import InstanceSettings
 
 Endings = list[str]
 ALL, COARSE, FINEST = slice(None), slice(None, -1), slice(-1, None)
@@ -100,7 +95,7 @@ def _can_agree(problem: Problem, settings: InstanceSettings) -> bool:
 def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> Steps:
     sigma_field = settings.sigma_field
     if settings.adapt:
-        regularity = chosen_regularity(problem, sigma_field)
+        regularity = field_smoothing(problem, sigma_field)
         sigma_field = regularity.sigma_field
         if regularity.reason:
             recorder.notes.append(regularity.reason)
@@ -213,3 +208,65 @@ def _one_way(
 def _gap_mm(forward: Field, backward: Field, problem: Problem, backend: Backend) -> float:
     missed = composed(forward, backward, backend) * np.array(problem.grid.spacing_mm[::-1])[:, None, None, None]
     return float(np.sqrt((missed**2).sum(axis=0))[problem.foreground].mean())
+
+
+ITERATIONS = 30
+TOLERANCE_VOX = 0.01
+# Where a point leaves the box there is no inverse; what is left there does not shrink, so a standstill ends it too.
+STANDSTILL = 0.97
+
+
+def swapped(problem: Problem) -> Problem:
+    """Return the problem with fixed and moving exchanged, on the same lattice."""
+    return dataclasses.replace(
+        problem,
+        fixed=problem.moving,
+        moving=problem.fixed,
+        fixed_mask=problem.moving_mask,
+        moving_mask=problem.fixed_mask,
+    )
+
+
+def consistent(forward: Field, backward: Field, backend: Backend) -> tuple[Field, Field]:
+    """Return both fields, each the mean of itself and the inverse of the other (voxels of one lattice)."""
+    inverse_of_backward = inverted(backward, backend)
+    inverse_of_forward = inverted(forward, backend)
+    half = np.float32(0.5)
+    return half * (forward + inverse_of_backward), half * (backward + inverse_of_forward)
+
+
+def inverted(u: Field, backend: Backend, *, tolerance_vox: float = TOLERANCE_VOX) -> Field:
+    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration, to this error at most points.
+
+    References
+    ----------
+    Chen et al., Med. Phys. 35:81-88, 2008, doi 10.1118/1.2816107.
+    """
+    v = -u
+    before = np.inf
+    for _ in range(ITERATIONS):
+        through = composed(v, u, backend)
+        # through = v + u(x + v); it is 0 when v is the inverse. Short steps converge where full ones swing.
+        v -= np.float32(0.8) * through
+        missed = float(np.abs(through).mean())
+        if missed < tolerance_vox / 4 or missed > STANDSTILL * before:
+            break
+        before = missed
+    return v
+
+
+def composed(first: Field, second: Field, backend: Backend) -> Field:
+    """Return first(x) + second(x + first(x))."""
+    if backend.kind == NUMBA:
+        from .numba_fields import compose
+
+        rows = np.zeros((*first.shape[1:3], 2), np.int64)
+        rows[..., 1] = first.shape[3]
+        out = np.empty_like(first)
+        compose(np.ascontiguousarray(first), np.ascontiguousarray(second), rows, out)
+        return out
+    from .torch_level import as_tensor
+    from .torch_level import compose as torch_compose
+
+    moved = torch_compose(as_tensor(first[None], backend.device), as_tensor(second[None], backend.device))
+    return np.asarray(moved[0].cpu().numpy())

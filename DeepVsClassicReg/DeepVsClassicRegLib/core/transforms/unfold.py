@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .numba_start import numba_found
-from .region import widened
-from .schedule import Field, nothing
+from ..images.dilation import widened
+from ..numba_setup import numba_found
 
+Field = npt.NDArray[np.float32]
 Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 SLAB = 8
@@ -39,7 +39,7 @@ class Repair:
 
 
 def unfolded(
-    u: Field, *, lowest: float, rounds: int = 200, pause: Callable[[], None] = nothing
+    u: Field, *, lowest: float, rounds: int = 200, pause: Callable[[], None] | None = None
 ) -> tuple[Field, Repair]:
     """Return the field with every corner determinant of every cell at least `lowest`.
 
@@ -51,8 +51,8 @@ def unfolded(
         Determinant wanted at least, above 0.
     rounds : int
         Most relaxations.
-    pause : callable
-        Called before each of them.
+    pause : callable, optional
+        Called before each of them; raises when the user asked to stop.
 
     Notes
     -----
@@ -67,7 +67,8 @@ def unfolded(
         return u, Repair(0, 0, 0)
     done = 0
     while len(flagged) and done < rounds:
-        pause()
+        if pause is not None:
+            pause()
         around = _around(flagged, 1 + min(done // 10, 6), u.shape[1:])
         _relax(u, around)
         near = _around(around, 1, u.shape[1:])
@@ -80,7 +81,7 @@ def corner_determinants(u: Field) -> npt.NDArray[np.float32]:
     """Return the smallest of the eight one-sided determinants of every node, (Z, Y, X)."""
     out = np.empty(u.shape[1:], np.float32)
     if numba_found():
-        from .numba_folding import smallest_determinants
+        from .unfold_kernels import smallest_determinants
 
         smallest_determinants(np.ascontiguousarray(u), out)
         return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from ...images.volume import LabelMap, Volume
 from ...pair import Pair
 from ...transforms.transform import Transform
 from .._views import known
-from .schedule import nothing
+from .level import Region, nothing, region_of
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -25,6 +26,7 @@ BYTES_USUAL = 110
 PROBE = 64
 FOREGROUND = 0.05
 FEWEST_NODES = 8
+REGION_MARGIN = 3
 LARGEST_SHRINK = 16
 SLAB_VOXELS = 12_000_000
 
@@ -299,3 +301,60 @@ def _mask(mask: LabelMap | None, grid: Grid, start: Transform | None) -> Mask | 
     if mask is None:
         return None
     return warp_labels(mask, grid, start).mask()
+
+
+@dataclass(frozen=True, eq=False)
+class LevelImages:
+    """What a level works on.
+
+    Attributes
+    ----------
+    fixed, moving : (Z, Y, X) float32 arrays
+        Block means of the working images.
+    region : Region
+        What is computed.
+    fixed_mask, moving_mask : (Z, Y, X) float32 arrays or None
+        Masks as shares of each block.
+    spacing : (z, y, x)
+        mm.
+    shrink : (z, y, x)
+        Block sizes.
+    """
+
+    fixed: Image
+    moving: Image
+    region: Region
+    fixed_mask: Image | None
+    moving_mask: Image | None
+    spacing: tuple[float, float, float]
+    shrink: tuple[int, int, int]
+
+
+# Several beginnings pass through the same levels; they are forgotten with their problem.
+LEVELS: WeakKeyDictionary[Problem, dict[tuple[int, int, int], LevelImages]] = WeakKeyDictionary()
+
+
+def level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
+    """Return the images of the level with these block sizes, made once per problem."""
+    made = LEVELS.setdefault(problem, {})
+    if shrink not in made:
+        made[shrink] = _level_images(problem, shrink)
+    return made[shrink]
+
+
+def _level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
+    spacing = [s * f for s, f in zip(problem.grid.spacing_mm[::-1], shrink, strict=True)]
+    foreground = pooled(problem.foreground.astype(np.float32), shrink) > 0
+    return LevelImages(
+        pooled(problem.fixed, shrink),
+        pooled(problem.moving, shrink),
+        region_of(foreground, margin=REGION_MARGIN),
+        _pooled_mask(problem.fixed_mask, shrink),
+        _pooled_mask(problem.moving_mask, shrink),
+        (spacing[0], spacing[1], spacing[2]),
+        shrink,
+    )
+
+
+def _pooled_mask(mask: Mask | None, shrink: tuple[int, int, int]) -> Image | None:
+    return None if mask is None else pooled(mask.astype(np.float32), shrink)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ...device import Compute, torch_device
 from ...errors import EngineUnavailable, RegistrationError
+from ...numba_setup import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 from ...progress import Progress
-from .numba_start import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 
 NUMBA, TORCH = "numba", "torch"
 

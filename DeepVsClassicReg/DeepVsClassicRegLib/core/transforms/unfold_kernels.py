@@ -6,7 +6,9 @@ from typing import Any
 
 import numba as nb
 
-from .numba_sampling import F32, JIT
+from ..numba_setup import F32, JIT, use_user_cache
+
+use_user_cache()  # numba settles the cache folder when a function is decorated
 
 
 @nb.njit(parallel=True, **JIT)

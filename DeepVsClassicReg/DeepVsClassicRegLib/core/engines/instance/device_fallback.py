@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ...device import Compute
+from ...device import Compute, out_of_memory, release_memory
 from ...progress import Progress
 from ..base import Recorder
 from .backend import NUMBA, Backend, choose_backend
@@ -68,15 +67,10 @@ def with_fallback(
             if attempt.backend.device == "cpu" or not out_of_memory(error):
                 raise
         # Only here, beyond the exception and its frames, are the tensors of the failed try free.
-        _released(attempt.backend.device)
+        release_memory(attempt.backend.device)
         attempt, note = _next(attempt, number, compute, progress)
         recorder.notes.append(note)
     raise AssertionError("The last attempt is on the CPU, whose errors are raised.")
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of torch says that memory is short, on any device and of any version."""
-    return isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "out of memory" in str(error)
 
 
 def _next(attempt: Attempt, number: int, compute: Compute, progress: Progress) -> tuple[Attempt, str]:
@@ -88,13 +82,3 @@ def _next(attempt: Attempt, number: int, compute: Compute, progress: Progress) -
         note = f"Device '{device}' ran out of memory: tried again within {memory:.2g} GiB, which is coarser."
         return Attempt(attempt.backend, memory), note
     return Attempt(cpu, attempt.memory_gib), f"Device '{device}' ran out of memory: computed on the CPU instead."
-
-
-def _released(device: str) -> None:
-    import torch
-
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    elif device == "mps":
-        torch.mps.empty_cache()

@@ -12,8 +12,8 @@ from ...images.resample import warp_volume
 from ...images.volume import Volume
 from ...progress import Progress
 from .descriptors import box_mean, mind_ssc
+from .level import Field
 from .problem import Problem
-from .schedule import Field
 
 Array = npt.NDArray[np.float32]
 NODES = 36

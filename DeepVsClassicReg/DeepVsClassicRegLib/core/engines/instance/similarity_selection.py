@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .chance import contrast_of_start
-from .problem import Problem, pooled
+from ...pair import Pair
+from .contrast_check import contrast_of_start
+from .problem import Problem, make_problem, pooled
 
 CLASSES = 32
 SAME_CONTRAST = 0.3
@@ -18,7 +19,7 @@ VERY_SMOOTH = 2.5
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectedSimilarity:
     """A similarity and why it was taken.
 
     Attributes
@@ -29,14 +30,33 @@ class Choice:
         For the report.
     sigma_field : float
         Least field smoothing that the pair can bear with it.
+    comparable : bool
+        Whether the contrasts of the volumes could be compared; False where they hardly overlap.
     """
 
     name: str
     reason: str
     sigma_field: float = 0.0
+    comparable: bool = True
 
 
-def choose_similarity(problem: Problem) -> Choice:
+def similarity_for(pair: Pair, *, resolution_mm: float, memory_gib: float) -> SelectedSimilarity:
+    """Return the similarity that suits a pair at `pair.initial`, looked at with this resolution.
+
+    Parameters
+    ----------
+    pair : Pair
+        As engines see it (`engine_view`), without segmentations.
+    resolution_mm : float
+        Spacing of the lattice on which the volumes are compared; 0: that of the fixed volume.
+    memory_gib : float
+        What the lattice may need; it becomes coarser until it fits.
+    """
+    problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=resolution_mm, memory_gib=memory_gib)
+    return select_similarity(problem)
+
+
+def select_similarity(problem: Problem) -> SelectedSimilarity:
     """Return 'lncc' for volumes of one contrast, 'mind' for different ones, 'mi' where nothing local matches.
 
     Notes
@@ -60,27 +80,28 @@ def choose_similarity(problem: Problem) -> Choice:
     if problem.compared is not None:
         both &= pooled(problem.compared.astype(np.float32), (shrink[0], shrink[1], shrink[2])).ravel() > 0.99
     if both.sum() < 200:
-        return _unlike(problem, "the volumes hardly overlap at the start, so their contrasts could not be compared")
+        reason = "the volumes hardly overlap at the start, so their contrasts could not be compared"
+        return replace(_unlike(problem, reason), comparable=False)
     f, m = fixed[both].astype(np.float64), moving[both].astype(np.float64)
     correlation = float(np.corrcoef(f, m)[0, 1]) if f.std() > 0 and m.std() > 0 else 0.0
     ratio = max(_correlation_ratio(f, m), _correlation_ratio(m, f))
     numbers = f"correlation {correlation:.2f}, correlation ratio {ratio:.2f}"
     if correlation >= SAME_CONTRAST and correlation**2 >= LINEAR_SHARE * ratio:
-        return Choice("lncc", f"the volumes brighten together ({numbers}): one contrast")
+        return SelectedSimilarity("lncc", f"the volumes brighten together ({numbers}): one contrast")
     return _unlike(problem, f"the volumes do not brighten together ({numbers}): different contrasts")
 
 
-def _unlike(problem: Problem, reason: str) -> Choice:
-    """Return the choice for volumes whose intensities cannot be compared."""
+def _unlike(problem: Problem, reason: str) -> SelectedSimilarity:
+    """Return the similarity for volumes whose intensities cannot be compared."""
     contrast = contrast_of_start(problem)
     if contrast >= BY_CHANCE:
-        return Choice("mind", reason)
+        return SelectedSimilarity("mind", reason)
     chance = (
         f"{reason}, and their structures match at the start no better than by chance ({contrast:.1f} standard "
         "deviations above random shifts). Only a very smooth deformation is looked for; look at the overlay, "
         "the linear alignment alone may be better"
     )
-    return Choice("mi", chance, VERY_SMOOTH)
+    return SelectedSimilarity("mi", chance, VERY_SMOOTH)
 
 
 def _correlation_ratio(values: np.ndarray, classes: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Where numba keeps what it compiled, and how many threads it may use: settled before any kernel is."""
+"""How kernels are compiled by numba, where it keeps them, and how many threads it may use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+# Options of every kernel; its file calls `use_user_cache` before the first one is decorated.
+JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
+F32 = np.float32
 
 
 def numba_found() -> bool:
@@ -53,7 +59,7 @@ def user_cache() -> Path:
 def kernels_are_compiled() -> bool:
     """Return whether an earlier run left compiled kernels in the cache folder."""
     folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
-    return folder.is_dir() and any(folder.rglob("*numba_lncc*.nbc"))
+    return folder.is_dir() and any(folder.rglob("*numba_similarities*.nbc"))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ SMOOTH = 1.2
 
 
 @dataclass(frozen=True)
-class Regularity:
+class FieldSmoothing:
     """The field smoothing to use and why.
 
     Attributes
@@ -29,7 +29,7 @@ class Regularity:
     reason: str
 
 
-def chosen_regularity(problem: Problem, wanted: float) -> Regularity:
+def field_smoothing(problem: Problem, wanted: float) -> FieldSmoothing:
     """Return the wanted smoothing for clean cut-out organs, at least 1.2 for everything else.
 
     Notes
@@ -39,13 +39,13 @@ def chosen_regularity(problem: Problem, wanted: float) -> Regularity:
     differences, which anatomy hardly changes from voxel to voxel, against the spread of the tissue.
     """
     if wanted >= SMOOTH:
-        return Regularity(wanted, "")
+        return FieldSmoothing(wanted, "")
     empty = min(_empty(problem.fixed), _empty(problem.moving))
     noise = max(_noise(problem.fixed), _noise(problem.moving))
     numbers = f"{100 * empty:.0f} % of the box empty, noise {noise:.2f} of the tissue's spread"
     if empty >= CUT_OUT and noise <= NOISY:
-        return Regularity(wanted, f"Fine deformation: clean, cut-out organs ({numbers}).")
-    return Regularity(SMOOTH, f"Smoother deformation (field smoothing {SMOOTH:g}): {numbers}.")
+        return FieldSmoothing(wanted, f"Fine deformation: clean, cut-out organs ({numbers}).")
+    return FieldSmoothing(SMOOTH, f"Smoother deformation (field smoothing {SMOOTH:g}): {numbers}.")
 
 
 def _empty(image: Image) -> float:

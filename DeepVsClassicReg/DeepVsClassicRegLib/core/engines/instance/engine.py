@@ -1,0 +1,147 @@
+"""The instance engine: this project's own dense diffeomorphic optimization for one pair at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from ...device import Compute
+from ...images.grid import Grid
+from ...pair import Pair
+from ...progress import Progress
+from ...transforms.field import DisplacementField
+from ...transforms.transform import Transform
+from ...transforms.units import channels_to_mm, mm_to_channels
+from ..base import EngineInfo, Recorder, Result
+from .backend import choose_backend
+from .device_fallback import Attempt, with_fallback
+from .level import Field
+from .problem import Problem, make_problem
+from .settings import InstanceSettings
+from .similarity_selection import select_similarity
+from .solve import solve
+
+
+class InstanceEngine:
+    """Coarse-to-fine compositive registration with local correlation and other similarities."""
+
+    info: ClassVar[EngineInfo] = EngineInfo(
+        name="instance",
+        title="Instance optimization",
+        summary="Our own dense diffeomorphic registration: accurate, fold-free, seconds on a laptop.",
+        family="classical",
+        settings=InstanceSettings,
+        citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004 (local correlation); "
+        "Vercauteren et al., NeuroImage 45:S61-S72, 2009, doi 10.1016/j.neuroimage.2008.10.040 (compositive steps)",
+        uses_labels=True,
+        uses_masks=True,
+        multimodal=True,
+        interruptible=True,
+        devices=("cpu", "cuda", "mps"),
+    )
+
+    def run(self, pair: Pair, settings: InstanceSettings, progress: Progress, compute: Compute) -> Result:
+        """Register the pair; see `Engine.run`."""
+        return self.refine(pair, None, settings, progress, compute)
+
+    def refine(
+        self,
+        pair: Pair,
+        field: DisplacementField | None,
+        settings: InstanceSettings,
+        progress: Progress,
+        compute: Compute,
+    ) -> Result:
+        """Register the pair, going on from a field that another engine found after the same start.
+
+        Unlike a start that is a field, it is regularized and freed of folds together with what is added to it.
+
+        Parameters
+        ----------
+        field : DisplacementField or None
+            Applied before `pair.initial`; its coarse part is trusted, so the search of large motion is left out.
+        """
+        progress.report(0.0, "Preparing the volumes")
+        backend = choose_backend(compute, progress)
+        recorder = Recorder(compute, device=backend.device, packages=backend.packages)
+        recorder.notes.extend(backend.notes)
+
+        def attempted(attempt: Attempt) -> tuple[Problem, Field, list[str]]:
+            limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
+            with recorder.stage("Preparation"):
+                problem, chosen, notes = _prepared(pair, limited, progress.check)
+            recorder.notes.extend(notes)
+            begun = None if field is None else to_working_field(field, problem.grid)
+            u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder, begun)
+            return problem, u, endings
+
+        first = Attempt(backend, settings.memory_gib)
+        problem, u, endings = with_fallback(attempted, first, compute=compute, progress=progress, recorder=recorder)
+        with recorder.stage("Finishing"):
+            if settings.min_determinant == 0:
+                recorder.notes.append("Folds were not prevented (least determinant 0).")
+            found = to_transform_field(u, problem.grid, pair.fixed.grid)
+        progress.report(1.0, "Deformation done")
+        transform = Transform.of([found, problem.start])
+        return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
+
+
+def _prepared(
+    pair: Pair, settings: InstanceSettings, pause: Callable[[], None]
+) -> tuple[Problem, InstanceSettings, list[str]]:
+    """Return the problem, the settings with the similarity decided, and what the user should know."""
+
+    def make(similarity: str) -> tuple[Problem, list[str]]:
+        return make_problem(
+            pair,
+            coarsen=settings.coarsen,
+            resolution_mm=settings.resolution_mm,
+            memory_gib=settings.memory_gib,
+            similarity=similarity,
+            pause=pause,
+        )
+
+    problem, notes = make(settings.similarity)
+    if settings.similarity != "auto":
+        return problem, settings, notes
+    selected = select_similarity(problem)
+    if selected.name == "mind":
+        problem, notes = make("mind")
+    notes.append(f"Similarity '{selected.name}': {selected.reason}.")
+    sigma_field = max(settings.sigma_field, selected.sigma_field) if settings.adapt else settings.sigma_field
+    return problem, dataclasses.replace(settings, similarity=selected.name, sigma_field=sigma_field), notes
+
+
+def to_transform_field(u: Field, grid: Grid, fixed: Grid) -> DisplacementField:
+    """Return the displacements in mm on the working lattice, widened to cover the fixed volume.
+
+    Parameters
+    ----------
+    u : (3, Z, Y, X) array
+        z, y, x in voxels of `grid`.
+    grid : Grid
+        The working lattice.
+    fixed : Grid
+        What must be covered; a field counts as 0 beyond its lattice, so the border values are
+        continued up to the border of the fixed volume and no step arises inside of it.
+    """
+    corners = np.array([[i, j, k] for i in (-0.5, 1) for j in (-0.5, 1) for k in (-0.5, 1)])
+    ends = np.where(corners < 0, -0.5, np.array(fixed.size) - 0.5)
+    index = grid.point_to_index(fixed.index_to_point(ends))
+    before = np.maximum(np.ceil(-index.min(axis=0) - 1e-6), 0).astype(int)
+    after = np.maximum(np.ceil(index.max(axis=0) - (np.array(grid.size) - 1) - 1e-6), 0).astype(int)
+    widths = [(int(before[axis]), int(after[axis])) for axis in (2, 1, 0)]
+    wide = grid.cropped([-int(b) for b in before], [int(n) for n in np.array(grid.size) + before + after])
+    field = channels_to_mm(u, grid)
+    if before.any() or after.any():
+        field = np.pad(field, [*widths, (0, 0)], mode="edge")
+    return DisplacementField(field, wide)
+
+
+def to_working_field(field: DisplacementField, grid: Grid) -> Field:
+    """Return displacements (3, Z, Y, X), z, y, x in voxels of the working lattice, of a field in mm."""
+    sampled = Transform((field,)).displacement_on(grid).array_mm
+    return np.ascontiguousarray(mm_to_channels(sampled, grid), dtype=np.float32)
