@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(TORCH_IND
 RUN := PYTHONUTF8=1 QT_QPA_PLATFORM=offscreen $(BIN)/python
 DATA ?= ../shared/data
 ENGINES ?= elastix,greedy,ants:quick
+# Processes of the tests; a process needs up to 2 GB of memory.
+JOBS ?= 2
 OUT ?= bench/results
 
 .PHONY: help demo test test-slow lint bench panel screenshots cmake clean
@@ -24,7 +26,7 @@ demo: $(VENV)/.demo ## Register the embedded phantom with two classical engines 
 	  --engines elastix,sitk-demons --out demo
 
 test: $(VENV)/.test system lint ## Lint, type checks, import rules and all tests but the slow ones
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.test system ## The slow tests (user journeys, larger volumes, real data when DATA is there)
 	@DVCREG_DATA=$(DATA) $(RUN) -m pytest -m slow
