@@ -30,6 +30,7 @@ THIN = {
     "bottleneck": 16,
     "code": 16,
     "squeezed": 16,
+    "widths": (16, 32, 32),
     "cells": 4,
     "blocks": 2,
     "channels": 4,

@@ -20,6 +20,7 @@ METHODS = Registry(
         "dlir": "dlir:DLIR",
         "krebs-cvae": "krebs_cvae:KrebsCVAE",
         "cooperative": "cooperative:Cooperative",
+        "multilayer": "multilayer:Multilayer",
         "birnet": "birnet:BIRNet",
     },
 )
