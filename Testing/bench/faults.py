@@ -73,7 +73,10 @@ def script_lines(folder: Path) -> list[str]:
             done = subprocess.run(
                 [sys.executable, script.name], cwd=folder, env=environment, capture_output=True, encoding="utf-8"
             )
-            said = (done.stdout + (done.stderr if done.returncode else "")).replace(work, "…")
+            said = done.stdout.replace(work, "…")
+            if done.returncode:  # most read the result of a registration, refused or not
+                errors = [line for line in done.stderr.splitlines() if re.match(r"\w*(Error|Exception)\b", line)]
+                said += f"The script ends here: {(errors or done.stderr.splitlines() or ['?'])[-1][:120]}"
             print(f"{script.name}: {done.returncode}\n{said}", flush=True)
             lines += ["", f"### {script.stem}", "", "```text", said.strip(), "```"]
     return [*lines, ""]
