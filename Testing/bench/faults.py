@@ -2,8 +2,7 @@
 
 python Testing/bench/faults.py                     all cases
 python Testing/bench/faults.py AB                  the cases of these kinds; the rest of the page stays
-python Testing/bench/faults.py --scripts FOLDER    all cases, and the scripts of a folder (python NN_name.py in it)
-python Testing/bench/faults.py none --scripts FOLDER    those scripts only
+python Testing/bench/faults.py none --scripts FOLDER/*.py    the scripts of problem reports; the rest of the page stays
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ KINDS = {
     "I": "Partial view",
     "J": "What the user must see",
 }
-SCRIPTS = "Scripts of the problem reports"
+SCRIPT = "Script of a problem report:"
 INTRODUCTION = """# Files from real life
 
 Written by `python Testing/bench/faults.py`, which runs every case of `Testing/faults`; the same cases are tests
@@ -64,22 +63,19 @@ def numbered_row(number: int) -> tuple[bool, str]:
     return row(faults.all_cases()[number])
 
 
-def script_lines(folder: Path) -> list[str]:
-    """Run the numbered scripts of a folder; return their part of the page."""
-    lines = ["", "Each builds its input and prints what came out beside what is true."]
+def script_text(script: Path) -> str:
+    """Run a script that builds its input and prints what came out beside what is true; return its part of the page."""
     with tempfile.TemporaryDirectory() as work:
         environment = {**os.environ, "FAULTS_WORK": work, "DVCREG": str(Path(sys.executable).with_name("dvcreg"))}
-        for script in sorted(folder.glob("[0-9]*.py")):
-            done = subprocess.run(
-                [sys.executable, script.name], cwd=folder, env=environment, capture_output=True, encoding="utf-8"
-            )
-            said = done.stdout.replace(work, "…")
-            if done.returncode:  # most read the result of a registration, refused or not
-                errors = [line for line in done.stderr.splitlines() if re.match(r"\w*(Error|Exception)\b", line)]
-                said += f"The script ends here: {(errors or done.stderr.splitlines() or ['?'])[-1][:120]}"
-            print(f"{script.name}: {done.returncode}\n{said}", flush=True)
-            lines += ["", f"### {script.stem}", "", "```text", said.strip(), "```"]
-    return [*lines, ""]
+        done = subprocess.run(
+            [sys.executable, script.name], cwd=script.parent, env=environment, capture_output=True, encoding="utf-8"
+        )
+    said = done.stdout.replace(work, "…")
+    if done.returncode:  # most read the result of a registration, refused or not
+        errors = [line for line in done.stderr.splitlines() if re.match(r"\w*(Error|Exception)\b", line)]
+        said += f"The script ends here: {(errors or done.stderr.splitlines() or ['?'])[-1][:120]}"
+    print(f"{script.name}: {done.returncode}\n{said}", flush=True)
+    return f"\n```text\n{said.strip()}\n```\n"
 
 
 def read_page() -> dict[str, str]:
@@ -92,9 +88,10 @@ def read_page() -> dict[str, str]:
 
 def write_page(sections: dict[str, str]) -> None:
     """Write the page: the introduction with the counts, the kinds, the scripts."""
-    titles = [title for title in (*(f"{kind}. {name}" for kind, name in KINDS.items()), SCRIPTS) if title in sections]
-    count = sum(len(re.findall(r"^\| ", sections[title], re.MULTILINE)) - 1 for title in titles if title != SCRIPTS)
-    wrong = sum(sections[title].count("**WRONG**") for title in titles)
+    kinds = [title for title in (f"{kind}. {name}" for kind, name in KINDS.items()) if title in sections]
+    titles = [*kinds, *sorted(title for title in sections if title.startswith(SCRIPT))]
+    count = sum(len(re.findall(r"^\| ", sections[title], re.MULTILINE)) - 1 for title in kinds)
+    wrong = sum(sections[title].count("**WRONG**") for title in kinds)
     text = f"{INTRODUCTION}\n{count} cases, {wrong} wrong.\n\n"
     PAGE.write_text(text + "\n".join(f"## {title}\n{sections[title]}" for title in titles), encoding="utf-8")
 
@@ -103,7 +100,7 @@ def main(arguments: list[str]) -> int:
     """Run the cases of these kinds (all when none is named) and write their part of the page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="?", default="".join(KINDS))
-    parser.add_argument("--scripts", type=Path)
+    parser.add_argument("--scripts", type=Path, nargs="*", default=[])
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
     cases = faults.all_cases()
@@ -120,8 +117,8 @@ def main(arguments: list[str]) -> int:
         if table:
             head = ["| input | what is true | what came out | message |", "|---|---|---|---|"]
             sections[f"{kind}. {title}"] = "\n".join(["", f"{len(table)} cases.", "", *head, *table, ""])
-    if options.scripts:
-        sections[SCRIPTS] = "\n".join(script_lines(options.scripts))
+    for script in options.scripts:
+        sections[f"{SCRIPT} {script.stem}"] = script_text(script)
     write_page(sections)
     print(f"{wrong} wrong of {len(rows)}")
     return int(wrong > 0)
