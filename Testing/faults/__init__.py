@@ -247,6 +247,8 @@ def _present(words: Sequence[str], text: str) -> list[str]:
 def _short(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, (list, tuple)):
+        value = type(value)(entry.item() if isinstance(entry, np.generic) else entry for entry in value)
     if isinstance(value, np.ndarray):
         value = np.round(value, 4).tolist()
     words = f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())
