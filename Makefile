@@ -37,7 +37,7 @@ lint: $(VENV)/.test ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@PYTHONPATH=DeepVsClassicReg $(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.test ## Engines side by side on labelled volumes: make bench DATA=folder ENGINES=a,b:preset (resumes)
+bench: $(VENV)/.test ## Engines side by side on labeled volumes: make bench DATA=folder ENGINES=a,b:preset (resumes)
 	@$(BIN)/python Testing/bench/bench.py --data $(DATA) --engines $(ENGINES) --out $(OUT)
 
 panel: $(VENV)/.test system ## Open the Slicer panel in a window without Slicer

@@ -246,7 +246,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         threads=0,
         **nodes,
     ):
-        """Ask which engine suits a pair, how good it will be, and why; nothing is registered.
+        """Recommend an engine for a pair, with the expected quality and reasons; nothing is registered.
 
         :param timeBudget: most seconds one registration may take.
         :param trainingLabels: number of segmented cases at hand for training a network.

@@ -89,7 +89,7 @@ class Soak:
         self.done[-1] += f"({text})"
 
     def running(self):
-        """Return the fake process that is asked for something, if there is one."""
+        """Return the fake process of the running query, if there is one."""
         return next((process for process in self.processes if process.session.outcome is None), None)
 
     def _make_process(self, folder, compute):

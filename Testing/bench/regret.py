@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="also write the evidence fitted on everything")
     arguments = parser.parse_args()
     runs = [run for run in read_runs([arguments.runs]) if run["engine"] in ENTRIES]
-    labelled = read_runs([arguments.out / "labels.jsonl"])
+    labeled = read_runs([arguments.out / "labels.jsonl"])
     lines = (arguments.out / "facts.jsonl").read_text(encoding="utf-8").splitlines()
     facts = {entry["case"]: entry for entry in map(json.loads, lines)}
-    examples, left_out = examples_of(runs, labelled, facts)
+    examples, left_out = examples_of(runs, labeled, facts)
     text = "\n\n".join([regret_tables(runs, facts), coverage_table(examples)])
     (arguments.out / "regret.md").write_text(text + "\n", encoding="utf-8")
     if arguments.write:
@@ -60,10 +60,10 @@ def main() -> None:
         write_json(arguments.write, evidence.to_json())
 
 
-def examples_of(runs: Sequence[dict], labelled: Sequence[dict], facts: dict) -> tuple[list[Example], list[str]]:
+def examples_of(runs: Sequence[dict], labeled: Sequence[dict], facts: dict) -> tuple[list[Example], list[str]]:
     """Return what `dvcreg calibrate` gathers, from the stored facts instead of the volumes."""
     confidence = {run["case"]: run["confidence"] for run in runs if run["engine"] == "linear"}
-    per_label = {(run["case"], run["group"], run["engine"]): run for run in labelled}
+    per_label = {(run["case"], run["group"], run["engine"]): run for run in labeled}
     merged = {(run["case"], run["group"], run["engine"]): run for run in runs} | per_label
     examples, left_out = [], {}
     for (case, group, engine), run in merged.items():

@@ -38,7 +38,7 @@ def test_ending_by_signal(program, pair, tmp_path, how):
     process.send_signal(how)
     _, err = process.communicate(timeout=100)
     if how is signal.SIGINT:
-        assert process.returncode == 3 and "Cancelled" in err and "Traceback" not in err
+        assert process.returncode == 3 and "Canceled" in err and "Traceback" not in err
         assert not out.exists()
     assert becomes(lambda: not alive(children))
     assert becomes(lambda: not out.exists() or list(out.iterdir()) == [])

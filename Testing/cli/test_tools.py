@@ -67,7 +67,7 @@ def test_image_and_labels(call, files, tmp_path):
     assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(labels))))) <= known
 
 
-def test_inverse_of_an_image_is_told(call, files, tmp_path):
+def test_inverse_of_an_image_is_reported(call, files, tmp_path):
     arguments = ["-t", files["truth"], "--inverse", "--image", files["fixed"], "--reference", files["moving"]]
     code, out, _ = call("transform", *arguments, "--out", tmp_path / "f.nii.gz")
     assert code == 0 and "inverse error" in out and "mm" in out

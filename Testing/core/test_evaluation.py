@@ -35,7 +35,7 @@ def volume_of(labels: np.ndarray, grid: Grid, seed: int = 0) -> Volume:
     return Volume((labels > 0) * 1.0 + labels * 0.3 + noise, grid)
 
 
-def labelled_pair(fixed: np.ndarray, moving: np.ndarray, grid: Grid, moving_grid: Grid | None = None) -> Pair:
+def labeled_pair(fixed: np.ndarray, moving: np.ndarray, grid: Grid, moving_grid: Grid | None = None) -> Pair:
     other = moving_grid or grid
     return Pair(volume_of(fixed, grid), volume_of(moving, other, 1), LabelMap(fixed, grid), LabelMap(moving, other))
 
@@ -51,7 +51,7 @@ def test_cubes_shifted_by_one_voxel():
     grid = Grid((16, 16, 16), (1.0, 2.0, 3.0))
     fixed = cube(grid, 4, 6)
     moving = np.roll(fixed, 1, axis=0)
-    found = evaluate(labelled_pair(fixed, moving, grid), Transform()).after
+    found = evaluate(labeled_pair(fixed, moving, grid), Transform()).after
     # 5 of 6 layers overlap: Dice 5/6; every distance is 0 but for one layer of 36 boundary voxels, 3 mm away.
     assert found["dice_mean"] == pytest.approx(5 / 6)
     assert found["dice_pooled"] == pytest.approx(5 / 6)
@@ -70,7 +70,7 @@ def test_transform_that_undoes_the_shift_is_perfect():
     grid = Grid((16, 16, 16), (1.0, 2.0, 3.0))
     fixed = cube(grid, 4, 6)
     moving = np.roll(fixed, 1, axis=0)
-    found = evaluate(labelled_pair(fixed, moving, grid), Transform((Affine.shift([0, 0, 3.0]),)))
+    found = evaluate(labeled_pair(fixed, moving, grid), Transform((Affine.shift([0, 0, 3.0]),)))
     assert found.before["dice_mean"] == pytest.approx(5 / 6)
     assert found.after["dice_mean"] == 1.0
     assert found.after["hd95_mm_mean"] == 0.0
@@ -83,7 +83,7 @@ def test_pooled_dice_weighs_by_size():
     grid = Grid((20, 20, 20))
     fixed = cube(grid, 2, 4) + cube(grid, 10, 2, 7)
     moving = cube(grid, 2, 4) + cube(grid, 14, 2, 7)
-    found = evaluate(labelled_pair(fixed, moving, grid), Transform()).after
+    found = evaluate(labeled_pair(fixed, moving, grid), Transform()).after
     assert found["dice_per_label"] == {1: 1.0, 7: 0.0}
     assert found["dice_mean"] == 0.5
     assert found["dice_pooled"] == pytest.approx(2 * 64 / (2 * 64 + 2 * 8))
@@ -99,7 +99,7 @@ def test_soft_dice_equals_warping_one_label_after_the_other(linear):
         np.kron(b, np.ones((3, 3, 3), dtype=int))[tuple(slice(0, n) for n in g.shape)]
         for b, g in zip(blocks, (grid, moving_grid), strict=True)
     )
-    pair = labelled_pair(fixed, moving, grid, moving_grid)
+    pair = labeled_pair(fixed, moving, grid, moving_grid)
     turned = Affine.about(np.diag([1.05, 0.95, 1.0]), grid.center_mm, [0.3, 0.4, -0.5])
     transform = Transform((turned,) if linear else (smooth_field(grid, 0.9), turned))
     found = evaluate(pair, transform, measures=["overlap"]).after["soft_dice_per_label"]
@@ -115,7 +115,7 @@ def test_slabs_give_the_same_as_the_whole(monkeypatch):
     from DeepVsClassicRegLib.core.evaluation import mapping
 
     grid = Grid((16, 17, 18), (1.0, 1.2, 1.5), (0, 0, 0), OBLIQUE)
-    pair = labelled_pair(cube(grid, 4, 7), cube(grid, 5, 7), grid)
+    pair = labeled_pair(cube(grid, 4, 7), cube(grid, 5, 7), grid)
     transform = Transform((smooth_field(grid, 0.8),))
     whole = evaluate(pair, transform)
     monkeypatch.setattr(mapping.slabs, "__kwdefaults__", {"voxels": 5 * 16 * 17})
@@ -130,7 +130,7 @@ def test_labels_on_one_side_only_are_left_out_and_said():
     grid = Grid((16, 16, 16))
     fixed = cube(grid, 2, 4) + cube(grid, 9, 3, 5)
     moving = cube(grid, 2, 4) + cube(grid, 9, 3, 2035)
-    found = evaluate(labelled_pair(fixed, moving, grid), Transform())
+    found = evaluate(labeled_pair(fixed, moving, grid), Transform())
     assert found.labels == (1,)
     assert found.after["dice_mean"] == 1.0
     assert any("only in the fixed" in note and "5" in note for note in found.notes)
@@ -141,7 +141,7 @@ def test_a_label_pushed_out_of_view_counts_as_zero():
     grid = Grid((16, 16, 16))
     fixed = cube(grid, 2, 4) + cube(grid, 9, 4, 2)
     far = Transform((Affine.shift([-10.0, 0, 0]),))
-    found = evaluate(labelled_pair(fixed, fixed, grid), far)
+    found = evaluate(labeled_pair(fixed, fixed, grid), far)
     assert found.after["labels_lost"] == 1
     assert found.after["dice_mean"] == 0.0
     assert np.isnan(found.after["hd95_mm_per_label"][2])
@@ -161,7 +161,7 @@ def test_chosen_labels_and_large_numbers():
 
 def test_landmark_error():
     grid = Grid((16, 16, 16))
-    pair = labelled_pair(cube(grid, 4, 6), cube(grid, 4, 6), grid)
+    pair = labeled_pair(cube(grid, 4, 6), cube(grid, 4, 6), grid)
     points = np.array([[1.0, 2, 3], [4, 5, 6], [7, 7, 7]])
     pair = pair.replace(fixed_points=points, moving_points=points + np.array([[3, 4, 0], [0, 0, 1], [0, 0, 0]]))
     found = evaluate(pair, Transform((Affine.shift([0, 0, 1.0]),)), measures=["landmarks"])
@@ -245,7 +245,7 @@ def test_inverse_consistency_of_two_maps():
 
 def test_start_column_and_families():
     grid = Grid((16, 16, 16))
-    pair = labelled_pair(cube(grid, 4, 6), np.roll(cube(grid, 4, 6), 2, axis=2), grid)
+    pair = labeled_pair(cube(grid, 4, 6), np.roll(cube(grid, 4, 6), 2, axis=2), grid)
     shift = [Transform((Affine.shift([n, 0, 0]),)) for n in (1.0, 2.0)]
     found = evaluate(pair, Result(shift[1], Diagnostics(), start=shift[0]), measures=["overlap"])
     assert [column["dice_mean"] for column in (found.before, found.start, found.after)] == pytest.approx(
@@ -258,7 +258,7 @@ def test_start_column_and_families():
 
 def test_evaluation_can_be_cancelled():
     grid = Grid((16, 16, 16))
-    pair = labelled_pair(cube(grid, 4, 6), cube(grid, 4, 6), grid)
+    pair = labeled_pair(cube(grid, 4, 6), cube(grid, 4, 6), grid)
     with pytest.raises(Cancelled):
         evaluate(pair, Transform(), progress=Progress(cancelled=lambda: True))
 
@@ -266,7 +266,7 @@ def test_evaluation_can_be_cancelled():
 def test_every_number_has_a_described_measure():
     grid = Grid((16, 16, 16))
     points = np.array([[5.0, 5, 5], [8, 8, 8]])
-    pair = labelled_pair(cube(grid, 4, 6), cube(grid, 5, 6), grid).replace(fixed_points=points, moving_points=points)
+    pair = labeled_pair(cube(grid, 4, 6), cube(grid, 5, 6), grid).replace(fixed_points=points, moving_points=points)
     found = evaluate(pair, Transform((smooth_field(grid, 0.5),)))
     assert set(found.before) | set(found.after) == set(MEASURES)
     for measure in MEASURES.values():

@@ -129,7 +129,7 @@ def test_passes_are_chained_the_last_one_first():
     assert len(twice.parts) == 1
 
 
-def test_parts_that_fold_become_a_relaxed_field_and_the_user_is_told():
+def test_parts_that_fold_become_a_relaxed_field_and_the_user_is_notified():
     def folding(shape, like):
         return [DisplacementPart(bump(shape, like, 20.0)), *affine(shape, like)]
 

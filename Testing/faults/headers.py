@@ -97,7 +97,7 @@ def edited(make: Callable[[], Any], **fields: Any) -> Callable[[], Any]:
 
 
 def with_header(made: Any) -> Any:
-    """Return the image with its header as it is, which nibabel would mend when saving."""
+    """Return the image with its header as it is, which nibabel would correct when saving."""
     return nib.Nifti1Image(np.asarray(made.dataobj), None, made.header)
 
 

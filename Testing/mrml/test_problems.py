@@ -149,7 +149,7 @@ def test_masks(nodes):
     assert "wholly outside" in found(helpers.inputs_of(nodes, fixed_mask=nodes.fixed_labels), "fixed_mask")
 
 
-def test_an_empty_segment_beside_a_drawn_one_is_told(nodes):
+def test_an_empty_segment_beside_a_drawn_one_is_reported(nodes):
     """Segments share one label map, so the empty one has the bounds of its neighbor."""
     mask = nodes.fixed_labels
     added = mask.GetSegmentation().AddEmptySegment("fresh")

@@ -151,7 +151,7 @@ def a_label_map(like, labels, *, generic_colors=False):
 @pytest.mark.parametrize("generic_colors", [False, True])
 @pytest.mark.parametrize("map_side", ["fixed", "moving"])
 def test_a_segmentation_meets_a_label_map_of_the_same_labels(nodes, phantom, result, map_side, generic_colors):
-    """The segmentation has names, the label map only values: they are matched by value, and the user is told."""
+    """The segmentation has names, the label map only values: they are matched by value, and the user is notified."""
     labels = getattr(phantom.pair, f"{map_side}_labels")
     exported = a_label_map(getattr(nodes, map_side), labels, generic_colors=generic_colors)
     inputs = helpers.inputs_of(nodes, **{f"{map_side}_labels": exported})

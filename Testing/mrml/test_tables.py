@@ -97,7 +97,7 @@ def test_label_plot_is_replaced_not_piled_up(slicer_scene, found):
 def test_trace_plot(slicer_scene, found):
     chart, node = slicer_scene.AddNewNodeByClass("vtkMRMLPlotChartNode"), table(slicer_scene)
     update_trace_plot(found, chart, node)
-    assert chart.GetNumberOfPlotSeriesNodes() == 2  # the third told no metric
+    assert chart.GetNumberOfPlotSeriesNodes() == 2  # the third reported no metric
     values = node.GetTable()
     assert values.GetNumberOfRows() == 3
     assert values.GetColumnByName("elastix").GetValue(2) == 1

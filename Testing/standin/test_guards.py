@@ -95,7 +95,7 @@ def test_closing_a_scene_alone_says_nothing(segmentation, slicer_scene):
 
 
 @pytest.mark.parametrize("ending", ["mrb", "mrml"])
-def test_nobody_is_told_of_saving(segmentation, slicer_scene, tmp_path, ending):
+def test_saving_sends_no_event(segmentation, slicer_scene, tmp_path, ending):
     seen = []
     events = slicer_scene.StartSaveEvent, slicer_scene.EndSaveEvent
     tags = [slicer_scene.AddObserver(event, lambda _scene, name: seen.append(name)) for event in events]

@@ -54,7 +54,7 @@ class Studio:
         self.slicer.util.selectModule("DeepVsClassicReg")
         self.panel: Any = module.widgetRepresentation().self().panel
         self.ui = self.panel.ui
-        self.ui.adviseCheck.checked = False  # asked for when its picture is taken
+        self.ui.adviseCheck.checked = False  # requested when its picture is taken
         self.slicer.util.mainWindow().show()
 
     def wait(self, condition: Callable[[], Any], timeout_s: float = 900.0) -> None:

@@ -1,4 +1,4 @@
-"""Makes the picture of generated training pairs that a person looks at before a training starts.
+"""Makes the picture of generated training pairs to check before a training starts.
 
 `python Testing/tools/synthesis_gallery.py OUT.png --data shapes --data labels:FOLDER`: a block of columns per source, a
 pair per row: fixed, moving, their structures, and a checkerboard of both structures, which shows what is to be aligned.

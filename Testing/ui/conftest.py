@@ -176,7 +176,7 @@ class FakeProcess:
 
     def cancel(self) -> None:
         self.cancelled = True
-        self.end("cancelled", "Cancelled.")
+        self.end("cancelled", "Canceled.")
 
     def shut_down(self) -> None:
         self.was_shut_down = True
@@ -198,7 +198,7 @@ class FakeProcess:
         self.ended.emit(Outcome(state, message, hint))
 
     def answer(self, **result) -> None:
-        """End with plain values, as after a question."""
+        """End with plain values, as after a query."""
         from DeepVsClassicRegLib.worker.session import Outcome
 
         self.ended.emit(Outcome("finished", result=result))

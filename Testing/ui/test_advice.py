@@ -1,4 +1,4 @@
-"""The advice box: asked for in the background, shown in one sentence, taken with one click, never in the way."""
+"""The advice box: requested in the background, shown in one sentence, accepted with one click, never in the way."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from panel_helpers import ENGINE, PRESET, advise, choose, settle, shown, some_ad
 
 
 @pytest.fixture
-def asked(panel, pair, pick, fake):
-    """A picked pair the advice is asked for; returns the process that is to answer."""
+def query(panel, pair, pick, fake):
+    """A selected pair whose advice is requested; returns the process that will answer."""
     advise(panel, on=True)
     pick(pair)
     return fake.process
 
 
 @pytest.fixture
-def advised(panel, asked):
+def advised(panel, query):
     """The panel once the answer is there."""
-    asked.answer(advice=some_advice())
+    query.answer(advice=some_advice())
     settle()
     return panel
 
 
-def test_it_is_asked_for_as_soon_as_a_pair_is_picked(panel, ui, asked, fake):
+def test_it_is_requested_as_soon_as_a_pair_is_selected(panel, ui, query, fake):
     from DeepVsClassicRegLib.core.job import Job
 
-    job = Job.read(asked.folder)
+    job = Job.read(query.folder)
     assert job.task == "recommend"
     assert job.options["training_labels"] == 0 and job.options["time_budget_s"] is None
     assert {"fixed", "moving", "fixed_labels"} <= set(job.inputs)
     assert shown(ui.adviceProgress) and not shown(ui.useAdviceButton)
-    asked.progress(0.5, "Looking at the alignment")
+    query.progress(0.5, "Looking at the alignment")
     assert "Looking at the alignment" in ui.adviceLabel.text
     assert ui.adviceProgress.value > 400
     assert ui.registerButton.enabled and ui.registerButton.text == "Register"
@@ -81,20 +81,20 @@ def test_one_click_takes_the_advice_or_the_runner_up(advised, ui):
     assert (ui.engineCombo.currentData, ui.presetCombo.currentData) == ("sitk-bspline", "default")
 
 
-def test_it_says_when_it_does_not_know(panel, ui, asked):
-    asked.answer(advice=some_advice(sure=False, predicted_dice={}, runner_up=""))
+def test_it_says_when_it_does_not_know(panel, ui, query):
+    query.answer(advice=some_advice(sure=False, predicted_dice={}, runner_up=""))
     settle()
-    assert "I do not know" in ui.adviceLabel.text and "begin with" in ui.adviceLabel.text
+    assert "I do not know" in ui.adviceLabel.text and "start with" in ui.adviceLabel.text
     assert "no Dice can be predicted" in ui.adviceLabel.text
     assert not shown(ui.runnerUpButton)
 
 
-def test_a_failure_is_told_and_leaves_every_engine_usable(panel, ui, asked, fake):
-    asked.end("rejected", "The volumes do not overlap.", "Give an initial transform.")
+def test_a_failure_is_reported_and_leaves_every_engine_usable(panel, ui, query, fake):
+    query.end("rejected", "The volumes do not overlap.", "Give an initial transform.")
     settle()
     assert "do not overlap" in ui.adviceLabel.text and "initial transform" in ui.adviceLabel.text
     wait(lambda: not panel._validator.active)
-    assert len(fake.processes) == 1, "it must not be asked again by itself"
+    assert len(fake.processes) == 1, "it must not be requested again by itself"
     choose(ui.engineCombo, "sitk-demons")
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     ui.registerButton.click()
@@ -103,16 +103,16 @@ def test_a_failure_is_told_and_leaves_every_engine_usable(panel, ui, asked, fake
     wait(lambda: not panel.busy)
 
 
-def test_another_pair_ends_the_question_and_asks_anew(panel, pair, ui, asked, fake):
+def test_another_pair_cancels_the_query_and_starts_another(panel, pair, ui, query, fake):
     ui.swapButton.click()
-    wait(lambda: asked.cancelled)
+    wait(lambda: query.cancelled)
     wait(lambda: len(fake.processes) == 2)
     fake.process.answer(advice=some_advice())
     settle()
     assert panel.advice.advice is not None
     ui.fixedSelector.setCurrentNode(None)
     wait(lambda: panel.advice.advice is None)
-    assert "Pick both volumes" in ui.adviceLabel.text
+    assert "Select both volumes" in ui.adviceLabel.text
     assert ui.engineCombo.currentText == "Recommended"
 
 
@@ -131,9 +131,9 @@ def test_changed_voxels_ask_anew(advised, pair, fake):
     assert advised.advice.advice is None
 
 
-def test_it_can_be_stopped_and_asked_by_hand(panel, ui, asked, fake):
+def test_it_can_be_stopped_and_requested_by_hand(panel, ui, query, fake):
     ui.askButton.click()
-    assert asked.cancelled and not panel.advice.asking
+    assert query.cancelled and not panel.advice.asking
     panel.validate()
     settle()
     assert len(fake.processes) == 1
@@ -148,11 +148,11 @@ def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fa
     choose(ui.engineCombo, "recommended")
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     ui.registerButton.click()
-    question = fake.process
+    query = fake.process
     assert ui.registerButton.text == "Cancel" and panel.busy and not panel.runner.busy
-    question.progress(0.5, "Looking at the alignment")
+    query.progress(0.5, "Looking at the alignment")
     assert "Looking at the alignment" in ui.stageLabel.text
-    question.answer(advice=some_advice())
+    query.answer(advice=some_advice())
     wait(lambda: len(fake.processes) == 2 and fake.process)
     fake.process.finish()
     wait(lambda: not panel.busy)
@@ -163,9 +163,9 @@ def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, pic
     choose(ui.engineCombo, "recommended")
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     ui.registerButton.click()
-    question = fake.process
+    query = fake.process
     ui.registerButton.click()
-    assert question.cancelled and not panel.busy
+    assert query.cancelled and not panel.busy
     assert ui.registerButton.text == "Register" and "ancel" in ui.stageLabel.text
     ui.registerButton.click()
     wait(lambda: len(fake.processes) == 2 and fake.process)
@@ -174,15 +174,15 @@ def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, pic
     assert not panel.busy
 
 
-def test_a_registration_has_the_processor_for_itself(panel, ui, asked, fake):
+def test_a_registration_has_the_processor_for_itself(panel, ui, query, fake):
     choose(ui.engineCombo, "sitk-demons")
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     ui.registerButton.click()
-    wait(lambda: asked.cancelled and len(fake.processes) == 2)
+    wait(lambda: query.cancelled and len(fake.processes) == 2)
     assert not panel.advice.asking
     fake.process.finish()
     wait(lambda: not panel.busy)
-    wait(lambda: len(fake.processes) == 3)  # it is asked again afterwards
+    wait(lambda: len(fake.processes) == 3)  # it is requested again afterwards
     assert panel.advice.asking
 
 
@@ -214,11 +214,11 @@ def test_the_plot_is_made_of_slicers_own_nodes(advised, widget, ui):
     assert chart.GetXAxisRange() == chart.GetYAxisRange() == (0.0, 1.0)
 
 
-def test_the_scene_may_be_closed_while_it_is_asked(panel, asked, ui):
+def test_the_scene_may_be_closed_while_the_query_runs(panel, query, ui):
     slicer.mrmlScene.Clear(0)
     settle()
-    assert asked.cancelled and not panel.advice.asking
-    assert "Pick both volumes" in ui.adviceLabel.text
+    assert query.cancelled and not panel.advice.asking
+    assert "Select both volumes" in ui.adviceLabel.text
 
 
 @pytest.mark.slow  # the documented example of the console asks the worker, too

@@ -32,11 +32,11 @@ def test_the_documented_example(logic, pair, panel):
 
 
 def test_a_handle_tells_progress_and_the_end(logic, pair, fake):
-    told, ended = [], []
+    updates, ended = [], []
     handle = logic.register(pair.fixed, pair.moving, "sitk-demons", wait=False)
-    handle.on_progress(lambda fraction, stage: told.append((fraction, stage))).on_finished(ended.append)
+    handle.on_progress(lambda fraction, stage: updates.append((fraction, stage))).on_finished(ended.append)
     fake.process.progress(0.5, "Deforming")
-    assert told[-1][1] == "Deforming"
+    assert updates[-1][1] == "Deforming"
     assert 0.4 < handle.fraction < 0.6
     assert not handle.over
     fake.process.finish()

@@ -1,4 +1,4 @@
-"""Engines, presets and settings: everything comes from the catalogue, what is missing is told and can be installed."""
+"""Engines, presets and settings: all come from the catalogue; what is missing is reported and can be installed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_changed_settings_are_counted_restored_and_passed_on(panel, picked, ui, 
     assert job.engine == "sitk-demons"
 
 
-def test_a_wrong_setting_is_told_and_stops_the_run(panel, picked, ui):
+def test_a_wrong_setting_is_reported_and_stops_the_run(panel, picked, ui):
     field = panel.engines._form._fields["iterations"].widget
     field.text = "many"
     field.editingFinished.emit()

@@ -1,4 +1,4 @@
-"""Picking: the button knows what is missing, every bad input is told with its remedy, and swapping swaps it all."""
+"""Selecting: the button knows what is missing, bad inputs are reported with a remedy, swapping swaps everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import slicer
 from panel_helpers import settle, shown, wait
 
 
-def told(panel) -> str:
+def messages(panel) -> str:
     """The problems shown, without markup."""
     import qt
 
@@ -19,8 +19,8 @@ def told(panel) -> str:
 
 
 def test_an_empty_panel_says_what_to_do(panel, ui):
-    assert "fixed volume" in told(panel)
-    assert "moving volume" in told(panel)
+    assert "fixed volume" in messages(panel)
+    assert "moving volume" in messages(panel)
     assert not ui.registerButton.enabled
     assert "fixed volume" in ui.registerButton.toolTip
     assert ui.registerButton.text == "Register"
@@ -42,7 +42,7 @@ def test_two_volumes_are_picked_without_a_click(widget, panel, pair):
 
 
 def test_a_good_pair_may_start(panel, picked, ui):
-    assert told(panel) == ""
+    assert messages(panel) == ""
     assert ui.registerButton.enabled
     assert not shown(ui.sampleButton)
 
@@ -157,7 +157,7 @@ BAD = [value for name, value in sorted(globals().items()) if name.startswith("ba
 def test_bad_inputs_are_told_and_stop_the_run(panel, picked, ui, spoil):
     expected = spoil(panel, picked, ui)
     settle()
-    text = told(panel)
+    text = messages(panel)
     assert expected in text, text
     assert not ui.registerButton.enabled
     assert expected in ui.registerButton.toolTip
@@ -165,28 +165,28 @@ def test_bad_inputs_are_told_and_stop_the_run(panel, picked, ui, spoil):
 
 def test_only_one_segmentation_is_a_remark_not_an_error(panel, picked, ui):
     ui.movingLabelsSelector.setCurrentNode(None)
-    assert "Only one segmentation" in told(panel)
+    assert "Only one segmentation" in messages(panel)
     assert ui.registerButton.enabled
 
 
 def test_a_deleted_volume_is_noticed(panel, picked, ui):
     slicer.mrmlScene.RemoveNode(picked.moving)
-    assert "No moving volume" in told(panel)
+    assert "No moving volume" in messages(panel)
     assert not ui.registerButton.enabled
 
 
 def test_a_mended_volume_is_noticed(panel, picked, ui):
     image = picked.moving.GetImageData()
     picked.moving.SetAndObserveImageData(None)
-    assert "holds no image" in told(panel)
+    assert "holds no image" in messages(panel)
     picked.moving.SetAndObserveImageData(image)
-    assert told(panel) == ""
+    assert messages(panel) == ""
     assert ui.registerButton.enabled
 
 
-def test_no_output_wanted_is_told(panel, picked, ui):
+def test_no_output_wanted_is_reported(panel, picked, ui):
     for name in ("transform", "warped", "warpedLabels", "jacobian", "reportTable"):
         getattr(ui, f"{name}Check").checked = False
-    told(panel)
+    messages(panel)
     assert "output" in ui.registerButton.toolTip
     assert not ui.registerButton.enabled

@@ -76,7 +76,7 @@ def test_add_choose_remove(page, panel, models, dialogs, picked, ui, monkeypatch
     assert combo.currentText == "mine", "what was chosen is not changed behind the user's back"
 
 
-def test_what_cannot_be_added_is_told_on_the_page(page, models, dialogs):
+def test_what_cannot_be_added_is_reported_on_the_page(page, models, dialogs):
     (models / "made" / "weights.safetensors").write_bytes(b"swapped")
     dialogs.answer("getExistingDirectory", str(models / "made"))
     page.ui.addButton.click()
@@ -92,7 +92,7 @@ def test_open_the_folder(page, models, dialogs):
     assert dialogs.shown[-1][1].endswith("shipped/Models/core")
 
 
-def test_no_model_is_told(panel, models, tmp_path, monkeypatch):
+def test_no_model_is_reported(panel, models, tmp_path, monkeypatch):
     from DeepVsClassicRegLib.core.networks import model_store as found
 
     monkeypatch.setattr(found, "resource_folder", lambda: tmp_path / "nothing")

@@ -28,7 +28,7 @@ def test_the_verdict_and_the_overlay_come_by_themselves(panel, finish, ui):
     assert composite.GetForegroundVolumeID() == panel.results.run.warped.GetID()
 
 
-def test_what_the_engine_remarked_is_told(panel, finish, ui):
+def test_what_the_engine_remarked_is_reported(panel, finish, ui):
     finish()
     assert "Sigma &lt;2&gt;." in ui.notesLabel.text and shown(ui.notesLabel)
 
@@ -205,7 +205,7 @@ def test_leaving_the_module_puts_the_views_back(widget, panel, finish, ui):
     widget.enter()
 
 
-def test_a_deleted_output_is_told_not_a_crash(panel, finish, ui):
+def test_a_deleted_output_is_reported_not_a_crash(panel, finish, ui):
     run = finish()
     ui.closeViewButton.click()
     slicer.mrmlScene.RemoveNode(run.warped)
@@ -232,7 +232,7 @@ def test_the_verdict_tells_its_reasons_and_where_to_look(panel, picked, ui, fake
     panel.results._show()
     text = ui.verdictLabel.text
     assert "12 % of the voxels shrink or grow" in text
-    assert text.count("folded") == 1, "the gravest reason is told once"
+    assert text.count("folded") == 1, "the gravest reason is shown once"
     assert '<a href="0">Folded &lt;most&gt;</a>' in text
     ui.verdictLabel.linkActivated.emit("0")
     settle()

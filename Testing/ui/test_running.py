@@ -264,7 +264,7 @@ def test_chosen_nodes_are_overwritten(panel, picked, ui, fake):
     assert node.GetTransformFromParent() is not None
 
 
-def test_an_unwritable_temporary_folder_is_told(panel, picked, ui, fake, monkeypatch, tmp_path):
+def test_an_unwritable_temporary_folder_is_reported(panel, picked, ui, fake, monkeypatch, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setattr(type(slicer.app), "temporaryPath", str(blocked), raising=False)
@@ -274,7 +274,7 @@ def test_an_unwritable_temporary_folder_is_told(panel, picked, ui, fake, monkeyp
     assert not fake.processes
 
 
-def test_a_full_disk_while_writing_is_told(panel, picked, ui, fake, monkeypatch):
+def test_a_full_disk_while_writing_is_reported(panel, picked, ui, fake, monkeypatch):
     from DeepVsClassicRegLib.core import job
 
     def full(*_arguments):

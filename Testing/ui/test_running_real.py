@@ -24,7 +24,7 @@ def slow_run(panel, picked, ui):
     wait(lambda: not worker_processes())
 
 
-def test_a_killed_worker_is_told(panel, slow_run, ui):
+def test_a_killed_worker_is_reported(panel, slow_run, ui):
     wait(lambda: len(worker_processes()) >= 2, 60)
     os.kill(slow_run.process.pid, signal.SIGKILL)
     wait(lambda: not panel.busy)
@@ -33,7 +33,7 @@ def test_a_killed_worker_is_told(panel, slow_run, ui):
     assert ui.registerButton.enabled
 
 
-def test_a_killed_computation_is_told(panel, slow_run, ui):
+def test_a_killed_computation_is_reported(panel, slow_run, ui):
     wait(lambda: slow_run.process.session._groups, 60)
     os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
     wait(lambda: not panel.busy)
@@ -71,7 +71,7 @@ def test_the_module_may_be_reloaded_in_mid_run(same_library, widget, slow_run):
     assert fresh.panel.ui.fixedSelector.currentNode() is not None
 
 
-def test_a_program_that_cannot_be_started_is_told(panel, picked, ui, monkeypatch):
+def test_a_program_that_cannot_be_started_is_reported(panel, picked, ui, monkeypatch):
     from DeepVsClassicRegLib.ui import process
 
     monkeypatch.setattr(process, "worker_command", lambda folder: ["/nowhere/PythonSlicer", str(folder)])

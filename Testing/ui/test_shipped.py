@@ -86,14 +86,14 @@ SHOWN = {"text", "toolTip", "title", "windowTitle"}
 
 @pytest.mark.parametrize("path", [*sorted(UI.glob("*.py")), *sorted(MRML.glob("*.py"))], ids=lambda path: path.name)
 def test_everything_the_user_reads_can_be_translated(path):
-    """What is put on a widget or told as a mendable error is no bare text; `_()` is the only way to write it."""
+    """What is put on a widget or shown as a user error is no bare text; `_()` is the only way to write it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        told: list[ast.expr] = []
+        shown: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-            told = [*node.args[node.func.id == "Problem" :][:2], *(word.value for word in node.keywords)]
+            shown = [*node.args[node.func.id == "Problem" :][:2], *(word.value for word in node.keywords)]
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            told = [node.value] if node.targets[0].attr in SHOWN else []
-        for value in told:
+            shown = [node.value] if node.targets[0].attr in SHOWN else []
+        for value in shown:
             words = [part.value for part in getattr(value, "values", [value]) if isinstance(part, ast.Constant)]
             text = "".join(word for word in words if isinstance(word, str))
             assert not re.search("[a-z]{2}", re.sub("<[^>]*>?", "", text)), f"{path.name}:{node.lineno}: {text!r}"

@@ -55,6 +55,6 @@ def test_options_reach_the_recommendation(folder):
     assert any("7 segmented cases" in reason["text"] for reason in advice["reasons"])
 
 
-def test_an_unknown_option_is_told(folder):
+def test_an_unknown_option_is_reported(folder):
     with pytest.raises(SettingsError, match="training_label"):
         advising.recommend(job("recommend", options={"training_label": 3}), folder, Progress())

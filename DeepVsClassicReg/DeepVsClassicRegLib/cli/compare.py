@@ -20,7 +20,7 @@ HELP = """Run several engines on one pair and put them side by side.
 The linear alignment is done once, in front, and handed to every engine as its start; the seconds of
 every run contain it.
 Every engine runs in a process of its own, one after the other. One that fails does not stop the rest; it is listed
-with the reason. At the end the verdict on each run is told (good, check or bad) with everything that speaks against it.
+with the reason. At the end each run's verdict is printed (good, check or bad) with everything that speaks against it.
 
 \b
 Written to --out:
@@ -88,7 +88,7 @@ def command(**options: Any) -> int:
 
 
 def _page(run: Run) -> Path:
-    """The page a person looks at, or the folder when none was drawn."""
+    """The HTML page, or the folder when no page was written."""
     page = run.folder / "report.html"
     return page if page.is_file() else run.folder
 

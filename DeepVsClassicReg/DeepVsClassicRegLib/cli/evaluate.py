@@ -17,7 +17,7 @@ HELP = """Measure how well a transform brings the moving volume onto the fixed o
 The transform maps fixed to moving points (LPS mm); it may come from this program, ANTs, elastix, Slicer or
 SimpleITK. Without --transform the pair is measured as it is. Segmentations give Dice and surface distances (mm),
 landmarks the target registration error (mm), intensities mutual information and correlation, the transform its folds.
-With a transform the verdict is told (good, check or bad) with everything that speaks against it; how sure a linear
+With a transform the verdict is printed (good, check or bad) with everything that speaks against it; how sure a linear
 alignment was is known to `dvcreg register` only.
 
 \b
@@ -30,7 +30,7 @@ Examples:
 
 @click.command("evaluate", help=HELP)
 @pair_options(initial=False)
-@click.option("--transform", "-t", type=FILE, help="Transform to judge; the identity when not given.")
+@click.option("--transform", "-t", type=FILE, help="Transform to evaluate; the identity when not given.")
 @click.option("--out", "-o", type=FILE, help="JSON file to write the measures into.")
 @click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of a table.")

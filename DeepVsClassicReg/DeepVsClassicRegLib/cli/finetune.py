@@ -11,7 +11,7 @@ from .training_options import training_options
 HELP = """Adapt a trained model to one's own cases.
 
 Everything is as for `dvcreg train`, but the weights start from those of a model (by name or folder), and its method,
-settings, grid and voxel size hold where nothing else is said. With labelled cases (--supervision labels, the default
+settings, grid and voxel size hold where nothing else is said. With labeled cases (--supervision labels, the default
 where the method can) the network learns to align those labels on images like these; how well it does on them is not
 how well it does on others. The model itself is not changed, the result is a model folder of its own.
 

@@ -77,7 +77,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
-    """Move a finished job's files into the output folder, the report last, so that it vouches for the rest.
+    """Move a finished job's files into the output folder, the report last, so that it exists only when all others do.
 
     What an earlier run left there under the names of our outputs is removed first.
 

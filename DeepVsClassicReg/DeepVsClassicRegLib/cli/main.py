@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command only when it is asked for, so that help is quick."""
+    """A group that imports a command only when it is called, so that help is quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of the commands, the main one first."""
@@ -80,7 +80,7 @@ def cli() -> None:
     dvcreg COMMAND --help                           options, units and examples
 
     Coordinates are LPS millimeters; a transform maps fixed to moving points.
-    Exit codes: 0 done, 1 a bug or crash, 2 something you can mend, 3 cancelled.
+    Exit codes: 0 done, 1 a bug or crash, 2 a user error, 3 canceled.
     """
 
 

@@ -30,7 +30,9 @@ _SERIES = (
     "Series of a DICOM folder with several: its number as the list in the error shows it, its UID or its description; "
     "with fixed= or moving= in front when both are folders (repeatable)."
 )
-_SEGMENTATION = "segmentation (label numbers, or .seg.nrrd: matched by name); judges the result, does not make it."
+_SEGMENTATION = (
+    "segmentation (label numbers, or .seg.nrrd: matched by name); evaluates the result, does not influence it."
+)
 _MASK = "mask: intensities are compared only where it is not 0."
 _POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), paired by name, else by order."
 

@@ -45,7 +45,7 @@ def show_verdict(verdict: Mapping[str, Any], confidence: Any = None, *, title: s
     confidence : float, optional
         'confidence' of the report, 0 to 1: how sure the linear alignment was.
     title : str
-        What was judged, when there are several.
+        Title of the run, when there are several.
     quiet : bool
         Show one line, and only when the verdict is not good.
     """
@@ -92,7 +92,7 @@ def library_warnings() -> Iterator[None]:
 
 def show_cancelled() -> None:
     """Say that nothing was written because the user stopped it."""
-    console(stderr=True).print("[yellow]Cancelled.[/]")
+    console(stderr=True).print("[yellow]Canceled.[/]")
 
 
 def show_json(content: Any) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = """Recommend an engine for a pair: classical or deep, with the Dice and the seconds to expect, and the reasons.
 
-Nothing is registered but a quick linear alignment, which tells whether the volumes fit together and show one contrast.
+Nothing is registered but a quick linear alignment, which shows whether the volumes match and have the same contrast.
 With a segmentation of the structures of interest (the fixed one at least) the Dice is predicted from the mutual
 information of intensities and labels. Where the evidence is thin the answer says so.
 

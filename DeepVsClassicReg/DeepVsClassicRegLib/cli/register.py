@@ -43,7 +43,7 @@ Written to --out:
   report.json         verdict, measures before and after, notes, seconds, memory, versions
   report.html         the same with pictures, one self-contained page
 
-At the end the verdict is told (good, check or bad) with everything that speaks against the result, and how sure the
+At the end the verdict is printed (good, check or bad) with everything that speaks against the result, and how sure the
 linear alignment was; with --quiet only a verdict that is not good. It is no part of the exit code.
 
 What an earlier run left in --out is replaced, once the new result is whole; an input is never overwritten.
@@ -94,6 +94,6 @@ def command(**options: Any) -> int:
     elif not quiet:
         show_measures(report)
         show_entries("Written", files)
-    show_notes((note for note in report["notes"] if note not in listener.told), quiet=quiet)
+    show_notes((note for note in report["notes"] if note not in listener.shown_notes), quiet=quiet)
     show_verdict(report["verdict"], report["confidence"], quiet=quiet)
     return outcome.code

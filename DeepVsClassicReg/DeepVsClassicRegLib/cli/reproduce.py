@@ -16,7 +16,7 @@ from .folders import output_folder
 from .output import console, show_entries, show_json, show_note, show_table
 
 HELP = """Run an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" again, on your
-labelled volumes or on a phantom population, and say which of its claims hold there.
+labeled volumes or on a phantom population, and say which of its claims hold there.
 
 \b
 mi-dice      Fig. 1    does mutual information of intensity and label predict the Dice of a classical engine?
@@ -44,7 +44,7 @@ PATH = click.Path(path_type=Path)
 
 @click.command("reproduce", help=HELP)
 @click.argument("experiment", metavar="EXPERIMENT")
-@click.option("--data", type=PATH, multiple=True, help="Folder or dataset JSON with labelled volumes (repeatable).")
+@click.option("--data", type=PATH, multiple=True, help="Folder or dataset JSON with labeled volumes (repeatable).")
 @click.option("--datasets", default="", metavar="A,B", help="Only these data sets (subfolders) of --data.")
 @click.option("--phantom", is_flag=True, help="Use the phantom population (the default without --data).")
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
@@ -52,7 +52,7 @@ PATH = click.Path(path_type=Path)
 @click.option(
     "--methods", default="", metavar="A,B", help="Networks to train; the experiment's own choice when left out."
 )
-@click.option("--models", default="", metavar="A,B", help="Trained models to judge as well: names or folders.")
+@click.option("--models", default="", metavar="A,B", help="Trained models to evaluate as well: names or folders.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the trainings.")
 @click.option("--steps", default=0, help="Updates of one training; 0 for the experiment's own choice.")
 @click.option("--hours", default=0.0, help="Longest time of one training in hours; 0 for no limit.")

@@ -35,7 +35,7 @@ class Listener:
 
     Attributes
     ----------
-    told : set of str
+    shown_notes : set of str
         The notes that were shown.
     """
 
@@ -44,7 +44,7 @@ class Listener:
         self.screen: Console = console(stderr=True)
         self.bar: Progress | None = None
         self._task: TaskID | None = None
-        self.told: set[str] = set()
+        self.shown_notes: set[str] = set()
         self._stage = ""
 
     @contextmanager
@@ -70,13 +70,13 @@ class Listener:
         if event.kind == "progress":
             self._progress(event.data)
         elif event.kind == "note" and not self.quiet:
-            self.told.add(event.text)
+            self.shown_notes.add(event.text)
             self.screen.print(f"[yellow]Note:[/]  {escape(event.text)}")
         elif event.kind in ("log", "noise") and self.verbose:
             self.screen.print(escape(event.text), style="dim")
 
     def say(self, text: str) -> None:
-        """Show a stage that the worker does not tell."""
+        """Show a stage that the worker does not report."""
         if self.bar is not None and self._task is not None:
             self.bar.update(self._task, description=self._words(text))
         elif not self.quiet:

@@ -13,7 +13,7 @@ HELP = """Train a registration network.
 The folder --out gets training.json (what is trained), checkpoint.safetensors, curves.csv, validation.csv, curves.png,
 train.log, and model/ with the best weights so far: a model folder that the engine `network` can use at any time.
 Ctrl-C and SIGTERM write a checkpoint and leave; the same command with --resume goes on exactly there, also after a
-crash or kill. Without a limit (--steps, --hours) it trains until it is told to stop.
+crash or kill. Without a limit (--steps, --hours) it trains until it is stopped.
 
 \b
 What --data can be:

@@ -17,7 +17,7 @@ CARD_TEXTS = {
     "summary": "One sentence shown with it.",
     "contrasts": "What it is made for: 'any', 'T1', 'CT', ...",
     "anatomy": "What it is made for: 'any', 'brain', ...",
-    "licence": "Licence of the weights.",
+    "licence": "License of the weights.",
 }
 
 

@@ -50,7 +50,7 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     Parameters
     ----------
     context : click.Context
-        Tells which options were given.
+        Reports which options were given.
     options : mapping
         All options of the command.
     start : mapping, optional
@@ -181,7 +181,7 @@ def _shown(quiet: bool) -> Iterator[Any]:
 
 @contextmanager
 def _stoppable() -> Iterator[Any]:
-    """Tell whether Ctrl-C or SIGTERM came; a second one ends at once."""
+    """Return whether Ctrl-C or SIGTERM was received; a second one ends at once."""
     came: list[int] = []
 
     def handle(number: int, _frame: Any) -> None:

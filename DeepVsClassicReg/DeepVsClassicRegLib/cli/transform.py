@@ -24,7 +24,7 @@ A transform of this program maps FIXED points to MOVING points (LPS mm), as resa
 
 With --inverse everything goes the other way: images of the fixed side come onto the grid of --reference, the moving
 volume, and points of the moving side become points of the fixed side. An inverse of a deformable transform is found
-by iteration; the error that was left is told, and it is large where the transform folds.
+by iteration; the remaining error is printed; it is large where the transform folds.
 
 A file that is there already is replaced once the new one is whole; an input is never overwritten.
 

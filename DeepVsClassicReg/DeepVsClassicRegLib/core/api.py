@@ -122,7 +122,7 @@ def register(
     seed : int
         Seed of every random number.
     progress : Progress, optional
-        Hears the progress and may cancel.
+        Receives progress updates and can cancel.
 
     Returns
     -------

@@ -23,7 +23,7 @@ class Compute:
     Attributes
     ----------
     device : str
-        'auto', 'cpu', 'cuda' or 'mps'; classical engines run on the CPU whatever is asked.
+        'auto', 'cpu', 'cuda' or 'mps'; classical engines always run on the CPU.
     threads : int
         Upper bound of the CPU threads; 0 means all cores this process may use.
     seed : int
@@ -59,7 +59,7 @@ def torch_device(wanted: str) -> str:
     Raises
     ------
     RegistrationError
-        When torch is missing or the wanted device is not there; a device asked for by name is never
+        When torch is missing or the wanted device is not there; a device requested by name is never
         replaced silently.
     """
     if importlib.util.find_spec("torch") is None:

@@ -1,4 +1,4 @@
-"""Errors a user can mend; everything else that is raised is a bug and stays one."""
+"""User errors; every other exception is a bug and is not caught."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EngineFailed(RegistrationError):
 
 
 class Cancelled(Exception):
-    """The user asked to stop; not an error."""
+    """The user canceled; not an error."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

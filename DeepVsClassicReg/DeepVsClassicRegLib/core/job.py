@@ -1,4 +1,4 @@
-"""Jobs: the roles of inputs and outputs, the names of their files, and what a worker is asked to do."""
+"""Jobs: the roles of inputs and outputs, the names of their files, and the work of a worker."""
 
 from __future__ import annotations
 

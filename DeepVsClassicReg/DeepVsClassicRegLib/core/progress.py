@@ -1,4 +1,4 @@
-"""How a computation tells its progress and learns that it shall stop."""
+"""How a computation reports its progress and is canceled."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Progress:
         )
 
     def report(self, fraction: float, stage: str, *, metric: float | None = None, iteration: int | None = None) -> None:
-        """Tell the listener how far the work is, then raise `Cancelled` if it shall stop.
+        """Report the progress to the listener, then raise `Cancelled` if the user canceled.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class Progress:
         Raises
         ------
         Cancelled
-            When the user asked to stop.
+            When the user canceled.
         """
         whole = self.start + min(max(fraction, 0.0), 1.0) * (self.stop - self.start)
         self._state["highest"] = max(self._state["highest"], whole)
@@ -103,7 +103,7 @@ class Progress:
         self.check()
 
     def check(self) -> None:
-        """Raise `Cancelled` when the user asked to stop."""
+        """Raise `Cancelled` when the user canceled."""
         if self.cancelled():
             raise Cancelled
 

@@ -1,4 +1,4 @@
-"""Advice for a pair: gather its facts from engines, networks and images, and ask the rules of the recommendation."""
+"""Advice for a pair: gather its facts from engines, networks and images, and apply the rules of the recommendation."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ MEMORY_GIB = 2.0
 OVERLAP_POINTS = 20000
 ANY = "any"
 LIMITS = (
-    "The paper looked at skull-stripped T1 brains of different persons only: no other contrasts, no two scans of one "
-    "person, no hybrid methods (a network whose result is refined, correlation volumes, sparse features).",
+    "The paper looked at skull-stripped T1 brains of different subjects only: no other contrasts, no two scans of one "
+    "subject, no hybrid methods (a network whose result is refined, correlation volumes, sparse features).",
     "Calibration and ranking come from few datasets (see the file's provenance); the bands are wide for that reason.",
-    "Mutual information is counted voxel by voxel: it says nothing about structures that are told by their place.",
+    "Mutual information is counted voxel by voxel: it ignores structures that are recognized by position only.",
     "Run times are for an idle machine, scaled by a quick probe; other jobs make them longer.",
 )
 
@@ -82,7 +82,7 @@ def recommend(
     calibration : Path, optional
         Another calibration than the shipped one.
     progress : Progress, optional
-        Hears the progress and may cancel.
+        Receives progress updates and can cancel.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def _headline(entry: str, facts: Facts, *, sure: bool) -> str:
     dice = f" Expected Dice {band.mean:.2f} ({band.low:.2f} to {band.high:.2f})." if band else ""
     seconds = f" About {facts.seconds[entry]:.0f} s." if entry in facts.seconds else ""
     if not sure:
-        return f"I do not know: the evidence is thin. If it must be, begin with {entry} and look at the result."
+        return f"I do not know: the evidence is weak. If you register anyway, start with {entry} and check the result."
     return f"Use {entry}.{dice}{seconds}"
 
 

@@ -30,7 +30,7 @@ class Diagnostics:
     Attributes
     ----------
     trace : tuple of TracePoint
-        The objective over the iterations, as far as the back end tells.
+        The objective over the iterations, as far as the back end reports it.
     stop_condition : str
         Why it ended.
     seconds, cpu_seconds : mapping of str to float
@@ -42,7 +42,7 @@ class Diagnostics:
     peak_memory_mb : float or None
         Peak resident memory of the process so far.
     confidence : float or None
-        0 to 1, for engines that judge their own success (the linear alignment does).
+        0 to 1, for engines that estimate their own success (the linear alignment does).
     notes : tuple of str
         What the user should know (repairs, repeats, failed starts).
     """

@@ -38,7 +38,7 @@ def option(
     default
         Default value; its annotated type must be bool, int, float, str or a tuple of one of them.
     label, tooltip : str
-        What a person reads.
+        The title shown to users.
     unit : str
         'mm', 'voxels', 's', ... shown beside the value.
     minimum, maximum : float, optional
@@ -73,7 +73,7 @@ class Preset:
     Attributes
     ----------
     name, title, summary : str
-        What a person reads; the name is used in commands.
+        The title shown to users; the name is used in commands.
     values : mapping
         The settings that differ from the defaults.
     source : str

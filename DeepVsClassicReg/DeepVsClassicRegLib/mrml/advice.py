@@ -26,7 +26,7 @@ def expectations(advice: Mapping[str, Any], titles: Mapping[str, str]) -> list[t
     advice : mapping
         `Advice.to_json()`.
     titles : mapping of str to str
-        Engine name -> what a person reads.
+        Engine name -> title shown to users.
     """
     bands, seconds = advice.get("predicted_dice") or {}, advice.get("seconds") or {}
     first = entry_of(advice)
@@ -42,7 +42,7 @@ def entry_of(advice: Mapping[str, Any]) -> str:
 
 
 def entry_title(entry: str, titles: Mapping[str, str]) -> str:
-    """Return what a person reads for 'engine' or 'engine:preset'."""
+    """Return the title shown to users for 'engine' or 'engine:preset'."""
     engine, _colon, preset = entry.partition(":")
     title = titles.get(engine, engine)
     return f"{title} ({preset})" if preset else title

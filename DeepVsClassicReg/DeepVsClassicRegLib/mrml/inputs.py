@@ -1,4 +1,4 @@
-"""What the user picked: the nodes of one registration."""
+"""The selected nodes of one registration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Inputs:
     fixed, moving : vtkMRMLScalarVolumeNode
         The moving volume is brought onto the fixed one.
     fixed_labels, moving_labels : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
-        Segmentations, to judge the result and for engines that use labels.
+        Segmentations, to evaluate the result and for engines that use labels.
     fixed_segment, moving_segment : str
         Id of the only segment to use; all segments when empty.
     fixed_mask, moving_mask : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
@@ -61,7 +61,7 @@ class Inputs:
     initial: slicer.vtkMRMLTransformNode | None = None
 
     def given(self) -> Iterator[tuple[str, Any]]:
-        """Yield (role, node) of everything that was picked."""
+        """Yield (role, node) of every selected node."""
         for role in TITLES:
             node = getattr(self, role)
             if node is not None:

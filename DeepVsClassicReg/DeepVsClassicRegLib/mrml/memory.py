@@ -1,6 +1,6 @@
 """What the user had before a comparison changed it, kept in the scene.
 
-Slicer tells nobody that it is about to save, so a scene saved in the middle of a comparison holds the views of the
+Slicer sends no event before it saves, so a scene saved in the middle of a comparison holds the views of the
 comparison. What the user had is therefore saved with it, in a hidden node, and put back when the scene is loaded.
 """
 

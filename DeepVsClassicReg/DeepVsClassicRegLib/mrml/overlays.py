@@ -20,7 +20,7 @@ ARROW_SAMPLES, ARROW_WIDTH = 8, 2
 def show_segmentations(run: Run, *, before: bool) -> list[Any]:
     """Show the outlines of the fixed segmentation in amber, and of the warped (or moving) one in cyan.
 
-    One color per side: outlines in the segments' own colors could not be told apart.
+    One color per side: outlines in the segments' own colors could not be distinguished.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     node.SetAndObserveDisplayNodeID(display.GetID())
     node.SetScene(slicer.mrmlScene)
-    node.GetDisplayNode()  # found now, so that the node has nothing to tell once it is in the scene
+    node.GetDisplayNode()  # found now, so that the node sends no event once it is in the scene
     return slicer.mrmlScene.AddNode(node)
 
 

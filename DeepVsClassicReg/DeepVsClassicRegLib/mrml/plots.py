@@ -13,7 +13,7 @@ from .names import file_safe
 from .runs import Run
 from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
 
-# Okabe and Ito's colors, told apart by color-blind readers too.
+# Okabe and Ito's colors, distinguished by color-blind readers too.
 COLORS = (
     (0.0, 0.45, 0.70),
     (0.90, 0.62, 0.0),
@@ -56,7 +56,7 @@ def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
     Parameters
     ----------
     runs : sequence of Run
-        What is drawn; runs whose engine told no metric are left out.
+        What is drawn; runs whose engine reported no metric are left out.
     chart : vtkMRMLPlotChartNode
         Its series are replaced.
     table : vtkMRMLTableNode

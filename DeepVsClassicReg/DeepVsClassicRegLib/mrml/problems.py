@@ -1,4 +1,4 @@
-"""What is wrong with the inputs, said so that a clinician can mend it; quick enough for every click."""
+"""Problems of the inputs, with a remedy that a clinician can follow; quick enough for every click."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Problem:
     role : str
         Which input, a key of `inputs.TITLES`.
     message, hint : str
-        What is wrong; how to mend it.
+        What is wrong; what to do about it.
     severity : {'error', 'warning', 'note'}
-        Errors forbid the run, warnings do not; a note only tells what will be done.
+        Errors forbid the run, warnings do not; a note only says what will be done.
     """
 
     role: str
@@ -131,7 +131,7 @@ def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> I
             _("Resample it to thinner slices first if that makes sense for these data."),
         )
     array = array_of_image(image)
-    # A few voxels nearly always tell; only when they do not, all are looked at.
+    # A few voxels are nearly always enough; only when they do not, all are looked at.
     if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
         message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
         yield Problem(role, message, _("Choose another volume."))
@@ -196,7 +196,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
 
 
 def _near(node: Any, volume: Any) -> bool:
-    """Return whether the bounding boxes of a drawing and its volume meet; True when that cannot be told."""
+    """Return whether the bounding boxes of a drawing and its volume meet; True when that is unknown."""
     if volume is None or volume.GetImageData() is None:
         return True
     boxes = np.zeros((2, 6))

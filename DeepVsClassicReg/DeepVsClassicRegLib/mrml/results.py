@@ -178,7 +178,7 @@ def _label_image(labels: LabelMap) -> Image:
 
 
 def _what_now() -> str:
-    return _("Register again; when it happens again, the log tells more.")
+    return _("Register again; if it happens again, see the log.")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

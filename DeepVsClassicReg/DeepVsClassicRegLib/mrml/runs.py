@@ -53,7 +53,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What a person reads, such as 'MR2 to MR1 (elastix)'."""
+        """The title shown to users, such as 'MR2 to MR1 (elastix)'."""
         return self.record.GetName() or ""
 
     @property

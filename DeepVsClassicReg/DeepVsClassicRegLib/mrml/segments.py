@@ -172,7 +172,7 @@ def layers(node: Any, numbers: Mapping[Entry, int] | None) -> list[Layer]:
         image = segment.GetRepresentation(name) if segment is not None else None
         if image is None or image.IsEmpty():
             continue
-        # Segments that do not overlap share one image; it is told apart by its address.
+        # Segments that do not overlap share one image; it is identified by its address.
         shared = found.setdefault(id(image), (image, {}))
         shared[1][segment.GetLabelValue()] = number
     return [_layer(image, world, values) for image, values in found.values()]
@@ -188,7 +188,7 @@ def is_empty(node: Any, segment_id: str = "") -> bool:
 
 
 def _is_drawn(segment: Any) -> bool:
-    """Whether a segment holds anything; segments may share one label map, so bounds alone tell nothing."""
+    """Whether a segment holds anything; segments may share one label map, so bounds alone are not enough."""
     voxels = segment.GetRepresentation("Binary labelmap")
     if voxels is not None:
         there = voxels.GetPointData().GetScalars() is not None

@@ -113,7 +113,7 @@ def table_text(node: slicer.vtkMRMLTableNode, *, delimiter: str = "\t") -> str:
 
 
 def unique_titles(runs: Sequence[Run]) -> list[str]:
-    """Return engine and preset of each run as column names, told apart when equal."""
+    """Return engine and preset of each run as column names, numbered when equal."""
     titles: list[str] = []
     for run in runs:
         first = run.short_title or run.title

@@ -1,4 +1,4 @@
-"""The advice box: asks the worker which engine suits the picked pair, and shows answer, reasons and plot."""
+"""The advice box: the worker finds which engine suits the selected pair; shows answer, reasons and plot."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Choose = Callable[[str], None]
 
 
 class AdviceSection:
-    """The recommendation for the picked pair.
+    """The recommendation for the selected pair.
 
     Parameters
     ----------
     ui : object
         The widgets of the .ui file by name.
     runner : Runner
-        Asks the worker.
+        Runs the query in the worker.
     compute : callable
         Returns device and threads.
     choose : callable
@@ -46,7 +46,7 @@ class AdviceSection:
     Attributes
     ----------
     advice : mapping or None
-        `Advice.to_json()` of the picked pair, once it is known.
+        `Advice.to_json()` of the selected pair, once it is known.
     changed : Signal
         Emits this section whenever the advice comes or goes.
     ended : Signal
@@ -112,7 +112,7 @@ class AdviceSection:
         self._show()
 
     def follow(self, inputs: Inputs, *, valid: bool, titles: Mapping[str, str]) -> None:
-        """Hear what is picked; when it is another pair the old advice goes, and a new one is asked for soon."""
+        """Follow the selected nodes; for another pair the old advice is removed and a new one requested soon."""
         self._titles = titles
         self._inputs = inputs if valid and self._parameters is not None else None
         seen = fingerprint(inputs) if self._inputs is not None else None
@@ -124,7 +124,7 @@ class AdviceSection:
             self._ask_soon()
 
     def ask(self) -> None:
-        """Ask now, unless it is asked already or nothing is picked."""
+        """Start the query now, unless it runs already or nothing is selected."""
         self._pause.stop()
         if self._inputs is None or self.asking:
             return
@@ -257,9 +257,9 @@ class AdviceSection:
         elif self.message:
             ui.adviceLabel.text = line("error", self.message, self.hint)
         elif self._inputs is None:
-            ui.adviceLabel.text = advice_text.faint(_("Pick both volumes, then this tells which engine suits them."))
+            ui.adviceLabel.text = advice_text.faint(_("Select both volumes to see which engine suits them."))
         else:
-            ui.adviceLabel.text = advice_text.faint(_("Tells which engine suits this pair, how well, and why."))
+            ui.adviceLabel.text = advice_text.faint(_("Shows which engine suits this pair, how well, and why."))
 
     def _show_progress(self) -> None:
         query = self._query

@@ -25,7 +25,7 @@ def headline(advice: Mapping[str, Any], titles: Mapping[str, str]) -> str:
         second = html.escape(entry_title(advice["runner_up"], titles))
         rest = f"{rest} {_('Runner-up: {engine}.').format(engine=second)}".strip()
     if not advice["sure"]:
-        begin = _("The evidence is thin. If it must be, begin with {engine} and look at the result.")
+        begin = _("The evidence is not sufficient. If you register anyway, start with {engine} and check the result.")
         rest = f"{begin.format(engine=f'<b>{name}</b>')} {rest}"
     return f"{first}<br>{rest}".removesuffix("<br>")
 

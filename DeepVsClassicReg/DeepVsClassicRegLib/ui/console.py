@@ -68,12 +68,12 @@ class Handle:
     def on_finished(self, listener: Callable[[Handle], None]) -> Handle:
         """Call `listener(handle)` once all have ended, well or not."""
 
-        def told(_task: RegistrationTask) -> None:
+        def on_ended(_task: RegistrationTask) -> None:
             if self.over:
                 listener(self)
 
         for task in self._tasks:
-            task.ended.connect(told)
+            task.ended.connect(on_ended)
         return self
 
     def cancel(self) -> None:
@@ -89,7 +89,7 @@ class Handle:
         RegistrationError
             When a run was rejected; the hint says what to do.
         Cancelled
-            When one was cancelled.
+            When one was canceled.
         RuntimeError
             When one failed.
         TimeoutError
@@ -105,7 +105,7 @@ class Answer:
     Parameters
     ----------
     query : QueryTask
-        What was asked.
+        The running query.
     key : str
         The part of the worker's result that is the answer.
     """
@@ -183,11 +183,11 @@ class Console:
         return Handle(tasks)
 
     def recommend(self, inputs: Inputs, options: Mapping[str, Any], compute: Compute) -> Answer:
-        """Ask which engine to use and return the handle of the answer."""
+        """Query which engine to use and return the handle of the answer."""
         return Answer(self._runner.query(RECOMMEND, inputs, compute, options=options), "advice")
 
     def evaluate(self, inputs: Inputs, compute: Compute) -> Answer:
-        """Ask for the measures before and after `inputs.initial` is applied and return the handle of the answer."""
+        """Query the measures before and after `inputs.initial` is applied and return the handle of the answer."""
         if inputs.initial is None:
             raise RegistrationError(_("There is no transform to evaluate."), hint=_("Give the transform node."))
         return Answer(self._runner.query(EVALUATE, inputs, compute), "measures")

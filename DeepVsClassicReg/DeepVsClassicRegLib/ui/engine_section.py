@@ -1,4 +1,4 @@
-"""The section where the user chooses who registers: engine, preset, settings, or several engines to compare."""
+"""The section where the user chooses the engine: engine, preset, settings, or several engines to compare."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class EngineSection:
 
     @property
     def titles(self) -> dict[str, str]:
-        """Engine name -> what a person reads."""
+        """Engine name -> title shown to users."""
         return {name: availability.info.title for name, availability in self._availability.items()}
 
     @property
@@ -138,7 +138,7 @@ class EngineSection:
             self._form.refresh_suggestions()
 
     def set_advice(self, advice: Mapping[str, Any] | None) -> None:
-        """Hear what is recommended for the picked pair; None while it is not known."""
+        """Receive the recommendation for the selected pair; None while it is not known."""
         self._advice = advice
         self._name_recommended()
         if self.recommended:
@@ -232,7 +232,7 @@ class EngineSection:
         elif self.waits_for_advice:
             self._ui.engineNote.text = _("The pair is looked at first; what is recommended for it is then used.")
         elif availability is None:
-            self._ui.engineNote.text = _("Every engine gets the same pair and is judged by the same measures.")
+            self._ui.engineNote.text = _("Every engine gets the same pair and is evaluated by the same measures.")
         elif not availability.ready:
             missing = _("Not installed: {what}.").format(what=availability.needs)
             self._ui.engineNote.text = line("warning", missing, availability.remedy)

@@ -54,7 +54,7 @@ class InputsSection:
         self._fill_segments()
 
     def inputs(self) -> Inputs:
-        """Return what is picked."""
+        """Return the selected nodes."""
         chosen = {role: getattr(self._ui, name).currentNode() for role, name in SELECTORS.items()}
         segments = {entry: getattr(self._ui, combo).currentData or "" for combo, entry in SEGMENTS.values()}
         return Inputs(**chosen, **segments)

@@ -88,6 +88,6 @@ class MetricPlot:
 
 
 def _pixel_ratio(widget: Any) -> float:
-    """Return the pixels per point of the screen; 1 where the binding does not tell."""
+    """Return the pixels per point of the screen; 1 where the binding does not report it."""
     tell = getattr(widget, "devicePixelRatioF", None)
     return float(tell()) if callable(tell) else 1.0

@@ -23,7 +23,7 @@ def suggestions(listing: str) -> list[tuple[str, str]]:
 
 def columns() -> list[str]:
     """Return the titles of the table's columns."""
-    return [_("Model"), _("Method"), _("Anatomy"), _("Contrasts"), _("Voxels"), _("Validation"), _("Licence")]
+    return [_("Model"), _("Method"), _("Anatomy"), _("Contrasts"), _("Voxels"), _("Validation"), _("License")]
 
 
 def row(model: Model) -> list[str]:

@@ -118,7 +118,7 @@ class ModelsPage:
             self._try(lambda: str(remove_model(model.card.name)))
 
     def _try(self, action: Callable[[], str]) -> None:
-        """Do something to the models, then show them anew; what went wrong is told on the page."""
+        """Do something to the models, then show them anew; errors are shown on the page."""
         try:
             outcome = action()
         except RegistrationError as error:

@@ -104,7 +104,7 @@ class Panel(VTKObservationMixin):
         self.validate()
 
     def start(self) -> None:
-        """Queue what is chosen, after what it needs was installed; what is recommended is asked for first."""
+        """Queue what is chosen, after what it needs was installed; the recommendation is requested first."""
         if self.engines.waits_for_advice:
             self.run.hold(_("Looking at the pair first"), self.advice.stop)
             self.advice.ask()
@@ -142,7 +142,7 @@ class Panel(VTKObservationMixin):
         )
 
     def validate(self) -> None:
-        """Tell what is missing or wrong and whether the run may start."""
+        """Show what is missing or wrong and whether the run may start."""
         inputs = self.inputs.inputs()
         verdict = Verdict(inputs)
         self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
@@ -173,7 +173,7 @@ class Panel(VTKObservationMixin):
         self.runner.shut_down()
 
     def _on_advice(self, advice: AdviceSection) -> None:
-        """Go on with the start that waited for the advice, or tell why it cannot go on."""
+        """Go on with the start that waited for the advice, or show why it cannot."""
         if not self.run.held:
             return
         self.run.let_go()
@@ -189,9 +189,9 @@ class Panel(VTKObservationMixin):
         self._validator.start()
 
     def _observe_inputs(self) -> None:
-        """Follow changes of the picked nodes that matter for validity: image, transform, name, segments."""
+        """Follow changes of the selected nodes that matter for validity: image, transform, name, segments."""
         self.removeObservers(self._on_input_changed)
-        # One node may be picked twice, such as a segmentation of which two segments are registered.
+        # One node may be selected twice, such as a segmentation of which two segments are registered.
         for node in {node.GetID(): node for _role, node in self.inputs.inputs().given()}.values():
             events = [node.TransformModifiedEvent, "ModifiedEvent"]
             if node.IsA("vtkMRMLMarkupsNode"):

@@ -64,7 +64,7 @@ class SceneParameters:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Tell observers of several changes once."""
+        """Notify observers once of several changes."""
         was = self.parameter_node.StartModify()
         try:
             yield
@@ -105,7 +105,7 @@ class Preferences:
 
     @property
     def advise(self) -> bool:
-        """Whether advice is looked for as soon as a pair is picked."""
+        """Whether advice is looked for as soon as a pair is selected."""
         return bool(slicer.util.settingsValue(SETTINGS + "advise", True, converter=slicer.util.toBool))
 
     @advise.setter

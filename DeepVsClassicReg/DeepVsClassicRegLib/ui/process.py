@@ -55,7 +55,7 @@ class WorkerProcess:
         return int(self._process.processId())
 
     def start(self) -> None:
-        """Start the worker; a failure is told through `ended`."""
+        """Start the worker; a failure is reported through `ended`."""
         try:
             program, *arguments = worker_command(self.session.folder)
         except RegistrationError as error:
@@ -81,7 +81,7 @@ class WorkerProcess:
         self._process.kill()
 
     def shut_down(self) -> None:
-        """End everything at once and tell nobody: the panel is going away."""
+        """End everything at once without signals: the panel is closing."""
         self.happened.disconnect()
         self.ended.disconnect()
         self._killer.stop()

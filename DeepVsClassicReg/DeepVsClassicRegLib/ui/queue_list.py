@@ -60,7 +60,7 @@ class QueueList:
 
 
 def title(task: RegistrationTask) -> str:
-    """Return who registers what, as the queue and the log name it."""
+    """Return engine and volumes, as shown in the queue and the log."""
     fixed, moving = task.inputs.fixed, task.inputs.moving
     if fixed is None or moving is None:
         return task.request.name

@@ -1,4 +1,4 @@
-"""A page a person can keep: the verdict, the views as they are shown, every measure, and how each run was made."""
+"""A page to keep: the verdict, the views as they are shown, every measure, and how each run was made."""
 
 from __future__ import annotations
 

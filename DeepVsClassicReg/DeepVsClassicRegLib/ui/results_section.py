@@ -223,7 +223,7 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     ]
     if verdict.level == GOOD:
         return "<br>".join(parts)
-    # The sentence tells the gravest reason already.
+    # The sentence contains the gravest reason already.
     parts += [
         f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
     ]

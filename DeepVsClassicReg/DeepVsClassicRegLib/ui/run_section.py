@@ -63,7 +63,7 @@ class RunSection:
         self._show_idle()
 
     def allow(self, reason: str, *, queueable: bool) -> None:
-        """Let the run start, or tell in the tooltip why it cannot; `queueable` unless it needs advice first."""
+        """Let the run start, or say in the tooltip why it cannot; `queueable` unless it needs advice first."""
         self._reason, self._queueable = reason, queueable
         self._ui.queueButton.enabled = queueable and not reason
         if not self._runner.busy and not self.held:
@@ -90,7 +90,7 @@ class RunSection:
         self.tell(PROGRESS, message)
 
     def held_progress(self, fraction: float, stage: str) -> None:
-        """Show how far that is what is waited for."""
+        """Show the progress of the query that the run waits for."""
         if self.held:
             self._ui.progressBar.value = int(1000 * fraction)
             self.tell(PROGRESS, stage)

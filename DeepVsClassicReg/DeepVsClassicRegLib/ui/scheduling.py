@@ -41,7 +41,7 @@ class BackgroundCall:
         return self
 
     def abandon(self, afterwards: Callable[[], None]) -> None:
-        """Tell nobody of the end; `afterwards` runs once the function has ended (files may be removed then)."""
+        """Do not call `done`; `afterwards` runs once the function has ended (files may be removed then)."""
         self._timer.stop()
         with self._lock:
             if self._thread.is_alive():

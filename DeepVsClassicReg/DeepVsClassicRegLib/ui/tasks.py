@@ -236,7 +236,7 @@ class WorkerTask:
             self.end(REJECTED, error.message, error.hint)
             return
         logging.error("DeepVsClassicReg: %s", error, exc_info=error)
-        what = _("This is a bug; the application log tells more.")
+        what = _("This is a bug; see the application log.")
         self.end(FAILED, f"{type(error).__name__}: {error}", what)
 
     def end(self, state: str, message: str = "", hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Tells inline what is missing or wrong with the inputs, and how to mend it."""
+"""Shows inline what is missing or wrong with the inputs, and what to do about it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Verdict:
 
     @property
     def html(self) -> str:
-        """Return the problems as rich text, one per line; what was just not picked yet is told calmly."""
+        """Return the problems as rich text, one per line; inputs not selected yet are hints, not errors."""
         return "<br>".join(self._line(problem) for problem in self.found)
 
     @property

@@ -35,7 +35,7 @@ def recommend(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     RegistrationError
         When the pair cannot be registered at all.
     Cancelled
-        When the user asked to stop.
+        When the user canceled.
     """
     for name in job.options:
         if name not in OPTIONS:
@@ -66,7 +66,7 @@ def evaluate(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     RegistrationError
         When there is no transform, or a file is unfit.
     Cancelled
-        When the user asked to stop.
+        When the user canceled.
     """
     progress.report(0.0, "Reading the images")
     pair = read_pair(job, folder)

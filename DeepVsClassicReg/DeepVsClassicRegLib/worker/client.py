@@ -1,4 +1,4 @@
-"""Runs a worker from Python without Qt: start it, hear its events, cancel it, learn the outcome."""
+"""Runs a worker from Python without Qt: start it, receive its events, cancel it, get the outcome."""
 
 from __future__ import annotations
 

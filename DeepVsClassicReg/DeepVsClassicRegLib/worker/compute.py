@@ -1,4 +1,4 @@
-"""The worker's inner process: does the job, tells its progress, and leaves result.json or an error behind."""
+"""The worker's inner process: does the job, reports its progress, and writes result.json or an error."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
-        channel.send("error", cause="bug", type=type(error).__name__, message=message, hint="The log tells more.")
+        channel.send("error", cause="bug", type=type(error).__name__, message=message, hint="See the log.")
         return EXIT_BUG
     channel.send("result", files=result.get("files", {}))
     return EXIT_RESULT

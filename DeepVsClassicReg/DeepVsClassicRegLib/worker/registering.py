@@ -1,4 +1,4 @@
-"""The worker's main work: register a pair, measure the result, write the files that were asked for."""
+"""The worker's main work: register a pair, measure the result, write the requested files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     RegistrationError
         When an input, a setting or the disk does not allow it.
     Cancelled
-        When the user asked to stop.
+        When the user canceled.
     """
     progress.report(0.0, "Reading the images")
     job = _possible(job)

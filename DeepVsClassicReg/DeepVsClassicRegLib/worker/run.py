@@ -1,7 +1,7 @@
 """The worker's outer process: starts the computing process, and ends it within 2 s whatever it is doing.
 
 It stays free of numpy and of every back end, because native code may hold Python's lock for minutes, crash, or be
-killed for its memory; this process still hears the wish to cancel, reports the crash and clears up.
+killed for its memory; this process still receives the request to cancel, reports the crash and clears up.
 """
 
 from __future__ import annotations

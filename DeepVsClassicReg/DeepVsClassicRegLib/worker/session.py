@@ -30,7 +30,7 @@ class Outcome:
     Attributes
     ----------
     state : str
-        'finished' (there is a result), 'cancelled', 'rejected' (the user can mend it) or 'failed' (a bug, a crash
+        'finished' (there is a result), 'cancelled', 'rejected' (a user error) or 'failed' (a bug, a crash
         or a killed process).
     message, hint : str
         What happened and what to do, when there is no result.
@@ -70,7 +70,7 @@ class Outcome:
         RegistrationError
             When the run was rejected.
         Cancelled
-            When it was cancelled.
+            When it was canceled.
         RuntimeError
             When it failed.
         """
@@ -145,7 +145,7 @@ class Session:
         Parameters
         ----------
         pid : int, optional
-            The process that was started, in case the worker has not told its own id yet; behind a launcher
+            The process that was started, in case the worker has not sent its own id yet; behind a launcher
             (PythonSlicer) that is another process than the worker's.
         """
         kill_groups([*self._groups, pid])
@@ -199,7 +199,7 @@ class Session:
 
     def _judged(self, exit_code: int | None) -> Outcome:
         if exit_code == EXIT_CANCELLED:
-            return Outcome(CANCELLED, "Cancelled.", exit_code=exit_code)
+            return Outcome(CANCELLED, "Canceled.", exit_code=exit_code)
         if exit_code == EXIT_RESULT:
             return self._result()
         message = str(self._error.get("message") or f"The registration process ended with exit code {exit_code}.")
@@ -217,7 +217,7 @@ class Session:
 
     def _killed(self, exit_code: int | None) -> Outcome:
         if self.state == CANCELLING:
-            return Outcome(CANCELLED, "Cancelled.", exit_code=exit_code)
+            return Outcome(CANCELLED, "Canceled.", exit_code=exit_code)
         return Outcome(
             FAILED,
             str(self._error.get("message") or "The registration process was ended from outside."),

@@ -38,7 +38,7 @@ def take_over() -> tuple[BinaryIO, BinaryIO]:
 
 
 class Channel:
-    """Sends events; a parent that is gone is no error here, the end of its wishes tells."""
+    """Sends events; a parent that is gone is no error here, the end of the input stream reports it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -63,7 +63,7 @@ def listen(wishes: BinaryIO, on_cancel: Callable[[bool], None]) -> threading.Thr
     wishes : binary file
         What the parent writes.
     on_cancel : callable
-        Gets True when the parent vanished (end of file), False when it asked.
+        Gets True when the parent vanished (end of file), False when it requested the stop.
     """
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""The kinds of work a worker knows: name -> where its function is. Nothing is imported before it is asked for."""
+"""The tasks of a worker: name -> function, imported at first use."""
 
 from __future__ import annotations
 

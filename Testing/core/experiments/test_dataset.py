@@ -1,4 +1,4 @@
-"""Finding labelled volumes: a manifest, a Learn2Reg JSON, files side by side; and the phantom population."""
+"""Finding labeled volumes: a manifest, a Learn2Reg JSON, files side by side; and the phantom population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks of work: resumed, told apart by their arguments, and not stopped by one that fails or crashes."""
+"""Tasks of work: resumed, distinguished by their arguments, and not stopped by one that fails or crashes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_other_arguments_are_done_again(tmp_path):
     assert len(TaskLog(tmp_path).read()["a"].rows) == 2 and count_lines(tmp_path) == 2
 
 
-def test_an_error_is_told_and_tried_again(tmp_path):
+def test_an_error_is_reported_and_tried_again(tmp_path):
     wanted = [task("good"), Task("bad", "mi_dice:measure_image", {"where": {"image": "/nowhere.nii", "labels": "x"}})]
     finished = run_tasks(wanted, tmp_path, workers=0)
     (failed,) = failures_of(finished)

@@ -72,7 +72,7 @@ def test_too_few_datasets_are_refused():
         fit_calibration(examples(3))
 
 
-def test_prediction_outside_the_fitted_range_is_told():
+def test_prediction_outside_the_fitted_range_is_reported():
     found = fit_calibration(examples())
     assert found.outside([LabelPoint("a", -1.0, 0.0)]) == ""
     assert "less about the labels" in found.outside([LabelPoint("a", -5.0, 0.0)])

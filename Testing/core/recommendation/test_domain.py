@@ -77,6 +77,6 @@ def test_a_constant_volume_and_no_volume(statistics):
         domain_statistics([], name="nothing")
 
 
-def test_a_broken_card_is_told():
+def test_a_broken_card_is_reported():
     with pytest.raises(FileError, match="cannot be read"):
         DomainStatistics.from_json({"name": "x"})

@@ -126,7 +126,7 @@ def test_labels_on_another_grid_negative_and_huge_labels():
     assert strange.whole.entropy == pytest.approx(moved.whole.entropy, rel=0.02)
 
 
-def test_an_empty_segmentation_is_told():
+def test_an_empty_segmentation_is_reported():
     with pytest.raises(RegistrationError, match="holds no label"):
         mutual_information(*volumes(np.arange(512.0), np.zeros((8, 8, 8), dtype=np.int32)))
 

@@ -89,7 +89,7 @@ def evaluate(
     threads : int
         Most CPU threads, 0 for all cores.
     progress : Progress, optional
-        Hears the progress and may cancel.
+        Receives progress updates and can cancel.
 
     Returns
     -------

@@ -27,9 +27,9 @@ class Gain:
     Attributes
     ----------
     before, after : float
-        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when there is nothing to judge.
+        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when nothing could be measured.
     folding_percent : float
-        Share of the judged voxels that are folded.
+        Share of the evaluated voxels that are folded.
     """
 
     before: float

@@ -19,7 +19,7 @@ class Measure:
     Attributes
     ----------
     name, title : str
-        Key in `Evaluation.before/start/after` and in `report.json`; what a person reads.
+        Key in `Evaluation.before/start/after` and in `report.json`; the title shown to users.
     family : str
         One of `FAMILIES`; what `evaluate(measures=...)` chooses by.
     direction : {'higher', 'lower', ''}

@@ -66,7 +66,7 @@ def scored_labels(
     Raises
     ------
     RegistrationError
-        When more than 65535 labels are asked for.
+        When more than 65535 labels are requested.
     """
     allowed = None if labels is None else {int(label) for label in labels} - {0}
     sides = [set(side.labels) if allowed is None else set(side.labels) & allowed for side in (fixed, moving)]

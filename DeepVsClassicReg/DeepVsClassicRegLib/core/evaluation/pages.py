@@ -15,7 +15,7 @@ COLUMN_TITLES = {"before": "Before", "start": "Linear alignment", "after": "Afte
 
 
 class Page:
-    """A page to be filled; made first, so that a missing package is told before anything is drawn.
+    """A page to be filled; made first, so that a missing package is reported before anything is drawn.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ def timing_bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def value_text(value: Any) -> str:
-    """Return a setting as a person reads it."""
+    """Return a setting as text for users."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):

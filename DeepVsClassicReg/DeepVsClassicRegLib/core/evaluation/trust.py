@@ -1,4 +1,4 @@
-"""Findings on a result: each asks one question of a report and answers with a light and a sentence."""
+"""Quality checks of a result: each answers one question about a report with a level and a sentence."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def findings(report: Mapping[str, Any]) -> tuple[Finding, ...]:
     Parameters
     ----------
     report : mapping
-        As `report.make_report` makes it; what was not measured is not asked.
+        As `report.make_report` makes it; checks of what was not measured are skipped.
     """
     found = [question(report) for question in QUESTIONS]
     return tuple(sorted((one for one in found if one is not None), key=lambda one: -ORDER[one.level]))
@@ -73,7 +73,7 @@ def _start(report: Mapping[str, Any], name: str) -> float | None:
 
 
 def inputs(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether the inputs were sound."""
+    """Check whether the inputs were sound."""
     notes = report.get("unsound") or ()
     return Finding("inputs", CHECK, " ".join(map(str, notes))) if notes else None
 
@@ -87,7 +87,7 @@ def _unit_mm(report: Mapping[str, Any]) -> float:
 
 
 def folding(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether space is folded."""
+    """Check whether space is folded."""
     share = _after(report, "folding_percent")
     if share is None or share <= SOME_FOLDING_PERCENT:
         return None
@@ -96,7 +96,7 @@ def folding(report: Mapping[str, Any]) -> Finding | None:
 
 
 def labels(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether structures lie on those of the same number at all, however much better than before."""
+    """Check whether structures lie on those of the same number at all, however much better than before."""
     dice = _after(report, "dice_mean")
     if dice is None or dice >= WEAK_OVERLAP_DICE:
         return None
@@ -106,7 +106,7 @@ def labels(report: Mapping[str, Any]) -> Finding | None:
 
 
 def implausible(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether too much tissue changes its volume tenfold."""
+    """Check whether too much tissue changes its volume tenfold."""
     share = _after(report, "implausible_percent")
     if share is None or share <= IMPLAUSIBLE_PERCENT:
         return None
@@ -114,7 +114,7 @@ def implausible(report: Mapping[str, Any]) -> Finding | None:
 
 
 def match(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether a shift of a few voxels would spoil the match; if not, there is none."""
+    """Check whether a shift of a few voxels would spoil the match; if not, there is none."""
     sharpness = _after(report, "sharpness")
     if sharpness is None or sharpness >= WEAK_MATCH_SHARPNESS:
         return None
@@ -125,7 +125,7 @@ def match(report: Mapping[str, Any]) -> Finding | None:
 
 
 def expected_gain(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether the deformable part brought what it usually brings."""
+    """Check whether the deformable part brought what it usually brings."""
     start, after = _start(report, "local_agreement"), _after(report, "local_agreement")
     if start is None or after is None or start >= 0.9:
         return None
@@ -138,16 +138,16 @@ def expected_gain(report: Mapping[str, Any]) -> Finding | None:
 
 
 def alignment(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether the linear alignment trusted itself."""
+    """Check the confidence of the linear alignment."""
     confidence = report.get("confidence")
     if not isinstance(confidence, (int, float)) or confidence >= DOUBTFUL_CONFIDENCE:
         return None
-    text = f"The linear alignment does not trust itself (confidence {100 * confidence:.0f} %)."
+    text = f"The linear alignment has low confidence ({100 * confidence:.0f} %)."
     return Finding("alignment", BAD if confidence < FAILED_CONFIDENCE else CHECK, text)
 
 
 def view(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether much of the fixed object is mapped beyond the moving volume."""
+    """Check whether much of the fixed object is mapped beyond the moving volume."""
     after, start = _after(report, "overlap_percent"), _start(report, "overlap_percent")
     if after is None:
         return None
@@ -159,7 +159,7 @@ def view(report: Mapping[str, Any]) -> Finding | None:
 
 
 def round_trip(report: Mapping[str, Any]) -> Finding | None:
-    """Ask whether the map can be undone."""
+    """Check whether the map can be undone."""
     error = _after(report, "inverse_residual_mm")
     if error is None or error <= ROUND_TRIP * _unit_mm(report):
         return None

@@ -75,7 +75,7 @@ def judge_report(report: Mapping[str, Any]) -> Verdict:
     worst = counted[0] if counted else None
     if worst is None or ORDER[worst.level] <= ORDER[base.level]:
         return dataclasses.replace(base, reasons=reasons, look_at=places)
-    # The sentence tells the folds anyway.
+    # The sentence reports the folds already.
     more = "" if worst.name == "folding" else f" {worst.text}"
     return Verdict(worst.level, _headline(worst), base.sentence + more, reasons, places)
 
@@ -115,7 +115,7 @@ def _verdict_before_checks(report: Mapping[str, Any]) -> Verdict:
     start = columns.get("start")
     measure = next((MEASURES[name] for name in DECISIVE if after.get(name) is not None), None)
     if measure is None:
-        return Verdict(CHECK, "Look at the pictures", "Nothing was measured that tells better from worse.")
+        return Verdict(CHECK, "Look at the pictures", "No measure that shows the quality of the result is available.")
     reference = _reference(columns) if measure.name == "mi" else before
     improved = measure.better(after[measure.name], reference.get(measure.name))
     below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
@@ -163,7 +163,7 @@ def tiles(report: Mapping[str, Any]) -> list[Tile]:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration as a person says it.
+    """Return a duration as text for users.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Labelled volumes of a folder and the pairs to register: a manifest, a Learn2Reg JSON, or files side by side."""
+"""Labeled volumes of a folder and the pairs to register: a manifest, a Learn2Reg JSON, or files side by side."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IMAGE_WORDS = re.compile(r"^(t1w?|t2w?|flair|ct|mr|mri|us|pd|img|image|volume|br
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """A volume with its segmentation.
 
     Attributes
@@ -63,7 +63,7 @@ class Case:
     ----------
     name, dataset : str
         Who and where from.
-    fixed, moving : Labelled
+    fixed, moving : Labeled
         The moving volume is brought onto the fixed one.
     scored : tuple of int
         Labels to score; all that both hold when empty.
@@ -73,8 +73,8 @@ class Case:
 
     name: str
     dataset: str
-    fixed: Labelled
-    moving: Labelled
+    fixed: Labeled
+    moving: Labeled
     scored: tuple[int, ...] = ()
     kind: str = ""
 
@@ -90,8 +90,8 @@ class Study:
 
     Attributes
     ----------
-    subjects : tuple of Labelled
-        All labelled volumes.
+    subjects : tuple of Labeled
+        All labeled volumes.
     listed : tuple of Case
         The pairs that a manifest names; empty when the folder has none.
     source : str
@@ -100,7 +100,7 @@ class Study:
         The data sets that are looked at; all when empty.
     """
 
-    subjects: tuple[Labelled, ...]
+    subjects: tuple[Labeled, ...]
     listed: tuple[Case, ...] = ()
     source: str = ""
     kept: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ class Study:
 
 
 def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
-    """Return the volume and segmentation that a `Labelled.where` names."""
+    """Return the volume and segmentation that a `Labeled.where` names."""
     if "cohort" in where:
         size = int(where["size"])
         grid = plane(size) if where.get("flat") else cube(size, FIELD_MM)
@@ -166,7 +166,7 @@ def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the labelled volumes of a folder.
+    """Return the labeled volumes of a folder.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def read_study(path: Path) -> Study:
         When nothing of the kind is found, or a named file is missing.
     """
     if not path.exists():
-        raise FileError(f"{path} does not exist.", hint="Name a folder with labelled volumes.")
+        raise FileError(f"{path} does not exist.", hint="Name a folder with labeled volumes.")
     if path.is_file():
         return _from_learn2reg(path)
     if (path / "manifest.json").is_file():
@@ -217,12 +217,12 @@ def _from_manifest(folder: Path) -> Study:
             continue
         dataset = Path(entry["fixed"]).parent.name
         sides = [
-            _labelled(dataset, folder / entry[side], folder / entry[f"{side}_label"]) for side in ("fixed", "moving")
+            _labeled(dataset, folder / entry[side], folder / entry[f"{side}_label"]) for side in ("fixed", "moving")
         ]
         scored = tuple(entry.get("labels") or ())
         cases.append(Case(entry["id"], dataset, sides[0], sides[1], scored, str(entry.get("kind", ""))))
     subjects = {subject.where["image"]: subject for case in cases for subject in (case.fixed, case.moving)}
-    return Study(tuple(subjects.values()), tuple(cases), f"{len(cases)} labelled pairs of {folder / 'manifest.json'}")
+    return Study(tuple(subjects.values()), tuple(cases), f"{len(cases)} labeled pairs of {folder / 'manifest.json'}")
 
 
 def _from_learn2reg(path: Path) -> Study:
@@ -230,21 +230,21 @@ def _from_learn2reg(path: Path) -> Study:
     if not isinstance(content, Mapping) or "training" not in content:
         raise FileError(f"{path} is no dataset description of Learn2Reg.", hint="It needs the list 'training'.")
     dataset = str(content.get("name") or path.stem)
-    subjects: dict[Path, Labelled] = {}
+    subjects: dict[Path, Labeled] = {}
     for entry in content["training"]:
         if isinstance(entry, Mapping) and entry.get("label"):
-            subject = _labelled(dataset, path.parent / entry["image"], path.parent / entry["label"])
+            subject = _labeled(dataset, path.parent / entry["image"], path.parent / entry["label"])
             subjects[Path(subject.where["image"])] = subject
     listed = []
     for entry in content.get("registration_val", ()):
         sides = [subjects.get((path.parent / entry[side]).resolve()) for side in ("fixed", "moving")]
         if sides[0] is not None and sides[1] is not None:
             listed.append(Case(f"{dataset}: {sides[1].name} -> {sides[0].name}", dataset, sides[0], sides[1]))
-    return Study(tuple(subjects.values()), tuple(listed), f"{len(subjects)} labelled volumes of {path}")
+    return Study(tuple(subjects.values()), tuple(listed), f"{len(subjects)} labeled volumes of {path}")
 
 
 def _from_files(folder: Path) -> Study:
-    subjects: list[Labelled] = []
+    subjects: list[Labeled] = []
     for place in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
         files = sorted(path for path in place.iterdir() if path.is_file() and SUFFIX.search(path.name))
         dataset = folder.name if place == folder else str(place.relative_to(folder))
@@ -253,21 +253,21 @@ def _from_files(folder: Path) -> Study:
             subjects += _by_folder(files, other, place.parent.name)
         elif not place.name.startswith("labels"):
             subjects += _by_name(files, dataset)
-    return Study(tuple(subjects), (), f"{len(subjects)} labelled volumes found in {folder}")
+    return Study(tuple(subjects), (), f"{len(subjects)} labeled volumes found in {folder}")
 
 
-def _by_folder(images: Sequence[Path], other: Path, dataset: str) -> list[Labelled]:
+def _by_folder(images: Sequence[Path], other: Path, dataset: str) -> list[Labeled]:
     """Pair `imagesTr/X_0000.nii.gz` with `labelsTr/X_0000.nii.gz` or `labelsTr/X.nii.gz`."""
     found = []
     for image in images:
         for name in (image.name, re.sub(r"_0000(?=\.)", "", image.name)):
             if (other / name).is_file():
-                found.append(_labelled(dataset, image, other / name))
+                found.append(_labeled(dataset, image, other / name))
                 break
     return found
 
 
-def _by_name(files: Sequence[Path], dataset: str) -> list[Labelled]:
+def _by_name(files: Sequence[Path], dataset: str) -> list[Labeled]:
     """Pair files whose names are equal but for the words that say image or labels."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
@@ -275,7 +275,7 @@ def _by_name(files: Sequence[Path], dataset: str) -> list[Labelled]:
         stem, is_labels = _stem(path)
         # Several images or segmentations of one stem: the first by name.
         (labels if is_labels else images).setdefault(stem, path)
-    return [_labelled(dataset, images[stem], labels[stem]) for stem in images if stem in labels]
+    return [_labeled(dataset, images[stem], labels[stem]) for stem in images if stem in labels]
 
 
 def _stem(path: Path) -> tuple[str, bool]:
@@ -285,11 +285,11 @@ def _stem(path: Path) -> tuple[str, bool]:
     return "_".join(kept), is_labels
 
 
-def _labelled(dataset: str, image: Path, labels: Path) -> Labelled:
+def _labeled(dataset: str, image: Path, labels: Path) -> Labeled:
     for path in (image, labels):
         if not path.is_file():
             raise FileError(f"{path} is named by the list of the data, but it is not there.")
     stem = _stem(image)[0]
     contrast = [word for word in SUFFIX.sub("", image.name).split("_") if re.match(r"^t2w?$|^flair$", word, re.I)]
     where = {"image": str(image.resolve()), "labels": str(labels.resolve())}
-    return Labelled("_".join([stem, *contrast]), dataset, where)
+    return Labeled("_".join([stem, *contrast]), dataset, where)

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import RegistrationError
 from ..phantom.population import Cohort
 from .base import Options, usable_engines
-from .dataset import Labelled, Study
+from .dataset import Labeled, Study
 from .pairs import drawn_pairs
 from .tasks import Task
 
@@ -75,7 +75,7 @@ class Design:
 def phantom_study() -> Study:
     """Return the phantom subjects as a study; they are made by the design itself."""
     subjects = tuple(
-        Labelled(f"{number:03d}", cohort.name, {"cohort": cohort_json(cohort), "number": number, "size": SIZE})
+        Labeled(f"{number:03d}", cohort.name, {"cohort": cohort_json(cohort), "number": number, "size": SIZE})
         for cohort, count in ((HOME, TRAINING_SUBJECTS + VALIDATION_SUBJECTS + TEST_SUBJECTS), (AWAY, TEST_SUBJECTS))
         for number in range(count)
     )
@@ -212,7 +212,7 @@ def _data_splits(study: Study) -> dict[str, list[Any]]:
     validated = min(VALIDATION_SUBJECTS, max(2, len(subjects) // 10))
     if len(subjects) < tested + validated + 4:
         raise RegistrationError(
-            f"The data set '{home}' has {len(subjects)} labelled volumes; learning and evaluation need 9 at least.",
+            f"The data set '{home}' has {len(subjects)} labeled volumes; learning and evaluation need 9 at least.",
             hint="Give more data, or use --phantom.",
         )
     splits = {
@@ -239,7 +239,7 @@ def _phantom_task(name: str, subjects: Sequence[Any], shift: str, folder: Path) 
 
 
 def _data_task(
-    name: str, subjects: Sequence[Labelled], shift: str, folder: Path, first: Labelled, options: Options
+    name: str, subjects: Sequence[Labeled], shift: str, folder: Path, first: Labeled, options: Options
 ) -> Task:
     arguments = {
         "subjects": [dict(subject.where) for subject in subjects],

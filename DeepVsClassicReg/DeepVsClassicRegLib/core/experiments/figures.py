@@ -10,7 +10,7 @@ import numpy as np
 from ..evaluation.plotting import AFTER, TEXT, new_figure
 
 GREY, FAINT = "#9aa5b1", "#dfe5eb"
-# Told apart by most color-blind people (after Okabe and Ito, darker yellow).
+# Distinguished by most color-blind people (after Okabe and Ito, darker yellow).
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#e09f3e", "#7b5ea7", "#5fa8d3", "#8c564b", "#c77dba", "#556270", "#b5a642")
 CLASSICAL, UNSUPERVISED, SUPERVISED = AFTER, "#e09f3e", "#d1495b"
 

@@ -125,7 +125,7 @@ def by_level(estimate: Estimate, level: float, *, least: float) -> str:
     """Return whether a number reaches a level the paper states.
 
     'holds' when the interval reaches up to the level and all of it is above `least`; 'fails' when the whole interval
-    is below the level; else (too wide to tell) 'undecided'.
+    is below the level; else (interval too wide) 'undecided'.
     """
     if math.isnan(estimate.low):
         return UNDECIDED

@@ -74,7 +74,7 @@ class PreparedDataSource:
         return [self._batch(self.held_back, [fixed], [moving]) for fixed, moving in pairs]
 
     def validation_pairs(self) -> Sequence[Pair]:
-        """Return nothing: stacks are judged by `judge` afterwards."""
+        """Return nothing: models are evaluated by `judge` afterwards."""
         return ()
 
     def domain_examples(self) -> Sequence[Volume]:

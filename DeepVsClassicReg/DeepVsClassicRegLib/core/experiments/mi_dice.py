@@ -13,7 +13,7 @@ from ..pair import Pair
 from ..phantom.population import Cohort
 from ..recommendation.mutual_information import mutual_information
 from .base import Options, registered, usable_engines
-from .dataset import Case, Labelled, Study
+from .dataset import Case, Labeled, Study
 from .findings import Findings
 from .tasks import Task, TaskResult
 
@@ -31,7 +31,7 @@ COHORTS = (
 def default_study() -> Study:
     """Return the subjects of the four phantom data sets."""
     subjects = tuple(
-        Labelled(f"{number:02d}", cohort.name, {"cohort": _json(cohort), "number": number, "size": SIZE})
+        Labeled(f"{number:02d}", cohort.name, {"cohort": _json(cohort), "number": number, "size": SIZE})
         for cohort in COHORTS
         for number in range(SUBJECTS)
     )
@@ -59,7 +59,7 @@ def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
 
 def measure_image(where: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return how much the intensities of an image tell about its labels."""
-    volume, labels = Labelled("", "", where).load()
+    volume, labels = Labeled("", "", where).load()
     found = mutual_information(volume, labels)
     per_label = {
         str(label.label): {
@@ -87,7 +87,7 @@ def measure_pair(
     fixed: Mapping[str, Any], moving: Mapping[str, Any], engine: str, scored: Sequence[int], threads: int
 ) -> list[dict[str, Any]]:
     """Register a pair and return its Dice before and after, altogether and per label."""
-    first, second = Labelled("", "", fixed).load(), Labelled("", "", moving).load()
+    first, second = Labeled("", "", fixed).load(), Labeled("", "", moving).load()
     pair = Pair(first[0], second[0], fixed_labels=first[1], moving_labels=second[1])
     transform = registered(pair, engine, threads=threads)
     found = evaluate(pair, transform, labels=scored or None, measures=("overlap",), threads=threads)

@@ -75,7 +75,7 @@ def reproduce(
     folder : path
         Gets the log `units.jsonl` and the results; must be there. What the log holds already is not done again.
     study : Study, optional
-        Labelled volumes; the phantom when not given.
+        Labeled volumes; the phantom when not given.
     options : Options, optional
         What the user chose.
     workers : int

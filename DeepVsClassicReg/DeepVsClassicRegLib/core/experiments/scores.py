@@ -17,7 +17,7 @@ COLORS = {"classical": CLASSICAL, "unsupervised": UNSUPERVISED, "supervised": SU
 
 
 class Scores:
-    """Rows of `learning.evaluate_pairs`, asked for by condition and method.
+    """Rows of `learning.evaluate_pairs`, looked up by condition and method.
 
     Parameters
     ----------

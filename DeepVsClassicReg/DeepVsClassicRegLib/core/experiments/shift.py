@@ -97,7 +97,7 @@ def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
 
 
 def _hierarchy(scores: Scores, taught: str, first: str, away: Sequence[str], against: Sequence[Test | None]) -> Claim:
-    """Judge 'supervised at home > classical > supervised away', the paper's summary."""
+    """Test the claim 'supervised at home > classical > supervised away', the paper's summary."""
     home = scores.test(NEW, taught, first)
     home_won = home is not None and home.winner == taught
     home_lost = home is not None and home.winner == home.second

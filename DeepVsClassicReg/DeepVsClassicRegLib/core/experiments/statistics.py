@@ -70,7 +70,7 @@ class Test:
 
     @property
     def winner(self) -> str:
-        """Who is better at the 1 % level by both tests, '' when that cannot be told."""
+        """The better method at the 1 % level by both tests, '' when neither is."""
         if max(self.p_t, self.p_wilcoxon) < ALPHA and self.difference.value != 0:
             return self.first if self.difference.value > 0 else self.second
         return ""

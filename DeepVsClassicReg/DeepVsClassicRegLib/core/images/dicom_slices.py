@@ -62,7 +62,7 @@ class Slice:
     padding : tuple of 2 int, optional
         Lowest and highest stored value that means that nothing was measured.
     marks : mapping of str to str
-        What tells echoes, times, b-values and kinds of images of one series apart.
+        What distinguishes echoes, times, b-values and kinds of images of one series.
     inverted : bool
         Whether low values are meant to be shown bright (MONOCHROME1).
     """
@@ -133,7 +133,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Any | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values are judged here, where they matter
+            warnings.simplefilter("ignore")  # odd values are checked here, where they matter
             dataset = package.dcmread(path, stop_before_pixels=not pixels, force=True)
             return dataset if "SOPClassUID" in dataset or "Rows" in dataset else None
     except (EOFError, ValueError, KeyError, NotImplementedError, AttributeError, OSError) as error:

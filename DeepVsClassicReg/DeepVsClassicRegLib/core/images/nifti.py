@@ -1,6 +1,6 @@
 """NIfTI-1, NIfTI-2 and Analyze 7.5 files, read by their raw header.
 
-ITK's reader hides what matters here: it fills what a cut file lacks with zeros, turns NaN into 0 and does not tell
+ITK's reader hides what matters here: it fills what a cut file lacks with zeros, turns NaN into 0 and does not report
 which of a header's two orientations it took. The rules of orientation are those of NIfTI as nibabel applies them.
 
 Reference

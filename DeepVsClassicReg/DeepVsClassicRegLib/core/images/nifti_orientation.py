@@ -21,7 +21,7 @@ _TEMPLATES = (3, 4, 5)
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _UNITS = {0: "not stated", 1: "meters", 2: "millimeters", 3: "micrometers"}
 _GUESSED = (
-    ": left and right cannot be told. It is taken as x toward left, y toward anterior, z toward superior, centered at "
+    ": left and right are unknown. It is taken as x toward left, y toward anterior, z toward superior, centered at "
     "the origin, as nibabel does; check it in a viewer."
 )
 # Two orientations of one header that move a corner by more than this many voxels disagree.
@@ -29,7 +29,7 @@ _DISAGREE_VOX = 0.1
 
 
 def nifti_grid(header: Any, size: Size, name: str, notes: list[str]) -> Grid:
-    """Return where the voxels lie; the notes tell what was odd about it."""
+    """Return where the voxels lie; the notes report what was unusual."""
     scale = _mm_per_unit(header, notes)
     forms = _forms(header, size, notes)
     names = list(forms)

@@ -6,7 +6,7 @@ from __future__ import annotations
 class Note(str):
     """A sentence about an input that the user should know.
 
-    It is an ordinary string wherever strings go; only the verdict asks for more.
+    It is an ordinary string wherever strings go; only the verdict uses `unsound`.
 
     Parameters
     ----------

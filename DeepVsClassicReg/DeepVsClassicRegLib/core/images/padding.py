@@ -36,7 +36,7 @@ def marked(volume: Volume) -> Volume:
     Scanners and resampling write one value where nothing was measured: -1500 to -3024 around the circle of a CT, 0 or
     the largest number around a turned box. Such a value is the lowest or highest of the volume, reaches its border, and
     is separated from all others by a gap. The zeros around a skull-stripped brain are like that too, but they are
-    background, which has to match: padding is told from them by what it borders on (air, not tissue) or by its shape
+    background, which has to match: padding differs from them by what it borders on (air, not tissue) or by its shape
     (the same in every slice).
     """
     notes, valid = [], volume.valid

@@ -13,7 +13,7 @@ from ..errors import FileError, RegistrationError
 from ..images.volume import Volume
 from .profile import PARTS, Profile, profile_of
 
-# A volume is told to lie outside when its worst part is so many times further from the training mean than
+# A volume counts as outside when its worst part is so many times further from the training mean than
 # training images themselves are (measured: Testing/bench/domain_roc.py).
 THRESHOLD = 2.0
 REACH_QUANTILE = 0.95

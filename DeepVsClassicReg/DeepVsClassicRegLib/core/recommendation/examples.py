@@ -61,7 +61,7 @@ def gather_examples(
     folder : Path
         Holds manifest.json.
     heard : callable, optional
-        Told the progress (0 to 1) and a text.
+        Receives the progress (0 to 1) and a text.
 
     Raises
     ------

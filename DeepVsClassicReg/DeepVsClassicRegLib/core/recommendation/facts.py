@@ -47,7 +47,7 @@ class ModelFacts:
     randomized : bool
         Whether it was trained on generated contrasts (SynthMorph) rather than on images of one kind.
     covers_labels : bool or None
-        Whether the labels asked for are among those its training aligned; None when that cannot be told.
+        Whether the requested labels are among those its training aligned; None when unknown.
     domain : DomainReport or None
         The worse of both volumes against its training images; None when its card says nothing.
     """

@@ -94,8 +94,8 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
     RegistrationError
         When there are fewer than four datasets with the Dice of every label.
     """
-    labelled = [example for example in examples if len(example.label_dice)]
-    datasets = sorted({example.dataset for example in labelled})
+    labeled = [example for example in examples if len(example.label_dice)]
+    datasets = sorted({example.dataset for example in labeled})
     families = {family(dataset) for dataset in datasets}
     if len(families) < FEWEST_DATASETS:
         raise RegistrationError(
@@ -103,7 +103,7 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
             hint="Give runs of more datasets whose lines hold 'dice_per_label'.",
         )
     lines = _fit(examples)
-    points = [point for example in labelled for point in example.points]
+    points = [point for example in labeled for point in example.points]
     engines = {}
     for entry in sorted({example.entry for example in examples}):
         judged = cross_validated(examples, entry)
@@ -120,12 +120,12 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
             "ln_share": _span([point.ln_share for point in points]),
             "ln_thinness": _span([point.ln_thinness for point in points]),
         },
-        paper=_paper(labelled),
+        paper=_paper(labeled),
         measured=tuple(
             (float(np.exp(np.mean([point.ln_share for point in example.points]))), example.dice, example.dataset)
-            for example in labelled
+            for example in labeled
         ),
-        provenance={**(provenance or {}), "datasets": datasets, "labels": len(points), "pairs": len(labelled)},
+        provenance={**(provenance or {}), "datasets": datasets, "labels": len(points), "pairs": len(labeled)},
     )
 
 
@@ -175,9 +175,9 @@ def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: 
 def _fit(examples: Sequence[Example]) -> _Lines:
     """Weighted least squares on logit(Dice of a label), then the mean offset of each engine on whole pairs."""
     rows, targets, weights = [], [], []
-    labelled = [example for example in examples if len(example.label_dice)]
-    pairs = {dataset: sum(x.dataset == dataset for x in labelled) for dataset in {x.dataset for x in labelled}}
-    for example in labelled:
+    labeled = [example for example in examples if len(example.label_dice)]
+    pairs = {dataset: sum(x.dataset == dataset for x in labeled) for dataset in {x.dataset for x in labeled}}
+    for example in labeled:
         share = 1 / (pairs[example.dataset] * len(example.points))
         rows.append(_design(example.points))
         targets += [logit(dice) for dice in example.label_dice]

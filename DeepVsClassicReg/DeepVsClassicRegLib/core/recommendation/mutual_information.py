@@ -1,4 +1,4 @@
-"""How much a voxel's intensity tells about its label: what limits registration by intensities alone."""
+"""How much information a voxel's intensity has about its label: what limits registration by intensities alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDEST_LABEL = 1 << 16
 
 @dataclass(frozen=True)
 class Information:
-    """What one variable tells about another, in nats.
+    """The information of one variable about another, in nats.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Information:
 
 @dataclass(frozen=True)
 class LabelInformation:
-    """What the intensities tell about one label, and its size.
+    """The information of the intensities about one label, and its size.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class MutualInformation:
 
 
 def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> MutualInformation:
-    """Return how much the intensities of an image tell about its segmentation.
+    """Return how much information the intensities of an image have about its segmentation.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) ->
 
 
 def table_information(joint: npt.ArrayLike) -> Information:
-    """Return what the columns (intensity bins) of a table of counts tell about its rows (labels).
+    """Return what the columns (intensity bins) of a table of counts say about its rows (labels).
 
     Examples
     --------

@@ -78,7 +78,7 @@ class Rule:
 
 
 def apply_rules(facts: Facts, rules: tuple[Rule, ...] | None = None) -> Plan:
-    """Return the plan after all rules have been asked in order."""
+    """Return the plan after all rules were applied in order."""
     plan = Plan()
     for rule in rules if rules is not None else RULES:
         if rule.applies(facts, plan):
@@ -145,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "7",
         lambda facts, plan: True,
         lambda facts, plan: (
-            "Classical optimization is the more accurate and reliable choice unless a large labelled training set from "
+            "Classical optimization is the more accurate and reliable choice unless a large labeled training set from "
             "the same distribution is at hand."
         ),
         _all_classical,
@@ -173,7 +173,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5 and 7 ('large labeled dataset'; the paper trained on 364 cases, the limit of 100 is ours)",
         lambda facts, plan: 0 < facts.training_labels < MANY_LABELS and facts.representative is not False,
         lambda facts, plan: (
-            f"{facts.training_labels} segmented cases are few: a network learns them by heart (limit {MANY_LABELS})."
+            f"{facts.training_labels} segmented cases are few: a network overfits to them (limit {MANY_LABELS})."
         ),
     ),
     Rule(
@@ -193,7 +193,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5 and 7",
         lambda facts, plan: facts.fitting_model() is not None and bool(facts.entries("deep")),
         lambda facts, plan: (
-            f"The network '{_fitting_name(facts)}' was trained with the labels asked for, on images like both of these."
+            f"The network '{_fitting_name(facts)}' was trained with the requested labels, on images like both of these."
         ),
         _deep_first,
     ),
@@ -215,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5",
         lambda facts, plan: any(m.supervised and not m.randomized and m.covers_labels is False for m in facts.models),
         lambda facts, plan: (
-            "The labels asked for are not among those an installed network was trained to align; supervision helps "
+            "The requested labels are not among those an installed network was trained to align; supervision helps "
             "only the trained ones."
         ),
     ),
@@ -267,7 +267,7 @@ RULES: tuple[Rule, ...] = (
         MEASURED,
         lambda facts, plan: facts.confidence is not None and facts.confidence < FAILED,
         lambda facts, plan: (
-            f"The linear alignment does not trust itself (confidence {100 * (facts.confidence or 0):.0f} %): no pose "
+            f"The linear alignment has low confidence ({100 * (facts.confidence or 0):.0f} %): no pose "
             "fits clearly better than chance, and engines that expect one contrast spoil such a start. "
             "Check that both show the same body part, or give an initial transform or landmarks, before anything else, "
             "and compare the result with the linear alignment alone."
@@ -295,7 +295,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "4 and 5",
         lambda facts, plan: facts.label_share is not None and facts.label_share < LITTLE_SHARE,
         lambda facts, plan: (
-            f"The intensities tell only {100 * (facts.label_share or 0):.0f} % of what there is to know about these "
+            f"The intensities explain only {100 * (facts.label_share or 0):.0f} % of what there is to know about these "
             "labels. Image matching improves label matching only so far; beyond it only supervision on images like "
             "these helps."
         ),
@@ -318,7 +318,7 @@ RULES: tuple[Rule, ...] = (
         OWN,
         lambda facts, plan: facts.landmarks > 0,
         lambda facts, plan: (
-            f"The {facts.landmarks} landmark pairs are kept to judge the result; trust their error more than any Dice."
+            f"The {facts.landmarks} landmark pairs serve to evaluate the result; trust their error more than any Dice."
         ),
     ),
 )

@@ -39,7 +39,7 @@ Strengths = Mapping[str, Mapping[str, Strength]]
 def gain(run: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
     """Return the share of the start's error that a run took away, None when nothing was measured.
 
-    Landmarks are asked first: they see inside organs, overlap does not.
+    Landmarks are used first: they see inside organs, overlap does not.
     """
     if run.get("tre_mm") is not None and start.get("tre_mm"):
         return float((start["tre_mm"] - run["tre_mm"]) / start["tre_mm"])

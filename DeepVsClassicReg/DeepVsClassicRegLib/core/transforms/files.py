@@ -88,7 +88,7 @@ def read_transform(
     path : path
         The file.
     form : {'auto', 'ras', 'lps', 'fsl'}
-        What a plain matrix means, when its file does not tell: RAS or LPS mm (fixed to moving), or FSL flirt's.
+        What a plain matrix means, when its file does not say: RAS or LPS mm (fixed to moving), or FSL flirt's.
     fixed, moving : path, optional
         The NIfTI images that flirt was given; its matrices need them.
 

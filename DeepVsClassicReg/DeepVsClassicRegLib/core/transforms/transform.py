@@ -124,7 +124,7 @@ class Inverse:
     transform : Transform
         The moving-to-fixed map.
     residual_max_mm, residual_mean_mm : float
-        Length of T(T^-1(y)) - y over the voxels of the grid it was asked for.
+        Length of T(T^-1(y)) - y over the voxels of the given grid.
     """
 
     transform: Transform
@@ -195,7 +195,7 @@ def _scaled_part(part: Part, factor: float) -> Part:
 
 
 def _parts_of(transform: sitk.Transform) -> list[Part]:
-    # Asked first: ITK's general linear transforms come as a composite whose only part is that composite again.
+    # Tested first: ITK's general linear transforms come as a composite whose only part is that composite again.
     if transform.GetDimension() == 3 and transform.IsLinear():
         return [Affine.from_sitk(transform)]
     concrete = transform.Downcast() if type(transform) is sitk.Transform else transform
