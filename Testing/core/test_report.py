@@ -22,11 +22,11 @@ from DeepVsClassicRegLib.core.evaluation.comparison import (
     write_comparison_html,
 )
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.figures import write_figures
 from DeepVsClassicRegLib.core.evaluation.planes import Slices
 from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
 from DeepVsClassicRegLib.core.evaluation.verdict import best_report, judge_report, tiles
+from DeepVsClassicRegLib.core.evaluation.views.pictures import write_figures
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
@@ -134,7 +134,14 @@ def test_pictures_are_valid_and_cannot_be_empty(tmp_path, pair, result, evaluati
     from matplotlib.image import imread
 
     written = write_figures(tmp_path / "new folder", pair, result, evaluation)
-    assert {path.stem for path in written} >= {"overlay", "jacobian", "grid", "checkerboard", "difference", "contours"}
+    assert {path.stem for path in written} >= {
+        "side-by-side",
+        "jacobian",
+        "grid",
+        "checkerboard",
+        "difference",
+        "contours",
+    }
     for path in written:
         picture = imread(path)
         assert picture.shape[1] == 11 * CANVAS_DPI

@@ -13,13 +13,15 @@ from ..files import write_text
 from ..pair import Pair
 from ..result import TOTAL, Result
 from .evaluate import Evaluation
-from .figures import Draw, Pictures, gray, strip
+from .figures import Pictures
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
 from .plotting import data_uri
 from .report import make_report
 from .verdict import DECISIVE, judge_report, seconds_text
+from .views.catalogue import get_view
+from .views.pictures import figure_of_rows
 
 Runs = Mapping[str, tuple[Result, Evaluation]]
 MOST_ROWS = 8
@@ -167,28 +169,16 @@ def _pictures(pair: Pair, runs: Runs) -> list[dict[str, str]]:
     if not drawn:
         return []
     first = next(iter(drawn.values()))
-    warped: list[tuple[str, Draw]] = [("Fixed", gray(first.fixed))]
-    color: list[tuple[str, Draw]] = [("Before", first.color_row(first.before))]
-    contours: list[tuple[str, Draw]] = []
-    folds: list[tuple[str, Draw]] = []
-    reach = max(one.jacobian_reach() for one in drawn.values())
-    for name, one in drawn.items():
-        warped.append((name, gray(one.after)))
-        color.append((name, one.color_row(one.after)))
-        folds.append((name, one.jacobian_row(reach)))
-        if pair.fixed_labels is not None:
-            contours.append((name, one.contour_row(one.after)))
-    sections: list[tuple[str, str, Any]] = [
-        ("Color overlay", "Fixed in red, moving in cyan: gray where both agree.", strip(first.planes, color)),
-        ("Warped volumes", "The moving volume after each engine, below the fixed one.", strip(first.planes, warped)),
-    ]
-    if contours:
-        words = "Outlines of the fixed segmentation on each warped volume."
-        sections.append(("Structures", words, strip(first.planes, contours)))
-    words = "How much larger or smaller each piece of tissue is in the moving volume; one scale for all engines."
-    bar = first.jacobian_bar(reach)
-    sections.append(("Volume change", words, strip(first.planes, folds, bar=bar, fold=True)))
-    return [{"title": title, "caption": words, "uri": data_uri(figure)} for title, words, figure in sections]
+    sections = []
+    for name in ("side-by-side", "red-cyan", "contours", "jacobian"):
+        view = get_view(name)
+        if not view.has_picture(first):
+            continue
+        rows = [(engine, one, one.after) for engine, one in drawn.items()]
+        if view.before:
+            rows.insert(0, (first.before.title, first, first.before))
+        sections.append({"title": view.title, "caption": view.caption, "uri": data_uri(figure_of_rows(view, rows))})
+    return sections
 
 
 def _scatter(reports: Mapping[str, Mapping[str, Any]], measure: Measure | None) -> str | None:

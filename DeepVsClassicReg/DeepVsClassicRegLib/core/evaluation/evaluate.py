@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..device import available_cores, cpu_seconds, sitk_threads
@@ -16,7 +16,7 @@ from ..progress import Progress
 from ..result import Result
 from ..transforms.transform import Transform
 from .evaluator import Evaluator, lost_label_note
-from .locations import Location
+from .locations import Location, Locations
 from .measures import FAMILIES
 
 
@@ -43,8 +43,8 @@ class Evaluation:
         Where intensities and the Jacobian were evaluated, in words.
     notes : tuple of str
         Labels left out and other things to know.
-    look_at : tuple of Location
-        Where the result deserves a look, the gravest first.
+    locations : Locations
+        Where the result deserves a look: folds, bad matches, structures, and the gravest of all.
     seconds, cpu_seconds : float
         What the evaluation itself took.
     """
@@ -58,9 +58,14 @@ class Evaluation:
     labels: tuple[int, ...] = ()
     region: str = ""
     notes: tuple[str, ...] = ()
-    look_at: tuple[Location, ...] = ()
+    locations: Locations = field(default_factory=Locations)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+    @property
+    def look_at(self) -> tuple[Location, ...]:
+        """Where the result deserves a look, the gravest first."""
+        return self.locations.look_at
 
 
 @kept_memory()
@@ -137,7 +142,7 @@ def evaluate(
         labels=evaluator.labels.scored.labels if evaluator.labels else (),
         region=evaluator.region_name,
         notes=(*evaluator.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
-        look_at=after.locations,
+        locations=after.locations,
         seconds=time.perf_counter() - wall,
         cpu_seconds=cpu_seconds() - cpu,
     )

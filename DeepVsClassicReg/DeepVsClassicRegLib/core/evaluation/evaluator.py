@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
 from .local_agreement import Agreement, local_agreement
-from .locations import Location, locations_of
+from .locations import Locations, locations_of
 from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
+from .mismatch import Mismatch, mismatches_of
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
 from .similarity import SimilarityRegion
@@ -38,7 +39,7 @@ class Column:
     warped: Volume
     labels: LabelMap | None
     jacobian: Volume | None
-    locations: tuple[Location, ...] = ()
+    locations: Locations = field(default_factory=Locations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +97,11 @@ class Evaluator:
             }
         if final and "consistency" in self.families:
             values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
-        locations: tuple[Location, ...] = ()
+        locations = Locations()
         if final:
             evaluated = sampling.jacobian if "regularity" in self.families else None
-            locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, agreement=agreement)
+            found_at = self._mismatches(sampling)
+            locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, mismatches=found_at)
         return Column(values, sampling.warped, sampling.labels, sampling.jacobian, locations)
 
     def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
@@ -166,7 +168,13 @@ class Evaluator:
         if self.similarity is None:
             return None
         fixed = self.pair.fixed
-        return local_agreement(fixed.array, sampling.warped.array, self.region & sampling.seen, fixed.grid)
+        return local_agreement(fixed.array, sampling.warped.array, self.region & sampling.seen)
+
+    def _mismatches(self, sampling: _Sampling) -> list[Mismatch]:
+        if self.similarity is None:
+            return []
+        fixed = self.pair.fixed
+        return mismatches_of(fixed.array, sampling.warped.array, self.region & sampling.seen, fixed.grid)
 
     def _intensity_measures(self, sampling: _Sampling, agreement: Agreement | None) -> dict[str, Any]:
         if self.similarity is None or agreement is None:

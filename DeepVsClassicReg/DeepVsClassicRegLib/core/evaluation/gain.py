@@ -56,7 +56,7 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     for each, mapping in zip((start, transform), maps, strict=True):
         inside &= seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
-    before, after = (local_agreement(fixed.array, array, inside, grid).mean for array in warped)
+    before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
     determinant = field_jacobian(transform.displacement_on(grid)).array
     folded = float(100 * (determinant[inside] <= 0).mean()) if inside.any() else 0.0
     return Gain(before, after, folded)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..images.grid import Grid
-
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 BLOCK = 5
@@ -26,21 +24,18 @@ class Agreement:
     Attributes
     ----------
     mean : float
-        Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to evaluator.
+        Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to compare.
     sharpness : float
-        Share of it that is lost when the volume is shifted by three voxels of the working lattice, mean over the
+        Share of it that is lost when the volume is shifted by three voxels of the working grid, mean over the
         six directions; below 0 when a shift improves it.
-    worst_mm : (3,) array or None
-        LPS position of the block that agrees least.
     """
 
     mean: float
     sharpness: float
-    worst_mm: npt.NDArray[np.floating] | None
 
 
-def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Agreement:
-    """Return how well two volumes agree in blocks of five voxels of a lattice of at most two million.
+def local_agreement(fixed: Array, warped: Array, inside: Mask) -> Agreement:
+    """Return how well two volumes agree in blocks of five voxels of a grid of at most two million.
 
     Parameters
     ----------
@@ -48,8 +43,6 @@ def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Ag
         Volumes on one grid.
     inside : (Z, Y, X) bool array
         Where they are compared.
-    grid : Grid
-        Of both.
 
     Notes
     -----
@@ -67,7 +60,7 @@ def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Ag
     where = _pooled(inside.astype(np.float32), thin) > 0.5
     blocks = _blocks(one, other, where)
     if blocks is None:
-        return Agreement(float("nan"), float("nan"), None)
+        return Agreement(float("nan"), float("nan"))
     here = float(np.nanmean(blocks))
     shifted = []
     for axis in range(3):
@@ -76,9 +69,7 @@ def local_agreement(fixed: Array, warped: Array, inside: Mask, grid: Grid) -> Ag
             if away is not None:
                 shifted.append(float(np.nanmean(away)))
     sharpness = 1 - float(np.mean(shifted)) / max(here, 1e-6)
-    place = np.array(np.unravel_index(int(np.nanargmin(blocks)), blocks.shape))[::-1]
-    worst = grid.index_to_point(np.minimum((place + 0.5) * BLOCK * thin, np.array(grid.size) - 1))
-    return Agreement(here, sharpness, worst)
+    return Agreement(here, sharpness)
 
 
 def _pooled(array: Array, factor: int) -> Array:

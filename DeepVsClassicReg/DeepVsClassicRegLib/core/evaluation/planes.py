@@ -112,9 +112,9 @@ class Slices:
         """Return another volume's values, `fill` outside of it."""
         return [_sample(volume, plane, None, fill) for plane in self.planes]
 
-    def labels(self, labels: LabelMap) -> list[npt.NDArray[np.int32]]:
-        """Return a label map that lies in fixed space."""
-        return [warp_labels(labels, plane.grid).array[0] for plane in self.planes]
+    def labels(self, labels: LabelMap, transform: Mapping | None = None) -> list[npt.NDArray[np.int32]]:
+        """Return a label map that lies in fixed space, or another one through a fixed-to-moving map."""
+        return [warp_labels(labels, plane.grid, transform).array[0] for plane in self.planes]
 
     def inside(self) -> list[npt.NDArray[np.bool_]]:
         """Return the region that is evaluated."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import RegistrationError
+from . import colors
 
 PANEL, INK, PAPER, TEXT = "#0b0e13", "#e8edf2", "#ffffff", "#1d2733"
-FOLD = (1.0, 0.92, 0.1, 1.0)
 BEFORE, START, AFTER = "#b4bdc8", "#7aa6d8", "#0b6e99"
 DPI = 130
+EXTENT: dict[str, Any] = {"interpolation": "bilinear", "aspect": "equal"}
+Draw = Callable[[Any, int], None]
 JPEG_QUALITY = 86
 
 
@@ -53,10 +59,14 @@ def data_uri(figure: Any, *, photo: bool = True) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def gray(pictures: Sequence[npt.NDArray[np.float32]]) -> Draw:
+    """Return what draws a row of gray pictures, 0 to 1."""
+    return lambda axes, n: axes.imshow(pictures[n], cmap="gray", vmin=0, vmax=1, **EXTENT)
+
+
 @cache
 def diverging() -> Any:
-    """Return the color map of signed maps: blue below, nearly black in the middle, orange above."""
-    from matplotlib.colors import LinearSegmentedColormap
+    """Return the color map of signed values, the same as in the slice views (`colors.diverging`)."""
+    from matplotlib.colors import ListedColormap
 
-    colors = ["#bfe6ff", "#2f9be6", "#124a80", "#14181f", "#8a3a0c", "#f0761f", "#ffe0b8"]
-    return LinearSegmentedColormap.from_list("blue-black-orange", colors)
+    return ListedColormap(colors.diverging(256), "blue-black-orange")

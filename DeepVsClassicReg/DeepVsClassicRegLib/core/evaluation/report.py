@@ -68,6 +68,7 @@ def make_report(
         "labels_scored": list(evaluation.labels),
         "region": evaluation.region,
         "look_at": [location.to_json() for location in evaluation.look_at],
+        "locations": evaluation.locations.to_json(),
         "settings": _plain_settings(result.settings),
         **{name: run[name] for name in ("stop_condition", "confidence", "notes", "unsound")},
         "citations": list(citations),

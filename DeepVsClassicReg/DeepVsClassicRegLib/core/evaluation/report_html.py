@@ -18,29 +18,7 @@ from .plots import curves, label_plot
 from .plotting import data_uri
 from .report import make_report
 from .verdict import judge_report, seconds_text, tiles
-
-PICTURES = {
-    "overlay": ("Side by side", "The fixed volume, and the moving volume before and after, at the same place."),
-    "color": ("Color overlay", "Fixed in red, moving in cyan: gray where both agree, colored edges where they do not."),
-    "contours": (
-        "Structures",
-        "Outlines of the fixed segmentation on the moving volume: they should follow its edges.",
-    ),
-    "checkerboard": ("Checkerboard", "Fixed and moving in turn: edges should run on across the squares."),
-    "difference": (
-        "Difference",
-        "Fixed minus moving after scaling both to 0..1; of use when both have the same contrast.",
-    ),
-    "jacobian": (
-        "Volume change",
-        "How much larger or smaller each piece of tissue is in the moving volume (Jacobian determinant of the map from "
-        "fixed to moving). Smooth, moderate colors are plausible; yellow is impossible for tissue.",
-    ),
-    "grid": (
-        "Deformed grid",
-        "Graph paper glued to the moving volume, after warping; shift, rotation and scale are taken away.",
-    ),
-}
+from .views.pictures import pictures_of
 
 
 def write_report_html(
@@ -74,7 +52,7 @@ def write_report_html(
     """
     page = Page("report.html")
     shown = dict(report) if report is not None else make_report(pair, result, evaluation)
-    pictures = Pictures(pair, result.transform, evaluation).all()
+    pictures = pictures_of(Pictures(pair, result.transform, evaluation))
     columns = {COLUMN_TITLES[key]: values for key, values in shown["measures"].items()}
     values = {
         "title": f"Registration of {pair.moving.name} to {pair.fixed.name}",
@@ -88,9 +66,8 @@ def write_report_html(
         "cpu_total": seconds_text(shown["cpu_seconds"][TOTAL]),
         "evaluation_time": seconds_text(shown["evaluation_seconds"]),
         "pictures": [
-            {"name": name, "title": words[0], "caption": words[1], "uri": data_uri(pictures[name])}
-            for name, words in PICTURES.items()
-            if name in pictures
+            {"name": view.name, "title": view.title, "caption": view.caption, "uri": data_uri(figure)}
+            for view, figure in pictures
         ],
         "table": measure_table(columns),
         "timing": timing_bars(shown["seconds"]),

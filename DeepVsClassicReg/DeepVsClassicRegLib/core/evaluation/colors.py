@@ -1,0 +1,41 @@
+"""The colors of looking at a registration, the same in the slice views and in the report."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Color = tuple[float, float, float]
+
+# Outlines: one color a side, since outlines in the segments' own colors could not be told apart.
+FIXED_OUTLINE: Color = (1.0, 0.75, 0.15)
+WARPED_OUTLINE: Color = (0.15, 0.9, 1.0)
+LINES: Color = FIXED_OUTLINE  # of the deformed grid and the arrows
+# Overlay: gray where both agree.
+FIXED_TINT: Color = (1.0, 0.0, 0.0)
+WARPED_TINT: Color = (0.0, 1.0, 1.0)
+FOLD: Color = (0.15, 1.0, 0.1)
+# Blue - black - orange: no change stays dark in black views, and both ends are safe for the color-blind.
+NEGATIVE, POSITIVE = np.array([[0.13, 0.45, 1.0], [0.62, 0.84, 1.0]]), np.array([[1.0, 0.45, 0.08], [1.0, 0.86, 0.55]])
+FULL = 0.7  # share of the range where the full color is reached; beyond, it gets brighter
+
+
+def diverging(count: int) -> npt.NDArray[np.float64]:
+    """Return the colors of signed values: blue below zero, black at zero, orange above.
+
+    Parameters
+    ----------
+    count : int
+        How many colors.
+
+    Returns
+    -------
+    (count, 4) array
+        RGBA, 0 to 1.
+    """
+    position = np.linspace(-1, 1, count)[:, None]
+    strength = np.abs(position)
+    (below, below_bright), (above, above_bright) = NEGATIVE, POSITIVE
+    full, bright = np.where(position < 0, below, above), np.where(position < 0, below_bright, above_bright)
+    color = full * np.minimum(strength / FULL, 1) + (bright - full) * np.maximum(strength - FULL, 0) / (1 - FULL)
+    return np.hstack([color, np.ones((count, 1))])

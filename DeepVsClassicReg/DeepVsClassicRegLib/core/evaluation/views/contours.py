@@ -1,0 +1,68 @@
+"""Contours: outlines of the structures of both sides over the warped volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..colors import FIXED_OUTLINE, WARPED_OUTLINE, Color
+from ..plotting import EXTENT, Draw
+from .base import View
+
+if TYPE_CHECKING:
+    from ..figures import Pictures, Side
+
+LOWEST = 25.0  # of 255: below is air
+
+
+def tissue_levels(fixed: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return 1 for bright and 2 for the brightest tissue of a smoothed volume, whose outlines are iso contours.
+
+    They take the place of the outlines of structures when there is no segmentation.
+    """
+    import SimpleITK as sitk
+
+    image = sitk.SmoothingRecursiveGaussian(sitk.Cast(sitk.GetImageFromArray(fixed), sitk.sitkFloat32), 1.2)
+    smooth = sitk.GetArrayFromImage(image)
+    body = smooth > LOWEST
+    bounds = (LOWEST, float(np.median(smooth[body])) if body.any() else 127.0)
+    return np.digitize(smooth, bounds).astype(np.uint8)
+
+
+def _row(pictures: Pictures, side: Side) -> Draw:
+    pair = pictures.pair
+    sides = [
+        (pictures.slices.labels(labels, mapping), color, width)
+        for labels, mapping, color, width in (
+            (pair.moving_labels, side.mapping, WARPED_OUTLINE, 0.7),
+            (pair.fixed_labels, None, FIXED_OUTLINE, 1.1),
+        )
+        if labels is not None
+    ]
+
+    def draw(axes: Any, n: int) -> None:
+        axes.imshow(side.volumes[n], cmap="gray", vmin=0, vmax=1, **EXTENT)
+        for labels, color, width in sides:
+            _outline(axes, labels[n], color, width)
+
+    return draw
+
+
+def _outline(axes: Any, labels: npt.NDArray[np.int32], color: Color, width: float) -> None:
+    places = [np.arange(-1, n + 1) for n in (labels.shape[1], labels.shape[0])]
+    for label in np.unique(labels):
+        if label:
+            member = np.pad(labels == label, 1).astype(np.float32)
+            axes.contour(*places, member, levels=[0.5], colors=[color], linewidths=width)
+
+
+VIEW = View(
+    name="contours",
+    title="Contours",
+    caption="Outlines of the fixed structures (amber) and the warped ones (cyan) over the warped volume: they should "
+    "coincide. Without segmentations, contours of the fixed intensities.",
+    row=_row,
+    has_picture=lambda pictures: pictures.pair.fixed_labels is not None,
+)

@@ -1,0 +1,81 @@
+"""The report's pictures, made from the views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ...errors import FileError
+from ...pair import Pair
+from ...result import Result
+from ...transforms.transform import Transform
+from ..evaluate import Evaluation
+from ..figures import Bar, Pictures, Side, strip
+from ..plotting import Draw, gray, png_bytes
+from .base import View
+from .catalogue import report_views
+
+
+def figure_of(view: View, pictures: Pictures) -> Any:
+    """Return the picture of a view of one registration, before and after where it has both."""
+    sides = (pictures.before, pictures.after) if view.before else (pictures.after,)
+    rows = [(side.title if view.before else view.title, pictures, side) for side in sides]
+    return figure_of_rows(view, rows)
+
+
+def figure_of_rows(view: View, rows: Iterable[tuple[str, Pictures, Side]]) -> Any:
+    """Return a picture with one row per registration and side, all of one pair.
+
+    Parameters
+    ----------
+    view : View
+        What draws the rows.
+    rows : iterable of (title, pictures, side)
+        What they show.
+    """
+    if view.row is None:
+        raise ValueError(f"The view '{view.name}' has no picture.")
+    shown = list(rows)
+    first = shown[0][1]
+    drawn: list[tuple[str, Draw]] = [("Fixed", gray(first.fixed))] if view.with_fixed else []
+    drawn += [(title, view.row(pictures, side)) for title, pictures, side in shown]
+    return strip(first.planes, drawn, bar=_bar(view))
+
+
+def pictures_of(pictures: Pictures) -> list[tuple[View, Any]]:
+    """Return the picture of every view that this pair has, in the order of the catalogue."""
+    return [(view, figure_of(view, pictures)) for view in report_views() if view.has_picture(pictures)]
+
+
+def write_figures(folder: str | Path, pair: Pair, result: Result | Transform, evaluation: Evaluation) -> list[Path]:
+    """Write the picture of each view as `<name>.png`: side-by-side.png, difference.png, jacobian.png, ...
+
+    Raises
+    ------
+    RegistrationError
+        When matplotlib is missing.
+    FileError
+        When the folder cannot be written.
+    """
+    transform = result if isinstance(result, Transform) else result.transform
+    target = Path(folder)
+    written = []
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for view, figure in pictures_of(Pictures(pair, transform, evaluation)):
+            path = target / f"{view.name}.png"
+            path.write_bytes(png_bytes(figure))
+            written.append(path)
+    except OSError as error:
+        raise FileError(f"Could not write pictures to {target}: {error}.", hint="Check the free space.") from error
+    return written
+
+
+def _bar(view: View) -> Bar | None:
+    legend = view.legend
+    if legend is None:
+        return None
+    # The mark of folds beside the bar says what the note says.
+    title = legend.title if legend.marks_folds else legend.text(before=False)
+    return Bar(title, legend.low, legend.high, legend.names, fold=legend.marks_folds)
