@@ -14,7 +14,7 @@ from panel_helpers import FakeProcess, choose, settle, some_advice, wait
 from slicer_standin import errors
 
 WAIT_S = 120
-LOOKS = ("blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "glyphs", "jacobian")
+LOOKS = ("blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "arrows", "jacobian")
 ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 
 

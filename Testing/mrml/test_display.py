@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import mrml_helpers as helpers
@@ -10,13 +11,18 @@ import pytest
 import slicer
 import vtk
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.mrml import comparison, overlays, spots
+from DeepVsClassicRegLib.core.evaluation.locations import Location, worst_folds
+from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
+from DeepVsClassicRegLib.core.evaluation.views.jacobian import FOLD_CODE
+from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.mrml import arrays, overlays
 from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.display import Inspection, Mode
+from DeepVsClassicRegLib.mrml.display import Inspection
 from DeepVsClassicRegLib.mrml.frames import flipped, grid_of
-from DeepVsClassicRegLib.mrml.views import composite_nodes, slice_nodes
+from DeepVsClassicRegLib.mrml.slice_views import composite_nodes, slice_nodes
+from DeepVsClassicRegLib.mrml.views.catalogue import SLICE_VIEWS, get_slice_view
 
+MODES = [view.name for view in panel_views()]
 STATE = ("BackgroundVolumeID", "ForegroundVolumeID", "LabelVolumeID", "ForegroundOpacity", "LabelOpacity",
          "Compositing", "LinkedControl", "HotLinkedControl")  # fmt: skip
 
@@ -49,7 +55,7 @@ def layers():
     return [slicer.mrmlScene.GetNodeByID(node_id) if node_id else None for node_id in ids]
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 def test_closing_puts_everything_back(run, nodes, mode):
     for composite in composite_nodes():
         composite.SetBackgroundVolumeID(nodes.moving.GetID())
@@ -58,16 +64,16 @@ def test_closing_puts_everything_back(run, nodes, mode):
     inspection = Inspection()
     inspection.show(run, mode)
     inspection.set_linked(True)
-    inspection.jump(spots.Spot((1.0, 2.0, 3.0), "here"))
+    inspection.jump(Location((1.0, 2.0, 3.0), (0, 0, 0), "here"))
     assert state() != before
-    inspection.show(run, Mode.BLEND)
-    inspection.show(run, mode, before=mode is not Mode.JACOBIAN)
+    inspection.show(run, "blend")
+    inspection.show(run, mode, before=mode != "jacobian")
     inspection.close()
     assert state() == before
     assert helpers.node_ids() == ids
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 def test_every_view_is_used_alike(run, inspection, mode):
     inspection.show(run, mode)
     used = {(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composite_nodes()}
@@ -76,30 +82,30 @@ def test_every_view_is_used_alike(run, inspection, mode):
 
 def test_only_named_views_are_used(run, nodes):
     inspection = Inspection(["Red"])
-    inspection.show(run, Mode.BLEND)
+    inspection.show(run, "blend")
     used = [node.GetLayoutName() for node in composite_nodes() if node.GetForegroundVolumeID()]
     assert used == ["Red"]
     inspection.close()
 
 
 def test_blend_and_flicker(run, nodes, inspection):
-    inspection.show(run, Mode.BLEND, opacity=0.25)
+    inspection.show(run, "blend", opacity=0.25)
     assert layers() == [nodes.fixed, run.warped, None]
     inspection.set_opacity(0.75)
     assert {node.GetForegroundOpacity() for node in composite_nodes()} == {0.75}
     inspection.show_before(True)
     assert layers() == [nodes.fixed, nodes.moving, None]
-    inspection.show(run, Mode.FLICKER, before=False)
+    inspection.show(run, "flicker", before=False)
     seen = [inspection.flicker() for _ in range(3)]
     assert seen == [False, True, False]
 
 
 def test_checkerboard_shows_both_in_turn(run, nodes, inspection):
-    inspection.show(run, Mode.CHECKERBOARD, tile_mm=40)
+    inspection.show(run, "checkerboard", tile_mm=40)
     shown = array_of(layers()[0])
     windows = [node.GetDisplayNode() for node in (nodes.fixed, run.warped)]
     fixed, warped = (
-        comparison.windowed(array_of(node), display.GetWindow(), display.GetLevel())
+        arrays.windowed(array_of(node), display.GetWindow(), display.GetLevel())
         for node, display in zip((nodes.fixed, run.warped), windows, strict=True)
     )
     tiles = [round(40 / spacing) for spacing in grid_of(nodes.fixed).spacing_mm[::-1]]
@@ -111,25 +117,25 @@ def test_checkerboard_shows_both_in_turn(run, nodes, inspection):
 
 
 def test_preparing_in_a_thread_leaves_nothing_to_compute(run, inspection, monkeypatch):
-    work = inspection.preparation(run, Mode.DIFFERENCE)
+    work = inspection.preparation(run, "difference")
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(20)
-    assert inspection.preparation(run, Mode.DIFFERENCE) is None
-    monkeypatch.setattr(comparison, "windowed", lambda *_: pytest.fail("computed again"))
-    inspection.show(run, Mode.DIFFERENCE)
+    assert inspection.preparation(run, "difference") is None
+    monkeypatch.setattr(arrays, "windowed", lambda *_: pytest.fail("computed again"))
+    inspection.show(run, "difference")
 
 
 def test_difference_before_and_after(run, inspection):
     spread = []
     for before in (True, False):
-        inspection.show(run, Mode.DIFFERENCE, before=before)
+        inspection.show(run, "difference", before=before)
         spread.append(np.abs(array_of(layers()[0])).mean())
     assert spread[1] < 0.5 * spread[0]
 
 
 def test_red_and_cyan_share_the_voxels(run, nodes, inspection):
-    inspection.show(run, Mode.RED_CYAN)
+    inspection.show(run, "red-cyan")
     red, cyan, _ = layers()
     assert red.GetImageData() is nodes.fixed.GetImageData()
     assert cyan.GetImageData() is run.warped.GetImageData()
@@ -138,7 +144,7 @@ def test_red_and_cyan_share_the_voxels(run, nodes, inspection):
 
 def test_contours_without_a_segmentation(run, nodes, inspection):
     slicer.mrmlScene.RemoveNode(nodes.fixed_labels)
-    inspection.show(run, Mode.CONTOURS)
+    inspection.show(run, "contours")
     label = layers()[2]
     assert label.IsA("vtkMRMLLabelMapVolumeNode")
     assert set(np.unique(array_of(label))) == {0, 1, 2}
@@ -154,9 +160,9 @@ def test_outlines_leave_every_voxel_of_a_segmentation(run, nodes, inspection):
     segmentations = nodes.fixed_labels, nodes.moving_labels, run.warped_labels
     before = [voxels(node) for node in segmentations]
     assert len(before[0]) > 1 and all(min(counts) > 0 for counts in before)
-    for mode in (Mode.CONTOURS, Mode.BLEND, Mode.CONTOURS):
+    for mode in ("contours", "blend", "contours"):
         inspection.show(run, mode)
-    inspection.show(run, Mode.CONTOURS, before=True)
+    inspection.show(run, "contours", before=True)
     inspection.close()
     assert [voxels(node) for node in segmentations] == before
 
@@ -169,7 +175,7 @@ def test_arrows_are_drawn_as_long_as_their_distance_allows(run, nodes, inspectio
 
 
 def test_warp_is_the_deformable_part_shown_forwards(run, nodes, phantom, inspection):
-    inspection.show(run, Mode.GRID)
+    inspection.show(run, "grid")
     node = slicer.mrmlScene.GetFirstNodeByName("Comparison warp")
     points = phantom.pair.fixed.grid.index_to_point(np.random.default_rng(0).uniform(6, 18, (200, 3)))
     shown = helpers.map_points(node.GetTransformToParent(), points) - points
@@ -184,85 +190,98 @@ def test_warp_is_the_deformable_part_shown_forwards(run, nodes, phantom, inspect
 def test_jacobian_marks_folds(run, inspection):
     array = array_of(run.jacobian)
     array[10, 12, 14] = -0.5
-    array[11, 2, 3] = 0.0
-    inspection.show(run, Mode.JACOBIAN)
+    array[11, 1, 1] = 0.0  # more than 15 voxels, the unit of so coarse a volume, away
+    inspection.show(run, "jacobian")
     shown = array_of(layers()[1])
-    assert shown[10, 12, 14] == shown[11, 2, 3] == comparison.FOLD_CODE
-    assert (shown == comparison.FOLD_CODE).sum() == 2
+    assert shown[10, 12, 14] == shown[11, 1, 1] == FOLD_CODE
+    assert (shown == FOLD_CODE).sum() == 2
     assert shown[0, 0, 0] == pytest.approx(np.log(array[0, 0, 0]), abs=1e-6)
-    found = spots.worst_folds(run)
-    assert [spot.text for spot in found] == ["Folded: Jacobian -0.50", "Folded: Jacobian 0.00"]
-    assert np.allclose(found[0].point_mm, grid_of(run.jacobian).index_to_point([14, 12, 10]))
+    grid = grid_of(run.jacobian)
+    found = worst_folds(Volume(array, grid), np.ones(grid.shape, dtype=bool))
+    assert [place.text for place in found] == ["Folded: Jacobian -0.50.", "Folded: Jacobian 0.00."]
+    assert np.allclose(found[0].point_mm, grid.index_to_point([14, 12, 10]))
+    assert found[0].voxel == (14, 12, 10)
 
 
 def test_jumping_centers_all_views(run, inspection):
-    inspection.show(run, Mode.BLEND)
-    inspection.jump(spots.Spot((11.0, -7.0, 5.0), "here"))
+    inspection.show(run, "blend")
+    inspection.jump(Location((11.0, -7.0, 5.0), (0, 0, 0), "here"))
     for node in slice_nodes():
         matrix = node.GetSliceToRAS()
         center = [matrix.GetElement(axis, 3) for axis in range(3)]
         assert np.allclose(flipped(center), (11, -7, 5))
 
 
-def test_disagreement_is_found_whatever_the_contrast():
-    rng = np.random.default_rng(0)
-    fixed = rng.integers(50, 200, (40, 40, 40)).astype(np.uint8)
-    warped = (255 - fixed).astype(np.uint8)
-    warped[20:30, 10:20, 0:10] = rng.integers(50, 200, (10, 10, 10))
-    grid = Grid((40, 40, 40))
-    found = comparison.disagreement(fixed, warped, grid, count=20)
-    inside = [bool((np.abs(point - (4.5, 14.5, 24.5)) < 5).all()) for point, _left in found]
-    assert inside[:8] == [True] * 8 and not any(inside[8:])  # two blocks along each edge
-    assert min(left for _point, left in found[:8]) > 10
-    assert max(left for _point, left in found[8:]) < 0.1
-
-
 def test_lowest_dice_comes_first(run, inspection):
-    found = spots.lowest_dice(run)
-    scores = [float(spot.text.rsplit(" ", 1)[1]) for spot in found]
+    found = run.locations("structure")
+    scores = [float(place.text.removesuffix(".").rsplit(" ", 1)[1]) for place in found]
     assert len(found) == len(run.measures["dice_per_label"])
     assert scores == sorted(scores)
 
 
+def test_the_panel_goes_where_the_report_points(run, result):
+    evaluation = result.evaluation
+    for kind in ("fold", "match", "structure"):
+        points = np.array([place.point_mm for place in run.locations(kind)])
+        expected = np.array([place.point_mm for place in getattr(evaluation.locations, kind)])
+        assert points.shape == expected.shape and np.allclose(points, expected, atol=1e-3), kind
+    assert run.locations("match") and run.locations("structure")
+    firsts = [places[0].text for kind in ("structure", "match") if (places := run.locations(kind))]
+    assert set(firsts) <= {place.text for place in run.look_at}
+
+
+def test_runs_of_the_former_version_have_no_places(run):
+    report = {key: value for key, value in run.report.items() if key != "locations"}
+    run.record.SetParameter("report", json.dumps(report))
+    assert run.locations("fold") is None
+    assert run.look_at
+
+
+def test_every_view_of_the_panel_has_a_file():
+    for name in MODES:
+        assert callable(get_slice_view(name).show)
+    assert set(SLICE_VIEWS) == set(MODES)
+
+
 def test_switching_runs_with_one_call(run, nodes, result, inspection):
     second = helpers.publish_truth(nodes, result)
-    inspection.show(run, Mode.CHECKERBOARD)
+    inspection.show(run, "checkerboard")
     count = len(helpers.node_ids())
-    inspection.show(second, Mode.CHECKERBOARD)
+    inspection.show(second, "checkerboard")
     assert len(helpers.node_ids()) == count
 
 
 def test_deleted_nodes_are_named(run, nodes, inspection):
     slicer.mrmlScene.RemoveNode(run.warped)
     with pytest.raises(RegistrationError, match=r"warped volume of 'Phantom.*' was deleted"):
-        inspection.show(run, Mode.BLEND)
-    inspection.show(run, Mode.JACOBIAN)
+        inspection.show(run, "blend")
+    inspection.show(run, "jacobian")
 
 
 def test_scene_closed_while_looking(run):
     inspection = Inspection()
-    inspection.show(run, Mode.DIFFERENCE)
+    inspection.show(run, "difference")
     slicer.mrmlScene.Clear(0)
     inspection.close()
-    assert inspection.mode is None
+    assert inspection.view is None
 
 
 def test_nothing_made_for_looking_is_saved(run, inspection, tmp_path):
-    for mode in Mode:
+    for mode in MODES:
         inspection.show(run, mode)
     slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
     slicer.mrmlScene.Commit()
     assert "Comparison" not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", MODES)
 def test_views_show_something(gl, run, nodes, inspection, mode):
     for landmarks in (nodes.fixed_points, nodes.moving_points):
         landmarks.GetDisplayNode().SetVisibility(False)
-    inspection.show(run, mode, before=mode is Mode.RED_CYAN)  # what fits is gray there
+    inspection.show(run, mode, before=mode == "red-cyan")  # what fits is gray there
     view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
     image = view._canvas.grab(200, 200)[:170].astype(int)  # without the corner text
     assert image.std() > 10
     colored = (np.ptp(image, axis=-1) > 60).mean() > 0.005
-    plain = mode in (Mode.BLEND, Mode.FLICKER, Mode.CHECKERBOARD)
+    plain = mode in ("blend", "flicker", "checkerboard")
     assert colored != plain

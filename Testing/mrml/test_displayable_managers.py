@@ -15,7 +15,8 @@ faulthandler.enable()
 from slicer_standin.boot import boot
 slicer = boot()
 import mrml_helpers as helpers
-from DeepVsClassicRegLib.mrml.display import Inspection, Mode
+from DeepVsClassicRegLib.mrml.display import Inspection
+from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
 from DeepVsClassicRegLib.mrml.sample_data import add_phantom
 
 phantom = helpers.oblique_phantom()
@@ -53,7 +54,7 @@ print("closed", flush=True)
 
 @pytest.mark.parametrize(
     ("modes", "end"),
-    [("[Mode.CONTOURS, Mode.BLEND]", ""), ("Mode", "Mode.CONTOURS,")],
+    [("['contours', 'blend']", ""), ("[view.name for view in panel_views()]", "'contours',")],
     ids=["contours then blend", "every mode, contours still shown"],
 )
 def test_segmentations_change_and_are_saved_after_looking(tmp_path, modes, end):

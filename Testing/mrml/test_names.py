@@ -9,7 +9,8 @@ import mrml_helpers as helpers
 import pytest
 import slicer
 from DeepVsClassicRegLib.core.engines.catalogue import engine_names
-from DeepVsClassicRegLib.mrml.display import Inspection, Mode
+from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
+from DeepVsClassicRegLib.mrml.display import Inspection
 from DeepVsClassicRegLib.mrml.names import file_safe, output_name, shortened
 from DeepVsClassicRegLib.mrml.outputs import SUFFIXES
 from DeepVsClassicRegLib.mrml.plots import update_label_plot
@@ -65,8 +66,8 @@ def test_files_in_a_bundle_are_valid_on_windows(nodes, result, tmp_path):
     update_label_plot(runs, chart, slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "table"))
     inspection = Inspection()
     path = tmp_path / "scene.mrb"
-    for mode in Mode:
-        inspection.show(runs[0], mode)
+    for view in panel_views():
+        inspection.show(runs[0], view.name)
     assert slicer.mrmlScene.WriteToMRB(str(path), None)
     inspection.close()
     with zipfile.ZipFile(path) as bundle:

@@ -172,7 +172,7 @@ def test_forgetting_a_run(nodes, result, parameter_node):
 def test_scene_round_trip(nodes, result, phantom, parameter_node, tmp_path):
     helpers.publish_truth(nodes, result, parameter_node=parameter_node, title='Läuft "gut" <50 %>')
     before = runs(parameter_node)[0]
-    report, title, places = before.report, before.title, before.label_places
+    report, title, places = before.report, before.title, before.locations("structure")
     assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)
     assert slicer.mrmlScene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
@@ -193,7 +193,7 @@ def test_scene_round_trip(nodes, result, phantom, parameter_node, tmp_path):
     segmentation = run.warped_labels.GetSegmentation()
     assert segmentation.GetNumberOfSegments() == len(result.evaluation.warped_labels.labels)
     assert run.labels[1].name == segmentation.GetNthSegment(0).GetName()
-    assert run.label_places == places
+    assert places and run.locations("structure") == places
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def _finished(studio: Studio) -> None:
     studio.register()
     studio.look("redCyanButton")
     studio.shoot("finished", screens=("", "-1280"))
-    for button in ("checkerboardButton", "differenceButton", "gridButton", "glyphsButton"):
+    for button in ("checkerboardButton", "differenceButton", "gridButton", "arrowsButton"):
         studio.look(button)
         studio.shoot(button.removesuffix("Button"))
     lighten = studio.darken()

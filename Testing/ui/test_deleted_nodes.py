@@ -10,10 +10,10 @@ from panel_helpers import settle, shown, wait
 
 UPPER = {"fixed", "warped"}
 MODES = {"blend": UPPER, "flicker": UPPER, "checkerboard": UPPER, "difference": UPPER, "contours": UPPER,
-         "redCyan": UPPER, "grid": {*UPPER, "transform"}, "glyphs": {*UPPER, "transform"},
+         "redCyan": UPPER, "grid": {*UPPER, "transform"}, "arrows": {*UPPER, "transform"},
          "jacobian": {"fixed", "jacobian"}}  # fmt: skip
-# Jumps, and what they compute from.
-JUMPS = {"fold": {"jacobian"}, "disagreement": UPPER, "structure": set()}
+# Jumps, and what they need: the places stand in the report, so nothing.
+JUMPS = {"fold": set(), "disagreement": set(), "structure": set()}
 ROLES = ["fixed", "moving", "warped", "transform", "jacobian", "fixed_labels", "moving_labels", "warped_labels",
          "fixed_points", "moving_points", "report_table"]  # fmt: skip
 HELPERS = ["summary.table", "structures.table", "measures.table", "plot.table", "structures.chart"]

@@ -10,7 +10,7 @@ import pytest
 import slicer
 from panel_helpers import choose, settle, shown, wait, worker_processes
 
-LOOKS = ("blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "glyphs", "jacobian")
+LOOKS = ("blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "arrows", "jacobian")
 PAIR = os.environ.get("DVCREG_PAIR", "hippo 015->014")  # small; any id of the manifest with label maps
 
 

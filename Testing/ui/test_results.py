@@ -123,7 +123,7 @@ def test_deleting_a_run_removes_what_it_made(panel, picked, finish, ui):
     assert picked.fixed.GetScene() is not None
 
 
-MODES = ["blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "glyphs", "jacobian"]
+MODES = ["blend", "flicker", "checkerboard", "difference", "contours", "redCyan", "grid", "arrows", "jacobian"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,6 +13,8 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from ..core.images.grid import Grid
 
+SLAB = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -56,3 +58,15 @@ def array_of_image(image: vtk.vtkImageData) -> npt.NDArray[Any]:
 def array_of(node: slicer.vtkMRMLVolumeNode) -> npt.NDArray[Any]:
     """Return a view of the voxels of a volume node, (Z, Y, X)."""
     return array_of_image(node.GetImageData())
+
+
+def windowed(array: npt.NDArray[np.floating], window: float, level: float) -> npt.NDArray[np.uint8]:
+    """Return what a display of this window and level shows, as 0..255."""
+    result = np.empty(array.shape, dtype=np.uint8)
+    scale = 255.0 / max(float(window), 1e-12)
+    offset = 127.5 - level * scale
+    # Slab by slab: the float temporaries of a whole volume would not fit the cache.
+    for start in range(0, len(array), SLAB):
+        part = array[start : start + SLAB] * np.float32(scale) + np.float32(offset)
+        result[start : start + SLAB] = np.clip(part, 0, 255, out=part)
+    return result

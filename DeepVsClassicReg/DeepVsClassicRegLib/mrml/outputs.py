@@ -141,7 +141,6 @@ class _Publication:
             self._report(),
             {**originals, **self.nodes},
             labels=self.snapshot.labels,
-            label_places=self.loaded.label_places,
             extras=extras,
         )
         self.back.append(lambda: remove_node(run.record))

@@ -9,10 +9,9 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from ..core.evaluation.colors import FIXED_OUTLINE, LINES, WARPED_OUTLINE
 from .runs import Run
 
-AMBER = (1.0, 0.75, 0.15)
-CYAN = (0.15, 0.9, 1.0)
 ARROW_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
 ARROW_SAMPLES, ARROW_WIDTH = 8, 2
 
@@ -28,7 +27,7 @@ def show_segmentations(run: Run, *, before: bool) -> list[Any]:
         The nodes that were added; removing them from the scene ends the overlay.
     """
     other = run.node("moving_labels") if before else run.warped_labels
-    sides = ((other, CYAN, 1), (run.node("fixed_labels"), AMBER, 2))
+    sides = ((other, WARPED_OUTLINE, 1), (run.node("fixed_labels"), FIXED_OUTLINE, 2))
     return [
         _outlines(node, color, thickness)
         for node, color, thickness in sides
@@ -147,7 +146,7 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     display.SetSliceIntersectionThickness(ARROW_WIDTH if glyphs else 1)
     display.SetGlyphDisplayRangeMinMm(0.1)
     display.SetGlyphDisplayRangeMaxMm(200)
-    display.SetColorMap(_one_color(AMBER))
+    display.SetColorMap(_one_color(LINES))
     display.SetAndObserveRegionNode(run.fixed)
     display.SetVisibility2D(True)
     display.SetVisibility3D(False)

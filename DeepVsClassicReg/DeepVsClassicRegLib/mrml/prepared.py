@@ -1,107 +1,108 @@
-"""What the comparison modes show, computed once per run; the computing may happen in a thread."""
+"""What the slice views show of a run, computed once; the computing may happen in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import vtk
 
 from ..core.images.grid import Grid
-from . import comparison
-from .arrays import array_of, image_of
+from . import arrays
 from .frames import grid_of
 from .runs import Run
 
 MOST_RUNS = 3
-WARP_SPACING = 3.0  # in units of the grid, mm for a head
-NEEDED = {
-    "levels": ("fixed", "levels"),
-    "difference warped": ("fixed", "warped", "difference warped"),
-    "difference moving": ("fixed", "moving", "difference moving"),
-}
+# Windowed arrays on the fixed grid, and the deformable part of the map (a VTK transform).
+SOURCES = ("fixed", "moving", "warped", "warp")
+Compute = Callable[[Mapping[str, Any]], Any]
 
 
 class Cache:
-    """What was computed, by run and key.
-
-    Keys are 'fixed', 'warped' and 'moving' (windowed arrays on the fixed grid), the VTK images 'levels',
-    'log_jacobian', 'difference warped' and 'difference moving', and 'warp' (a VTK transform).
-    """
+    """The sources of each run, and what the views computed from them."""
 
     def __init__(self) -> None:
-        self._arrays: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
 
-    def get(self, run: Run, key: str) -> Any:
-        """Return an array, computing it now when it was not prepared; `RegistrationError` when its node is gone."""
-        work = self.work(run, NEEDED.get(key, (key,)))
+    def source(self, run: Run, key: str) -> Any:
+        """Return one of `SOURCES`, computed now when it was not before; `RegistrationError` when its node is gone."""
+        work = self.work(run, (key,))
         if work is not None:
             work()
-        return self._arrays[run.record.GetID()][key]
+        return self._of(run)[key]
 
-    def work(self, run: Run, keys: Sequence[str]) -> Callable[[], None] | None:
-        """Return a function, safe in any thread, that computes what is missing; None when nothing is."""
+    def value(self, run: Run, view: str, upper: str) -> Any:
+        """Return what a view computed; `KeyError` before the work was done."""
+        return self._of(run)[_value_key(view, upper)]
+
+    def work(
+        self, run: Run, sources: Sequence[str], *, view: str = "", upper: str = "", compute: Compute | None = None
+    ) -> Callable[[], None] | None:
+        """Return a function, safe in any thread, that computes what is missing; None when nothing is.
+
+        Parameters
+        ----------
+        run : Run
+            Its nodes are read now, in the main thread.
+        sources : sequence of str
+            What is needed of `SOURCES`.
+        view, upper : str
+            Which view, and the role of the volume that is compared with the fixed one.
+        compute : callable, optional
+            Computes the view's value from the sources.
+        """
         known = self._of(run)
-        missing = [key for key in keys if key not in known]
-        if not missing:
+        missing = [(key, _task(run, key)) for key in sources if key not in known]
+        wanted = compute if _value_key(view, upper) not in known else None
+        if not missing and wanted is None:
             return None
-        tasks = [(key, _task(run, key, known)) for key in missing]
 
-        def compute() -> None:
-            for key, task in tasks:
+        def work() -> None:
+            for key, task in missing:
                 known[key] = task()
+            if wanted is not None:
+                known[_value_key(view, upper)] = wanted(known)
 
-        return compute
+        return work
 
     def clear(self) -> None:
         """Forget everything."""
-        self._arrays.clear()
+        self._known.clear()
 
     def _of(self, run: Run) -> dict[str, Any]:
         name = run.record.GetID()
-        self._arrays[name] = self._arrays.pop(name, {})
-        while len(self._arrays) > MOST_RUNS:
-            self._arrays.pop(next(iter(self._arrays)))
-        return self._arrays[name]
+        self._known[name] = self._known.pop(name, {})
+        while len(self._known) > MOST_RUNS:
+            self._known.pop(next(iter(self._known)))
+        return self._known[name]
 
 
-def _task(run: Run, key: str, known: dict[str, Any]) -> Callable[[], Any]:
-    """Take from the nodes what a task needs; the task itself touches none."""
-    if key == "levels":
-        return lambda: image_of(comparison.levels(known["fixed"]))
-    if key.startswith("difference"):
-        upper = key.split()[1]
-        return lambda: image_of(comparison.difference(known["fixed"], known[upper]))
-    if key == "log_jacobian":
-        determinant = array_of(run.need("jacobian"))
-        return lambda: image_of(comparison.coded_log_jacobian(determinant))
+def _value_key(view: str, upper: str) -> str:
+    return f"{view} of {upper}"
+
+
+def _task(run: Run, key: str) -> Callable[[], Any]:
+    """Take from the nodes what a source needs; the task itself touches none."""
     if key == "warp":
         from .flatten import flattened
 
-        pieces, grid = flattened(run.need("transform")), grid_of(run.need("fixed"))
-        return lambda: _deformation(pieces, grid)
+        pieces, fixed_grid = flattened(run.need("transform")), grid_of(run.need("fixed"))
+        return lambda: _deformation(pieces, fixed_grid)
     node = run.need(key)
-    array, window, level = array_of(node), *_window(node)
+    array, window, level = arrays.array_of(node), *_window(node)
     if key != "moving":
-        return lambda: comparison.windowed(array, window, level)
+        return lambda: arrays.windowed(array, window, level)
     grids = grid_of(node), grid_of(run.need("fixed"))
-    return lambda: comparison.windowed(_moved(array, *grids), window, level)
+    return lambda: arrays.windowed(_moved(array, *grids), window, level)
 
 
 def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:
-    """Return the deformable part of a map on a coarse grid: what is left when the best affine map is undone."""
-    from ..core.transforms.affine import fit_affine
-    from ..core.transforms.field import DisplacementField
-    from ..core.transforms.transform import Transform
+    from ..core.evaluation.views.grid import deformable_part
     from .flatten import resolved
     from .transforms import vtk_of
 
-    coarse = grid.with_spacing([max(s, WARP_SPACING * grid.unit_mm) for s in grid.spacing_mm])
-    points = coarse.points()
-    moved = points + resolved(pieces, grid).displacement_on(coarse).array_mm
-    linear = fit_affine(points[::3, ::3, ::3], moved[::3, ::3, ::3], kind="affine")
-    return vtk_of(Transform((DisplacementField(linear.inverse().apply(moved) - points, coarse),)))
+    return vtk_of(deformable_part(resolved(pieces, grid), grid))
 
 
 def _moved(array: np.ndarray, grid: Any, onto: Any) -> np.ndarray:

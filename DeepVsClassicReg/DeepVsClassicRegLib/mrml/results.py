@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from ..core.images.volume import LabelMap, Volume
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from ..core.pair import Pair
 from .arrays import Image, image_of
-from .spots import label_middles
 
 if TYPE_CHECKING:
     from ..core.transforms.transform import Transform
@@ -66,8 +65,6 @@ class Loaded:
         On the fixed grid.
     label_numbers : tuple of int
         The labels in `warped_labels`.
-    label_places : mapping of int to (x, y, z)
-        The middle of each of them, LPS mm.
     report : mapping
         Content of report.json (measures before and after, engine, preset, seconds, notes, trace).
     """
@@ -80,7 +77,6 @@ class Loaded:
     extras: tuple[LoadedExtra, ...] = ()
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
-    label_places: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
     report: Mapping[str, Any]
 
 
@@ -143,7 +139,6 @@ def _loaded(
 ) -> Loaded:
     from .transforms import vtk_of
 
-    places = label_middles(warped_labels.array, warped_labels.grid) if warped_labels is not None else {}
     return Loaded(
         transform=transform,
         mapping=vtk_of(transform),
@@ -152,8 +147,7 @@ def _loaded(
         uncertainty=_image(uncertainty),
         extras=tuple(_loaded_extra(about, value) for about, value in extras),
         warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
-        label_numbers=tuple(places),
-        label_places=places,
+        label_numbers=warped_labels.labels if warped_labels is not None else (),
         report=report,
     )
 

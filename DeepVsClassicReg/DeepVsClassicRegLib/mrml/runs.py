@@ -12,6 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
+from ..core.evaluation.locations import Location
 from .inputs import TITLES
 from .segments import LabelStyle
 
@@ -93,10 +94,17 @@ class Run:
         return {int(number): LabelStyle(name, tuple(color)) for number, (name, color) in stored.items()}
 
     @property
-    def label_places(self) -> dict[int, tuple[float, float, float]]:
-        """Label number -> LPS position of its middle in fixed space."""
-        stored = _parsed(self.record.GetParameter("label_places"))
-        return {int(number): (x, y, z) for number, (x, y, z) in stored.items()}
+    def look_at(self) -> list[Location]:
+        """Where the verdict wants to be looked at, the gravest first."""
+        return [Location.from_json(place) for place in self.report.get("look_at") or ()]
+
+    def locations(self, kind: str) -> list[Location] | None:
+        """Return the places of a kind ('fold', 'match', 'structure'), worst first, as they stand in the report.
+
+        None when they were not measured, as in runs of version 0.1 and older.
+        """
+        found = (self.report.get("locations") or {}).get(kind)
+        return None if found is None else [Location.from_json(place) for place in found]
 
     @property
     def short_title(self) -> str:
@@ -180,7 +188,6 @@ def new_record(
     nodes: Mapping[str, Any],
     *,
     labels: Mapping[int, LabelStyle] | None = None,
-    label_places: Mapping[int, tuple[float, float, float]] | None = None,
     extras: Sequence[Any] = (),
 ) -> Run:
     """Add the record of a run to the scene."""
@@ -188,8 +195,7 @@ def new_record(
     record.SetHideFromEditors(True)
     record.SetAttribute(RECORD_MARK, "1")
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
-    places = {str(number): [round(value, 3) for value in place] for number, place in (label_places or {}).items()}
-    for name, content in (("report", report), ("labels", styles), ("label_places", places)):
+    for name, content in (("report", report), ("labels", styles)):
         record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:

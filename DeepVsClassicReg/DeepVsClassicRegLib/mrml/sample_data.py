@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from .overlays import AMBER, CYAN
+from ..core.evaluation.colors import FIXED_OUTLINE, WARPED_OUTLINE
 from .volumes import add_labels, add_points, add_volume
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def add_phantom(phantom: Phantom) -> PhantomNodes:
     moving = add_volume(pair.moving, _("Phantom {kind} moving").format(kind=phantom.kind))
     labels, points = [], []
     for volume, drawn, placed, color in (
-        (fixed, pair.fixed_labels, pair.fixed_points, AMBER),
-        (moving, pair.moving_labels, pair.moving_points, CYAN),
+        (fixed, pair.fixed_labels, pair.fixed_points, FIXED_OUTLINE),
+        (moving, pair.moving_labels, pair.moving_points, WARPED_OUTLINE),
     ):
         labels.append(
             add_labels(_given(drawn), _("{name} segmentation").format(name=volume.GetName()), reference=volume)

@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..core.errors import RegistrationError
-from ..mrml.display import Mode
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
@@ -273,8 +272,8 @@ class Panel(VTKObservationMixin):
         scroll_to_result(self.ui)
 
     def _look(self) -> None:
-        if self.qa.mode is None and self.qa.can_show(Mode.BLEND):
-            self.qa.show(Mode.BLEND)
+        if not self.qa.view and self.qa.can_show("blend"):
+            self.qa.show("blend")
 
     def _on_idle(self) -> None:
         self._validator.start()

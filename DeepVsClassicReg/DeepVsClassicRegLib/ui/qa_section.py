@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
-from ..mrml.display import Inspection, Mode, check
+from ..core.evaluation.locations import Location
+from ..core.evaluation.views.catalogue import get_view, panel_views
+from ..mrml.display import Inspection, check
 from ..mrml.runs import Run
-from ..mrml.spots import Spot, lowest_dice, worst_folds
 from .scheduling import BackgroundCall
 from .validation import line
 
-BUTTONS = {
-    Mode.BLEND: "blendButton",
-    Mode.FLICKER: "flickerButton",
-    Mode.CHECKERBOARD: "checkerboardButton",
-    Mode.DIFFERENCE: "differenceButton",
-    Mode.CONTOURS: "contoursButton",
-    Mode.RED_CYAN: "redCyanButton",
-    Mode.GRID: "gridButton",
-    Mode.GLYPHS: "glyphsButton",
-    Mode.JACOBIAN: "jacobianButton",
+COLUMNS = 3
+OPTIONS = ("opacity", "tile", "spacing", "flicker")  # first part of the names of their widgets
+# Buttons that go to the places of a kind, and what they say when there is none.
+JUMPS = {
+    "fold": ("foldButton", _("Nothing folds.")),
+    "match": ("disagreementButton", _("Nothing disagrees.")),
+    "structure": ("structureButton", _("No structure was measured.")),
 }
-# Sliders, by the first part of their widgets' names, and the modes they belong to.
-OPTIONS = {
-    "opacity": (Mode.BLEND, Mode.JACOBIAN),
-    "tile": (Mode.CHECKERBOARD,),
-    "spacing": (Mode.GRID, Mode.GLYPHS),
-    "flicker": (Mode.FLICKER,),
-}
-# What a mode shows that a run may lack; without it the button is disabled.
-SHOWN_ROLES = {Mode.GRID: "transform", Mode.GLYPHS: "transform", Mode.JACOBIAN: "jacobian"}
 REDRAW_MS = 150
 
 
 class QaSection:
-    """Mode buttons, sliders and jumps.
+    """A button for each way of looking, sliders and jumps.
 
     Parameters
     ----------
@@ -52,17 +41,16 @@ class QaSection:
         self._ui = ui
         self._inspection: Inspection | None = None
         self._run: Run | None = None
-        self._wanted: Mode | None = None
+        self._wanted = ""
         self._preparing: BackgroundCall | None = None
-        self._spots: dict[str, tuple[list[Spot], int]] = {}
+        self._next: dict[str, int] = {}
         self._complaining = False
         self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
         self._flicker.connect("timeout()", self._on_flicker)
         self._redraw.setSingleShot(True)
         self._redraw.interval = REDRAW_MS
         self._redraw.connect("timeout()", self._show_again)
-        for mode, name in BUTTONS.items():
-            getattr(ui, name).connect("clicked()", lambda mode=mode: self.show(mode))
+        self.buttons = self._make_buttons()
         ui.opacitySlider.connect("valueChanged(double)", self._on_opacity)
         ui.tileSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
         ui.spacingSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
@@ -70,18 +58,13 @@ class QaSection:
         ui.beforeButton.connect("toggled(bool)", self._on_before)
         ui.linkedButton.connect("toggled(bool)", self._on_linked)
         ui.closeViewButton.connect("clicked()", self.close)
-        ui.foldButton.connect("clicked()", lambda: self._jump("fold", worst_folds, _("Nothing folds.")))
-        ui.disagreementButton.connect(
-            "clicked()", lambda: self._jump("disagreement", self._disagreements, _("Nothing disagrees."), compares=True)
-        )
-        ui.structureButton.connect(
-            "clicked()", lambda: self._jump("structure", lowest_dice, _("No structure was measured."))
-        )
+        for kind, (name, _nothing) in JUMPS.items():
+            getattr(ui, name).connect("clicked()", lambda kind=kind: self._jump(kind))
         self._show_options()
 
     @property
-    def mode(self) -> Mode | None:
-        """What is shown, None while the views are the user's own."""
+    def view(self) -> str:
+        """Name of what is shown, empty while the views are the user's own."""
         return self._wanted
 
     @property
@@ -91,36 +74,36 @@ class QaSection:
 
     def set_run(self, run: Run | None) -> None:
         """Look at another run in the same way, or at none."""
-        self._run, self._spots = run, {}
+        self._run, self._next = run, {}
         self._say("")
         self._enable(run)
         if run is None:
             self.close()
-        elif self._wanted is not None:
+        elif self._wanted:
             self.show(self._wanted)
 
-    def show(self, mode: Mode) -> None:
-        """Show the run in a mode; when a node that it needs was deleted, tell so and leave the views as they are."""
+    def show(self, view: str) -> None:
+        """Show the run in the way of a view; when a node that it needs was deleted, say so and change nothing."""
         run = self._run
         if run is None:
             return
-        error = self._obstacle(run, mode)
+        error = self._obstacle(run, view)
         if error is not None:
             self._cannot_show(run, error)
             return
-        self._wanted = mode
+        self._wanted = view
         self._mark_buttons()
         self._show_options()
         before = self._ui.beforeButton.checked
-        self._prepare(run, mode, lambda: self._show_now(mode), before=before)
+        self._prepare(run, view, lambda: self._show_now(view), before=before)
 
-    def can_show(self, mode: Mode) -> bool:
-        """Whether the run has all nodes that a mode needs."""
-        return self._run is not None and self._obstacle(self._run, mode) is None
+    def can_show(self, view: str) -> bool:
+        """Whether the run has all nodes that a view needs."""
+        return self._run is not None and self._obstacle(self._run, view) is None
 
     def follow_nodes(self) -> None:
         """End the comparison and tell why when a node that it shows was deleted."""
-        if self._run is None or self._wanted is None:
+        if self._run is None or not self._wanted:
             return
         error = self._obstacle(self._run, self._wanted)
         if error is not None:
@@ -138,7 +121,7 @@ class QaSection:
         self._flicker.stop()
         self._redraw.stop()
         self._stop_preparing()
-        self._wanted = None
+        self._wanted = ""
         inspection, self._inspection = self._inspection, None
         if inspection is not None:
             inspection.close(places=places)
@@ -147,35 +130,35 @@ class QaSection:
             _set_silently(button, False)
         self._show_options()
 
-    def go_to(self, spot: Spot) -> None:
+    def go_to(self, place: Location) -> None:
         """Show a place of the run in all views."""
         if self._run is not None:
-            self._need_inspection().jump(spot)
+            self._need_inspection().jump(place)
             self._show_options()
-            self._say(html.escape(spot.text))
+            self._say(html.escape(place.text))
 
     def _enable(self, run: Run | None) -> None:
         """Enable what the run was made with; what was deleted since stays enabled and tells so when it is pressed."""
-        for mode, name in BUTTONS.items():
-            role = SHOWN_ROLES.get(mode, "warped")
-            getattr(self._ui, name).enabled = run is not None and run.had(role)
+        for name, button in self.buttons.items():
+            shown = [role for role in get_view(name).roles(before=False) if role != "fixed"]
+            button.enabled = run is not None and all(run.had(role) for role in shown)
         self._ui.beforeButton.enabled = run is not None
-        self._ui.foldButton.enabled = run is not None and run.had("jacobian")
-        self._ui.disagreementButton.enabled = run is not None and run.had("warped")
-        self._ui.structureButton.enabled = run is not None and bool(run.measures.get("dice_per_label"))
+        for kind, (name, _nothing) in JUMPS.items():
+            places = run.locations(kind) if run is not None else None
+            getattr(self._ui, name).enabled = bool(places) if kind == "structure" else places is not None
 
-    def _obstacle(self, run: Run, mode: Mode) -> RegistrationError | None:
-        """Return why a mode cannot be shown."""
+    def _obstacle(self, run: Run, view: str) -> RegistrationError | None:
+        """Return why a view cannot be shown."""
         try:
-            check(run, mode, before=self._ui.beforeButton.checked)
+            check(run, view, before=self._ui.beforeButton.checked)
         except RegistrationError as error:
             return error
         return None
 
-    def _prepare(self, run: Run, mode: Mode, then: Callable[[], None], *, before: bool) -> None:
-        """Let a thread compute what a mode needs, and go on when the user has not changed their mind meanwhile."""
+    def _prepare(self, run: Run, view: str, then: Callable[[], None], *, before: bool) -> None:
+        """Let a thread compute what a view needs, and go on when the user has not changed their mind meanwhile."""
         self._stop_preparing()
-        work = self._need_inspection().preparation(run, mode, before=before)
+        work = self._need_inspection().preparation(run, view, before=before)
         if work is None:
             then()
             return
@@ -194,13 +177,13 @@ class QaSection:
             self._preparing.abandon(lambda: None)
             self._preparing = None
 
-    def _show_now(self, mode: Mode) -> None:
-        if self._run is None or mode is not self._wanted:
+    def _show_now(self, view: str) -> None:
+        if self._run is None or view != self._wanted:
             return
         try:
             remark = self._need_inspection().show(
                 self._run,
-                mode,
+                view,
                 opacity=self._ui.opacitySlider.value,
                 tile_mm=self._ui.tileSlider.value,
                 spacing_mm=self._ui.spacingSlider.value,
@@ -216,7 +199,7 @@ class QaSection:
         elif self._complaining:
             self._say("")
         self._show_options()
-        if mode is Mode.FLICKER:
+        if view == "flicker":
             self._on_flicker_time(self._ui.flickerSlider.value)
         else:
             self._flicker.stop()
@@ -227,90 +210,56 @@ class QaSection:
         return self._inspection
 
     def _show_again(self) -> None:
-        if self._wanted is not None:
+        if self._wanted:
             self.show(self._wanted)
 
     def _show_options(self) -> None:
-        for name, modes in OPTIONS.items():
+        labels = self._options()
+        for name in OPTIONS:
             for part in ("Label", "Slider"):
-                getattr(self._ui, name + part).visible = self._wanted in modes
-        if self._wanted in OPTIONS["opacity"]:
-            jacobian = self._wanted is Mode.JACOBIAN
-            self._ui.opacityLabel.text = _("Opacity:") if jacobian else _("Fixed to warped:")
-        if self._wanted in OPTIONS["spacing"]:
-            arrows = self._wanted is Mode.GLYPHS
-            self._ui.spacingLabel.text = _("Arrow distance:") if arrows else _("Line distance:")
-        self._ui.viewOptionsFrame.visible = any(self._wanted in modes for modes in OPTIONS.values())
+                getattr(self._ui, name + part).visible = name in labels
+            if name in labels:
+                getattr(self._ui, f"{name}Label").text = _(labels[name])
+        self._ui.viewOptionsFrame.visible = bool(labels)
         changed = self._inspection is not None and self._inspection.has_changed_views
-        self._ui.closeViewButton.enabled = changed or self._wanted is not None
+        self._ui.closeViewButton.enabled = changed or self._wanted
 
     def _on_opacity(self, value: float) -> None:
-        if self._inspection is not None and self._wanted in OPTIONS["opacity"]:
+        if self._inspection is not None and "opacity" in self._options():
             self._inspection.set_opacity(value)
 
     def _on_flicker_time(self, seconds: float) -> None:
         self._flicker.interval = int(1000 * seconds)
-        if self._wanted is Mode.FLICKER:
+        if self._wanted == "flicker":
             self._flicker.start()
 
     def _on_flicker(self) -> None:
-        if self._inspection is not None and self._wanted is Mode.FLICKER:
+        if self._inspection is not None and self._wanted == "flicker":
             self._inspection.flicker()
         else:
             self._flicker.stop()
 
     def _on_before(self, _before: bool) -> None:
         if self._run is not None:
-            self.show(self._wanted or Mode.BLEND)
+            self.show(self._wanted or "blend")
 
     def _on_linked(self, linked: bool) -> None:
         if self._run is not None:
             self._need_inspection().set_linked(linked)
             self._show_options()
 
-    def _disagreements(self, run: Run) -> list[Spot]:
-        return self._need_inspection().worst_disagreements(run)
-
-    def _jump(self, kind: str, find: Callable[[Run], list[Spot]], nothing: str, *, compares: bool = False) -> None:
+    def _jump(self, kind: str) -> None:
         """Go to the worst place, then, with every further press, to the next one."""
-        run = self._run
-        if run is None:
+        places = (self._run.locations(kind) if self._run is not None else None) or []
+        if not places:
+            self._say(JUMPS[kind][1])
             return
-        if kind in self._spots:
-            self._go(kind)
-            return
-
-        def go() -> None:
-            try:
-                spots = find(run)
-            except RegistrationError as error:
-                self._complain(error)
-                return
-            self._spots[kind] = (spots, 0)
-            if spots:
-                self._go(kind)
-            else:
-                self._say(nothing)
-
-        if not compares:
-            go()
-            return
-        try:
-            self._prepare(run, Mode.DIFFERENCE, go, before=False)
-        except RegistrationError as error:
-            self._complain(error)
-
-    def _go(self, kind: str) -> None:
-        spots, number = self._spots[kind]
-        if not spots:
-            return
-        spot = spots[number % len(spots)]
-        self._spots[kind] = (spots, number + 1)
-        self._need_inspection().jump(spot)
+        number = self._next.get(kind, 0) % len(places)
+        self._next[kind] = number + 1
+        self._need_inspection().jump(places[number])
         self._show_options()
-        self._say(
-            _("{number} of {count}: {text}").format(number=number % len(spots) + 1, count=len(spots), text=spot.text)
-        )
+        text = html.escape(places[number].text.removesuffix("."))
+        self._say(_("{number} of {count}: {text}").format(number=number + 1, count=len(places), text=text))
 
     def _say(self, text: str) -> None:
         self._complaining = False
@@ -323,9 +272,9 @@ class QaSection:
 
     def _cannot_show(self, run: Run, error: RegistrationError) -> None:
         """Tell why; what is shown stays when it still can be shown."""
-        shown = self._inspection is not None and self._wanted is not None
-        _set_silently(self._ui.beforeButton, shown and self._inspection.before)
-        if self._wanted is not None and self._obstacle(run, self._wanted) is not None:
+        shown = self._inspection is not None and self._wanted
+        _set_silently(self._ui.beforeButton, shown and self._inspection.options.before)
+        if self._wanted and self._obstacle(run, self._wanted) is not None:
             self.close()
         self._mark_buttons()
         self._show_options()
@@ -333,11 +282,34 @@ class QaSection:
 
     def _mark_buttons(self) -> None:
         """Check the button of what is shown, and no other one."""
-        for mode, name in BUTTONS.items():
-            button = getattr(self._ui, name)
+        for name, button in self.buttons.items():
             button.autoExclusive = False
-            button.checked = mode is self._wanted
+            button.checked = name == self._wanted
             button.autoExclusive = True
+
+    def _options(self) -> Mapping[str, str]:
+        """Return the options of what is shown, with their labels."""
+        return get_view(self._wanted).options if self._wanted else {}
+
+    def _make_buttons(self) -> dict[str, Any]:
+        """Add a button for each view of the catalogue."""
+        buttons = {}
+        for index, view in enumerate(panel_views()):
+            button = qt.QPushButton(_(view.title))
+            button.objectName = _button_name(view.name)
+            button.toolTip = _(view.caption)
+            button.checkable = button.autoExclusive = True
+            button.connect("clicked()", lambda name=view.name: self.show(name))
+            self._ui.viewFrame.layout().addWidget(button, index // COLUMNS, index % COLUMNS)
+            buttons[view.name] = button
+            setattr(self._ui, button.objectName, button)  # found as the widgets of the .ui file are
+        return buttons
+
+
+def _button_name(view: str) -> str:
+    """Return the name of a view's button, such as 'redCyanButton'."""
+    first, *others = view.split("-")
+    return first + "".join(part.capitalize() for part in others) + "Button"
 
 
 def _set_silently(button: Any, checked: bool) -> None:

@@ -11,11 +11,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.evaluation.locations import Location
 from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
-from ..mrml.spots import Spot, places
 from ..mrml.tables import table_text, unique_titles, update_measures_table
 from .advice_text import faint
 from .report_page import page
@@ -41,7 +41,7 @@ class ResultsSection:
         Called with a place the user wants to see.
     """
 
-    def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Spot], None]) -> None:
+    def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Location], None]) -> None:
         self._ui, self._shown, self._go = ui, shown, go
         self._parameter_node: Any = None
         self._nodes = SceneNodes()
@@ -147,7 +147,7 @@ class ResultsSection:
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _on_place(self, link: str) -> None:
-        found = places(self.run) if self.run is not None else []
+        found = self.run.look_at if self.run is not None else []
         if link.isdigit() and int(link) < len(found):
             self._go(found[int(link)])
 
@@ -227,8 +227,8 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     parts += [
         f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
     ]
-    spots = [spot.text.removesuffix(".") for spot in places(run)[:MOST_PLACES]]
-    if spots:
-        shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(spots)] if links else spots
+    places = [place.text.removesuffix(".") for place in run.look_at[:MOST_PLACES]]
+    if places:
+        shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places
         parts.append(_("Look at: {places}").format(places="; ".join(shown)))
     return "<br>".join(parts)

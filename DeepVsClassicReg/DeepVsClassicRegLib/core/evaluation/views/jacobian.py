@@ -14,12 +14,12 @@ from .base import Legend, View
 if TYPE_CHECKING:
     from ..figures import Pictures, Side
 
-LIMIT = 1.5  # natural logarithm at the ends of the color scale: 0.22 times to 4.5 times the volume
-FOLD_CODE = -2.0
+LIMIT = 1.0  # natural logarithm at the ends of the color scale: 0.37 times to 2.7 times the volume
+FOLD_CODE = -1.5
 
 
 def coded_log_jacobian(determinant: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the natural logarithm of the determinant, clipped to -1.5..1.5, and `FOLD_CODE` where it folds."""
+    """Return the natural logarithm of the determinant, clipped to -1..1, and `FOLD_CODE` where it folds."""
     folded = determinant <= 0
     logs = np.log(np.where(folded, 1, determinant), dtype=np.float32)
     np.clip(logs, -LIMIT, LIMIT, out=logs)
@@ -65,7 +65,7 @@ VIEW = View(
             LIMIT: f"{LIMIT:g}\n({np.exp(LIMIT):.2g} times)",
         },
         marks_folds=True,
-        ticks=8,
+        ticks=6,
     ),
     row=_row,
     before=False,

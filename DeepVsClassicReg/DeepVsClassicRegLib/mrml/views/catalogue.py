@@ -1,0 +1,20 @@
+"""The slice views' part of each way of looking; the list itself is `core/evaluation/views/catalogue.py`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ...core.evaluation.views.catalogue import panel_views
+from ...core.registry import Registry
+from .base import SliceView
+
+SLICE_VIEWS = Registry(
+    __package__,
+    "The slice views do not show '{name}'.",
+    {view.name: f"{view.name.replace('-', '_')}:SLICE_VIEW" for view in panel_views()},
+)
+
+
+def get_slice_view(name: str) -> SliceView:
+    """Return how the slice views show the view of a name; `SettingsError` when they do not."""
+    return cast("SliceView", SLICE_VIEWS.load(name))

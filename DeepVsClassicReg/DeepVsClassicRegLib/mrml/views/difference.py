@@ -1,0 +1,38 @@
+"""Difference: warped minus fixed as a volume in blue and orange, with a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...core.evaluation.views.difference import VIEW, difference
+from .. import colors
+from ..arrays import image_of
+from ..frames import grid_of
+from ..runs import Run
+from ..stage import Stage
+from .base import SliceView
+
+
+def sources(_run: Run, upper: str) -> tuple[str, ...]:
+    """Return the windowed volumes."""
+    return "fixed", upper
+
+
+def prepare(_run: Run, upper: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what computes the voxels."""
+    return lambda known: image_of(difference(known["fixed"], known[upper]))
+
+
+def show(stage: Stage, run: Run) -> None:
+    """Show the difference instead of both volumes."""
+    table = stage.layers.color("difference", colors.difference_table)
+    legend = VIEW.legend
+    node = stage.layers.fill(
+        "difference", stage.prepared(run), grid_of(run.fixed), low=legend.low, high=legend.high, color=table
+    )
+    stage.set_layers(node)
+    colors.show_legend(node, legend, before=stage.options.before)
+
+
+SLICE_VIEW = SliceView(show, sources, prepare)

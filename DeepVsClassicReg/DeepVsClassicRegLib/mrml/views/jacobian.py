@@ -1,0 +1,36 @@
+"""Jacobian: its logarithm over the fixed volume, folds in a color of their own, with a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...core.evaluation.views.jacobian import FOLD_CODE, VIEW, coded_log_jacobian
+from .. import colors
+from ..arrays import array_of, image_of
+from ..frames import grid_of
+from ..runs import Run
+from ..stage import Stage
+from .base import SliceView
+
+
+def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Return what computes the voxels."""
+    determinant = array_of(run.need("jacobian"))
+    return lambda _known: image_of(coded_log_jacobian(determinant))
+
+
+def show(stage: Stage, run: Run) -> None:
+    """Show the Jacobian over the fixed volume."""
+    table = stage.layers.color("log Jacobian", colors.jacobian_table)
+    legend, voxels = VIEW.legend, stage.prepared(run)
+    node = stage.layers.fill(
+        "log Jacobian", voxels, grid_of(run.jacobian), low=FOLD_CODE, high=legend.high, color=table
+    )
+    # Codes must not be mixed: between a fold and its neighbor every color would appear.
+    node.GetDisplayNode().SetInterpolate(False)
+    stage.set_layers(run.fixed, node, opacity=stage.options.opacity)
+    colors.show_legend(node, legend, before=False)
+
+
+SLICE_VIEW = SliceView(show, prepare=prepare)
