@@ -11,13 +11,13 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.evaluation.locations import Location
-from ..core.evaluation.views.catalogue import get_view, panel_views
+from ..core.evaluation.views.catalogue import get_view
 from ..mrml.display import Inspection, check
 from ..mrml.runs import Run
 from .scheduling import BackgroundCall
 from .validation import line
+from .view_buttons import ViewButtons
 
-COLUMNS = 3
 OPTIONS = ("opacity", "tile", "spacing", "flicker")  # first part of the names of their widgets
 # Buttons that go to the places of a kind, and what they say when there is none.
 JUMPS = {
@@ -50,7 +50,7 @@ class QaSection:
         self._redraw.setSingleShot(True)
         self._redraw.interval = REDRAW_MS
         self._redraw.connect("timeout()", self._show_again)
-        self.buttons = self._make_buttons()
+        self._buttons = ViewButtons(ui, self.show)
         ui.opacitySlider.connect("valueChanged(double)", self._on_opacity)
         ui.tileSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
         ui.spacingSlider.connect("valueChanged(double)", lambda _value: self._redraw.start())
@@ -92,7 +92,7 @@ class QaSection:
             self._cannot_show(run, error)
             return
         self._wanted = view
-        self._mark_buttons()
+        self._buttons.mark(self._wanted)
         self._show_options()
         before = self._ui.beforeButton.checked
         self._prepare(run, view, lambda: self._show_now(view), before=before)
@@ -125,7 +125,7 @@ class QaSection:
         inspection, self._inspection = self._inspection, None
         if inspection is not None:
             inspection.close(places=places)
-        self._mark_buttons()
+        self._buttons.mark(self._wanted)
         for button in (self._ui.beforeButton, self._ui.linkedButton):
             _set_silently(button, False)
         self._show_options()
@@ -139,9 +139,7 @@ class QaSection:
 
     def _enable(self, run: Run | None) -> None:
         """Enable what the run was made with; what was deleted since stays enabled and tells so when it is pressed."""
-        for name, button in self.buttons.items():
-            shown = [role for role in get_view(name).roles(before=False) if role != "fixed"]
-            button.enabled = run is not None and all(run.had(role) for role in shown)
+        self._buttons.enable(run)
         self._ui.beforeButton.enabled = run is not None
         for kind, (name, _nothing) in JUMPS.items():
             places = run.locations(kind) if run is not None else None
@@ -219,10 +217,10 @@ class QaSection:
             for part in ("Label", "Slider"):
                 getattr(self._ui, name + part).visible = name in labels
             if name in labels:
-                getattr(self._ui, f"{name}Label").text = _(labels[name])
+                getattr(self._ui, f"{name}Label").text = labels[name]
         self._ui.viewOptionsFrame.visible = bool(labels)
         changed = self._inspection is not None and self._inspection.has_changed_views
-        self._ui.closeViewButton.enabled = changed or self._wanted
+        self._ui.closeViewButton.enabled = changed or bool(self._wanted)
 
     def _on_opacity(self, value: float) -> None:
         if self._inspection is not None and "opacity" in self._options():
@@ -272,44 +270,17 @@ class QaSection:
 
     def _cannot_show(self, run: Run, error: RegistrationError) -> None:
         """Tell why; what is shown stays when it still can be shown."""
-        shown = self._inspection is not None and self._wanted
+        shown = self._inspection is not None and bool(self._wanted)
         _set_silently(self._ui.beforeButton, shown and self._inspection.options.before)
         if self._wanted and self._obstacle(run, self._wanted) is not None:
             self.close()
-        self._mark_buttons()
+        self._buttons.mark(self._wanted)
         self._show_options()
         self._complain(error)
-
-    def _mark_buttons(self) -> None:
-        """Check the button of what is shown, and no other one."""
-        for name, button in self.buttons.items():
-            button.autoExclusive = False
-            button.checked = name == self._wanted
-            button.autoExclusive = True
 
     def _options(self) -> Mapping[str, str]:
         """Return the options of what is shown, with their labels."""
         return get_view(self._wanted).options if self._wanted else {}
-
-    def _make_buttons(self) -> dict[str, Any]:
-        """Add a button for each view of the catalogue."""
-        buttons = {}
-        for index, view in enumerate(panel_views()):
-            button = qt.QPushButton(_(view.title))
-            button.objectName = _button_name(view.name)
-            button.toolTip = _(view.caption)
-            button.checkable = button.autoExclusive = True
-            button.connect("clicked()", lambda name=view.name: self.show(name))
-            self._ui.viewFrame.layout().addWidget(button, index // COLUMNS, index % COLUMNS)
-            buttons[view.name] = button
-            setattr(self._ui, button.objectName, button)  # found as the widgets of the .ui file are
-        return buttons
-
-
-def _button_name(view: str) -> str:
-    """Return the name of a view's button, such as 'redCyanButton'."""
-    first, *others = view.split("-")
-    return first + "".join(part.capitalize() for part in others) + "Button"
 
 
 def _set_silently(button: Any, checked: bool) -> None:
