@@ -64,7 +64,7 @@ def _row(pictures: Pictures, side: Side) -> Draw:
     shown = [_moved_pixels(plane, pictures.transform, undone) for plane in pictures.planes]
 
     def draw(axes: Any, n: int) -> None:
-        axes.imshow(side.volumes[n], cmap="gray", vmin=0, vmax=1, **EXTENT)
+        axes.imshow(0.75 * side.volumes[n], cmap="gray", vmin=0, vmax=1, **EXTENT)
         every = max(1, round(step_mm / pictures.planes[n].grid.spacing_mm[0]))
         across, down = shown[n][every // 2 :: every], shown[n][:, every // 2 :: every].swapaxes(0, 1)
         for line in (*across, *down):
