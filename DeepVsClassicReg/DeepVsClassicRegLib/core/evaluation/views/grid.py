@@ -38,7 +38,8 @@ def deformable_part(transform: Transform, grid: Grid) -> Transform:
 
     coarse = _coarse(grid)
     points, moved = coarse.points(), _moved(transform, coarse)
-    return Transform((DisplacementField(_linear_part(points, moved).inverse().apply(moved) - points, coarse),))
+    rest = _linear_part(points, moved).inverse().apply(moved) - points
+    return Transform((DisplacementField(rest.astype(np.float32), coarse),))
 
 
 def _coarse(grid: Grid) -> Grid:
