@@ -57,9 +57,7 @@ class BIRNetSettings:
         advanced=True,
     )
     smoothness: float = option(1.0, "Smoothness", tooltip="Of the squared slopes.", minimum=0.0)
-    label_weight: float = option(
-        10.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = option(1.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels.", minimum=0.0)
 
     def __post_init__(self) -> None:
         if len(self.gaps) < SCALES:
