@@ -51,6 +51,8 @@ def row(case: faults.Case) -> tuple[bool, str]:
             run = case.run(Path(folder))
             failures = case.failures(run)
             out, said = case.expect.outcome(run), faults.message(run).replace(folder, "…")
+        except faults.NotInstalled as missing:
+            failures, out, said = [], "not run", str(missing)
         except Exception as error:  # a bug is an outcome of the table too
             failures, out, said = [str(error)], f"bug: {type(error).__name__}", str(error)
     mark = "" if not failures else "**WRONG** "

@@ -123,6 +123,9 @@ def test_stages_are_fitted_to_thick_slices_and_small_crops():
     assert crop["ImagePyramidSchedule"][:3] == ("6", "6", "6")
     assert crop["SampleRegionSize"] == ("20.000", "20.000", "20.000")
     assert float(crop["SP_a"][0]) == pytest.approx(1000 * 0.4**3)
+    # elastix reads the region of level n at the places 3 n to 3 n + 2; the two levels of a slab need their own.
+    slab = fitted({**entries, "NumberOfResolutions": ("2",)}, Grid((121, 121, 21)))
+    assert slab["SampleRegionSize"] == ("50.000", "50.000", "10.000") * 2
 
 
 def test_unknown_stage_transform_and_broken_file_are_said(tmp_path):

@@ -45,6 +45,10 @@ LIBRARY = "DeepVsClassicRegLib"
 SHORT = 160
 
 
+class NotInstalled(Exception):
+    """Raised by a case that needs a program or package that this computer lacks: nothing was tried."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What came out of a case.

@@ -215,6 +215,7 @@ CASES = [
             ("greedy", "moving", 2),
             ("greedy", "fixed", 2),
             ("elastix", "moving", 2),
+            ("elastix", "fixed", 2),
             ("instance", "moving", 0),
             ("instance", "fixed", 0),
             ("instance", "moving", 1),

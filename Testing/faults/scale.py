@@ -28,7 +28,7 @@ from DeepVsClassicRegLib.core.transforms.compact import compacted, deviation_mm
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform, invert
 
-from . import Case, Gives
+from . import Case, Gives, NotInstalled
 
 HEAD = Grid((160, 192, 160))
 SIZE = 32
@@ -73,8 +73,8 @@ def dice_of_head(engine: str) -> float:
 
 def difference(engine: str, factor: float) -> Callable[[], float]:
     def call() -> float:
-        if get_engine(engine).info.missing():
-            return 0.0  # nothing to compare where it is not installed
+        if missing := get_engine(engine).info.missing():
+            raise NotInstalled(f"engine '{engine}' needs {', '.join(need.name for need in missing)}")
         return dice_at(engine, factor) - dice_of_head(engine)
 
     return call

@@ -95,7 +95,9 @@ def fitted(entries: ParameterMap, grid: Grid) -> ParameterMap:
     if "SampleRegionSize" in entries:
         wanted = np.array(entries["SampleRegionSize"], dtype=float)
         region = np.minimum(wanted, (np.array(grid.size) - 1) * np.array(grid.spacing_mm) / 2)
-        changed["SampleRegionSize"] = tuple(f"{size:.3f}" for size in region)
+        # elastix reads three values per level, and takes the first one where a later level has none.
+        repeats = 1 if np.ptp(region) == 0 else len(iterations_of(entries))
+        changed["SampleRegionSize"] = tuple(f"{size:.3f}" for size in region) * repeats
         if "SP_a" in entries:
             # In a smaller region every control point meets more of the samples, so its gradient is larger.
             gain = float(entries["SP_a"][0]) * float(np.prod(region / wanted))
