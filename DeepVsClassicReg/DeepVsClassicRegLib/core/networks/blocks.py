@@ -61,7 +61,7 @@ class ConvBlock(nn.Sequential):
 
 
 class LargeKernelBlock(nn.Module):
-    """Parallel convolutions of widths `kernel`, 3 and 1 and a shortcut, summed, then a leaky rectifier.
+    """Parallel convolutions of widths `kernel`, 3 and 1 and a shortcut, summed, then a rectifier.
 
     All four are linear, so their kernels are summed first and applied as one convolution: the parameters of
     parallel branches at the price of one.
@@ -72,15 +72,18 @@ class LargeKernelBlock(nn.Module):
         2 or 3; channels in and out.
     kernel : int
         Odd, at least 5.
+    activation : module, optional
+        Applied to the sum; a leaky rectifier when not given.
 
     Reference
     ---------
     Jia et al., U-Net vs Transformer, MLMI 2022, arXiv 2208.04939.
     """
 
-    def __init__(self, dimensions: int, channels: int, *, kernel: int = 5) -> None:
+    def __init__(self, dimensions: int, channels: int, *, kernel: int = 5, activation: nn.Module | None = None) -> None:
         super().__init__()
         self.dimensions, self.kernel = dimensions, kernel
+        self.activation = activation or nn.LeakyReLU(SLOPE)
         self.branches = nn.ModuleList(
             convolution(dimensions, channels, channels, kernel=width) for width in (kernel, 3, 1)
         )
@@ -88,9 +91,10 @@ class LargeKernelBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
         weight, bias = self._summed()
-        return functional.leaky_relu(
-            features + CONVOLVE[self.dimensions](features, weight, bias, padding=self.kernel // 2), SLOPE
+        found: Tensor = self.activation(
+            features + CONVOLVE[self.dimensions](features, weight, bias, padding=self.kernel // 2)
         )
+        return found
 
     def _summed(self) -> tuple[Tensor, Tensor]:
         layers = [cast("nn.Conv3d", branch) for branch in self.branches]

@@ -22,6 +22,7 @@ METHODS = Registry(
         "cooperative": "cooperative:Cooperative",
         "multilayer": "multilayer:Multilayer",
         "birnet": "birnet:BIRNet",
+        "symnet": "symnet:SymNet",
     },
 )
 

@@ -73,6 +73,11 @@ def supervised_terms(
     return {}
 
 
+def swapped(batch: Batch) -> Batch:
+    """Return the batch with fixed and moving exchanged; a known displacement is left out, its inverse is not known."""
+    return Batch(batch.moving, batch.fixed, batch.moving_labels, batch.fixed_labels)
+
+
 def labels_of(batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the labels of both images; `RegistrationError` when one is missing."""
     if batch.fixed_labels is None or batch.moving_labels is None:

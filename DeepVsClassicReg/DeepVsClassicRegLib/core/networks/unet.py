@@ -1,13 +1,13 @@
-"""The U-Net of VoxelMorph: strided encoder, nearest-neighbor decoder with skips, full or half resolution output."""
+"""The U-Nets of VoxelMorph (nearest-neighbor decoder) and of SymNet, LKU-Net and ICNet (transposed convolutions)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
-from .blocks import ConvBlock, LargeKernelBlock, upsample
+from .blocks import SLOPE, ConvBlock, LargeKernelBlock, convolution, upsample
 
 Tensor = torch.Tensor
 
@@ -87,3 +87,99 @@ class UNet(nn.Module):
             features = torch.cat([upsample(level(features)), skips.pop()], 1)
         result: Tensor = self.rest(features)
         return result
+
+
+class TransposedUNet(nn.Module):
+    """Features of a pair at the image's resolution: four halvings, transposed convolutions on the way back.
+
+    Parameters
+    ----------
+    dimensions, inputs : int
+        2 or 3; channels of the image.
+    start : int
+        Channels at the image's resolution; 2, 4 and 8 times as many after each of the first three halvings.
+    deepest : int
+        After the fourth halving as many times `start`; the block there brings them to 8 times.
+    block : callable, optional
+        Makes what follows each strided convolution, from channels in and channels out; a convolution of width 3 and a
+        rectifier when not given.
+    activation : callable
+        Makes the rectifiers, from the number of channels.
+
+    Attributes
+    ----------
+    multiple : int
+        The sizes it takes are multiples of this.
+    outputs : int
+        Channels of the features.
+
+    References
+    ----------
+    Zhang, Inverse-consistent deep networks, arXiv 1809.03443.
+    Mok and Chung, CVPR 2020, arXiv 2003.09514. Jia et al., MLMI 2022, arXiv 2208.04939.
+    """
+
+    multiple = 16
+
+    def __init__(
+        self,
+        dimensions: int,
+        inputs: int = 2,
+        *,
+        start: int = 8,
+        deepest: int = 16,
+        block: Callable[[int, int], nn.Module] | None = None,
+        activation: Callable[[int], nn.Module] = lambda channels: nn.LeakyReLU(SLOPE),
+    ) -> None:
+        super().__init__()
+        transposed = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[dimensions]
+
+        def layer(before: int, after: int, stride: int = 1) -> nn.Module:
+            return nn.Sequential(convolution(dimensions, before, after, stride=stride), activation(after))
+
+        deep = block or layer
+        self.entry = nn.Sequential(layer(inputs, start), layer(start, start))
+        self.down = nn.ModuleList()
+        before = 1
+        for after, out in ((2, 2), (4, 4), (8, 8), (deepest, 8)):
+            down = layer(before * start, after * start, 2)
+            self.down.append(nn.Sequential(down, deep(after * start, out * start)))
+            before = out
+        self.up, self.mix = nn.ModuleList(), nn.ModuleList()
+        for below, skip, middle, out in ((8, 8, 8, 4), (4, 4, 4, 2), (2, 2, 4, 2), (2, 1, 2, 2)):
+            up = transposed(below * start, below * start, 2, stride=2)
+            self.up.append(nn.Sequential(up, activation(below * start)))
+            self.mix.append(
+                nn.Sequential(layer((below + skip) * start, middle * start), layer(middle * start, out * start))
+            )
+        self.outputs = 2 * start
+        for part in (self.entry, *self.up, *self.mix, *(level[0] for level in self.down)):
+            part.apply(keep_variance)
+        if block is None:
+            for level in self.down:
+                level[1].apply(keep_variance)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return features (N, outputs, *spatial) of an image whose sizes are multiples of `multiple`."""
+        skips = [self.entry(image)]
+        for level in self.down:
+            skips.append(level(skips[-1]))
+        features = skips.pop()
+        for up, mix in zip(self.up, self.mix, strict=True):
+            features = mix(torch.cat([up(features), skips.pop()], 1))
+        return features
+
+
+def keep_variance(layer: nn.Module) -> None:
+    """Draw the weights of a convolution so that a rectifier after it keeps the size of the signal (He et al., 2015).
+
+    torch's own start shrinks it at every layer; a deep network without normalization then takes long to begin.
+    """
+    if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        inputs = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
+            inputs = layer.in_channels  # kernel and stride are equal: every voxel gets one tap
+        with torch.no_grad():
+            layer.weight.normal_(0.0, (2 / ((1 + SLOPE**2) * inputs)) ** 0.5)
+            if layer.bias is not None:
+                layer.bias.zero_()

@@ -1,0 +1,126 @@
+"""SymNet: two velocities bring both images half the way, so that both directions are found at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from ..losses.regularity import diffusion, folding
+from ..losses.sampling import warp
+from ..settings import option
+from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
+from .blocks import crop, pad_to_multiple, small_start
+from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms, swapped
+from .parts import VelocityPart
+from .unet import TransposedUNet
+
+Tensor = torch.Tensor
+
+
+@dataclass(frozen=True)
+class SymNetSettings:
+    """Network and objective of SymNet; the authors use 7 to 8 start channels."""
+
+    channels: int = option(4, "Start channels", tooltip="At the image's resolution; our choice.", minimum=1)
+    range_flow: float = option(100.0, "Largest velocity", unit="voxels", minimum=1.0, maximum=1000.0, advanced=True)
+    squarings: int = option(7, "Squarings", minimum=1, maximum=12, advanced=True)
+    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
+    radius: int = option(3, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    smoothness: float = option(3.0, "Smoothness", tooltip="Weight of the squared slopes of both velocities.", minimum=0)
+    orientation: float = option(
+        100.0, "Orientation", tooltip="Weight of negative Jacobian determinants.", minimum=0.0, advanced=True
+    )
+    magnitude: float = option(
+        0.1, "Magnitude", tooltip="Weight of the difference of both ways' lengths.", minimum=0.0, advanced=True
+    )
+    label_weight: float = option(
+        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
+
+
+class SymNet(Method):
+    """The method, see `info`."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="symnet",
+        title="SymNet",
+        summary="Brings both images half the way by two velocities; both directions invert each other.",
+        citation="Mok and Chung, CVPR 2020, doi 10.1109/CVPR42600.2020.00470, arXiv 2003.09514",
+        settings=SymNetSettings,
+    )
+
+    def network(self, settings: SymNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        """Return the network with fresh weights."""
+        return HalfwayNetwork(settings, dimensions=dimensions)
+
+    def loss(self, context: LossContext) -> Mapping[str, Tensor]:
+        """Return the image terms at the middle and at both ends, what keeps the maps regular, and the label terms."""
+        checked_supervision(context.supervision, self.info.supervision)
+        there, batch, settings = context.prediction, context.batch, context.settings
+        back = there.backward
+        assert back is not None
+        fixed_half, moving_half = there.features["fixed half"], there.features["moving half"]
+        velocities = there.features["fixed velocity"], there.features["moving velocity"]
+        other, alike = swapped(batch), {"name": settings.similarity, "radius": settings.radius}
+        middle = type(batch)(warp(batch.fixed, fixed_half), warp(batch.moving, moving_half))
+        lengths = [half.square().mean() for half in (fixed_half, moving_half)]
+        terms = {
+            "middle": image_term(batch=middle, displacement=torch.zeros_like(fixed_half), **alike),
+            "image": image_term(batch=batch, displacement=there.displacement, **alike)
+            + image_term(batch=other, displacement=back.displacement, **alike),
+            "smoothness": settings.smoothness * (diffusion(velocities[0]) + diffusion(velocities[1])),
+            "orientation": settings.orientation * (folding(there.displacement) + folding(back.displacement)),
+            "magnitude": settings.magnitude * (lengths[0] - lengths[1]).abs(),
+        }
+        half = settings.label_weight / 2
+        for prediction, pairs in ((there, batch), (back, other)):
+            for name, term in supervised_terms(prediction, pairs, context.supervision, labels=half).items():
+                terms[name] = terms[name] + term if name in terms else term
+        return terms
+
+
+class HalfwayNetwork(RegistrationNetwork):
+    """Pair -> U-Net -> one velocity per image; the whole map goes one half there and the other half back.
+
+    The paper's sampling of one half by the inverse of the other is kept as two exact velocity parts.
+
+    Reference
+    ---------
+    Mok and Chung, CVPR 2020, doi 10.1109/CVPR42600.2020.00470.
+    """
+
+    def __init__(self, settings: SymNetSettings, *, dimensions: int = 3) -> None:
+        super().__init__()
+        self.range_flow, self.squarings = settings.range_flow, settings.squarings
+        self.unet = TransposedUNet(dimensions, start=settings.channels)
+        kind = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+
+        def head() -> nn.Module:
+            return small_start(kind(self.unet.outputs, dimensions, 5, padding=2, bias=False))
+
+        self.fixed_head, self.moving_head = head(), head()
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """Return the map of a pair; `backward` is the other direction."""
+        shape = fixed.shape[2:]
+        features = self.unet(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.multiple))
+        ours, theirs = (
+            # The head itself speaks in voxels (our choice).
+            self.range_flow * functional.softsign(crop(head(features), shape).float() / self.range_flow)
+            for head in (self.fixed_head, self.moving_head)
+        )
+        halves = [VelocityPart(velocity, self.squarings) for velocity in (ours, theirs)]
+        inverses = [VelocityPart(-velocity, self.squarings) for velocity in (ours, theirs)]
+        backward = Prediction.of([inverses[1], halves[0]], shape)
+        kept = {
+            "fixed velocity": ours,
+            "moving velocity": theirs,
+            "fixed half": halves[0].displacement(shape),
+            "moving half": halves[1].displacement(shape),
+        }
+        return Prediction.of([inverses[0], halves[1]], shape, backward=backward, features=kept)
