@@ -282,7 +282,13 @@ def strengthen(module):
             parameter.add_(0.05 * torch.randn_like(parameter))
 
 
-LEARNS = [(name, kind) for name in NAMES for kind in catalogue.get_method(name).info.supervision]
+# The others take 5 to 20 CPU seconds each.
+QUICK_TO_LEARN = ("voxelmorph", "voxelmorph-diff", "synthmorph", "dlir")
+LEARNS = [
+    pytest.param(name, kind, marks=[] if name in QUICK_TO_LEARN else [pytest.mark.slow])
+    for name in NAMES
+    for kind in catalogue.get_method(name).info.supervision
+]
 STEPS = 240
 # Deep U-Nets without normalization: channels that are enough here, and the rate at which they learn steadily.
 SLOWER = {"symnet": (8, 1e-3), "lku-net": (8, 1e-3)}

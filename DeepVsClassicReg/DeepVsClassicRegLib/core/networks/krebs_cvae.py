@@ -20,7 +20,7 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import ConvBlock, convolution, halved, pad_to_multiple, small_start, upsample
 from .flow import LINEAR, velocity_to_displacement, warp
 from .heads import AVERAGE, sample
-from .objectives import checked_supervision, supervised_terms
+from .objectives import checked_supervision
 from .parts import VelocityPart
 
 Tensor = torch.Tensor
@@ -61,9 +61,6 @@ class KrebsCVAESettings:
         tooltip="Of the correlation against the divergence of the code; the objective is divided by it (our choice).",
         minimum=1e-3,
     )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels (our choice).", minimum=0.0
-    )
 
 
 class KrebsCVAE(Method):
@@ -72,7 +69,7 @@ class KrebsCVAE(Method):
     The authors': encoder of three halvings and a convolution of 4 channels, code of 32 numbers, decoder conditioned
     on the moving image at every scale, Gaussian smoothing, exponentiation by 4 squarings, symmetric local correlation
     half way, divergence of the code from a standard normal. Our choice: a velocity with half the resolution, cells
-    and a normalization before the code, box windows in the correlation (theirs are Gaussian), and labels.
+    and a normalization before the code, and box windows in the correlation (theirs are Gaussian).
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -81,6 +78,7 @@ class KrebsCVAE(Method):
         summary="Codes deformations in a few numbers, from which they are sampled or transported to another image.",
         citation="Krebs et al., IEEE TMI 38:2165-2176, 2019, doi 10.1109/TMI.2019.2897112, arXiv 1812.07460",
         settings=KrebsCVAESettings,
+        supervision=("none",),
         probabilistic=True,
     )
 
@@ -89,7 +87,7 @@ class KrebsCVAE(Method):
         return ConditionalAutoEncoder(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the symmetric local correlation, the divergence of the code, and the label term."""
+        """Return the symmetric local correlation, and the divergence of the code."""
         checked_supervision(context.supervision, self.info.supervision)
         prediction, batch, settings = context.prediction, context.batch, context.settings
         velocity, shape = cast("Tensor", prediction.velocity), batch.fixed.shape[2:]
@@ -100,8 +98,7 @@ class KrebsCVAE(Method):
         image = lncc(warp(batch.fixed, back), warp(batch.moving, forth), radius=settings.radius)
         mean, log_variance = prediction.features["mean"], prediction.features["log_variance"]
         divergence = mean.shape[1] * kl_standard_normal(mean, log_variance) / settings.similarity_weight
-        terms = supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight)
-        return {"image": image, "divergence": divergence, **terms}
+        return {"image": image, "divergence": divergence}
 
 
 @dataclass(frozen=True)

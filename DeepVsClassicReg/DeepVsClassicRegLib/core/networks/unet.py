@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from typing import cast
+
 import torch
 from torch import nn
 
@@ -153,10 +155,11 @@ class TransposedUNet(nn.Module):
                 nn.Sequential(layer((below + skip) * start, middle * start), layer(middle * start, out * start))
             )
         self.outputs = 2 * start
-        for part in (self.entry, *self.up, *self.mix, *(level[0] for level in self.down)):
+        levels = [cast("nn.Sequential", level) for level in self.down]
+        for part in (self.entry, *self.up, *self.mix, *(level[0] for level in levels)):
             part.apply(keep_variance)
         if block is None:
-            for level in self.down:
+            for level in levels:
                 level[1].apply(keep_variance)
 
     def forward(self, image: Tensor) -> Tensor:
