@@ -155,7 +155,7 @@ def test_without_torch_the_engines_say_why(panel, monkeypatch, ui):
     monkeypatch.setattr(Requirement, "found", lambda self: self.name != "torch")
     panel.engines.refresh()
     choose(ui.engineCombo, "network")
-    assert "needs torch" in ui.engineCombo.currentText
+    assert "needs PyTorch" in ui.engineCombo.currentText
     assert "PyTorch" in ui.engineNote.text
     assert shown(ui.installButton)
     monkeypatch.undo()

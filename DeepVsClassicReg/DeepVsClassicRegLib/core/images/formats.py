@@ -76,7 +76,7 @@ def stem(path: Pathlike) -> str:
 
 def _read_image(path: Path) -> sitk.Image:
     if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
-        raise FileError(f"{path} is in no format that can be read, or damaged.", hint=f"Readable are {FORMATS}.")
+        raise FileError(f"Could not read {path}: its format is not known, or it is damaged.", hint=f"Readable are {FORMATS}.")
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
