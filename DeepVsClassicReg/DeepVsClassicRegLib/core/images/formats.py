@@ -76,7 +76,9 @@ def stem(path: Pathlike) -> str:
 
 def _read_image(path: Path) -> sitk.Image:
     if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
-        raise FileError(f"Could not read {path}: its format is not known, or it is damaged.", hint=f"Readable are {FORMATS}.")
+        raise FileError(
+            f"Could not read {path}: its format is not known, or it is damaged.", hint=f"Readable are {FORMATS}."
+        )
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:

@@ -127,7 +127,7 @@ class DataSettings:
 def parts_of(spec: str) -> list[str]:
     """Return the generators that a specification joins by '+'; a plus within a path stays."""
     names = "|".join(f"{name}:" for name in FOLDER_GENERATORS)
-    return re.split(rf"\+(?={names}|{SHAPES}(?:$|\+))", spec)
+    return re.split(rf"\+(?={names}|{SHAPES}(?:$|\+(?:{names}|{SHAPES})))", spec)
 
 
 def is_generated(part: str) -> bool:
