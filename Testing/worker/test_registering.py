@@ -89,7 +89,7 @@ def test_page_is_left_out_with_a_note_when_it_cannot_be_drawn(folder, tmp_path):
     [
         ({"inputs": {"fixed": "fixed.nrrd"}}, "names no moving volume"),
         ({"inputs": {"fixed": "fixed.nrrd", "moving": "gone.nrrd"}}, "No such file"),
-        ({"inputs": {"fixed": "fixed.nrrd", "moving": "initial.tfm"}}, "no format that can be read"),
+        ({"inputs": {"fixed": "fixed.nrrd", "moving": "initial.tfm"}}, "Could not read"),
         ({"engine": "sitk-demon"}, "no engine 'sitk-demon'"),
     ],
 )
