@@ -118,7 +118,7 @@ CASES = [
         "B",
         "Analyze 7.5",
         reads(lambda: nib.AnalyzeImage(stored().astype(np.float32), np.diag([1.5, 2, 3, 1])), "a.img"),
-        Gives(LPS @ NO_FORMS, 1e-4, read=_grid, notes=["Analyze 7.5", "left and right cannot be told"]),
+        Gives(LPS @ NO_FORMS, 1e-4, read=_grid, notes=["Analyze 7.5", "left and right are unknown"]),
     ),
     Case(
         "B",
