@@ -138,7 +138,7 @@ def worst_folds(jacobian: Volume, inside: npt.NDArray[np.bool_], *, count: int =
     points = grid.index_to_point(index)
     return tuple(
         _location(grid, points[place], f"Folded: Jacobian {values[order[place]]:.2f}.")
-        for place in separate(points, apart_mm=APART * grid.unit_mm, count=count)
+        for place in separate(points, apart_mm=APART * grid.view_unit_mm, count=count)
     )
 
 
@@ -153,7 +153,7 @@ def worst_matches(mismatches: Sequence[Mismatch], grid: Grid, *, count: int = CO
             points[place],
             f"Intensities match badly: {mismatches[place].percent:.0f} % of their range is unexplained.",
         )
-        for place in separate(points, apart_mm=APART * grid.unit_mm, count=count)
+        for place in separate(points, apart_mm=APART * grid.view_unit_mm, count=count)
     )
 
 

@@ -59,7 +59,7 @@ def mismatches_of(
     """
     if not inside.any():
         return []
-    unit = grid.unit_mm
+    unit = grid.view_unit_mm
     step = [max(1, int(SAMPLE * unit / s)) for s in grid.spacing_mm]
     edge = [max(2, round(BLOCK * unit / (s * n))) for s, n in zip(grid.spacing_mm, step, strict=True)]
     every = tuple(slice(None, None, n) for n in step[::-1])

@@ -126,6 +126,14 @@ class Grid:
         edge = self.voxel_volume_mm3 ** (1 / 3)
         return float(f"1e{round(np.log10(edge / CLINICAL_MM))}")
 
+    @property
+    def view_unit_mm(self) -> float:
+        """Unit of lengths in pictures and places to look at: `unit_mm`, but never longer than the voxel edge.
+
+        Blocks, distances and grids that are shown stay within a volume of few, coarse voxels.
+        """
+        return min(self.unit_mm, self.voxel_volume_mm3 ** (1 / 3))
+
     def scaled(self, factor: float) -> Grid:
         """Return this grid with all lengths multiplied, about the origin of the patient coordinates."""
         lengths = np.array(self.spacing_mm) * factor, np.array(self.origin_mm) * factor

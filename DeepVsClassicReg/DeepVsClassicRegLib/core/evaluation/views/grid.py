@@ -43,7 +43,7 @@ def deformable_part(transform: Transform, grid: Grid) -> Transform:
 
 
 def _coarse(grid: Grid) -> Grid:
-    return grid.with_spacing([max(s, SPACING * grid.unit_mm) for s in grid.spacing_mm])
+    return grid.with_spacing([max(s, SPACING * grid.view_unit_mm) for s in grid.spacing_mm])
 
 
 def _moved(transform: Transform, grid: Grid) -> npt.NDArray[np.floating]:
