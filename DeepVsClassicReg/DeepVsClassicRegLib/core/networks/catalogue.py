@@ -23,6 +23,7 @@ METHODS = Registry(
         "multilayer": "multilayer:Multilayer",
         "birnet": "birnet:BIRNet",
         "symnet": "symnet:SymNet",
+        "lku-net": "lku_net:LKUNet",
     },
 )
 
