@@ -24,6 +24,7 @@ METHODS = Registry(
         "birnet": "birnet:BIRNet",
         "symnet": "symnet:SymNet",
         "lku-net": "lku_net:LKUNet",
+        "vfa": "vfa:VFA",
     },
 )
 

@@ -1,0 +1,168 @@
+"""Vector-field attention: fixed features attend to moving features around, whose values are displacements."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from ..losses.regularity import diffusion
+from ..settings import option
+from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
+from .blocks import crop, pad_to_multiple, small_start
+from .flow import compose, warp
+from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .pyramid import NormalizedBlock, local_correlation, refined, resized
+
+Tensor = torch.Tensor
+START = 0.05  # size of the features at first
+
+
+@dataclass(frozen=True)
+class VFASettings:
+    """Network and objective of vector-field attention."""
+
+    channels: int = option(
+        8, "Start channels", tooltip="Twice as many after the first two halvings each; our choice.", minimum=1
+    )
+    features: int = option(16, "Features", tooltip="That are matched per voxel; our choice.", minimum=1)
+    levels: int = option(
+        4, "Levels", tooltip="The finest has half the image's resolution; our choice.", minimum=1, maximum=5
+    )
+    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
+    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    smoothness: float = option(
+        1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
+    )
+    label_weight: float = option(
+        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
+
+
+class VFA(Method):
+    """The method, see `info`."""
+
+    info: ClassVar[MethodInfo] = MethodInfo(
+        name="vfa",
+        title="Vector-field attention",
+        summary="Fixed features attend to moving features around them; what is averaged are displacements.",
+        citation="Liu et al., J. Med. Imaging 11(6):064001, 2024, doi 10.1117/1.JMI.11.6.064001, arXiv 2407.10209",
+        settings=VFASettings,
+    )
+
+    def network(self, settings: VFASettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        """Return the network with fresh weights."""
+        return AttentionPyramid(settings, dimensions=dimensions)
+
+    def loss(self, context: LossContext) -> Mapping[str, Tensor]:
+        """Return the image, smoothness and label terms."""
+        checked_supervision(context.supervision, self.info.supervision)
+        prediction, batch, settings = context.prediction, context.batch, context.settings
+        u = prediction.displacement
+        return {
+            "image": image_term(settings.similarity, batch, u, radius=settings.radius),
+            "smoothness": settings.smoothness * diffusion(u),
+            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
+        }
+
+
+class AttentionPyramid(RegistrationNetwork):
+    """Features of each image at several resolutions, then one attention per resolution, coarse to fine.
+
+    The map has no other source than the attention: no layer draws displacements.
+
+    Reference
+    ---------
+    Liu et al., J. Med. Imaging 11(6):064001, 2024, doi 10.1117/1.JMI.11.6.064001.
+    """
+
+    def __init__(self, settings: VFASettings, *, dimensions: int = 3) -> None:
+        super().__init__()
+        self.multiple = max(16, 2**settings.levels)
+        self.extract = FeaturePyramid(dimensions, settings.channels, settings.features, settings.levels)
+        self.attend = nn.ModuleList(VectorFieldAttention(dimensions) for _ in range(settings.levels))
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
+        """Return the map of a pair, with what each level found."""
+        count, shape = len(fixed), fixed.shape[2:]
+        images = pad_to_multiple(torch.cat([fixed, moving]), self.multiple)
+        found: list[Level] = []
+        for number, (features, attend) in enumerate(zip(self.extract(images), self.attend, strict=True)):
+            here, there = features[:count].float(), features[count:].float()
+            if found:
+                u = refined(found[-1].displacement, features.shape[2:])
+                residual = attend(here, warp(there, u))
+                u = compose(residual, u)
+            else:
+                u = residual = attend(here, there)
+            found.append(Level(residual, u, 2 ** (len(self.attend) - number)))
+        return Prediction(crop(refined(found[-1].displacement, images.shape[2:]), shape), levels=tuple(found))
+
+
+class VectorFieldAttention(nn.Module):
+    """Attention of a voxel to the moving features at itself and its neighbors; the values are the ways to them.
+
+    Nothing is learned here, as in the paper: all parameters are those of the features.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        offsets = torch.tensor(list(itertools.product((-1.0, 0.0, 1.0), repeat=dimensions)))
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
+        """Return the displacement (N, D, *spatial) in voxels of the features (N, C, *spatial)."""
+        alike = local_correlation(fixed, moving) * fixed.shape[1] ** 0.5
+        chance = torch.softmax(alike, 1).float()
+        found: Tensor = torch.einsum("nk...,kd->nd...", chance, self.offsets)
+        return found
+
+
+class FeaturePyramid(nn.Module):
+    """A U-Net of one image that hands out features at every resolution of its decoder.
+
+    Parameters
+    ----------
+    dimensions, channels : int
+        2 or 3; channels at the image's resolution.
+    features : int
+        Handed out per voxel. They are small at first, so that the attention is even and the map the identity.
+    levels : int
+        Resolutions, from half the image's downwards.
+    """
+
+    def __init__(self, dimensions: int, channels: int, features: int, levels: int) -> None:
+        super().__init__()
+        widths = [channels * 2 ** min(level, 2) for level in range(levels + 1)]
+        kind = {2: nn.Conv2d, 3: nn.Conv3d}[dimensions]
+        self.entry = NormalizedBlock(dimensions, 1, widths[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                NormalizedBlock(dimensions, before, after, down=True), NormalizedBlock(dimensions, after, after)
+            )
+            for before, after in itertools.pairwise(widths)
+        )
+        coarse_first = widths[:0:-1]
+        self.up = nn.ModuleList(
+            NormalizedBlock(dimensions, before + after, after) for before, after in itertools.pairwise(coarse_first)
+        )
+        self.exits = nn.ModuleList(
+            small_start(kind(width, features, 1, bias=False), scale=START / width**0.5) for width in coarse_first
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Return features (N, features, *spatial / stride) of an image (N, 1, *spatial), coarsest first."""
+        skips = [self.entry(image)]
+        for level in self.down:
+            skips.append(level(skips[-1]))
+        hidden = skips.pop()
+        found = [self.exits[0](hidden)]
+        for up, leave in zip(self.up, list(self.exits)[1:], strict=True):
+            skip = skips.pop()
+            hidden = up(torch.cat([resized(hidden, skip.shape[2:]), skip], 1))
+            found.append(leave(hidden))
+        return found
