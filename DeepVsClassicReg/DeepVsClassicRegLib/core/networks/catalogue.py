@@ -24,6 +24,7 @@ METHODS = Registry(
         "birnet": "birnet:BIRNet",
         "symnet": "symnet:SymNet",
         "lku-net": "lku_net:LKUNet",
+        "icnet": "icnet:ICNet",
         "vfa": "vfa:VFA",
         "dual-prnet": "dual_prnet:DualPRNet",
     },
