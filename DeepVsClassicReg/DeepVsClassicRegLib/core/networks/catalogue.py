@@ -25,6 +25,7 @@ METHODS = Registry(
         "symnet": "symnet:SymNet",
         "lku-net": "lku_net:LKUNet",
         "icnet": "icnet:ICNet",
+        "transmorph": "transmorph:TransMorph",
         "vfa": "vfa:VFA",
         "dual-prnet": "dual_prnet:DualPRNet",
     },
