@@ -106,7 +106,8 @@ class AttentionPyramid(RegistrationNetwork):
 class VectorFieldAttention(nn.Module):
     """Attention of a voxel to the moving features at itself and its neighbors; the values are the ways to them.
 
-    Nothing is learned here, as in the paper: all parameters are those of the features.
+    Nothing is learned here, as in the paper: all parameters are those of the features. (The authors' program scales
+    the outcome by a learned factor that starts at 0.1; here small features do the same at first, our choice.)
     """
 
     def __init__(self, dimensions: int) -> None:
