@@ -13,11 +13,13 @@ from DeepVsClassicRegLib.core.engines._start import native_start, same_grid_star
 from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, open_faces
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
 from DeepVsClassicRegLib.core.evaluation.gain import gain_of
-from DeepVsClassicRegLib.core.images.resample import continued
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.resample import continued, sampled_on, warp_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 from . import Case, Gives
@@ -119,6 +121,57 @@ def slices_of_mask(mask: LabelMap | None) -> list[int]:
     return [int(used[0]), int(used[-1])] if used.size else []
 
 
+def corner_pair() -> Pair:
+    """A moving volume that shows one corner of the head: every axis is cut."""
+    pair = phantom()
+    for axis in range(3):
+        pair = pair.replace(**{name: cut(getattr(pair, name), axis, 0, 32) for name in ("moving", "moving_labels")})
+    return pair
+
+
+def oblique_slab(low: float = -26.0, high: float = 26.0) -> Pair:
+    """A moving slab on a grid of its own that is tilted by 20 degrees about x."""
+    whole = phantom().moving
+    tilt = np.radians(20)
+    axes = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    center = whole.grid.points().reshape(-1, 3).mean(axis=0)
+    spacing = np.array(whole.grid.spacing_mm)
+    size = np.array([SIZE, SIZE, round((high - low) / spacing[2])])
+    origin = center - axes @ (spacing * (size - 1) / 2)
+    direction = tuple(axes.ravel().tolist())
+    grid = Grid(tuple(size.tolist()), tuple(spacing.tolist()), tuple(origin.tolist()), direction)
+    return phantom().replace(moving=sampled_on(whole, grid), moving_labels=warp_labels(phantom().moving_labels, grid))
+
+
+def not_worse(make: Callable[[], Pair], engine: str) -> Callable[[], float]:
+    """How much worse than the linear start the landmarks inside the moving view of a pair are, mm."""
+
+    def call() -> float:
+        pair = make()
+        start = register(pair, "linear", threads=1).transform
+        result = register(pair.replace(initial=start), engine, threads=1)
+        return max(0.0, error(pair, result.transform, "moving") - error(pair, start, "moving"))
+
+    return call
+
+
+def start_off() -> Transform:
+    """A start so far off that the squeezed map agrees better."""
+    return Transform((Affine.shift([20.0, 20.0, 0.0]),))
+
+
+def squeezed() -> Transform:
+    """A map that takes a whole head into the slab of the same head, without a fold."""
+    grid = phantom().fixed.grid
+    points = grid.points()
+    k = np.arange(SIZE)
+    target = (LOW + HIGH - 1) / 2 + (HIGH - LOW) / 2 * 0.95 * np.tanh((k - (LOW + HIGH - 1) / 2) / 7.0)
+    shift = np.zeros_like(points)
+    normal = np.asarray(grid.direction).reshape(3, 3)[:, 2] * grid.spacing_mm[2]
+    shift += (target - k)[:, None, None, None] * normal
+    return Transform((DisplacementField(shift.astype(np.float32), grid),))
+
+
 def guard_keeps(pair: Pair, found: Transform) -> Callable[[], bool]:
     return lambda: never_worse(pair, Transform(), found)[0] is not found
 
@@ -196,6 +249,16 @@ CASES = [
     plain("a worse deformation of a slab is not kept", guard_keeps(same_pair(), AWAY), True),
     plain("a worse deformation of a fixed slab is not kept", guard_keeps(same_pair("fixed"), AWAY), True),
     plain(
+        "a head squeezed into a slab is not kept",
+        lambda: "strained" in never_worse(same_pair(), start_off(), squeezed())[1],
+        True,
+    ),
+    plain("demons, moving slab across i", worse_than_linear("sitk-demons", "moving", 0), 0.0),
+    plain("demons, moving slab across j", worse_than_linear("sitk-demons", "moving", 1), 0.0),
+    plain("demons, fixed slab across i", worse_than_linear("sitk-demons", "fixed", 0), 0.0),
+    plain("demons, moving corner", not_worse(corner_pair, "sitk-demons"), 0.0),
+    plain("demons, oblique moving slab", not_worse(oblique_slab, "sitk-demons"), 0.0),
+    plain(
         "the guard says why", lambda: "linear start was kept" in never_worse(same_pair(), Transform(), AWAY)[1], True
     ),
     plain(
@@ -220,6 +283,9 @@ CASES = [
             ("instance", "fixed", 0),
             ("instance", "moving", 1),
             ("network", "moving", 2),
+            ("network", "fixed", 2),
+            ("elastix", "moving", 0),
+            ("sitk-bspline", "moving", 2),
         )
     ],
 ]

@@ -1,4 +1,4 @@
-"""What a deformation did where both volumes are seen: local agreement before and after, and folds."""
+"""What a deformation did where both volumes are seen: local agreement before and after, folds and strain."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from .local_agreement import local_agreement
 from .mapping import seen_voxels
 
 MOST_VOXELS = 1 << 21
+# Smaller determinants, also those of folds, count as this one in the strain.
+SMALLEST_DETERMINANT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,15 @@ class Gain:
         Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when nothing could be measured.
     folding_percent : float
         Share of the evaluated voxels that are folded.
+    strain : float
+        Standard deviation of the logarithm of the Jacobian determinant where the deformation sees the moving
+        volume, whether its start sees it or not: 0 for an affine map, large when much is squeezed into a small view.
     """
 
     before: float
     after: float
     folding_percent: float
+    strain: float
 
 
 def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
@@ -53,13 +59,18 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     fixed = sampled_on(pair.fixed, grid)
     inside = foreground(fixed) & _inside(pair.fixed_mask, grid, None)
     maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
-    for each, mapping in zip((start, transform), maps, strict=True):
-        inside &= seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
+    shown, reached = (
+        inside & seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
+        for each, mapping in zip((start, transform), maps, strict=True)
+    )
+    inside = shown & reached
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
     before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
+    if not inside.any():
+        return Gain(before, after, 0.0, 0.0)
     determinant = field_jacobian(transform.displacement_on(grid)).array
-    folded = float(100 * (determinant[inside] <= 0).mean()) if inside.any() else 0.0
-    return Gain(before, after, folded)
+    strain = float(np.log(np.maximum(determinant[reached], SMALLEST_DETERMINANT)).std())
+    return Gain(before, after, float(100 * (determinant[inside] <= 0).mean()), strain)
 
 
 def _inside(mask: LabelMap | None, grid: Grid, transform: Transform | None) -> npt.NDArray[np.bool_]:
