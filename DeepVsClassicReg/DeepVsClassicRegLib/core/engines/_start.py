@@ -105,20 +105,24 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
         fixed_mask = _within(_on(pair.fixed_mask, pair.fixed.grid), within, pair.fixed.grid)
         masks = fixed_mask, _on(pair.moving_mask, pair.moving.grid)
         return Start(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
-    return _absorbed(pair, _wide_grid(pair), unit)
+    # A mask of what a back end moves pulls at its edges; in the fixed volume it stays where it is.
+    absorbed = _absorbed(pair, _wide_grid(pair), unit)
+    within = known(pair.moving, pair.fixed.grid, absorbed.tail)
+    return dataclasses.replace(absorbed, fixed_mask=_within(absorbed.fixed_mask, within, pair.fixed.grid))
 
 
 def same_grid_start(pair: Pair) -> Start:
     """Return the pair with the moving volume brought onto the fixed grid through the whole start."""
     pair, unit = in_units(pair)
-    return _absorbed(pair, pair.fixed.grid, unit)
+    absorbed = _absorbed(pair, pair.fixed.grid, unit)
+    within = known(pair.moving, pair.fixed.grid, absorbed.tail)
+    return dataclasses.replace(absorbed, moving_mask=_within(absorbed.moving_mask, within, pair.fixed.grid))
 
 
 def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> Start:
     start = pair.initial or Transform()
     moving = warp_volume(pair.moving, grid, start, name=pair.moving.name)
     mask = None if pair.moving_mask is None else warp_labels(_binary(pair.moving_mask), grid, start)
-    mask = _within(mask, known(pair.moving, grid, start), grid)
     return Start(pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start, unit_mm)
 
 

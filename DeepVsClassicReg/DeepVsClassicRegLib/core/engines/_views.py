@@ -43,8 +43,9 @@ def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transfo
     """Return the found transform and '', or its start and why, where views are partial and the deformation failed.
 
     A view that shows a part of the other one has borders at which a deformation can follow what is not there. What
-    speaks is measured where both maps see both volumes: the local agreement of the intensities fell, or much is folded,
-    or the map is strained where it sees the moving volume. The agreement alone does not tell: a map that squeezes a whole head into a slab raises it.
+    speaks is measured where both maps see both volumes: the local agreement of the intensities fell, or much is
+    folded; or the map is strained where it sees the moving volume. The agreement alone does not tell: a map that
+    squeezes a whole head into a slab raises it.
 
     Parameters
     ----------
