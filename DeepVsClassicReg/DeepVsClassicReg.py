@@ -222,12 +222,13 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         :param engines: engine names, each optionally with a preset: ["elastix", "sitk-demons:paper"].
         :return: the runs in the order of `engines`, or a handle with wait=False; other parameters as in `register`.
         """
+        from DeepVsClassicRegLib.core.choice import Choice
         from DeepVsClassicRegLib.core.device import Compute
 
-        parts = [entry.partition(":") for entry in engines]
+        choices = [Choice.parse(entry) for entry in engines]
         handle = self._console.queue(
             self._inputs(fixedNode, movingNode, nodes),
-            [(name, preset or "default", {}) for name, _colon, preset in parts],
+            [(choice.engine, choice.preset, {}) for choice in choices],
             compute=Compute(device=device, threads=threads, seed=seed),
         )
         return handle.wait() if wait else handle

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from cases import Case, read_cases
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.trust import findings
+from DeepVsClassicRegLib.core.evaluation.quality_checks import findings
+from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.result import Diagnostics, Result
@@ -96,17 +97,17 @@ def judged(made: dict, kind: str, cases: dict[str, Case], out: Path) -> dict:
         steps = {"before": Transform(), "start": start, "after": transform}
         answers = {name: dice_of(pair, case.labels, step)["dice"] for name, step in steps.items()}
     report = {"measures": columns, "confidence": made["confidence"]}
-    without = judge_report(report)
+    without = judge_report(Report.from_json(report))
     record = {"case": made["case"], "group": made["group"], "engine": made["engine"], "kind": kind}
     record |= {"truth": answers, "measure": measure, "bad": is_bad(kind, answers, measure, columns["after"])}
-    record |= {"without": without.level, "findings": [one.name for one in findings(report)]}
+    record |= {"without": without.level, "findings": [one.name for one in findings(Report.from_json(report))]}
     record["features"] = {name: number(value) for name, value in columns["after"].items()}
     record["start_features"] = {name: number(value) for name, value in columns["start"].items()}
     record["confidence"] = made["confidence"]
     if answers["after"] is not None:
         for name, column in columns.items():
             column[measure] = answers[name]
-        record["with"] = judge_report(report).level
+        record["with"] = judge_report(Report.from_json(report)).level
     return record
 
 
@@ -120,7 +121,10 @@ def rejudged(entry: dict) -> dict:
         "start": {**entry["start_features"], measure: truth["start"]},
         "after": {**entry["features"], measure: truth["after"]},
     }
-    return {**entry, "with": judge_report({"measures": columns, "confidence": entry["confidence"]}).level}
+    return {
+        **entry,
+        "with": judge_report(Report.from_json({"measures": columns, "confidence": entry["confidence"]})).level,
+    }
 
 
 def number(value: Any) -> float | None:

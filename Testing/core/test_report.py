@@ -22,8 +22,9 @@ from DeepVsClassicRegLib.core.evaluation.comparison import (
     write_comparison_html,
 )
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
+from DeepVsClassicRegLib.core.evaluation.make_report import make_report
 from DeepVsClassicRegLib.core.evaluation.planes import Slices
-from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report_json
+from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
 from DeepVsClassicRegLib.core.evaluation.verdict import best_report, judge_report, tiles
 from DeepVsClassicRegLib.core.evaluation.views.pictures import write_figures
@@ -93,7 +94,8 @@ def test_report_has_the_stable_names_and_no_nan(tmp_path, pair, result, evaluati
     path = write_report_json(tmp_path / "report.json", report)
     assert "NaN" not in path.read_text(encoding="utf-8")
     read = json.loads(path.read_text(encoding="utf-8"))
-    assert read == report
+    assert read == report.to_json()
+    assert read_report(path) == report
     names = {"engine", "preset", "status", "seconds", "cpu_seconds", "peak_memory_mb", "measures", "settings", "notes"}
     names |= {"versions", "machine", "inputs"}
     assert names <= set(read)
@@ -204,7 +206,7 @@ def test_verdicts():
     def report(before, start, after, folding=0.0):
         columns = {"before": {"dice_mean": before}, "start": {"dice_mean": start}}
         columns["after"] = {"dice_mean": after, "folding_percent": folding}
-        return {"measures": columns, "seconds": {"total": 200.0}, "peak_memory_mb": None}
+        return Report.from_json({"measures": columns, "seconds": {"total": 200.0}, "peak_memory_mb": None})
 
     assert judge_report(report(0.2, 0.5, 0.7)).level == "good"
     assert judge_report(report(0.2, 0.5, 0.4)).level == "check"
@@ -215,13 +217,13 @@ def test_verdicts():
         == "Dice rose from 0.200 to 0.700. 2 % of the voxels are folded."
     )
     assert tiles(report(0.2, 0.5, 0.7))[-1].value == "3 min 20 s"
-    assert judge_report({"measures": {"before": {}, "after": {}}}).level == "check"
+    assert judge_report(Report.from_json({"measures": {"before": {}, "after": {}}})).level == "check"
 
 
 def test_structures_that_do_not_overlap_are_never_green_however_much_better_than_before():
     def level(after):
         columns = {"before": {"dice_mean": 0.01}, "start": {"dice_mean": 0.05}, "after": {"dice_mean": after}}
-        return judge_report({"measures": columns})
+        return judge_report(Report.from_json({"measures": columns}))
 
     assert level(0.09).level == "bad"
     assert "left exchanged with right" in level(0.09).reasons[0]
@@ -232,7 +234,7 @@ def test_structures_that_do_not_overlap_are_never_green_however_much_better_than
 def test_intensities_are_compared_with_the_start_where_the_volumes_hardly_met_before():
     def level(overlap):
         columns = {"before": {"mi": 1.2, "overlap_percent": overlap}, "start": {"mi": 0.3}, "after": {"mi": 1.0}}
-        return judge_report({"measures": columns}).level
+        return judge_report(Report.from_json({"measures": columns})).level
 
     assert level(3.0) == "good"
     assert level(90.0) == "bad"
@@ -245,9 +247,11 @@ def test_an_input_that_may_be_wrong_is_never_green(pair, result, evaluation):
         make_report(pair, replace(result, diagnostics=replace(result.diagnostics, notes=said)), evaluation)
         for said in (notes[:2], notes)
     )
-    assert sound["unsound"] == [] and judge_report(sound).level == "good"
-    assert unsound["unsound"] == ["Fixed volume: Gap closed."] and unsound["notes"][:3] == list(notes)
-    verdict = judge_report(json.loads(json.dumps(unsound)))
+    assert sound.to_json()["unsound"] == [] and judge_report(sound).level == "good"
+    assert unsound.to_json()["unsound"] == ["Fixed volume: Gap closed."] and unsound.to_json()["notes"][:3] == list(
+        notes
+    )
+    verdict = judge_report(Report.from_json(json.loads(json.dumps(unsound.to_json()))))
     assert (verdict.level, verdict.headline) == ("check", "Check the inputs")
     assert "Fixed volume: Gap closed." in verdict.sentence and "Fixed volume: Gap closed." in verdict.reasons
 
@@ -302,7 +306,7 @@ def test_data_addresses_hold_pictures():
 def test_the_best_report_is_sound_and_judged_by_what_all_hold():
     def report(**after):
         before = {"tre_mm_mean": 9.0, "dice_mean": 0.2}
-        return {"measures": {"before": before, "after": {"folding_percent": 0.0, **after}}}
+        return Report.from_json({"measures": {"before": before, "after": {"folding_percent": 0.0, **after}}})
 
     worse, better, useless = (
         report(tre_mm_mean=tre, dice_mean=dice) for tre, dice in ((3.0, 0.9), (2.0, 0.8), (9.5, 0.99))
@@ -311,3 +315,18 @@ def test_the_best_report_is_sound_and_judged_by_what_all_hold():
     assert best_report([useless]) == 0
     assert best_report([report(dice_mean=0.5), report(tre_mm_mean=1.0, dice_mean=0.6), report(dice_mean=0.7)]) == 2
     assert best_report([better, better]) == 0
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"measures": 3}, {"measures": {"before": {}}}, {"measures": {"after": {}}, "look_at": [{}]}]
+)
+def test_what_is_no_report_is_refused(content):
+    with pytest.raises(FileError, match="malformed"):
+        Report.from_json(content)
+
+
+def test_a_report_of_version_0_1_has_no_places_and_no_verdict():
+    report = Report.from_json({"measures": {"before": {}, "after": {"mi": 1.0}}, "trace": [["Affine", 1, None]]})
+    assert report.locations is None and report.verdict is None and report.total_seconds is None
+    assert np.isnan(report.diagnostics.trace[0].metric)
+    assert not {"locations", "verdict"} & set(report.to_json())

@@ -16,7 +16,8 @@ from DeepVsClassicRegLib.core.engines.elastix.engine import ElastixSettings, sta
 from DeepVsClassicRegLib.core.engines.external.greedy import GreedySettings, greedy_arguments
 from DeepVsClassicRegLib.core.engines.sitk_bspline import HEAD_GRID_SPACING, _mesh
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.trust import findings
+from DeepVsClassicRegLib.core.evaluation.quality_checks import findings
+from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.lengths import length_text, nearest_step
 from DeepVsClassicRegLib.core.images.volume import Volume
@@ -139,7 +140,7 @@ def round_trip_questioned(factor: float, error: float) -> Callable[[], bool]:
         "measures": {"after": {"inverse_residual_mm": error * factor}},
         "inputs": {"fixed": {"size": HEAD.size, "spacing_mm": mouse(HEAD, factor).spacing_mm}},
     }
-    return lambda: any(found.name == "round-trip" for found in findings(report))
+    return lambda: any(found.name == "round-trip" for found in findings(Report.from_json(report)))
 
 
 def inverse_error(factor: float) -> float:

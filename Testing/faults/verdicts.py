@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from DeepVsClassicRegLib.core.evaluation.report import judged
+from DeepVsClassicRegLib.core.evaluation.make_report import judged
+from DeepVsClassicRegLib.core.evaluation.report import Report
 
 from . import Call, Case, Gives, Run
 
@@ -20,7 +21,8 @@ def _judged(changes: Mapping[str, Any], **more: Any) -> Callable[[Path], Call]:
 
     def build(_folder: Path) -> Call:
         def run() -> tuple[str, str]:
-            verdict = judged({"measures": measures, "confidence": 0.9, **more})["verdict"]
+            report = Report.from_json({"measures": measures, "confidence": 0.9, **more})
+            verdict = judged(report).to_json()["verdict"]
             return verdict["level"], " ".join(verdict["reasons"])
 
         return run

@@ -14,7 +14,8 @@ import SimpleITK as sitk
 from DeepVsClassicRegLib.core import api
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, SettingsError
-from DeepVsClassicRegLib.core.evaluation.report import make_report
+from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
 from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.job import Job
@@ -126,8 +127,8 @@ def _reported(folder: Path, note: str) -> Call:
         fixed = replace(phantom.pair.fixed, notes=(note,))
         pair = phantom.pair.replace(fixed=fixed, initial=phantom.truth, fixed_points=None, moving_points=None)
         result = api.register(pair, "sitk-demons", settings={"iterations": "2,2,2"}, threads=1)
-        report = make_report(pair, result, api.evaluate(pair, result, threads=1))
-        verdict = judge_report(json.loads(json.dumps(report)))
+        report = make_report(pair, result, api.evaluate(pair, result, threads=1)).to_json()
+        verdict = judge_report(Report.from_json(json.loads(json.dumps(report))))
         return verdict.level, any(note in said for said in report["notes"]), len(report["unsound"])
 
     return run

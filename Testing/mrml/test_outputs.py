@@ -199,7 +199,8 @@ def test_scene_round_trip(nodes, result, phantom, parameter_node, tmp_path):
 @pytest.fixture
 def folder(result, tmp_path):
     """A job folder as a worker leaves it."""
-    from DeepVsClassicRegLib.core.evaluation.report import make_report, write_report_json
+    from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+    from DeepVsClassicRegLib.core.evaluation.report import write_report_json
 
     out = tmp_path / "out"
     out.mkdir()

@@ -254,7 +254,7 @@ def _evaluated(job, folder, phantom, *, worse):
 
     from DeepVsClassicRegLib.core.engines.base import Diagnostics, TracePoint
     from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-    from DeepVsClassicRegLib.core.evaluation.report import make_report
+    from DeepVsClassicRegLib.core.evaluation.make_report import make_report
     from DeepVsClassicRegLib.core.images.io import write_volume
     from DeepVsClassicRegLib.core.result import Result
     from DeepVsClassicRegLib.core.transforms.files import write_transform
@@ -275,7 +275,7 @@ def _evaluated(job, folder, phantom, *, worse):
                 files[name] = Path(place) / f"{name}.nrrd"
                 write_volume(volume, files[name])
         content = {name: path.read_bytes() for name, path in files.items()}
-    return {"files": content, "report": json.dumps(make_report(pair, result, found), default=str)}
+    return {"files": content, "report": json.dumps(make_report(pair, result, found).to_json(), default=str)}
 
 
 def some_advice(**changes):

@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from ..worker.protocol import EXIT_RESULT
-from .comparing import Comparison, Run, parse_entries
+from .comparison import ComparedRun, Comparison, parse_choices, write_comparison
 from .folders import output_folder
-from .joint import write_joint
 from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
 from .output import show_entries, show_error, show_json, show_notes, show_verdict
 from .tables import show_runs
@@ -51,7 +50,7 @@ Exit code 0 when at least one engine came to a result.
 @show_options
 def command(**options: Any) -> int:
     """Compare engines."""
-    entries = parse_entries(options["engines"])
+    choices = parse_choices(options["engines"])
     out: Path = options["out"]
     inputs = inputs_of(options)
     quiet = options["quiet"]
@@ -63,35 +62,35 @@ def command(**options: Any) -> int:
         quiet=quiet,
         verbose=options["verbose"],
     )
-    comparison.protect_inputs(entries)
+    comparison.protect_inputs(choices)
     output_folder(out)
     linear = comparison.start_linear() if "initial" not in inputs else None
     if linear is not None and not linear.ok:
         show_error(f"The linear alignment failed: {linear.reason}", linear.hint)
         return linear.code
-    runs = [comparison.run(engine, preset) for engine, preset in entries]
-    joint, files = write_joint(out, inputs, linear, runs, page=not options["no_html"])
+    runs = [comparison.run(choice) for choice in choices]
+    content, files = write_comparison(out, inputs, linear, runs, page=not options["no_html"])
     if options["as_json"]:
-        show_json(joint)
+        show_json(content)
     elif not quiet:
         show_runs(linear, runs)
         show_entries("Written", {**{run.name: _page(run) for run in _finished(linear, runs)}, **files})
-    finished = _finished(linear, runs)
-    show_notes((note for run in finished for note in run.report["notes"]), quiet=quiet)
-    for run in finished:
-        confidence = run.report["confidence"] if run is finished[0] else None  # they share the linear alignment
-        show_verdict(run.report["verdict"], confidence, title=run.name, quiet=quiet)
+    reports = [(run.name, run.report) for run in (linear, *runs) if run is not None and run.report is not None]
+    show_notes((note for _, report in reports for note in report.notes), quiet=quiet)
+    for number, (name, report) in enumerate(reports):
+        confidence = report.confidence if number == 0 else None  # they share the linear alignment
+        show_verdict(report.verdict, confidence, title=name, quiet=quiet)
     for run in runs:
         if not run.ok:
             show_error(f"{run.name}: {run.reason}", run.hint)
     return EXIT_RESULT if any(run.ok for run in runs) else runs[-1].code
 
 
-def _page(run: Run) -> Path:
+def _page(run: ComparedRun) -> Path:
     """The HTML page, or the folder when no page was written."""
     page = run.folder / "report.html"
     return page if page.is_file() else run.folder
 
 
-def _finished(linear: Run | None, runs: list[Run]) -> list[Run]:
+def _finished(linear: ComparedRun | None, runs: list[ComparedRun]) -> list[ComparedRun]:
     return [run for run in (linear, *runs) if run is not None and run.ok]

@@ -38,7 +38,8 @@ def command(**options: Any) -> None:
     """Evaluate a transform."""
     from ..core.api import load_pair
     from ..core.evaluation.evaluate import evaluate
-    from ..core.evaluation.report import judged, write_report_json
+    from ..core.evaluation.make_report import judged
+    from ..core.evaluation.report import Report, write_report_json
     from ..core.files import jsonable
     from ..core.images.notes import is_unsound
     from ..core.pair import reader_notes
@@ -53,7 +54,7 @@ def command(**options: Any) -> None:
     transform = read_transform(options["transform"], **images) if options["transform"] else Transform()
     found = evaluate(pair, transform, threads=options["threads"])
     notes = [*reader_notes(pair), *transform.notes, *found.notes]
-    report = jsonable(
+    content = jsonable(
         {
             "transform": options["transform"],
             "measures": {"before": found.before, "after": found.after},
@@ -63,14 +64,15 @@ def command(**options: Any) -> None:
             "unsound": [note for note in notes if is_unsound(note)],
         }
     )
+    report = Report.from_json(content)
     if options["transform"]:
         report = judged(report)
+        content["verdict"] = report.to_json()["verdict"]
     if options["out"]:
-        write_report_json(Path(options["out"]), report)
+        write_report_json(Path(options["out"]), content)
     if options["as_json"]:
-        show_json(report)
+        show_json(content)
     else:
         show_measures(report)
     show_notes(notes)
-    if options["transform"]:
-        show_verdict(report["verdict"])
+    show_verdict(report.verdict)

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..core.evaluation.report import Verdict
+
 PIPE_WIDTH = 120
 COLORS = {"good": "green", "check": "yellow", "bad": "red"}
 
@@ -35,13 +37,13 @@ def show_error(message: str, hint: str = "") -> None:
         screen.print(f"[yellow]Hint:[/]  {escape(hint)}")
 
 
-def show_verdict(verdict: Mapping[str, Any], confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
+def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
     """Show the verdict of a report on standard error: what it is, why, and how sure the linear alignment was.
 
     Parameters
     ----------
-    verdict : mapping
-        'verdict' of a report.
+    verdict : Verdict or None
+        Of a report; nothing is shown for one that was not judged.
     confidence : float, optional
         'confidence' of the report, 0 to 1: how sure the linear alignment was.
     title : str
@@ -49,15 +51,15 @@ def show_verdict(verdict: Mapping[str, Any], confidence: Any = None, *, title: s
     quiet : bool
         Show one line, and only when the verdict is not good.
     """
-    level, screen = verdict["level"], console(stderr=True)
-    if quiet and level == "good":
+    if verdict is None or (quiet and verdict.level == "good"):
         return
-    head = f"{title}: {verdict['headline']}" if title else verdict["headline"]
-    screen.print(f"[bold {COLORS[level]}]Verdict:[/] {escape(head)} ({level}). {escape(verdict['sentence'])}")
+    level, screen = verdict.level, console(stderr=True)
+    head = f"{title}: {verdict.headline}" if title else verdict.headline
+    screen.print(f"[bold {COLORS[level]}]Verdict:[/] {escape(head)} ({level}). {escape(verdict.sentence)}")
     if quiet:
         return
-    for reason in verdict["reasons"]:
-        if reason not in verdict["sentence"]:
+    for reason in verdict.reasons:
+        if reason not in verdict.sentence:
             screen.print(f"  - {escape(reason)}")
     if confidence is not None:
         screen.print(f"  Linear alignment: {100 * confidence:.0f} % confident.")

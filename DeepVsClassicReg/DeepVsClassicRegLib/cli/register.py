@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ..core.engines.catalogue import default_engine
-from ..core.files import protect_inputs, read_json
+from ..core.evaluation.report import read_report
+from ..core.files import protect_inputs
 from ..core.job import FILE_NAMES, Job
 from .folders import job_folder, publish
 from .options import (
@@ -88,12 +89,12 @@ def command(**options: Any) -> int:
             show_failure(outcome, verbose=options["verbose"])
             return outcome.code
         files = publish(outcome.files, out)
-    report = read_json(files["report"])
+    report = read_report(files["report"])
     if options["as_json"]:
-        show_json(report)
+        show_json(report.to_json())
     elif not quiet:
         show_measures(report)
         show_entries("Written", files)
-    show_notes((note for note in report["notes"] if note not in listener.shown_notes), quiet=quiet)
-    show_verdict(report["verdict"], report["confidence"], quiet=quiet)
+    show_notes((note for note in report.notes if note not in listener.shown_notes), quiet=quiet)
+    show_verdict(report.verdict, report.confidence, quiet=quiet)
     return outcome.code

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..core.evaluation.measures import MEASURES, SECONDS, Measure
-from .comparing import Run
+from ..core.evaluation.report import Report
+from .comparison import ComparedRun
 from .output import COLORS, show_table
 
 SHORT_TITLES = {
@@ -20,9 +20,9 @@ SHORT_TITLES = {
 }
 
 
-def show_measures(report: Mapping[str, Any]) -> None:
+def show_measures(report: Report) -> None:
     """Show a report's main measures before, after the linear alignment, and after."""
-    columns = report["measures"]
+    columns = report.measures.columns
     stages = [name for name in ("before", "start", "after") if columns.get(name)]
     titles = {"before": "Before", "start": "Linear", "after": "After"}
     rows = []
@@ -30,9 +30,9 @@ def show_measures(report: Mapping[str, Any]) -> None:
         values = [columns[stage].get(measure.name) for stage in stages]
         if measure.main and any(value is not None for value in values):
             rows.append([_title(measure), *(measure.text(value) for value in values)])
-    total = report.get("seconds", {}).get("total")
-    name = ":".join(filter(None, (report.get("engine"), report.get("preset"))))
-    took = f", {total:.1f} s" if isinstance(total, (int, float)) else ""
+    total = report.total_seconds
+    name = ":".join(filter(None, (report.engine, report.preset)))
+    took = f", {total:.1f} s" if total is not None else ""
     show_table(f"{name or 'Measures'}{took}", ["Measure", *(titles[stage] for stage in stages)], rows, numbers=True)
 
 
@@ -46,12 +46,12 @@ def _title(measure: Measure) -> str:
     return f"{measure.title}{unit} {measure.arrow}".replace("[", "\\[").strip()
 
 
-def show_runs(linear: Run | None, runs: Sequence[Run]) -> None:
+def show_runs(linear: ComparedRun | None, runs: Sequence[ComparedRun]) -> None:
     """Show the main measures of a comparison, one line per run, the best of each column in green."""
     finished = [run for run in (linear, *runs) if run is not None and run.ok]
-    if not finished:
+    before = next((run.report.measures.before for run in finished if run.report), None)
+    if before is None:
         return
-    before = finished[0].report["measures"]["before"]
     names = ["before", *(f"{run.name} (start)" if run is linear else run.name for run in finished)]
     titles, columns = ["Run"], [names]
     for measure in (*MEASURES.values(), SECONDS):
@@ -65,13 +65,16 @@ def show_runs(linear: Run | None, runs: Sequence[Run]) -> None:
     show_table("Comparison", titles, list(zip(*columns, strict=True)), numbers=True)
 
 
-def _verdict(run: Run) -> str:
-    level = run.report["verdict"]["level"]
+def _verdict(run: ComparedRun) -> str:
+    level = run.report.verdict.level if run.report and run.report.verdict else "check"
     return f"[{COLORS[level]}]{level}[/]"
 
 
-def _value(run: Run, measure: Measure) -> float | None:
-    return run.seconds if measure is SECONDS else run.report["measures"]["after"].get(measure.name)
+def _value(run: ComparedRun, measure: Measure) -> float | None:
+    if measure is SECONDS or run.report is None:
+        return run.seconds
+    value: float | None = run.report.measures.after.get(measure.name)
+    return value
 
 
 def _marked(measure: Measure, values: Sequence[float | None], *, first: bool) -> list[str]:

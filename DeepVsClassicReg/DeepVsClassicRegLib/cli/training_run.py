@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from ..core.choice import Choice
 from ..core.device import Compute, torch_device
 from ..core.files import protect_inputs
 from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
@@ -123,10 +124,10 @@ def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
     from ..core.engines.catalogue import get_engine
     from ..core.settings import make_settings
 
-    engine_name, _, preset = name.partition(":")
-    engine = get_engine(engine_name)
+    choice = Choice.parse(name)
+    engine = get_engine(choice.engine)
     engine.info.require()
-    settings: Any = make_settings(engine.info.settings, engine_name, preset or "default")
+    settings: Any = make_settings(engine.info.settings, choice.engine, choice.preset)
     return lambda pair: engine.run(pair, settings, Progress(), compute).transform
 
 

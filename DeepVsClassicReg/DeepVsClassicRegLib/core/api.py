@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .choice import Choice
 from .device import Compute, sitk_threads
 from .engines._views import never_worse
 from .engines.catalogue import engine_names, get_engine
@@ -210,12 +211,12 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
     aligned = pair if start is None else pair.replace(initial=start.transform)
     found = {}
     for number, entry in enumerate(engines):
-        name, _, preset = entry.partition(":")
+        choice = Choice.parse(entry)
         part = listener.part(
             LINEAR_SHARE + (1 - LINEAR_SHARE) * number / len(engines),
             LINEAR_SHARE + (1 - LINEAR_SHARE) * (number + 1) / len(engines),
         )
-        result = register(aligned, name, preset=preset or DEFAULT, progress=part, **options)
+        result = register(aligned, choice.engine, preset=choice.preset, progress=part, **options)
         result = with_start(result, start) if start else result
         found[entry] = (result, evaluate(pair, result, threads=compute.threads))
     return found

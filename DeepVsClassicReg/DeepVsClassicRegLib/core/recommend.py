@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .choice import Choice
 from .device import Compute, available_cores, sitk_threads, torch_device
 from .engines.catalogue import engine_infos
 from .engines.instance.similarity_selection import similarity_for
@@ -28,7 +29,6 @@ from .recommendation.mutual_information import mutual_information
 from .recommendation.rules import DOUBTFUL, apply_rules
 from .recommendation.runtime import expected_seconds, machine_factor
 from .recommendation.tissue import rough_information
-from .settings import DEFAULT
 from .transforms.transform import Transform
 
 WORKING = 2.0  # in units of the fixed grid, mm for a head
@@ -143,11 +143,11 @@ def compose(facts: Facts, evidence: Evidence, points: Sequence[LabelPoint] = ())
     """Return the advice that follows from the facts."""
     plan = apply_rules(facts)
     first, *others = plan.ranking
-    engine, _, preset = first.partition(":")
+    choice = Choice.parse(first)
     plotted = next((entry for entry in plan.ranking if entry in evidence.calibration.engines), None)
     return Advice(
-        engine=engine,
-        preset=preset or DEFAULT,
+        engine=choice.engine,
+        preset=choice.preset,
         runner_up=others[0] if others else "",
         sure=plan.sure,
         headline=_headline(first, facts, sure=plan.sure),

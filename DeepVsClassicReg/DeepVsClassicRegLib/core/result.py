@@ -89,7 +89,9 @@ class Diagnostics:
         known = {entry.name for entry in dataclasses.fields(cls)}
         own = {name: value for name, value in content.items() if name in known}
         unsound = set(content.get("unsound", ()))
-        own["trace"] = tuple(TracePoint(str(s), int(i), float(m)) for s, i, m in content.get("trace", ()))
+        own["trace"] = tuple(
+            TracePoint(str(s), int(i), float("nan" if m is None else m)) for s, i, m in content.get("trace", ())
+        )
         own["notes"] = tuple(Note(note, unsound=note in unsound) for note in content.get("notes", ()))
         for name in ("seconds", "cpu_seconds"):
             own[name] = {stage: value for stage, value in content.get(name, {}).items() if stage != TOTAL}

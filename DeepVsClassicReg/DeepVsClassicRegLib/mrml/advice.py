@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.choice import DEFAULT, Choice
 from .plots import COLORS, FADED, add_series, remove_series, set_titles
 from .tables import fill_table
 
@@ -38,14 +39,14 @@ def expectations(advice: Mapping[str, Any], titles: Mapping[str, str]) -> list[t
 
 def entry_of(advice: Mapping[str, Any]) -> str:
     """Return the recommendation as 'engine' or 'engine:preset'."""
-    return advice["engine"] if advice["preset"] == "default" else f"{advice['engine']}:{advice['preset']}"
+    return str(Choice(advice["engine"], advice["preset"]))
 
 
 def entry_title(entry: str, titles: Mapping[str, str]) -> str:
     """Return the title shown to users for 'engine' or 'engine:preset'."""
-    engine, _colon, preset = entry.partition(":")
-    title = titles.get(engine, engine)
-    return f"{title} ({preset})" if preset else title
+    choice = Choice.parse(entry)
+    title = titles.get(choice.engine, choice.engine)
+    return title if choice.preset == DEFAULT else f"{title} ({choice.preset})"
 
 
 def band_text(band: Mapping[str, float] | None) -> str:

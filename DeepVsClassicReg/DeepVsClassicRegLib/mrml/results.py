@@ -114,7 +114,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
 
 def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
     """Return what `core.api.register` and `evaluate` gave in this process (console, tests)."""
-    from ..core.evaluation.report import make_report
+    from ..core.evaluation.make_report import make_report
 
     return _loaded(
         result.transform,
@@ -123,7 +123,7 @@ def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
         uncertainty=result.uncertainty,
         extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in result.extras],
         warped_labels=evaluation.warped_labels,
-        report=make_report(pair, result, evaluation),
+        report=make_report(pair, result, evaluation).to_json(),
     )
 
 

@@ -11,6 +11,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from ..core.choice import Choice
 from ..core.errors import RegistrationError
 from ..core.evaluation.locations import Location
 from .inputs import TITLES
@@ -109,7 +110,7 @@ class Run:
     @property
     def short_title(self) -> str:
         """The engine, with its preset unless that is the default one."""
-        return self.engine if self.preset in ("", "default") else f"{self.engine}:{self.preset}"
+        return str(Choice(self.engine, self.preset))
 
     def node(self, role: str) -> Any:
         """Return the node of a role out of `INPUT_ROLES`, `OUTPUT_ROLES`, `RARE_ROLES`; None when absent or deleted."""

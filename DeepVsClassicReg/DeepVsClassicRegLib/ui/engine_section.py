@@ -9,6 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from ..core.choice import Choice
 from ..core.settings import DEFAULT, presets
 from ..mrml.advice import entry_of, entry_title
 from .compare_list import CompareList
@@ -150,10 +151,10 @@ class EngineSection:
     def choose(self, entry: str) -> None:
         """Choose an engine, or 'engine:preset', as if the user had, and show what was chosen."""
         self._ui.methodButton.collapsed = False
-        engine, _colon, preset = entry.partition(":")
+        wanted = Choice.parse(entry)
         combo = self._ui.engineCombo
-        combo.currentIndex = max(0, combo.findData(engine))
-        self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(preset or DEFAULT))
+        combo.currentIndex = max(0, combo.findData(wanted.engine))
+        self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(wanted.preset))
 
     def load(self, parameters: SceneParameters | None) -> None:
         """Show what a scene remembers."""

@@ -11,8 +11,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.errors import FileError
 from ..core.evaluation.locations import Location
 from ..core.evaluation.measures import MEASURES
+from ..core.evaluation.report import Report
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, judge_report
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
@@ -108,7 +110,7 @@ class ResultsSection:
         records = [run.record for run in runs]
         rivals = [run for run in self.runs if run.record in records]
         if rivals:
-            self.choose(rivals[best_report([run.report for run in rivals])])
+            self.choose(rivals[best_report([Report.from_json(run.report) for run in rivals])])
 
     def forget(self) -> None:
         """Remove the shown run and the nodes it made."""
@@ -213,8 +215,8 @@ class ResultsSection:
 def verdict_html(run: Run, *, links: bool = True) -> str:
     """Return the judgment of a run as rich text: one colored line, what speaks against it, and where to look."""
     try:
-        verdict = judge_report(run.report)
-    except KeyError:  # a record of another version
+        verdict = judge_report(Report.from_json(run.report))
+    except FileError:  # a record of another version
         return html.escape(run.title)
     color, mark = MARKS[verdict.level]
     parts = [

@@ -17,6 +17,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.choice import Choice
 from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
@@ -113,7 +114,7 @@ class RegistrationRequest:
     @property
     def name(self) -> str:
         """Engine, with the preset unless it is the default one."""
-        return self.engine if self.preset == "default" else f"{self.engine}:{self.preset}"
+        return str(Choice(self.engine, self.preset))
 
 
 class WorkerTask:

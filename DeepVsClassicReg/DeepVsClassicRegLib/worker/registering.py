@@ -13,7 +13,8 @@ from ..core.engines.catalogue import get_engine
 from ..core.engines.start import align_linearly, read_start, with_start, write_start
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
-from ..core.evaluation.report import make_report, write_report_json
+from ..core.evaluation.make_report import make_report
+from ..core.evaluation.report import write_report_json
 from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels

@@ -14,11 +14,12 @@ from ..pair import Pair
 from ..result import TOTAL, Result
 from .evaluate import Evaluation
 from .figures import Pictures
+from .make_report import make_report
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .pages import COLUMN_TITLES, Page, is_best, measure_table
 from .plots import accuracy_time
 from .plotting import data_uri
-from .report import make_report
+from .report import Report
 from .verdict import DECISIVE, judge_report, seconds_text
 from .views.catalogue import get_view
 from .views.pictures import figure_of_rows
@@ -120,7 +121,7 @@ def write_comparison_html(
     reports = {name: make_report(pair, result, evaluation) for name, (result, evaluation) in runs.items()}
     columns = {COLUMN_TITLES[key]: dict(values) for key, values in _shared_columns(runs).items()}
     for name, report in reports.items():
-        columns[name] = {**runs[name][1].after, "seconds": report["seconds"][TOTAL]}
+        columns[name] = {**runs[name][1].after, "seconds": report.seconds[TOTAL]}
     measures = [m for m in (*MEASURES.values(), SECONDS) if _measured(m, columns)]
     accuracy = next((MEASURES[name] for name in DECISIVE if any(name in c for c in columns.values())), None)
     values = {
@@ -131,9 +132,9 @@ def write_comparison_html(
             {
                 "name": name,
                 "verdict": judge_report(report),
-                "time": seconds_text(report["seconds"][TOTAL]),
+                "time": seconds_text(report.seconds[TOTAL]),
                 "link": (links or {}).get(name, ""),
-                "notes": report["notes"],
+                "notes": report.notes,
             }
             for name, report in reports.items()
         ],
@@ -181,12 +182,12 @@ def _pictures(pair: Pair, runs: Runs) -> list[dict[str, str]]:
     return sections
 
 
-def _scatter(reports: Mapping[str, Mapping[str, Any]], measure: Measure | None) -> str | None:
+def _scatter(reports: Mapping[str, Report], measure: Measure | None) -> str | None:
     if measure is None:
         return None
     points: Sequence[tuple[str, float, float]] = [
-        (name, report["seconds"][TOTAL], report["measures"]["after"][measure.name])
+        (name, report.seconds[TOTAL], report.measures.after[measure.name])
         for name, report in reports.items()
-        if report["measures"]["after"].get(measure.name) is not None
+        if report.measures.after.get(measure.name) is not None
     ]
     return data_uri(accuracy_time(points, measure), photo=False) if len(points) > 1 else None

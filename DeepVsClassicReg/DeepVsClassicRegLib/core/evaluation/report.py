@@ -1,125 +1,189 @@
-"""report.json: what was done, how long it took, and how good it is, in one stable dictionary."""
+"""Report: what was done, how long it took and how good it is; one type, with JSON both ways (report.json)."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..device import machine
-from ..files import jsonable, write_json
-from ..images.volume import LabelMap, Volume
-from ..pair import Pair
-from ..result import Result
-from ..version import VERSION
-from .evaluate import Evaluation
-from .verdict import judge_report
+from ..errors import FileError
+from ..files import jsonable, read_json, write_json
+from ..result import TOTAL, Diagnostics
+from .locations import Location, Locations
 
 FORMAT = 1
 
 
-def make_report(
-    pair: Pair,
-    result: Result,
-    evaluation: Evaluation,
-    *,
-    status: str = "done",
-    citations: Sequence[str] = (),
-    inputs: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the report of one registration as plain JSON values.
+@dataclass(frozen=True)
+class Verdict:
+    """The conclusion from all quality checks.
 
-    Parameters
+    Attributes
     ----------
-    pair : Pair
-        What was registered.
-    result : Result
-        What the engine returned.
-    evaluation : Evaluation
-        Its measures.
-    status : str
-        'done', or why the result is not complete.
-    citations : sequence of str
-        Papers to cite for the engine and its back end.
-    inputs : mapping, optional
-        Paths of the input files, by role ('fixed', 'moving', ...).
-
-    Returns
-    -------
-    dict
-        `engine, preset, status, seconds, cpu_seconds, peak_memory_mb, measures {before, start, after}, settings,
-        notes, unsound, verdict, versions, machine, inputs` and more. `unsound` repeats those of the notes that say that
-        an input may be wrong. `seconds` holds the stages and `total`. Numbers that are not
-        defined are None, and labels are strings, as JSON wants them.
+    level : {'good', 'check', 'bad'}
+        How good the result is.
+    headline, sentence : str
+        A few words, and one or two sentences.
+    reasons : tuple of str
+        Everything that speaks against the result, the gravest first.
     """
-    diagnostics = dataclasses.replace(result.diagnostics, notes=(*result.diagnostics.notes, *evaluation.notes))
-    run = diagnostics.to_json()
-    columns = {"before": evaluation.before, "start": evaluation.start, "after": evaluation.after}
-    report = {
-        "format": FORMAT,
-        "engine": result.engine,
-        "preset": result.preset,
-        "status": status,
-        **{name: run[name] for name in ("seconds", "cpu_seconds", "peak_memory_mb")},
-        "evaluation_seconds": evaluation.seconds,
-        "measures": {name: column for name, column in columns.items() if column is not None},
-        "labels_scored": list(evaluation.labels),
-        "region": evaluation.region,
-        "look_at": [location.to_json() for location in evaluation.look_at],
-        "locations": evaluation.locations.to_json(),
-        "settings": _plain_settings(result.settings),
-        **{name: run[name] for name in ("stop_condition", "confidence", "notes", "unsound")},
-        "citations": list(citations),
-        **{name: run[name] for name in ("device", "threads", "seed")},
-        "versions": {"DeepVsClassicReg": VERSION, **run["versions"]},
-        "machine": machine(),
-        "inputs": _inputs(pair, inputs or {}),
-        "trace": run["trace"],
-    }
-    return judged(jsonable(report))
+
+    level: str
+    headline: str
+    sentence: str
+    reasons: tuple[str, ...] = ()
 
 
-def judged(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the report with its `verdict`: level, headline, sentence and reasons as `judge_report` finds them."""
-    verdict = dataclasses.asdict(judge_report(report))
-    del verdict["look_at"]  # the report has it
-    return {**report, "verdict": jsonable(verdict)}
+@dataclass(frozen=True)
+class Measured:
+    """The columns of measures: with the headers as they are, at the start of the deformable part, and after.
+
+    Attributes
+    ----------
+    before, after : mapping
+        Name in `measures.MEASURES` -> number, None, or a mapping per label or a list per landmark.
+    start : mapping or None
+        The same after the linear alignment, when that is known.
+    """
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    start: Mapping[str, Any] | None = None
+
+    @property
+    def columns(self) -> dict[str, Mapping[str, Any]]:
+        """The columns that were measured, in the order 'before', 'start', 'after'."""
+        found = {"before": self.before, "start": self.start, "after": self.after}
+        return {name: column for name, column in found.items() if column is not None}
 
 
-def write_report_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -> Path:
-    """Write a report so that a reader never sees half of it.
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything known of one registration, as plain values; field names are the keys of report.json.
+
+    Attributes
+    ----------
+    engine, preset, status : str
+        What ran; 'done', or why the result is not complete.
+    seconds, cpu_seconds : mapping of str to float
+        Stage -> seconds, and 'total'; the linear alignment is included.
+    peak_memory_mb, evaluation_seconds, confidence : float or None
+        Memory of the process; time of the evaluation; 0 to 1, how sure the linear alignment is.
+    measures : Measured
+        Measures before, at the start and after; numbers that are not defined are None, labels are strings.
+    labels_scored, region
+        Labels that were scored; where intensities and Jacobian were evaluated, in words.
+    look_at : tuple of Location
+        Where the result deserves a look, the gravest first.
+    locations : Locations or None
+        Places of each kind; None in reports of version 0.1 and older.
+    notes, unsound : tuple of str
+        What the user should know; those of the notes that say that an input may be wrong.
+    settings, citations, device, threads, seed, versions, machine, inputs, stop_condition, trace
+        How it was made: trace is (stage, iteration, metric or None) per iteration.
+    verdict : Verdict or None
+        None before the report was judged (`verdict.judged`).
+    """
+
+    format: int = FORMAT
+    engine: str = ""
+    preset: str = ""
+    status: str = "done"
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_mb: float | None = None
+    evaluation_seconds: float | None = None
+    measures: Measured
+    labels_scored: tuple[int, ...] = ()
+    region: str = ""
+    look_at: tuple[Location, ...] = ()
+    locations: Locations | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    stop_condition: str = ""
+    confidence: float | None = None
+    notes: tuple[str, ...] = ()
+    unsound: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
+    device: str = ""
+    threads: int = 0
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    trace: tuple[tuple[str, int, float | None], ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Wall seconds of the registration, the linear alignment included; None when they are not known."""
+        return self.seconds.get(TOTAL)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How the run went, as the engine returned it."""
+        return Diagnostics.from_json(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of report.json: plain values, keys in a fixed order."""
+        plain = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        plain["measures"] = self.measures.columns
+        plain["look_at"] = [place.to_json() for place in self.look_at]
+        plain["locations"] = None if self.locations is None else self.locations.to_json()
+        plain["verdict"] = None if self.verdict is None else dataclasses.asdict(self.verdict)
+        absent = {name for name in ("locations", "verdict") if plain[name] is None}
+        content: dict[str, Any] = jsonable({name: value for name, value in plain.items() if name not in absent})
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Report:
+        """Return the report that `to_json` wrote, also by an earlier version, which lacked some entries.
+
+        Raises
+        ------
+        FileError
+            When it holds no measures, or an entry has the wrong form.
+        """
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        own = {name: value for name, value in content.items() if name in known and value is not None}
+        try:
+            columns = own["measures"]
+            own["measures"] = Measured(columns.get("before") or {}, columns["after"], columns.get("start"))
+            own["look_at"] = tuple(Location.from_json(place) for place in own.get("look_at", ()))
+            if "locations" in own:
+                own["locations"] = _locations(own["locations"], own["look_at"])
+            if "verdict" in own:
+                own["verdict"] = _verdict(own["verdict"])
+            for name in ("labels_scored", "notes", "unsound", "citations"):
+                own[name] = tuple(own.get(name, ()))
+            own["trace"] = tuple((stage, step, metric) for stage, step, metric in own.get("trace", ()))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FileError(f"The report is malformed: {type(error).__name__} {error}.") from error
+        return cls(**own)
+
+
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """Return the report in a report.json; `FileError` when it is missing, broken or no report."""
+    return Report.from_json(read_json(Path(path), what="the report"))
+
+
+def write_report_json(path: str | os.PathLike[str], report: Report | Mapping[str, Any]) -> Path:
+    """Write a report, or plain values beside one, so that a reader never sees half of it.
 
     Raises
     ------
     FileError
         When the file cannot be written.
     """
-    return write_json(Path(path), report, indent=2)
+    return write_json(Path(path), report.to_json() if isinstance(report, Report) else report, indent=2)
 
 
-def _plain_settings(settings: Any) -> Any:
-    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-        return dataclasses.asdict(settings)
-    return settings or {}
+def _locations(places: Mapping[str, Any], look_at: tuple[Location, ...]) -> Locations:
+    kinds = {kind: tuple(Location.from_json(place) for place in places.get(kind) or ()) for kind in places}
+    return Locations(**{**kinds, "look_at": look_at})
 
 
-def _inputs(pair: Pair, paths: Mapping[str, Any]) -> dict[str, Any]:
-    described: dict[str, Any] = {}
-    roles = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
-    for role in roles:
-        item = getattr(pair, role)
-        if isinstance(item, (Volume, LabelMap)):
-            described[role] = {
-                "name": item.name,
-                "size": item.grid.size,
-                "spacing_mm": item.grid.spacing_mm,
-                "origin_mm": item.grid.origin_mm,
-                "direction": item.grid.direction,
-            }
-    if pair.fixed_points is not None:
-        described["landmarks"] = {"count": len(pair.fixed_points)}
-    for role, path in paths.items():
-        described.setdefault(role, {})["path"] = str(path)
-    return described
+def _verdict(values: Mapping[str, Any]) -> Verdict:
+    return Verdict(values["level"], values["headline"], values["sentence"], tuple(values.get("reasons") or ()))

@@ -12,11 +12,12 @@ from ..pair import Pair
 from ..result import TOTAL, Result
 from .evaluate import Evaluation
 from .figures import Pictures
+from .make_report import make_report
 from .measures import MEASURES
 from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import curves, label_plot
 from .plotting import data_uri
-from .report import make_report
+from .report import Report
 from .verdict import judge_report, seconds_text, tiles
 from .views.pictures import pictures_of
 
@@ -27,7 +28,7 @@ def write_report_html(
     result: Result,
     evaluation: Evaluation,
     *,
-    report: Mapping[str, Any] | None = None,
+    report: Report | None = None,
     title: str = "",
 ) -> Path:
     """Write the report of one registration as a page without any outside resource.
@@ -38,7 +39,7 @@ def write_report_html(
         Where the page goes.
     pair, result, evaluation
         What was registered, what the engine returned, and its measures.
-    report : mapping, optional
+    report : Report, optional
         What `make_report` returned (with status, citations and paths); made here when not given.
     title : str
         The engine's full name; its short one when not given.
@@ -51,32 +52,32 @@ def write_report_html(
         When the file cannot be written.
     """
     page = Page("report.html")
-    shown = dict(report) if report is not None else make_report(pair, result, evaluation)
+    shown = report or make_report(pair, result, evaluation)
     pictures = pictures_of(Pictures(pair, result.transform, evaluation))
-    columns = {COLUMN_TITLES[key]: values for key, values in shown["measures"].items()}
+    columns = {COLUMN_TITLES[key]: values for key, values in shown.measures.columns.items()}
     values = {
         "title": f"Registration of {pair.moving.name} to {pair.fixed.name}",
         "report": shown,
         "fixed": pair.fixed.name,
         "moving": pair.moving.name,
-        "engine": title or shown["engine"] or "Given transform",
+        "engine": title or shown.engine or "Given transform",
         "verdict": judge_report(shown),
         "tiles": tiles(shown),
-        "total": seconds_text(shown["seconds"][TOTAL]),
-        "cpu_total": seconds_text(shown["cpu_seconds"][TOTAL]),
-        "evaluation_time": seconds_text(shown["evaluation_seconds"]),
+        "total": seconds_text(shown.seconds[TOTAL]),
+        "cpu_total": seconds_text(shown.cpu_seconds[TOTAL]),
+        "evaluation_time": seconds_text(evaluation.seconds),
         "pictures": [
             {"name": view.name, "title": view.title, "caption": view.caption, "uri": data_uri(figure)}
             for view, figure in pictures
         ],
         "table": measure_table(columns),
-        "timing": timing_bars(shown["seconds"]),
-        "settings": [(key.replace("_", " "), value_text(value)) for key, value in shown["settings"].items()],
-        "inputs": [(key.replace("_", " "), _input_text(value)) for key, value in shown["inputs"].items()],
+        "timing": timing_bars(shown.seconds),
+        "settings": [(key.replace("_", " "), value_text(value)) for key, value in shown.settings.items()],
+        "inputs": [(key.replace("_", " "), _input_text(value)) for key, value in shown.inputs.items()],
         **_label_part(pair, shown),
         "curves": None,
     }
-    drawn = curves(shown["trace"])
+    drawn = curves(shown.trace)
     if drawn is not None:
         values["curves"] = data_uri(drawn, photo=False)
     return write_text(Path(path), page.filled(values))
@@ -103,13 +104,13 @@ def value_text(value: Any) -> str:
     return "–" if value is None or value == "" else str(value)
 
 
-def _label_part(pair: Pair, report: Mapping[str, Any]) -> dict[str, Any]:
+def _label_part(pair: Pair, report: Report) -> dict[str, Any]:
     measure = MEASURES["dice_per_label"]
-    columns = {key: column[measure.name] for key, column in report["measures"].items() if column.get(measure.name)}
+    columns = {key: column[measure.name] for key, column in report.measures.columns.items() if column.get(measure.name)}
     if "after" not in columns or "before" not in columns:
         return {"label_plot": None, "label_rows": [], "label_columns": [], "label_caption": ""}
     names = _label_names(pair)
-    distances = report["measures"]["after"].get("hd95_mm_per_label", {})
+    distances = report.measures.after.get("hd95_mm_per_label", {})
     rows = []
     for label in columns["after"]:
         cells = [measure.text(values.get(label)) for values in columns.values()]

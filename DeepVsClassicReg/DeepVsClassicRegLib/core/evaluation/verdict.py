@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..result import TOTAL
 from .measures import MEASURES, Measure
-from .trust import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
+from .quality_checks import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
+from .report import Measured, Report, Verdict
 
 __all__ = [
     "BAD",
@@ -30,29 +32,6 @@ CHECKS = {"folding": "Check the folds", "inputs": "Check the inputs"}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A judgment.
-
-    Attributes
-    ----------
-    level : {'good', 'check', 'bad'}
-        For a color.
-    headline, sentence : str
-        A few words, and one or two sentences.
-    reasons : tuple of str
-        Everything that speaks against the result, the gravest first.
-    look_at : tuple of mapping
-        Where to look: `point_mm` (LPS), `voxel` (i, j, k) and `text`, the gravest first.
-    """
-
-    level: str
-    headline: str
-    sentence: str
-    reasons: tuple[str, ...] = ()
-    look_at: tuple[Mapping[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
 class Tile:
     """A number shown large: title, value, and what it was before."""
 
@@ -61,26 +40,25 @@ class Tile:
     remark: str
 
 
-def judge_report(report: Mapping[str, Any]) -> Verdict:
-    """Return the judgment of a report as `make_report` makes it.
+def judge_report(report: Report) -> Verdict:
+    """Return the verdict on a report.
 
     Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip, the linear
-    alignment's trust in itself and inputs that may be wrong can only make the light worse.
+    alignment's confidence and inputs that may be wrong can only make the level worse.
     """
     base = _verdict_before_checks(report)
     found = findings(report)
-    places = tuple(report.get("look_at") or ())
     counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
     reasons = tuple(one.text for one in found)
     worst = counted[0] if counted else None
     if worst is None or ORDER[worst.level] <= ORDER[base.level]:
-        return dataclasses.replace(base, reasons=reasons, look_at=places)
+        return dataclasses.replace(base, reasons=reasons)
     # The sentence reports the folds already.
     more = "" if worst.name == "folding" else f" {worst.text}"
-    return Verdict(worst.level, _headline(worst), base.sentence + more, reasons, places)
+    return Verdict(worst.level, _headline(worst), base.sentence + more, reasons)
 
 
-def best_report(reports: Sequence[Mapping[str, Any]]) -> int:
+def best_report(reports: Sequence[Report]) -> int:
     """Return the index of the best of several reports on one pair.
 
     What is evaluated bad loses against everything else. Then the first of `DECISIVE` decides that all reports hold; the
@@ -88,7 +66,7 @@ def best_report(reports: Sequence[Mapping[str, Any]]) -> int:
     """
     sound = [index for index, report in enumerate(reports) if judge_report(report).level != BAD]
     rivals = sound or list(range(len(reports)))
-    columns = [report["measures"]["after"] for report in reports]
+    columns = [report.measures.after for report in reports]
     evaluator = next((name for name in DECISIVE if all(columns[index].get(name) is not None for index in rivals)), None)
     best = rivals[0]
     if evaluator is None:
@@ -104,19 +82,18 @@ def _headline(finding: Finding) -> str:
     return CHECKS.get(finding.name, headline) if finding.level == CHECK else headline
 
 
-def _answered(report: Mapping[str, Any]) -> bool:
+def _answered(report: Report) -> bool:
     """Return whether segmentations or landmarks evaluated the result."""
-    return any(report["measures"]["after"].get(name) is not None for name in ANSWERS)
+    return any(report.measures.after.get(name) is not None for name in ANSWERS)
 
 
-def _verdict_before_checks(report: Mapping[str, Any]) -> Verdict:
-    columns = report["measures"]
-    before, after = columns["before"], columns["after"]
-    start = columns.get("start")
+def _verdict_before_checks(report: Report) -> Verdict:
+    measured = report.measures
+    before, start, after = measured.before, measured.start, measured.after
     measure = next((MEASURES[name] for name in DECISIVE if after.get(name) is not None), None)
     if measure is None:
         return Verdict(CHECK, "Look at the pictures", "No measure that shows the quality of the result is available.")
-    reference = _reference(columns) if measure.name == "mi" else before
+    reference = _reference(measured) if measure.name == "mi" else before
     improved = measure.better(after[measure.name], reference.get(measure.name))
     below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
     folding = after.get("folding_percent") or 0.0
@@ -132,21 +109,21 @@ def _verdict_before_checks(report: Mapping[str, Any]) -> Verdict:
     return Verdict(GOOD, "Better aligned", sentence)
 
 
-def _reference(columns: Mapping[str, Any]) -> Mapping[str, Any]:
+def _reference(measured: Measured) -> Mapping[str, Any]:
     """Return what intensities are compared with: the start where the volumes hardly met before.
 
     The mutual information of a corner that two volumes share by chance says nothing.
     """
-    before, start = columns["before"], columns.get("start")
+    before, start = measured.before, measured.start
     met = before.get("overlap_percent")
     if start is not None and isinstance(met, (int, float)) and met < LITTLE_VIEW_PERCENT:
         return dict(start)
     return dict(before)
 
 
-def tiles(report: Mapping[str, Any]) -> list[Tile]:
+def tiles(report: Report) -> list[Tile]:
     """Return the numbers shown large at the top of a report."""
-    before, after = report["measures"]["before"], report["measures"]["after"]
+    before, after = report.measures.before, report.measures.after
     shown = []
     for name in ("dice_mean", "tre_mm_mean", "hd95_mm_mean", "mi", "folding_percent", "sd_log_jacobian"):
         measure = MEASURES[name]
@@ -156,9 +133,9 @@ def tiles(report: Mapping[str, Any]) -> list[Tile]:
         remark = f"before {measure.text(earlier)}" if earlier is not None else ""
         unit = f" {measure.unit}" if measure.unit else ""
         shown.append(Tile(measure.title, measure.text(after[name]) + unit, remark))
-    memory = report.get("peak_memory_mb")
+    memory = report.peak_memory_mb
     remark = f"{memory / 1000:.1f} GB of memory at most" if memory else ""
-    shown.append(Tile("Time", seconds_text(report["seconds"]["total"]), remark))
+    shown.append(Tile("Time", seconds_text(report.seconds[TOTAL]), remark))
     return shown
 
 

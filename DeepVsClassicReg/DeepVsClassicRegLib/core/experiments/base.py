@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..choice import Choice
 from ..device import Compute, sitk_threads
 from ..engines.catalogue import available_engines, get_engine
 from ..engines.start import LINEAR, align_linearly
 from ..errors import SettingsError
 from ..pair import Pair
 from ..progress import Progress
-from ..settings import DEFAULT, make_settings
+from ..settings import make_settings
 from ..transforms.transform import Transform
 from .dataset import Study
 from .findings import Findings
@@ -94,9 +95,9 @@ def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
         there = available_engines()
         return tuple(name for name in USUAL_ENGINES if name in there)
     for entry in wanted:
-        name, _, preset = entry.partition(":")
-        info = get_engine(name).info
-        make_settings(info.settings, name, preset or DEFAULT)
+        choice = Choice.parse(entry)
+        info = get_engine(choice.engine).info
+        make_settings(info.settings, choice.engine, choice.preset)
         info.require()
     if len(set(wanted)) != len(wanted):
         raise SettingsError("An engine is named twice.", hint="Name each engine and preset once.")
@@ -126,8 +127,8 @@ def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transf
 
 
 def _run(pair: Pair, entry: str, compute: Compute) -> Transform:
-    name, _, preset = entry.partition(":")
-    engine = get_engine(name)
-    settings: Any = make_settings(engine.info.settings, name, preset or DEFAULT)
+    choice = Choice.parse(entry)
+    engine = get_engine(choice.engine)
+    settings: Any = make_settings(engine.info.settings, choice.engine, choice.preset)
     engine.info.require()
     return engine.run(pair, settings, Progress(), compute).transform

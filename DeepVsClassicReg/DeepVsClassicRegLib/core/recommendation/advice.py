@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..choice import Choice
 from .domain import DomainReport
 
 
@@ -161,7 +162,7 @@ class Advice:
     @property
     def entry(self) -> str:
         """The recommendation as commands take it: 'engine' or 'engine:preset'."""
-        return self.engine if self.preset == "default" else f"{self.engine}:{self.preset}"
+        return str(Choice(self.engine, self.preset))
 
     def to_json(self) -> dict[str, Any]:
         """Return the advice as plain JSON values; the keys are stable."""

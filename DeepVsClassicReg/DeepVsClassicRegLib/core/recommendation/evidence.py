@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..choice import Choice
 from ..errors import FileError
 from ..files import read_json
 from ..resources import resource_folder
@@ -47,7 +48,7 @@ class Evidence:
         for table in self.strengths.values():
             for entry, strength in table.items():
                 datasets[entry] = datasets.get(entry, 0) + strength.datasets
-        known = [e for e, n in datasets.items() if e.partition(":")[0] == engine and n >= FEWEST_DATASETS]
+        known = [e for e, n in datasets.items() if Choice.parse(e).engine == engine and n >= FEWEST_DATASETS]
         return tuple(known) or (engine,)
 
     def to_json(self) -> dict[str, Any]:

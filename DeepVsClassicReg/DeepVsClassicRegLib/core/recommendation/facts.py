@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..choice import Choice
 from .advice import Band
 from .domain import DomainReport
 from .strengths import DIFFERENT_CONTRASTS, ONE_CONTRAST, Strengths
@@ -134,7 +135,7 @@ class Facts:
 
     def engine(self, entry: str) -> EngineFacts:
         """Return the engine of an entry."""
-        name = entry.partition(":")[0]
+        name = Choice.parse(entry).engine
         return next(engine for engine in self.engines if engine.name == name)
 
     def fitting_model(self) -> ModelFacts | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ..images.grid import Grid
 from ..images.lengths import length_text
+from .report import Report
 
 GOOD, CHECK, BAD = "good", "check", "bad"
 ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
@@ -50,43 +50,43 @@ class Finding:
     text: str
 
 
-def findings(report: Mapping[str, Any]) -> tuple[Finding, ...]:
+def findings(report: Report) -> tuple[Finding, ...]:
     """Return everything that speaks against the result of a report, the gravest first.
 
     Parameters
     ----------
-    report : mapping
-        As `report.make_report` makes it; checks of what was not measured are skipped.
+    report : Report
+        Checks of what was not measured are skipped.
     """
     found = [question(report) for question in QUESTIONS]
     return tuple(sorted((one for one in found if one is not None), key=lambda one: -ORDER[one.level]))
 
 
-def _after(report: Mapping[str, Any], name: str) -> float | None:
-    value = report["measures"]["after"].get(name)
+def _after(report: Report, name: str) -> float | None:
+    value = report.measures.after.get(name)
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _start(report: Mapping[str, Any], name: str) -> float | None:
-    value = (report["measures"].get("start") or {}).get(name)
+def _start(report: Report, name: str) -> float | None:
+    value = (report.measures.start or {}).get(name)
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def inputs(report: Mapping[str, Any]) -> Finding | None:
+def inputs(report: Report) -> Finding | None:
     """Check whether the inputs were sound."""
-    notes = report.get("unsound") or ()
+    notes = report.unsound
     return Finding("inputs", CHECK, " ".join(map(str, notes))) if notes else None
 
 
-def _unit_mm(report: Mapping[str, Any]) -> float:
+def _unit_mm(report: Report) -> float:
     """Return the unit of length of the fixed grid (`Grid.unit_mm`), 1 for reports that do not hold the grid."""
-    fixed = report.get("inputs", {}).get("fixed", {})
+    fixed = report.inputs.get("fixed", {})
     if "size" not in fixed or "spacing_mm" not in fixed:
         return 1.0
     return Grid(tuple(fixed["size"]), tuple(fixed["spacing_mm"])).unit_mm
 
 
-def folding(report: Mapping[str, Any]) -> Finding | None:
+def folding(report: Report) -> Finding | None:
     """Check whether space is folded."""
     share = _after(report, "folding_percent")
     if share is None or share <= SOME_FOLDING_PERCENT:
@@ -95,7 +95,7 @@ def folding(report: Mapping[str, Any]) -> Finding | None:
     return Finding("folding", level, f"{share:.2g} % of the voxels are folded: tissue cannot do that.")
 
 
-def labels(report: Mapping[str, Any]) -> Finding | None:
+def labels(report: Report) -> Finding | None:
     """Check whether structures lie on those of the same number at all, however much better than before."""
     dice = _after(report, "dice_mean")
     if dice is None or dice >= WEAK_OVERLAP_DICE:
@@ -105,7 +105,7 @@ def labels(report: Mapping[str, Any]) -> Finding | None:
     return Finding("labels", BAD if dice < NO_OVERLAP_DICE else CHECK, text)
 
 
-def implausible(report: Mapping[str, Any]) -> Finding | None:
+def implausible(report: Report) -> Finding | None:
     """Check whether too much tissue changes its volume tenfold."""
     share = _after(report, "implausible_percent")
     if share is None or share <= IMPLAUSIBLE_PERCENT:
@@ -113,7 +113,7 @@ def implausible(report: Mapping[str, Any]) -> Finding | None:
     return Finding("implausible", CHECK, f"{share:.0f} % of the voxels shrink or grow more than tenfold.")
 
 
-def match(report: Mapping[str, Any]) -> Finding | None:
+def match(report: Report) -> Finding | None:
     """Check whether a shift of a few voxels would spoil the match; if not, there is none."""
     sharpness = _after(report, "sharpness")
     if sharpness is None or sharpness >= WEAK_MATCH_SHARPNESS:
@@ -124,7 +124,7 @@ def match(report: Mapping[str, Any]) -> Finding | None:
     return Finding("match", CHECK, f"The match is weak: {lost}.")
 
 
-def expected_gain(report: Mapping[str, Any]) -> Finding | None:
+def expected_gain(report: Report) -> Finding | None:
     """Check whether the deformable part brought what it usually brings."""
     start, after = _start(report, "local_agreement"), _after(report, "local_agreement")
     if start is None or after is None or start >= 0.9:
@@ -137,16 +137,16 @@ def expected_gain(report: Mapping[str, Any]) -> Finding | None:
     return None
 
 
-def alignment(report: Mapping[str, Any]) -> Finding | None:
+def alignment(report: Report) -> Finding | None:
     """Check the confidence of the linear alignment."""
-    confidence = report.get("confidence")
+    confidence = report.confidence
     if not isinstance(confidence, (int, float)) or confidence >= DOUBTFUL_CONFIDENCE:
         return None
     text = f"The linear alignment has low confidence ({100 * confidence:.0f} %)."
     return Finding("alignment", BAD if confidence < FAILED_CONFIDENCE else CHECK, text)
 
 
-def view(report: Mapping[str, Any]) -> Finding | None:
+def view(report: Report) -> Finding | None:
     """Check whether much of the fixed object is mapped beyond the moving volume."""
     after, start = _after(report, "overlap_percent"), _start(report, "overlap_percent")
     if after is None:
@@ -158,7 +158,7 @@ def view(report: Mapping[str, Any]) -> Finding | None:
     return Finding("view", CHECK, f"{100 - after:.0f} % of the fixed object lies outside the moving view{more}.")
 
 
-def round_trip(report: Mapping[str, Any]) -> Finding | None:
+def round_trip(report: Report) -> Finding | None:
     """Check whether the map can be undone."""
     error = _after(report, "inverse_residual_mm")
     if error is None or error <= ROUND_TRIP * _unit_mm(report):
@@ -166,7 +166,7 @@ def round_trip(report: Mapping[str, Any]) -> Finding | None:
     return Finding("round-trip", CHECK, f"There and back, points miss by {length_text(error)} on average.")
 
 
-QUESTIONS: tuple[Callable[[Mapping[str, Any]], Finding | None], ...] = (
+QUESTIONS: tuple[Callable[[Report], Finding | None], ...] = (
     inputs,
     folding,
     labels,

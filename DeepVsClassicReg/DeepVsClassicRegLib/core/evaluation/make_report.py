@@ -1,0 +1,102 @@
+"""The report of one registration, made of what the engine and the evaluation returned."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..device import machine
+from ..files import jsonable
+from ..images.volume import LabelMap, Volume
+from ..pair import Pair
+from ..result import Result
+from ..version import VERSION
+from .evaluate import Evaluation
+from .report import Measured, Report
+from .verdict import judge_report
+
+
+def make_report(
+    pair: Pair,
+    result: Result,
+    evaluation: Evaluation,
+    *,
+    status: str = "done",
+    citations: Sequence[str] = (),
+    inputs: Mapping[str, Any] | None = None,
+) -> Report:
+    """Return the judged report of one registration.
+
+    Parameters
+    ----------
+    pair : Pair
+        What was registered.
+    result : Result
+        What the engine returned.
+    evaluation : Evaluation
+        Its measures.
+    status : str
+        'done', or why the result is not complete.
+    citations : sequence of str
+        Papers to cite for the engine and its back end.
+    inputs : mapping, optional
+        Paths of the input files, by role ('fixed', 'moving', ...).
+    """
+    diagnostics = dataclasses.replace(result.diagnostics, notes=(*result.diagnostics.notes, *evaluation.notes))
+    run = diagnostics.to_json()
+    return judged(
+        Report(
+            engine=result.engine,
+            preset=result.preset,
+            status=status,
+            **{name: run[name] for name in ("seconds", "cpu_seconds", "peak_memory_mb")},
+            evaluation_seconds=evaluation.seconds,
+            measures=Measured(jsonable(evaluation.before), jsonable(evaluation.after), jsonable(evaluation.start)),
+            labels_scored=tuple(evaluation.labels),
+            region=evaluation.region,
+            look_at=evaluation.look_at,
+            locations=evaluation.locations,
+            settings=_plain_settings(result.settings),
+            **{name: run[name] for name in ("stop_condition", "confidence")},
+            notes=tuple(run["notes"]),
+            unsound=tuple(run["unsound"]),
+            citations=tuple(citations),
+            **{name: run[name] for name in ("device", "threads", "seed")},
+            versions={"DeepVsClassicReg": VERSION, **run["versions"]},
+            machine=machine(),
+            inputs=jsonable(_inputs(pair, inputs or {})),
+            trace=tuple((stage, step, jsonable(metric)) for stage, step, metric in run["trace"]),
+        )
+    )
+
+
+def judged(report: Report) -> Report:
+    """Return the report with its verdict, as `judge_report` finds it."""
+    return dataclasses.replace(report, verdict=judge_report(report))
+
+
+def _plain_settings(settings: Any) -> Any:
+    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
+        return jsonable(dataclasses.asdict(settings))
+    return jsonable(settings or {})
+
+
+def _inputs(pair: Pair, paths: Mapping[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    roles = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
+    for role in roles:
+        item = getattr(pair, role)
+        if isinstance(item, (Volume, LabelMap)):
+            described[role] = {
+                "name": item.name,
+                "size": item.grid.size,
+                "spacing_mm": item.grid.spacing_mm,
+                "origin_mm": item.grid.origin_mm,
+                "direction": item.grid.direction,
+            }
+    if pair.fixed_points is not None:
+        described["landmarks"] = {"count": len(pair.fixed_points)}
+    for role, path in paths.items():
+        described.setdefault(role, {})["path"] = str(path)
+    return described
