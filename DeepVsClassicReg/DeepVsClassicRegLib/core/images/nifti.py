@@ -83,6 +83,25 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     return file.notes
 
 
+def stored_numbers(path: Path, kind: str) -> npt.NDArray[Any]:
+    """Return all numbers of a NIfTI file of any dimension as they are stored, (N,), in the file's byte order.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        numpy's name of the stored type without byte order, such as 'f4'.
+
+    Raises
+    ------
+    FileError
+        When the file is no NIfTI or is shorter than its header says.
+    """
+    file = _File.open(path)
+    return np.frombuffer(file.voxels(), np.dtype(kind).newbyteorder(file.header.dtype["datatype"].byteorder))
+
+
 def components(path: Path) -> int:
     """Return how many components a voxel of a NIfTI file has: 1 unless it is a vector image."""
     lengths = _File.open(path).dimensions()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError
+from ..images.nifti import stored_numbers
 from ..images.simple import grid_of
 from .field import DisplacementField
 from .itk_files import INVERSE_HINT
@@ -34,8 +33,7 @@ FSL_HINT = "Convert it to an ITK field first, such as with 'wb_command -convert-
 DEFORMATION, DISPLACEMENT = 0, 1
 NIFTYREG = ("NREG_TRANS", "NREG_CPP_FILE", "NREG_VEL_STEP")
 FILL_HINT = "Fill them (0 where nothing is known) with the program that wrote it."
-# NIfTI: the first number of a header, codes of its unit of length (0 says nothing) and of its types.
-NIFTI_1, NIFTI_2 = 348, 540
+# NIfTI: codes of its unit of length (0 says nothing) and of its types.
 MILLIMETERS = (0, 2)
 FLOAT_TYPES = {16: "f4", 64: "f8"}
 EXPECTED = "A displacement field has 3 components (x, y, z in LPS mm) for each voxel of a 3D grid."
@@ -149,7 +147,7 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
         )
     if len(shape) != 5 or shape[3:] != (1, 3):
         raise FileError(f"{path.name} is no displacement field: its shape is {shape}.", hint=EXPECTED)
-    _check_voxels(path, shape, facts)
+    _check_voxels(path, facts)
     _check_orientation(path, facts)
     if name in NIFTYREG:
         return _niftyreg(path, facts)
@@ -189,7 +187,7 @@ def _check_orientation(path: Path, facts: Mapping[str, str]) -> None:
             )
 
 
-def _check_voxels(path: Path, shape: tuple[int, ...], facts: Mapping[str, str]) -> None:
+def _check_voxels(path: Path, facts: Mapping[str, str]) -> None:
     """Look at the stored voxels, because ITK fills up what a cut file lacks and turns NaN into 0."""
     if int(facts.get("xyzt_units", "2")) & 7 not in MILLIMETERS:
         raise FileError(
@@ -199,22 +197,7 @@ def _check_voxels(path: Path, shape: tuple[int, ...], facts: Mapping[str, str]) 
     stored = FLOAT_TYPES.get(int(facts["datatype"]))
     if stored is None:
         return  # refused by what ITK says of it
-    try:
-        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
-            raw = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path.name} is cut off or damaged.", hint="Write or copy it again.") from error
-    order = "<" if raw[:4] in (NIFTI_1.to_bytes(4, "little"), NIFTI_2.to_bytes(4, "little")) else ">"
-    first = np.frombuffer(raw, f"{order}i4", 1)[0] == NIFTI_1
-    offset = int(np.frombuffer(raw, f"{order}f4", 1, 108)[0] if first else np.frombuffer(raw, f"{order}i8", 1, 168)[0])
-    count = int(np.prod(shape, dtype=np.int64))
-    there = (len(raw) - offset) // int(stored[1])
-    if there < count:
-        raise FileError(
-            f"{path.name} is cut off: its header announces {count} numbers, the file holds {max(there, 0)}.",
-            hint="Write or copy it again.",
-        )
-    if not np.isfinite(np.frombuffer(raw, f"{order}{stored}", count, offset)).all():
+    if not np.isfinite(stored_numbers(path, stored)).all():
         raise FileError(f"{path.name} is a displacement field with values that are not finite.", hint=FILL_HINT)
 
 
