@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.engines._start import native_start, same_grid_start
-from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, open_faces
+from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, objection, open_faces
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
-from DeepVsClassicRegLib.core.evaluation.gain import gain_of
+from DeepVsClassicRegLib.core.evaluation.gain import Gain, gain_of
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import continued, sampled_on, warp_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
@@ -253,6 +253,8 @@ CASES = [
         lambda: "strained" in never_worse(same_pair(), start_off(), squeezed())[1],
         True,
     ),
+    plain("strain of whole lungs is no objection", lambda: objection(Gain(0.62, 0.96, 0.007, 0.54, 0.95)), ""),
+    plain("strain of a slab is one", lambda: "strained" in objection(Gain(0.62, 0.96, 0.007, 0.54, 0.3)), True),
     plain("demons, moving slab across i", worse_than_linear("sitk-demons", "moving", 0), 0.0),
     plain("demons, moving slab across j", worse_than_linear("sitk-demons", "moving", 1), 0.0),
     plain("demons, fixed slab across i", worse_than_linear("sitk-demons", "fixed", 0), 0.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.gain import gain_of
+from ..evaluation.gain import Gain, gain_of
 from ..evaluation.mapping import moving_indices
 from ..images.grid import Grid
 from ..images.intensity import robust_range
@@ -22,6 +22,9 @@ MUCH_FOLDING_PERCENT = 1.0
 # One voxel in three then changes its volume by more than half; measured on slabs: 0.09 to 0.24 for maps that
 # bring landmarks closer, 0.50 and more for those that do not.
 MUCH_STRAIN = 0.4
+# Strain speaks only where the start sees less than this share of the fixed body: lungs that both volumes show whole
+# are strained by breathing alone (0.54 with greedy).
+SMALL_PART = 0.75
 
 
 def open_faces(volume: Volume) -> tuple[Mask, Mask]:
@@ -44,8 +47,8 @@ def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transfo
 
     A view that shows a part of the other one has borders at which a deformation can follow what is not there. What
     speaks is measured where both maps see both volumes: the local agreement of the intensities fell, or much is
-    folded; or the map is strained where it sees the moving volume. The agreement alone does not tell: a map that
-    squeezes a whole head into a slab raises it.
+    folded; or the moving volume shows a part only and the map is strained there. The agreement alone
+    does not tell: a map that squeezes a whole head into a slab raises it.
 
     Parameters
     ----------
@@ -56,15 +59,20 @@ def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transfo
     """
     if not is_partial(pair):
         return found, ""
-    gain = gain_of(pair, start, found)
+    reason = objection(gain_of(pair, start, found))
+    return (start, reason) if reason else (found, "")
+
+
+def objection(gain: Gain) -> str:
+    """Return why a deformation between partial views is not kept, '' when it is."""
     what = f"made the intensities agree less (local agreement {gain.before:.2f} before, {gain.after:.2f} after)"
     if gain.folding_percent > MUCH_FOLDING_PERCENT:
         what = f"folded {gain.folding_percent:.1f} % of what both show"
-    elif gain.strain > MUCH_STRAIN:
+    elif gain.seen_share < SMALL_PART and gain.strain > MUCH_STRAIN:
         what = f"strained what it shows (standard deviation of its log Jacobian: {gain.strain:.2f})"
     elif not gain.after < gain.before:
-        return found, ""
-    return start, f"The linear start was kept: the views show parts of the body, and the deformation {what}."
+        return ""
+    return f"The linear start was kept: the views show parts of the body, and the deformation {what}."
 
 
 def known(volume: Volume, grid: Grid, start: Transform) -> Mask | None:

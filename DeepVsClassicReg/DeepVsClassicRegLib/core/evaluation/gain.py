@@ -35,12 +35,15 @@ class Gain:
     strain : float
         Standard deviation of the logarithm of the Jacobian determinant where the deformation sees the moving
         volume, whether its start sees it or not: 0 for an affine map, large when much is squeezed into a small view.
+    seen_share : float
+        Share of the fixed foreground that the start maps into the moving volume.
     """
 
     before: float
     after: float
     folding_percent: float
     strain: float
+    seen_share: float
 
 
 def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
@@ -59,18 +62,22 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     fixed = sampled_on(pair.fixed, grid)
     inside = foreground(fixed) & _inside(pair.fixed_mask, grid, None)
     maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
-    shown, reached = (
-        inside & seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
-        for each, mapping in zip((start, transform), maps, strict=True)
+    asked, (shown, reached) = (
+        int(inside.sum()),
+        (
+            inside & seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
+            for each, mapping in zip((start, transform), maps, strict=True)
+        ),
     )
     inside = shown & reached
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
     before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
+    share = float(shown.sum() / max(asked, 1))
     if not inside.any():
-        return Gain(before, after, 0.0, 0.0)
+        return Gain(before, after, 0.0, 0.0, share)
     determinant = field_jacobian(transform.displacement_on(grid)).array
     strain = float(np.log(np.maximum(determinant[reached], SMALLEST_DETERMINANT)).std())
-    return Gain(before, after, float(100 * (determinant[inside] <= 0).mean()), strain)
+    return Gain(before, after, float(100 * (determinant[inside] <= 0).mean()), strain, share)
 
 
 def _inside(mask: LabelMap | None, grid: Grid, transform: Transform | None) -> npt.NDArray[np.bool_]:
