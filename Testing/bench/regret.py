@@ -18,12 +18,13 @@ from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.files import write_json
 from DeepVsClassicRegLib.core.recommendation.calibration import label_points
 from DeepVsClassicRegLib.core.recommendation.evidence import Evidence
-from DeepVsClassicRegLib.core.recommendation.examples import DOUBTFUL, MULTIMODAL, read_runs
+from DeepVsClassicRegLib.core.recommendation.examples import MULTIMODAL, read_runs
 from DeepVsClassicRegLib.core.recommendation.facts import EngineFacts, Facts
 from DeepVsClassicRegLib.core.recommendation.fitting import Example, cross_validated, fit_calibration
 from DeepVsClassicRegLib.core.recommendation.rules import apply_rules
 from DeepVsClassicRegLib.core.recommendation.runtime import EngineSeconds, fit_seconds, probe_seconds
 from DeepVsClassicRegLib.core.recommendation.strengths import gain, measure_strengths
+from DeepVsClassicRegLib.core.result import DOUBTFUL_CONFIDENCE
 from DeepVsClassicRegLib.core.version import VERSION
 from table import markdown
 
@@ -72,7 +73,7 @@ def examples_of(runs: Sequence[dict], labeled: Sequence[dict], facts: dict) -> t
             left_out[case] = "no segmentations"
         elif MULTIMODAL in about["kind"]:
             left_out[case] = "different contrasts, which the relation is not about"
-        elif confidence[case] < DOUBTFUL:
+        elif confidence[case] < DOUBTFUL_CONFIDENCE:
             left_out[case] = f"doubtful linear alignment (confidence {confidence[case]:.2f})"
         else:
             side = "mi_all" if "/" in group else "mi"

@@ -26,9 +26,10 @@ from .recommendation.domain import DomainReport, DomainStatistics, domain_distan
 from .recommendation.evidence import Evidence, read_evidence
 from .recommendation.facts import EngineFacts, Facts, ModelFacts
 from .recommendation.mutual_information import mutual_information
-from .recommendation.rules import DOUBTFUL, apply_rules
+from .recommendation.rules import apply_rules
 from .recommendation.runtime import expected_seconds, machine_factor
 from .recommendation.tissue import rough_information
+from .result import DOUBTFUL_CONFIDENCE
 from .transforms.transform import Transform
 
 WORKING = 2.0  # in units of the fixed grid, mm for a head
@@ -166,7 +167,10 @@ def _headline(entry: str, facts: Facts, *, sure: bool) -> str:
     dice = f" Expected Dice {band.mean:.2f} ({band.low:.2f} to {band.high:.2f})." if band else ""
     seconds = f" About {facts.seconds[entry]:.0f} s." if entry in facts.seconds else ""
     if not sure:
-        return f"I do not know: the evidence is weak. If you register anyway, start with {entry} and check the result."
+        return (
+            "I do not know: the evidence is not sufficient. "
+            f"If you register anyway, start with {entry} and check the result."
+        )
     return f"Use {entry}.{dice}{seconds}"
 
 
@@ -239,7 +243,7 @@ def _beyond(
         return ""
     if same_contrast is False:
         return "the calibration holds for volumes of one contrast only"
-    if confidence is not None and confidence < DOUBTFUL:
+    if confidence is not None and confidence < DOUBTFUL_CONFIDENCE:
         return "the calibration holds for pairs whose linear alignment can be trusted"
     return evidence.calibration.outside(points)
 

@@ -12,6 +12,9 @@ from .images.volume import LabelMap, Volume
 from .transforms.transform import Transform
 
 TOTAL = "total"
+# Confidence of a linear alignment: below the first it failed, below the second it must be checked.
+FAILED_CONFIDENCE = 0.2
+DOUBTFUL_CONFIDENCE = 0.6
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..images.grid import Grid
 from ..images.lengths import length_text
+from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from .report import Report
 
 GOOD, CHECK, BAD = "good", "check", "bad"
@@ -14,8 +15,6 @@ ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
 SOME_FOLDING_PERCENT = 0.5
 MUCH_FOLDING_PERCENT = 5.0
 IMPLAUSIBLE_PERCENT = 5.0
-FAILED_CONFIDENCE = 0.2
-DOUBTFUL_CONFIDENCE = 0.6
 # Right results of the measured pairs have a sharpness of 0.6 and more on one contrast and 0.3 on CT and MR;
 # results that missed (prostate MR and ultrasound, volumes of two body parts) stay below 0.2.
 NO_MATCH_SHARPNESS = 0.2

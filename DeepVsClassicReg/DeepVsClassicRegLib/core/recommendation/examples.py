@@ -10,12 +10,12 @@ from typing import Any
 from ..errors import FileError
 from ..images.io import read_volume
 from ..images.segmentations import read_labels
+from ..result import DOUBTFUL_CONFIDENCE
 from .calibration import label_points
 from .fitting import Example
 from .mutual_information import mutual_information
 from .runtime import EngineSeconds, fit_seconds
 
-DOUBTFUL = 0.6
 MULTIMODAL = "multi-modal"
 MANIFEST = "manifest.json"
 
@@ -115,7 +115,7 @@ def _unfit(entry: Mapping[str, Any] | None, confidence: float | None) -> str:
         return "no segmentations"
     if MULTIMODAL in str(entry.get("kind", "")):
         return "different contrasts, which the relation is not about"
-    if confidence is not None and confidence < DOUBTFUL:
+    if confidence is not None and confidence < DOUBTFUL_CONFIDENCE:
         return f"doubtful linear alignment (confidence {confidence:.2f})"
     return ""
 

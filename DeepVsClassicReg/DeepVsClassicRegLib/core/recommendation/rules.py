@@ -6,13 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from .advice import Reason
 from .facts import Facts
 from .strengths import expected_gain, ranked
 
 MANY_LABELS = 100
-FAILED = 0.2
-DOUBTFUL = 0.6
 LITTLE_OVERLAP = 0.3
 LITTLE_SHARE = 0.15
 LINEAR = "linear"
@@ -265,7 +264,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "alignment-failed",
         MEASURED,
-        lambda facts, plan: facts.confidence is not None and facts.confidence < FAILED,
+        lambda facts, plan: facts.confidence is not None and facts.confidence < FAILED_CONFIDENCE,
         lambda facts, plan: (
             f"The linear alignment has low confidence ({100 * (facts.confidence or 0):.0f} %): no pose "
             "fits clearly better than chance, and engines that expect one contrast spoil such a start. "
@@ -277,7 +276,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "alignment-doubtful",
         MEASURED,
-        lambda facts, plan: facts.confidence is not None and FAILED <= facts.confidence < DOUBTFUL,
+        lambda facts, plan: (
+            facts.confidence is not None and FAILED_CONFIDENCE <= facts.confidence < DOUBTFUL_CONFIDENCE
+        ),
         lambda facts, plan: (
             f"The linear alignment is doubtful (confidence {100 * (facts.confidence or 0):.0f} %): look at the overlay."
         ),

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..result import FAILED_CONFIDENCE
+
 ONE_CONTRAST, DIFFERENT_CONTRASTS = "one contrast", "different contrasts"
 START = "linear"
 # So many datasets of a kind weigh as much as what is known of the engine on all kinds.
 PRIOR_DATASETS = 2.0
-FAILED = 0.2
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def measure_strengths(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
         start = starts.get(run["case"])
         if start is None or run["engine"] == START or "/" in run["group"]:
             continue
-        if (start.get("confidence") or 0.0) < FAILED:
+        if (start.get("confidence") or 0.0) < FAILED_CONFIDENCE:
             continue
         value = gain(run, start)
         if value is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from ...transforms.affine import Affine
 from .levels import Level
 from .optimize import rotation_matrix, score
@@ -15,8 +16,6 @@ Array = npt.NDArray[np.floating]
 POSES = 40
 SAME_POSE = 0.06
 WIDE_HANDICAP = 1.0
-FAILED = 0.2
-DOUBTFUL = 0.6
 # Logistic weights. Right alignments of the visible pairs have contrast 18..60, sharpness 0.34..0.6, agreement
 # 0.57..1; impossible pairs (brain onto lung, ...) 2..10, 0.02..0.25 (one 0.4) and 0..0.3.
 CONTRAST_MIDDLE, SHARPNESS_MIDDLE, AGREEMENT_MIDDLE = 13.0, 0.28, 0.45
@@ -49,12 +48,12 @@ class Verdict:
     @property
     def failed(self) -> bool:
         """Whether the pose is no better than chance."""
-        return self.confidence < FAILED
+        return self.confidence < FAILED_CONFIDENCE
 
     @property
     def doubtful(self) -> bool:
         """Whether somebody should look before using the result."""
-        return self.confidence < DOUBTFUL
+        return self.confidence < DOUBTFUL_CONFIDENCE
 
     def notes(self) -> list[str]:
         """Return what the user should know, in plain words."""
