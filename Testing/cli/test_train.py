@@ -91,7 +91,7 @@ def test_what_is_left_can_be_used(trained):
     files = {"training.json", "checkpoint.safetensors", "curves.csv", "validation.csv", "curves.png", "train.log"}
     assert names == {*files, "model"}
     card, module = load_model(trained / "model")
-    assert card.training["command"].startswith("dvcreg ")
+    assert card.training["command"].startswith("dvcreg train --method voxelmorph ")
     assert (card.contrasts, card.anatomy, card.licence) == ("any", "any", "Apache-2.0")
     assert card.settings["encoder"] == [4, 4]
     prediction = module(torch.rand(1, 1, 32, 40), torch.rand(1, 1, 32, 40))

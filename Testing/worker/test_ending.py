@@ -152,6 +152,25 @@ def test_kill_9_of_the_parent(make_client, fakes, what, ephemeral):
     assert becomes(lambda: not folder.exists()) if ephemeral else holds_only(folder, "job.json")
 
 
+def test_an_orphan_whose_job_is_half_removed_still_clears_up(make_client, fakes):
+    """The computing process may be ended while it removes the folder, after the job and before the rest."""
+    folder: Path = make_client("stuck", ephemeral=True).session.folder
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(folder)],
+        env=worker_environment(base=fakes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    ) as parent:
+        assert parent.stdout.readline().startswith("ready")
+        everybody = psutil.Process(parent.pid).children(recursive=True)
+        (folder / "job.json").unlink()
+        parent.kill()
+    assert gone(everybody)
+    assert becomes(lambda: not folder.exists())
+
+
 @pytest.mark.parametrize("what", ["children", "polite"])
 def test_kill_9_of_parent_and_worker(make_client, fakes, what):
     """The inner process is alone then; the end of its input tells it."""

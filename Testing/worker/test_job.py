@@ -8,7 +8,7 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.job import Job
-from DeepVsClassicRegLib.worker.job_folder import clean_up, new_job_folder
+from DeepVsClassicRegLib.worker.job_folder import clean_up, is_ephemeral, new_job_folder
 
 
 def example(**changes):
@@ -67,13 +67,15 @@ def test_missing_and_misspelled(tmp_path):
 def test_clean_up_removes_only_what_is_allowed(tmp_path):
     example().write(tmp_path)
     (tmp_path / "tmp").mkdir()
-    clean_up(tmp_path, orphaned=True)
+    assert not is_ephemeral(tmp_path)
+    clean_up(tmp_path, whole=is_ephemeral(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
     folder = new_job_folder(tmp_path)
     example(ephemeral=True).write(folder)
     clean_up(folder)
     assert folder.is_dir()
-    clean_up(folder, orphaned=True)
+    assert is_ephemeral(folder)
+    clean_up(folder, whole=is_ephemeral(folder))
     assert not folder.exists()
 
 

@@ -87,9 +87,9 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     try:
-        given = None if arguments is None else list(arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
         with library_warnings():
-            outcome = cli.main(args=given, prog_name="dvcreg", standalone_mode=False)
+            outcome = cli.main(args=given, prog_name="dvcreg", standalone_mode=False, obj=tuple(given))
     except click.ClickException as error:
         error.show()
         return EXIT_USER

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,13 +51,13 @@ def config_from(context: click.Context, options: Mapping[str, Any], start: Mappi
     if has_checkpoint(out) and not resumes and not options["dry_run"]:
         raise FileError(f"{out} holds a training already.", hint="Give --resume to go on with it, or another --out.")
     if not resumes:
-        return _config(options, start)
+        return _config(options, start, context)
     former = read_config(out)
     given = {name for name in options if _is_given(context, name)}
     merged = {**options_of(former), **{name: options[name] for name in given}}
     for name in ("settings", "synth", "augment"):  # single values were given, the rest stays
         merged[name] = (*options_of(former)[name], *options[name])
-    wanted = _config(merged, start or former.start)
+    wanted = _config(merged, start or former.start, context)
     _check_same(former, wanted)
     return dataclasses.replace(wanted, command=former.command)
 
@@ -93,7 +92,7 @@ def options_of(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def _config(options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingConfig:
+def _config(options: Mapping[str, Any], start: Mapping[str, str], context: click.Context) -> TrainingConfig:
     if not options["method"] or not options["data"]:
         raise click.UsageError("A new training needs --method and --data.")
     info = get_method(options["method"]).info
@@ -114,7 +113,7 @@ def _config(options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingCon
         train=from_json(TrainSettings, {name: options[name] for name in names}),
         card={**_usual_texts(data), **{name: options[name] for name in CARD_TEXTS if options[name]}},
         start=dict(start),
-        command=shlex.join(["dvcreg", *sys.argv[1:]]),
+        command=shlex.join(["dvcreg", *context.find_root().obj]),
     )
 
 

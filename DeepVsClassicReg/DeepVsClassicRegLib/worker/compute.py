@@ -16,7 +16,7 @@ from ..core.files import write_json
 from ..core.job import RESULT_FILE, Job
 from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
-from .job_folder import clean_up
+from .job_folder import clean_up, is_ephemeral
 from .processes import kill_own_group
 from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
 from .streams import Channel, listen, take_over
@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> int:
     events, wishes = take_over()
     channel = Channel(events)
     folder = Path(arguments[0])
+    ephemeral = is_ephemeral(folder)
     stop = threading.Event()
 
     alone = threading.Event()
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
         if orphaned:
             alone.set()
         stop.set()
-        threading.Timer(GRACE_S, _die, (folder, orphaned)).start()
+        threading.Timer(GRACE_S, _die, (folder, orphaned, ephemeral)).start()
 
     listen(wishes, on_cancel)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> int:
     except Cancelled:
         channel.send("cancelled")
         if alone.is_set():  # the outer process may be gone too, and with it who clears up
-            clean_up(folder, orphaned=True)
+            clean_up(folder, whole=ephemeral)
         return EXIT_CANCELLED
     except RegistrationError as error:
         channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
@@ -103,10 +104,10 @@ def _work(folder: Path, progress: Progress) -> dict[str, Any]:
         return {"task": job.task, **get_task(job.task)(job, folder, progress)}
 
 
-def _die(folder: Path, orphaned: bool) -> None:
+def _die(folder: Path, orphaned: bool, ephemeral: bool) -> None:
     """End this process and its children; the outer process does it too, unless it is gone."""
     if orphaned:
-        clean_up(folder, orphaned=True)
+        clean_up(folder, whole=ephemeral)
     kill_own_group()
     os._exit(EXIT_CANCELLED)
 

@@ -27,15 +27,16 @@ def new_job_folder(parent: Path | None = None) -> Path:
         ) from error
 
 
-def clean_up(folder: Path, *, orphaned: bool = False) -> None:
-    """Remove the scratch folder, or the whole job folder when it is ephemeral and its owner is gone."""
-    if orphaned and _is_ephemeral(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        shutil.rmtree(folder / SCRATCH_FOLDER, ignore_errors=True)
+def clean_up(folder: Path, *, whole: bool = False) -> None:
+    """Remove the scratch folder, or the whole job folder (an ephemeral one whose owner is gone)."""
+    shutil.rmtree(folder if whole else folder / SCRATCH_FOLDER, ignore_errors=True)
 
 
-def _is_ephemeral(folder: Path) -> bool:
+def is_ephemeral(folder: Path) -> bool:
+    """Return whether a job folder must not outlive its owner.
+
+    Ask before anything is removed: afterwards the job that says so may be gone.
+    """
     try:
         return Job.read(folder).ephemeral
     except (FileError, SettingsError):

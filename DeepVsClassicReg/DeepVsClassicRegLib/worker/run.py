@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
     channel.send("started", pid=os.getpid(), group=supervised.process.pid)
     listen(wishes, lambda gone: supervised.cancel(gone))
     code = supervised.wait()
-    clean_up(folder, orphaned=supervised.orphaned)
+    clean_up(folder, whole=supervised.orphaned and job.ephemeral)
     return _verdict(code, supervised, channel)
 
 
