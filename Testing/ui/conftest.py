@@ -376,3 +376,11 @@ def worker_processes() -> list[int]:
 
 
 sys.modules.setdefault("panel_helpers", sys.modules[__name__])
+
+
+@pytest.fixture
+def only_the_hierarchy_complains(recorded_errors):
+    """Forgive what the subject hierarchy of slicer-core reports at every second scene loaded into one process."""
+    yield
+    known = ("ResolveUnresolvedItems", "ResolveSubjectHierarchy")
+    assert not [text for text in recorded_errors() if not any(name in text for name in known)]

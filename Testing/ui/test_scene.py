@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import slicer
 from panel_helpers import choose, settle, shown, wait
 
 
+@pytest.mark.usefixtures("only_the_hierarchy_complains")
 def test_a_saved_scene_brings_everything_back(widget, panel, picked, ui, fake, tmp_path):
     choose(ui.presetCombo, "paper")
     ui.seedSpin.value = 5
