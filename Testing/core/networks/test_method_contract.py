@@ -290,8 +290,14 @@ LEARNS = [
     for kind in catalogue.get_method(name).info.supervision
 ]
 STEPS = 240
-# Deep U-Nets without normalization: channels that are enough here, and the rate at which they learn steadily.
-SLOWER = {"symnet": (8, 1e-3), "lku-net": (8, 1e-3), "icnet": (8, 1e-3), "transmorph": (24, 1e-3)}
+# Deep U-Nets: channels that are enough here, and the rate at which they learn steadily.
+SLOWER = {
+    "symnet": (8, 1e-3),
+    "lku-net": (8, 1e-3),
+    "icnet": (8, 1e-3),
+    "transmorph": (24, 1e-3),
+    "localnet": (8, 1e-3),
+}
 
 
 @pytest.mark.parametrize(("name", "supervision"), LEARNS)

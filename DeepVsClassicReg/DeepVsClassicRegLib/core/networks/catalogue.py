@@ -28,6 +28,8 @@ METHODS = Registry(
         "transmorph": "transmorph:TransMorph",
         "vfa": "vfa:VFA",
         "dual-prnet": "dual_prnet:DualPRNet",
+        "localnet": "localnet:LocalNet",
+        "globalnet": "localnet:GlobalNet",
     },
 )
 
