@@ -254,6 +254,7 @@ CASES = [
         True,
     ),
     plain("strain of whole lungs is no objection", lambda: objection(Gain(0.62, 0.96, 0.007, 0.54, 0.95)), ""),
+    plain("strain of two slabs that come to agree is none", lambda: objection(Gain(0.17, 0.22, 0.0, 0.42, 0.64)), ""),
     plain("strain of a slab is one", lambda: "strained" in objection(Gain(0.62, 0.96, 0.007, 0.54, 0.3)), True),
     plain("demons, moving slab across i", worse_than_linear("sitk-demons", "moving", 0), 0.0),
     plain("demons, moving slab across j", worse_than_linear("sitk-demons", "moving", 1), 0.0),
