@@ -11,6 +11,7 @@ import slicer
 from ..core.evaluation.colors import FOLD, Color, diverging
 from ..core.evaluation.views.base import Legend
 from ..core.evaluation.views.jacobian import FOLD_CODE, LIMIT
+from .hidden import hidden_node
 
 COUNT = 256
 LEGEND_FONT = 5  # Slicer draws the text of a legend two to three times as large
@@ -67,14 +68,10 @@ def hide_legend(volume: Any) -> None:
 
 
 def _table(name: str, rows: np.ndarray) -> Any:
-    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLColorTableNode")
-    node.UnRegister(None)
-    node.SetName(name)
+    node = hidden_node("vtkMRMLColorTableNode", name, saved=False)
     node.SetTypeToUser()
     node.SetNumberOfColors(len(rows))
     for index, row in enumerate(np.clip(rows, 0, 1).tolist()):
         node.SetColor(index, *row)
         node.SetColorName(index, str(index))
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
     return slicer.mrmlScene.AddNode(node)

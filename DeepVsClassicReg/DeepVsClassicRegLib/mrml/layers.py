@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.images.grid import Grid
 from .frames import place
+from .hidden import hidden_node
 from .volumes import remove_node, show_volume
 
 
@@ -25,11 +26,7 @@ class Layers:
         """Return the hidden volume node of a key, made when it is not there."""
         node = self._nodes.get(key)
         if node is None or node.GetScene() is None:
-            node = slicer.mrmlScene.CreateNodeByClass(kind)
-            node.UnRegister(None)
-            node.SetName(_("Comparison {what}").format(what=key))
-            node.SetHideFromEditors(True)
-            node.SetSaveWithScene(False)
+            node = hidden_node(kind, _("Comparison {what}").format(what=key), saved=False)
             node = self._nodes[key] = slicer.mrmlScene.AddNode(node)
         return node
 

@@ -13,6 +13,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .hidden import hidden_node
+
 MARK = "DeepVsClassicReg.FormerViews"
 # Where the views are, as opposed to what they show: leaving the module does not move them.
 PLACES = ("SliceToRAS", "FieldOfView", "XYZOrigin", "ViewArrangement")
@@ -105,10 +107,7 @@ def restore_loaded() -> None:
 
 
 def _new_node() -> Any:
-    node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-    node.UnRegister(None)
-    node.SetName(_("Views before the comparison"))
-    node.SetHideFromEditors(True)
+    node = hidden_node("vtkMRMLScriptedModuleNode", _("Views before the comparison"), saved=True)
     node.SetAttribute(MARK, "1")
     return slicer.mrmlScene.AddNode(node)
 

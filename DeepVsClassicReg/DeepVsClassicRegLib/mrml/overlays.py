@@ -10,6 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.evaluation.colors import FIXED_OUTLINE, LINES, WARPED_OUTLINE
+from .hidden import hidden_node
 from .runs import Run
 
 ARROW_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)
@@ -43,8 +44,9 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     the scene and is never changed there, because Slicer prints a critical message about every change of a
     segmentation that the subject hierarchy does not list.
     """
-    node = _hidden("vtkMRMLSegmentationNode", _("Comparison {what}").format(what=source.GetName() or "outlines"))
-    display = _hidden("vtkMRMLSegmentationDisplayNode")
+    name = _("Comparison {what}").format(what=source.GetName() or "outlines")
+    node = hidden_node("vtkMRMLSegmentationNode", name, saved=False)
+    display = hidden_node("vtkMRMLSegmentationDisplayNode", saved=False)
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
     display.SetVisibility3D(False)
@@ -129,9 +131,11 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     list
         The nodes that were added; removing them from the scene ends the overlay.
     """
-    node = slicer.mrmlScene.AddNode(_hidden("vtkMRMLTransformNode", _("Comparison {what}").format(what="warp")))
+    node = slicer.mrmlScene.AddNode(
+        hidden_node("vtkMRMLTransformNode", _("Comparison {what}").format(what="warp"), saved=False)
+    )
     node.SetAndObserveTransformToParent(mapping)
-    display = _hidden("vtkMRMLTransformDisplayNode")
+    display = hidden_node("vtkMRMLTransformDisplayNode", saved=False)
     display.SetVisibility(False)
     slicer.mrmlScene.AddNode(display)
     node.SetAndObserveDisplayNodeID(display.GetID())
@@ -161,13 +165,3 @@ def _one_color(color: tuple[float, float, float]) -> vtk.vtkColorTransferFunctio
     for length in (0.0, 100.0):
         function.AddRGBPoint(length, *color)
     return function
-
-
-def _hidden(kind: str, name: str = "") -> Any:
-    """Return a node that is neither listed nor saved, not yet in the scene."""
-    node = slicer.mrmlScene.CreateNodeByClass(kind)
-    node.UnRegister(None)
-    node.SetName(name or None)
-    node.SetHideFromEditors(True)
-    node.SetSaveWithScene(False)
-    return node

@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .hidden import hidden_node
 from .names import file_safe
 from .runs import Run
 from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
@@ -103,10 +104,10 @@ def _series_of(chart: Any) -> list[Any]:
 
 def add_series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
     """Add a series of a table to a chart and return its node; the caller chooses type and columns."""
-    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", file_safe(title))
+    name = slicer.mrmlScene.GenerateUniqueName(file_safe(title))
+    series = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLPlotSeriesNode", name, saved=True))
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetColor(*color)
-    series.SetHideFromEditors(True)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     return series
 

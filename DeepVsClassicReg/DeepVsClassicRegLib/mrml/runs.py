@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from ..core.choice import Choice
 from ..core.errors import RegistrationError
 from ..core.evaluation.locations import Location
+from .hidden import hidden_node
 from .inputs import TITLES
 from .segments import LabelStyle
 
@@ -192,8 +193,8 @@ def new_record(
     extras: Sequence[Any] = (),
 ) -> Run:
     """Add the record of a run to the scene."""
-    record = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", title)
-    record.SetHideFromEditors(True)
+    name = slicer.mrmlScene.GenerateUniqueName(title)
+    record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", name, saved=True))
     record.SetAttribute(RECORD_MARK, "1")
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
     for name, content in (("report", report), ("labels", styles)):
