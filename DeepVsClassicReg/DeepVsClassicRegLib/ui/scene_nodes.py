@@ -6,8 +6,6 @@ from typing import Any
 
 import slicer
 
-from ..mrml.hidden import hidden_node
-
 ROLE = "Shown."
 
 
@@ -37,7 +35,7 @@ class SceneNodes:
         node = parameter_node.GetNodeReference(ROLE + name)
         if node is None:
             title = f"Registration {name.partition('.')[0]}"
-            name = slicer.mrmlScene.GenerateUniqueName(title)
-            node = slicer.mrmlScene.AddNode(hidden_node(kind, name, saved=True))
+            node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(title))
+            node.SetHideFromEditors(True)
             parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
         return node
