@@ -42,6 +42,18 @@ def check_nothing_left(user, children):
     assert not [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
+def test_only_what_users_work_with_is_listed(panel, picked, ui, fake):
+    ui.registerButton.click()
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    for name in ("measures", "structures", "plot"):
+        assert panel.results._nodes.table(name, panel.results._parameter_node).GetHideFromEditors()
+    ui.arrowsButton.click()
+    wait(lambda: not panel.busy)
+    hidden = [node.GetName() for node in listed() if node.GetHideFromEditors()]
+    assert not hidden, "the Data module lists what was visible for a moment"
+
+
 def test_forty_clicks(soak):
     soak(40, seed=11)
 

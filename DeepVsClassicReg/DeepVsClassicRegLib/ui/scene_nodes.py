@@ -6,6 +6,8 @@ from typing import Any
 
 import slicer
 
+from ..mrml.hidden import hidden_node
+
 ROLE = "Shown."
 
 
@@ -35,7 +37,7 @@ class SceneNodes:
         node = parameter_node.GetNodeReference(ROLE + name)
         if node is None:
             title = f"Registration {name.partition('.')[0]}"
-            node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(title))
-            node.SetHideFromEditors(True)
+            unique = slicer.mrmlScene.GenerateUniqueName(title)
+            node = slicer.mrmlScene.AddNode(hidden_node(kind, unique, saved=True))
             parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
         return node
