@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only pairs whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="", help="name or folder of the model the engine `network` asks")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     cases = read_cases(arguments.data, only=arguments.only)
@@ -56,6 +57,8 @@ def run_one(case: Case, engine: str, arguments: argparse.Namespace) -> None:
     safe = "".join(letter if letter.isalnum() else "_" for letter in case.name)
     command = [sys.executable, str(HERE / "one.py"), "--data", str(arguments.data), "--case", case.name]
     command += ["--engine", engine, "--start", str(arguments.out / f"{safe}.h5"), "--threads", str(arguments.threads)]
+    if arguments.model and engine.startswith("network"):
+        command += ["--model", arguments.model]
     with (arguments.out / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"\n=== {case.name} {engine}\n")
         log.flush()

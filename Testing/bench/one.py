@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--engine", required=True, help="name or name:preset; 'linear' writes --start")
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--model", default="", help="name or folder of the model the engine `network` asks")
     arguments = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(arguments.threads)
@@ -46,7 +47,8 @@ def run(arguments: argparse.Namespace) -> dict:
         pair = pair.replace(initial=read_transform(arguments.start))
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
-        result = register(pair, name, preset=preset or "default", threads=arguments.threads)
+        settings = {"model": arguments.model} if arguments.model else None
+        result = register(pair, name, preset=preset or "default", settings=settings, threads=arguments.threads)
     except RegistrationError as error:
         return {"status": "failed", "reason": str(error)}
     record = {
