@@ -104,8 +104,7 @@ def _series_of(chart: Any) -> list[Any]:
 
 def add_series(chart: Any, table: Any, title: str, color: tuple[float, float, float]) -> Any:
     """Add a series of a table to a chart and return its node; the caller chooses type and columns."""
-    name = slicer.mrmlScene.GenerateUniqueName(file_safe(title))
-    series = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLPlotSeriesNode", name, saved=True))
+    series = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLPlotSeriesNode", file_safe(title), saved=True))
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetColor(*color)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())

@@ -193,8 +193,7 @@ def new_record(
     extras: Sequence[Any] = (),
 ) -> Run:
     """Add the record of a run to the scene."""
-    name = slicer.mrmlScene.GenerateUniqueName(title)
-    record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", name, saved=True))
+    record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", title, saved=True))
     record.SetAttribute(RECORD_MARK, "1")
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
     for name, content in (("report", report), ("labels", styles)):
