@@ -132,18 +132,23 @@ with WorkerClient(Path(sys.argv[1])) as client:
 """
 
 
-@pytest.mark.parametrize("what", ["polite", "stuck", "ignoring_children"])
-@pytest.mark.parametrize("ephemeral", [True, False])
-def test_kill_9_of_the_parent(make_client, fakes, what, ephemeral):
-    folder: Path = make_client(what, ephemeral=ephemeral).session.folder
-    with subprocess.Popen(
+def started_parent(folder: Path, fakes: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a process that lets a worker do the job of a folder and prints 'ready' and the worker's id."""
+    return subprocess.Popen(
         [sys.executable, "-c", PARENT, str(folder)],
         env=worker_environment(base=fakes),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-    ) as parent:
+    )
+
+
+@pytest.mark.parametrize("what", ["polite", "stuck", "ignoring_children"])
+@pytest.mark.parametrize("ephemeral", [True, False])
+def test_kill_9_of_the_parent(make_client, fakes, what, ephemeral):
+    folder: Path = make_client(what, ephemeral=ephemeral).session.folder
+    with started_parent(folder, fakes) as parent:
         assert parent.stdout.readline().startswith("ready")
         everybody = psutil.Process(parent.pid).children(recursive=True)
         assert len(everybody) >= 2
@@ -155,14 +160,7 @@ def test_kill_9_of_the_parent(make_client, fakes, what, ephemeral):
 def test_an_orphan_whose_job_is_half_removed_still_clears_up(make_client, fakes):
     """The computing process may be ended while it removes the folder, after the job and before the rest."""
     folder: Path = make_client("stuck", ephemeral=True).session.folder
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(folder)],
-        env=worker_environment(base=fakes),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-    ) as parent:
+    with started_parent(folder, fakes) as parent:
         assert parent.stdout.readline().startswith("ready")
         everybody = psutil.Process(parent.pid).children(recursive=True)
         (folder / "job.json").unlink()
@@ -175,14 +173,7 @@ def test_an_orphan_whose_job_is_half_removed_still_clears_up(make_client, fakes)
 def test_kill_9_of_parent_and_worker(make_client, fakes, what):
     """The inner process is alone then; the end of its input tells it."""
     folder: Path = make_client(what, ephemeral=True).session.folder
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(folder)],
-        env=worker_environment(base=fakes),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-    ) as parent:
+    with started_parent(folder, fakes) as parent:
         worker = int(parent.stdout.readline().split()[1])
         everybody = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
