@@ -17,7 +17,7 @@ from .blocks import ConvBlock, convolution, pad_to_multiple
 from .dense import DenseNetwork, DenseSettings
 from .flow import LINEAR, upsample_field
 from .heads import AVERAGE
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 from .parts import DisplacementPart
 
 Tensor = torch.Tensor
@@ -76,15 +76,11 @@ class Cooperative(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image term, what the auto-encoder cannot explain, the smoothness, and the label term."""
         checked_supervision(context.supervision, self.info.supervision)
-        prediction, batch, settings = context.prediction, context.batch, context.settings
+        prediction, settings = context.prediction, context.settings
         field, explained = prediction.features["field"], prediction.features["explained"]
         stride = 2 if settings.half else 1
-        return {
-            "image": image_term(settings.similarity, batch, prediction.displacement, radius=settings.radius),
-            "population": settings.population * stride**2 * (field - explained).square().sum(1).mean(),
-            "smoothness": settings.smoothness * (1 - context.done) * diffusion(field),
-            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
-        }
+        unexplained = settings.population * stride**2 * (field - explained).square().sum(1).mean()
+        return {"population": unexplained, **weighted_terms(context, (1 - context.done) * diffusion(field))}
 
 
 class CooperativeNetwork(RegistrationNetwork):

@@ -16,7 +16,7 @@ from .base import Level, LossContext, Method, MethodInfo, Prediction, Registrati
 from .blocks import ConvBlock, convolution, pad_to_multiple, upsample
 from .flow import compose, upsample_field, warp
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 from .parts import DisplacementPart
 from .unet import keep_variance
 
@@ -61,13 +61,8 @@ class DualPRNet(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image term, the smoothness of what every level adds, and the label term."""
         checked_supervision(context.supervision, self.info.supervision)
-        prediction, batch, settings = context.prediction, context.batch, context.settings
-        rough = torch.stack([diffusion(level.residual) for level in prediction.levels]).sum()
-        return {
-            "image": image_term(settings.similarity, batch, prediction.displacement, radius=settings.radius),
-            "smoothness": settings.smoothness * rough,
-            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
-        }
+        added = [diffusion(level.residual) for level in context.prediction.levels]
+        return weighted_terms(context, torch.stack(added).sum())
 
 
 class DualStreamPyramid(RegistrationNetwork):

@@ -16,7 +16,7 @@ from ..settings import option
 from .base import Batch, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple
 from .heads import FieldHead
-from .objectives import checked_supervision, supervised_terms, swapped
+from .objectives import checked_supervision, supervised_terms_both_ways, swapped
 from .parts import DisplacementPart
 from .unet import TransposedUNet
 
@@ -73,11 +73,8 @@ class ICNet(Method):
             "inverse": settings.inverse * inverse_consistency(*fields),
             "antifold": settings.antifold * (antifold(fields[0]) + antifold(fields[1])),
         }
-        half = settings.label_weight / 2
-        for prediction, pairs in ((there, batch), (back, swapped(batch))):
-            for name, term in supervised_terms(prediction, pairs, context.supervision, labels=half).items():
-                terms[name] = terms[name] + term if name in terms else term
-        return terms
+        labels = settings.label_weight
+        return {**terms, **supervised_terms_both_ways(there, back, batch, context.supervision, labels=labels)}
 
 
 class BothWaysNetwork(RegistrationNetwork):

@@ -15,7 +15,7 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import LargeKernelBlock, crop, pad_to_multiple
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 from .parts import DisplacementPart, VelocityPart
 from .unet import TransposedUNet
 
@@ -67,13 +67,7 @@ class LKUNet(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image, smoothness and label terms."""
         checked_supervision(context.supervision, self.info.supervision)
-        prediction, batch, settings = context.prediction, context.batch, context.settings
-        image = image_term(settings.similarity, batch, prediction.displacement, radius=settings.radius)
-        return {
-            "image": image,
-            "smoothness": settings.smoothness * diffusion(prediction.features["field"]),
-            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
-        }
+        return weighted_terms(context, diffusion(context.prediction.features["field"]))
 
 
 class LargeKernelNetwork(RegistrationNetwork):

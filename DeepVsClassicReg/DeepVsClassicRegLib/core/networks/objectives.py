@@ -9,7 +9,7 @@ import torch
 from ..errors import RegistrationError, SettingsError, did_you_mean
 from ..losses.catalogue import IMAGES, accepted, loss_names, make_loss
 from ..losses.sampling import warp
-from .base import Batch, Prediction
+from .base import Batch, LossContext, Prediction
 
 Tensor = torch.Tensor
 SIMILARITIES = loss_names(IMAGES)
@@ -71,6 +71,38 @@ def supervised_terms(
     if supervision == "displacement":
         return {"displacement": displacement * displacement_term(batch, prediction.displacement)}
     return {}
+
+
+def weighted_terms(context: LossContext, roughness: Tensor, *, displacement: float = 1.0) -> dict[str, Tensor]:
+    """Return the image, smoothness and supervised terms of an objective, weighted as the method's settings say.
+
+    Parameters
+    ----------
+    context : LossContext
+        Its settings have `similarity`, `radius`, `smoothness` and `label_weight`.
+    roughness : tensor
+        The penalty that `smoothness` weighs.
+    displacement : float
+        Weight of the displacement term, for methods that can learn from known displacements.
+    """
+    prediction, batch, settings = context.prediction, context.batch, context.settings
+    return {
+        "image": image_term(settings.similarity, batch, prediction.displacement, radius=settings.radius),
+        "smoothness": settings.smoothness * roughness,
+        **supervised_terms(
+            prediction, batch, context.supervision, labels=settings.label_weight, displacement=displacement
+        ),
+    }
+
+
+def supervised_terms_both_ways(
+    there: Prediction, back: Prediction, batch: Batch, supervision: str, *, labels: float
+) -> dict[str, Tensor]:
+    """Return the supervised terms of both directions, half the weight each."""
+    terms = supervised_terms(there, batch, supervision, labels=labels / 2)
+    for name, term in supervised_terms(back, swapped(batch), supervision, labels=labels / 2).items():
+        terms[name] = terms[name] + term
+    return terms
 
 
 def swapped(batch: Batch) -> Batch:

@@ -15,7 +15,7 @@ from ..losses.sampling import warp
 from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms, swapped
+from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms_both_ways, swapped
 from .parts import VelocityPart
 from .unet import TransposedUNet
 
@@ -77,11 +77,8 @@ class SymNet(Method):
             "orientation": settings.orientation * (folding(there.displacement) + folding(back.displacement)),
             "magnitude": settings.magnitude * (lengths[0] - lengths[1]).abs(),
         }
-        half = settings.label_weight / 2
-        for prediction, pairs in ((there, batch), (back, other)):
-            for name, term in supervised_terms(prediction, pairs, context.supervision, labels=half).items():
-                terms[name] = terms[name] + term if name in terms else term
-        return terms
+        labels = settings.label_weight
+        return {**terms, **supervised_terms_both_ways(there, back, batch, context.supervision, labels=labels)}
 
 
 class HalfwayNetwork(RegistrationNetwork):

@@ -15,7 +15,7 @@ from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
 from .flow import compose, warp
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 from .pyramid import NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
@@ -61,13 +61,7 @@ class VFA(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image, smoothness and label terms."""
         checked_supervision(context.supervision, self.info.supervision)
-        prediction, batch, settings = context.prediction, context.batch, context.settings
-        u = prediction.displacement
-        return {
-            "image": image_term(settings.similarity, batch, u, radius=settings.radius),
-            "smoothness": settings.smoothness * diffusion(u),
-            **supervised_terms(prediction, batch, context.supervision, labels=settings.label_weight),
-        }
+        return weighted_terms(context, diffusion(context.prediction.displacement))
 
 
 class AttentionPyramid(RegistrationNetwork):

@@ -13,7 +13,7 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, RegistrationNetwork
 from .cascade import AffineNetwork, Cascade
 from .dense import DenseNetwork, DenseSettings
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 
 Tensor = torch.Tensor
 
@@ -70,17 +70,6 @@ class VoxelMorph(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image, smoothness and (when supervised) label or displacement terms."""
         checked_supervision(context.supervision, self.info.supervision)
-        prediction, batch, settings = context.prediction, context.batch, context.settings
-        u = prediction.displacement
-        rough = u if prediction.velocity is None else prediction.velocity
-        return {
-            "image": image_term(settings.similarity, batch, u, radius=settings.radius),
-            "smoothness": settings.smoothness * diffusion(rough),
-            **supervised_terms(
-                prediction,
-                batch,
-                context.supervision,
-                labels=settings.label_weight,
-                displacement=settings.displacement_weight,
-            ),
-        }
+        prediction = context.prediction
+        rough = prediction.displacement if prediction.velocity is None else prediction.velocity
+        return weighted_terms(context, diffusion(rough), displacement=context.settings.displacement_weight)
