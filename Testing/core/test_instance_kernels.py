@@ -46,7 +46,7 @@ def term_of(name, fixed, moving, threads=1):
     if name == "mse":
         return numba_level.Residual(fixed[None], moving[None], region)
     if name == "mi":
-        return numba_level.Information(fixed, moving, region, bins=16)
+        return numba_level.InformationTerm(fixed, moving, region, bins=16)
     return numba_level.Overlap([fixed], [moving], region)
 
 

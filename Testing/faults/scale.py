@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.device import Compute
-from DeepVsClassicRegLib.core.engines._start import in_units, native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.elastix.engine import ElastixSettings, stage_parameters
+from DeepVsClassicRegLib.core.engines.engine_input import in_units, native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.external.greedy import GreedySettings, greedy_arguments
 from DeepVsClassicRegLib.core.engines.sitk_bspline import HEAD_GRID_SPACING, _mesh
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate

@@ -43,6 +43,16 @@ def test_files_say_what_they_hold(path):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
+def test_no_two_public_classes_share_a_name():
+    """One term a concept: a reader who meets a name must not ask which of two classes it is."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(LIBRARY.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(f"{name(path)}:{node.lineno}")
+    assert {title: found for title, found in places.items() if len(found) > 1} == {}
+
+
 def loaded_by(code: str) -> set[str]:
     """Return the top-level modules loaded in a fresh interpreter after running the code."""
     script = f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r}); {code}; print(*sys.modules)"

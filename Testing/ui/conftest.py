@@ -193,26 +193,26 @@ class FakeProcess:
 
     def end(self, state, message="", hint="") -> None:
         """End without a result."""
-        from DeepVsClassicRegLib.worker.session import Outcome
+        from DeepVsClassicRegLib.worker.session import JobOutcome
 
-        self.ended.emit(Outcome(state, message, hint))
+        self.ended.emit(JobOutcome(state, message, hint))
 
     def answer(self, **result) -> None:
         """End with plain values, as after a query."""
-        from DeepVsClassicRegLib.worker.session import Outcome
+        from DeepVsClassicRegLib.worker.session import JobOutcome
 
-        self.ended.emit(Outcome("finished", result=result))
+        self.ended.emit(JobOutcome("finished", result=result))
 
     def finish(self, engine=None, worse=False) -> None:
         """End with a result: the phantom's true transform, or a worse one."""
         import json
 
-        from DeepVsClassicRegLib.worker.session import Outcome
+        from DeepVsClassicRegLib.worker.session import JobOutcome
 
         job = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
         write_result(self.folder, self.phantom, engine or job["engine"], job["preset"], worse=worse)
         result = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
-        self.ended.emit(Outcome("finished", result=result))
+        self.ended.emit(JobOutcome("finished", result=result))
 
 
 def write_result(folder, phantom, engine, preset, *, worse) -> None:

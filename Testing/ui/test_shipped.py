@@ -79,7 +79,7 @@ def test_texts_are_ready_for_translation():
                 assert isinstance(node.args[0], ast.Constant), f"{path.name}:{node.lineno}"
 
 
-ERRORS = {"RegistrationError", "FileError", "SettingsError", "Problem"}
+ERRORS = {"RegistrationError", "FileError", "SettingsError", "InputProblem"}
 SHOWN = {"text", "toolTip", "title", "windowTitle"}
 
 
@@ -89,7 +89,7 @@ def test_everything_the_user_reads_can_be_translated(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         shown: list[ast.expr] = []
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
-            shown = [*node.args[node.func.id == "Problem" :][:2], *(word.value for word in node.keywords)]
+            shown = [*node.args[node.func.id == "InputProblem" :][:2], *(word.value for word in node.keywords)]
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
             shown = [node.value] if node.targets[0].attr in SHOWN else []
         for value in shown:

@@ -97,9 +97,9 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
 
 
 def _options(given: dict[str, Any], *, phantom: bool) -> Any:
-    from ..core.experiments.base import Options
+    from ..core.experiments.base import ExperimentOptions
 
-    return Options(
+    return ExperimentOptions(
         engines=_words(given["engines"]),
         methods=_words(given["methods"]),
         models=_words(given["models"]),

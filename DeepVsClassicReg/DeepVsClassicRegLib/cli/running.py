@@ -15,7 +15,7 @@ from ..core.errors import Cancelled
 from ..core.job import Job
 from ..worker.client import WorkerClient
 from ..worker.protocol import Event
-from ..worker.session import CANCELLED, FAILED, Outcome
+from ..worker.session import CANCELLED, FAILED, JobOutcome
 from .output import console, show_error
 
 LOG_LINES_SHOWN = 12
@@ -97,7 +97,7 @@ class Listener:
         return escape(f"{self.title}: {stage}" if self.title else stage)
 
 
-def run_job(job: Job, folder: Path, listener: Listener) -> Outcome:
+def run_job(job: Job, folder: Path, listener: Listener) -> JobOutcome:
     """Work on a job in its folder and return how that ended.
 
     A first Ctrl-C asks the worker to stop, a second one ends it by force.
@@ -129,7 +129,7 @@ def run_job(job: Job, folder: Path, listener: Listener) -> Outcome:
     return outcome
 
 
-def show_failure(outcome: Outcome, *, verbose: bool = False) -> None:
+def show_failure(outcome: JobOutcome, *, verbose: bool = False) -> None:
     """Show why there is no result: the message, the hint, and after a bug or crash the end of the log."""
     show_error(outcome.message, outcome.hint)
     if outcome.state == FAILED and outcome.log and not verbose:

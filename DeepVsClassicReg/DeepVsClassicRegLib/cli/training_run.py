@@ -25,10 +25,10 @@ from ..core.progress import Progress, Update, json_update
 from ..core.training.checkpoint import CHECKPOINT_FILE
 from ..core.training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of
 from ..core.training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
-from ..core.training.estimate import Estimate, estimate
+from ..core.training.estimate import TrainingEstimate, estimate
 from ..core.training.export import MODEL_FOLDER
 from ..core.training.group import group_rank
-from ..core.training.loop import Outcome, train
+from ..core.training.loop import TrainingOutcome, train
 from ..core.training.preprocessing import Align
 from ..core.training.sources import Source, make_source
 from ..core.training.validation import Register
@@ -199,7 +199,7 @@ def _stoppable() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _show_estimate(found: Estimate, config: TrainingConfig, *, as_json: bool) -> int:
+def _show_estimate(found: TrainingEstimate, config: TrainingConfig, *, as_json: bool) -> int:
     train_settings = config.train
     content = dataclasses.asdict(found)
     if train_settings.hours:
@@ -214,7 +214,7 @@ def _show_estimate(found: Estimate, config: TrainingConfig, *, as_json: bool) ->
     return EXIT_RESULT
 
 
-def _show(outcome: Outcome, folder: Path, *, quiet: bool, as_json: bool) -> None:
+def _show(outcome: TrainingOutcome, folder: Path, *, quiet: bool, as_json: bool) -> None:
     content = {**dataclasses.asdict(outcome), "model": str(outcome.model)}
     if as_json:
         show_json(content)

@@ -10,8 +10,8 @@ from ..core.evaluation.locations import Location
 from ..core.evaluation.views.catalogue import get_view
 from .frames import flipped
 from .runs import Run
+from .slice_display import DisplayOptions, SliceDisplay
 from .slice_views import composite_nodes, fit, layout_node, slice_nodes
-from .stage import Options, Stage
 from .views.catalogue import get_slice_view
 
 
@@ -38,12 +38,12 @@ class Inspection:
         self.view_names = tuple(view_names)
         self.run: Run | None = None
         self.view: str | None = None
-        self._stage = Stage(view_names)
+        self._slices = SliceDisplay(view_names)
 
     @property
-    def options(self) -> Options:
+    def options(self) -> DisplayOptions:
         """What the user can change while looking."""
-        return self._stage.options
+        return self._slices.options
 
     def preparation(self, run: Run, view: str, *, before: bool | None = None) -> Callable[[], None] | None:
         """Return the computing that `show` would do, to be called in a thread beforehand; None when there is none.
@@ -60,7 +60,7 @@ class Inspection:
         upper = "moving" if shown_before else "warped"
         shown = get_slice_view(view)
         compute = shown.prepare(run, upper) if shown.prepare is not None else None
-        return self._stage.cache.work(run, shown.sources(run, upper), view=view, upper=upper, compute=compute)
+        return self._slices.cache.work(run, shown.sources(run, upper), view=view, upper=upper, compute=compute)
 
     def show(
         self,
@@ -81,7 +81,7 @@ class Inspection:
         view : str
             How: the name of one of `core.evaluation.views.catalogue.panel_views`.
         opacity, tile_mm, spacing_mm, before
-            See `stage.Options`.
+            See `slice_display.DisplayOptions`.
 
         Returns
         -------
@@ -105,10 +105,10 @@ class Inspection:
         first = self.view is None
         had_background = any(composite.GetBackgroundVolumeID() for composite in composite_nodes(self.view_names))
         self.remember_views()
-        self.run, self.view, self._stage.view = run, view, view
-        self._stage.clear()
+        self.run, self.view, self._slices.view = run, view, view
+        self._slices.clear()
         shown = get_slice_view(view)
-        shown.show(self._stage, run)
+        shown.show(self._slices, run)
         if first and not had_background:
             fit(self.view_names)
         return shown.remark(run, before=self.options.before) if shown.remark is not None else ""
@@ -116,29 +116,29 @@ class Inspection:
     @property
     def has_changed_views(self) -> bool:
         """Whether there is something for `close` to put back."""
-        return not self._stage.memory.is_empty
+        return not self._slices.memory.is_empty
 
     def remember_views(self) -> None:
         """Remember where the views are and the layout, for `close`; call it before changing them."""
         for node in slice_nodes(self.view_names):
-            self._stage.memory.keep(node, "SliceToRAS", "FieldOfView", "XYZOrigin")
+            self._slices.memory.keep(node, "SliceToRAS", "FieldOfView", "XYZOrigin")
         layout = layout_node()
         if layout is not None:
-            self._stage.memory.keep(layout, "ViewArrangement")
+            self._slices.memory.keep(layout, "ViewArrangement")
 
     def set_opacity(self, opacity: float) -> None:
         """Set the opacity of the upper layer (the blend slider)."""
         self.options.opacity = opacity
         if self.view is not None and "opacity" in get_view(self.view).options:
             for composite in composite_nodes(self.view_names):
-                self._stage.memory.set(composite, "ForegroundOpacity", opacity)
+                self._slices.memory.set(composite, "ForegroundOpacity", opacity)
 
     def flicker(self) -> bool:
         """Show the other one of fixed and warped (called by the panel's timer); return whether warped is shown."""
         composites = composite_nodes(self.view_names)
         upper = not any(composite.GetForegroundOpacity() > 0.5 for composite in composites)
         for composite in composites:
-            self._stage.memory.set(composite, "ForegroundOpacity", 1.0 if upper else 0.0)
+            self._slices.memory.set(composite, "ForegroundOpacity", 1.0 if upper else 0.0)
         return upper
 
     def show_before(self, before: bool) -> None:
@@ -149,8 +149,8 @@ class Inspection:
     def set_linked(self, linked: bool) -> None:
         """Link the slice views, so that one zooms and pans them all."""
         for composite in composite_nodes(self.view_names):
-            self._stage.memory.set(composite, "LinkedControl", int(linked))
-            self._stage.memory.set(composite, "HotLinkedControl", int(linked))
+            self._slices.memory.set(composite, "LinkedControl", int(linked))
+            self._slices.memory.set(composite, "HotLinkedControl", int(linked))
 
     def jump(self, location: Location) -> None:
         """Center every slice view and the crosshair on a place."""
@@ -160,7 +160,7 @@ class Inspection:
             node.JumpSliceByCentering(*point)
         crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
-            self._stage.memory.set(crosshair, "CrosshairMode", crosshair.ShowSmallBasic)
+            self._slices.memory.set(crosshair, "CrosshairMode", crosshair.ShowSmallBasic)
             crosshair.SetCrosshairRAS(*point)
 
     def close(self, *, places: bool = True) -> None:
@@ -171,10 +171,10 @@ class Inspection:
         places : bool
             Whether slice offset, field of view and layout go back, too.
         """
-        self._stage.remove_extra()
-        self._stage.memory.restore(places=places)
-        self._stage.layers.remove()
-        self._stage.cache.clear()
+        self._slices.remove_extra()
+        self._slices.memory.restore(places=places)
+        self._slices.layers.remove()
+        self._slices.cache.clear()
         self.run = self.view = None
 
 

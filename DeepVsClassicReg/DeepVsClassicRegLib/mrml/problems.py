@@ -22,7 +22,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 
 @dataclass(frozen=True)
-class Problem:
+class InputProblem:
     """One thing that is missing or wrong.
 
     Attributes
@@ -49,7 +49,7 @@ class Problem:
         return f"{self.message} {self.hint}".strip()
 
 
-def problems(inputs: Inputs) -> list[Problem]:
+def problems(inputs: Inputs) -> list[InputProblem]:
     """Return everything that is missing or wrong, errors first, and notes last; empty when all is well."""
     found = list(_gone(inputs))
     present = inputs.without(*(problem.role for problem in found))
@@ -60,7 +60,7 @@ def problems(inputs: Inputs) -> list[Problem]:
             found += _volume(role, node)
         elif role not in lost:
             found.append(
-                Problem(
+                InputProblem(
                     role,
                     _("No {what} is chosen.").format(what=TITLES[role]),
                     _("Choose the {what}.").format(what=TITLES[role]),
@@ -75,24 +75,26 @@ def problems(inputs: Inputs) -> list[Problem]:
     return sorted(found, key=lambda problem: (ERROR, WARNING, NOTE).index(problem.severity))
 
 
-def _gone(inputs: Inputs) -> Iterator[Problem]:
+def _gone(inputs: Inputs) -> Iterator[InputProblem]:
     for role, node in inputs.given():
         if node.GetScene() is None:
-            yield Problem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Choose another one."))
+            yield InputProblem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Choose another one."))
 
 
-def _volume(role: str, node: Any) -> Iterator[Problem]:
+def _volume(role: str, node: Any) -> Iterator[InputProblem]:
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
-        yield Problem(role, _("{title} holds no image.").format(title=title), _("Load it again."))
+        yield InputProblem(role, _("{title} holds no image.").format(title=title), _("Load it again."))
         return
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        yield Problem(role, _("{title} is a segmentation.").format(title=title), _("Choose the image it was drawn on."))
+        yield InputProblem(
+            role, _("{title} is a segmentation.").format(title=title), _("Choose the image it was drawn on.")
+        )
         return
     components = image.GetNumberOfScalarComponents()
     if components != 1:
-        yield Problem(
+        yield InputProblem(
             role,
             _("{title} has {components} components per voxel (color or vector image).").format(
                 title=title, components=components
@@ -103,11 +105,11 @@ def _volume(role: str, node: Any) -> Iterator[Problem]:
     try:
         grid = grid_of(node)
     except RegistrationError as error:
-        yield Problem(role, error.message, error.hint)
+        yield InputProblem(role, error.message, error.hint)
         return
     yield from _content(role, title, image, grid.size)
     if _is_frame(node):
-        yield Problem(
+        yield InputProblem(
             role,
             _("{title} is a frame of a sequence.").format(title=title),
             _("Only the frame shown now is used."),
@@ -115,15 +117,15 @@ def _volume(role: str, node: Any) -> Iterator[Problem]:
         )
 
 
-def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> Iterator[Problem]:
+def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> Iterator[InputProblem]:
     if min(size) == 1:
-        yield Problem(
+        yield InputProblem(
             role,
             _("{title} is a single slice {size}.").format(title=title, size=size),
             _("Choose a 3D volume with several slices."),
         )
     elif min(size) < FEWEST_VOXELS:
-        yield Problem(
+        yield InputProblem(
             role,
             _("{title} has only {fewest} voxels along one axis {size}; at least {needed} are needed.").format(
                 title=title, fewest=min(size), size=size, needed=FEWEST_VOXELS
@@ -134,7 +136,7 @@ def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> I
     # A few voxels are nearly always enough; only when they do not, all are looked at.
     if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
         message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
-        yield Problem(role, message, _("Choose another volume."))
+        yield InputProblem(role, message, _("Choose another volume."))
 
 
 def _is_frame(node: Any) -> bool:
@@ -146,24 +148,24 @@ def _is_frame(node: Any) -> bool:
     return any(browser.IsProxyNodeID(node.GetID()) for browser in browsers)
 
 
-def _same(inputs: Inputs) -> Iterator[Problem]:
+def _same(inputs: Inputs) -> Iterator[InputProblem]:
     if inputs.fixed is not None and inputs.fixed is inputs.moving:
-        yield Problem("moving", _("Fixed and moving are the same volume."), _("Choose two different volumes."))
+        yield InputProblem("moving", _("Fixed and moving are the same volume."), _("Choose two different volumes."))
     if inputs.fixed_points is not None and inputs.fixed_points is inputs.moving_points:
-        yield Problem("moving_points", _("Fixed and moving landmarks are the same list."), _("Choose two lists."))
+        yield InputProblem("moving_points", _("Fixed and moving landmarks are the same list."), _("Choose two lists."))
     if (
         inputs.fixed_labels is not None
         and inputs.fixed_labels is inputs.moving_labels
         and inputs.fixed_segment == inputs.moving_segment
     ):
-        yield Problem(
+        yield InputProblem(
             "moving_labels",
             _("Fixed and moving segmentation are the same."),
             _("Choose two segmentations, or one segment each."),
         )
 
 
-def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
+def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
     """Yield what is wrong with one segmentation or mask."""
     node = getattr(inputs, role)
     if node is None:
@@ -172,7 +174,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     severity = ERROR if "mask" in role else WARNING
     if segment and node.IsA("vtkMRMLSegmentationNode") and not segments.entries(node, segment):
-        yield Problem(
+        yield InputProblem(
             role, _("{title} no longer has the chosen segment.").format(title=title), _("Choose a segment again.")
         )
         return
@@ -181,13 +183,13 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[Problem]:
         if not node.IsA("vtkMRMLSegmentationNode") and node.GetImageData() is not None:
             grid_of(node)
     except RegistrationError as error:
-        yield Problem(role, error.message, error.hint)
+        yield InputProblem(role, error.message, error.hint)
         return
     if segments.is_empty(node, segment):
-        yield Problem(role, _("{title} is empty.").format(title=title), _("Draw it, or choose none."), severity)
+        yield InputProblem(role, _("{title} is empty.").format(title=title), _("Draw it, or choose none."), severity)
     elif not _near(node, getattr(inputs, role.partition("_")[0])):
         side = role.partition("_")[0]
-        yield Problem(
+        yield InputProblem(
             role,
             _("{title} lies wholly outside the {side} volume.").format(title=title, side=side),
             _("Choose one that was drawn on that volume."),
@@ -206,12 +208,12 @@ def _near(node: Any, volume: Any) -> bool:
     return bool((low <= high).all())
 
 
-def _labels_together(inputs: Inputs) -> Iterator[Problem]:
+def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
     fixed, moving = inputs.fixed_labels, inputs.moving_labels
     if (fixed is None) != (moving is None):
         absent = "fixed_labels" if fixed is None else "moving_labels"
         hint = _("Choose the {what} too to have the overlap measured.").format(what=TITLES[absent])
-        yield Problem(absent, _("Only one segmentation is chosen."), hint, WARNING)
+        yield InputProblem(absent, _("Only one segmentation is chosen."), hint, WARNING)
     if fixed is None or moving is None:
         return
     sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
@@ -219,35 +221,35 @@ def _labels_together(inputs: Inputs) -> Iterator[Problem]:
         return
     numbers = segments.numbering(*sides)
     if not numbers.shared:
-        yield Problem(
+        yield InputProblem(
             "moving_labels",
             _("The two segmentations share neither a segment name nor, where names are generic, a label value."),
             _("Name equal structures alike, or choose one segment on either side."),
             WARNING,
         )
     elif numbers.by_value:
-        yield Problem("moving_labels", numbers.matching, _("Name the structures to match them by name."), NOTE)
+        yield InputProblem("moving_labels", numbers.matching, _("Name the structures to match them by name."), NOTE)
 
 
-def _points(inputs: Inputs) -> Iterator[Problem]:
+def _points(inputs: Inputs) -> Iterator[InputProblem]:
     lists = {role: getattr(inputs, role) for role in ("fixed_points", "moving_points")}
     given = {role: node for role, node in lists.items() if node is not None}
     for role, node in given.items():
         unplaced = node.GetNumberOfControlPoints() - node.GetNumberOfDefinedControlPoints()
         if unplaced:
             hint = _("Place or remove them, so that both lists pair up.")
-            yield Problem(
+            yield InputProblem(
                 role, _("{unplaced} of the {what} are not placed.").format(unplaced=unplaced, what=TITLES[role]), hint
             )
         elif node.GetNumberOfControlPoints() == 0:
-            yield Problem(
+            yield InputProblem(
                 role,
                 _("The list of {what} is empty.").format(what=TITLES[role]),
                 _("Place landmarks, or choose no list."),
             )
     if len(given) == 1:
         absent = next(role for role in lists if role not in given)
-        yield Problem(
+        yield InputProblem(
             absent,
             _("Landmarks are given on one side only."),
             _("Choose the {what}, or none.").format(what=TITLES[absent]),
@@ -255,7 +257,7 @@ def _points(inputs: Inputs) -> Iterator[Problem]:
     if len(given) == 2:
         counts = [node.GetNumberOfControlPoints() for node in given.values()]
         if counts[0] != counts[1]:
-            yield Problem(
+            yield InputProblem(
                 "moving_points",
                 _("The landmark lists differ in length: {fixed} fixed, {moving} moving.").format(
                     fixed=counts[0], moving=counts[1]
@@ -265,7 +267,7 @@ def _points(inputs: Inputs) -> Iterator[Problem]:
     yield from _stray_points(inputs)
 
 
-def _stray_points(inputs: Inputs) -> Iterator[Problem]:
+def _stray_points(inputs: Inputs) -> Iterator[InputProblem]:
     for side in ("fixed", "moving"):
         volume, points = getattr(inputs, side), getattr(inputs, f"{side}_points")
         if volume is None or points is None or volume.GetImageData() is None:
@@ -279,7 +281,7 @@ def _stray_points(inputs: Inputs) -> Iterator[Problem]:
             message = _("{outside} of the {side} landmarks lie outside the {side} volume.").format(
                 outside=outside, side=side
             )
-            yield Problem(f"{side}_points", message, _("Check that they belong to it."), WARNING)
+            yield InputProblem(f"{side}_points", message, _("Check that they belong to it."), WARNING)
 
 
 def points_mm(node: Any) -> np.ndarray:
@@ -290,7 +292,7 @@ def points_mm(node: Any) -> np.ndarray:
     return flipped(points)
 
 
-def _initial(inputs: Inputs) -> Iterator[Problem]:
+def _initial(inputs: Inputs) -> Iterator[InputProblem]:
     node = inputs.initial
     if node is None:
         return
@@ -299,15 +301,15 @@ def _initial(inputs: Inputs) -> Iterator[Problem]:
         matrix = vtk.vtkMatrix4x4()
         node.GetMatrixTransformToWorld(matrix)
         if abs(np.linalg.det(from_vtk(matrix)[:3, :3])) < 1e-9:
-            yield Problem(
+            yield InputProblem(
                 "initial", _("{title} cannot be inverted.").format(title=title), _("Choose another one, or none.")
             )
     elif any(image is None for image in _grids(node)):
-        yield Problem(
+        yield InputProblem(
             "initial", _("{title} holds no displacements.").format(title=title), _("Load it again, or choose none.")
         )
     if inputs.moving is not None and inputs.moving.GetParentTransformNode() is node:
-        yield Problem(
+        yield InputProblem(
             "initial",
             _("{title} is applied to the moving volume already, so it would count twice.").format(title=title),
             _("Take it off the moving volume (module Transforms), or choose no initial transform."),

@@ -30,7 +30,7 @@ from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .scheduling import BackgroundCall, IdleCalls
 from .tasks import RegistrationRequest, RegistrationTask, SharedStart
-from .validation import Verdict
+from .validation import InputCheck
 
 VALIDATE_MS = 50
 PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
@@ -143,7 +143,7 @@ class Panel(VTKObservationMixin):
     def validate(self) -> None:
         """Show what is missing or wrong and whether the run may start."""
         inputs = self.inputs.inputs()
-        verdict = Verdict(inputs)
+        verdict = InputCheck(inputs)
         self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
         self.ui.problemsLabel.text = verdict.html
         self.ui.problemsLabel.visible = bool(verdict.found)

@@ -11,7 +11,7 @@ from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..worker.environment import worker_command, worker_environment
 from ..worker.protocol import KILL_AFTER_S
-from ..worker.session import Outcome, Session
+from ..worker.session import JobOutcome, Session
 from .signals import Signal
 
 END_WAIT_MS = 1000
@@ -32,7 +32,7 @@ class WorkerProcess:
     happened : Signal
         Emits every `Event`.
     ended : Signal
-        Emits the `Outcome`, once.
+        Emits the `JobOutcome`, once.
     """
 
     def __init__(self, folder: Path, compute: Compute) -> None:
@@ -109,7 +109,7 @@ class WorkerProcess:
         self._on_log()
         self._end(self.session.finish(int(code), killed=status == qt.QProcess.CrashExit))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: JobOutcome) -> None:
         self._killer.stop()
         self.ended.emit(outcome)
 

@@ -27,7 +27,7 @@ from ..mrml.outputs import Targets, publish
 from ..mrml.results import load_result
 from ..mrml.snapshot import Snapshot, snapshot_steps
 from ..worker.job_folder import new_job_folder
-from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, Outcome
+from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, JobOutcome
 from .process import WorkerProcess
 from .scheduling import BackgroundCall
 from .signals import Signal
@@ -173,7 +173,7 @@ class WorkerTask:
         """Return the job for the written inputs; called in a thread."""
         raise NotImplementedError
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: JobOutcome) -> None:
         """Use the worker's answer, then call `end`."""
         raise NotImplementedError
 
@@ -312,7 +312,7 @@ class WorkerTask:
             self.notes.append(event.text)
             self.logged.emit(event.text)
 
-    def _on_process_ended(self, outcome: Outcome) -> None:
+    def _on_process_ended(self, outcome: JobOutcome) -> None:
         if outcome.ok:
             self.take(outcome)
             return
@@ -360,7 +360,7 @@ class RegistrationTask(WorkerTask):
             ephemeral=not request.keep_files,
         )
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: JobOutcome) -> None:
         """Read the files in a thread, then put them into the scene."""
         folder, shared = self.need_folder, self.request.shared_start
         self.enter(READING, _("Reading the result"), COMPUTED)
@@ -435,7 +435,7 @@ class QueryTask(WorkerTask):
             ephemeral=True,
         )
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: JobOutcome) -> None:
         """Keep the answer."""
         self.answer = outcome.result
         self.end(FINISHED)

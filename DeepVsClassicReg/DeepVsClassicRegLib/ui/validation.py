@@ -7,24 +7,24 @@ import html
 from slicer.i18n import tr as _
 
 from ..mrml.inputs import Inputs
-from ..mrml.problems import Problem, problems
+from ..mrml.problems import InputProblem, problems
 
 # Readable on Slicer's light and dark style.
 COLORS = {"error": "#d9534f", "warning": "#d98c00", "missing": "#808080", "note": "#808080"}
 DOT = "●"
 
 
-class Verdict:
+class InputCheck:
     """The problems of some inputs, ready to be shown.
 
     Attributes
     ----------
-    found : list of Problem
+    found : list of InputProblem
         Errors first.
     """
 
     def __init__(self, inputs: Inputs) -> None:
-        self.found: list[Problem] = problems(inputs)
+        self.found: list[InputProblem] = problems(inputs)
         self._given = {role for role, _node in inputs.given()}
 
     @property
@@ -42,7 +42,7 @@ class Verdict:
         """Return what keeps the run from starting, nothing when it may start."""
         return "\n".join(str(problem) for problem in self.found if problem.is_error)
 
-    def _line(self, problem: Problem) -> str:
+    def _line(self, problem: InputProblem) -> str:
         kind = problem.severity
         if problem.is_error and problem.role in ("fixed", "moving") and problem.role not in self._given:
             return line("missing", problem.message)

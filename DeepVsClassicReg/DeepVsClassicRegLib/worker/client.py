@@ -16,7 +16,7 @@ from .environment import worker_command, worker_environment
 from .job_folder import clean_up
 from .processes import WINDOWS
 from .protocol import KILL_AFTER_S, Event
-from .session import Outcome, Session
+from .session import JobOutcome, Session
 
 CHUNK = 1 << 16
 DRAIN_S = 2.0
@@ -56,7 +56,7 @@ class WorkerClient:
         self._killer: threading.Timer | None = None
 
     @property
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> JobOutcome | None:
         """How the run ended, None while it lasts."""
         return self.session.outcome
 
@@ -99,7 +99,7 @@ class WorkerClient:
                 return
             yield event
 
-    def run(self, listener: Callable[[Event], None] | None = None) -> Outcome:
+    def run(self, listener: Callable[[Event], None] | None = None) -> JobOutcome:
         """Start the worker, pass its events on, and return the outcome."""
         with self:
             for event in self.events():
@@ -107,7 +107,7 @@ class WorkerClient:
                     listener(event)
             return self.wait()
 
-    def wait(self, timeout_s: float | None = None) -> Outcome:
+    def wait(self, timeout_s: float | None = None) -> JobOutcome:
         """Return the outcome once the worker has ended.
 
         Raises

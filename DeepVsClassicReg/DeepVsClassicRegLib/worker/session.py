@@ -24,7 +24,7 @@ LOG_LINES = 5000
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """How a run ended.
 
     Attributes
@@ -62,7 +62,7 @@ class Outcome:
         """The exit code a program should end with."""
         return {FINISHED: EXIT_RESULT, REJECTED: EXIT_USER, CANCELLED: EXIT_CANCELLED}.get(self.state, EXIT_BUG)
 
-    def require(self) -> Outcome:
+    def require(self) -> JobOutcome:
         """Return this outcome, or raise what happened instead of a result.
 
         Raises
@@ -97,7 +97,7 @@ class Session:
         'waiting', 'running', 'cancelling', and at the end an outcome's state.
     fraction, stage, metric
         The last progress.
-    outcome : Outcome or None
+    outcome : JobOutcome or None
         How it ended, once it has.
 
     Examples
@@ -116,7 +116,7 @@ class Session:
         self.stage = ""
         self.metric: float | None = None
         self.notes: list[str] = []
-        self.outcome: Outcome | None = None
+        self.outcome: JobOutcome | None = None
         self._error: Mapping[str, Any] = {}
         self._groups: list[int] = []
         self._events, self._lines = Decoder(), LineSplitter()
@@ -150,13 +150,13 @@ class Session:
         """
         kill_groups([*self._groups, pid])
 
-    def not_started(self, reason: str) -> Outcome:
+    def not_started(self, reason: str) -> JobOutcome:
         """Note that the worker could not be started and return the outcome."""
         return self._end(
-            Outcome(FAILED, f"The registration process could not be started: {reason}.", "Reinstall the extension.")
+            JobOutcome(FAILED, f"The registration process could not be started: {reason}.", "Reinstall the extension.")
         )
 
-    def finish(self, exit_code: int | None, *, killed: bool = False) -> Outcome:
+    def finish(self, exit_code: int | None, *, killed: bool = False) -> JobOutcome:
         """Note that the worker ended and return the outcome.
 
         Parameters
@@ -197,35 +197,35 @@ class Session:
     def _take_lines(self, lines: list[str]) -> list[Event]:
         return [self._take(Event("log", {"text": line})) for line in lines]
 
-    def _judged(self, exit_code: int | None) -> Outcome:
+    def _judged(self, exit_code: int | None) -> JobOutcome:
         if exit_code == EXIT_CANCELLED:
-            return Outcome(CANCELLED, "Canceled.", exit_code=exit_code)
+            return JobOutcome(CANCELLED, "Canceled.", exit_code=exit_code)
         if exit_code == EXIT_RESULT:
             return self._result()
         message = str(self._error.get("message") or f"The registration process ended with exit code {exit_code}.")
         state = REJECTED if exit_code == EXIT_USER else FAILED
-        return Outcome(state, message, str(self._error.get("hint", "")), exit_code=exit_code)
+        return JobOutcome(state, message, str(self._error.get("hint", "")), exit_code=exit_code)
 
-    def _result(self) -> Outcome:
+    def _result(self) -> JobOutcome:
         try:
             result = read_json(self.folder / RESULT_FILE)
         except FileError as error:
-            return Outcome(FAILED, f"The registration ended without a result ({error}).", exit_code=EXIT_RESULT)
+            return JobOutcome(FAILED, f"The registration ended without a result ({error}).", exit_code=EXIT_RESULT)
         out = self.folder / OUTPUT_FOLDER
         files = {name: out / path for name, path in result.get("files", {}).items()}
-        return Outcome(FINISHED, result=result, files=files, exit_code=EXIT_RESULT)
+        return JobOutcome(FINISHED, result=result, files=files, exit_code=EXIT_RESULT)
 
-    def _killed(self, exit_code: int | None) -> Outcome:
+    def _killed(self, exit_code: int | None) -> JobOutcome:
         if self.state == CANCELLING:
-            return Outcome(CANCELLED, "Canceled.", exit_code=exit_code)
-        return Outcome(
+            return JobOutcome(CANCELLED, "Canceled.", exit_code=exit_code)
+        return JobOutcome(
             FAILED,
             str(self._error.get("message") or "The registration process was ended from outside."),
             str(self._error.get("hint") or "The memory may have run out; try a coarser preset."),
             exit_code=exit_code,
         )
 
-    def _end(self, outcome: Outcome) -> Outcome:
-        self.outcome = Outcome(**{**outcome.__dict__, "log": tuple(self._log)})
+    def _end(self, outcome: JobOutcome) -> JobOutcome:
+        self.outcome = JobOutcome(**{**outcome.__dict__, "log": tuple(self._log)})
         self.state = outcome.state
         return self.outcome

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.experiments.base import Options
+from DeepVsClassicRegLib.core.experiments.base import ExperimentOptions
 from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED, cohort_json
 from DeepVsClassicRegLib.core.experiments.pairs import drawn_pairs
 from DeepVsClassicRegLib.core.experiments.prepared_data import (
@@ -112,7 +112,7 @@ def test_pairs_are_spread_evenly():
 def network_comparison(name: str, level: dict[tuple[str, str], float], tmp_path, **changes):
     """Return the claims of an experiment whose Dice is `level` of (family, condition), family alone, or 0.7."""
     experiment = get_experiment(name)
-    study, options = experiment.default_study(), Options(phantom=True, engines=("sitk-demons",), **changes)
+    study, options = experiment.default_study(), ExperimentOptions(phantom=True, engines=("sitk-demons",), **changes)
     rng = np.random.default_rng(0)
     finished = []
     for task in itertools.chain(*experiment.stages(study, options, tmp_path)):

@@ -18,8 +18,8 @@ from ..progress import Progress
 from ..settings import option
 from ..transforms.field import BSpline
 from ._sitk_watch import Watch
-from ._start import Start, native_start
 from .base import EngineInfo, Recorder, Result
+from .engine_input import EngineInput, native_start
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12
@@ -95,7 +95,7 @@ def _check(settings: SitkBSplineSettings) -> None:
 
 
 def _optimized(
-    start: Start, settings: SitkBSplineSettings, progress: Progress, recorder: Recorder
+    start: EngineInput, settings: SitkBSplineSettings, progress: Progress, recorder: Recorder
 ) -> tuple[sitk.BSplineTransform, str]:
     """Return the spline of the finest level and why the optimizer stopped.
 
@@ -130,7 +130,7 @@ def _stop_words(description: str) -> str:
 
 
 def _method(
-    start: Start, settings: SitkBSplineSettings, level: int, factors: list[int], seed: int
+    start: EngineInput, settings: SitkBSplineSettings, level: int, factors: list[int], seed: int
 ) -> sitk.ImageRegistrationMethod:
     registration = sitk.ImageRegistrationMethod()
     if settings.metric == "mutual-information":

@@ -17,8 +17,8 @@ from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField
 from ._sitk_watch import Watch, watch_progress
-from ._start import Start, same_grid_start
 from .base import EngineInfo, Recorder, Result
+from .engine_input import EngineInput, same_grid_start
 
 FORCES = {
     "diffeomorphic": sitk.DiffeomorphicDemonsRegistrationFilter,
@@ -107,7 +107,7 @@ def _check(settings: SitkDemonsSettings) -> None:
         )
 
 
-def _prepared(start: Start, settings: SitkDemonsSettings) -> tuple[sitk.Image, sitk.Image]:
+def _prepared(start: EngineInput, settings: SitkDemonsSettings) -> tuple[sitk.Image, sitk.Image]:
     """Return both volumes with matched intensities; what a mask leaves out is made equal, so no force acts there.
 
     The left-out part must not bend the matching either, so it is background while the histograms are taken.

@@ -25,7 +25,7 @@ USUAL_ENGINES = ("instance", "sitk-demons")
 
 
 @dataclass(frozen=True)
-class Options:
+class ExperimentOptions:
     """What the user may choose; each experiment uses what concerns it.
 
     Attributes
@@ -74,11 +74,11 @@ class Experiment(Protocol):
         """Return the phantom population it runs on when no data are given."""
         ...
 
-    def stages(self, study: Study, options: Options, folder: Path) -> Iterable[Sequence[Task]]:
+    def stages(self, study: Study, options: ExperimentOptions, folder: Path) -> Iterable[Sequence[Task]]:
         """Return the tasks; a stage begins when the one before is finished."""
         ...
 
-    def findings(self, finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
+    def findings(self, finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
         """Return what came out."""
         ...
 

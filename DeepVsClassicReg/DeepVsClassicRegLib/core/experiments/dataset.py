@@ -56,7 +56,7 @@ class Labeled:
 
 
 @dataclass(frozen=True)
-class Case:
+class LabeledPair:
     """A pair to be registered.
 
     Attributes
@@ -92,7 +92,7 @@ class Study:
     ----------
     subjects : tuple of Labeled
         All labeled volumes.
-    listed : tuple of Case
+    listed : tuple of LabeledPair
         The pairs that a manifest names; empty when the folder has none.
     source : str
         How it was read, in words.
@@ -101,7 +101,7 @@ class Study:
     """
 
     subjects: tuple[Labeled, ...]
-    listed: tuple[Case, ...] = ()
+    listed: tuple[LabeledPair, ...] = ()
     source: str = ""
     kept: tuple[str, ...] = ()
 
@@ -111,7 +111,7 @@ class Study:
         there = dict.fromkeys(subject.dataset for subject in self.subjects)
         return tuple(name for name in there if not self.kept or name in self.kept)
 
-    def cases(self, *, most: int = 0, seed: int = 0) -> tuple[Case, ...]:
+    def cases(self, *, most: int = 0, seed: int = 0) -> tuple[LabeledPair, ...]:
         """Return the listed pairs, or else ordered pairs within each data set.
 
         Parameters
@@ -125,7 +125,7 @@ class Study:
         if not most:
             return tuple(case for case in pairs if case.dataset in self.datasets)
         rng = np.random.default_rng(seed)
-        chosen: list[Case] = []
+        chosen: list[LabeledPair] = []
         for dataset in dict.fromkeys(case.dataset for case in pairs):
             own = [case for case in pairs if case.dataset == dataset]
             places = rng.choice(len(own), size=min(most, len(own)), replace=False)
@@ -148,11 +148,11 @@ class Study:
             return self
         return replace(self, source=f"{self.source}; of it {', '.join(names)}", kept=tuple(names))
 
-    def _ordered_pairs(self) -> Iterable[Case]:
+    def _ordered_pairs(self) -> Iterable[LabeledPair]:
         for dataset in dict.fromkeys(subject.dataset for subject in self.subjects):
             own = [subject for subject in self.subjects if subject.dataset == dataset]
             for fixed, moving in itertools.permutations(own, 2):
-                yield Case(f"{dataset}: {moving.name} -> {fixed.name}", dataset, fixed, moving)
+                yield LabeledPair(f"{dataset}: {moving.name} -> {fixed.name}", dataset, fixed, moving)
 
 
 def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
@@ -220,7 +220,7 @@ def _from_manifest(folder: Path) -> Study:
             _labeled(dataset, folder / entry[side], folder / entry[f"{side}_label"]) for side in ("fixed", "moving")
         ]
         scored = tuple(entry.get("labels") or ())
-        cases.append(Case(entry["id"], dataset, sides[0], sides[1], scored, str(entry.get("kind", ""))))
+        cases.append(LabeledPair(entry["id"], dataset, sides[0], sides[1], scored, str(entry.get("kind", ""))))
     subjects = {subject.where["image"]: subject for case in cases for subject in (case.fixed, case.moving)}
     return Study(tuple(subjects.values()), tuple(cases), f"{len(cases)} labeled pairs of {folder / 'manifest.json'}")
 
@@ -239,7 +239,7 @@ def _from_learn2reg(path: Path) -> Study:
     for entry in content.get("registration_val", ()):
         sides = [subjects.get((path.parent / entry[side]).resolve()) for side in ("fixed", "moving")]
         if sides[0] is not None and sides[1] is not None:
-            listed.append(Case(f"{dataset}: {sides[1].name} -> {sides[0].name}", dataset, sides[0], sides[1]))
+            listed.append(LabeledPair(f"{dataset}: {sides[1].name} -> {sides[0].name}", dataset, sides[0], sides[1]))
     return Study(tuple(subjects.values()), tuple(listed), f"{len(subjects)} labeled volumes of {path}")
 
 

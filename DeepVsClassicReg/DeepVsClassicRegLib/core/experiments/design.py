@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import RegistrationError
 from ..phantom.population import Cohort
-from .base import Options, usable_engines
+from .base import ExperimentOptions, usable_engines
 from .dataset import Labeled, Study
 from .pairs import drawn_pairs
 from .tasks import Task
@@ -86,14 +86,14 @@ def phantom_study() -> Study:
     )
 
 
-def make_design(study: Study, options: Options, folder: Path, conditions: Sequence[str]) -> Design:
+def make_design(study: Study, options: ExperimentOptions, folder: Path, conditions: Sequence[str]) -> Design:
     """Return the prepared data that are needed for these conditions.
 
     Parameters
     ----------
     study : Study
         Subjects; the data set with most of them is learned from.
-    options : Options
+    options : ExperimentOptions
         What the user chose.
     folder : Path
         The prepared data are written below it.
@@ -123,7 +123,7 @@ def make_design(study: Study, options: Options, folder: Path, conditions: Sequen
 
 
 def training_tasks(
-    design: Design, options: Options, folder: Path, supervisions: Sequence[str], methods: Sequence[str]
+    design: Design, options: ExperimentOptions, folder: Path, supervisions: Sequence[str], methods: Sequence[str]
 ) -> list[Task]:
     """Return a task per method, supervision and seed."""
     tasks = []
@@ -150,7 +150,7 @@ def training_tasks(
     return tasks
 
 
-def evaluation_tasks(design: Design, options: Options, trained: Iterable[Task]) -> list[Task]:
+def evaluation_tasks(design: Design, options: ExperimentOptions, trained: Iterable[Task]) -> list[Task]:
     """Return tasks of a few pairs each for every engine, model and trained network under every condition."""
     entries: list[tuple[dict[str, Any], str, str]] = [
         ({"method": engine, "family": "classical", "seed": 0}, engine, "") for engine in usable_engines(options.engines)
@@ -239,7 +239,7 @@ def _phantom_task(name: str, subjects: Sequence[Any], shift: str, folder: Path) 
 
 
 def _data_task(
-    name: str, subjects: Sequence[Labeled], shift: str, folder: Path, first: Labeled, options: Options
+    name: str, subjects: Sequence[Labeled], shift: str, folder: Path, first: Labeled, options: ExperimentOptions
 ) -> Task:
     arguments = {
         "subjects": [dict(subject.where) for subject in subjects],

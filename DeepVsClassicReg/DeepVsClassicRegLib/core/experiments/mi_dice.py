@@ -12,8 +12,8 @@ from ..evaluation.evaluate import evaluate
 from ..pair import Pair
 from ..phantom.population import Cohort
 from ..recommendation.mutual_information import mutual_information
-from .base import Options, registered, usable_engines
-from .dataset import Case, Labeled, Study
+from .base import ExperimentOptions, registered, usable_engines
+from .dataset import Labeled, LabeledPair, Study
 from .findings import Findings
 from .tasks import Task, TaskResult
 
@@ -38,7 +38,7 @@ def default_study() -> Study:
     return Study(subjects, (), f"phantom: {len(COHORTS)} data sets of {SUBJECTS} heads, {SIZE}^3 voxels")
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+def stages(study: Study, options: ExperimentOptions, folder: Path) -> list[list[Task]]:
     """Return a task per image and one per pair and engine."""
     del folder
     cases = study.cases(most=options.pairs)
@@ -95,7 +95,7 @@ def measure_pair(
     return [{"dice": found.after["dice_mean"], "dice_before": found.before["dice_mean"], "labels": per_label}]
 
 
-def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
     """Return the correlations beside the paper's."""
     from .mi_dice_findings import make_findings
 
@@ -104,7 +104,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> 
 
 
 def tables(
-    finished: Sequence[TaskResult], study: Study, options: Options
+    finished: Sequence[TaskResult], study: Study, options: ExperimentOptions
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Return image key -> what was measured of it, and one row per pair and engine."""
     images = {
@@ -127,7 +127,7 @@ def tables(
 
 
 def _point(
-    case: Case, engine: str, answer: Mapping[str, Any], images: Mapping[str, Mapping[str, Any]]
+    case: LabeledPair, engine: str, answer: Mapping[str, Any], images: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     fixed, moving = images[case.fixed.key], images[case.moving.key]
     names = ("whole", "foreground", "whole_share", "foreground_share")
@@ -145,19 +145,19 @@ def _point(
     }
 
 
-def _stored(options: Options) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _stored(options: ExperimentOptions) -> dict[tuple[str, str], Mapping[str, Any]]:
     """Return (case, engine) -> stored run; one with Dice per label is preferred, other label protocols are left out."""
     own = [run for run in options.runs if run.get("dice") is not None and "fixed_label" not in run]
     own.sort(key=lambda run: "dice_per_label" in run)
     return {(run["case"], run["engine"]): run for run in own}
 
 
-def _engines(options: Options) -> tuple[str, ...]:
+def _engines(options: ExperimentOptions) -> tuple[str, ...]:
     """Return the engines of the experiment; one is enough for the paper's figure."""
     return usable_engines(options.engines) if options.engines else usable_engines(())[:1]
 
 
-def _pair_task(case: Case, engine: str, threads: int) -> Task:
+def _pair_task(case: LabeledPair, engine: str, threads: int) -> Task:
     arguments = {
         "fixed": dict(case.fixed.where),
         "moving": dict(case.moving.where),
@@ -168,7 +168,7 @@ def _pair_task(case: Case, engine: str, threads: int) -> Task:
     return Task(_task_name(case, engine), "mi_dice:measure_pair", arguments, PAIR)
 
 
-def _task_name(case: Case, engine: str) -> str:
+def _task_name(case: LabeledPair, engine: str) -> str:
     return f"{engine} on {case.name}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .base import Options
+from .base import ExperimentOptions
 from .dataset import Study
 from .findings import Claim, Drawing, Findings, Table, by_level, by_sign, flat_columns
 from .mi_dice_figures import label_figure, scatter_figure, variants_figure
@@ -31,7 +31,7 @@ LEAST_POINTS = 4
 
 
 def make_findings(
-    images: Mapping[str, Row], points: Sequence[Row], engines: Sequence[str], study: Study, options: Options
+    images: Mapping[str, Row], points: Sequence[Row], engines: Sequence[str], study: Study, options: ExperimentOptions
 ) -> Findings:
     """Return everything that is shown.
 
@@ -299,7 +299,7 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
     )
 
 
-def _notes(points: Sequence[Row], options: Options) -> list[str]:
+def _notes(points: Sequence[Row], options: ExperimentOptions) -> list[str]:
     notes = [
         "The paper registers all pairs of four brain data sets with ANTs; it states neither bins nor range nor "
         "whether the "

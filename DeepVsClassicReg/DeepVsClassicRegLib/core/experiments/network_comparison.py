@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Options
+from .base import ExperimentOptions
 from .dataset import Study
 from .design import EVALUATE, TRAINING_SUBJECTS, evaluation_tasks, make_design, training_tasks
 from .findings import FAILS, HOLDS, UNDECIDED, Claim, p_text
@@ -22,7 +22,7 @@ DEFAULT_METHODS = ("voxelmorph",)
 
 
 def comparison_stages(
-    study: Study, conditions: Sequence[str], supervisions: Sequence[str], options: Options, folder: Path
+    study: Study, conditions: Sequence[str], supervisions: Sequence[str], options: ExperimentOptions, folder: Path
 ) -> list[list[Task]]:
     """Return the stages: prepared data, trainings, evaluation."""
     design = make_design(study, options, folder, conditions)
@@ -65,7 +65,7 @@ def p_sign(p: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def comparison_notes(options: Options) -> list[str]:
+def comparison_notes(options: ExperimentOptions) -> list[str]:
     """Return what limits the comparison with the paper."""
     notes = [
         "The networks are VoxelMorph-like U-Nets trained briefly here; the paper evaluates five published systems "

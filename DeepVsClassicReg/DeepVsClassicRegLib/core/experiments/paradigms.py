@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Options
+from .base import ExperimentOptions
 from .dataset import Study
 from .design import NEW, NONE, TRAINED, phantom_study
 from .findings import Claim, Findings, by_most, by_tests, test_table
@@ -21,12 +21,12 @@ def default_study() -> Study:
     return phantom_study()
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+def stages(study: Study, options: ExperimentOptions, folder: Path) -> list[list[Task]]:
     """Return prepared data, trainings without labels, and evaluation on training and new subjects."""
     return comparison_stages(study, CONDITIONS, (NONE,), options, folder)
 
 
-def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
     """Return boxes, tests and claims."""
     scores = scores_of(finished)
     engines = scores.of_family("classical")

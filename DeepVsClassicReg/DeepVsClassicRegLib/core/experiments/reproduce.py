@@ -10,7 +10,7 @@ from typing import Any, cast
 from ..errors import RegistrationError
 from ..progress import Progress
 from ..registry import Registry
-from .base import Experiment, Options
+from .base import Experiment, ExperimentOptions
 from .dataset import Study
 from .findings import Findings
 from .page import write_all
@@ -62,7 +62,7 @@ def reproduce(
     folder: Path,
     *,
     study: Study | None = None,
-    options: Options | None = None,
+    options: ExperimentOptions | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Reproduction:
@@ -76,7 +76,7 @@ def reproduce(
         Gets the log `units.jsonl` and the results; must be there. What the log holds already is not done again.
     study : Study, optional
         Labeled volumes; the phantom when not given.
-    options : Options, optional
+    options : ExperimentOptions, optional
         What the user chose.
     workers : int
         Processes at a time; 0 runs everything in this process.
@@ -95,7 +95,7 @@ def reproduce(
     """
     experiment = get_experiment(name)
     chosen = study or experiment.default_study()
-    wanted = options or Options(phantom=study is None)
+    wanted = options or ExperimentOptions(phantom=study is None)
     listener = progress or Progress()
     finished: list[TaskResult] = []
     stages = list(experiment.stages(chosen, wanted, folder))
@@ -110,7 +110,7 @@ def reproduce(
     return Reproduction(found, tuple(finished), write_all(folder, name, found, finished, run))
 
 
-def _described(options: Options) -> dict[str, Any]:
+def _described(options: ExperimentOptions) -> dict[str, Any]:
     shown = {
         "engines": ", ".join(options.engines) or "usual ones",
         "seeds": ", ".join(map(str, options.seeds)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Options
+from .base import ExperimentOptions
 from .dataset import Study
 from .design import LABELS, NEW, NONE, OTHER, SIMULATED, phantom_study
 from .findings import FAILS, HOLDS, UNDECIDED, Claim, Findings, test_table
@@ -28,12 +28,12 @@ def default_study() -> Study:
     return phantom_study()
 
 
-def stages(study: Study, options: Options, folder: Path) -> list[list[Task]]:
+def stages(study: Study, options: ExperimentOptions, folder: Path) -> list[list[Task]]:
     """Return prepared data, trainings with and without labels, and evaluation on new, shifted and other images."""
     return comparison_stages(study, CONDITIONS, (NONE, LABELS), options, folder)
 
 
-def findings(finished: Sequence[TaskResult], study: Study, options: Options) -> Findings:
+def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
     """Return boxes, tests and claims."""
     scores = scores_of(finished)
     engines = scores.of_family("classical")

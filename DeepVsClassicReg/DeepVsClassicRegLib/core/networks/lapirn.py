@@ -139,7 +139,7 @@ class PyramidLevel(nn.Module):
             convolution(dimensions, inputs, width), nn.LeakyReLU(SLOPE), convolution(dimensions, width, width)
         )
         self.down = convolution(dimensions, width, width, stride=2)
-        self.blocks = nn.Sequential(*(ResidualBlock(dimensions, width) for _ in range(settings.blocks)))
+        self.blocks = nn.Sequential(*(PreactivationBlock(dimensions, width) for _ in range(settings.blocks)))
         self.up = up(width, width, 2, stride=2)
         self.hidden = convolution(dimensions, 2 * width, width)
         self.exit = small_start(convolution(dimensions, width, dimensions))
@@ -153,7 +153,7 @@ class PyramidLevel(nn.Module):
         return functional.softsign(self.exit(hidden)), deep
 
 
-class ResidualBlock(nn.Module):
+class PreactivationBlock(nn.Module):
     """Rectifier, convolution, rectifier, convolution, and a shortcut (pre-activation)."""
 
     def __init__(self, dimensions: int, width: int) -> None:

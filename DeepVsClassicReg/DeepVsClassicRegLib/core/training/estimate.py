@@ -23,7 +23,7 @@ WARM, MEASURED = 1, 2
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingEstimate:
     """What was measured.
 
     Attributes
@@ -60,14 +60,14 @@ class Estimate:
 
 
 @kept_memory()
-def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> Estimate:
+def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> TrainingEstimate:
     """Make a few updates and a validation of a config, write nothing, and return what they took."""
     compute = compute or Compute()
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _measured(config, source, group)
 
 
-def _measured(config: TrainingConfig, source: Source, group: Group) -> Estimate:
+def _measured(config: TrainingConfig, source: Source, group: Group) -> TrainingEstimate:
     method = get_method(config.method)
     state = new_state(config, len(source.size), group.device)
     stepper = Stepper(config, source, method, state, group)
@@ -80,7 +80,7 @@ def _measured(config: TrainingConfig, source: Source, group: Group) -> Estimate:
     judging = 0.0
     if pairs:
         judging = _seconds(group, lambda: validate(state.kept, method, stepper.context, first))
-    return Estimate(
+    return TrainingEstimate(
         device=str(group.device),
         parameters=sum(parameter.numel() for parameter in state.module.parameters()),
         seconds_per_step=each,

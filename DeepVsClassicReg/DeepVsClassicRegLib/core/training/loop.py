@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a call of `train` ended.
 
     Attributes
@@ -71,7 +71,7 @@ def train(
     compute: Compute | None = None,
     progress: Progress | None = None,
     register: Register | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train from the folder's checkpoint, or from the beginning when it has none.
 
     Parameters
@@ -119,7 +119,7 @@ class _Loop:
         self.before, self.first = self.state.seconds, self.state.step
         self.started = self.saved = self.drawn = time.monotonic()
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingOutcome:
         if self.group.leads:
             self.training_curve = Curve(self.folder / TRAINING_FILE, self.state.step)
             self.validation_curve = Curve(self.folder / VALIDATION_FILE, self.state.step)
@@ -246,9 +246,11 @@ class _Loop:
             write_checkpoint(self.folder, self.state)
         self.saved = time.monotonic()
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> TrainingOutcome:
         state = self.state
-        return Outcome(not self.stopped, state.step, state.seconds / 3600, state.best, self.folder / MODEL_FOLDER)
+        return TrainingOutcome(
+            not self.stopped, state.step, state.seconds / 3600, state.best, self.folder / MODEL_FOLDER
+        )
 
 
 def begun(config: TrainingConfig, source: Source, folder: Path, device: torch.device) -> State:

@@ -25,7 +25,7 @@ CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or i
 
 
 @dataclass(frozen=True)
-class Case:
+class TrainingCase:
     """A volume to learn from.
 
     Attributes
@@ -56,7 +56,7 @@ class Manifest:
     ----------
     name, licence : str
         As the dataset says, for the card.
-    cases : tuple of Case
+    cases : tuple of TrainingCase
         All volumes.
     training, validation : tuple of (int, int)
         Pairs; no validation case is in a training pair.
@@ -65,7 +65,7 @@ class Manifest:
     """
 
     name: str
-    cases: tuple[Case, ...]
+    cases: tuple[TrainingCase, ...]
     training: tuple[tuple[int, int], ...]
     validation: tuple[tuple[int, int], ...]
     label_names: Mapping[int, str] = field(default_factory=dict)
@@ -92,7 +92,9 @@ def read_manifest(path: Path, *, validation: int = 20) -> Manifest:
         listed = [*sorted(path.glob("*_dataset.json")), path / "dataset.json", path / "pairs.csv"]
         path = next((file for file in listed if file.is_file()), path)
     if path.is_dir():
-        found = _of_cases(path.name, [Case(image, labels) for image, labels in labelled_files(path)], validation)
+        found = _of_cases(
+            path.name, [TrainingCase(image, labels) for image, labels in labelled_files(path)], validation
+        )
     elif not path.exists():
         raise FileError(f"There is no dataset {path}.", hint=KINDS_HINT)
     elif path.suffix.lower() == ".csv":
@@ -110,13 +112,13 @@ class _Book:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cases: dict[Path, Case] = {}
+        self.cases: dict[Path, TrainingCase] = {}
 
     def place(self, image: str, labels: str | None = None, mask: str | None = None) -> int:
         """Return the position of a case, adding what is new about it."""
         path = self.folder / image
-        known = self.cases.get(path, Case(path))
-        self.cases[path] = Case(path, self._path(labels) or known.labels, self._path(mask) or known.mask)
+        known = self.cases.get(path, TrainingCase(path))
+        self.cases[path] = TrainingCase(path, self._path(labels) or known.labels, self._path(mask) or known.mask)
         return list(self.cases).index(path)
 
     def _path(self, text: str | None) -> Path | None:
@@ -189,7 +191,7 @@ def _label_names(given: Any) -> dict[int, str]:
 
 def _of_cases(
     name: str,
-    cases: Sequence[Case],
+    cases: Sequence[TrainingCase],
     validation: int,
     *,
     held: Iterable[int] = (),

@@ -21,7 +21,7 @@ from ..images.resample import sampled_on, warp_labels
 from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..transforms.transform import Transform
-from .manifest import Case, Manifest
+from .manifest import Manifest, TrainingCase
 
 Align = Callable[[Volume, Volume], Transform]
 Array = npt.NDArray[Any]
@@ -109,7 +109,7 @@ def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int,
     return (int(whole[0]), int(whole[1]), int(whole[2])), float(min(spacings))
 
 
-def preprocessed(case: Case, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
+def preprocessed(case: TrainingCase, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
     """Return a case on the training grid, from the cache when it was there before.
 
     Returns
@@ -130,7 +130,7 @@ def preprocessed(case: Case, frame: Frame, cache: Path) -> tuple[Array, Array | 
     return np.load(image, mmap_mode="r"), np.load(labels, mmap_mode="r") if case.labels is not None else None
 
 
-def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
+def _prepare(case: TrainingCase, frame: Frame, image: Path, labels: Path) -> None:
     volume = read_case(case)
     transform = None
     if frame.template is not None and frame.align is not None:
@@ -143,7 +143,7 @@ def _prepare(case: Case, frame: Frame, image: Path, labels: Path) -> None:
     write_array(image, normalized(sampled).astype(np.float16))
 
 
-def read_case(case: Case) -> Volume:
+def read_case(case: TrainingCase) -> Volume:
     """Return the volume of a case on its own grid, background outside of its mask."""
     volume = read_volume(case.image)
     return volume if case.mask is None else _masked(volume, read_labels(case.mask))
@@ -178,7 +178,7 @@ def _middle(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
     return np.array(ends)
 
 
-def _key(case: Case, frame: Frame) -> str:
+def _key(case: TrainingCase, frame: Frame) -> str:
     files = [file for file in (case.image, case.labels, case.mask) if file is not None]
     states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     template = "" if frame.template is None else hashlib.sha256(frame.template.array.tobytes()).hexdigest()

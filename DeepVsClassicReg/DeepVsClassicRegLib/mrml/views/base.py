@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..runs import Run
-from ..stage import Stage
+from ..slice_display import SliceDisplay
 
 
 def no_sources(_run: Run, _upper: str) -> tuple[str, ...]:
@@ -22,19 +22,19 @@ class SliceView:
     Attributes
     ----------
     show : callable
-        `show(stage, run)` sets layers and overlays.
+        `show(slices, run)` sets layers and overlays.
     sources : callable
         `sources(run, upper)` names what is needed of `prepared.SOURCES`; `upper` is 'warped', or 'moving' before
         registration.
     prepare : callable or None
         `prepare(run, upper)` takes from the nodes what is needed beyond the sources, in the main thread, and returns
-        what computes the value that `show` asks the stage for: called with the sources in any thread. It returns None
+        what computes the value that `show` asks the slices for: called with the sources in any thread. It returns None
         when there is nothing to compute.
     remark : callable or None
         `remark(run, before)` says what cannot be shown because its node was deleted.
     """
 
-    show: Callable[[Stage, Run], None]
+    show: Callable[[SliceDisplay, Run], None]
     sources: Callable[[Run, str], Sequence[str]] = no_sources
     prepare: Callable[[Run, str], Callable[[Mapping[str, Any]], Any] | None] | None = None
     remark: Callable[..., str] | None = None

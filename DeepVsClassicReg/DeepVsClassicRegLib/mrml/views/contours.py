@@ -14,8 +14,8 @@ from ..arrays import image_of
 from ..frames import grid_of
 from ..overlays import show_segmentations
 from ..runs import ROLE_TITLES, Run
+from ..slice_display import SliceDisplay
 from ..slice_views import composite_nodes, slice_nodes
-from ..stage import Stage
 from .base import SliceView
 
 # Both are contours of the fixed volume.
@@ -37,20 +37,20 @@ def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any] | None:
     return None if _has_outlines(run) else lambda known: image_of(tissue_levels(known["fixed"]))
 
 
-def show(stage: Stage, run: Run) -> None:
+def show(slices: SliceDisplay, run: Run) -> None:
     """Show the outlines over the upper volume."""
-    upper = stage.upper_node(run)
+    upper = slices.upper_node(run)
     if _has_outlines(run):
-        stage.set_layers(upper)
-        stage.extra += show_segmentations(run, before=stage.options.before)
+        slices.set_layers(upper)
+        slices.extra += show_segmentations(run, before=slices.options.before)
         return
-    table = stage.layers.color("levels", lambda name: colors.label_table(name, LEVELS))
-    node = stage.layers.labels("levels", stage.prepared(run), grid_of(run.fixed), table)
-    stage.set_layers(upper, label=node)
-    for view in slice_nodes(stage.view_names):
-        stage.memory.set(view, "UseLabelOutline", 1)
-    for composite in composite_nodes(stage.view_names):
-        stage.memory.set(composite, "LabelOpacity", 1.0)
+    table = slices.layers.color("levels", lambda name: colors.label_table(name, LEVELS))
+    node = slices.layers.labels("levels", slices.prepared(run), grid_of(run.fixed), table)
+    slices.set_layers(upper, label=node)
+    for view in slice_nodes(slices.view_names):
+        slices.memory.set(view, "UseLabelOutline", 1)
+    for composite in composite_nodes(slices.view_names):
+        slices.memory.set(composite, "LabelOpacity", 1.0)
 
 
 def remark(run: Run, *, before: bool) -> str:

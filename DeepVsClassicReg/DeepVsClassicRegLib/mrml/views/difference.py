@@ -10,7 +10,7 @@ from .. import colors
 from ..arrays import image_of
 from ..frames import grid_of
 from ..runs import Run
-from ..stage import Stage
+from ..slice_display import SliceDisplay
 from .base import SliceView
 
 
@@ -24,15 +24,15 @@ def prepare(_run: Run, upper: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda known: image_of(difference(known["fixed"], known[upper]))
 
 
-def show(stage: Stage, run: Run) -> None:
+def show(slices: SliceDisplay, run: Run) -> None:
     """Show the difference instead of both volumes."""
-    table = stage.layers.color("difference", colors.difference_table)
+    table = slices.layers.color("difference", colors.difference_table)
     legend = VIEW.legend
-    node = stage.layers.fill(
-        "difference", stage.prepared(run), grid_of(run.fixed), low=legend.low, high=legend.high, color=table
+    node = slices.layers.fill(
+        "difference", slices.prepared(run), grid_of(run.fixed), low=legend.low, high=legend.high, color=table
     )
-    stage.set_layers(node)
-    colors.show_legend(node, legend, before=stage.options.before)
+    slices.set_layers(node)
+    colors.show_legend(node, legend, before=slices.options.before)
 
 
 SLICE_VIEW = SliceView(show, sources, prepare)

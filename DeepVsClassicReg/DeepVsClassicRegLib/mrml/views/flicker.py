@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ..runs import Run
-from ..stage import Stage
+from ..slice_display import SliceDisplay
 from .base import SliceView
 
 
-def show(stage: Stage, run: Run) -> None:
+def show(slices: SliceDisplay, run: Run) -> None:
     """Begin with the upper volume."""
-    stage.set_layers(run.fixed, stage.upper_node(run), opacity=1.0)
+    slices.set_layers(run.fixed, slices.upper_node(run), opacity=1.0)
 
 
 SLICE_VIEW = SliceView(show)

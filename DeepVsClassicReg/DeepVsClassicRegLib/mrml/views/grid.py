@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..overlays import show_warp
 from ..runs import Run
-from ..stage import Stage
+from ..slice_display import SliceDisplay
 from .base import SliceView
 
 
@@ -13,10 +13,10 @@ def sources(_run: Run, _upper: str) -> tuple[str, ...]:
     return ("warp",)
 
 
-def show(stage: Stage, run: Run) -> None:
+def show(slices: SliceDisplay, run: Run) -> None:
     """Show the grid over the upper volume."""
-    stage.set_layers(stage.upper_node(run))
-    stage.extra += show_warp(run, stage.source(run, "warp"), glyphs=False, spacing_mm=stage.options.spacing_mm)
+    slices.set_layers(slices.upper_node(run))
+    slices.extra += show_warp(run, slices.source(run, "warp"), glyphs=False, spacing_mm=slices.options.spacing_mm)
 
 
 SLICE_VIEW = SliceView(show, sources)

@@ -10,7 +10,7 @@ from .. import colors
 from ..arrays import array_of, image_of
 from ..frames import grid_of
 from ..runs import Run
-from ..stage import Stage
+from ..slice_display import SliceDisplay
 from .base import SliceView
 
 
@@ -20,16 +20,16 @@ def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda _known: image_of(coded_log_jacobian(determinant))
 
 
-def show(stage: Stage, run: Run) -> None:
+def show(slices: SliceDisplay, run: Run) -> None:
     """Show the Jacobian over the fixed volume."""
-    table = stage.layers.color("log Jacobian", colors.jacobian_table)
-    legend, voxels = VIEW.legend, stage.prepared(run)
-    node = stage.layers.fill(
+    table = slices.layers.color("log Jacobian", colors.jacobian_table)
+    legend, voxels = VIEW.legend, slices.prepared(run)
+    node = slices.layers.fill(
         "log Jacobian", voxels, grid_of(run.jacobian), low=FOLD_CODE, high=legend.high, color=table
     )
     # Codes must not be mixed: between a fold and its neighbor every color would appear.
     node.GetDisplayNode().SetInterpolate(False)
-    stage.set_layers(run.fixed, node, opacity=stage.options.opacity)
+    slices.set_layers(run.fixed, node, opacity=slices.options.opacity)
     colors.show_legend(node, legend, before=False)
 
 

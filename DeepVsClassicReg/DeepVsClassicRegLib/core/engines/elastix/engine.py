@@ -19,8 +19,8 @@ from ...pair import Pair
 from ...resources import resource_folder
 from ...settings import option
 from ...transforms.transform import Part, Transform
-from .._start import Start, native_start
 from ..base import EngineInfo, Requirement
+from ..engine_input import EngineInput, native_start
 from ..external.base import Complaint, ExternalEngine, ExternalRun, Step
 from ..external.program import Output, python_child
 from .files import (
@@ -152,7 +152,7 @@ class ElastixEngine(ExternalEngine[ElastixSettings]):
         ),
     )
 
-    def start(self, pair: Pair, settings: ElastixSettings) -> Start:
+    def start(self, pair: Pair, settings: ElastixSettings) -> EngineInput:
         """Return the pair as elastix gets it."""
         return native_start(pair, unit_mm=_unit_mm(pair.fixed.grid, settings))
 

@@ -24,8 +24,8 @@ from ...images.volume import LabelMap
 from ...pair import Pair
 from ...progress import Progress
 from ...transforms.transform import Part, Transform
-from .._start import Start, native_start
 from ..base import EngineInfo, Recorder, Result
+from ..engine_input import EngineInput, native_start
 from .program import KILLED, Output, run_program, scratch_folder
 
 MEMORY = ("bad_alloc", "failed to allocate memory", "can't allocate memory", "out of memory")
@@ -78,7 +78,7 @@ class ExternalRun(Generic[Settings]):
 
     Attributes
     ----------
-    start : Start
+    start : EngineInput
         The pair as the program gets it.
     settings : dataclass
         Settings of the engine.
@@ -86,7 +86,7 @@ class ExternalRun(Generic[Settings]):
         Temporary folder, the program's working directory.
     """
 
-    start: Start
+    start: EngineInput
     settings: Settings
     folder: Path
     recorder: Recorder
@@ -166,7 +166,7 @@ class ExternalEngine(ABC, Generic[Settings]):
     def check(self, settings: Settings) -> None:
         """Raise `SettingsError` for settings that do not fit each other."""
 
-    def start(self, pair: Pair, settings: Settings) -> Start:
+    def start(self, pair: Pair, settings: Settings) -> EngineInput:
         """Return the pair as the program gets it."""
         return native_start(pair)
 

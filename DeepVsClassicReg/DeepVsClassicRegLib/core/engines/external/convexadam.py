@@ -20,8 +20,8 @@ from ...transforms.affine import Affine
 from ...transforms.field import DisplacementField
 from ...transforms.transform import Part, Transform
 from ...transforms.units import channels_to_mm
-from .._start import Start
 from ..base import TORCH, EngineInfo, Requirement
+from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
 from .program import python_child
 
@@ -113,9 +113,9 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
         """Return where it computes: 'cpu' or 'cuda'."""
         return cpu_or_cuda(compute)
 
-    def start(self, pair: Pair, settings: ConvexAdamSettings) -> Start:
+    def start(self, pair: Pair, settings: ConvexAdamSettings) -> EngineInput:
         """Return the pair as it is: the whole start is absorbed when the moving volume is brought to the lattice."""
-        return Start(pair.fixed, pair.moving, None, None, Affine.identity(), pair.initial or Transform())
+        return EngineInput(pair.fixed, pair.moving, None, None, Affine.identity(), pair.initial or Transform())
 
     def register(self, run: ExternalRun[ConvexAdamSettings]) -> Sequence[Part | Transform]:
         """Run the package on an isotropic lattice over the fixed volume."""

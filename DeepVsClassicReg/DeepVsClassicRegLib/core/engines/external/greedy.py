@@ -17,8 +17,8 @@ from ...images.intensity import background_value
 from ...settings import option
 from ...transforms.field import DisplacementField
 from ...transforms.transform import Part, Transform
-from .._start import Start
 from ..base import EngineInfo, Requirement
+from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step
 from .levels import work_done
 from .program import python_child
@@ -114,7 +114,7 @@ def _write_inputs(run: ExternalRun[GreedySettings]) -> list[str]:
 
 
 def greedy_arguments(
-    start: Start, settings: GreedySettings, iterations: tuple[int, ...], compute: Compute
+    start: EngineInput, settings: GreedySettings, iterations: tuple[int, ...], compute: Compute
 ) -> list[str]:
     """Return greedy's arguments beside those that name its inputs; lengths are multiples of the finest voxel edge."""
     metric = [settings.metric]

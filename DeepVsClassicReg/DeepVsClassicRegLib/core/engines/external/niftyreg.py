@@ -18,8 +18,8 @@ from ...images.grid import Grid
 from ...settings import option
 from ...transforms.field import DisplacementField
 from ...transforms.transform import Part, Transform
-from .._start import Start
 from ..base import EngineInfo, Requirement
+from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step
 from .levels import work_done
 from .ras import lps_vectors, write_ras_matrix
@@ -157,7 +157,7 @@ def _read_field(path: Path, grid: Grid) -> DisplacementField:
     return DisplacementField(lps_vectors(vectors).astype(np.float32), grid)
 
 
-def _split(field: DisplacementField, start: Start) -> list[Part]:
+def _split(field: DisplacementField, start: EngineInput) -> list[Part]:
     """Return a whole map as a small field followed by the affine start, so that it stays sane off the grid."""
     if not start.affine_matters:
         return [field]

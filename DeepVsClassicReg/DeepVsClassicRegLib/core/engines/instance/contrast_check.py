@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .descriptors import mind_ssc
-from .problem import Image, Problem, pooled
+from .problem import Image, OptimizationProblem, pooled
 
 COARSE = 40
 SHIFTS = 32
@@ -16,7 +16,7 @@ FEWEST_VOXELS = 100
 SHOWS = 0.05
 
 
-def contrast_of_start(problem: Problem) -> float:
+def contrast_of_start(problem: OptimizationProblem) -> float:
     """Return how many standard deviations the start matches better than shifted copies of the moving volume.
 
     Notes

@@ -13,7 +13,7 @@ from ...images.volume import Volume
 from ...progress import Progress
 from .descriptors import box_mean, mind_ssc
 from .level import Field
-from .problem import Problem
+from .problem import OptimizationProblem
 
 Array = npt.NDArray[np.float32]
 NODES = 36
@@ -21,7 +21,7 @@ COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
-class Found:
+class DiscreteSearchResult:
     """What the search found.
 
     Attributes
@@ -39,12 +39,12 @@ class Found:
     largest_mm: float
 
 
-def discrete_start(problem: Problem, *, reach_mm: float, progress: Progress) -> Found:
+def discrete_start(problem: OptimizationProblem, *, reach_mm: float, progress: Progress) -> DiscreteSearchResult:
     """Return the field that best explains both volumes among displacements up to `reach_mm` per axis.
 
     Parameters
     ----------
-    problem : Problem
+    problem : OptimizationProblem
         The pair on its working lattice.
     reach_mm : float
         How far to search along each axis.
@@ -68,7 +68,9 @@ def discrete_start(problem: Problem, *, reach_mm: float, progress: Progress) -> 
     costs = _costs(fixed, moving, offsets.astype(int), progress)
     field = _coupled(costs, offsets, grid)
     length = np.abs(field).reshape(3, -1).max(axis=1) * np.array(grid.spacing_mm[::-1])
-    return Found(field, float((np.array(radius) * np.array(grid.spacing_mm[::-1])).max()), float(length.max()))
+    return DiscreteSearchResult(
+        field, float((np.array(radius) * np.array(grid.spacing_mm[::-1])).max()), float(length.max())
+    )
 
 
 def _coarse(array: Array, fine: Grid, grid: Grid) -> Array:

@@ -19,7 +19,7 @@ from ..base import EngineInfo, Recorder, Result
 from .backend import choose_backend
 from .device_fallback import Attempt, with_fallback
 from .level import Field
-from .problem import Problem, make_problem
+from .problem import OptimizationProblem, make_problem
 from .settings import InstanceSettings
 from .similarity_selection import select_similarity
 from .solve import solve
@@ -69,7 +69,7 @@ class InstanceEngine:
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
 
-        def attempted(attempt: Attempt) -> tuple[Problem, Field, list[str]]:
+        def attempted(attempt: Attempt) -> tuple[OptimizationProblem, Field, list[str]]:
             limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
             with recorder.stage("Preparation"):
                 problem, chosen, notes = _prepared(pair, limited, progress.check)
@@ -91,10 +91,10 @@ class InstanceEngine:
 
 def _prepared(
     pair: Pair, settings: InstanceSettings, pause: Callable[[], None]
-) -> tuple[Problem, InstanceSettings, list[str]]:
+) -> tuple[OptimizationProblem, InstanceSettings, list[str]]:
     """Return the problem, the settings with the similarity decided, and what the user should know."""
 
-    def make(similarity: str) -> tuple[Problem, list[str]]:
+    def make(similarity: str) -> tuple[OptimizationProblem, list[str]]:
         return make_problem(
             pair,
             coarsen=settings.coarsen,

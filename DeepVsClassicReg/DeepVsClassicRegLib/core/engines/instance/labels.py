@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...images.resample import warp_labels
 from ...pair import Pair
-from .problem import Image, Problem, pooled
+from .problem import Image, OptimizationProblem, pooled
 
 MOST_LABELS = 60
 
@@ -37,7 +37,7 @@ class Segments:
         return fixed, moving
 
 
-def make_segments(pair: Pair, problem: Problem, *, back: bool = False) -> Segments | None:
+def make_segments(pair: Pair, problem: OptimizationProblem, *, back: bool = False) -> Segments | None:
     """Return the pair's segmentations on the working lattice, None without a shared label.
 
     `back`: the pair's roles are exchanged, so its fixed side is the one that goes through the start.
@@ -56,7 +56,7 @@ def make_segments(pair: Pair, problem: Problem, *, back: bool = False) -> Segmen
 
 
 @dataclass(frozen=True, eq=False)
-class Landmarks:
+class LandmarkTerm:
     """Where landmarks lie on the working lattice and where they shall go.
 
     Attributes
@@ -103,7 +103,7 @@ class Landmarks:
         return np.asarray(update / np.maximum(weights, 1.0))
 
 
-def make_landmarks(pair: Pair, problem: Problem) -> Landmarks | None:
+def make_landmarks(pair: Pair, problem: OptimizationProblem) -> LandmarkTerm | None:
     """Return the pair's landmarks on the working lattice, moving ones taken back through the start."""
     if pair.fixed_points is None or pair.moving_points is None or len(pair.fixed_points) == 0:
         return None
@@ -115,4 +115,4 @@ def make_landmarks(pair: Pair, problem: Problem) -> Landmarks | None:
         moving = invert(back, pair.moving.grid).transform.apply(moving)
     at = problem.grid.point_to_index(pair.fixed_points)[:, ::-1]
     target = problem.grid.point_to_index(moving)[:, ::-1]
-    return Landmarks(at, target)
+    return LandmarkTerm(at, target)

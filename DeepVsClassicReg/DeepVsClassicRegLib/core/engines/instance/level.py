@@ -41,7 +41,7 @@ class Steps:
     softness: float = 1.0
 
 
-class Level(Protocol):
+class LevelOptimizer(Protocol):
     """One level of the pyramid in a back end; its buffers live as long as the object.
 
     Attributes

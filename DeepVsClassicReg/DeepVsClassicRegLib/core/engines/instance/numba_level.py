@@ -123,7 +123,7 @@ class Residual:
         return float(self._values.sum(dtype=np.float64)) / count / len(self.fixed)
 
 
-class Information:
+class InformationTerm:
     """Mutual information of the joint histogram (Parzen windows), negated.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Problem: the pair brought onto one working lattice, with its pyramid of coarser lattices."""
+"""The optimization problem: the pair brought onto one working lattice, with its pyramid of coarser lattices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SLAB_VOXELS = 12_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class OptimizationProblem:
     """Both images on one lattice; displacements are voxels of it.
 
     Attributes
@@ -75,7 +75,7 @@ def make_problem(
     memory_gib: float,
     similarity: str = "lncc",
     pause: Callable[[], None] = nothing,
-) -> tuple[Problem, list[str]]:
+) -> tuple[OptimizationProblem, list[str]]:
     """Return the pair on its working lattice, and what the user should know about it.
 
     Parameters
@@ -121,7 +121,7 @@ def make_problem(
     pause()
     moving = _scaled(moving)
     pause()
-    problem = Problem(
+    problem = OptimizationProblem(
         grid,
         fixed,
         moving,
@@ -331,10 +331,10 @@ class LevelImages:
 
 
 # Several beginnings pass through the same levels; they are forgotten with their problem.
-LEVELS: WeakKeyDictionary[Problem, dict[tuple[int, int, int], LevelImages]] = WeakKeyDictionary()
+LEVELS: WeakKeyDictionary[OptimizationProblem, dict[tuple[int, int, int], LevelImages]] = WeakKeyDictionary()
 
 
-def level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
+def level_images(problem: OptimizationProblem, shrink: tuple[int, int, int]) -> LevelImages:
     """Return the images of the level with these block sizes, made once per problem."""
     made = LEVELS.setdefault(problem, {})
     if shrink not in made:
@@ -342,7 +342,7 @@ def level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
     return made[shrink]
 
 
-def _level_images(problem: Problem, shrink: tuple[int, int, int]) -> LevelImages:
+def _level_images(problem: OptimizationProblem, shrink: tuple[int, int, int]) -> LevelImages:
     spacing = [s * f for s, f in zip(problem.grid.spacing_mm[::-1], shrink, strict=True)]
     foreground = pooled(problem.foreground.astype(np.float32), shrink) > 0
     return LevelImages(

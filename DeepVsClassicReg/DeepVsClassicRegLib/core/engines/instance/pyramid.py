@@ -14,18 +14,18 @@ from ...transforms.unfold import Repair, unfolded
 from ..base import Recorder
 from .backend import NUMBA, Backend
 from .labels import Segments, make_landmarks, make_segments
-from .level import Field, Level, Steps, nothing, settled
-from .problem import LevelImages, Problem, level_images, shrinks
+from .level import Field, LevelOptimizer, Steps, nothing, settled
+from .problem import LevelImages, OptimizationProblem, level_images, shrinks
 from .settings import InstanceSettings
 
 WINDOW = 6
 
 
-LevelMaker = Callable[[LevelImages, Field | None, bool], Level]
+LevelMaker = Callable[[LevelImages, Field | None, bool], LevelOptimizer]
 
 
 def run_levels(
-    problem: Problem,
+    problem: OptimizationProblem,
     plan: Sequence[tuple[tuple[int, int, int], int]],
     make_level: LevelMaker,
     steps: Steps,
@@ -86,7 +86,9 @@ def run_levels(
     return field, endings, repair.folded
 
 
-def objective_at(problem: Problem, shrink: tuple[int, int, int], make_level: LevelMaker, field: Field) -> float:
+def objective_at(
+    problem: OptimizationProblem, shrink: tuple[int, int, int], make_level: LevelMaker, field: Field
+) -> float:
     """Return the objective (lower is better) of a field, judged on the level with these block sizes."""
     level = make_level(level_images(problem, shrink), field, False)
     level.evaluate()
@@ -94,7 +96,7 @@ def objective_at(problem: Problem, shrink: tuple[int, int, int], make_level: Lev
 
 
 def _run_level(
-    level: Level,
+    level: LevelOptimizer,
     steps: Steps,
     iterations: int,
     tolerance: float,
@@ -127,7 +129,7 @@ Plan = Sequence[tuple[tuple[int, int, int], int]]
 
 def make_plan(
     pair: Pair,
-    problem: Problem,
+    problem: OptimizationProblem,
     settings: InstanceSettings,
     backend: Backend,
     *,
@@ -149,7 +151,7 @@ def make_plan(
             "The landmark weight is set, but the pair has no landmarks.", hint="Give both lists, or set it to 0."
         )
 
-    def make(images: LevelImages, start: Field | None, finest: bool) -> Level:
+    def make(images: LevelImages, start: Field | None, finest: bool) -> LevelOptimizer:
         terms = [(_term(similarity, images, settings.radius_vox, backend), 1.0)]
         if settings.second_radius_vox and similarity == "lncc" and images.shrink == levels[-1]:
             terms.append((_term(similarity, images, settings.second_radius_vox, backend), 1.0))
@@ -175,7 +177,7 @@ def make_plan(
     return plan, make
 
 
-def _segments(pair: Pair, problem: Problem, settings: InstanceSettings, back: bool) -> Segments | None:
+def _segments(pair: Pair, problem: OptimizationProblem, settings: InstanceSettings, back: bool) -> Segments | None:
     if settings.label_weight == 0:
         return None
     segments = make_segments(pair, problem, back=back)
@@ -202,7 +204,7 @@ def _term(similarity: str, images: LevelImages, radius: int, backend: Backend) -
             images.fixed, images.moving, images.region, radius=radius, threads=backend.threads, **masks
         )
     if similarity == "mi":
-        return numba_level.Information(images.fixed, images.moving, images.region, **masks)
+        return numba_level.InformationTerm(images.fixed, images.moving, images.region, **masks)
     if similarity == "mse":
         return numba_level.Residual(images.fixed[None], images.moving[None], images.region, **masks)
     return numba_level.Residual(mind_ssc(images.fixed), mind_ssc(images.moving), images.region, **masks)

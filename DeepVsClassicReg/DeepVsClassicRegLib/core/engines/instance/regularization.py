@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .problem import Image, Problem
+from .problem import Image, OptimizationProblem
 
 CUT_OUT = 0.35
 NOISY = 0.12
@@ -29,7 +29,7 @@ class FieldSmoothing:
     reason: str
 
 
-def field_smoothing(problem: Problem, wanted: float) -> FieldSmoothing:
+def field_smoothing(problem: OptimizationProblem, wanted: float) -> FieldSmoothing:
     """Return the wanted smoothing for clean cut-out organs, at least 1.2 for everything else.
 
     Notes

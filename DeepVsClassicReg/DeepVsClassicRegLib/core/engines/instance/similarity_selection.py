@@ -8,7 +8,7 @@ import numpy as np
 
 from ...pair import Pair
 from .contrast_check import contrast_of_start
-from .problem import Problem, make_problem, pooled
+from .problem import OptimizationProblem, make_problem, pooled
 
 CLASSES = 32
 SAME_CONTRAST = 0.3
@@ -56,7 +56,7 @@ def similarity_for(pair: Pair, *, resolution_mm: float, memory_gib: float) -> Se
     return select_similarity(problem)
 
 
-def select_similarity(problem: Problem) -> SelectedSimilarity:
+def select_similarity(problem: OptimizationProblem) -> SelectedSimilarity:
     """Return 'lncc' for volumes of one contrast, 'mind' for different ones, 'mi' where nothing local matches.
 
     Notes
@@ -91,7 +91,7 @@ def select_similarity(problem: Problem) -> SelectedSimilarity:
     return _unlike(problem, f"the volumes do not brighten together ({numbers}): different contrasts")
 
 
-def _unlike(problem: Problem, reason: str) -> SelectedSimilarity:
+def _unlike(problem: OptimizationProblem, reason: str) -> SelectedSimilarity:
     """Return the similarity for volumes whose intensities cannot be compared."""
     contrast = contrast_of_start(problem)
     if contrast >= BY_CHANCE:

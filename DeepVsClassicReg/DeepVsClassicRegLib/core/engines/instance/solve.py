@@ -15,7 +15,7 @@ from ..base import Recorder
 from .backend import NUMBA, Backend
 from .discrete import discrete_start
 from .level import Field, Steps
-from .problem import Problem, shrinks
+from .problem import OptimizationProblem, shrinks
 from .pyramid import make_plan, objective_at, run_levels
 from .regularization import field_smoothing
 from .settings import InstanceSettings
@@ -27,7 +27,7 @@ ROUGH_VOX = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class RegistrationDirection:
     """One direction of a registration: what is to be done, how, where, and who notes it.
 
     Attributes
@@ -37,14 +37,14 @@ class Work:
     """
 
     pair: Pair
-    problem: Problem
+    problem: OptimizationProblem
     settings: InstanceSettings
     steps: Steps
     backend: Backend
     recorder: Recorder
     back: bool = False
 
-    def turned(self) -> Work:
+    def turned(self) -> RegistrationDirection:
         """Return the work of the other direction, on the same lattice; landmarks stay out of it."""
         pair = self.pair.replace(
             fixed_labels=self.pair.moving_labels,
@@ -57,7 +57,7 @@ class Work:
 
 def solve(
     pair: Pair,
-    problem: Problem,
+    problem: OptimizationProblem,
     settings: InstanceSettings,
     backend: Backend,
     progress: Progress,
@@ -71,7 +71,7 @@ def solve(
     if _match_already(problem):
         recorder.notes.append("The volumes are the same after the start; nothing was deformed.")
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
-    work = Work(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
+    work = RegistrationDirection(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
     part = progress
     if start is None and settings.search_vox > 0:
         start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
@@ -82,7 +82,7 @@ def solve(
     return _one_way(work, start, part)
 
 
-def _can_agree(problem: Problem, settings: InstanceSettings) -> bool:
+def _can_agree(problem: OptimizationProblem, settings: InstanceSettings) -> bool:
     """Return whether the mean of both directions can be better than one of them.
 
     Landmarks pull in one direction only. Descriptors of different contrasts see other things in each
@@ -92,7 +92,7 @@ def _can_agree(problem: Problem, settings: InstanceSettings) -> bool:
     return levels > 1 and settings.landmark_weight == 0 and settings.similarity != "mind"
 
 
-def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> Steps:
+def _steps(problem: OptimizationProblem, settings: InstanceSettings, recorder: Recorder) -> Steps:
     sigma_field = settings.sigma_field
     if settings.adapt:
         regularity = field_smoothing(problem, sigma_field)
@@ -102,7 +102,7 @@ def _steps(problem: Problem, settings: InstanceSettings, recorder: Recorder) -> 
     return Steps(settings.sigma_update, sigma_field, settings.step, settings.momentum, settings.softness)
 
 
-def _searched(work: Work, progress: Progress) -> Field:
+def _searched(work: RegistrationDirection, progress: Progress) -> Field:
     """Return the start that a search of large displacements gives."""
     with work.recorder.stage("Search of large displacements"):
         reach = work.settings.search_vox * min(work.pair.fixed.grid.spacing_mm)
@@ -114,7 +114,7 @@ def _searched(work: Work, progress: Progress) -> Field:
     return start
 
 
-def _by_consensus(work: Work, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
+def _by_consensus(work: RegistrationDirection, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
     """Register all but the finest level both ways, start the finest one from the mean of both.
 
     Each direction ends in other wrong matches; the mean keeps what both agree on, and the finest level
@@ -129,7 +129,9 @@ def _by_consensus(work: Work, start: Field | None, progress: Progress) -> tuple[
     return found, [*(f"coarse {ending}" for ending in endings), *(f"fine {ending}" for ending in more)]
 
 
-def _from_the_best_level(work: Work, start: Field | None, progress: Progress, name: str) -> tuple[Field, Endings]:
+def _from_the_best_level(
+    work: RegistrationDirection, start: Field | None, progress: Progress, name: str
+) -> tuple[Field, Endings]:
     """Register over the coarse levels from the beginning that explains the volumes best, and say how they ended.
 
     The coarsest levels find large motion, but lead astray where the start was good; they cost nothing, so
@@ -150,7 +152,7 @@ def _from_the_best_level(work: Work, start: Field | None, progress: Progress, na
     return field, [f"from level {best + 1}", *tried[best][2], *more]
 
 
-def _both_ways(work: Work, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
+def _both_ways(work: RegistrationDirection, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
     """Register both ways on all levels and return the forward field made consistent with the backward one."""
     settings, backend, recorder = work.settings, work.backend, work.recorder
     forward, endings = _one_way(work, start, progress.part(0.0, 0.5))
@@ -167,7 +169,7 @@ def _both_ways(work: Work, start: Field | None, progress: Progress) -> tuple[Fie
     return forward, [*endings, *(f"back: {ending}" for ending in back_endings)]
 
 
-def _match_already(problem: Problem) -> bool:
+def _match_already(problem: OptimizationProblem) -> bool:
     """Return whether the volumes differ by no more than a ten-thousandth of their range.
 
     Steps have a given length and windows of almost no contrast reward any change, so equal volumes must
@@ -178,7 +180,7 @@ def _match_already(problem: Problem) -> bool:
 
 
 def _one_way(
-    work: Work,
+    work: RegistrationDirection,
     start: Field | None,
     progress: Progress,
     *,
@@ -205,7 +207,7 @@ def _one_way(
     return field, endings
 
 
-def _gap_mm(forward: Field, backward: Field, problem: Problem, backend: Backend) -> float:
+def _gap_mm(forward: Field, backward: Field, problem: OptimizationProblem, backend: Backend) -> float:
     missed = composed(forward, backward, backend) * np.array(problem.grid.spacing_mm[::-1])[:, None, None, None]
     return float(np.sqrt((missed**2).sum(axis=0))[problem.foreground].mean())
 
@@ -216,7 +218,7 @@ TOLERANCE_VOX = 0.01
 STANDSTILL = 0.97
 
 
-def swapped(problem: Problem) -> Problem:
+def swapped(problem: OptimizationProblem) -> OptimizationProblem:
     """Return the problem with fixed and moving exchanged, on the same lattice."""
     return dataclasses.replace(
         problem,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ...result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from ...transforms.affine import Affine
-from .levels import Level
+from .levels import SampledLevel
 from .optimize import rotation_matrix, score
 
 Array = npt.NDArray[np.floating]
@@ -22,7 +22,7 @@ CONTRAST_MIDDLE, SHARPNESS_MIDDLE, AGREEMENT_MIDDLE = 13.0, 0.28, 0.45
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LinearConfidence:
     """What speaks for an alignment.
 
     Attributes
@@ -71,7 +71,7 @@ class Verdict:
 
 
 def judge(
-    level: Level,
+    level: SampledLevel,
     final: Affine,
     *,
     rigid: Affine,
@@ -80,12 +80,12 @@ def judge(
     size_mm: float,
     seed: int,
     wide: bool = False,
-) -> Verdict:
+) -> LinearConfidence:
     """Compare the final pose with disturbed and random poses and with where the other starts ended.
 
     Parameters
     ----------
-    level : Level
+    level : SampledLevel
         A coarse level.
     final, rigid : Affine
         The result and the rigid pose it was refined from.
@@ -102,7 +102,7 @@ def judge(
     """
     here = score(level, final)
     if here.value <= 0:
-        return Verdict(0.0, 0.0, 0.0, None, here.overlap)
+        return LinearConfidence(0.0, 0.0, 0.0, None, here.overlap)
     random = np.random.default_rng(seed)
     near, far = [], []
     for _ in range(POSES):
@@ -123,7 +123,7 @@ def judge(
         evidence += 4 * (agreement - AGREEMENT_MIDDLE)
     confidence = 1 / (1 + np.exp(-0.6 * np.clip(evidence, -15, 15)))
     trust = min(1.0, here.overlap / 0.2)
-    return Verdict(float(confidence * trust), contrast, sharpness, agreement, here.overlap)
+    return LinearConfidence(float(confidence * trust), contrast, sharpness, agreement, here.overlap)
 
 
 def _disturbance(center: npt.ArrayLike, random: np.random.Generator, *, angle: float, shift_mm: float) -> Affine:

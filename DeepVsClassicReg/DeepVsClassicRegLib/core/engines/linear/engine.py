@@ -13,11 +13,11 @@ from ...pair import Pair
 from ...progress import Progress
 from ...transforms.affine import Affine, fit_affine
 from ...transforms.transform import Transform
-from .._start import in_units
 from ..base import EngineInfo, Recorder, Result
-from .confidence import Verdict, judge
-from .levels import Work, prepare
-from .search import Found, Refined, refine, search, search_widely
+from ..engine_input import in_units
+from .confidence import LinearConfidence, judge
+from .levels import LinearRun, prepare
+from .search import PoseSearchResult, Refined, refine, search, search_widely
 from .settings import LinearSettings
 
 SMALLER_VIEW = 0.6
@@ -60,7 +60,7 @@ class LinearEngine:
         seen = _swapped(pair) if swapped else pair
         with recorder.stage("Linear starts"):
             work = prepare(seen, settings, progress, recorder, compute.seed)
-            found = search(work) if given is None else Found(given.inverse() if swapped else given)
+            found = search(work) if given is None else PoseSearchResult(given.inverse() if swapped else given)
         with recorder.stage("Linear refinement"):
             refined = refine(work, found.start)
         progress.report(0.92, "Linear alignment: judging the result")
@@ -79,7 +79,9 @@ class LinearEngine:
         return Result(transform, recorder.diagnostics(how), start=transform)
 
 
-def _rescued(work: Work, found: Found, refined: Refined, verdict: Verdict, seed: int) -> tuple[Found, Refined, Verdict]:
+def _rescued(
+    work: LinearRun, found: PoseSearchResult, refined: Refined, verdict: LinearConfidence, seed: int
+) -> tuple[PoseSearchResult, Refined, LinearConfidence]:
     """Try all orientations; keep the outcome only when it convinces."""
     work = replace(work, progress=work.progress.part(0.93, 0.99))
     with work.recorder.stage("Linear wide search"):
@@ -93,7 +95,9 @@ def _rescued(work: Work, found: Found, refined: Refined, verdict: Verdict, seed:
     return wide, outcome, second
 
 
-def _judged(work: Work, found: Found, refined: Refined, seed: int, *, wide: bool = False) -> Verdict:
+def _judged(
+    work: LinearRun, found: PoseSearchResult, refined: Refined, seed: int, *, wide: bool = False
+) -> LinearConfidence:
     return judge(
         work.levels[0],
         refined.transform,

@@ -54,7 +54,7 @@ class Coarse:
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class SampledLevel:
     """Everything needed to score a linear map at one resolution.
 
     Attributes
@@ -98,7 +98,7 @@ def pair_size_mm(pair: Pair) -> float:
     return float(min(np.prod(v.grid.extent_mm) for v in (pair.fixed, pair.moving)) ** (1 / 3))
 
 
-def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: int, smooth: int = 0) -> Level:
+def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: int, smooth: int = 0) -> SampledLevel:
     """Return the pair prepared for scoring at about this voxel size.
 
     Parameters
@@ -127,7 +127,7 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
     bright = np.flatnonzero(inside_object(fixed, points))
     if not bright.size:
         bright = np.arange(len(points))
-    return Level(
+    return SampledLevel(
         points=placed,
         values=values,
         center=center,
@@ -319,7 +319,7 @@ def _sample_points(fixed: Coarse, mask: LabelMap | None, samples: int, random: n
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class LinearRun:
     """One run.
 
     Attributes
@@ -328,7 +328,7 @@ class Work:
         Volumes, shrunk where they are much finer than needed, with masks.
     settings, progress, recorder
         As the engine got them.
-    levels : tuple of Level
+    levels : tuple of SampledLevel
         Coarse to fine.
     coarse_fixed : Coarse
         The fixed volume at the coarsest level.
@@ -342,13 +342,13 @@ class Work:
     settings: LinearSettings
     progress: Progress
     recorder: Recorder
-    levels: tuple[Level, ...]
+    levels: tuple[SampledLevel, ...]
     coarse_fixed: Coarse
     size_mm: float
     probes: Array
 
     @property
-    def finer(self) -> tuple[Level, ...]:
+    def finer(self) -> tuple[SampledLevel, ...]:
         """The levels after the coarsest, or that one when there is no other."""
         return self.levels[1:] or self.levels
 
@@ -362,7 +362,7 @@ class Work:
         return note
 
 
-def prepare(pair: Pair, settings: LinearSettings, progress: Progress, recorder: Recorder, seed: int) -> Work:
+def prepare(pair: Pair, settings: LinearSettings, progress: Progress, recorder: Recorder, seed: int) -> LinearRun:
     """Return the work with its levels made."""
     size_mm = pair_size_mm(pair)
     finest = size_mm / max(settings.resolutions)
@@ -391,4 +391,4 @@ def prepare(pair: Pair, settings: LinearSettings, progress: Progress, recorder: 
     first = levels[0]
     coarse_fixed = coarse_copy(small.fixed, size_mm / settings.resolutions[0], bins=settings.bins, smooth=1)
     probes = np.asarray(first.points.T[:: max(1, first.points.shape[1] // 150)] + first.center, dtype=np.float64)
-    return Work(small, settings, progress, recorder, tuple(levels), coarse_fixed, size_mm, probes)
+    return LinearRun(small, settings, progress, recorder, tuple(levels), coarse_fixed, size_mm, probes)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...transforms.affine import Affine
-from .levels import Level, inside_mask, inside_view, interpolate
+from .levels import SampledLevel, inside_mask, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]
 LEAST_OVERLAP = 0.1
@@ -45,12 +45,12 @@ class Score:
 NOTHING = Score(0.0, 0.0, 0.0)
 
 
-def score(level: Level, transform: Affine, *, gradient: bool = False) -> Score:
+def score(level: SampledLevel, transform: Affine, *, gradient: bool = False) -> Score:
     """Return the score of a fixed-to-moving map at this level.
 
     Parameters
     ----------
-    level : Level
+    level : SampledLevel
         Sampled fixed points and the moving volume.
     transform : Affine
         The map to judge.
@@ -98,7 +98,7 @@ def _turned(matrix: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32]) -
     return np.asarray(np.einsum("ij,jn->in", matrix, vectors))
 
 
-def _overlap(level: Level, index: npt.NDArray[np.float32], growth: float) -> float:
+def _overlap(level: SampledLevel, index: npt.NDArray[np.float32], growth: float) -> float:
     size = np.array(level.moving.grid.size)[:, None]
     inside = ((index > -0.5) & (index < size - 0.5)).all(axis=0)
     return min(1.0, float(inside.mean()) * level.volume_ratio * max(1.0, growth)) if inside.size else 0.0
@@ -219,7 +219,7 @@ class Climb:
 
 
 def climb(
-    level: Level,
+    level: SampledLevel,
     start: Affine,
     *,
     kind: str,
@@ -232,7 +232,7 @@ def climb(
 
     Parameters
     ----------
-    level : Level
+    level : SampledLevel
         Resolution to work at.
     start : Affine
         First map, without reflection.
@@ -296,7 +296,7 @@ def _updated(inverse: Array | None, change: Array, bend: Array, unit: Array) -> 
     return np.asarray(left @ inverse @ left.T + np.outer(change, change) / product)
 
 
-def evaluate(level: Level, pose: Pose, free: int, stiffness: float) -> tuple[Score, float, Array]:
+def evaluate(level: SampledLevel, pose: Pose, free: int, stiffness: float) -> tuple[Score, float, Array]:
     """Return score, objective and the objective's derivative by the parameters of `Pose.moved`."""
     here = score(level, pose.affine, gradient=True)
     base = pose.affine.matrix

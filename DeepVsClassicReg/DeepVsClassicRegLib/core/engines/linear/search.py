@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...transforms.affine import Affine
-from .levels import Work
+from .levels import LinearRun
 from .optimize import Climb, climb, score
 from .settings import KINDS
 from .starts import (
     LEAST_PLAUSIBLE,
-    Start,
+    CandidatePose,
     axis_starts,
     center_starts,
     distinct,
@@ -36,7 +36,7 @@ DISTINCT_ENDS = 0.03
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class PoseSearchResult:
     """What the search found.
 
     Attributes
@@ -45,21 +45,21 @@ class Found:
         The rigid pose to refine.
     ends : tuple of Affine
         Where every climbed start ended.
-    anchor : Start or None
+    anchor : CandidatePose or None
         The best of the plain starts (headers, centers), for when nothing better can be trusted.
     """
 
     start: Affine
     ends: tuple[Affine, ...] = ()
-    anchor: Start | None = None
+    anchor: CandidatePose | None = None
 
 
-def search(work: Work) -> Found:
+def search(work: LinearRun) -> PoseSearchResult:
     """Return the best rigid pose over all starts the settings ask for."""
     return _best_of(work, _candidates(work), work.settings.refined_starts, LEAST_PLAUSIBLE)
 
 
-def search_widely(work: Work, seed: int) -> Found:
+def search_widely(work: LinearRun, seed: int) -> PoseSearchResult:
     """Return the best rigid pose over all orientations; several times as slow as `search`."""
     starts = [header_start(), *center_starts(work.coarse_fixed, work.levels[0].moving)]
     middle = work.pair.fixed.grid.center_mm
@@ -69,7 +69,7 @@ def search_widely(work: Work, seed: int) -> Found:
     return _best_of(work, starts, WIDE_REFINED, WIDE_LEAST_PLAUSIBLE)
 
 
-def _best_of(work: Work, starts: list[Start], refined: int, least: float) -> Found:
+def _best_of(work: LinearRun, starts: list[CandidatePose], refined: int, least: float) -> PoseSearchResult:
     level = work.levels[0]
     judged = []
     for start in starts:
@@ -84,13 +84,13 @@ def _best_of(work: Work, starts: list[Start], refined: int, least: float) -> Fou
     ends.sort(key=lambda entry: -entry[0])
     anchors = [(score(work.finer[0], start.transform).value, start) for start in starts if start.anchor]
     anchor = max(anchors, key=lambda entry: entry[0])[1] if anchors else None
-    return Found(_compared(work, starts, ends, least), tuple(transform for _, transform in ends), anchor)
+    return PoseSearchResult(_compared(work, starts, ends, least), tuple(transform for _, transform in ends), anchor)
 
 
-def _candidates(work: Work) -> list[Start]:
+def _candidates(work: LinearRun) -> list[CandidatePose]:
     settings, level = work.settings, work.levels[0]
     fixed, moving = work.coarse_fixed, level.moving
-    starts: list[Start] = []
+    starts: list[CandidatePose] = []
     if settings.header_start:
         starts.append(header_start())
     if settings.center_starts:
@@ -111,13 +111,13 @@ def _candidates(work: Work) -> list[Start]:
     return starts
 
 
-def _plausible(work: Work, starts: list[Start], transform: Affine, value: float, least: float) -> float:
+def _plausible(work: LinearRun, starts: list[CandidatePose], transform: Affine, value: float, least: float) -> float:
     center = work.pair.fixed.grid.center_mm
     maps = [start.transform for start in starts if start.anchor] or [Affine.identity()]
     return value * plausibility(transform, center, np.array([a.apply(center) for a in maps]), work.size_mm, least=least)
 
 
-def _chosen(work: Work, judged: list[tuple[float, Start]], count: int) -> list[Start]:
+def _chosen(work: LinearRun, judged: list[tuple[float, CandidatePose]], count: int) -> list[CandidatePose]:
     """Return the anchors and the best of the other starts, all different from each other."""
     order = [start for _, start in sorted(judged, key=lambda entry: (not entry[1].anchor, -entry[0]))]
     kept = distinct((start.transform for start in order), work.probes, DISTINCT_STARTS * work.size_mm)
@@ -126,7 +126,7 @@ def _chosen(work: Work, judged: list[tuple[float, Start]], count: int) -> list[S
     return anchors + others[:count]
 
 
-def _compared(work: Work, starts: list[Start], ends: list[tuple[float, Affine]], least: float) -> Affine:
+def _compared(work: LinearRun, starts: list[CandidatePose], ends: list[tuple[float, Affine]], least: float) -> Affine:
     """Return the best of the few best poses after a climb on the next finer level."""
     kept = distinct((transform for _, transform in ends), work.probes, DISTINCT_ENDS * work.size_mm)
     few = [ends[n] for n in kept if ends[n][0] >= NEARLY_BEST * ends[0][0]][:FINALISTS] or ends[:1]
@@ -148,7 +148,7 @@ class Refined:
     kind: str
 
 
-def refine(work: Work, start: Affine) -> Refined:
+def refine(work: LinearRun, start: Affine) -> Refined:
     """Return the refined map; a step that does not help or stretches too much is undone and noted."""
     wanted = work.settings.kind
     steps = KINDS[: KINDS.index(wanted) + 1]
@@ -174,7 +174,7 @@ def refine(work: Work, start: Affine) -> Refined:
     return here
 
 
-def _acceptable(work: Work, kind: str, before: Refined, end: Climb) -> bool:
+def _acceptable(work: LinearRun, kind: str, before: Refined, end: Climb) -> bool:
     if kind == "rigid":
         return True
     last = kind == work.settings.kind

@@ -22,7 +22,7 @@ LEAST_PLAUSIBLE = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class CandidatePose:
     """A candidate pose.
 
     Attributes
@@ -40,39 +40,39 @@ class Start:
     anchor: bool = False
 
 
-def header_start() -> Start:
+def header_start() -> CandidatePose:
     """Return the pose the headers state."""
-    return Start("headers as they are", Affine.identity(), anchor=True)
+    return CandidatePose("headers as they are", Affine.identity(), anchor=True)
 
 
-def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
+def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
     """Yield poses that bring centers together, orientations kept."""
     between = moving.grid.center_mm - fixed.grid.center_mm
-    yield Start("centers of the fields of view", Affine.shift(between), anchor=True)
+    yield CandidatePose("centers of the fields of view", Affine.shift(between), anchor=True)
     for name, binary in (("centers of the objects", True), ("centers of the intensities", False)):
         from_fixed, from_moving = (_moments(c, binary=binary)[0] for c in (fixed, moving))
-        yield Start(name, Affine.shift(from_moving - from_fixed), anchor=True)
+        yield CandidatePose(name, Affine.shift(from_moving - from_fixed), anchor=True)
 
 
-def mask_starts(fixed: LabelMap | None, moving: LabelMap | None) -> Iterator[Start]:
+def mask_starts(fixed: LabelMap | None, moving: LabelMap | None) -> Iterator[CandidatePose]:
     """Yield the pose that brings the masks' centers together, when both have one."""
     if fixed is None or moving is None:
         return
     centers = [mask.grid.index_to_point(np.argwhere(mask.mask())[:, ::-1].mean(axis=0)) for mask in (fixed, moving)]
-    yield Start("centers of the masks", Affine.shift(centers[1] - centers[0]), anchor=True)
+    yield CandidatePose("centers of the masks", Affine.shift(centers[1] - centers[0]), anchor=True)
 
 
-def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[Start]:
+def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
     """Yield the four proper rotations that bring the objects' principal axes together."""
     (center_f, axes_f), (center_m, axes_m) = _moments(fixed, binary=True), _moments(moving, binary=True)
     for signs in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):
         rotation = axes_m @ np.diag(signs) @ axes_f.T
         if np.linalg.det(rotation) < 0:
             rotation = axes_m @ np.diag([-s for s in signs]) @ axes_f.T
-        yield Start("principal axes", Affine.about(rotation, center_f, center_m - center_f))
+        yield CandidatePose("principal axes", Affine.about(rotation, center_f, center_m - center_f))
 
 
-def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[float]) -> Iterator[Start]:
+def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[float]) -> Iterator[CandidatePose]:
     """Yield turns about each axis in both senses, for objects tilted between the scans."""
     for angle in degrees:
         for axis, sign in product(range(3), (-1, 1)):
@@ -82,20 +82,20 @@ def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[
             rotation[one, one] = rotation[two, two] = np.cos(radians)
             rotation[one, two], rotation[two, one] = -np.sin(radians), np.sin(radians)
             shift = center_moving - center_fixed
-            yield Start(f"turned by {angle:g} degrees", Affine.about(rotation, center_fixed, shift))
+            yield CandidatePose(f"turned by {angle:g} degrees", Affine.about(rotation, center_fixed, shift))
 
 
-def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Start]:
+def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[CandidatePose]:
     """Yield the 23 proper turns that swap or flip patient axes, for headers with wrong orientations."""
     for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
         rotation = np.zeros((3, 3))
         rotation[order, range(3)] = signs
         if np.linalg.det(rotation) > 0 and not np.allclose(rotation, np.eye(3)):
             shift = center_moving - center_fixed
-            yield Start("axes swapped or flipped", Affine.about(rotation, center_fixed, shift))
+            yield CandidatePose("axes swapped or flipped", Affine.about(rotation, center_fixed, shift))
 
 
-def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: int) -> Iterator[Start]:
+def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: int) -> Iterator[CandidatePose]:
     """Yield turns spread over all orientations, for volumes whose orientation is unknown.
 
     References
@@ -116,10 +116,10 @@ def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: 
                 [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
             ]
         )
-        yield Start("any orientation", Affine.about(rotation, center_fixed, center_moving - center_fixed))
+        yield CandidatePose("any orientation", Affine.about(rotation, center_fixed, center_moving - center_fixed))
 
 
-def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[Start]:
+def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[CandidatePose]:
     """Return the best translations of an exhaustive search with mutual information.
 
     The joint histogram at every offset of a coarse grid is a sum of correlations of bin memberships, so a
@@ -147,7 +147,7 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
         # A circular correlation at offset d pairs fixed cell x with moving cell x + d.
         offset = np.array([p if p < m else p - s for p, m, s in zip(place, mask_m.shape, shape, strict=True)])
         shift = origin_m + offset[::-1] * cell - origin_f
-        found.append(Start("translation search", Affine.about(rotation, np.zeros(3), rotation @ shift)))
+        found.append(CandidatePose("translation search", Affine.about(rotation, np.zeros(3), rotation @ shift)))
     return found
 
 

@@ -22,7 +22,7 @@ from .pairs import GeneratedPair, Looked, finished_pair
 from .random_maps import RandomMap
 from .settings import LABEL_MAPS, SynthesisSettings
 from .source import GeneratedSource
-from .subjects import Subject, read_subjects
+from .subjects import LabelMapSubject, read_subjects
 
 Tensor = torch.Tensor
 # Plane images are cut at a random height of this range.
@@ -134,7 +134,9 @@ class LabelMapsSource(GeneratedSource):
     def _validation_pair(self, number: int) -> GeneratedPair:
         return self._generated(self._draws("validation", number), self._held_out, self.settings.for_validation())
 
-    def _generated(self, draws: Draws, subjects: Sequence[Subject], settings: SynthesisSettings) -> GeneratedPair:
+    def _generated(
+        self, draws: Draws, subjects: Sequence[LabelMapSubject], settings: SynthesisSettings
+    ) -> GeneratedPair:
         first, second = draws.order(len(subjects))[:2]
         # Between two persons nobody knows the displacement: both images then show one.
         if self.known_displacement or (settings.same_person and draws.chance(settings.same_person)):
@@ -168,7 +170,7 @@ class LabelMapsSource(GeneratedSource):
     def _looked(
         self,
         draws: Draws,
-        subject: Subject,
+        subject: LabelMapSubject,
         pose: Tensor,
         kept: Tensor,
         settings: SynthesisSettings,

@@ -24,7 +24,7 @@ _FEWEST = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class LabelMapSubject:
     """A label map at its own resolution, and where the common frame lies in it.
 
     Attributes
@@ -43,7 +43,7 @@ class Subject:
     name: str
 
 
-def read_subjects(folder: Path) -> tuple[tuple[Subject, ...], tuple[int, ...]]:
+def read_subjects(folder: Path) -> tuple[tuple[LabelMapSubject, ...], tuple[int, ...]]:
     """Read every label map of a folder and align them affinely.
 
     Parameters
@@ -53,7 +53,7 @@ def read_subjects(folder: Path) -> tuple[tuple[Subject, ...], tuple[int, ...]]:
 
     Returns
     -------
-    subjects : tuple of Subject
+    subjects : tuple of LabelMapSubject
         In the order of the file names.
     labels : tuple of int
         The labels that occur, ascending, 0 first; codes are positions in it.
@@ -79,7 +79,9 @@ def read_subjects(folder: Path) -> tuple[tuple[Subject, ...], tuple[int, ...]]:
     subjects = []
     for labelmap, points in zip(maps, marks, strict=True):
         codes = np.searchsorted(numbers, labelmap.array).astype(np.uint8)
-        subjects.append(Subject(torch.from_numpy(codes), _index_of_frame(labelmap, frame, points), labelmap.name))
+        subjects.append(
+            LabelMapSubject(torch.from_numpy(codes), _index_of_frame(labelmap, frame, points), labelmap.name)
+        )
     return tuple(subjects), labels
 
 

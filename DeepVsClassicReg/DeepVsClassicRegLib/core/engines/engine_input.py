@@ -22,7 +22,7 @@ SPACING_DIGITS, PLACE_DIGITS = 5, 3
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class EngineInput:
     """A pair as a back end shall see it.
 
     Attributes
@@ -90,7 +90,7 @@ def _rounded_part(part: Part) -> Part:
     return Affine(part.matrix, part.translation_mm.round(PLACE_DIGITS)) if isinstance(part, Affine) else part
 
 
-def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
+def native_start(pair: Pair, *, unit_mm: float | None = None) -> EngineInput:
     """Return the pair for a back end that takes an affine start; any other start is absorbed.
 
     A start that is not linear warps the moving volume onto the fixed volume's field of view, widened by
@@ -104,14 +104,14 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> Start:
         within = known(pair.moving, pair.fixed.grid, Transform((linear,)))
         fixed_mask = _within(_on(pair.fixed_mask, pair.fixed.grid), within, pair.fixed.grid)
         masks = fixed_mask, _on(pair.moving_mask, pair.moving.grid)
-        return Start(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
+        return EngineInput(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
     # A mask of what a back end moves pulls at its edges; in the fixed volume it stays where it is.
     absorbed = _absorbed(pair, _wide_grid(pair), unit)
     within = known(pair.moving, pair.fixed.grid, absorbed.tail)
     return dataclasses.replace(absorbed, fixed_mask=_within(absorbed.fixed_mask, within, pair.fixed.grid))
 
 
-def same_grid_start(pair: Pair) -> Start:
+def same_grid_start(pair: Pair) -> EngineInput:
     """Return the pair with the moving volume brought onto the fixed grid through the whole start."""
     pair, unit = in_units(pair)
     absorbed = _absorbed(pair, pair.fixed.grid, unit)
@@ -119,11 +119,13 @@ def same_grid_start(pair: Pair) -> Start:
     return dataclasses.replace(absorbed, moving_mask=_within(absorbed.moving_mask, within, pair.fixed.grid))
 
 
-def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> Start:
+def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> EngineInput:
     start = pair.initial or Transform()
     moving = warp_volume(pair.moving, grid, start, name=pair.moving.name)
     mask = None if pair.moving_mask is None else warp_labels(_binary(pair.moving_mask), grid, start)
-    return Start(pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start, unit_mm)
+    return EngineInput(
+        pair.fixed, moving, _on(pair.fixed_mask, pair.fixed.grid), mask, Affine.identity(), start, unit_mm
+    )
 
 
 def _wide_grid(pair: Pair) -> Grid:

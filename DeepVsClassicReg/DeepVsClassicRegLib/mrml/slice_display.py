@@ -18,7 +18,7 @@ from .volumes import remove_node
 
 
 @dataclass
-class Options:
+class DisplayOptions:
     """What the user can change while looking.
 
     Attributes
@@ -39,7 +39,7 @@ class Options:
     before: bool = False
 
 
-class Stage:
+class SliceDisplay:
     """The slice views as a way of looking sees them.
 
     Parameters
@@ -50,7 +50,7 @@ class Stage:
 
     def __init__(self, view_names: Sequence[str] = ()) -> None:
         self.view_names = tuple(view_names)
-        self.options = Options()
+        self.options = DisplayOptions()
         self.memory = Memory()
         self.layers = Layers()
         self.cache = Cache()
