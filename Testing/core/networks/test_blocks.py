@@ -262,3 +262,11 @@ def test_affine_network_learns_turns_and_shifts_it_has_not_seen():
     with torch.no_grad():
         error = (net(fixed, moving).displacement - truth)[inside].norm(dim=1).mean()
     assert error < 0.6 * truth[inside].norm(dim=1).mean()
+
+
+def test_splines_are_not_computed_with_16_bits():
+    points = torch.rand(1, 2, 6, 6)
+    exact = bspline.spline_field(points, 8, (17, 17))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = bspline.spline_field(points, 8, (17, 17))
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, exact)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as functional
 
+from ..losses.sampling import at_least_single
+
 Tensor = torch.Tensor
 
 
@@ -34,10 +36,12 @@ def spline_field(coefficients: Tensor, spacing: int, shape: Sequence[int]) -> Te
     ---------
     Rueckert et al., IEEE TMI 18:712-721, 1999, doi 10.1109/42.796284.
     """
-    result = coefficients
-    kernel = _cubic(spacing, coefficients)
-    for number, size in enumerate(shape):
-        result = _along(result, kernel, number + 2, spacing, size)
+    result = at_least_single(coefficients)
+    kernel = _cubic(spacing, result)
+    # Mixed precision would compute these convolutions with 16 bits, which are too few for positions.
+    with torch.autocast(result.device.type, enabled=False):
+        for number, size in enumerate(shape):
+            result = _along(result, kernel, number + 2, spacing, size)
     return result
 
 

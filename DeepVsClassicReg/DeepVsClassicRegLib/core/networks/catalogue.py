@@ -30,6 +30,7 @@ METHODS = Registry(
         "dual-prnet": "dual_prnet:DualPRNet",
         "localnet": "localnet:LocalNet",
         "globalnet": "localnet:GlobalNet",
+        "istn": "istn:ISTN",
     },
 )
 
