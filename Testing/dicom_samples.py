@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from DeepVsClassicRegLib.core.images.io import read_volume
 from faults import Call, Gives, Run
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import PYDICOM_ROOT_UID, ExplicitVRLittleEndian
 
 CT, MR, PET = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "4", "128"))
 ENHANCED_MR, DOSE, SEG = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4.1", "481.2", "66.4"))
 CAPTURE, NUCLEAR = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("7", "20"))
 AXIAL = (1, 0, 0, 0, 1, 0)
 SIZE = (12, 10, 8)
+# Numbers of one length: a file that is cut at a share of its bytes is cut at the same element in every run.
+_NUMBERS = itertools.count(10**20)
 SPACING = (1.5, 2.0, 3.0)
 ORIGIN = np.array([-20.0, -30.0, -40.0])
 
@@ -43,7 +46,7 @@ def dataset(
     """Return an object of one or several frames of 16-bit pixels."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = sop, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.MediaStorageSOPInstanceUID = f"{PYDICOM_ROOT_UID}{next(_NUMBERS)}"
     found = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     found.SOPClassUID, found.SOPInstanceUID, found.Modality = sop, meta.MediaStorageSOPInstanceUID, modality
     found.PatientName, found.PatientID = "Phantom", "1"

@@ -82,6 +82,39 @@ def _cut(tenth: int) -> Callable[[Path], Path]:
     return write
 
 
+def _cut_anywhere(folder: Path) -> Call:
+    """Cut the last slice at every byte of its header; return where that was not refused with the file's name."""
+    return lambda: _unnoticed(series(folder / "made", positions([0, 3])), "001.dcm")
+
+
+def _unnoticed(folder: Path, name: str) -> list[int]:
+    file = folder / name
+    content = file.read_bytes()
+    found = []
+    for length in range(126, len(content) - 2 * SIZE[0] * SIZE[1]):
+        file.write_bytes(content[:length])
+        try:
+            read_volume(folder)
+            found.append(length)
+        except RegistrationError as refusal:
+            found += [] if file.name in str(refusal) else [length]
+    return found
+
+
+def _with_file(name: str, content: bytes) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        series(folder)
+        (folder / name).write_bytes(content)
+        return folder
+
+    return write
+
+
+def _ninth(**facts: Any) -> Callable[[Path], Path]:
+    """Return a maker of a series that goes on with a slice with other facts."""
+    return beside(lambda: a_slice(positions()[-1] + [0, 0, SPACING[2]], **facts), "008.dcm")
+
+
 def _sample(*names: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         folder.mkdir()
@@ -132,6 +165,27 @@ VALUE_CASES = [
     Case("A", "true values beside padding", reads(folder_of(change=_padded)), true("padding")),
     Case("A", "shown inverted", reads(folder_of(PhotometricInterpretation="MONOCHROME1")), true("MONOCHROME1")),
     *(Case("A", f"slice cut at {n} tenths", reads(_cut(n)), Refused(RegistrationError, "dcm")) for n in range(1, 10)),
+    Case("A", "the last slice cut at every byte of its header", _cut_anywhere, Gives([])),
+    Case("A", "an empty slice", reads(_with_file("008.dcm", b"")), Refused(FileError, "008.dcm", "0 bytes")),
+    Case("A", "a text file beside the slices", reads(_with_file("notes.txt", b"from the archive")), true()),
+    Case(
+        "A",
+        "a last slice without its position",
+        reads(_ninth(ImagePositionPatient=None)),
+        Refused(FileError, "008.dcm", "position in the patient"),
+    ),
+    Case(
+        "A",
+        "an image of another series without a position",
+        reads(_ninth(ImagePositionPatient=None, SeriesInstanceUID="7.8")),
+        true("008.dcm", "left out"),
+    ),
+    Case(
+        "A",
+        "a color capture in the same series",
+        reads(_ninth(SamplesPerPixel=3, PhotometricInterpretation="RGB", sop=CAPTURE)),
+        true("008.dcm", "color image", "left out"),
+    ),
     Case("A", "truncated file", reads(_sample("MR_truncated.dcm")), Refused(FileError, "MR_truncated.dcm")),
 ]
 

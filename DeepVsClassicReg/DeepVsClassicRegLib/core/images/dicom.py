@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,23 @@ import SimpleITK as sitk
 
 from ..errors import FileError
 from .dicom_grid import placement
-from .dicom_slices import Slice, Unfit, looks_like_dicom, pydicom, read_dataset, slices_of
+from .dicom_slices import (
+    Incomplete,
+    Slice,
+    Unfit,
+    damages,
+    looks_like_dicom,
+    pydicom,
+    read_dataset,
+    series_of,
+    slices_of,
+)
 from .dicom_stacks import Stack, chosen, stacks_of
 from .raw import RawImage
 
 _RLE = "1.2.840.10008.1.2.5"
 _SUBFOLDERS = 20
+_NAMED_DICOM = (".dcm", ".ima")
 _EXPORT = "Export the series as CT, MR or PET images (not as captures), or convert it with dcm2niix first."
 
 
@@ -50,6 +62,7 @@ def read_dicom(path: Path, series: str | None = None) -> RawImage:
         raise _nothing(path, unfit)
     stacks = stacks_of(slices, notes)
     stack = chosen(stacks, series, str(path), notes)
+    _check_left_out(unfit, stack, notes)
     where = placement(stack, notes)
     array, valid = _values(stack, notes)
     if where.resamples:
@@ -73,25 +86,59 @@ def is_dicom(path: Path) -> bool:
     return path.is_file() and looks_like_dicom(path)
 
 
-def _scan(path: Path) -> tuple[list[Slice], dict[str, str]]:
+@dataclass(frozen=True)
+class LeftOut:
+    """A DICOM file without a slice: why, and the series it names ('' when none)."""
+
+    reason: Unfit
+    series: str = ""
+
+
+def _scan(path: Path) -> tuple[list[Slice], dict[str, LeftOut]]:
     """Return the slices of a file or of the files of a folder, and what the other DICOM files hold."""
     slices: list[Slice] = []
-    unfit: dict[str, str] = {}
+    unfit: dict[str, LeftOut] = {}
     for file in [path] if path.is_file() else sorted(entry for entry in path.iterdir() if entry.is_file()):
         dataset = read_dataset(file, pixels=False)
         if dataset is None:
+            if file.suffix.lower() in _NAMED_DICOM:
+                size = file.stat().st_size
+                unfit[file.name] = LeftOut(Incomplete(f"no DICOM file, whatever its name ({size} bytes)"))
             continue
         try:
-            slices += list(slices_of(dataset, file))
+            slices += slices_of(dataset, file)
         except Unfit as reason:
-            unfit[file.name] = str(reason)
+            unfit[file.name] = LeftOut(reason, series_of(dataset, file))
     return slices, unfit
 
 
-def _nothing(path: Path, unfit: dict[str, str]) -> FileError:
+def _check_left_out(unfit: dict[str, LeftOut], stack: Stack, notes: list[str]) -> None:
+    """Refuse a stack that lacks an image of its series; note what else is left out."""
+    series = stack.slices[0].series
+    lost = {
+        name: left.reason
+        for name, left in unfit.items()
+        if isinstance(left.reason, Incomplete) and series.startswith(left.series)  # a file cut off may end within it
+    }
+    if lost:
+        raise FileError(
+            f"A slice of series {stack.key} cannot be placed: {_said(lost)}.",
+            hint="Copy or export the series again, completely.",
+        )
     if unfit:
-        kinds = {reason: name for name, reason in unfit.items()}
-        said = "; ".join(f"{name} is {reason}" for reason, name in list(kinds.items())[:5])
+        others = {name: left.reason for name, left in unfit.items()}
+        notes.append(f"{len(unfit)} files of the folder are no slices and are left out: {_said(others)}.")
+
+
+def _said(unfit: dict[str, Unfit]) -> str:
+    """Return what files hold, one of each kind."""
+    kinds = {str(reason): name for name, reason in unfit.items()}
+    return "; ".join(f"{name} is {reason}" for reason, name in list(kinds.items())[:5])
+
+
+def _nothing(path: Path, unfit: dict[str, LeftOut]) -> FileError:
+    if unfit:
+        said = _said({name: left.reason for name, left in unfit.items()})
         return FileError(f"{path} holds no DICOM image that a volume can be made of: {said}.", hint=_EXPORT)
     below = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _has_dicom(folder)]
     hint = (
@@ -154,7 +201,7 @@ def decoded(path: Path) -> npt.NDArray[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frames = _by_itk(dataset) if compressed else _by_pydicom(dataset)
-    except (ValueError, AttributeError, RuntimeError, NotImplementedError, KeyError, EOFError, IndexError) as error:
+    except (*damages(), RuntimeError) as error:
         name = syntax.name if syntax else "an unknown transfer syntax"
         what = (
             f"is compressed ({name}) in a way that cannot be read here"

@@ -82,7 +82,7 @@ def read_dicom_segments(path: Path) -> tuple[Grid, list[DicomSegment], tuple[str
 def _planes(dataset: Any, path: Path) -> tuple[Grid, list[int], list[str]]:
     """Return the grid, on which of its planes each frame lies, and notes."""
     try:
-        frames = list(slices_of(dataset, path, segmentations=True))
+        frames = slices_of(dataset, path, segmentations=True)
     except Unfit as reason:
         message = f"{path.name} is {reason}."
         raise RegistrationError(message, hint="Export it again as a segmentation of a CT or MR.") from reason

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from ..errors import FileError
 Array = npt.NDArray[np.float64]
 _DIRECTORY = "1.2.840.10008.1.3.10"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("1", "1.1", "2", "2.1", "4", "4.1", "20", "128", "130"))
+_CUT_OFF = "an image whose header ends early: the file is cut off or damaged"
 # What files without pixels hold, by modality, and what to do about it.
 _NO_IMAGES = {
     "RTSTRUCT": "contours of a radiotherapy plan; turn them into a segmentation first (in Slicer: SlicerRT)",
@@ -102,6 +106,47 @@ class Unfit(Exception):
     """A DICOM object that is no slice of a volume; the text says what it is."""
 
 
+class Incomplete(Unfit):
+    """An image that lacks what places it in a volume: a slice of its series is missing without it."""
+
+
+# What Python raises inside pydicom for files that are cut off or changed, besides pydicom's own error.
+_DAMAGES = (
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+)
+
+
+def damages() -> tuple[type[Exception], ...]:
+    """Return what pydicom raises for files that are cut off or changed: at once, or when a value is first asked for."""
+    return (*_DAMAGES, pydicom().errors.BytesLengthException)
+
+
+@contextlib.contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what pydicom raises for a damaged file into a `FileError` that names it.
+
+    Values are parsed when they are asked for, so this belongs around every use of a dataset.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd values are checked here, where they matter
+            yield
+    except damages() as error:
+        raise FileError(
+            f"{path.name} is cut off or damaged: its DICOM header cannot be read ({error}).",
+            hint="Copy or export the series again.",
+        ) from error
+
+
 def pydicom() -> Any:
     """Return the package pydicom.
 
@@ -131,35 +176,56 @@ def read_dataset(path: Path, *, pixels: bool) -> Any | None:
     package = pydicom()
     if not looks_like_dicom(path):
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values are checked here, where they matter
-            dataset = package.dcmread(path, stop_before_pixels=not pixels, force=True)
-            return dataset if "SOPClassUID" in dataset or "Rows" in dataset else None
-    except (EOFError, ValueError, KeyError, NotImplementedError, AttributeError, OSError) as error:
-        raise FileError(
-            f"{path.name} is a damaged DICOM file ({error}).", hint="Copy or export the series again."
-        ) from error
+    with damage_named(path):
+        dataset = package.dcmread(path, stop_before_pixels=not pixels, force=True)
+        if "SOPClassUID" in dataset or "Rows" in dataset:
+            return dataset
+        meta = getattr(dataset, "file_meta", {})
+        if _is_marked(path) and meta.get("MediaStorageSOPClassUID") != _DIRECTORY:
+            raise EOFError("nothing but its first lines is left")
+        return None
+
+
+def _is_marked(path: Path) -> bool:
+    """Return whether the file has DICOM's mark behind its preamble."""
+    return _start(path)[128:132] == b"DICM"
 
 
 def looks_like_dicom(path: Path) -> bool:
     """Return whether the file has DICOM's mark, or begins like a DICOM file without it."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(132)
-    except OSError:
-        return False
+    start = _start(path)
     return start[128:132] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
 
 
-def slices_of(dataset: Any, path: Path, *, segmentations: bool = False) -> Iterator[Slice]:
-    """Yield the slices that a file holds; those of segmentations only when they are wanted.
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)
+    except OSError:
+        return b""
+
+
+def slices_of(dataset: Any, path: Path, *, segmentations: bool = False) -> list[Slice]:
+    """Return the slices that a file holds; those of segmentations only when they are wanted.
 
     Raises
     ------
     Unfit
         When it holds none that a volume can be made of.
+    FileError
+        When its header is damaged.
     """
+    with damage_named(path):
+        return list(_slices(dataset, path, segmentations))
+
+
+def series_of(dataset: Any, path: Path) -> str:
+    """Return the series instance UID that a file names, '' when none."""
+    with damage_named(path):
+        return str(dataset.get("SeriesInstanceUID", ""))
+
+
+def _slices(dataset: Any, path: Path, segmentations: bool) -> Iterator[Slice]:
     _check_fit(dataset, segmentations=segmentations)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if "PerFrameFunctionalGroupsSequence" in dataset:
@@ -187,7 +253,11 @@ def _check_fit(dataset: Any, *, segmentations: bool) -> None:
     if dataset.get("SOPClassUID") in SEGMENTATIONS and not segmentations:
         raise Unfit("a segmentation; give it as one, not as a volume")
     if "Rows" not in dataset or "Columns" not in dataset:
+        if not modality or dataset.get("SOPClassUID") in _IMAGES:
+            raise Incomplete(_CUT_OFF)
         raise Unfit(_NO_IMAGES.get(modality, f"an object without an image ({modality or 'unknown modality'})"))
+    if "BitsAllocated" not in dataset:
+        raise Incomplete(_CUT_OFF)
     if int(dataset.get("SamplesPerPixel", 1)) > 1 or "PALETTE" in str(dataset.get("PhotometricInterpretation", "")):
         raise Unfit("a color image (a screen capture, an ultrasound or a photograph)")
     if "MOSAIC" in [str(word).upper() for word in dataset.get("ImageType") or []]:
@@ -275,7 +345,7 @@ def _make(dataset: Any, path: Path, frame: int, place: Any, measures: Any, scale
     rows_mm, columns_mm = _numbers(measures.get("PixelSpacing"), 2, "pixel spacing")
     row, column = cosines[:3], cosines[3:]
     if min(rows_mm, columns_mm) <= 0 or min(np.linalg.norm(row), np.linalg.norm(column)) < 0.5:
-        raise Unfit("an image whose pixel spacing or orientation is zero")
+        raise Incomplete("an image whose pixel spacing or orientation is zero")
     slope, intercept = scale.get("RescaleSlope"), scale.get("RescaleIntercept")
     uid = str(dataset.get("SOPInstanceUID", path.name))
     return Slice(
@@ -307,7 +377,7 @@ def _numbers(value: Any, count: int, what: str) -> Array:
     except (TypeError, ValueError):
         numbers = np.zeros(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise Unfit(f"an image without a {what}")
+        raise Incomplete(f"an image without a {what}")
     return numbers
 
 
