@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def _check_left_out(unfit: dict[str, LeftOut], stack: Stack, notes: list[str]) -
         notes.append(f"{len(unfit)} files of the folder are no slices and are left out: {_said(others)}.")
 
 
-def _said(unfit: dict[str, Unfit]) -> str:
+def _said(unfit: Mapping[str, Unfit]) -> str:
     """Return what files hold, one of each kind."""
     kinds = {str(reason): name for name, reason in unfit.items()}
     return "; ".join(f"{name} is {reason}" for reason, name in list(kinds.items())[:5])
@@ -201,7 +201,7 @@ def decoded(path: Path) -> npt.NDArray[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             frames = _by_itk(dataset) if compressed else _by_pydicom(dataset)
-    except (*damages(), RuntimeError) as error:
+    except damages() as error:
         name = syntax.name if syntax else "an unknown transfer syntax"
         what = (
             f"is compressed ({name}) in a way that cannot be read here"

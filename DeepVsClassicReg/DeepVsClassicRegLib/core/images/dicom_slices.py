@@ -110,7 +110,7 @@ class Incomplete(Unfit):
     """An image that lacks what places it in a volume: a slice of its series is missing without it."""
 
 
-# What Python raises inside pydicom for files that are cut off or changed, besides pydicom's own error.
+# What is raised inside pydicom and ITK for files that are cut off or changed, besides pydicom's own error.
 _DAMAGES = (
     EOFError,
     ValueError,
@@ -119,14 +119,14 @@ _DAMAGES = (
     IndexError,
     OverflowError,
     AttributeError,
-    NotImplementedError,
+    RuntimeError,
     OSError,
     struct.error,
 )
 
 
 def damages() -> tuple[type[Exception], ...]:
-    """Return what pydicom raises for files that are cut off or changed: at once, or when a value is first asked for."""
+    """Return what the readers raise for files that are cut off or changed: at once, or when a value is first asked for."""
     return (*_DAMAGES, pydicom().errors.BytesLengthException)
 
 
