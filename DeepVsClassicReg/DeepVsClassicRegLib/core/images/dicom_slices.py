@@ -126,7 +126,7 @@ _DAMAGES = (
 
 
 def damages() -> tuple[type[Exception], ...]:
-    """Return what the readers raise for files that are cut off or changed: at once, or when a value is first asked for."""
+    """Return what readers raise for damaged files, at once or when a value is first asked for."""
     return (*_DAMAGES, pydicom().errors.BytesLengthException)
 
 
