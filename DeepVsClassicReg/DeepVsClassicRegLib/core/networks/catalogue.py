@@ -31,6 +31,7 @@ METHODS = Registry(
         "localnet": "localnet:LocalNet",
         "globalnet": "localnet:GlobalNet",
         "istn": "istn:ISTN",
+        "sitreg": "sitreg:SITReg",
     },
 )
 
