@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def thread_bound(count: int) -> Iterator[int]:
     """Bound numba's threads inside the block, restore the former bound, and yield how many there are."""
     import numba
 
-    before = numba.get_num_threads()
+    before = _threads_of_numba()
     most: int = getattr(numba.config, "NUMBA_NUM_THREADS")  # noqa: B009 (numba sets it at run time)
     allowed = max(1, min(count, most))
     numba.set_num_threads(allowed)
@@ -75,3 +75,25 @@ def thread_bound(count: int) -> Iterator[int]:
         yield allowed
     finally:
         numba.set_num_threads(before)
+
+
+def kernel_threads(count: int) -> AbstractContextManager[object]:
+    """Return `thread_bound(count)`, or a block that changes nothing where numba is not installed."""
+    return thread_bound(count) if numba_found() else nullcontext()
+
+
+def _threads_of_numba() -> int:
+    """Return numba's number of threads; the first call in a process starts them.
+
+    Starting them sets OpenMP to all cores, and torch computes with the same OpenMP. Its bound is set again: two
+    trainings of one thread each took ten times their CPU time after their first validation, because four threads
+    waited for two cores.
+    """
+    import numba
+
+    torch = sys.modules.get("torch")
+    of_torch = None if torch is None else torch.get_num_threads()
+    found: int = numba.get_num_threads()
+    if torch is not None:
+        torch.set_num_threads(of_torch)
+    return found

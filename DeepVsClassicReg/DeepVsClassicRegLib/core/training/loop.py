@@ -92,7 +92,9 @@ def train(
     compute = compute or Compute()
     folder.mkdir(parents=True, exist_ok=True)
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
-        return _Loop(config, source, folder, group, progress or Progress(), register).run()
+        return _Loop(
+            config, source, folder, group, progress or Progress(), register, threads=compute.thread_count
+        ).run()
 
 
 class _Loop:
@@ -104,6 +106,8 @@ class _Loop:
         group: Group,
         progress: Progress,
         register: Register | None,
+        *,
+        threads: int,
     ) -> None:
         self.config, self.source, self.folder, self.group, self.progress = config, source, folder, group, progress
         self.method = get_method(config.method)
@@ -112,7 +116,8 @@ class _Loop:
         self.batches: Sequence[Batch] = source.validation() if group.leads else ()
         self.register = register
         self.pairs: Sequence[Pair] = source.validation_pairs() if group.leads and register is not None else ()
-        self.start_dice = start_dice(self.pairs)
+        self.threads = threads
+        self.start_dice = start_dice(self.pairs, threads=threads)
         self.domain = domain_of(source, config.texts().get("name", folder.name)) if group.leads else {}
         self.rows: list[dict[str, float]] = []
         self.stopped = False
@@ -200,7 +205,7 @@ class _Loop:
         batches = (to_device(batch, self.group.device) for batch in self.batches)
         numbers = validate(state.kept, self.method, self.stepper.context, batches)
         if self.pairs and self.register is not None:
-            numbers |= validate_pairs(state.kept, self._card(), self.pairs, self.register)
+            numbers |= validate_pairs(state.kept, self._card(), self.pairs, self.register, threads=self.threads)
             if self.start_dice is not None:
                 numbers["dice_before"] = self.start_dice
         hours = state.seconds / 3600

@@ -40,7 +40,7 @@ def validate(
 
 
 def validate_pairs(
-    network: RegistrationNetwork, card: Card, pairs: Iterable[Pair], register: Register, *, threads: int = 0
+    network: RegistrationNetwork, card: Card, pairs: Iterable[Pair], register: Register, *, threads: int
 ) -> dict[str, float]:
     """Return the mean Dice and folds over real pairs, registered as the engine does it and measured as everywhere.
 
@@ -66,13 +66,13 @@ def validate_pairs(
     return _means(rows)
 
 
-def start_dice(pairs: Iterable[Pair]) -> float | None:
+def start_dice(pairs: Iterable[Pair], *, threads: int) -> float | None:
     """Return the mean Dice of real pairs at their linear start; None without labels."""
     found = []
     for pair in pairs:
         if pair.fixed_labels is not None and pair.moving_labels is not None:
             start = pair.initial or Transform()
-            found.append(evaluate(pair, start, measures=("overlap",)).after["dice_mean"])
+            found.append(evaluate(pair, start, measures=("overlap",), threads=threads).after["dice_mean"])
     known = [float(value) for value in found if value is not None]
     return _mean(known) if known else None
 

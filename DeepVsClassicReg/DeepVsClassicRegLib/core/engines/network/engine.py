@@ -11,6 +11,7 @@ import numpy as np
 from ...device import Compute, torch_device, torch_threads
 from ...errors import RegistrationError, SettingsError
 from ...images.volume import Volume
+from ...numba_setup import kernel_threads
 from ...pair import Pair
 from ...progress import Progress
 from ...result import Extra
@@ -223,7 +224,8 @@ def register_with(
     with recorder.stage("Network"):
         work = partial(_output, network, inputs, settings, compute, progress.part(0.1, 0.85), recorder)
         output, recorder.device = with_cpu_fallback(recorder.device, lambda device: work(device=device), recorder.notes)
-    with recorder.stage("Finishing"):
+    # Repairing folds uses numba's threads.
+    with recorder.stage("Finishing"), kernel_threads(compute.thread_count):
         progress.report(0.85, "Finishing the field")
         finished = finished_field(in_space(output.displacement), inputs.grid, lowest=lowest)
         recorder.notes.extend(finished.notes)
