@@ -32,7 +32,14 @@ from .training_options import CARD_TEXTS
 
 OWN = "own"
 # Trainings of the first release do not name these.
-_DATA_DEFAULTS = {"teacher": "", "teacher_pairs": 100, "patch": [], "augmentation": {}, "validation": 4}
+_DATA_DEFAULTS = {
+    "teacher": "",
+    "teacher_pairs": 100,
+    "patch": [],
+    "augmentation": {},
+    "misalignment": {},
+    "validation": 4,
+}
 FREE = ("steps", "hours", "checkpoint_minutes", "half")  # what a resumed training may change
 
 
@@ -55,7 +62,7 @@ def config_from(context: click.Context, options: Mapping[str, Any], start: Mappi
     former = read_config(out)
     given = {name for name in options if _is_given(context, name)}
     merged = {**options_of(former), **{name: options[name] for name in given}}
-    for name in ("settings", "synth", "augment"):  # single values were given, the rest stays
+    for name in ("settings", "synth", "augment", "misalign"):  # single values were given, the rest stays
         merged[name] = (*options_of(former)[name], *options[name])
     wanted = _config(merged, start or former.start, context)
     _check_same(former, wanted)
@@ -84,6 +91,7 @@ def options_of(config: TrainingConfig) -> dict[str, Any]:
         "settings": tuple(_entry(name, value) for name, value in config.method_settings.items()),
         "synth": tuple(_entry(name, value) for name, value in data.synthesis.items()),
         "augment": tuple(_entry(name, value) for name, value in data.augmentation.items()),
+        "misalign": tuple(_entry(name, value) for name, value in data.misalignment.items()),
         "teacher": data.teacher,
         "teacher_pairs": data.teacher_pairs,
         "patch": ",".join(str(entry) for entry in data.patch),
@@ -140,6 +148,7 @@ def _data_settings(options: Mapping[str, Any]) -> DataSettings:
         teacher_pairs=options["teacher_pairs"],
         patch=_size(options["patch"], "--patch", len(_size(size))) if options["patch"] else (),
         augmentation=_augmentation(options["augment"]),
+        misalignment=_misalignment(options["misalign"]),
     )
 
 
@@ -152,6 +161,17 @@ def _augmentation(given: Sequence[str]) -> dict[str, Any]:
     base = to_json(USUAL) if "usual" in given else {}
     changes = settings_of(tuple(entry for entry in given if entry != "usual"))
     return to_json(from_json(AugmentationSettings, {**base, **changes}))
+
+
+def _misalignment(given: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of known errors that were given, checked."""
+    if not given:
+        return {}
+    from ..core.training.misalignment import MisalignmentSettings
+
+    changes = settings_of(tuple(given))
+    complete = to_json(from_json(MisalignmentSettings, changes))
+    return {name: complete[name] for name in changes}
 
 
 def _usual_texts(data: DataSettings) -> dict[str, str]:

@@ -28,9 +28,9 @@ def training_options(command: F) -> F:
             click.option("--data", "-d", help="What to learn from, see above."),
             click.option(
                 "--supervision",
-                type=click.Choice(["none", "labels", "displacement"]),
-                help="What else than images is learned from: label maps, or displacements that are known (generated "
-                "pairs) or found by --teacher. The method's own when not given.",
+                type=click.Choice(["none", "labels", "displacement", "error"]),
+                help="What else than images is learned from: label maps, displacements that are known (generated "
+                "pairs) or found by --teacher, or the error of misaligned images. The method's own when not given.",
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
             click.option("--resume", is_flag=True, help="Go on where a former run ended, if there was one."),
@@ -74,6 +74,12 @@ def training_options(command: F) -> F:
                 metavar="usual|NAME=VALUE",
                 multiple=True,
                 help="Change pose, shape and intensities of the training pairs at random.",
+            ),
+            click.option(
+                "--misalign",
+                metavar="NAME=VALUE",
+                multiple=True,
+                help="How far off the warped images are that metrics and error models learn from.",
             ),
             *_train_options(),
             click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting of the method."),

@@ -1,4 +1,4 @@
-"""What every method of the catalogue keeps: shapes, identity at first, gradients, terms, files, and that it learns."""
+"""What every method of kind 'field' keeps: shapes, identity at first, gradients, terms, files, and that it learns."""
 
 import dataclasses
 import importlib.util
@@ -23,7 +23,10 @@ from DeepVsClassicRegLib.core.training.stages import begin_stage  # noqa: E402
 
 ROOM = catalogue.__package__
 # A line of the catalogue whose file is not written yet has nothing to test; anything else must import.
-NAMES = [name for name, where in catalogue.METHODS.items() if importlib.util.find_spec(f"{ROOM}.{where.split(':')[0]}")]
+WRITTEN = [
+    name for name, where in catalogue.METHODS.items() if importlib.util.find_spec(f"{ROOM}.{where.split(':')[0]}")
+]
+NAMES = [name for name in WRITTEN if catalogue.get_method(name).info.kind == "field"]
 # Settings with these names make networks small; a method that has others is small by itself.
 THIN = {
     "start_channels": 1,

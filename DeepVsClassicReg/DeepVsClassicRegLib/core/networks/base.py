@@ -14,7 +14,7 @@ from .card import KINDS
 from .parts import Distribution, GaussianVelocity, Part, VelocityPart, total_displacement
 
 Tensor = torch.Tensor
-SUPERVISION = ("none", "labels", "displacement")
+SUPERVISION = ("none", "labels", "displacement", "error")
 __all__ = [
     "KINDS",
     "Batch",
@@ -23,6 +23,7 @@ __all__ = [
     "LossContext",
     "Method",
     "MethodInfo",
+    "PatchScores",
     "Prediction",
     "RegistrationNetwork",
     "Stage",
@@ -44,7 +45,7 @@ class MethodInfo:
         The frozen dataclass of its settings (made of `core.settings.option` fields).
     supervision : tuple of str
         What it can be trained with, its usual one first: 'none' (images alone), 'labels', 'displacement' (a known
-        map, or the field of a teacher engine).
+        map, or the field of a teacher engine), 'error' (moving images that were warped with a known error).
     kind : str
         What the network maps to, one of `KINDS`; 'field' predicts a map of a pair.
     dimensions : tuple of int
@@ -80,6 +81,9 @@ class Batch:
         batches with one of them.
     displacement : (N, D, *spatial) tensor, optional
         The map to learn, as in `Prediction`: known of generated pairs, or found by a teacher engine.
+    error : (N, 1, *spatial) tensor, optional
+        How far, in voxels, the moving image shown at each voxel is from where it belongs; `moving` is then the moving
+        image warped by a registration that errs.
     """
 
     fixed: Tensor
@@ -87,11 +91,14 @@ class Batch:
     fixed_labels: Tensor | None = None
     moving_labels: Tensor | None = None
     displacement: Tensor | None = None
+    error: Tensor | None = None
 
     def shown(self, supervision: str) -> Batch:
         """Return the batch as an objective with this supervision may see it."""
         if supervision == "labels":
             return Batch(self.fixed, self.moving, self.fixed_labels, self.moving_labels)
+        if supervision == "error":
+            return Batch(self.fixed, self.moving, error=self.error)
         return Batch(self.fixed, self.moving, displacement=self.displacement if supervision == "displacement" else None)
 
 
@@ -187,12 +194,30 @@ class Prediction:
         return self.distribution.log_variance if isinstance(self.distribution, GaussianVelocity) else None
 
 
-class RegistrationNetwork(nn.Module):
-    """What training and engine expect of a network of kind 'field'.
+@dataclass(frozen=True)
+class PatchScores:
+    """What a network of kind 'metric' or 'error' says about a fixed and a warped image, patch by patch.
 
-    It is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1, any spatial size of
-    at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a probabilistic network
-    samples; in evaluation mode it returns the mean. With fresh weights it predicts (nearly) the identity.
+    Attributes
+    ----------
+    values : (N, C, *coarse) tensor
+        One column of numbers a patch; what they mean is the method's.
+    stride : int
+        Voxels between the centers of neighboring patches; the first center is that of the first `stride` voxels.
+    """
+
+    values: Tensor
+    stride: int
+
+
+class RegistrationNetwork(nn.Module):
+    """What training and engine expect of a network; of the kind 'field' unless the method says otherwise.
+
+    Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`.
+    One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1,
+    any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
+    probabilistic network samples; in evaluation mode it returns the mean. With fresh weights it predicts (nearly) the
+    identity.
 
     Attributes
     ----------
@@ -268,14 +293,14 @@ class LossContext:
     ----------
     network : RegistrationNetwork
         For objectives that ask parts of it again.
-    prediction : Prediction
-        Of the batch, 32 bit.
+    prediction : Prediction or PatchScores
+        Of the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error'.
     batch : Batch
         What the supervision lets it see.
     settings : object
         The method's settings.
     supervision : str
-        'none', 'labels' or 'displacement'.
+        One of `SUPERVISION`.
     stage : Stage
         That is being trained.
     step : int
@@ -310,6 +335,10 @@ class Method:
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the named, weighted terms of the objective; their sum is minimized."""
         raise NotImplementedError
+
+    def measures(self, context: LossContext) -> Mapping[str, float]:
+        """Return what else tells how good a prediction is, for the validation; nothing by default."""
+        return {}
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

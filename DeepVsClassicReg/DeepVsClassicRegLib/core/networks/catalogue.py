@@ -32,6 +32,9 @@ METHODS = Registry(
         "globalnet": "localnet:GlobalNet",
         "istn": "istn:ISTN",
         "sitreg": "sitreg:SITReg",
+        "haskins": "haskins:Haskins",
+        "simonovsky": "simonovsky:Simonovsky",
+        "eppenhof": "eppenhof:Eppenhof",
     },
 )
 

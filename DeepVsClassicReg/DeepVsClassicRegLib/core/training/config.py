@@ -87,6 +87,8 @@ class DataSettings:
         (X, Y, Z) of the patches that are cut from the pairs at random places; empty for whole images.
     augmentation : mapping
         Settings of the augmentation that differ from its defaults, which change nothing.
+    misalignment : mapping
+        For supervision 'error': settings of the known errors that differ from their defaults.
     """
 
     spec: str
@@ -101,6 +103,7 @@ class DataSettings:
     teacher_pairs: int = 100
     patch: tuple[int, ...] = ()
     augmentation: Mapping[str, Any] = field(default_factory=dict)
+    misalignment: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(int(entry) for entry in self.size))
@@ -146,7 +149,7 @@ class TrainingConfig:
     method_settings : mapping
         Its settings, complete (JSON).
     supervision : str
-        'none', 'labels' or 'displacement'.
+        'none', 'labels', 'displacement' or 'error'.
     data : mapping
         What the source is made of (`DataSettings` as JSON).
     train : TrainSettings

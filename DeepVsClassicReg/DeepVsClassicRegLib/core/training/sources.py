@@ -126,7 +126,8 @@ def make_source(
     teach : callable, optional
         Returns the map that the teacher engine finds for a pair; needed with `data.teacher`.
     supervision : str
-        With 'displacement' the batches hold known displacements, or those of the teacher.
+        With 'displacement' the batches hold known displacements, or those of the teacher; with 'error' the moving
+        images are warped with a known error (`data.misalignment`).
     partial_labels : bool
         Whether pairs with labels of one image only are welcome; else all training images need labels.
     progress : Progress, optional
@@ -138,7 +139,7 @@ def make_source(
         When the data cannot give what the supervision needs.
     """
     if data.generated:
-        source = _generated(data, seed, device, known=supervision == "displacement")
+        source = _generated(data, seed, device, known=supervision in ("displacement", "error"))
     else:
         if supervision == "displacement" and not data.teacher:
             raise SettingsError(
@@ -151,6 +152,10 @@ def make_source(
         from .augmentation import AugmentationSettings, AugmentedSource
 
         source = AugmentedSource(source, from_json(AugmentationSettings, data.augmentation), seed=seed)
+    if supervision == "error":
+        from .misalignment import MisalignedSource, MisalignmentSettings
+
+        source = MisalignedSource(source, from_json(MisalignmentSettings, data.misalignment), seed=seed)
     if data.patch:
         from .patches import PatchSource
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import RegistrationError, SettingsError
-from ..networks.base import Batch, LossContext, Method, Prediction, Stage, map_tensors
+from ..networks.base import Batch, LossContext, Method, PatchScores, Prediction, Stage, map_tensors
 from .config import TrainingConfig
 from .group import Group
 from .sources import Source
@@ -140,7 +140,8 @@ class Stepper:
 
     def _is_sound(self, prediction: Prediction, loss: torch.Tensor) -> bool:
         """Return whether all processes may go backward; `grid_sample` crashes there at positions that are NaN."""
-        sound = bool(loss.isfinite()) and bool(prediction.displacement.isfinite().all())
+        values = prediction.values if isinstance(prediction, PatchScores) else prediction.displacement
+        sound = bool(loss.isfinite()) and bool(values.isfinite().all())
         return not self.group.any_true(not sound)
 
     def _update(self, loss: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from ..evaluation.evaluate import evaluate
-from ..networks.base import Batch, LossContext, Method, Prediction, RegistrationNetwork
+from ..networks.base import Batch, LossContext, Method, PatchScores, Prediction, RegistrationNetwork
 from ..networks.card import Card
 from ..networks.flow import jacobian_determinant, warp
 from ..pair import Pair
@@ -28,7 +28,8 @@ def validate(
     Returns
     -------
     dict
-        'loss', 'folds_percent', and with labels 'dice' and 'dice_before' (means over pairs of the mean over labels).
+        'loss' and the method's own measures; of predicted maps 'folds_percent', and with labels 'dice' and
+        'dice_before' (means over pairs of the mean over labels).
     """
     was_training = network.training
     network.eval()
@@ -104,12 +105,14 @@ def hard_dice(fixed: Tensor, warped: Tensor) -> Tensor:
 
 def _judged(network: RegistrationNetwork, method: Method, context: MakeContext, batch: Batch) -> dict[str, float]:
     prediction = network(batch.fixed, batch.moving)
-    terms = method.loss(context(prediction, batch))
+    seen = context(prediction, batch)
+    terms = method.loss(seen)
+    loss = float(torch.stack([term.detach().double() for term in terms.values()]).sum())
+    found = {"loss": loss, **method.measures(seen)}
+    if isinstance(prediction, PatchScores):
+        return found
     displacement = prediction.displacement.float()
-    found = {
-        "loss": float(torch.stack([term.detach().double() for term in terms.values()]).sum()),
-        "folds_percent": 100 * float((jacobian_determinant(displacement) <= 0).double().mean()),
-    }
+    found["folds_percent"] = 100 * float((jacobian_determinant(displacement) <= 0).double().mean())
     if batch.fixed_labels is not None and batch.moving_labels is not None:
         warped = warp(batch.moving_labels, displacement, padding="zeros")
         found["dice"] = float(hard_dice(batch.fixed_labels, warped).mean())

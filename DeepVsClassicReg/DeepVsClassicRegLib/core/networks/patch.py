@@ -1,0 +1,137 @@
+"""A network that scores patches of a fixed and a warped image, computed for all patches of a volume at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from ..errors import RegistrationError
+from ..settings import option
+from .base import Batch, LossContext, PatchScores, RegistrationNetwork
+from .blocks import ConvBlock, convolution, crop, pad_to_multiple
+
+Tensor = torch.Tensor
+MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+MEAN_POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
+LINEAR = {2: "bilinear", 3: "trilinear"}
+HEAD = 5
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """Shape of the network; the defaults see patches of 32 voxels per axis."""
+
+    widths: tuple[int, ...] = option(
+        (16, 32),
+        "Channels of the sequences",
+        tooltip="Each sequence is two convolutions and a pooling, which halves the resolution.",
+        minimum=1,
+        maximum=512,
+        advanced=True,
+    )
+    hidden: int = option(64, "Width of the last layers", tooltip="Our choice.", minimum=1, maximum=1024, advanced=True)
+
+
+class PatchNetwork(RegistrationNetwork):
+    """Two images as two channels, sequences of (convolution, convolution, pooling), then three fully connected layers.
+
+    The fully connected layers are convolutions, so that a volume costs little more than one patch of its size; there
+    is one answer every `stride` voxels. No layer mixes more than a patch, and no layer depends on the scale of voxels.
+
+    Parameters
+    ----------
+    settings : PatchSettings
+        Its shape.
+    dimensions : int
+        2 or 3.
+    outputs : int
+        Numbers a patch.
+    lengths : bool
+        Whether the numbers are lengths: never negative, each at least as large as the one before.
+
+    Reference
+    ---------
+    Eppenhof and Pluim, J. Med. Imaging 5(2):024003, 2018, doi 10.1117/1.JMI.5.2.024003.
+    """
+
+    scale_free = True
+
+    def __init__(
+        self, settings: PatchSettings, *, dimensions: int = 3, outputs: int = 1, lengths: bool = False
+    ) -> None:
+        super().__init__()
+        self.stride = 2 ** len(settings.widths)
+        self.multiple = self.stride
+        self.lengths = lengths
+        layers: list[nn.Module] = []
+        inputs = 2
+        for width in settings.widths:
+            layers += [
+                ConvBlock(dimensions, inputs, width),
+                ConvBlock(dimensions, width, width),
+                MAX_POOL[dimensions](2),
+            ]
+            inputs = width
+        self.sequences = nn.Sequential(*layers)
+        half = max(1, settings.hidden // 2)
+        self.head = nn.Sequential(
+            ConvBlock(dimensions, inputs, settings.hidden, kernel=HEAD),
+            ConvBlock(dimensions, settings.hidden, half, kernel=1),
+            convolution(dimensions, half, outputs, kernel=1),
+        )
+
+    def forward(self, fixed: Tensor, moving: Tensor) -> PatchScores:
+        """Return the scores of a fixed and a warped image, (N, 1, *spatial) both."""
+        images = pad_to_multiple(torch.cat([fixed, moving], 1), self.stride)
+        values: Tensor = self.head(self.sequences(images))
+        if self.lengths:
+            values = functional.softplus(values.float()).cumsum(1)
+        return PatchScores(values, self.stride)
+
+
+def at_voxels(scores: PatchScores, shape: Sequence[int]) -> Tensor:
+    """Return the scores interpolated linearly at every voxel of an image of this shape, (N, C, *shape)."""
+    values = scores.values
+    found = functional.interpolate(
+        values, scale_factor=scores.stride, mode=LINEAR[values.ndim - 2], align_corners=False
+    )
+    return crop(found, shape)
+
+
+def patch_means(image: Tensor, stride: int) -> Tensor:
+    """Return the mean of an image over the `stride` voxels at the center of each patch, (N, C, *coarse)."""
+    return MEAN_POOL[image.ndim - 2](pad_to_multiple(image, stride), stride)
+
+
+def patch_weights(fixed: Tensor, stride: int) -> Tensor:
+    """Return 1 for patches at whose center the fixed image shows something, else 0; (N, 1, *coarse).
+
+    Where a background is exactly 0 nobody can say how it is aligned.
+    """
+    return (patch_means((fixed != 0).float(), stride) > 0).float()
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean of values (N, C, *coarse) of each sample over its weights (N, 1, *coarse), (N, C)."""
+    axes = tuple(range(2, values.ndim))
+    return (values * weights).sum(axes) / weights.sum(axes).clamp(min=1e-6)
+
+
+def scores_of(context: LossContext) -> PatchScores:
+    """Return the scores of a context."""
+    return cast("PatchScores", context.prediction)
+
+
+def known_error(batch: Batch) -> Tensor:
+    """Return the error to learn, (N, 1, *spatial) voxels; `RegistrationError` when the batch holds none."""
+    if batch.error is None:
+        raise RegistrationError(
+            "Training with supervision 'error' needs moving images that were warped with a known error.",
+            hint="Give generated pairs (shapes), pairs that are aligned, or --teacher ENGINE for others.",
+        )
+    return batch.error
