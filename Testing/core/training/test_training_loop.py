@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import csv
+import itertools
 import math
+import time
 from functools import partial
 
 import pytest
@@ -245,8 +247,24 @@ def test_learning_rate():
     constant = partial(learning_rate_factor, TrainSettings())
     assert constant(0) == constant(10**6) == 1
     assert math.isclose(learning_rate_factor(TrainSettings(warmup=3), 1), 0.5)
-    with pytest.raises(SettingsError, match="number of steps"):
+    with pytest.raises(SettingsError, match="length of the training"):
         TrainSettings(schedule="cosine")
+
+
+def test_learning_rate_where_the_hours_limit_the_training():
+    factor = partial(learning_rate_factor, TrainSettings(hours=2, schedule="cosine"))
+    assert factor(1000, part=0.0) == pytest.approx(1.0)
+    assert factor(1000, part=0.5) == pytest.approx(0.01 + 0.99 / 2)
+    assert factor(1000, part=1.0) == pytest.approx(0.01)
+
+
+def test_hours_can_be_those_of_the_processor(tmp_path, monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "process_time", lambda: float(next(seconds)))
+    outcome = run(tmp_path, steps=0, hours=3.5 / 3600, clock="cpu", schedule="cosine", log_every=1)
+    assert outcome.finished and outcome.step == 4  # one of these seconds for every step
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "curves.csv")]
+    assert rates[-1] < 0.05 * rates[0]
 
 
 def test_the_config_survives_the_file(tmp_path):

@@ -29,9 +29,13 @@ class TrainSettings:
         0.0, "Hours", unit="h", tooltip="Stop after so many hours altogether (resumed ones count); 0 for no limit.",
         minimum=0.0,
     )  # fmt: skip
+    clock: str = option(
+        "wall", "Clock", choices=("wall", "cpu"),
+        tooltip="What the hours are measured by; 'cpu' gives trainings on a busy machine the same budget.",
+    )  # fmt: skip
     learning_rate: float = option(1e-4, "Learning rate", minimum=1e-9, maximum=1.0)
     schedule: str = option(
-        "constant", "Schedule", tooltip="'cosine' falls to 1 % of the learning rate at the last of --steps.",
+        "constant", "Schedule", tooltip="'cosine' falls to 1 % of the learning rate at the end of --steps or --hours.",
         choices=("constant", "cosine"),
     )  # fmt: skip
     warmup: int = option(0, "Warm-up", unit="steps", tooltip="The learning rate rises linearly at first.", minimum=0)
@@ -51,8 +55,10 @@ class TrainSettings:
     seed: int = option(0, "Seed", minimum=0)
 
     def __post_init__(self) -> None:
-        if self.schedule == "cosine" and not self.steps:
-            raise SettingsError("The schedule 'cosine' needs the number of steps.", hint="Give --steps as well.")
+        if self.schedule == "cosine" and not (self.steps or self.hours):
+            raise SettingsError(
+                "The schedule 'cosine' needs the length of the training.", hint="Give --steps or --hours as well."
+            )
 
 
 @dataclass(frozen=True)

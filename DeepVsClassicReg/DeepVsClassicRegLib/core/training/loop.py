@@ -122,7 +122,9 @@ class _Loop:
         self.rows: list[dict[str, float]] = []
         self.stopped = False
         self.before, self.first = self.state.seconds, self.state.step
-        self.started = self.saved = self.drawn = time.monotonic()
+        self.clock = time.process_time if config.train.clock == "cpu" else time.monotonic
+        self.started = self.clock()
+        self.saved = self.drawn = time.monotonic()
 
     def run(self) -> TrainingOutcome:
         if self.group.leads:
@@ -161,7 +163,7 @@ class _Loop:
 
     def _step(self) -> None:
         self.rows.append(self.stepper.step())
-        self.state.seconds = self.before + time.monotonic() - self.started
+        self.state.seconds = self.before + self.clock() - self.started
         self._report()
         at_row = self.state.step % self.config.train.log_every == 0
         if at_row:

@@ -60,7 +60,7 @@ def part_of_stage_done(stages: Sequence[Stage], index: int, train: TrainSettings
     return min(1.0, max(0.0, (part_done(train, step, seconds) - start) / (end - start)))
 
 
-def learning_rate_factor(train: TrainSettings, step: int, first: int = 0, last: int = 0) -> float:
+def learning_rate_factor(train: TrainSettings, step: int, first: int = 0, last: int = 0, *, part: float = 0.0) -> float:
     """Return what the learning rate is multiplied with at a step.
 
     Parameters
@@ -72,12 +72,14 @@ def learning_rate_factor(train: TrainSettings, step: int, first: int = 0, last: 
     first, last : int
         Steps at which the stage begins and ends; the cosine falls from one to the other. `last` 0 is the end of the
         training.
+    part : float
+        How much of the stage is over, 0 to 1; the cosine follows it where the hours alone limit the training.
     """
     done, whole = step - first, (last or train.steps) - first
     warm = min(1.0, (done + 1) / (train.warmup + 1))
     if train.schedule == "constant":
         return warm
-    over = min(1.0, max(0, done - train.warmup) / max(1, whole - train.warmup))
+    over = min(1.0, max(0, done - train.warmup) / max(1, whole - train.warmup)) if train.steps else part
     return warm * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * over)))
 
 

@@ -122,7 +122,8 @@ class Stepper:
         """Return the learning rate of the next update."""
         train, state = self.config.train, self.state
         _, last = stage_steps(self.stages, state.stage, train)
-        factor = learning_rate_factor(train, state.step, state.stage_step, last)
+        part = part_of_stage_done(self.stages, state.stage, train, state.step, state.seconds)
+        factor = learning_rate_factor(train, state.step, state.stage_step, last, part=part)
         return train.learning_rate * self.stage.learning_rate * factor
 
     def _enter(self) -> None:
