@@ -1,0 +1,229 @@
+"""METHODS.md and its picture, written from the rows that methods_bench.py measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+
+from table import markdown
+
+IN_DOMAIN, ELSEWHERE = "in_domain", "elsewhere"
+REFERENCE = "classical-instance"
+# The paper's in-domain claim: supervised networks gain at least this much Dice over the best classical engine.
+CLAIM = 0.05
+ALPHA = 0.05
+FAMILIES = {"": "classical", "images": "trained with images", "labels": "trained with labels"}
+COLORS = {"": "tab:blue", "images": "tab:gray", "labels": "tab:orange"}
+HEAD = (
+    "method", "learned from", "Dice in-domain", "Dice elsewhere", "folds %", "s per pair",
+    "against instance, in-domain", "against instance, elsewhere", "parameters", "training CPU min", "steps",
+    "validation Dice",
+)  # fmt: skip
+INTRODUCTION = """# Learned methods against classical engines
+
+Written by `methods_bench.py` (one command, resumable; see its help).
+
+**In-domain:** the 15 visible hippocampus pairs, of other persons than the 200 of the training; mean Dice of the
+anterior and posterior part. **Elsewhere:** 22 pairs of hippocampus crops from OASIS, LPBA40 and FreeSurfer brains; Dice
+of the whole hippocampus. Every training: one thread, batch 1, the stated CPU minutes (validation included), Adam with a
+learning rate of 0.001 that falls along a cosine, averaged weights, the usual augmentation, no affine stage; the weights
+of the best of 20 validation pairs are kept. Every engine starts from the same linear alignment. Seconds are the median
+of one thread, the network's without loading torch. p values: Wilcoxon signed-rank tests over the pairs, two-sided,
+adjusted for their number (Holm).
+"""
+
+
+def main() -> None:
+    """Write the page from the rows beside this file."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    here = Path(__file__).parent
+    write_page(here / "methods", here / "METHODS.md")
+
+
+def write_page(rows_folder: Path, target: Path) -> None:
+    """Write the page and the picture beside it."""
+    rows = read_rows(rows_folder)
+    write_picture(rows, target.with_name("methods.png"))
+    target.write_text(page(rows), encoding="utf-8")
+
+
+def read_rows(folder: Path) -> dict[str, dict]:
+    """Return the rows by name, the best in-domain first, failed ones last."""
+    rows = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    return dict(sorted(rows.items(), key=lambda item: -_dice(item[1], IN_DOMAIN)))
+
+
+def page(rows: dict[str, dict]) -> str:
+    """Return METHODS.md."""
+    done = {name: row for name, row in rows.items() if row["status"] == "done"}
+    failed = {name: row for name, row in rows.items() if row["status"] != "done"}
+    parts = [INTRODUCTION.strip(), markdown(list(HEAD), table(done)), "![Dice at home and elsewhere](methods.png)"]
+    parts += ["## The goals", "\n".join(f"* {line}" for line in goals(done))]
+    twins = twin_table(done)
+    if twins:
+        head = ["method", "CPU min", "Dice with images", "Dice with labels", "gain", "p (Wilcoxon)"]
+        parts += ["## With and without labels, in-domain", markdown(head, twins)]
+    if failed:
+        parts += ["## Failed", "\n".join(f"* {name}: {row['reason']}" for name, row in failed.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: dict[str, dict]) -> list[list[str]]:
+    """Return a line per row."""
+    against = {where: _against_reference(rows, where) for where in (IN_DOMAIN, ELSEWHERE)}
+    return [
+        [
+            _title(row), row["supervision"], f"{_dice(row, IN_DOMAIN):.3f}", f"{_dice(row, ELSEWHERE):.3f}",
+            f"{row[IN_DOMAIN]['folds']:.3f}", f"{row[IN_DOMAIN]['seconds']:.2f}",
+            against[IN_DOMAIN].get(name, ""), against[ELSEWHERE].get(name, ""),
+            *(str(row.get(key, "")) for key in ("parameters", "cpu_minutes", "steps")),
+            f"{row['validation_dice']:.3f}" if "validation_dice" in row else "",
+        ]
+        for name, row in rows.items()
+    ]  # fmt: skip
+
+
+def goals(rows: dict[str, dict]) -> list[str]:
+    """Return a sentence per goal, with what decides it."""
+    linear = rows.get("classical-linear")
+    classical = [row for row in rows.values() if not row["supervision"]]
+    learned = [row for row in rows.values() if row["supervision"]]
+    if linear is None or not learned:
+        return ["Nothing is decided: no learned method has been judged."]
+    below = [_title(row) for row in learned if _dice(row, IN_DOMAIN) <= _dice(linear, IN_DOMAIN)]
+    lines = [
+        f"Every learned method is above the linear start in-domain ({_dice(linear, IN_DOMAIN):.3f}): "
+        + (f"**fails** for {', '.join(below)}." if below else "**holds**.")
+    ]
+    twins = _twins(rows)
+    worse = [method for method, _, images, labels in twins if _dice(labels, IN_DOMAIN) <= _dice(images, IN_DOMAIN)]
+    if twins:
+        lines.append(
+            f"Every method is better with labels than without, in-domain ({len(twins)} compared): "
+            + (f"**fails** for {', '.join(worse)}." if worse else "**holds**.")
+        )
+    supervised = [row for row in learned if row["supervision"] == "labels"]
+    if supervised:
+        lines += hierarchy(supervised, classical)
+    return lines
+
+
+def hierarchy(supervised: list[dict], classical: list[dict]) -> list[str]:
+    """Return how the best supervised network stands against the best classical engine, in-domain and elsewhere.
+
+    The network is the one with the best Dice on its validation pairs, so that the pairs it is judged on choose nothing.
+    """
+    network = max(supervised, key=lambda row: row["validation_dice"])
+    lines = []
+    for where, words, margin in ((IN_DOMAIN, f"at least {CLAIM} above", CLAIM), (ELSEWHERE, "below", 0.0)):
+        engine = max(classical, key=lambda row: _dice(row, where))
+        gain = _dice(network, where) - _dice(engine, where)
+        verdict = _verdict(network, engine, where, margin, above=where == IN_DOMAIN)
+        place = "in-domain" if where == IN_DOMAIN else "elsewhere"
+        lines.append(
+            f"The best supervised network ({_title(network)}, chosen by its validation pairs) is {words} the best "
+            f"classical engine ({_title(engine)}) {place}: {_dice(network, where):.3f} against "
+            f"{_dice(engine, where):.3f}, {gain:+.3f}; **{verdict}** (one-sided Wilcoxon test, {ALPHA:.0%})."
+        )
+    return lines
+
+
+def twin_table(rows: dict[str, dict]) -> list[list[str]]:
+    """Return a line per method that was trained alike with and without labels."""
+    from scipy.stats import wilcoxon
+
+    lines = []
+    for method, minutes, images, labels in _twins(rows):
+        gains = _gains(labels, images, IN_DOMAIN)
+        p = float(wilcoxon(gains).pvalue) if any(gains) else 1.0
+        found = [f"{_dice(row, IN_DOMAIN):.3f}" for row in (images, labels)]
+        lines.append([method, f"{minutes:g}", *found, f"{mean(gains):+.3f}", f"{p:.2g}"])
+    return lines
+
+
+def write_picture(rows: dict[str, dict], path: Path) -> None:
+    """Draw the Dice in-domain against that elsewhere; the best of every family are named."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for supervision, words in FAMILIES.items():
+        chosen = [row for row in rows.values() if row["status"] == "done" and row["supervision"] == supervision]
+        x, y = ([_dice(row, where) for row in chosen] for where in (IN_DOMAIN, ELSEWHERE))
+        axes.scatter(x, y, color=COLORS[supervision], label=words)
+        for row in chosen if not supervision else chosen[:4]:
+            place = _dice(row, IN_DOMAIN), _dice(row, ELSEWHERE)
+            axes.annotate(row["method"], place, xytext=(5, 3), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("Dice in-domain: hippocampus crops, other persons than the training's")
+    axes.set_ylabel("Dice elsewhere: crops of other data sets")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def holm(p_values: dict[str, float]) -> dict[str, float]:
+    """Return the p values adjusted for their number (Holm 1979)."""
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted
+
+
+def _against_reference(rows: dict[str, dict], where: str) -> dict[str, str]:
+    """Return the gain of every row on `instance` and its adjusted p value, as text."""
+    from scipy.stats import wilcoxon
+
+    if REFERENCE not in rows:
+        return {}
+    gains = {name: _gains(row, rows[REFERENCE], where) for name, row in rows.items() if name != REFERENCE}
+    p = holm({name: float(wilcoxon(found).pvalue) if any(found) else 1.0 for name, found in gains.items()})
+    return {name: f"{mean(found):+.3f} (p {_p(p[name])})" for name, found in gains.items()}
+
+
+def _verdict(network: dict, engine: dict, where: str, margin: float, *, above: bool) -> str:
+    """Return whether the gain is above (below) the margin, by one-sided tests at `ALPHA`."""
+    from scipy.stats import wilcoxon
+
+    excess = [gain - margin for gain in _gains(network, engine, where)]
+    wanted, other = ("greater", "less") if above else ("less", "greater")
+    if wilcoxon(excess, alternative=wanted).pvalue < ALPHA:
+        return "holds"
+    return "fails" if wilcoxon(excess, alternative=other).pvalue < ALPHA else "undecided"
+
+
+def _twins(rows: dict[str, dict]) -> list[tuple[str, float, dict, dict]]:
+    """Return (method, budget, row with images, row with labels) of all that differ in nothing else."""
+    keyed = {
+        (row["method"], row["budget_minutes"], row["seed"], tuple(row["settings"]), row["supervision"]): row
+        for row in rows.values()
+        if row["supervision"]
+    }
+    pairs = [(*key[:4], keyed[(*key[:4], "images")], row) for key, row in keyed.items() if key[4] == "labels"
+             and (*key[:4], "images") in keyed]  # fmt: skip
+    return [(method, minutes, images, labels) for method, minutes, _, _, images, labels in pairs]
+
+
+def _gains(row: dict, other: dict, where: str) -> list[float]:
+    first, second = row[where]["pairs"], other[where]["pairs"]
+    return [first[case] - second[case] for case in first if case in second]
+
+
+def _dice(row: dict, where: str) -> float:
+    return row[where]["dice"] if where in row else -1.0
+
+
+def _title(row: dict) -> str:
+    settings = f" ({', '.join(row['settings'])})" if row.get("settings") else ""
+    seed = f", seed {row['seed']}" if row.get("seed") else ""
+    return f"{row['method']}{settings}{seed}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()
