@@ -231,7 +231,7 @@ def test_the_panel_goes_where_the_report_points(run, result):
 
 
 def test_runs_of_the_former_version_have_no_places(run):
-    report = {key: value for key, value in run.report.items() if key != "locations"}
+    report = {key: value for key, value in run.report.to_json().items() if key != "locations"}
     run.record.SetParameter("report", json.dumps(report))
     assert run.locations("fold") is None
     assert run.look_at

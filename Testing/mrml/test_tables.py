@@ -8,6 +8,7 @@ import math
 import mrml_helpers as helpers
 import pytest
 import slicer
+from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.mrml.plots import remove_series, update_label_plot, update_trace_plot
 from DeepVsClassicRegLib.mrml.runs import new_record
 from DeepVsClassicRegLib.mrml.segments import LabelStyle
@@ -15,7 +16,7 @@ from DeepVsClassicRegLib.mrml.tables import table_text, update_label_table, upda
 
 
 def report(engine, dice, ncc, folding, *, labels=None, trace=()):
-    return {
+    return Report.from_json({
         "engine": engine,
         "preset": "default",
         "seconds": {"a": 1.0, "total": 12.34},
@@ -24,7 +25,7 @@ def report(engine, dice, ncc, folding, *, labels=None, trace=()):
             "after": {"dice_mean": dice, "ncc": ncc, "folding_percent": folding, "dice_per_label": labels or {}},
         },
         "trace": [["stage", index, value] for index, value in enumerate(trace)],
-    }
+    })  # fmt: skip
 
 
 @pytest.fixture

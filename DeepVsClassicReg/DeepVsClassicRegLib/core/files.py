@@ -100,20 +100,20 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int = 1) -> Pa
     return write_text(path, json.dumps(jsonable(content), indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, *, what: str = "") -> dict[str, Any]:
+def read_json(path: Path, *, what: str = "", hint: str = "") -> dict[str, Any]:
     """Return the object in a JSON file; `FileError` (naming `what` it is) when it is missing, broken or no object."""
-    content = read_any_json(path, what=what)
+    content = read_any_json(path, what=what, hint=hint)
     if not isinstance(content, dict):
-        raise FileError(f"{path} holds a {type(content).__name__}, expected an object.")
+        raise FileError(f"{path} holds a {type(content).__name__}, expected an object.", hint=hint)
     return content
 
 
-def read_any_json(path: Path, *, what: str = "") -> Any:
+def read_any_json(path: Path, *, what: str = "", hint: str = "") -> Any:
     """Return the object or list in a JSON file; `FileError` when the file is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(f"Could not read {what + ' ' if what else ''}{path}: {error}.") from error
+        raise FileError(f"Could not read {what + ' ' if what else ''}{path}: {error}.", hint=hint) from error
 
 
 def jsonable(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
+from ..core.evaluation.report import Report
 from .arrays import Image
 from .frames import place
 from .inputs import TITLES, Inputs
@@ -115,7 +117,7 @@ class _Publication:
     def __init__(self, loaded: Loaded, inputs: Inputs, snapshot: Snapshot, targets: Targets, title: str) -> None:
         self.loaded, self.inputs, self.snapshot, self.targets = loaded, inputs, snapshot, targets
         self.moving, self.fixed = (snapshot.names.get(side, side) for side in ("moving", "fixed"))
-        self.engine = str(loaded.report.get("engine") or "unknown")
+        self.engine = loaded.report.engine or "unknown"
         self.given_title = title
         self.title = slicer.mrmlScene.GenerateUniqueName(
             title or file_safe(f"{self.moving} to {self.fixed} ({self.engine})")
@@ -155,12 +157,10 @@ class _Publication:
         for action in reversed(self.back):
             action()
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self) -> Report:
         """Return the report, with a note when structures were not matched by their names."""
-        report = dict(self.loaded.report)
-        if self.snapshot.matching:
-            report["notes"] = [*(report.get("notes") or ()), self.snapshot.matching]
-        return report
+        report, matching = self.loaded.report, self.snapshot.matching
+        return dataclasses.replace(report, notes=(*report.notes, matching)) if matching else report
 
     def _alive(self, role: str) -> Any:
         node = getattr(self.inputs, role)

@@ -63,8 +63,13 @@ def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
     table : vtkMRMLTableNode
         Becomes the table of iterations and metrics.
     """
-    traces = [(title, run.report.get("trace") or []) for title, run in zip(unique_titles(runs), runs, strict=True)]
-    update_traces(chart, table, [(title, [float(point[2]) for point in trace]) for title, trace in traces if trace])
+    traces = [(title, run.report.trace) for title, run in zip(unique_titles(runs), runs, strict=True)]
+    numbers = [
+        (title, [math.nan if metric is None else float(metric) for _stage, _step, metric in trace])
+        for title, trace in traces
+        if trace
+    ]
+    update_traces(chart, table, numbers)
 
 
 def update_traces(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import FileError
+from ..core.evaluation.report import Measured, Report, read_report
+from ..core.files import read_json
 from ..core.images.volume import LabelMap, Volume
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from ..core.pair import Pair
@@ -65,8 +66,8 @@ class Loaded:
         On the fixed grid.
     label_numbers : tuple of int
         The labels in `warped_labels`.
-    report : mapping
-        Content of report.json (measures before and after, engine, preset, seconds, notes, trace).
+    report : Report
+        Measures before and after, engine, preset, seconds, notes, trace.
     """
 
     transform: Transform
@@ -77,7 +78,7 @@ class Loaded:
     extras: tuple[LoadedExtra, ...] = ()
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
-    report: Mapping[str, Any]
+    report: Report
 
 
 def load_result(folder: str | os.PathLike[str]) -> Loaded:
@@ -92,7 +93,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     from ..core.images.segmentations import read_labels
     from ..core.transforms.files import read_transform
 
-    result = _read_json(Path(folder) / RESULT_FILE)
+    result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
     readers = {"labels": read_labels, "transform": read_transform}
@@ -108,7 +109,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
             for entry in result.get("extras", ())
         ],
         warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
-        report=_read_json(files["report"]) if "report" in files else result,
+        report=read_report(files["report"]) if "report" in files else Report(measures=Measured({}, {})),
     )
 
 
@@ -123,7 +124,7 @@ def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
         uncertainty=result.uncertainty,
         extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in result.extras],
         warped_labels=evaluation.warped_labels,
-        report=make_report(pair, result, evaluation).to_json(),
+        report=make_report(pair, result, evaluation),
     )
 
 
@@ -135,7 +136,7 @@ def _loaded(
     uncertainty: Volume | None,
     extras: Sequence[tuple[Mapping[str, Any], Any]],
     warped_labels: LabelMap | None,
-    report: Mapping[str, Any],
+    report: Report,
 ) -> Loaded:
     from .transforms import vtk_of
 
@@ -173,15 +174,3 @@ def _label_image(labels: LabelMap) -> Image:
 
 def _what_now() -> str:
     return _("Register again; if it happens again, see the log.")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FileError(
-            _("Could not read {path}: {error}.").format(path=path, error=error), hint=_what_now()
-        ) from error
-    if not isinstance(content, dict):
-        raise FileError(_("{path} is malformed.").format(path=path), hint=_what_now())
-    return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import slicer
@@ -12,8 +13,9 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.choice import Choice
-from ..core.errors import RegistrationError
+from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.locations import Location
+from ..core.evaluation.report import Measured, Report
 from .hidden import hidden_node
 from .inputs import TITLES
 from .segments import LabelStyle
@@ -62,32 +64,29 @@ class Run:
     @property
     def engine(self) -> str:
         """Engine name."""
-        return str(self.report.get("engine", ""))
+        return self.report.engine
 
     @property
     def preset(self) -> str:
         """Preset name."""
-        return str(self.report.get("preset", ""))
+        return self.report.preset
 
     @property
-    def report(self) -> Mapping[str, Any]:
-        """Content of the worker's report.json."""
-        return _parsed(self.record.GetParameter("report"))
+    def report(self) -> Report:
+        """The worker's report; one without measures where an earlier version wrote a record that cannot be read."""
+        return _report(self.record.GetParameter("report") or "{}")
 
     @property
     def measures(self) -> Mapping[str, Any]:
         """Measures after the run, named as in `core.evaluation.measures.MEASURES`, and 'seconds'."""
         report = self.report
-        found = dict(report.get("measures", {}).get("after") or {})
-        seconds = report.get("seconds") or {}
-        if seconds:
-            found["seconds"] = seconds.get("total", sum(seconds.values()))
-        return found
+        seconds = report.total_seconds
+        return {**report.measures.after, **({} if seconds is None else {"seconds": seconds})}
 
     @property
     def measures_before(self) -> Mapping[str, Any]:
         """Measures before the run."""
-        return self.report.get("measures", {}).get("before") or {}
+        return self.report.measures.before
 
     @property
     def labels(self) -> dict[int, LabelStyle]:
@@ -98,15 +97,15 @@ class Run:
     @property
     def look_at(self) -> list[Location]:
         """Where the verdict wants to be looked at, the gravest first."""
-        return [Location.from_json(place) for place in self.report.get("look_at") or ()]
+        return list(self.report.look_at)
 
     def locations(self, kind: str) -> list[Location] | None:
         """Return the places of a kind ('fold', 'match', 'structure'), worst first, as they stand in the report.
 
         None when they were not measured, as in runs of version 0.1 and older.
         """
-        found = (self.report.get("locations") or {}).get(kind)
-        return None if found is None else [Location.from_json(place) for place in found]
+        found = self.report.locations
+        return None if found is None else list(getattr(found, kind))
 
     @property
     def short_title(self) -> str:
@@ -186,7 +185,7 @@ class Run:
 
 def new_record(
     title: str,
-    report: Mapping[str, Any],
+    report: Report,
     nodes: Mapping[str, Any],
     *,
     labels: Mapping[int, LabelStyle] | None = None,
@@ -196,7 +195,7 @@ def new_record(
     record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", title, saved=True))
     record.SetAttribute(RECORD_MARK, "1")
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
-    for name, content in (("report", report), ("labels", styles)):
+    for name, content in (("report", report.to_json()), ("labels", styles)):
         record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:
@@ -269,6 +268,14 @@ def remove_empty_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int
     """Remove a folder of a run from the subject hierarchy when nothing is left in it."""
     if item and hierarchy.GetItemAttribute(item, RECORD_MARK) and not _has_children(hierarchy, item):
         hierarchy.RemoveItem(item)
+
+
+@lru_cache(maxsize=64)
+def _report(text: str) -> Report:
+    try:
+        return Report.from_json(_parsed(text))
+    except FileError:
+        return Report(measures=Measured({}, {}))
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -96,13 +96,13 @@ def _how(run: Run) -> str:
     facts = [
         (_("Engine"), run.engine),
         (_("Preset"), run.preset),
-        (_("Time"), seconds_text(float(run.measures.get("seconds") or 0.0))),
-        (_("Device"), report.get("device")),
-        (_("Seed"), report.get("seed")),
-        (_("Settings"), _joined(report.get("settings") or {})),
-        (_("Versions"), _joined(report.get("versions") or {})),
-        (_("Remarks"), " ".join(map(str, report.get("notes") or ()))),
-        (_("Cite"), " ".join(map(str, report.get("citations") or ()))),
+        (_("Time"), seconds_text(report.total_seconds or 0.0)),
+        (_("Device"), report.device),
+        (_("Seed"), report.seed),
+        (_("Settings"), _joined(report.settings)),
+        (_("Versions"), _joined(report.versions)),
+        (_("Remarks"), " ".join(report.notes)),
+        (_("Cite"), " ".join(report.citations)),
     ]
     rows = [
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"

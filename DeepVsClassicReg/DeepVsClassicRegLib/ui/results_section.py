@@ -11,11 +11,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.errors import FileError
 from ..core.evaluation.locations import Location
 from ..core.evaluation.measures import MEASURES
-from ..core.evaluation.report import Report
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, judge_report
+from ..core.files import write_text
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_measures_table
@@ -110,7 +109,7 @@ class ResultsSection:
         records = [run.record for run in runs]
         rivals = [run for run in self.runs if run.record in records]
         if rivals:
-            self.choose(rivals[best_report([Report.from_json(run.report) for run in rivals])])
+            self.choose(rivals[best_report([run.report for run in rivals])])
 
     def forget(self) -> None:
         """Remove the shown run and the nodes it made."""
@@ -128,7 +127,7 @@ class ResultsSection:
         """Save the table of measures."""
         text = table_text(self._all_measures(), delimiter=",")
         with slicer.util.tryWithErrorDisplay(_("The table could not be saved.")):
-            Path(path).write_text(text, encoding="utf-8")
+            write_text(Path(path), text)
 
     def save_page(self, path: str) -> None:
         """Save a page with the verdict, the views as they are now, and all measures."""
@@ -139,7 +138,7 @@ class ResultsSection:
         if any(other.measures.get("dice_per_label") for other in self.runs):
             tables.append((self._ui.structureMeasureCombo.currentText, self._structure_table()))
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
-            Path(path).write_text(page(self.runs, run, verdict_html(run, links=False), tables), encoding="utf-8")
+            write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
 
     def show_plot(self) -> None:
         """Show bars per structure beside the slices."""
@@ -163,8 +162,8 @@ class ResultsSection:
         self._ui.runFrame.visible = len(self.runs) > 1
         if run is not None:
             self._ui.verdictLabel.text = verdict_html(run)
-            notes = run.report.get("notes") or ()
-            self._ui.notesLabel.text = "<br>".join(faint(str(note)) for note in notes)
+            notes = run.report.notes
+            self._ui.notesLabel.text = "<br>".join(faint(note) for note in notes)
             self._ui.notesLabel.visible = bool(notes)
             self._show_tables()
         else:
@@ -214,10 +213,7 @@ class ResultsSection:
 
 def verdict_html(run: Run, *, links: bool = True) -> str:
     """Return the judgment of a run as rich text: one colored line, what speaks against it, and where to look."""
-    try:
-        verdict = judge_report(Report.from_json(run.report))
-    except FileError:  # a record of another version
-        return html.escape(run.title)
+    verdict = judge_report(run.report)
     color, mark = MARKS[verdict.level]
     parts = [
         f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>',

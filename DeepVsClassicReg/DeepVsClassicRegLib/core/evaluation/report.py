@@ -119,7 +119,7 @@ class Report:
     @property
     def total_seconds(self) -> float | None:
         """Wall seconds of the registration, the linear alignment included; None when they are not known."""
-        return self.seconds.get(TOTAL)
+        return self.seconds.get(TOTAL, sum(self.seconds.values())) if self.seconds else None
 
     @property
     def diagnostics(self) -> Diagnostics:
