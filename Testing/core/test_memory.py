@@ -95,3 +95,25 @@ def test_the_library_accepts_every_wish():
     wishes = [(memory._MMAP_MAX, 0), (memory._TRIM_THRESHOLD, memory._NEVER)]
     wishes += [(memory._MMAP_MAX, memory._USUAL_MAPPINGS), (memory._MMAP_THRESHOLD, memory._LARGEST_THRESHOLD)]
     assert [library.mallopt(name, value) for name, value in wishes] == [1] * len(wishes)
+
+
+def test_the_library_leaves_the_process_alone(monkeypatch):
+    """It may run inside Slicer, whose memory is not ours to manage."""
+    from DeepVsClassicRegLib.core.api import evaluate, register
+    from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+
+    spy = Spy()
+    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    pair = make_phantom("head", size=24).pair
+    evaluate(pair, register(pair, engine="linear", preset="fast", threads=1))
+    assert spy.told == []
+
+
+def test_the_command_line_keeps_memory(monkeypatch, capsys):
+    from DeepVsClassicRegLib.cli.main import main
+
+    spy = Spy()
+    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    assert main(["engines"]) == 0
+    assert spy.told[0] == (memory._MMAP_MAX, 0) and spy.told[-1] == "trim"
+    assert capsys.readouterr().out

@@ -60,8 +60,11 @@ class LazyGroup(click.Group):
         """Run a command; what ITK prints beside it is dropped, the readers' notes say what matters."""
         import SimpleITK as sitk
 
+        from ..core.memory import kept_memory
+
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        return super().invoke(context)
+        with kept_memory():
+            return super().invoke(context)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""

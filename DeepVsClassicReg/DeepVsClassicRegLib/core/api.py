@@ -20,7 +20,6 @@ from .images.io import read_volume
 from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
-from .memory import kept_memory
 from .pair import Pair, check_pair, is_single_slice, marked_pair
 from .progress import Progress
 from .recommend import recommend
@@ -94,7 +93,6 @@ def load_pair(
     )
 
 
-@kept_memory()
 def register(
     pair: Pair,
     engine: str = "elastix",

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from .errors import RegistrationError, SettingsError, did_you_mean
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,11 @@ def torch_device(wanted: str) -> str:
         found = ", ".join(name for name, is_there in there.items() if is_there)
         raise RegistrationError(f"Device '{wanted}' is not available; found: {found}.", hint="Use device 'auto'.")
     return wanted
+
+
+def thread_variables(count: int) -> dict[str, str]:
+    """Return the environment variables that bound the threads of every numerical library in a new process."""
+    return dict.fromkeys(THREAD_VARIABLES, str(max(1, count)))
 
 
 @contextmanager

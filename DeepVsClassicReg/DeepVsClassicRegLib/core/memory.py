@@ -29,6 +29,9 @@ def kept_memory() -> Iterator[None]:
     filled with zeros page by page before it is used: half of a network's CPU time and, beside other jobs, a fifth of
     an optimizer's were spent there (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap
     in several threads. Elsewhere than on glibc nothing happens.
+
+    It changes the whole process, so only processes of this program enter it: the command line, the worker and the
+    tasks of the experiments, never the library itself, which may run inside Slicer.
     """
     global _inside
     library = _glibc()

@@ -8,19 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..core.device import Compute
+from ..core.device import Compute, thread_variables
 from ..core.errors import RegistrationError
 
 MODULE = __package__ or "DeepVsClassicRegLib.worker"
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 
 
 def worker_python() -> str:
@@ -83,7 +74,7 @@ def worker_environment(
         kept = [entry for entry in others if entry != str(library)]
         environment["PYTHONPATH"] = os.pathsep.join([str(library), *kept])
     if compute is not None and compute.threads > 0:
-        environment.update(dict.fromkeys(THREAD_VARIABLES, str(compute.threads)))
+        environment.update(thread_variables(compute.threads))
     if compute is not None and compute.device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
     if scratch is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
 from ..images.volume import LabelMap, Volume
-from ..memory import kept_memory
 from ..pair import Pair
 from ..progress import Progress
 from ..result import Result
@@ -68,7 +67,6 @@ class Evaluation:
         return self.locations.look_at
 
 
-@kept_memory()
 def evaluate(
     pair: Pair,
     result: Result | Transform,

@@ -20,18 +20,13 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..device import cpu_seconds, thread_variables
 from ..errors import FileError, RegistrationError
+from ..memory import kept_memory
 from ..progress import Progress
 
 LOG_FILE = "units.jsonl"  # the name and its key "unit" are those of the first release
 DONE, FAILED, CRASHED = "done", "failed", "crashed"
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 LISTEN_SECONDS = 0.2
 
 
@@ -222,7 +217,7 @@ def _until_broken(
             try:
                 # No more tasks in the pool than processes: after a crash only those few are suspects.
                 while len(running) < workers and (task := next(ahead, None)) is not None:
-                    running[pool.submit(_attempt, task.work, dict(task.arguments))] = task
+                    running[pool.submit(_attempt_in_own_process, task.work, dict(task.arguments))] = task
                 if not running:
                     return []
                 for future in wait(running, timeout=LISTEN_SECONDS, return_when=FIRST_COMPLETED).done:
@@ -256,8 +251,7 @@ def _prepare(threads: int) -> None:
     """Bound the threads before any library that reads these variables is loaded; leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
+    os.environ.update(thread_variables(threads))
 
 
 def _end_with_parent() -> None:
@@ -268,10 +262,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def _attempt_in_own_process(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    with kept_memory():
+        return _attempt(work, arguments)
+
+
 def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Do the work of a task; every error becomes an answer."""
-    from ..device import cpu_seconds
-
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
         module, _, name = work.partition(":")

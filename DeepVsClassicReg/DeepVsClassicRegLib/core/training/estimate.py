@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from ..device import Compute, peak_memory_mb, torch_threads
-from ..memory import kept_memory
 from ..networks.catalogue import get_method
 from .config import TrainingConfig
 from .group import Group, joined_group
@@ -59,7 +58,6 @@ class TrainingEstimate:
         return steps * each / 3600
 
 
-@kept_memory()
 def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> TrainingEstimate:
     """Make a few updates and a validation of a config, write nothing, and return what they took."""
     compute = compute or Compute()

@@ -13,7 +13,6 @@ import torch
 
 from ..device import Compute, torch_threads
 from ..errors import Cancelled
-from ..memory import kept_memory
 from ..networks.base import Batch
 from ..networks.card import Card
 from ..networks.catalogue import get_method
@@ -62,7 +61,6 @@ class TrainingOutcome:
     model: Path
 
 
-@kept_memory()
 def train(
     config: TrainingConfig,
     source: Source,

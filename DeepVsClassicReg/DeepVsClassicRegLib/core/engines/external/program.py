@@ -14,18 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...device import thread_variables
 from ...errors import EngineFailed
 from ...progress import Progress
 
 POLL_SECONDS = 0.2
 TAIL_LINES = 200
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 KILLED = 137  # 128 + SIGKILL: mostly by the system, for lack of memory
 PACKAGE_ROOT = Path(__file__).resolve().parents[4]
 
@@ -129,7 +123,7 @@ def _start(
 
 def _bounded(threads: int) -> dict[str, str]:
     paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**dict.fromkeys(THREAD_VARIABLES, str(max(1, threads))), "PYTHONPATH": os.pathsep.join(paths)}
+    return {**thread_variables(threads), "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _read_lines(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[str | None]) -> None:
