@@ -7,8 +7,14 @@ import pytest
 from DeepVsClassicRegLib.core.device import Compute, out_of_memory
 from DeepVsClassicRegLib.core.engines.base import Recorder
 from DeepVsClassicRegLib.core.engines.instance import backend as backends
-from DeepVsClassicRegLib.core.engines.instance.backend import NUMBA, TORCH, Backend, choose_backend
-from DeepVsClassicRegLib.core.engines.instance.device_fallback import Attempt, with_fallback
+from DeepVsClassicRegLib.core.engines.instance.backend import (
+    NUMBA,
+    TORCH,
+    Attempt,
+    Backend,
+    choose_backend,
+    first_that_fits,
+)
 from DeepVsClassicRegLib.core.engines.instance.level import Steps, region_of
 from DeepVsClassicRegLib.core.engines.instance.problem import LevelImages
 from DeepVsClassicRegLib.core.errors import RegistrationError
@@ -61,7 +67,7 @@ def test_iterations_never_wait_for_the_device_nor_use_double_precision(similarit
 def on_gpu(solve, *, memory_gib=4.0):
     recorder = Recorder(Compute(device="cpu", threads=1))
     first = Attempt(Backend(TORCH, "cuda", 1), memory_gib)
-    answer = with_fallback(
+    answer = first_that_fits(
         solve, first, compute=Compute(device="cuda", threads=1), progress=Progress(), recorder=recorder
     )
     return answer, recorder

@@ -10,7 +10,7 @@ pytest.importorskip("safetensors")
 
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine  # noqa: E402
-from DeepVsClassicRegLib.core.engines.network.device_fallback import with_cpu_fallback  # noqa: E402
+from DeepVsClassicRegLib.core.engines.device_fallback import with_cpu_fallback  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.fading import faded  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.grid import model_grid, orientation_axes  # noqa: E402
 from DeepVsClassicRegLib.core.engines.network.inputs import make_inputs  # noqa: E402

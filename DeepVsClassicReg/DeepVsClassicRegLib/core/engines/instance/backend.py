@@ -5,17 +5,23 @@ from __future__ import annotations
 import importlib.util
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ...device import Compute, torch_device
 from ...errors import EngineUnavailable, RegistrationError
 from ...numba_setup import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 from ...progress import Progress
+from ..base import Recorder
+from ..device_fallback import with_fallback
 
+T = TypeVar("T")
 NUMBA, TORCH = "numba", "torch"
+COARSER = 2
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,54 @@ def choose_backend(compute: Compute, progress: Progress) -> Backend:
     raise EngineUnavailable(
         "Engine 'instance' needs numba (CPU) or torch (GPU), neither found here.", hint="pip install numba"
     )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Where and within how much memory a run is tried.
+
+    Attributes
+    ----------
+    backend : Backend
+        Where.
+    memory_gib : float
+        How much the working grid may ask for.
+    number : int
+        Attempts before this one.
+    """
+
+    backend: Backend
+    memory_gib: float
+    number: int = 0
+
+
+def first_that_fits(
+    solve: Callable[[Attempt], T], first: Attempt, *, compute: Compute, progress: Progress, recorder: Recorder
+) -> T:
+    """Return `solve` of the first attempt that finds enough memory; `recorder` notes every change.
+
+    The CPU at full resolution is preferred to a coarse result, and takes seconds with numba. Without numba the
+    graphics processor gets two more tries on half the voxels each before torch computes on the CPU.
+    """
+
+    def work(attempt: Attempt) -> T:
+        recorder.device, recorder.packages = attempt.backend.device, attempt.backend.packages
+        with attempt.backend.bounded():
+            return solve(attempt)
+
+    def following(attempt: Attempt, reason: str) -> tuple[Attempt, str]:
+        device = attempt.backend.device
+        progress.report(0.0, f"The graphics processor {reason}")
+        cpu = choose_backend(Compute(device="cpu", threads=compute.thread_count, seed=compute.seed), progress)
+        if cpu.kind != NUMBA and attempt.number + 1 < ATTEMPTS:
+            memory = attempt.memory_gib / COARSER
+            note = f"Device '{device}' {reason}: tried again within {memory:.2g} GiB, which is coarser."
+            return Attempt(attempt.backend, memory, attempt.number + 1), note
+        return Attempt(cpu, attempt.memory_gib), f"Device '{device}' {reason}: computed on the CPU instead."
+
+    return with_fallback(
+        work, first, following, device_of=lambda attempt: attempt.backend.device, notes=recorder.notes
+    )[0]
 
 
 def samples_volumes(device: str) -> bool:

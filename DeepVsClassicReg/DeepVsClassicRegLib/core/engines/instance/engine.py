@@ -16,8 +16,7 @@ from ...transforms.field import DisplacementField
 from ...transforms.transform import Transform
 from ...transforms.units import channels_to_mm, mm_to_channels
 from ..base import EngineInfo, Recorder, Result
-from .backend import choose_backend
-from .device_fallback import Attempt, with_fallback
+from .backend import Attempt, choose_backend, first_that_fits
 from .level import Field
 from .problem import OptimizationProblem, make_problem
 from .settings import InstanceSettings
@@ -79,7 +78,7 @@ class InstanceEngine:
             return problem, u, endings
 
         first = Attempt(backend, settings.memory_gib)
-        problem, u, endings = with_fallback(attempted, first, compute=compute, progress=progress, recorder=recorder)
+        problem, u, endings = first_that_fits(attempted, first, compute=compute, progress=progress, recorder=recorder)
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
                 recorder.notes.append("Folds were not prevented (least determinant 0).")

@@ -18,6 +18,7 @@ from ...result import Extra
 from ...settings import option
 from ...transforms.transform import Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ..device_fallback import with_cpu_fallback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,7 +207,6 @@ def register_with(
     recorder : Recorder
         Receives times, trace and notes; its device is corrected when a GPU cannot do the work.
     """
-    from .device_fallback import with_cpu_fallback
     from .model_choice import training_unit_mm
     from .output import finished_field, in_space, result_extras, transform_parts
 
