@@ -16,7 +16,7 @@ from DeepVsClassicRegLib.core.networks.catalogue import get_method
 from DeepVsClassicRegLib.core.networks.model_store import load_model
 from DeepVsClassicRegLib.core.training.config import read_config
 from DeepVsClassicRegLib.core.training.rng import kept_random
-from DeepVsClassicRegLib.core.training.sources import make_source
+from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.state import method_settings, new_state
 from DeepVsClassicRegLib.worker.environment import worker_environment
 from safetensors.torch import load_file

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from DeepVsClassicRegLib.core.api import register
-from DeepVsClassicRegLib.core.engines._views import is_partial, known, never_worse, objection, open_faces
 from DeepVsClassicRegLib.core.engines.engine_input import native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
+from DeepVsClassicRegLib.core.engines.partial_views import is_partial, known, never_worse, objection, open_faces
 from DeepVsClassicRegLib.core.evaluation.gain import Gain, gain_of
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import continued, sampled_on, warp_labels

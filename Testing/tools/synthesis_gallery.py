@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "DeepVsClassicReg"))
 
 from DeepVsClassicRegLib.core.networks.base import Batch  # noqa: E402
-from DeepVsClassicRegLib.core.training.sources import DataSettings, make_source  # noqa: E402
+from DeepVsClassicRegLib.core.training.source_factory import DataSettings, make_source  # noqa: E402
 
 Picture = npt.NDArray[np.uint8]
 COLUMNS = ("fixed", "moving", "fixed structures", "moving structures", "checkerboard")

@@ -64,12 +64,12 @@ def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F
                 "without it a robust linear alignment is done first.",
             )
         )
-    return _all(options)
+    return combined(options)
 
 
 def compute_options(command: F) -> F:
     """Add the options that say where to compute."""
-    return _all(
+    return combined(
         [
             click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores."),
             click.option("--seed", default=0, show_default=True, help="Seed of every random number."),
@@ -86,7 +86,7 @@ def compute_options(command: F) -> F:
 
 def show_options(command: F) -> F:
     """Add the options that say how much is shown."""
-    return _all(
+    return combined(
         [
             click.option("--quiet", "-q", is_flag=True, help=QUIET),
             click.option("--verbose", "-v", is_flag=True, help="Show the log of the engine as well."),
@@ -155,7 +155,9 @@ def settings_of(entries: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-def _all(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+def combined(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    """Return the decorator that adds several options to a command, in their order."""
+
     def decorate(command: F) -> F:
         for option in reversed(options):
             command = option(command)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..core.training.config import TrainSettings
-from .options import F, _all, compute_options
+from .options import F, combined, compute_options
 
 CARD_TEXTS = {
     "name": "Name of the model, used in commands; the folder's name when not given.",
@@ -23,7 +23,7 @@ CARD_TEXTS = {
 
 def training_options(command: F) -> F:
     """Add the options of a training."""
-    return _all(
+    return combined(
         [
             click.option("--data", "-d", help="What to learn from, see above."),
             click.option(

@@ -30,7 +30,8 @@ from ..core.training.export import MODEL_FOLDER
 from ..core.training.group import group_rank
 from ..core.training.loop import TrainingOutcome, train
 from ..core.training.preprocessing import Align
-from ..core.training.sources import Source, make_source
+from ..core.training.source_factory import make_source
+from ..core.training.sources import Source
 from ..core.training.validation import Register
 from ..core.transforms.transform import Transform
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event

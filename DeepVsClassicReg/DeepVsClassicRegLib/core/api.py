@@ -10,10 +10,10 @@ from typing import Any
 
 from .choice import Choice
 from .device import Compute, sitk_threads
-from .engines._views import never_worse
 from .engines.catalogue import engine_names, get_engine
+from .engines.engine_view import engine_view
+from .engines.partial_views import never_worse
 from .engines.start import align_linearly, with_start
-from .engines.view import engine_view
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.io import read_volume

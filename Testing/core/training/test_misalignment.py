@@ -14,7 +14,7 @@ from DeepVsClassicRegLib.core.training.misalignment import (  # noqa: E402
     drawn_error,
     misaligned,
 )
-from DeepVsClassicRegLib.core.training.sources import make_source  # noqa: E402
+from DeepVsClassicRegLib.core.training.source_factory import make_source  # noqa: E402
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws  # noqa: E402
 
 SHAPE = (24, 20, 22)

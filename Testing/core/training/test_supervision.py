@@ -22,7 +22,7 @@ from DeepVsClassicRegLib.core.training.loop import train
 from DeepVsClassicRegLib.core.training.manifest import read_manifest
 from DeepVsClassicRegLib.core.training.patches import PatchSource
 from DeepVsClassicRegLib.core.training.preprocessing import own_grid, preprocessed, snapped, training_frame
-from DeepVsClassicRegLib.core.training.sources import make_source
+from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws
 from DeepVsClassicRegLib.core.training.synthesis.settings import SHAPES
 from DeepVsClassicRegLib.core.training.synthesis.shapes_source import ShapesSource

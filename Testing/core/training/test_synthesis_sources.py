@@ -15,7 +15,7 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap
 from DeepVsClassicRegLib.core.networks.base import Batch
-from DeepVsClassicRegLib.core.training.sources import DataSettings, make_source, parts_of
+from DeepVsClassicRegLib.core.training.source_factory import DataSettings, make_source, parts_of
 from DeepVsClassicRegLib.core.training.synthesis import sampling, warps
 from DeepVsClassicRegLib.core.training.synthesis.brain import STRUCTURES
 from DeepVsClassicRegLib.core.training.synthesis.label_maps_source import LabelMapsSource

@@ -15,7 +15,7 @@ from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
-from ._views import known
+from .partial_views import known
 
 MARGIN = 0.1
 SPACING_DIGITS, PLACE_DIGITS = 5, 3

@@ -17,9 +17,9 @@ from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import BSpline
-from ._sitk_watch import Watch
 from .base import EngineInfo, Recorder, Result
 from .engine_input import EngineInput, native_start
+from .sitk_watch import Watch
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12

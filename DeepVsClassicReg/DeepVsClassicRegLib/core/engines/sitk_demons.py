@@ -16,9 +16,9 @@ from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.field import DisplacementField
-from ._sitk_watch import Watch, watch_progress
 from .base import EngineInfo, Recorder, Result
 from .engine_input import EngineInput, same_grid_start
+from .sitk_watch import Watch, watch_progress
 
 FORCES = {
     "diffeomorphic": sitk.DiffeomorphicDemonsRegistrationFilter,

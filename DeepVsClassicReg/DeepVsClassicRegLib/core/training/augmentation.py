@@ -10,12 +10,11 @@ import torch
 from ..networks.base import Batch
 from ..networks.flow import identity_grid, warp
 from ..settings import option, to_json
-from .sources import Source
+from .sources import Source, WrappedSource
 from .synthesis import artifacts
 from .synthesis.draws import Draws
 from .synthesis.random_maps import RandomMap, random_map
 from .synthesis.settings import SynthesisSettings
-from .wrapped import WrappedSource
 
 Tensor = torch.Tensor
 

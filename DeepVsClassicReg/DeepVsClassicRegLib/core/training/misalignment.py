@@ -12,12 +12,11 @@ from ..errors import SettingsError
 from ..networks.base import Batch
 from ..networks.flow import identity_grid, warp
 from ..settings import option, to_json
-from .sources import LazyBatches, Source
+from .sources import LazyBatches, Source, WrappedSource
 from .synthesis import warps
 from .synthesis.draws import Draws
 from .synthesis.noise import smooth_noise
 from .synthesis.random_maps import RandomMap
-from .wrapped import WrappedSource
 
 Tensor = torch.Tensor
 PARTS = ("rigid", "affine", "spline")

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from ..networks.base import Batch, map_tensors
-from .sources import Source
-from .wrapped import WrappedSource
+from .sources import Source, WrappedSource
 
 TRIES = 8
 SHOWN, LEAST = 0.1, 0.1  # intensity that counts as content, and the part of a patch that should have some

@@ -15,7 +15,7 @@ from ...images.resample import continued, warp_labels, warp_volume
 from ...images.volume import LabelMap, Volume
 from ...pair import Pair
 from ...transforms.transform import Transform
-from .._views import known
+from ..partial_views import known
 from .level import Region, nothing, region_of
 
 Image = npt.NDArray[np.float32]

@@ -1,0 +1,149 @@
+"""The source of a config: data named by one line of text, with augmentation and patches around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import SettingsError
+from ..images.io import read_volume
+from ..pair import Pair
+from ..progress import Progress
+from ..settings import from_json, to_json
+from ..transforms.transform import Transform
+from .augmentation import AugmentationSettings, AugmentedSource
+from .config import FIRST, SHAPES, DataSettings, parts_of
+from .dataset import DatasetSource
+from .manifest import read_manifest
+from .misalignment import MisalignedSource, MisalignmentSettings
+from .patches import PatchSource
+from .preprocessing import Align, training_frame
+from .sources import Source
+from .synthesis.label_maps_source import LabelMapsSource
+from .synthesis.mixed_source import MixedSource
+from .synthesis.settings import LABEL_MAPS, SynthesisSettings
+from .synthesis.settings import SHAPES as FROM_NOTHING
+from .synthesis.shapes_source import ShapesSource
+from .synthesis.source import GeneratedSource
+from .teacher import Teacher
+
+
+def make_source(
+    data: DataSettings,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+    align: Align | None = None,
+    teach: Callable[[Pair], Transform] | None = None,
+    supervision: str = "none",
+    partial_labels: bool = False,
+    progress: Progress | None = None,
+) -> Source:
+    """Return the source of a specification.
+
+    Parameters
+    ----------
+    data : DataSettings
+        What is wanted.
+    seed : int
+        Of every random choice of the source.
+    device : device
+        Where generators compute.
+    cache : Path, optional
+        Folder for prepared volumes of real data.
+    align : callable, optional
+        `align(template, volume)` returns the linear map from template to volume points; needed with `data.linear`.
+        (The engines are not known here: training and engines are rooms beside each other.)
+    teach : callable, optional
+        Returns the map that the teacher engine finds for a pair; needed with `data.teacher`.
+    supervision : str
+        With 'displacement' the batches hold known displacements, or those of the teacher; with 'error' the moving
+        images are warped with a known error (`data.misalignment`).
+    partial_labels : bool
+        Whether pairs with labels of one image only are welcome; else all training images need labels.
+    progress : Progress, optional
+        Receives which real volume is being prepared.
+
+    Raises
+    ------
+    SettingsError
+        When the data cannot give what the supervision needs.
+    """
+    if data.generated:
+        source = _generated(data, seed, device, known=supervision in ("displacement", "error"))
+    else:
+        if supervision == "displacement" and not data.teacher:
+            raise SettingsError(
+                "The displacement between real images is not known.", hint="Give --teacher ENGINE, or generated pairs."
+            )
+        source = _dataset(
+            data, seed, cache, align, teach if data.teacher else None, partial_labels, progress or Progress()
+        )
+    if data.augmentation:
+        source = AugmentedSource(source, from_json(AugmentationSettings, data.augmentation), seed=seed)
+    if supervision == "error":
+        source = MisalignedSource(source, from_json(MisalignmentSettings, data.misalignment), seed=seed)
+    if data.patch:
+        source = PatchSource(source, data.patch, seed=seed)
+    return source
+
+
+def _dataset(
+    data: DataSettings,
+    seed: int,
+    cache: Path | None,
+    align: Align | None,
+    teach: Callable[[Pair], Transform] | None,
+    partial_labels: bool,
+    progress: Progress,
+) -> Source:
+    if len(data.size) != 3 or cache is None:
+        raise SettingsError(f"Real data need a grid of 3 sizes and a cache folder, got {data.size}, {cache}.")
+    if data.linear and align is None:
+        raise SettingsError("Linear alignment was asked for, but no way to do it was given.")
+    if data.teacher and teach is None:
+        raise SettingsError("A teacher engine was asked for, but no way to run it was given.")
+    manifest = read_manifest(Path(data.spec), validation=data.validation)
+    first = manifest.cases[manifest.training[0][0]].image
+    reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
+    frame = training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
+    return DatasetSource(
+        manifest,
+        frame,
+        cache,
+        seed=seed,
+        batch=data.batch,
+        labels_per_step=data.labels_per_step,
+        partial_labels=partial_labels,
+        teacher=None if teach is None else Teacher(data.teacher, teach, frame.grid, cache / "teacher"),
+        teacher_pairs=data.teacher_pairs,
+        align=align,
+        progress=progress,
+    )
+
+
+def _generated(data: DataSettings, seed: int, device: torch.device | str, *, known: bool) -> Source:
+    parts = parts_of(data.spec)
+    made = {part: _generator(part, data, seed, device, known=known) for part in dict.fromkeys(parts)}
+    return made[parts[0]] if len(parts) == 1 else MixedSource([made[part] for part in parts])
+
+
+def _generator(part: str, data: DataSettings, seed: int, device: torch.device | str, *, known: bool) -> GeneratedSource:
+    base = FROM_NOTHING if part == SHAPES else LABEL_MAPS
+    settings = from_json(SynthesisSettings, {**to_json(base), **data.synthesis})
+    common: dict[str, Any] = {
+        "seed": seed,
+        "size": data.size,
+        "spacing_mm": data.spacing_mm,
+        "batch": data.batch,
+        "device": device,
+        "validation_pairs": data.validation,
+        "known_displacement": known,
+    }
+    if part == SHAPES:
+        return ShapesSource(settings, **common)
+    return LabelMapsSource(Path(part.partition(":")[2]), settings=settings, **common)
