@@ -11,8 +11,9 @@ from DeepVsClassicRegLib.core.transforms.affine import Affine, fit_affine
 from DeepVsClassicRegLib.core.transforms.compact import compacted, deviation_mm
 from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
+from DeepVsClassicRegLib.core.transforms.invert import invert
 from DeepVsClassicRegLib.core.transforms.jacobian import field_jacobian, jacobian_determinant, regularity
-from DeepVsClassicRegLib.core.transforms.transform import Transform, invert
+from DeepVsClassicRegLib.core.transforms.transform import Transform
 from testing_grids import GRIDS, rotation
 
 

@@ -27,7 +27,8 @@ from DeepVsClassicRegLib.core.settings import presets
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.compact import compacted, deviation_mm
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform, invert
+from DeepVsClassicRegLib.core.transforms.invert import invert
+from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 from . import Case, Gives, NotInstalled
 

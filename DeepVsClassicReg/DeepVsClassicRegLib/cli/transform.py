@@ -129,8 +129,8 @@ def _labels(transform: Any, grid: Any, path: Path, out: Path) -> None:
 
 
 def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.points import read_landmarks
-    from .points import mapped_back, write_any_points
+    from ..core.images.points import read_landmarks, write_points
+    from ..core.transforms.invert import invert_points
 
     if options["reference"]:
         show_note("Points need no --reference; it was not used.")
@@ -139,7 +139,7 @@ def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str
     points = landmarks.points_mm
     about = {"points": f"{len(points)}, fixed to moving"}
     if options["inverse"]:
-        mapped, residual = mapped_back(transform, points)
+        mapped, residual = invert_points(transform, points)
         about = {
             "points": f"{len(points)}, moving to fixed",
             "inverse error": f"mean {residual.mean():.4f} mm, largest {residual.max():.4f} mm",
@@ -148,7 +148,7 @@ def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str
             show_note("The transform cannot be inverted well at some points; it may fold there.")
     else:
         mapped = transform.apply(points)
-    write_any_points(mapped, out, landmarks.placed_names)
+    write_points(mapped, out, names=landmarks.placed_names)
     return about
 
 
@@ -171,7 +171,7 @@ def _transform(transform: Any, options: dict[str, Any], out: Path) -> dict[str, 
 
 
 def _inverted(transform: Any, grid: Any) -> tuple[Any, str]:
-    from ..core.transforms.transform import invert
+    from ..core.transforms.invert import invert
 
     inverse = invert(transform, grid)
     return inverse.transform, f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"

@@ -15,7 +15,8 @@ from ..core.errors import RegistrationError
 from ..core.images.grid import Grid
 from ..core.transforms.affine import Affine
 from ..core.transforms.field import BSpline, DisplacementField
-from ..core.transforms.transform import Part, Transform, invert
+from ..core.transforms.invert import invert
+from ..core.transforms.transform import Part, Transform
 from .arrays import array_of_image
 from .frames import FLIP, flipped, flipped_matrix, from_vtk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
+from ..files import write_text
 from .raw import Pathlike
 
 Array = npt.NDArray[np.float64]
@@ -112,16 +114,39 @@ def read_points(path: Pathlike, *, prefix: str = "") -> Array:
 
 
 def write_points(points_mm: npt.ArrayLike, path: Pathlike, *, names: Sequence[str] | None = None) -> Path:
-    """Write (N, 3) LPS mm points as `.csv` (columns name, x, y, z)."""
+    """Write (N, 3) LPS mm points as `.csv` (name, x, y, z) or Slicer's `.fcsv`, numbered unless they have names.
+
+    Raises
+    ------
+    FileError
+        When the ending is another one or the file cannot be written.
+    """
     target = Path(path)
     points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
-    labels = names or [str(number) for number in range(1, len(points) + 1)]
-    with target.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "x", "y", "z"])
-        for label, point in zip(labels, points, strict=True):
-            writer.writerow([label, *(f"{value:.6f}" for value in point)])
-    return target
+    labels = [name or str(number) for number, name in enumerate(names or [""] * len(points), start=1)]
+    writers = {".csv": _csv_text, ".fcsv": _fcsv_text}
+    if target.suffix.lower() not in writers:
+        raise FileError(f"{target.name}: points can be written as .csv or .fcsv.", hint="Choose one of these endings.")
+    return write_text(target, writers[target.suffix.lower()](points, labels))
+
+
+def _csv_text(points: Array, names: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["name", "x", "y", "z"])
+    for name, point in zip(names, points, strict=True):
+        writer.writerow([name, *(f"{value:.6f}" for value in point)])
+    return text.getvalue()
+
+
+def _fcsv_text(points: Array, names: Sequence[str]) -> str:
+    text = io.StringIO()
+    text.write("# Markups fiducial file version = 4.11\n# CoordinateSystem = LPS\n")
+    text.write(f"# columns = {COLUMNS}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    for number, (name, point) in enumerate(zip(names, points, strict=True), start=1):
+        writer.writerow([number, *(f"{value:.6f}" for value in point), 0, 0, 0, 1, 1, 1, 0, name, "", ""])
+    return text.getvalue()
 
 
 def some(words: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..transforms.affine import Affine
+from ..transforms.invert import fixed_point_inverse
 
 Array = npt.NDArray[np.floating]
 STRETCH = 0.85
@@ -53,15 +54,15 @@ class SineWarp:
 
     def inverse(self, points_mm: Array, *, tolerance_mm: float = 1e-5) -> Array:
         """Return the fixed points of these moving points (contraction, error below the tolerance)."""
-        goal = self.affine.inverse().apply(points_mm)
-        found = goal
-        for _ in range(200):
-            better = goal - self.displacement(found)
-            step = float(np.abs(better - found).max())
-            found = better
-            if step * self.lipschitz / (1 - self.lipschitz) < tolerance_mm:
-                break
-        return found
+        goal = np.asarray(self.affine.inverse().apply(points_mm))
+        factor = self.lipschitz / (1 - self.lipschitz)
+        return fixed_point_inverse(
+            goal,
+            lambda found: found + self.displacement(found) - goal,
+            step=1.0,
+            iterations=200,
+            is_done=lambda error: float(np.abs(error).max()) * factor < tolerance_mm,
+        )
 
     def jacobian(self, points_mm: Array) -> Array:
         """Return the determinant of the whole map at these points, shape (...)."""

@@ -1,4 +1,4 @@
-"""Transform: the complete fixed-to-moving map as a chain of parts, with composing and inverting."""
+"""Transform: the complete fixed-to-moving map as a chain of parts, with composing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ import SimpleITK as sitk
 
 from ..errors import RegistrationError
 from ..images.grid import Grid
-from ..images.simple import field_image
 from .affine import Affine
 from .field import BSpline, DisplacementField, VelocityField
 
 Part = Affine | DisplacementField | VelocityField | BSpline
 Array = npt.NDArray[np.float64]
-INVERSE_TOLERANCE = 0.005  # in units of the grid, mm for a head
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,77 +111,6 @@ class Transform:
             When it holds a kind of transform that is not known here.
         """
         return cls.of(_parts_of(transform))
-
-
-@dataclass(frozen=True)
-class Inverse:
-    """An inverse with the error that was left.
-
-    Attributes
-    ----------
-    transform : Transform
-        The moving-to-fixed map.
-    residual_max_mm, residual_mean_mm : float
-        Length of T(T^-1(y)) - y over the voxels of the given grid.
-    """
-
-    transform: Transform
-    residual_max_mm: float
-    residual_mean_mm: float
-
-
-def invert(transform: Transform, grid: Grid, *, iterations: int = 60, tolerance_mm: float | None = None) -> Inverse:
-    """Invert a transform and say how well that went.
-
-    Parameters
-    ----------
-    transform : Transform
-        Fixed-to-moving map.
-    grid : Grid
-        The moving volume's grid; the residual is measured on its voxels.
-    iterations : int
-        Most fixed-point iterations for a displacement field (a folded field never converges; its
-        residual says so).
-    tolerance_mm : float, optional
-        Largest error of a step at which the iteration stops; 0.005 mm for a head, in proportion for other grids.
-
-    References
-    ----------
-    Chen et al., Med. Phys. 35:81-88, 2008, doi 10.1118/1.2816107 (fixed-point inversion).
-    """
-    tolerance = INVERSE_TOLERANCE * grid.unit_mm if tolerance_mm is None else tolerance_mm
-    parts = [_inverse_part(part, iterations, tolerance) for part in reversed(transform.parts)]
-    inverse = Transform.of(parts)
-    coarse = grid.with_spacing([max(s, e / 96) for s, e in zip(grid.spacing_mm, grid.extent_mm, strict=True)])
-    error = np.linalg.norm(Transform.of([inverse, transform]).displacement_on(coarse).array_mm, axis=-1)
-    return Inverse(inverse, float(error.max()), float(error.mean()))
-
-
-def _inverse_part(part: Part, iterations: int, tolerance_mm: float) -> Part:
-    if isinstance(part, (Affine, VelocityField)):
-        return part.inverse()
-    if isinstance(part, BSpline):
-        fine = part.grid.with_spacing([s / 2 for s in part.grid.spacing_mm])
-        part = Transform((part,)).displacement_on(fine)
-    return _inverse_field(part, iterations, tolerance_mm)
-
-
-def _inverse_field(field: DisplacementField, iterations: int, tolerance_mm: float) -> DisplacementField:
-    """Iterate v(y) <- -u(y + v(y)) on the field's grid, padded by the largest displacement."""
-    reach = np.abs(field.array_mm).max() / np.array(field.grid.spacing_mm)
-    grid = field.grid.padded([int(n) for n in np.minimum(np.ceil(reach), np.array(field.grid.size))])
-    forward = field.image()
-    inverse = np.zeros((*grid.shape, 3))
-    for _ in range(iterations):
-        through = sitk.DisplacementFieldTransform(field_image(inverse, grid))
-        moved = sitk.Resample(forward, field_image(inverse, grid), through, sitk.sitkLinear, 0.0)
-        change = sitk.GetArrayViewFromImage(moved) + inverse
-        # Shortened steps converge where the plain iteration would swing between two states.
-        inverse = inverse - 0.75 * change
-        lengths = np.linalg.norm(change, axis=-1)
-        if lengths.mean() < tolerance_mm / 10 and lengths.max() < tolerance_mm:
-            break
-    return DisplacementField(inverse.astype(np.float32), grid)
 
 
 def _scaled_part(part: Part, factor: float) -> Part:

@@ -107,7 +107,7 @@ def make_landmarks(pair: Pair, problem: OptimizationProblem) -> LandmarkTerm | N
     """Return the pair's landmarks on the working lattice, moving ones taken back through the start."""
     if pair.fixed_points is None or pair.moving_points is None or len(pair.fixed_points) == 0:
         return None
-    from ...transforms.transform import invert
+    from ...transforms.invert import invert
 
     back = problem.start
     moving = pair.moving_points

@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import EngineFailed
 from ...pair import Pair
 from ...progress import Progress
+from ...transforms.invert import fixed_point_inverse
 from ...transforms.unfold import unfolded
 from ..base import Recorder
 from .backend import NUMBA, Backend
@@ -238,23 +239,16 @@ def consistent(forward: Field, backward: Field, backend: Backend) -> tuple[Field
 
 
 def inverted(u: Field, backend: Backend, *, tolerance_vox: float = TOLERANCE_VOX) -> Field:
-    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration, to this error at most points.
-
-    References
-    ----------
-    Chen et al., Med. Phys. 35:81-88, 2008, doi 10.1118/1.2816107.
-    """
-    v = -u
+    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration, to this error at most points."""
     before = np.inf
-    for _ in range(ITERATIONS):
-        through = composed(v, u, backend)
-        # through = v + u(x + v); it is 0 when v is the inverse. Short steps converge where full ones swing.
-        v -= np.float32(0.8) * through
-        missed = float(np.abs(through).mean())
-        if missed < tolerance_vox / 4 or missed > STANDSTILL * before:
-            break
+
+    def is_done(error: Field) -> bool:
+        nonlocal before
+        missed, last = float(np.abs(error).mean()), before
         before = missed
-    return v
+        return missed < tolerance_vox / 4 or missed > STANDSTILL * last
+
+    return fixed_point_inverse(-u, lambda v: composed(v, u, backend), step=0.8, iterations=ITERATIONS, is_done=is_done)
 
 
 def composed(first: Field, second: Field, backend: Backend) -> Field:
