@@ -9,6 +9,7 @@ from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.instance import backend as backends
 from DeepVsClassicRegLib.core.engines.instance import problem as problems
 from DeepVsClassicRegLib.core.engines.instance import solve as solving
+from DeepVsClassicRegLib.core.engines.instance.discrete import discrete_start
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem, pooled, shrinks
 from DeepVsClassicRegLib.core.engines.instance.regularization import field_smoothing
 from DeepVsClassicRegLib.core.engines.instance.similarity_selection import select_similarity
@@ -167,6 +168,36 @@ def test_search_finds_a_motion_the_pyramid_cannot():
     searched = run(Pair(fixed, moving), similarity="lncc", search_vox=8.0)
     errors = [np.linalg.norm(r.transform.apply(centers) - centers - shift, axis=-1).mean() for r in (plain, searched)]
     assert errors[1] < 3.0 < errors[0]
+
+
+def test_search_compares_only_what_lies_in_the_masks():
+    """Two halves that moved apart: the masks leave one, so the whole volume follows it."""
+    grid = Grid((20, 18, 18), (8.0, 8.0, 8.0))
+    rng = np.random.default_rng(4)
+    centers, points = rng.uniform(30, 110, (25, 3)), grid.points()
+
+    def blobs(at):
+        return 100 * sum(np.exp(-((at - c) ** 2).sum(-1) / 12.0**2) for c in centers).astype(np.float32)
+
+    lower, shift = points[..., 2] < 70, np.array([16.0, 0.0, 0.0])
+    fixed = Volume(blobs(points), grid)
+    moving = Volume(np.where(lower, blobs(points - shift), blobs(points + shift)), grid)
+    mask = LabelMap(lower.astype(np.uint8), grid)
+    errors = {}
+    for name, pair in {
+        "none": Pair(fixed, moving),
+        "fixed": Pair(fixed, moving, fixed_mask=mask),
+        "moving": Pair(fixed, moving, moving_mask=mask),
+    }.items():
+        problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0)
+        found = discrete_start(problem, reach_mm=24.0, progress=Progress())
+        step_mm = max(problem.grid.extent_mm) / found.field.shape[3]
+        x_mm = found.field[2] * step_mm
+        depth = found.field.shape[1]
+        errors[name] = [float(np.abs(part - shift[0]).mean()) for part in (x_mm[: depth // 3], x_mm[-depth // 3 :])]
+    assert errors["none"][1] > 24, errors
+    for name in ("fixed", "moving"):
+        assert errors[name][0] < 8 and errors[name][1] < 17, errors
 
 
 def test_labels_pull_where_images_say_nothing(pair):

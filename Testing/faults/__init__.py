@@ -148,7 +148,9 @@ class Refused:
             return [f"not refused (exit code {run.code}): {_short(run.value)} {run.text}"]
         if run.error is not None and not isinstance(run.error, self.error):
             return [f"{type(run.error).__name__} is no {self.error.__name__}: {run.error}"]
-        return _missing(self.words, run.text) + _present(("traceback", "itk::"), run.text)
+        wrong = _missing(self.words, run.text) + _present(("traceback", "itk::"), run.text)
+        foreign = "" if run.error is None else run.text.replace(str(run.error), "").strip()
+        return wrong + ([f"shows what is not ours: {foreign}"] if foreign else [])
 
 
 @dataclass(frozen=True)

@@ -208,10 +208,11 @@ BODY = float((head() > 0.1 * np.percentile(head(), 99.5)).mean())
 CASES = [
     *[
         plain(f"CT circle of {value:g} is not measured", lambda v=value: measured_share(padded(v)), INSIDE, 1e-6)
-        for value in (-1500, -2000, -2048, -3024, -32768, 4095, 32767)
+        for value in (-1070, -1100, -1200, -1500, -2000, -2048, -3024, -32768, 4095, 32767)
     ],
-    *[plain(f"air is the background inside a circle of {v:g}", lambda v=v: background(padded(v)), -1000.0) for v in (-1500, -3024, 32767)],
+    *[plain(f"air is the background inside a circle of {v:g}", lambda v=v: background(padded(v)), -1000.0) for v in (-1100, -1500, -3024, 32767)],
     plain("noisy CT in a circle of -2000", lambda: measured_share(np.where(circle(), -2000, noisy(hounsfield(), 15))), INSIDE, 1e-6),
+    plain("noisy CT in a circle of -1200", lambda: measured_share(np.where(circle(), -1200, noisy(hounsfield(), 15))), INSIDE, 1e-6),
     plain("CT resampled onto a turned grid", lambda: measured_share(turned_box()) < 0.95, True),
     plain("a circle of -1024 beside air of -1000 changes nothing", lambda: measured_share(padded(-1024)), 1.0),
     plain("circle within a circle", lambda: measured_share(np.where(np.roll(circle(), 0) & (np.indices((SIZE,) * 3)[1] < 4), -4000, padded(-2000))) <= INSIDE + 1e-6, True),

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import settle, split_series
+from .completeness import check_complete
 from .dicom import is_dicom, read_dicom
 from .mgh import is_mgh, read_mgh
 from .nifti import is_nifti, read_nifti
@@ -75,6 +76,7 @@ def stem(path: Pathlike) -> str:
 
 
 def _read_image(path: Path) -> sitk.Image:
+    check_complete(path)
     if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
         raise FileError(
             f"Could not read {path}: its format is not known, or it is damaged.", hint=f"Readable are {FORMATS}."

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError
+from ..images.completeness import check_complete
 from ..images.nifti import stored_numbers
 from ..images.simple import grid_of
 from .field import DisplacementField
@@ -106,6 +107,7 @@ def _brackets(text: str) -> list[float]:
 
 
 def _header(path: Path) -> sitk.ImageFileReader:
+    check_complete(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

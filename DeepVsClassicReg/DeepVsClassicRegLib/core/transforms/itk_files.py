@@ -13,11 +13,11 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import FileError
+from ..images.completeness import check_hdf5
 from .transform import Transform
 
 TEXT_MARK = "#Insight Transform File"
 XFM_MARK = "%ITK-XFM writer"
-HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 COMPOSITE = "CompositeTransform"
 FIELD = "DisplacementFieldTransform"
 # Matrix, translation and center, which SimpleITK cannot open under these names.
@@ -105,7 +105,7 @@ def read_itk_binary(path: Path) -> Transform:
     FileError
         When a transform is of another kind or dimension, or the file is damaged.
     """
-    _check_hdf5_length(path)
+    check_hdf5(path)
     kinds = _stored_kinds(path)
     if not kinds:
         raise FileError(
@@ -236,21 +236,6 @@ def _first_bad(text: str) -> str:
         except ValueError:
             return word
     return ""
-
-
-def _check_hdf5_length(path: Path) -> None:
-    """Compare the length that HDF5's first block states with the file's, before ITK prints HDF5's long complaint."""
-    with path.open("rb") as file:
-        head = file.read(96)
-    if not head.startswith(HDF5_MARK):
-        return
-    place = {0: 40, 1: 44, 2: 28, 3: 28}.get(head[8])
-    stated = int.from_bytes(head[place : place + 8], "little") if place is not None else 0
-    there = path.stat().st_size
-    if there < stated:
-        raise FileError(
-            f"{path.name} is cut off: it states {stated} bytes and has {there}.", hint="Write or copy it again."
-        )
 
 
 def _stored_kinds(path: Path) -> list[tuple[str, int]]:

@@ -17,6 +17,9 @@ from .problem import OptimizationProblem
 
 Array = npt.NDArray[np.float32]
 NODES = 36
+# The weight of what is usual, as a share of a node's surroundings, and what a step of displacement adds to it.
+UNSEEN = np.float32(0.1)
+SHORTER = 1e-3
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -65,7 +68,8 @@ def discrete_start(problem: OptimizationProblem, *, reach_mm: float, progress: P
     offsets = np.stack(
         np.meshgrid(*(np.arange(-r, r + 1, dtype=np.float32) for r in radius), indexing="ij"), -1
     ).reshape(-1, 3)
-    costs = _costs(fixed, moving, offsets.astype(int), progress)
+    masks = (_coarse_mask(mask, problem.grid, grid) for mask in (problem.fixed_mask, problem.moving_mask))
+    costs = _costs(fixed, moving, offsets.astype(int), progress, *masks)
     field = _coupled(costs, offsets, grid)
     length = np.abs(field).reshape(3, -1).max(axis=1) * np.array(grid.spacing_mm[::-1])
     return DiscreteSearchResult(
@@ -83,17 +87,55 @@ def _coarse(array: Array, fine: Grid, grid: Grid) -> Array:
     return np.array(warp_volume(Volume(smooth, fine), grid, fill=float(smooth.min())).array)
 
 
-def _costs(fixed: Array, moving: Array, offsets: npt.NDArray[np.int_], progress: Progress) -> Array:
-    """Return the descriptor distance of every node under every displacement, (D, nodes)."""
+def _coarse_mask(mask: npt.NDArray[np.bool_] | None, fine: Grid, grid: Grid) -> Array | None:
+    """Return the share of each node of the coarser grid that lies in the mask; None without one."""
+    return None if mask is None else _coarse(mask.astype(np.float32), fine, grid)
+
+
+def _costs(
+    fixed: Array,
+    moving: Array,
+    offsets: npt.NDArray[np.int_],
+    progress: Progress,
+    fixed_mask: Array | None,
+    moving_mask: Array | None,
+) -> Array:
+    """Return the descriptor distance of every node under every displacement, (D, nodes).
+
+    Only what lies in both masks is compared. The less of a node's surroundings does, the nearer its cost comes to what
+    is usual at the start: displacements that nothing speaks for or against cost the same, short ones a little less.
+    """
     reach = np.abs(offsets).max(axis=0)
-    wide = np.pad(moving, [(0, 0), *((int(r), int(r)) for r in reach)], mode="edge")
     shape = fixed.shape[1:]
+
+    def shifted(wide: Array, offset: npt.NDArray[np.int_]) -> Array:
+        first = offset + reach
+        return wide[(..., *(slice(int(f), int(f) + n) for f, n in zip(first, shape, strict=True)))]
+
+    margins = [(int(r), int(r)) for r in reach]
+    wide = np.pad(moving, [(0, 0), *margins], mode="edge")
+    masked = fixed_mask is not None or moving_mask is not None
+    own = np.ones(shape, np.float32) if fixed_mask is None else fixed_mask
+    other = None if moving_mask is None else np.pad(moving_mask, margins, mode="edge")
+
+    def compared(offset: npt.NDArray[np.int_]) -> tuple[Array, Array]:
+        difference = fixed - shifted(wide, offset)
+        seen = own if other is None else own * shifted(other, offset)
+        return np.einsum("czyx,czyx->zyx", difference, difference), seen
+
+    usual = np.float32(0)
+    if masked:
+        distance, seen = compared(np.zeros(3, int))
+        usual = np.float32((distance * seen).sum() / max(float(seen.sum()), 1e-6))
     costs = np.empty((len(offsets), int(np.prod(shape))), np.float32)
     for number, offset in enumerate(offsets):
-        first = offset + reach
-        part = wide[(slice(None), *(slice(int(f), int(f) + n) for f, n in zip(first, shape, strict=True)))]
-        difference = fixed - part
-        costs[number] = box_mean(np.einsum("czyx,czyx->zyx", difference, difference), 1).ravel()
+        distance, seen = compared(offset)
+        if masked:
+            prior = usual * np.float32(1 + SHORTER * float((offset**2).sum()))
+            cost = (box_mean(distance * seen, 1) + UNSEEN * prior) / (box_mean(seen, 1) + UNSEEN)
+        else:
+            cost = box_mean(distance, 1)
+        costs[number] = cost.ravel()
         if number % 50 == 0:
             progress.report(number / len(offsets), "Searching large displacements")
     return costs
