@@ -104,19 +104,39 @@ CASES = [
         by_hand("m.mha", meta(data=b"\1\0" * 63)),
         Refused(FileError, "m.mha", "128 bytes", "126"),
     ),
-    Case("B", "MetaImage of 16-bit numbers", by_hand("m.mha", meta(data=b"\1\0" * 64)), Gives(np.ones((4, 4, 4)), read=_array)),
-    Case("B", "MetaImage without an end of its header", by_hand("m.mha", meta()[:-20]), Refused(FileError, "m.mha", "cut off")),
+    Case(
+        "B",
+        "MetaImage of 16-bit numbers",
+        by_hand("m.mha", meta(data=b"\1\0" * 64)),
+        Gives(np.ones((4, 4, 4)), read=_array),
+    ),
+    Case(
+        "B",
+        "MetaImage without an end of its header",
+        by_hand("m.mha", meta()[:-20]),
+        Refused(FileError, "m.mha", "cut off"),
+    ),
     Case(
         "B",
         "MetaImage whose packed length is wrong",
         by_hand("m.mha", meta(more="CompressedData = True\nCompressedDataSize = 999\n", data=b"x" * 50)),
         Refused(FileError, "m.mha", "999"),
     ),
-    Case("B", "MetaImage packed with garbage", by_hand("m.mha", meta(more="CompressedData = True\nCompressedDataSize = 50\n", data=b"x" * 50)), Refused(FileError, "m.mha")),
-    Case("B", "MetaImage packed, cut, without its length", by_hand("m.mha", meta(more="CompressedData = True\n", data=b"\x78\x9c" + b"x" * 20)), Refused(FileError, "m.mha")),
+    Case(
+        "B",
+        "MetaImage packed with garbage",
+        by_hand("m.mha", meta(more="CompressedData = True\nCompressedDataSize = 50\n", data=b"x" * 50)),
+        Refused(FileError, "m.mha"),
+    ),
+    Case(
+        "B",
+        "MetaImage packed, cut, without its length",
+        by_hand("m.mha", meta(more="CompressedData = True\n", data=b"\x78\x9c" + b"x" * 20)),
+        Refused(FileError, "m.mha"),
+    ),
     *(
         Case("D", f"field in {name} cut at {100 * share:g} %", field(name, share), Refused(FileError, name, "cut off"))
         for name in ("field.mha", "field.nrrd")
         for share in (0.1, 0.5, 0.99)
     ),
-]  # fmt: skip
+]
