@@ -109,8 +109,8 @@ def _costs(
     shape = fixed.shape[1:]
 
     def shifted(wide: Array, offset: npt.NDArray[np.int_]) -> Array:
-        first = offset + reach
-        return wide[(..., *(slice(int(f), int(f) + n) for f, n in zip(first, shape, strict=True)))]
+        z, y, x = (slice(int(f), int(f) + n) for f, n in zip(offset + reach, shape, strict=True))
+        return wide[..., z, y, x]
 
     margins = [(int(r), int(r)) for r in reach]
     wide = np.pad(moving, [(0, 0), *margins], mode="edge")
