@@ -74,10 +74,10 @@ def is_measured(path: Path, arguments: argparse.Namespace) -> bool:
 
 def wanted(methods: str, supervision: str) -> list[tuple[str, str]]:
     """Return the (method, supervision) of the catalogue that predict a field of volumes and can be trained so."""
-    from DeepVsClassicRegLib.core.networks.catalogue import method_infos
+    from DeepVsClassicRegLib.core.networks.catalogue import field_methods, get_method
 
-    able = {info.name: info for info in method_infos() if info.kind == "field" and 3 in info.dimensions}
-    names = {"all": list(able), "none": []}.get(methods, methods.split(","))
+    able = field_methods(3)
+    names = {"all": able, "none": ()}.get(methods, methods.split(","))
     unknown = [name for name in names if name not in able]
     if unknown:
         raise SystemExit(f"Not a method that predicts a field of volumes: {', '.join(unknown)}")
@@ -85,7 +85,7 @@ def wanted(methods: str, supervision: str) -> list[tuple[str, str]]:
         (name, shown)
         for name in names
         for shown in supervision.split(",")
-        if SUPERVISION[shown] in able[name].supervision
+        if SUPERVISION[shown] in get_method(name).info.supervision
     ]
 
 

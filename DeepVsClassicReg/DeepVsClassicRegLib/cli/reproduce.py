@@ -35,6 +35,7 @@ Examples:
   dvcreg reproduce mi-dice --phantom --out mi --workers 2
   dvcreg reproduce mi-dice --data brains --engines instance,ants:quick --pairs 40 --out mi
   dvcreg reproduce supervision --phantom --seeds 0,1,2 --workers 2 --out labels
+  dvcreg reproduce paradigms --data crops --spacing 1 --methods all --hours 0.1 --workers 2 --out methods
 
 Exit code 0 when the page was written, 2 when nothing could be run.
 """
@@ -50,12 +51,15 @@ PATH = click.Path(path_type=Path)
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
 @click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; the first one headlines.")
 @click.option(
-    "--methods", default="", metavar="A,B", help="Networks to train; the experiment's own choice when left out."
+    "--methods",
+    default="",
+    metavar="A,B",
+    help="Networks to train, or 'all'; the experiment's own choice when left out.",
 )
 @click.option("--models", default="", metavar="A,B", help="Trained models to evaluate as well: names or folders.")
 @click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the trainings.")
 @click.option("--steps", default=0, help="Updates of one training; 0 for the experiment's own choice.")
-@click.option("--hours", default=0.0, help="Longest time of one training in hours; 0 for no limit.")
+@click.option("--hours", default=0.0, help="Longest time of one training in CPU hours; 0 for no limit.")
 @click.option("--pairs", default=0, help="Most pairs per data set, drawn at random; 0 for the experiment's own choice.")
 @click.option("--spacing", default=4.0, show_default=True, help="Voxel size in mm that networks work on (real data).")
 @click.option(

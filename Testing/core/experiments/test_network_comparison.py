@@ -6,9 +6,11 @@ import itertools
 
 import numpy as np
 import pytest
+from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.experiments.base import ExperimentOptions
 from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED, cohort_json
+from DeepVsClassicRegLib.core.experiments.network_comparison import chosen_methods
 from DeepVsClassicRegLib.core.experiments.pairs import drawn_pairs
 from DeepVsClassicRegLib.core.experiments.prepared_data import (
     SHIFTS,
@@ -99,6 +101,21 @@ def test_a_short_training_comes_back_as_a_model(tmp_path):
     assert first["method"] == "net" and abs(first["dice"] - first["dice_before"]) < 0.1
     (other,) = evaluate_pairs(paths[1], [[0, 1]], "sitk-demons", "", {}, 1)
     assert other["dice"] > other["dice_before"] + 0.03 and other["dice_held_out"] > 0
+
+
+def test_all_methods_are_those_that_predict_a_field_and_can_be_trained_so():
+    pytest.importorskip("torch")
+    every = chosen_methods(ExperimentOptions(methods=("all",)), ("none", "labels"))
+    assert {("vfa", "none"), ("vfa", "labels"), ("localnet", "labels")} <= set(every)
+    assert ("localnet", "none") not in every and ("krebs-cvae", "labels") not in every
+    assert not {"haskins", "simonovsky", "eppenhof"} & {method for method, _ in every}
+    assert chosen_methods(ExperimentOptions(), ("none",)) == [("voxelmorph", "none")]
+
+
+def test_a_named_method_that_cannot_be_trained_so_is_refused():
+    pytest.importorskip("torch")
+    with pytest.raises(SettingsError, match="localnet cannot be trained so"):
+        chosen_methods(ExperimentOptions(methods=("vfa", "localnet")), ("none",))
 
 
 def test_pairs_are_spread_evenly():

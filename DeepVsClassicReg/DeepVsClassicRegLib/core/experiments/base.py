@@ -35,13 +35,13 @@ class ExperimentOptions:
     seeds : tuple of int
         Of the trainings.
     hours : float
-        Longest time of one training; 0: the steps alone decide.
+        Longest time of one training, of the processor; 0: the steps alone decide.
     steps : int
         Updates of one training.
     pairs : int
         Most pairs per data set or split; 0 for all.
     methods : tuple of str
-        Networks to train, out of the catalogue of methods.
+        Networks to train, out of the catalogue of methods; ('all',) for every one that predicts a field.
     models : tuple of str
         Trained models to evaluate as well: names or folders.
     runs : tuple of mappings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,30 +124,26 @@ def make_design(study: Study, options: ExperimentOptions, folder: Path, conditio
 
 
 def training_tasks(
-    design: Design, options: ExperimentOptions, folder: Path, supervisions: Sequence[str], methods: Sequence[str]
+    design: Design, options: ExperimentOptions, folder: Path, chosen: Sequence[tuple[str, str]]
 ) -> list[Task]:
-    """Return a task per method, supervision and seed."""
+    """Return a task per (method, supervision) and seed."""
     tasks = []
-    for method in methods:
-        for supervision in supervisions:
-            for seed in options.seeds:
-                arguments = {
-                    "training": design.training,
-                    "validation": design.validation,
-                    "method": method,
-                    "settings": SMOOTHNESS.get(method, {}),
-                    "supervision": supervision,
-                    "seed": seed,
-                    "steps": options.steps or (0 if options.hours else STEPS),
-                    "hours": options.hours,
-                    "learning_rate": LEARNING_RATE,
-                    "threads": options.threads,
-                }
-                place = folder / "training" / f"{method}-{supervision}-{seed}-{_digest(arguments)}"
-                name = f"{method_name(method, supervision)}, seed {seed}"
-                tasks.append(
-                    Task(f"train {name}", "learning:train_network", {**arguments, "folder": str(place)}, TRAIN)
-                )
+    for (method, supervision), seed in itertools.product(chosen, options.seeds):
+        arguments = {
+            "training": design.training,
+            "validation": design.validation,
+            "method": method,
+            "settings": SMOOTHNESS.get(method, {}),
+            "supervision": supervision,
+            "seed": seed,
+            "steps": options.steps or (0 if options.hours else STEPS),
+            "hours": options.hours,
+            "learning_rate": LEARNING_RATE,
+            "threads": options.threads,
+        }
+        place = folder / "training" / f"{method}-{supervision}-{seed}-{_digest(arguments)}"
+        name = f"{method_name(method, supervision)}, seed {seed}"
+        tasks.append(Task(f"train {name}", "learning:train_network", {**arguments, "folder": str(place)}, TRAIN))
     return tasks
 
 

@@ -119,8 +119,9 @@ def train_network(
     how = TrainSettings(
         steps=steps,
         hours=hours,
+        clock="cpu",  # the same budget for all, however busy the machine is
         learning_rate=learning_rate,
-        schedule="cosine" if steps else "constant",
+        schedule="cosine",
         validate_every=max(50, steps // 8),
         seed=seed,
     )

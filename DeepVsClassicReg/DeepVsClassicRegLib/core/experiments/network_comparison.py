@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import SettingsError
 from .base import ExperimentOptions
 from .dataset import Study
 from .design import EVALUATE, TRAINING_SUBJECTS, evaluation_tasks, make_design, training_tasks
@@ -19,6 +20,7 @@ RULE = (
     "the difference (subjects and seeds resampled) is above 0; fails when the same is true of the second"
 )
 DEFAULT_METHODS = ("voxelmorph",)
+ALL_METHODS = ("all",)
 
 
 def comparison_stages(
@@ -26,8 +28,31 @@ def comparison_stages(
 ) -> list[list[Task]]:
     """Return the stages: prepared data, trainings, evaluation."""
     design = make_design(study, options, folder, conditions)
-    trained = training_tasks(design, options, folder, supervisions, options.methods or DEFAULT_METHODS)
+    trained = training_tasks(design, options, folder, chosen_methods(options, supervisions))
     return [list(design.tasks), trained, evaluation_tasks(design, options, trained)]
+
+
+def chosen_methods(options: ExperimentOptions, supervisions: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the (method, supervision) to train; 'all' means every method of the catalogue that predicts a field.
+
+    Raises
+    ------
+    SettingsError
+        When a method that was named can be trained in none of these ways.
+    """
+    from ..networks.catalogue import field_methods, get_method
+
+    every = options.methods == ALL_METHODS
+    names = field_methods(2 if options.phantom else 3) if every else options.methods or DEFAULT_METHODS
+    chosen = [(name, way) for name in names for way in supervisions if way in get_method(name).info.supervision]
+    unable = [name for name in names if name not in {name for name, _ in chosen}]
+    if unable and not every:
+        raise SettingsError(
+            f"This experiment trains with supervision {' and '.join(supervisions)}; {', '.join(unable)} cannot be "
+            "trained so.",
+            hint="See `dvcreg methods`, or use --methods all.",
+        )
+    return chosen
 
 
 def scores_of(finished: Sequence[TaskResult]) -> Scores:
@@ -68,8 +93,7 @@ def p_sign(p: float) -> str:
 def comparison_notes(options: ExperimentOptions) -> list[str]:
     """Return what limits the comparison with the paper."""
     notes = [
-        "The networks are VoxelMorph-like U-Nets trained briefly here; the paper evaluates five published systems "
-        "trained for "
+        "The networks are small and trained briefly here; the paper evaluates five published systems trained for "
         "days on 364 brains. A loss of ours is no proof about theirs.",
         "The classical engines run their presets to convergence; both sides start from the same linear "
         "alignment and are "

@@ -49,6 +49,11 @@ def method_infos() -> tuple[MethodInfo, ...]:
     return tuple(get_method(name).info for name in METHODS)
 
 
+def field_methods(dimensions: int) -> tuple[str, ...]:
+    """Return the names of the methods that predict a displacement field in 2 or 3 dimensions (imports torch)."""
+    return tuple(info.name for info in method_infos() if info.kind == "field" and dimensions in info.dimensions)
+
+
 def get_method(name: str) -> Method:
     """Return a method by name (imports torch).
 
