@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import FileError
+from ..core.files import read_json
 from ..core.job import FILE_NAMES, OUTPUTS
 from ..worker.job_folder import new_job_folder
 
@@ -101,9 +101,8 @@ def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
 def _earlier(out: Path) -> list[str]:
     """Return the names of our outputs, report first, when the folder holds a report of ours; else none."""
     try:
-        report = json.loads((out / REPORT).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        ours = {"engine", "measures"} <= set(read_json(out / REPORT))
+    except FileError:
         return []
-    ours = isinstance(report, dict) and {"engine", "measures"} <= set(report)
     extras = [path.name for path in out.glob(f"{EXTRAS}_*")]
     return [REPORT, *(name for name in FILE_NAMES if name != REPORT), *extras] if ours else []

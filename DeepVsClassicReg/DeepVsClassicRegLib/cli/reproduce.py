@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from ..core.files import protect_inputs
+from ..core.files import protect_inputs, read_json
+from ..core.progress import Progress, Update
 from ..worker.protocol import EXIT_RESULT
 from .folders import output_folder
-from .output import console, show_entries, show_json, show_note, show_table
+from .output import show_entries, show_json, show_note, show_table
+from .running import shown_updates
 
 HELP = """Run an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" again, on your
 labeled volumes or on a phantom population, and say which of its claims hold there.
@@ -87,10 +88,11 @@ def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, *
     folder = output_folder(out)
     if options["workers"] < 1:
         raise click.UsageError("--workers must be 1 or more.")
-    with _Bar(quiet=options["quiet"]) as progress:
+    with shown_updates(_once_a_tenth(), quiet=options["quiet"]) as listener:
+        progress = Progress(listener)
         done = reproduce(experiment, folder, study=study, options=chosen, workers=options["workers"], progress=progress)
     if options["as_json"]:
-        show_json(json.loads(done.files["summary"].read_text(encoding="utf-8")))
+        show_json(read_json(done.files["summary"]))
     elif not options["quiet"]:
         rows = [[VERDICTS[claim.verdict], escape(claim.title), escape(claim.ours)] for claim in done.findings.claims]
         show_table(done.findings.title, ["Verdict", "Claim", "Found here"], rows)
@@ -139,45 +141,22 @@ def _runs(paths: tuple[Path, ...]) -> tuple[dict[str, Any], ...]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     from ..core.errors import FileError
+    from ..core.files import read_json_lines
 
+    lines = read_json_lines(path)
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [line for line in lines if line.get("dice") is not None and line["case"] and line["engine"]]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (KeyError, AttributeError) as error:
         raise FileError(f"Could not read {path}: {error}.", hint="Each line needs case, engine and dice.") from error
 
 
-class _Bar:
-    """A bar on a terminal, a line per finished tenth elsewhere; gives the `Progress` that feeds it."""
+def _once_a_tenth() -> Callable[[Update], bool]:
+    shown = 0
 
-    def __init__(self, *, quiet: bool) -> None:
-        self.screen = console(stderr=True)
-        self.quiet, self._tenth = quiet, 0
-        self._bar: Progress | None = None
-        self._task: Any = None
+    def is_due(update: Update) -> bool:
+        nonlocal shown
+        tenth, before = int(10 * update.fraction), shown
+        shown = max(tenth, before)
+        return tenth > before
 
-    def __enter__(self) -> Any:
-        from ..core.progress import Progress as Listened
-
-        if not self.quiet and self.screen.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                TaskProgressColumn(),
-                TimeElapsedColumn(),
-            )
-            self._bar = Progress(*columns, console=self.screen, transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("Starting", total=1.0)
-        return Listened(listener=self._hear)
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _hear(self, update: Any) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=update.fraction, description=escape(update.stage[:60]))
-        elif not self.quiet and int(10 * update.fraction) > self._tenth:
-            self._tenth = int(10 * update.fraction)
-            self.screen.print(f"{update.fraction:4.0%} {escape(update.stage)}")
+    return is_due

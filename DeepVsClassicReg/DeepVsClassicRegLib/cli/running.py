@@ -1,8 +1,8 @@
-"""Runs a job in a worker process with a progress bar; Ctrl-C cancels it cleanly."""
+"""The progress bar, and jobs in a worker process that it follows; Ctrl-C cancels them cleanly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from ..core.errors import Cancelled
 from ..core.job import Job
+from ..core.progress import Update, json_update
 from ..worker.client import WorkerClient
 from ..worker.protocol import Event
 from ..worker.session import CANCELLED, FAILED, JobOutcome
@@ -95,6 +96,19 @@ class Listener:
 
     def _words(self, stage: str) -> str:
         return escape(f"{self.title}: {stage}" if self.title else stage)
+
+
+@contextmanager
+def shown_updates(is_due: Callable[[Update], bool], *, quiet: bool = False) -> Iterator[Callable[[Update], None]]:
+    """Give a listener for work in this process: a bar on a terminal, elsewhere a line for every update that is due."""
+    listener = Listener(quiet=quiet)
+
+    def show(update: Update) -> None:
+        if listener.bar is not None or is_due(update):
+            listener(Event("progress", json_update(update)))
+
+    with listener.shown():
+        yield show
 
 
 def run_job(job: Job, folder: Path, listener: Listener) -> JobOutcome:

@@ -21,7 +21,7 @@ from ..core.files import protect_inputs
 from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
 from ..core.networks.catalogue import get_method
 from ..core.pair import Pair
-from ..core.progress import Progress, Update, json_update
+from ..core.progress import Progress, Update
 from ..core.training.checkpoint import CHECKPOINT_FILE
 from ..core.training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of
 from ..core.training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
@@ -34,10 +34,10 @@ from ..core.training.source_factory import make_source
 from ..core.training.sources import Source
 from ..core.training.validation import Register
 from ..core.transforms.transform import Transform
-from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, Event
+from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT
 from .folders import output_folder
 from .output import show_entries, show_json
-from .running import Listener
+from .running import shown_updates
 from .training_config import config_from, data_settings
 
 LOG_FILE = "train.log"
@@ -61,7 +61,10 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     config = config_from(context, options, start or {})
     compute = Compute(device=options["device"], threads=options["threads"], seed=config.train.seed)
     if options["dry_run"]:
-        with tempfile.TemporaryDirectory() as cache, _shown(options["quiet"]) as listener:
+        with (
+            tempfile.TemporaryDirectory() as cache,
+            shown_updates(_once_a_minute(), quiet=options["quiet"]) as listener,
+        ):
             source = _source(config, compute, Path(cache), Progress(listener))
             found = estimate(config, source, compute=compute)
         return _show_estimate(found, config, as_json=options["as_json"])
@@ -69,7 +72,7 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
     quiet = options["quiet"] or not leads
     if not options["resume"]:
         _protect_inputs(config, out)
-    with _shown(quiet) as listener:
+    with shown_updates(_once_a_minute(), quiet=quiet) as listener:
         source = _source(config, compute, out / PREPARED_FOLDER, Progress(listener))
         folder = output_folder(out)
         with _logged(folder if leads else None), _stoppable() as stopped:
@@ -163,22 +166,17 @@ def _logged(folder: Path | None) -> Iterator[None]:
         handler.close()
 
 
-@contextmanager
-def _shown(quiet: bool) -> Iterator[Any]:
-    """Show every step on a terminal, and a line a minute elsewhere."""
-    listener = Listener(quiet=quiet)
+def _once_a_minute() -> Callable[[Update], bool]:
     last = -LINE_EVERY_S
 
-    def show(update: Update) -> None:
+    def is_due(_update: Update) -> bool:
         nonlocal last
         now = time.monotonic()
-        if listener.bar is None and now - last < LINE_EVERY_S:
-            return
-        last = now
-        listener(Event("progress", json_update(update)))
+        due = now - last >= LINE_EVERY_S
+        last = now if due else last
+        return due
 
-    with listener.shown():
-        yield show
+    return is_due
 
 
 @contextmanager

@@ -116,6 +116,14 @@ def read_any_json(path: Path, *, what: str = "", hint: str = "") -> Any:
         raise FileError(f"Could not read {what + ' ' if what else ''}{path}: {error}.", hint=hint) from error
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Return the values of a file with one JSON value a line; `FileError` when the file is missing or broken."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FileError(f"Could not read {path}: {error}.") from error
+
+
 def jsonable(value: Any) -> Any:
     """Return the value with plain JSON types only: NaN and Inf become None, keys strings, arrays and tuples lists."""
     if isinstance(value, Mapping):

@@ -10,7 +10,7 @@ from ..device import machine
 from ..engines.base import versions
 from ..evaluation.pages import Page
 from ..evaluation.plotting import data_uri, png_bytes
-from ..files import write_json, write_text
+from ..files import write_bytes, write_json, write_text
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
 from .tasks import TaskResult, failures_of
 
@@ -92,9 +92,7 @@ def _effort(finished: Sequence[TaskResult]) -> dict[str, str]:
 
 
 def _picture(folder: Path, drawing: Drawing) -> Path:
-    path = folder / f"{drawing.name}.png"
-    path.write_bytes(png_bytes(drawing.figure))
-    return path
+    return write_bytes(folder / f"{drawing.name}.png", png_bytes(drawing.figure))
 
 
 def _shown(table: Table) -> dict[str, Any]:

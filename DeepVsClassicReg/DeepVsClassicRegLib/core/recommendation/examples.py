@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..files import read_any_json, read_json_lines
 from ..images.io import read_volume
 from ..images.segmentations import read_labels
 from ..result import DOUBTFUL_CONFIDENCE
@@ -31,12 +31,9 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            for run in (json.loads(line) for line in lines if line.strip()):
+            for run in read_json_lines(path):
                 found[run["case"], run["group"], run["engine"]] = run
-        except (OSError, UnicodeDecodeError) as error:
-            raise FileError(f"Could not read {path}: {error}.") from error
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise FileError(
                 f"{path} is no list of runs ({error!r}).",
                 hint="Each line must be an object with 'case', 'group', 'engine', 'status' and 'dice'.",
@@ -98,14 +95,12 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         When it is missing or broken.
     """
     path = folder / MANIFEST
+    hint = "It must be a list of objects with 'id', 'fixed', 'moving', 'fixed_label' and 'moving_label'."
+    content = read_any_json(path, what="the pairs in", hint=hint)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         return {entry["id"]: entry for entry in content}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise FileError(
-            f"Could not read the pairs from {path}: {error!r}.",
-            hint="It must be a list of objects with 'id', 'fixed', 'moving', 'fixed_label' and 'moving_label'.",
-        ) from error
+    except (KeyError, TypeError) as error:
+        raise FileError(f"Could not read the pairs in {path}: {error!r}.", hint=hint) from error
 
 
 def _unfit(entry: Mapping[str, Any] | None, confidence: float | None) -> str:

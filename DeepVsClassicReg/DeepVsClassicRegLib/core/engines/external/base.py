@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import SimpleITK as sitk
 
 from ...device import Compute, torch_device
 from ...errors import EngineFailed
+from ...files import write_json
 from ...images.simple import image_from_array, to_sitk
 from ...images.volume import LabelMap
 from ...pair import Pair
@@ -26,11 +27,12 @@ from ...progress import Progress
 from ...transforms.transform import Part, Transform
 from ..base import EngineInfo, Recorder, Result
 from ..engine_input import EngineInput, native_start
-from .program import KILLED, Output, run_program, scratch_folder
+from .program import KILLED, Output, python_child, run_program, scratch_folder
 
 MEMORY = ("bad_alloc", "failed to allocate memory", "can't allocate memory", "out of memory")
 # Writing the inputs and reading the result are the rest of a run.
 FIRST, LAST = 0.02, 0.98
+JOB_FILE = "job.json"
 
 Settings = TypeVar("Settings")
 
@@ -124,6 +126,15 @@ class ExternalRun(Generic[Settings]):
             threads=self.compute.thread_count,
             environment=environment,
         )
+
+    def execute_package(self, child: str, parse: LogParser, **more: Any) -> Output:
+        """Run a module of this room that calls a Python package on the folder.
+
+        Its job.json holds the settings, 'device', 'threads' and `more`.
+        """
+        job = {**asdict(cast("Any", self.settings)), "device": self.recorder.device}
+        write_json(self.folder / JOB_FILE, {**job, "threads": self.compute.thread_count, **more})
+        return self.execute(python_child(f"{__package__}.{child}", self.folder), parse)
 
     def _follow(self, step: Step) -> None:
         if step.iteration is not None and step.metric is not None and np.isfinite(step.metric):

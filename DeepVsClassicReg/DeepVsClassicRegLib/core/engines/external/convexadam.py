@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ from ...transforms.units import channels_to_mm
 from ..base import TORCH, EngineInfo, Requirement
 from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
-from .program import python_child
 
 # The package pools features to blocks and divides by the number of blocks minus one.
 FEWEST_BLOCKS = 4
@@ -124,10 +122,7 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
         run.recorder.notes.extend(notes)
         np.save(run.folder / "fixed.npy", warp_volume(start.fixed, grid).array)
         np.save(run.folder / "moving.npy", warp_volume(start.moving, grid, start.tail).array)
-        job = {**asdict(run.settings), "device": run.recorder.device, "threads": run.compute.thread_count}
-        (run.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        command = python_child(f"{__package__}.convexadam_child", run.folder)
-        output = run.execute(command, _Parser(run.settings.iterations).parse)
+        output = run.execute_package("convexadam_child", _Parser(run.settings.iterations).parse)
         result = run.folder / "field.npy"
         self.check_output(output, result)
         voxels = np.load(result)

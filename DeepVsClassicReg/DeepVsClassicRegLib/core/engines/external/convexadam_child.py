@@ -5,7 +5,6 @@ Run as `python -m DeepVsClassicRegLib.core.engines.external.convexadam_child FOL
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ...files import read_json
+
 
 def main(folder: Path) -> int:
     """Run one registration; return the exit status."""
     import torch
     from convexAdam import convex_adam_MIND
 
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    job = read_json(folder / "job.json")
     torch.set_num_threads(job["threads"])
     _say("MIND features")
     for name, title in (("correlate", "search"), ("coupled_convex", "coupling")):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ from ...transforms.transform import Part, Transform
 from ..base import TORCH, EngineInfo, Requirement
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
 from .levels import work_done
-from .program import python_child
 
 FEWEST_VOXELS = 32
 ITERATION = re.compile(r"^LEVEL (\d+) ITERATION (\d+) LOSS ([-+.\deEnaif]+)")
@@ -97,27 +95,17 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
     def register(self, run: ExternalRun[FireAntsSettings]) -> Sequence[Part | Transform]:
         """Run the package; its field comes before the affine start."""
         start = run.start
-        _write_inputs(run)
-        command = python_child(f"{__package__}.fireants_child", run.folder)
-        output = run.execute(command, _Parser(run.settings).parse)
+        for name, volume in (("fixed", start.fixed), ("moving", start.moving)):
+            sitk.WriteImage(_scaled(_roomy(volume)), str(run.folder / f"{name}.mha"))
+        affine = start.affine.homogeneous.tolist()
+        output = run.execute_package(
+            "fireants_child", _Parser(run.settings).parse, affine=affine, seed=run.compute.seed
+        )
         result = run.folder / "field.npy"
         self.check_output(output, result)
         field = DisplacementField(np.load(result), _roomy(start.fixed).grid)
         self.check_finite(field.array_mm, "Lower the learning rate or raise the smoothing.")
         return [field, start.affine] if start.affine_matters else [field]
-
-
-def _write_inputs(run: ExternalRun[FireAntsSettings]) -> None:
-    for name, volume in (("fixed", run.start.fixed), ("moving", run.start.moving)):
-        sitk.WriteImage(_scaled(_roomy(volume)), str(run.folder / f"{name}.mha"))
-    job = {
-        **asdict(run.settings),
-        "affine": run.start.affine.homogeneous.tolist(),
-        "device": run.recorder.device,
-        "threads": run.compute.thread_count,
-        "seed": run.compute.seed,
-    }
-    (run.folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
 
 
 def _roomy(volume: Volume) -> Volume:

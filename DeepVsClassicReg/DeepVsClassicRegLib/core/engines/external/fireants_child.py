@@ -5,13 +5,14 @@ Run as `python -m DeepVsClassicRegLib.core.engines.external.fireants_child FOLDE
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ...files import read_json
 
 
 class _Levels:
@@ -43,7 +44,7 @@ def main(folder: Path) -> int:
     from fireants.io.image import BatchedImages, Image
     from fireants.registration import greedy, syn
 
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    job = read_json(folder / "job.json")
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
     fixed, moving = (

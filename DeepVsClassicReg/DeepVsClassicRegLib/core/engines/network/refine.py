@@ -14,7 +14,7 @@ from ...transforms.transform import Transform
 from ..base import Diagnostics, EngineInfo, Result
 from ..instance.engine import InstanceEngine
 from ..instance.settings import InstanceSettings
-from .engine import CITATION, REQUIRES, NetworkEngine, NetworkSettings
+from .engine import NetworkEngine, NetworkSettings
 
 NETWORK_SHARE = 0.4
 
@@ -50,18 +50,14 @@ class NetworkRefineSettings(NetworkSettings):
 class NetworkRefineEngine:
     """A network's field, refined by optimizing the pair itself."""
 
-    info: ClassVar[EngineInfo] = EngineInfo(
+    info: ClassVar[EngineInfo] = dataclasses.replace(
+        NetworkEngine.info,
         name="network+refine",
         title="Deep network + refinement",
         summary="A trained network's field improved by our own optimization of this very pair.",
-        family="deep",
         settings=NetworkRefineSettings,
-        citation=CITATION,
-        requires=REQUIRES,
         uses_masks=True,
-        multimodal=True,
-        interruptible=True,
-        devices=("cpu", "cuda", "mps"),
+        single_slices=False,
     )
 
     def run(self, pair: Pair, settings: NetworkRefineSettings, progress: Progress, compute: Compute) -> Result:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import FileError
+from ...files import write_bytes
 from ...pair import Pair
 from ...result import Result
 from ...transforms.transform import Transform
@@ -64,9 +65,7 @@ def write_figures(folder: str | Path, pair: Pair, result: Result | Transform, ev
     try:
         target.mkdir(parents=True, exist_ok=True)
         for view, figure in pictures_of(Pictures(pair, transform, evaluation)):
-            path = target / f"{view.name}.png"
-            path.write_bytes(png_bytes(figure))
-            written.append(path)
+            written.append(write_bytes(target / f"{view.name}.png", png_bytes(figure)))
     except OSError as error:
         raise FileError(f"Could not write pictures to {target}: {error}.", hint="Check the free space.") from error
     return written
