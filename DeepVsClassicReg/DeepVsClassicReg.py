@@ -19,7 +19,7 @@ HOMEPAGE = "https://github.com/DeepVsClassicReg/SlicerDeepVsClassicReg"
 
 
 class DeepVsClassicReg(ScriptedLoadableModule):
-    """Describes the module; nothing heavy happens here, since Slicer starts with it."""
+    """Describes the module; imports nothing large, because Slicer loads it at startup."""
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
@@ -28,25 +28,25 @@ class DeepVsClassicReg(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["DeepVsClassicReg contributors"]
         parent.helpText = _(
-            "Brings a moving volume onto a fixed one with classical or deep engines, measures how well that worked, "
-            "and shows where to look. Pick both volumes and press Register."
+            "Registers a moving volume to a fixed volume with a classical method or a deep network, measures the "
+            "quality of the result, and shows where to check it. Select both volumes and press Register."
         )
         parent.helpText += f' <a href="{HOMEPAGE}#readme">{_("How to use it")}</a>.'
         parent.acknowledgementText = _(
-            "Please cite the papers this module builds on:"
+            "Please cite the papers on which this module is based:"
             "<ul>"
             "<li>R. Jena, D. Sethi, P. Chaudhari, J. C. Gee. <i>Deep Learning in Medical Image Registration: "
             "Magic or Mirage?</i> NeurIPS 37, 2024, doi:10.52202/079017-3439, arXiv:2408.05839.</li>"
             "<li>I. Grigorescu. <i>Deep Learning Registration, a Survey.</i> King's College London, 2019.</li>"
             "</ul>"
-            "Each engine names its own paper in the report of a run."
+            "The report of a run names the paper of its engine."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", followScenes)
 
 
 def registerSampleData():
-    """Offer the phantom pair in the Sample Data module."""
+    """Add the phantom pair to the Sample Data module."""
     from DeepVsClassicRegLib.mrml.sample_data import register_sample_data
 
     icon = Path(__file__).parent / "Resources" / "Icons" / "DeepVsClassicReg.png"
@@ -54,19 +54,19 @@ def registerSampleData():
 
 
 def followScenes():
-    """Let scenes that were saved in the middle of a comparison come back as the user had them."""
+    """Restore the views when a scene that was saved during a comparison is loaded."""
     slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, restoreViews)
 
 
 def restoreViews(caller, event):
-    """Put the views of a scene that was just loaded back as they were before the comparison."""
+    """Restore the views of a loaded scene as they were before the comparison."""
     from DeepVsClassicRegLib.mrml.memory import restore_loaded
 
     restore_loaded()
 
 
 class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
-    """The shell around the panel of `DeepVsClassicRegLib.ui`."""
+    """The module widget; holds the panel of `DeepVsClassicRegLib.ui`."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -92,16 +92,16 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
         ]
 
     def enter(self):
-        """Show what the scene remembers; called each time the module is opened."""
+        """Show the settings stored in the scene; called each time the module is opened."""
         self.panel.set_parameter_node(self.logic.getParameterNode())
 
     def exit(self):
-        """Leave the views to the user."""
+        """Return control of the views to the user."""
         if self.panel is not None:
             self.panel.qa.close(places=False)
 
     def cleanup(self):
-        """Let go of everything; called before the module is reloaded and when Slicer exits."""
+        """Release all resources; called before the module is reloaded and when Slicer exits."""
         for tag in self._sceneTags:
             slicer.mrmlScene.RemoveObserver(tag)
         self._sceneTags = []
@@ -119,7 +119,7 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
             self.panel.set_parameter_node(self.logic.getParameterNode())
 
     def onReload(self):
-        """Reload the library too, so that a developer sees every change."""
+        """Reload the library as well, so that developers see their changes."""
         self.cleanup()
         for name in [name for name in sys.modules if name.partition(".")[0] in (LIBRARY, TESTS)]:
             del sys.modules[name]
@@ -127,11 +127,11 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
 
 
 class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
-    """Registration from Python; everything runs in a background process, with or without the panel.
+    """Registration from Python; runs in a background process, with or without the panel.
 
-    Nodes of an image pair beyond the two volumes are given by name: `fixedSegmentation`, `movingSegmentation`
+    Further nodes of the pair are passed by name: `fixedSegmentation`, `movingSegmentation`
     (segmentations or label maps), `fixedMask`, `movingMask`, `fixedLandmarks`, `movingLandmarks` (markups),
-    `initialTransform`; the library's names (`fixed_labels`, ...) are understood too.
+    `initialTransform`; the library's names (`fixed_labels`, ...) are accepted too.
 
     Examples
     --------
@@ -183,25 +183,25 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         outputs=None,
         **nodes,
     ):
-        """Bring the moving volume onto the fixed one.
+        """Register the moving volume to the fixed volume.
 
-        :param fixedNode: volume that stays.
-        :param movingNode: volume that is brought onto it.
-        :param engine: name from `engines()`; the best one that is installed when empty.
-        :param preset: name of a preset of the engine.
-        :param settings: dictionary of settings changed from the preset.
-        :param wait: return the finished run; else return a handle at once, see below.
-        :param seed: seed of every random number.
+        :param fixedNode: reference volume.
+        :param movingNode: volume that is registered to it.
+        :param engine: name from `engines()`; empty selects the best installed engine.
+        :param preset: name of one of its presets.
+        :param settings: dictionary of settings that differ from the preset.
+        :param wait: wait for the finished run; False returns a handle immediately, see below.
+        :param seed: seed of the random number generators.
         :param device: 'auto', 'cpu', 'cuda' or 'mps'.
-        :param threads: most CPU threads, 0 for all cores.
-        :param transformNode: transform node to overwrite; a new one is made when None.
-        :param warpedNode: volume node to overwrite; a new one is made when None.
+        :param threads: maximum number of CPU threads, 0 for all cores.
+        :param transformNode: transform node to overwrite; None creates a new one.
+        :param warpedNode: volume node to overwrite; None creates a new one.
         :param outputs: some of 'transform', 'warped', 'warped_labels', 'jacobian', 'report_table'; all when None.
         :param nodes: further nodes of the pair, see the class.
         :return: the run with its nodes (`transform`, `warped`, `warped_labels`, `jacobian`, `report_table`),
             `measures`, `measures_before` and `report`; with wait=False a handle with `fraction`, `stage`,
             `on_progress(f)`, `on_finished(f)`, `cancel()` and `wait()`.
-        :raises RegistrationError: when the nodes or settings do not allow it; `.hint` says what to do.
+        :raises RegistrationError: when nodes or settings are invalid; `.hint` says what to do.
         """
         from DeepVsClassicRegLib.core.device import Compute
         from DeepVsClassicRegLib.mrml.outputs import WANTED, Targets
@@ -217,7 +217,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         return handle.wait()[0] if wait else handle
 
     def compare(self, fixedNode, movingNode, engines, *, wait=True, seed=0, device="auto", threads=0, **nodes):
-        """Run several engines on the same pair, one after the other.
+        """Run several engines on the same pair, one after another.
 
         :param engines: engine names, each optionally with a preset: ["elastix", "sitk-demons:paper"].
         :return: the runs in the order of `engines`, or a handle with wait=False; other parameters as in `register`.
@@ -247,11 +247,11 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         threads=0,
         **nodes,
     ):
-        """Recommend an engine for a pair, with the expected quality and reasons; nothing is registered.
+        """Recommend an engine for a pair, with expected quality and reasons, without registering it.
 
-        :param timeBudget: most seconds one registration may take.
-        :param trainingLabels: number of segmented cases at hand for training a network.
-        :param representative: whether these are like this pair (scanner, protocol, labelling); None when unknown.
+        :param timeBudget: maximum time of one registration in seconds.
+        :param trainingLabels: number of segmented cases available for training a network.
+        :param representative: whether these resemble this pair (scanner, protocol, labeling); None when unknown.
         :param labels: numbers of the labels of interest; all when None.
         :return: dictionary with the keys `engine`, `preset`, `runner_up`, `sure`, `headline`, `reasons`,
             `mutual_information`, `predicted_dice`, `seconds`, `domain`, `limits` and `plot`; with wait=False a handle
@@ -272,9 +272,9 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         return answer.wait() if wait else answer
 
     def evaluate(self, fixedNode, movingNode, transformNode, *, wait=True, threads=0, **nodes):
-        """Measure how well any transform, from whatever module, brings the moving volume onto the fixed one.
+        """Measure how well a transform, from any module, aligns the moving volume with the fixed volume.
 
-        :param transformNode: brings the moving volume onto the fixed one when it is applied to it.
+        :param transformNode: applied to the moving volume, it aligns that volume with the fixed one.
         :return: {'before': measures, 'after': measures}, names as in `DeepVsClassicRegLib.core.evaluation.measures`;
             with wait=False a handle as in `recommend`.
         """
@@ -285,7 +285,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         return answer.wait() if wait else answer
 
     def engines(self):
-        """Return name -> title of the engines that are installed."""
+        """Return name -> title of the installed engines."""
         from DeepVsClassicRegLib.ui.engine_availability import engine_availability
 
         return {entry.info.name: entry.info.title for entry in engine_availability() if entry.ready}
@@ -307,7 +307,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
 
 
 class DeepVsClassicRegTest(ScriptedLoadableModuleTest):
-    """Runs the test cases of Testing/Python; they are the same that run outside of Slicer."""
+    """Runs the test cases of Testing/Python, which also run outside of Slicer."""
 
     def runTest(self):
         import unittest

@@ -58,7 +58,7 @@ def test_deleted_nodes(nodes):
 
 def test_no_image(nodes):
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    assert "holds no image" in found(Inputs(fixed=empty, moving=nodes.moving), "fixed")
+    assert "contains no image" in found(Inputs(fixed=empty, moving=nodes.moving), "fixed")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_under_a_nonlinear_transform(nodes, phantom):
 
 def test_segmentations(nodes):
     gone = helpers.inputs_of(nodes, fixed_segment="no such segment")
-    assert "no longer has the chosen segment" in found(gone, "fixed_labels")
+    assert "no longer has the selected segment" in found(gone, "fixed_labels")
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     assert "is empty" in found(helpers.inputs_of(nodes, moving_labels=empty), "moving_labels")
     assert errors(helpers.inputs_of(nodes, moving_labels=empty)) == []
@@ -133,7 +133,7 @@ def test_segmentations_without_a_common_name(nodes):
     segmentation = nodes.moving_labels.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         segmentation.GetNthSegment(index).SetName(f"Other {index}")
-    assert "share neither a segment name" in found(helpers.inputs_of(nodes), "moving_labels")
+    assert "have no segment name in common" in found(helpers.inputs_of(nodes), "moving_labels")
 
 
 def test_masks(nodes):
@@ -146,7 +146,7 @@ def test_masks(nodes):
     far = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
     far.SetMatrixTransformToParent(to_vtk(np.block([[np.eye(3), np.full((3, 1), 900.0)], [np.zeros(3), 1]])))
     nodes.fixed_labels.SetAndObserveTransformNodeID(far.GetID())
-    assert "wholly outside" in found(helpers.inputs_of(nodes, fixed_mask=nodes.fixed_labels), "fixed_mask")
+    assert "completely outside" in found(helpers.inputs_of(nodes, fixed_mask=nodes.fixed_labels), "fixed_mask")
 
 
 def test_an_empty_segment_beside_a_drawn_one_is_reported(nodes):
@@ -165,7 +165,7 @@ def _blank_mask(nodes):
 
 def test_landmarks(nodes):
     few = add_points([[0, 0, 0], [1, 2, 3]], "few")
-    assert "differ in length" in found(helpers.inputs_of(nodes, moving_points=few), "moving_points")
+    assert "have different lengths" in found(helpers.inputs_of(nodes, moving_points=few), "moving_points")
     assert "one side only" in found(helpers.inputs_of(nodes, fixed_points=None), "fixed_points")
     nothing = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     assert "is empty" in found(helpers.inputs_of(nodes, fixed_points=nothing), "fixed_points")
@@ -173,7 +173,7 @@ def test_landmarks(nodes):
     assert "the same list" in found(same, "moving_points")
     astray = add_points([[900, 0, 0], [1, 2, 3]], "astray")
     inputs = helpers.inputs_of(nodes, fixed_points=astray, moving_points=few)
-    assert "1 of the fixed landmarks lie outside" in found(inputs, "fixed_points")
+    assert "1 of the fixed landmarks are outside" in found(inputs, "fixed_points")
     assert errors(inputs) == []
 
 
@@ -181,7 +181,7 @@ def test_initial_transform(nodes):
     initial = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
     assert problems(helpers.inputs_of(nodes, initial=initial)) == []
     nodes.moving.SetAndObserveTransformNodeID(initial.GetID())
-    assert "count twice" in found(helpers.inputs_of(nodes, initial=initial), "initial")
+    assert "applied twice" in found(helpers.inputs_of(nodes, initial=initial), "initial")
     nodes.moving.SetAndObserveTransformNodeID(None)
     initial.SetMatrixTransformToParent(to_vtk(np.diag([1.0, 1.0, 0.0, 1.0])))
     assert "cannot be inverted" in found(helpers.inputs_of(nodes, initial=initial), "initial")

@@ -84,7 +84,7 @@ def test_one_click_takes_the_advice_or_the_runner_up(advised, ui):
 def test_it_says_when_it_does_not_know(panel, ui, query):
     query.answer(advice=some_advice(sure=False, predicted_dice={}, runner_up=""))
     settle()
-    assert "I do not know" in ui.adviceLabel.text and "start with" in ui.adviceLabel.text
+    assert "No clear recommendation" in ui.adviceLabel.text and "start with" in ui.adviceLabel.text
     assert "no Dice can be predicted" in ui.adviceLabel.text
     assert not shown(ui.runnerUpButton)
 
@@ -170,7 +170,7 @@ def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, pic
     ui.registerButton.click()
     wait(lambda: len(fake.processes) == 2 and fake.process)
     fake.process.end("failed", "It broke.")
-    assert "It broke." in ui.stageLabel.text and "Choose an engine" in ui.stageLabel.text
+    assert "It broke." in ui.stageLabel.text and "Select an engine" in ui.stageLabel.text
     assert not panel.busy
 
 

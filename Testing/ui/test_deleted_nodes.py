@@ -211,7 +211,7 @@ def test_switching_to_a_run_that_lost_what_is_shown(panel, run, ui, fake, role):
 def test_an_emptied_volume(panel, run, ui):
     run.warped.SetAndObserveImageData(None)
     press(panel, "checkerboard")
-    assert "holds no image" in message(ui) and shown_mode(ui) is None
+    assert "contains no image" in message(ui) and shown_mode(ui) is None
 
 
 def test_what_a_run_was_made_without_cannot_be_pressed(panel, picked, ui, fake):

@@ -100,7 +100,7 @@ def bad_tiny(panel, pair, ui):
 
 def bad_no_image(panel, pair, ui):
     pair.moving.SetAndObserveImageData(None)
-    return "holds no image"
+    return "contains no image"
 
 
 def bad_sheared(panel, pair, ui):
@@ -178,7 +178,7 @@ def test_a_deleted_volume_is_noticed(panel, picked, ui):
 def test_a_mended_volume_is_noticed(panel, picked, ui):
     image = picked.moving.GetImageData()
     picked.moving.SetAndObserveImageData(None)
-    assert "holds no image" in messages(panel)
+    assert "contains no image" in messages(panel)
     picked.moving.SetAndObserveImageData(image)
     assert messages(panel) == ""
     assert ui.registerButton.enabled

@@ -1,5 +1,5 @@
-"""Slicer's nodes and the library's objects: the only room that knows both (and the only one that flips RAS and LPS).
+"""Converts between MRML nodes and objects of the library; the only package that converts between RAS and LPS.
 
-For the panel, in the order of use: `inputs.Inputs`, `inputs.problems`, `snapshot.snapshot_steps`, `results.load_result`
+Used by the panel, in this order: `inputs.Inputs`, `inputs.problems`, `snapshot.snapshot_steps`, `results.load_result`
 (any thread), `outputs.publish`, `runs.runs`, `display.Inspection`, `tables`, `plots`, `sample_data`.
 """

@@ -1,4 +1,4 @@
-"""The recommendation as Slicer's own table and plot nodes: what to expect of each engine, and the MI-Dice plot."""
+"""The recommendation as table and plot nodes: expected quality and time of each engine, and the MI-Dice plot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TITLE_SIZE, TEXT_SIZE = 14, 11
 
 
 def expectations(advice: Mapping[str, Any], titles: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return (engine, Dice band, seconds) of every engine something is known of, the recommended one first.
+    """Return (engine, Dice band, seconds) of every engine with an expectation, the recommended one first.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def entry_title(entry: str, titles: Mapping[str, str]) -> str:
 
 
 def band_text(band: Mapping[str, float] | None) -> str:
-    """Return a predicted Dice with its band."""
+    """Return the text of a predicted Dice and its band."""
     return f"{band['low']:.2f}–{band['high']:.2f}" if band else UNKNOWN
 
 
 def seconds_text(seconds: float | None) -> str:
-    """Return an expected time as coarsely as it is known."""
+    """Return the text of an expected time, rounded to its accuracy."""
     if seconds is None:
         return UNKNOWN
     if seconds < 1:
@@ -66,7 +66,7 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def update_advice_table(node: slicer.vtkMRMLTableNode, advice: Mapping[str, Any], titles: Mapping[str, str]) -> None:
-    """Fill a table with what to expect of each engine."""
+    """Fill a table with the expected Dice and time of each engine."""
     rows = expectations(advice, titles)
     columns = (_("Engine"), _("Expected Dice"), _("Time"))
     fill_table(node, {column: [row[index] for row in rows] for index, column in enumerate(columns)})
@@ -75,7 +75,7 @@ def update_advice_table(node: slicer.vtkMRMLTableNode, advice: Mapping[str, Any]
 def update_advice_plot(
     plot: Mapping[str, Any], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode
 ) -> None:
-    """Draw the calibration curve with its band, the pairs it was fitted on, this pair and its labels.
+    """Plot the calibration curve with its band, the pairs it was fitted on, this pair and its labels.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def update_advice_plot(
     chart : vtkMRMLPlotChartNode
         Its series are replaced.
     table : vtkMRMLTableNode
-        Becomes the table of all points; what a row does not hold is NaN.
+        Receives all points; missing values are NaN.
     """
     curve, labels, case = plot["curve"], plot["labels"], plot.get("case")
     measured = plot.get("measured") or []

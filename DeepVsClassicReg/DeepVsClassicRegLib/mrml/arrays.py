@@ -1,4 +1,4 @@
-"""Numpy arrays and VTK images of the same voxels."""
+"""Conversion between NumPy arrays and VTK images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SLAB = 16
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """Voxels that a node can take over, and where they lie.
+    """Voxels in the form that a node takes, and their grid.
 
     Attributes
     ----------
     data : vtkImageData
-        On the index lattice.
+        In index coordinates (origin 0, spacing 1).
     grid : Grid
-        LPS world mm.
+        In LPS mm.
     """
 
     data: vtk.vtkImageData
@@ -33,7 +33,7 @@ class Image:
 
 
 def image_of(array: npt.NDArray[Any], *, components: int = 1) -> vtk.vtkImageData:
-    """Return a VTK image with a copy of the voxels (x fastest), geometry left at the index lattice.
+    """Return a VTK image with a copy of the voxels (x fastest) in index coordinates.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def array_of(node: slicer.vtkMRMLVolumeNode) -> npt.NDArray[Any]:
 
 
 def windowed(array: npt.NDArray[np.floating], window: float, level: float) -> npt.NDArray[np.uint8]:
-    """Return what a display of this window and level shows, as 0..255."""
+    """Return the gray values 0..255 that a display with this window and level shows."""
     result = np.empty(array.shape, dtype=np.uint8)
     scale = 255.0 / max(float(window), 1e-12)
     offset = 127.5 - level * scale
-    # Slab by slab: the float temporaries of a whole volume would not fit the cache.
+    # In slabs: the temporary float arrays of a whole volume do not fit into the cache.
     for start in range(0, len(array), SLAB):
         part = array[start : start + SLAB] * np.float32(scale) + np.float32(offset)
         result[start : start + SLAB] = np.clip(part, 0, 255, out=part)

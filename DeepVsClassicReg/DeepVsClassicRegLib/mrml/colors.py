@@ -1,4 +1,4 @@
-"""Color tables and legends for looking at differences and Jacobians; made on demand, never saved with the scene."""
+"""Color tables and legends of difference and Jacobian views; created on demand, never saved with the scene."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ def ramp_table(name: str, color: Color) -> Any:
 
 
 def difference_table(name: str) -> Any:
-    """Return the table of differences: blue below zero, black at zero, orange above."""
+    """Return the color table of differences: blue below zero, black at zero, orange above."""
     return _table(name, diverging(COUNT))
 
 
 def jacobian_table(name: str) -> Any:
-    """Return the table of the coded log Jacobian: folds green, smaller blue, larger orange, no change black."""
-    # A little less than the share of the codes, so that the strongest shrinkage is never taken for a fold.
+    """Return the color table of the coded log Jacobian: folds green, shrinkage blue, growth orange, no change black."""
+    # Slightly less than the range of the codes, so that the strongest shrinkage never gets the color of a fold.
     below = int(COUNT * (-LIMIT - FOLD_CODE) / (LIMIT - FOLD_CODE)) - 2
     rows = np.vstack([np.tile([*FOLD, 1.0], (below, 1)), diverging(COUNT - below)])
     return _table(name, rows)
 
 
 def label_table(name: str, colors: Sequence[Color]) -> Any:
-    """Return a table of labels: 0 is clear, the others have these colors."""
+    """Return a color table of labels: 0 is transparent, the others have these colors."""
     return _table(name, np.array([[0, 0, 0, 0], *([*color, 1] for color in colors)], dtype=float))
 
 
 def show_legend(volume: Any, about: Legend, *, before: bool) -> Any:
-    """Show a color legend for a volume that is a layer of the views already, and return its display node."""
+    """Show the color legend of a volume that is already a layer of the views, and return its display node."""
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(volume)
     legend.SetSaveWithScene(False)
     legend.SetTitleText(about.text(before=before, separator="\n"))
     legend.SetLabelFormat(about.number_format)
     legend.SetNumberOfLabels(about.ticks)
     legend.SetMaxNumberOfColors(COUNT)
-    # In the upper right corner, where the body seldom is.
+    # In the upper right corner, which the body rarely covers.
     legend.SetSize(0.05, 0.3)
     legend.SetPosition(0.98, 0.85)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):

@@ -1,4 +1,4 @@
-"""Looking at a run in the slice views: ways of looking, before and after, jumping, and putting all back."""
+"""Shows a run in the slice views: view modes, before and after, jumps to locations, and restoring the views."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .views.catalogue import get_slice_view
 
 
 class Inspection:
-    """A look at one run after the other; changes the views until `close`.
+    """Shows runs in the slice views and controls the views until `close`.
 
-    Call `close` before the scene is closed, and when the panel is left. A scene that is saved meanwhile holds what
-    the user had, see `memory`.
+    Call `close` before the scene is closed and when the user leaves the panel. A scene saved in between also holds
+    the user's own views, see `memory`.
 
     Parameters
     ----------
@@ -42,18 +42,18 @@ class Inspection:
 
     @property
     def options(self) -> DisplayOptions:
-        """What the user can change while looking."""
+        """The options of the view modes."""
         return self._slices.options
 
     def preparation(self, run: Run, view: str, *, before: bool | None = None) -> Callable[[], None] | None:
-        """Return the computing that `show` would do, to be called in a thread beforehand; None when there is none.
+        """Return the computation that `show` needs, to be run in a thread beforehand; None when there is none.
 
         Call this in the main thread. The result touches no node.
 
         Raises
         ------
         RegistrationError
-            When a node that is needed was deleted.
+            When a required node was deleted.
         """
         shown_before = self.options.before if before is None else before
         check(run, view, before=shown_before)
@@ -72,28 +72,28 @@ class Inspection:
         spacing_mm: float | None = None,
         before: bool | None = None,
     ) -> str:
-        """Show a run; an option that is None keeps its former value.
+        """Show a run; an option that is None keeps its value.
 
         Parameters
         ----------
         run : Run
-            Which run; the views stay where they are when runs are switched.
+            The run to show; the views keep their position when runs are switched.
         view : str
-            How: the name of one of `core.evaluation.views.catalogue.panel_views`.
+            View mode: the name of one of `core.evaluation.views.catalogue.panel_views`.
         opacity, tile_mm, spacing_mm, before
             See `slice_display.DisplayOptions`.
 
         Returns
         -------
         str
-            What cannot be shown because its node was deleted; empty when everything is shown.
+            Describes what cannot be shown because its node was deleted; empty when everything is shown.
 
         Raises
         ------
         RegistrationError
-            When a node that is needed was deleted. The views stay as they are.
+            When a required node was deleted. The views do not change.
         SettingsError
-            When there is no such view.
+            When there is no view mode of that name.
         """
         check(run, view, before=self.options.before if before is None else before)
         for name, value in (("opacity", opacity), ("tile_mm", tile_mm), ("spacing_mm", spacing_mm), ("before", before)):
@@ -115,11 +115,11 @@ class Inspection:
 
     @property
     def has_changed_views(self) -> bool:
-        """Whether there is something for `close` to put back."""
+        """Whether `close` has something to restore."""
         return not self._slices.memory.is_empty
 
     def remember_views(self) -> None:
-        """Remember where the views are and the layout, for `close`; call it before changing them."""
+        """Store position and layout of the views for `close`; call it before changing them."""
         for node in slice_nodes(self.view_names):
             self._slices.memory.keep(node, "SliceToRAS", "FieldOfView", "XYZOrigin")
         layout = layout_node()
@@ -134,7 +134,7 @@ class Inspection:
                 self._slices.memory.set(composite, "ForegroundOpacity", opacity)
 
     def flicker(self) -> bool:
-        """Show the other one of fixed and warped (called by the panel's timer); return whether warped is shown."""
+        """Switch between fixed and warped (called by the panel's timer); return whether warped is shown."""
         composites = composite_nodes(self.view_names)
         upper = not any(composite.GetForegroundOpacity() > 0.5 for composite in composites)
         for composite in composites:
@@ -142,18 +142,18 @@ class Inspection:
         return upper
 
     def show_before(self, before: bool) -> None:
-        """Show the moving volume as it was, or as it is warped."""
+        """Show the moving volume before or after registration."""
         if self.run is not None and self.view is not None:
             self.show(self.run, self.view, before=before)
 
     def set_linked(self, linked: bool) -> None:
-        """Link the slice views, so that one zooms and pans them all."""
+        """Link the slice views, so that all zoom and pan together."""
         for composite in composite_nodes(self.view_names):
             self._slices.memory.set(composite, "LinkedControl", int(linked))
             self._slices.memory.set(composite, "HotLinkedControl", int(linked))
 
     def jump(self, location: Location) -> None:
-        """Center every slice view and the crosshair on a place."""
+        """Center all slice views and the crosshair on a location."""
         self.remember_views()
         point = flipped(location.point_mm).tolist()
         for node in slice_nodes(self.view_names):
@@ -164,12 +164,12 @@ class Inspection:
             crosshair.SetCrosshairRAS(*point)
 
     def close(self, *, places: bool = True) -> None:
-        """Put the views back as the user had them and remove every node made for looking.
+        """Restore the views of the user and remove all nodes that were created to show runs.
 
         Parameters
         ----------
         places : bool
-            Whether slice offset, field of view and layout go back, too.
+            Whether slice offset, field of view and layout are restored as well.
         """
         self._slices.remove_extra()
         self._slices.memory.restore(places=places)
@@ -179,6 +179,6 @@ class Inspection:
 
 
 def check(run: Run, view: str, *, before: bool) -> None:
-    """Raise `RegistrationError` when a node that a view needs was deleted."""
+    """Raise `RegistrationError` when a node that a view mode needs was deleted."""
     for role in get_view(view).roles(before=before):
         run.need(role)

@@ -1,4 +1,4 @@
-"""Detects whether the selected nodes changed: cheap, without reading a voxel."""
+"""Detects changes of the selected nodes without reading voxels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .inputs import Inputs
 
 
 def fingerprint(inputs: Inputs) -> tuple[Hashable, ...]:
-    """Return a value that changes whenever the content of the selected nodes does; names and colors of views do not."""
+    """Return a value that changes with the content of the selected nodes, but not with their names or display."""
     segments = (inputs.fixed_segment, inputs.moving_segment, inputs.fixed_mask_segment, inputs.moving_mask_segment)
     return (*((role, node.GetID(), _content(node), _place(node)) for role, node in inputs.given()), segments)
 

@@ -1,4 +1,4 @@
-"""Slicer's transform chains taken apart into the library's parts: exactly where possible, else by sampling."""
+"""Converts Slicer's transform chains into the library's parts: exactly where possible, otherwise by sampling."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ AT_A_TIME = 20_000
 
 @dataclass(frozen=True, eq=False)
 class Inverted:
-    """The inverse of a part, found later, outside the main thread."""
+    """The inverse of a part, computed later outside the main thread."""
 
     part: Part
 
 
 @dataclass(frozen=True, eq=False)
 class Opaque:
-    """A VTK transform of RAS points that the library has no counterpart of; a private copy."""
+    """A copy of a VTK transform of RAS points that has no counterpart in the library."""
 
     mapping: vtk.vtkAbstractTransform
 
@@ -42,9 +42,9 @@ Piece = Part | Inverted | Opaque
 
 
 def flattened(node: slicer.vtkMRMLTransformNode) -> list[Piece]:
-    """Return the pieces of a node's fixed-to-moving map, its parents included; quick, main thread only.
+    """Return the pieces of a node's fixed-to-moving map, including its parents; fast, main thread only.
 
-    The first piece is applied first. Everything is copied.
+    The first piece is applied first. All data are copied.
     """
     whole = vtk.vtkGeneralTransform()
     node.GetTransformFromWorld(whole)
@@ -54,15 +54,15 @@ def flattened(node: slicer.vtkMRMLTransformNode) -> list[Piece]:
 
 
 def resolved(pieces: list[Piece], grid: Grid) -> Transform:
-    """Return the pieces as a Transform, inverting and sampling what needs it; any thread, may take seconds.
+    """Return the pieces as a Transform, inverting and sampling where needed; any thread, may take seconds.
 
     Parameters
     ----------
     pieces : list
         From `flattened`.
     grid : Grid
-        Over which opaque pieces are sampled; its field of view is widened by a tenth, and the sampling is
-        coarsened to about 300,000 points.
+        Region in which opaque pieces are sampled; its field of view is enlarged by 10 %, and the sampling is
+        reduced to about 300,000 points.
     """
     return Transform.of([_resolved(piece, grid) for piece in pieces])
 
@@ -79,7 +79,7 @@ def _piece(mapping: Any) -> Piece:
     if isinstance(mapping, vtk.vtkGridTransform):
         image = mapping.GetDisplacementGrid()
         if image is None:
-            raise RegistrationError(_("A grid transform holds no displacements."), hint=_("Load it again."))
+            raise RegistrationError(_("A grid transform contains no displacements."), hint=_("Load it again."))
         return _directed(DisplacementField(_vectors(mapping, image), _grid(mapping, image)), mapping)
     return Opaque(_copy(mapping))
 
@@ -126,7 +126,7 @@ def _sampled(mapping: vtk.vtkAbstractTransform, grid: Grid) -> DisplacementField
     coarse = wide.with_spacing([s * factor for s in wide.spacing_mm]) if factor > 1 else wide
     points = flipped(coarse.points().reshape(-1, 3))
     moved = np.empty_like(points)
-    # Piece by piece, because VTK holds Python's lock and the window must stay alive meanwhile.
+    # In pieces, because VTK holds Python's global lock and the application must stay responsive.
     for start in range(0, len(points), AT_A_TIME):
         part = slice(start, start + AT_A_TIME)
         moved[part] = _transformed(mapping, points[part])

@@ -1,4 +1,4 @@
-"""Slicer's world is RAS, the library's LPS: every crossing between the two happens here."""
+"""All conversions between Slicer's RAS and the library's LPS coordinates."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def flipped(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return LPS points or vectors as RAS, or the other way round, shape (..., 3)."""
+    """Return LPS points or vectors in RAS, or vice versa, shape (..., 3)."""
     array = np.asarray(vectors)
     return array * np.array([-1, -1, 1], dtype=array.dtype if array.dtype.kind == "f" else float)
 
 
 def flipped_matrix(matrix: npt.ArrayLike) -> Array:
-    """Return a (4, 4) map between LPS points as a map between RAS points, or the other way round."""
+    """Return a (4, 4) map of LPS points as a map of RAS points, or vice versa."""
     return np.asarray(FLIP @ np.asarray(matrix, dtype=float) @ FLIP)
 
 
@@ -56,7 +56,7 @@ def world_matrix(node: slicer.vtkMRMLTransformableNode) -> Array:
             _("'{name}' is under the non-linear transform '{transform}'.").format(
                 name=node.GetName(), transform=parent.GetName()
             ),
-            hint=_("Harden the transform on a copy first, or choose it as initial transform."),
+            hint=_("Harden the transform on a copy first, or select it as initial transform."),
         )
     matrix = vtk.vtkMatrix4x4()
     parent.GetMatrixTransformToWorld(matrix)
@@ -64,7 +64,7 @@ def world_matrix(node: slicer.vtkMRMLTransformableNode) -> Array:
 
 
 def ijk_to_lps(node: slicer.vtkMRMLVolumeNode) -> Array:
-    """Return the (4, 4) matrix from voxel indices to LPS world mm, linear parent transforms included."""
+    """Return the (4, 4) matrix from voxel indices to LPS mm, including linear parent transforms."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return np.asarray(FLIP @ world_matrix(node) @ from_vtk(matrix))
@@ -79,7 +79,7 @@ def grid_of_matrix(matrix: Array, size: tuple[int, int, int]) -> Grid:
 
 
 def grid_of(node: slicer.vtkMRMLVolumeNode) -> Grid:
-    """Return where the voxels of a volume node lie in the LPS world, linear parent transforms included.
+    """Return the grid of a volume node in LPS mm, including linear parent transforms.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def grid_of(node: slicer.vtkMRMLVolumeNode) -> Grid:
     """
     image = node.GetImageData()
     if image is None:
-        raise GeometryError(_("'{name}' holds no image.").format(name=node.GetName()), hint=_("Load it again."))
+        raise GeometryError(_("'{name}' contains no image.").format(name=node.GetName()), hint=_("Load it again."))
     return grid_of_matrix(ijk_to_lps(node), image.GetDimensions())
 
 

@@ -1,4 +1,4 @@
-"""Nodes that Slicer's modules do not list."""
+"""Nodes that are hidden from Slicer's node lists."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import slicer
 
 
 def hidden_node(kind: str, name: str = "", *, saved: bool) -> Any:
-    """Return a node that is not listed, not yet in the scene.
+    """Return a hidden node that is not in the scene yet.
 
-    The Data module lists what is visible at the moment it is added, and goes on listing it when it is hidden later.
+    The Data module lists nodes that are visible when they are added, and keeps listing them when they are hidden later.
 
     Parameters
     ----------
     kind : str
         Class of the node.
     name : str
-        What it is called; the scene names it when this is empty.
+        Name of the node; the scene assigns one when empty.
     saved : bool
         Whether it is saved with the scene.
     """

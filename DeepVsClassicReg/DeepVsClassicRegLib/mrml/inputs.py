@@ -25,25 +25,25 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """The nodes of one registration; roles are named as in `core.pair.Pair` and the worker's job.
+    """The nodes of one registration; roles have the names of `core.pair.Pair` and of the worker's job.
 
     Parameters
     ----------
     fixed, moving : vtkMRMLScalarVolumeNode
-        The moving volume is brought onto the fixed one.
+        The moving volume is registered to the fixed volume.
     fixed_labels, moving_labels : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
-        Segmentations, to evaluate the result and for engines that use labels.
+        Segmentations for the evaluation and for engines that use labels.
     fixed_segment, moving_segment : str
-        Id of the only segment to use; all segments when empty.
+        Id of the segment to use; all segments when empty.
     fixed_mask, moving_mask : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
-        Where the similarity is measured: any segment or non-zero voxel.
+        Region where the similarity is measured: all segments or non-zero voxels.
     fixed_mask_segment, moving_mask_segment : str
-        Id of the only segment to use as mask.
+        Id of the segment to use as mask.
     fixed_points, moving_points : vtkMRMLMarkupsFiducialNode, optional
         Corresponding landmarks in the same order.
     initial : vtkMRMLTransformNode, optional
-        Where to start: the transform that brings the moving volume onto the fixed one when it is applied
-        to it (its parent transforms included).
+        Transform to start from: applied to the moving volume (with its parent transforms), it aligns that volume
+        with the fixed one.
     """
 
     fixed: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -68,7 +68,7 @@ class Inputs:
                 yield role, node
 
     def swapped(self) -> Inputs:
-        """Return fixed and moving exchanged (the initial transform is dropped: it holds for one direction)."""
+        """Return the inputs with fixed and moving swapped, without the initial transform, which has a direction."""
         changes: dict[str, Any] = {"initial": None}
         for entry in dataclasses.fields(self):
             side, _, rest = entry.name.partition("_")
@@ -78,5 +78,5 @@ class Inputs:
         return dataclasses.replace(self, **changes)
 
     def without(self, *roles: str) -> Inputs:
-        """Return these inputs with some roles left empty."""
+        """Return the inputs without some roles."""
         return dataclasses.replace(self, **dict.fromkeys(roles))

@@ -1,4 +1,4 @@
-"""Hidden volumes that exist only while a run is looked at."""
+"""Hidden volumes that exist only while a run is shown."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .volumes import remove_node, show_volume
 
 
 class Layers:
-    """Makes hidden volume and color nodes by key, reuses and finally removes them."""
+    """Creates hidden volume and color nodes by key, reuses them and finally removes them."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, Any] = {}
         self._colors: dict[str, Any] = {}
 
     def volume(self, key: str, *, kind: str = "vtkMRMLScalarVolumeNode") -> Any:
-        """Return the hidden volume node of a key, made when it is not there."""
+        """Return the hidden volume node of a key, created when missing."""
         node = self._nodes.get(key)
         if node is None or node.GetScene() is None:
             node = hidden_node(kind, _("Comparison {what}").format(what=key), saved=False)
@@ -31,7 +31,7 @@ class Layers:
         return node
 
     def color(self, key: str, make: Callable[[str], Any]) -> str:
-        """Return the id of the color table of a key, made by `make(name)` when it is not there."""
+        """Return the id of the color table of a key, created by `make(name)` when missing."""
         node = self._colors.get(key)
         if node is None or node.GetScene() is None:
             node = self._colors[key] = make(_("Comparison {what} colors").format(what=key))
@@ -46,7 +46,7 @@ class Layers:
         return node
 
     def tinted(self, key: str, source: Any, color: str) -> Any:
-        """Return a volume that shares the voxels of another one and shows them in another color."""
+        """Return a volume that shares the voxels of another one and shows them with another color table."""
         node = self.volume(key)
         shown = source.GetDisplayNode()
         window, level = (shown.GetWindow(), shown.GetLevel()) if shown is not None else (1.0, 0.5)
@@ -75,7 +75,7 @@ class Layers:
         return [node for node in self._nodes.values() if node.GetScene() is not None]
 
     def remove(self) -> None:
-        """Remove every node made here."""
+        """Remove all nodes created here."""
         for node in (*self._nodes.values(), *self._colors.values()):
             remove_node(node)
         self._nodes.clear()

@@ -1,7 +1,7 @@
-"""What the user had before a comparison changed it, kept in the scene.
+"""Stores the user's views in the scene before a comparison changes them.
 
-Slicer sends no event before it saves, so a scene saved in the middle of a comparison holds the views of the
-comparison. What the user had is therefore saved with it, in a hidden node, and put back when the scene is loaded.
+Slicer sends no event before it saves, so a scene saved during a comparison holds the views of the comparison.
+The user's views are therefore saved with it in a hidden node and restored when the scene is loaded.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from slicer.i18n import tr as _
 from .hidden import hidden_node
 
 MARK = "DeepVsClassicReg.FormerViews"
-# Where the views are, as opposed to what they show: leaving the module does not move them.
+# Position of the views, as opposed to their content: it stays when the user leaves the module.
 PLACES = ("SliceToRAS", "FieldOfView", "XYZOrigin", "ViewArrangement")
 
 
 class Memory:
-    """Remembers properties of nodes before they are changed, and puts them back.
+    """Stores properties of nodes before they are changed, and restores them.
 
-    Nodes, and nodes that are values (the layers of a view), are remembered as node references: they may be deleted
-    meanwhile, and get other ids when a scene is imported into another one.
+    Nodes, also as values (the layers of a view), are stored as node references: they may be deleted meanwhile, and
+    their ids change when a scene is imported into another one.
 
     Parameters
     ----------
     node : vtkMRMLScriptedModuleNode, optional
-        A memory found in a scene that was loaded; a new one is added when there is something to remember.
+        A node found in a loaded scene; by default a new one is added when there is something to store.
     """
 
     def __init__(self, node: Any = None) -> None:
@@ -38,32 +38,31 @@ class Memory:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is remembered."""
+        """Whether nothing is stored."""
         return self._node is None
 
     def set(self, node: Any, name: str, value: Any) -> None:
-        """Set a property (`SetName(value)`), remembering what it was the first time."""
+        """Set a property (`SetName(value)`); its value before the first change is stored."""
         self.keep(node, name)
         if _read(node, name) != value:
             _write(node, name, value)
 
     def keep(self, node: Any, *names: str) -> None:
-        """Remember properties as they are, unless they are remembered already."""
+        """Store the current values of properties, unless they are stored already."""
         for name in names:
             if (node.GetID(), name) not in self._kept:
                 self._kept.add((node.GetID(), name))
                 self._remember(node, name)
 
     def restore(self, *, places: bool = True) -> None:
-        """Put everything back that still exists, and forget it; what goes with a scene that is closed is left alone.
+        """Restore everything that still exists and clear the store; nodes of a scene that is closing are not changed.
 
-        Slicer prints a critical message about a segmentation that is shown again when its item in the subject
-        hierarchy is gone.
+        Slicer prints a critical message when a segmentation is shown again without its subject hierarchy item.
 
         Parameters
         ----------
         places : bool
-            Whether the views also go back to where they were (offset, field of view, layout).
+            Whether the position of the views (offset, field of view, layout) is restored as well.
         """
         node, self._node = self._node, None
         self._kept.clear()
@@ -97,7 +96,7 @@ class Memory:
 
 
 def restore_loaded() -> None:
-    """Put the views back as the user had them when a scene was loaded that was saved in the middle of a comparison."""
+    """Restore the user's views in a loaded scene that was saved during a comparison."""
     scene = slicer.mrmlScene
     count = scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
     nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]

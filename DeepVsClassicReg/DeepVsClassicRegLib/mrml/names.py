@@ -1,17 +1,17 @@
-"""Names of nodes: valid as file names everywhere, and short enough for the corner of a slice view."""
+"""Node names that are valid file names on all systems and fit into the corner of a slice view."""
 
 from __future__ import annotations
 
 import re
 
-# What Windows forbids in file names; Slicer names the files of a scene after its nodes.
+# Characters that Windows forbids in file names; Slicer names the files of a scene after its nodes.
 FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
-# Slicer cuts 'F: NAME (50%)' in the middle beyond 35 characters; two are left for the number of a repeated name.
+# Slicer shortens 'F: NAME (50%)' beyond 35 characters; two are reserved for the number of a repeated name.
 CORNER_LENGTH = 24
 
 
 def file_safe(text: str) -> str:
-    """Return a name without characters that file systems forbid, and without a dot or blank at its end.
+    """Return a name without characters that file systems forbid and without a trailing dot or blank.
 
     Examples
     --------
@@ -22,7 +22,7 @@ def file_safe(text: str) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return as many of the first words as fit into a length; nothing when not even the first one does.
+    """Return as many leading words as fit into a length; an empty text when the first one does not fit.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def output_name(moving: str, what: str, engine: str) -> str:
-    """Return the name of an output: the moving volume as far as there is room, what it is, and the engine.
+    """Return the name of an output: the moving volume if there is room, the kind of output, and the engine.
 
     Examples
     --------

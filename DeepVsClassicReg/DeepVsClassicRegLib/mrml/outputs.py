@@ -1,4 +1,4 @@
-"""Publishing a result: nodes made or updated in one go, or none at all."""
+"""Publishes a result in the scene: all nodes are created or updated, or none."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Nodes chosen by the user to be overwritten; what is None and wanted is created."""
+    """Nodes selected by the user to be overwritten; wanted outputs without a node are created."""
 
     transform: slicer.vtkMRMLTransformNode | None = None
     warped: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -70,34 +70,34 @@ def publish(
     targets: Targets | None = None,
     title: str = "",
 ) -> Run:
-    """Bring a result into the scene; main thread only, quick because voxels are handed over, not copied.
+    """Add a result to the scene; main thread only, fast because voxels are not copied.
 
     Parameters
     ----------
     loaded : Loaded
-        From `results.load_result`; may be published once.
+        From `results.load_result`; can be published once.
     inputs : Inputs
-        What was registered; nodes deleted since are no obstacle.
+        The registered nodes; some may have been deleted since.
     snapshot : Snapshot
-        From the start of the run: names, and the labels' names and colors.
+        From the start of the run: names of nodes, and names and colors of labels.
     parameter_node : vtkMRMLScriptedModuleNode, optional
-        Gets a reference to the run's record.
+        Receives a reference to the run's record.
     targets : Targets, optional
         Nodes to overwrite, and which outputs are wanted.
     title : str, optional
-        Replaces 'Moving to Fixed (engine)', and begins the names of the outputs; characters that file systems
-        forbid are left out.
+        Replaces 'Moving to Fixed (engine)' and is the first part of the outputs' names; characters that file
+        systems forbid are removed.
 
     Returns
     -------
     Run
-        The record of the run. When anything fails, every node made so far is removed again and what was
-        overwritten holds its former voxels and transform.
+        The record of the run. On an error all created nodes are removed and overwritten nodes get their former
+        voxels and transform back.
 
     Raises
     ------
     RegistrationError
-        When an input was chosen to be overwritten.
+        When an input is selected as output.
     """
     _check_targets(inputs, targets or Targets())
     work = _Publication(loaded, inputs, snapshot, targets or Targets(), file_safe(title))
@@ -112,7 +112,7 @@ def publish(
 
 
 class _Publication:
-    """One act of publishing, which can be taken back."""
+    """The publication of one result, which can be undone."""
 
     def __init__(self, loaded: Loaded, inputs: Inputs, snapshot: Snapshot, targets: Targets, title: str) -> None:
         self.loaded, self.inputs, self.snapshot, self.targets = loaded, inputs, snapshot, targets
@@ -180,7 +180,7 @@ class _Publication:
         return node
 
     def _extra_node(self, extra: LoadedExtra) -> Any:
-        """Return a new node with what else the engine found."""
+        """Return a new node with an additional output of the engine."""
         name = slicer.mrmlScene.GenerateUniqueName(f"{self.title} {extra.title}")
         node = slicer.mrmlScene.AddNewNodeByClass(EXTRA_CLASSES.get(extra.kind, CLASSES["warped"]), name)
         self.back.append(lambda: remove_node(node))
@@ -246,14 +246,14 @@ class _Publication:
         node.SetAndObserveTransformNodeID(None)
         fill_segmentation(node, image, self.loaded.label_numbers, self.snapshot.labels)
         if node is not self.targets.warped_labels:
-            # What nobody looks at would cover the views when a comparison ends.
+            # A visible segmentation would cover the views when a comparison ends.
             node.GetDisplayNode().SetVisibility(_is_shown(self._alive("moving_labels")))
         fixed = self._alive("fixed")
         if fixed is not None:
             node.SetReferenceImageGeometryParameterFromVolumeNode(fixed)
 
     def _file(self) -> None:
-        """Put new nodes into a folder beside the moving volume."""
+        """Put new nodes into a subject hierarchy folder beside the moving volume."""
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
         beside = self._alive("moving") or self._alive("fixed")
         item = hierarchy.GetItemByDataNode(beside) if beside is not None else 0
@@ -283,5 +283,5 @@ def _check_targets(inputs: Inputs, targets: Targets) -> None:
         if node is not None and id(node) in given:
             raise RegistrationError(
                 _("The output '{name}' is the {input}.").format(name=node.GetName(), input=given[id(node)]),
-                hint=_("Choose another output, or a new one."),
+                hint=_("Select another output, or create a new one."),
             )

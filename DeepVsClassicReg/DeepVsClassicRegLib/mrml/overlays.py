@@ -1,4 +1,4 @@
-"""Segmentation outlines and deformed grids over the slice views, shown by hidden nodes of their own."""
+"""Segmentation outlines and deformed grids in the slice views, shown by separate hidden nodes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ARROW_SAMPLES, ARROW_WIDTH = 8, 2
 
 
 def show_segmentations(run: Run, *, before: bool) -> list[Any]:
-    """Show the outlines of the fixed segmentation in amber, and of the warped (or moving) one in cyan.
+    """Show the outlines of the fixed segmentation in amber and of the warped (or moving) segmentation in cyan.
 
-    One color per side: outlines in the segments' own colors could not be distinguished.
+    One color per side, because outlines in the colors of the segments could not be told apart.
 
     Returns
     -------
     list
-        The nodes that were added; removing them from the scene ends the overlay.
+        The added nodes; removing them from the scene removes the overlay.
     """
     other = run.node("moving_labels") if before else run.warped_labels
     sides = ((other, WARPED_OUTLINE, 1), (run.node("fixed_labels"), FIXED_OUTLINE, 2))
@@ -37,12 +37,12 @@ def show_segmentations(run: Run, *, before: bool) -> list[Any]:
 
 
 def _outlines(source: Any, color: tuple[float, float, float], thickness: int) -> Any:
-    """Add a hidden segmentation with the voxels of another one, shown as outlines of one color.
+    """Add a hidden segmentation with the voxels of another one, shown as outlines in one color.
 
-    The user's own segmentation gets no further display node: Slicer's displayable managers keep pointers to the
-    display nodes of a segmentation and use them after they were removed. The node is complete before it enters
-    the scene and is never changed there, because Slicer prints a critical message about every change of a
-    segmentation that the subject hierarchy does not list.
+    The user's segmentation gets no second display node: Slicer's displayable managers keep pointers to the display
+    nodes of a segmentation and use them after removal. The node is complete before it is added to the scene and is
+    never changed there, because Slicer prints a critical message about every change of a segmentation that the
+    subject hierarchy does not list.
     """
     name = _("Comparison {what}").format(what=source.GetName() or "outlines")
     node = hidden_node("vtkMRMLSegmentationNode", name, saved=False)
@@ -61,15 +61,15 @@ def _outlines(source: Any, color: tuple[float, float, float], thickness: int) ->
     node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     node.SetAndObserveDisplayNodeID(display.GetID())
     node.SetScene(slicer.mrmlScene)
-    node.GetDisplayNode()  # found now, so that the node sends no event once it is in the scene
+    node.GetDisplayNode()  # called now, so that the node sends no event later in the scene
     return slicer.mrmlScene.AddNode(node)
 
 
 def _twin(segment: Any, color: tuple[float, float, float], copies: dict[str, Any]) -> Any:
-    """Return a segment of another color with voxels of its own.
+    """Return a copy of a segment in another color with its own voxels.
 
-    Segments of one layer share a label map, and a segmentation that is removed erases its segments from the label maps
-    it holds: were they the user's, their voxels would be gone. `copies` holds one copy of each shared label map.
+    Segments of one layer share a label map, and a removed segmentation erases its segments from its label maps. The
+    voxels are copied so that the user's are not erased. `copies` holds one copy of each shared label map.
     """
     twin = slicer.vtkSegment()
     twin.SetName(segment.GetName())
@@ -88,16 +88,16 @@ def _twin(segment: Any, color: tuple[float, float, float], copies: dict[str, Any
 
 
 def arrow_scale(run: Run, mapping: vtk.vtkAbstractTransform, spacing_mm: float) -> float:
-    """Return how much longer than the displacements the arrows are to be drawn: the long ones reach their neighbor.
+    """Return the scale factor of the arrows with which the long ones reach their neighbor.
 
     Parameters
     ----------
     run : Run
-        Its fixed volume is where displacements are looked at.
+        The displacements in its fixed volume are used.
     mapping : vtkAbstractTransform
-        The map that is shown.
+        The transform to show.
     spacing_mm : float
-        Distance of the arrows.
+        Distance between arrows.
     """
     bounds = [0.0] * 6
     run.fixed.GetRASBounds(bounds)
@@ -112,24 +112,24 @@ def arrow_scale(run: Run, mapping: vtk.vtkAbstractTransform, spacing_mm: float) 
 
 
 def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spacing_mm: float) -> list[Any]:
-    """Show where fixed points go, as a deformed grid or as arrows.
+    """Show the displacements of fixed points as a deformed grid or as arrows.
 
     Parameters
     ----------
     run : Run
-        Its fixed volume is the region that is shown.
+        Its fixed volume is the shown region.
     mapping : vtkAbstractTransform
-        The deformable part, see `prepared`; shown forwards, so that folds appear as crossing lines and nothing
-        has to be inverted.
+        The deformable part, see `prepared`; shown from fixed to moving, so that folds appear as crossing lines and
+        no inversion is needed.
     glyphs : bool
-        Arrows instead of a grid.
+        Whether to show arrows instead of a grid.
     spacing_mm : float
-        Of lines or arrows.
+        Distance between lines or arrows.
 
     Returns
     -------
     list
-        The nodes that were added; removing them from the scene ends the overlay.
+        The added nodes; removing them from the scene removes the overlay.
     """
     node = slicer.mrmlScene.AddNode(
         hidden_node("vtkMRMLTransformNode", _("Comparison {what}").format(what="warp"), saved=False)
@@ -155,7 +155,7 @@ def show_warp(run: Run, mapping: vtk.vtkAbstractTransform, *, glyphs: bool, spac
     display.SetVisibility2D(True)
     display.SetVisibility3D(False)
     display.SetVisibility(True)
-    colors = display.GetColorNode()  # made by SetColorMap
+    colors = display.GetColorNode()  # created by SetColorMap
     colors.SetSaveWithScene(False)
     return [node, colors]
 

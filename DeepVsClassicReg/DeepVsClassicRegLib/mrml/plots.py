@@ -1,4 +1,4 @@
-"""Charts of runs made of Slicer's plot nodes."""
+"""Charts of runs as Slicer plot nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .names import file_safe
 from .runs import Run
 from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
 
-# Okabe and Ito's colors, distinguished by color-blind readers too.
+# The color-blind safe palette of Okabe and Ito.
 COLORS = (
     (0.0, 0.45, 0.70),
     (0.90, 0.62, 0.0),
@@ -27,7 +27,7 @@ FADED = (0.65, 0.65, 0.65)
 
 
 def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode) -> None:
-    """Draw a measure per label as bars, one color per run and gray for before.
+    """Plot a measure per label as bars, one color per run and gray for before.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
     chart : vtkMRMLPlotChartNode
         Its series are replaced.
     table : vtkMRMLTableNode
-        Becomes the per-label table (see `tables.update_label_table`), which the bars show.
+        Receives the values per label (see `tables.update_label_table`).
     """
     update_label_table(runs, table)
     remove_series(chart)
@@ -52,16 +52,16 @@ def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
 
 
 def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode) -> None:
-    """Draw the metric over the iterations of each run as lines; metrics of different engines have different scales.
+    """Plot the metric over the iterations of each run as lines; metrics of different engines have different scales.
 
     Parameters
     ----------
     runs : sequence of Run
-        What is drawn; runs whose engine reported no metric are left out.
+        The runs; those whose engine reports no metric are skipped.
     chart : vtkMRMLPlotChartNode
         Its series are replaced.
     table : vtkMRMLTableNode
-        Becomes the table of iterations and metrics.
+        Receives iterations and metrics.
     """
     traces = [(title, run.report.trace) for title, run in zip(unique_titles(runs), runs, strict=True)]
     numbers = [
@@ -75,7 +75,7 @@ def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
 def update_traces(
     chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode, traces: Sequence[tuple[str, Sequence[float]]]
 ) -> None:
-    """Draw lists of metric values, one line each; also for a run that is still going on."""
+    """Plot lists of metric values, one line each; also for a run in progress."""
     length = max((len(values) for _, values in traces), default=0)
     columns: dict[str, list[Any]] = {_("Iteration"): [float(index) for index in range(1, length + 1)]}
     for title, values in traces:
@@ -117,7 +117,7 @@ def add_series(chart: Any, table: Any, title: str, color: tuple[float, float, fl
 
 
 def set_titles(chart: Any, title: str, horizontal: str, vertical: str) -> None:
-    """Name a chart and its axes."""
+    """Set the title and the axis titles of a chart."""
     chart.SetTitle(title)
     chart.SetXAxisTitle(horizontal)
     chart.SetYAxisTitle(vertical)

@@ -1,4 +1,4 @@
-"""What the slice views show of a run, computed once; the computing may happen in a thread."""
+"""Data that the slice views show of a run, computed once, possibly in a thread."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from .frames import grid_of
 from .runs import Run
 
 MOST_RUNS = 3
-# Windowed arrays on the fixed grid, and the deformable part of the map (a VTK transform).
+# Windowed arrays on the fixed grid, and the deformable part of the transform (a VTK transform).
 SOURCES = ("fixed", "moving", "warped", "warp")
 Compute = Callable[[Mapping[str, Any]], Any]
 
 
 class Cache:
-    """The sources of each run, and what the views computed from them."""
+    """The source data of each run, and the values that the views computed from them."""
 
     def __init__(self) -> None:
         self._known: dict[str, dict[str, Any]] = {}
 
     def source(self, run: Run, key: str) -> Any:
-        """Return one of `SOURCES`, computed now when it was not before; `RegistrationError` when its node is gone."""
+        """Return one of `SOURCES`, computed now if necessary; `RegistrationError` when its node was deleted."""
         work = self.work(run, (key,))
         if work is not None:
             work()
         return self._of(run)[key]
 
     def value(self, run: Run, view: str, upper: str) -> Any:
-        """Return what a view computed; `KeyError` before the work was done."""
+        """Return the value that a view computed; `KeyError` before `work` has run."""
         return self._of(run)[_value_key(view, upper)]
 
     def work(
         self, run: Run, sources: Sequence[str], *, view: str = "", upper: str = "", compute: Compute | None = None
     ) -> Callable[[], None] | None:
-        """Return a function, safe in any thread, that computes what is missing; None when nothing is.
+        """Return a thread-safe function that computes the missing values; None when nothing is missing.
 
         Parameters
         ----------
         run : Run
-            Its nodes are read now, in the main thread.
+            Its nodes are read immediately, in the main thread.
         sources : sequence of str
-            What is needed of `SOURCES`.
+            The required `SOURCES`.
         view, upper : str
-            Which view, and the role of the volume that is compared with the fixed one.
+            The view, and the role of the volume that is compared with the fixed one.
         compute : callable, optional
             Computes the view's value from the sources.
         """
@@ -67,7 +67,7 @@ class Cache:
         return work
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         self._known.clear()
 
     def _of(self, run: Run) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _value_key(view: str, upper: str) -> str:
 
 
 def _task(run: Run, key: str) -> Callable[[], Any]:
-    """Take from the nodes what a source needs; the task itself touches none."""
+    """Return the computation of a source; it copies what it needs from the nodes and does not access them later."""
     if key == "warp":
         from .flatten import flattened
 
@@ -106,7 +106,7 @@ def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:
 
 
 def _moved(array: np.ndarray, grid: Any, onto: Any) -> np.ndarray:
-    """Return the moving voxels where the headers put them, on the fixed grid."""
+    """Return the moving voxels resampled on the fixed grid by the image headers alone."""
     from ..core.images.resample import warp_volume
     from ..core.images.volume import Volume
 

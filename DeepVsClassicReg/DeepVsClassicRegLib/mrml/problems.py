@@ -1,4 +1,4 @@
-"""Problems of the inputs, with a remedy that a clinician can follow; quick enough for every click."""
+"""Checks of the inputs, with remedies for clinicians; fast enough to run after every click."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 
 @dataclass(frozen=True)
 class InputProblem:
-    """One thing that is missing or wrong.
+    """One problem of the inputs.
 
     Attributes
     ----------
     role : str
-        Which input, a key of `inputs.TITLES`.
+        The input, a key of `inputs.TITLES`.
     message, hint : str
         What is wrong; what to do about it.
     severity : {'error', 'warning', 'note'}
-        Errors forbid the run, warnings do not; a note only says what will be done.
+        Errors prevent the run, warnings do not; a note only informs.
     """
 
     role: str
@@ -42,7 +42,7 @@ class InputProblem:
 
     @property
     def is_error(self) -> bool:
-        """Whether it forbids the run."""
+        """Whether it prevents the run."""
         return self.severity == ERROR
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ class InputProblem:
 
 
 def problems(inputs: Inputs) -> list[InputProblem]:
-    """Return everything that is missing or wrong, errors first, and notes last; empty when all is well."""
+    """Return all problems, errors first and notes last; empty when there are none."""
     found = list(_gone(inputs))
     present = inputs.without(*(problem.role for problem in found))
     lost = {problem.role for problem in found}
@@ -62,8 +62,8 @@ def problems(inputs: Inputs) -> list[InputProblem]:
             found.append(
                 InputProblem(
                     role,
-                    _("No {what} is chosen.").format(what=TITLES[role]),
-                    _("Choose the {what}.").format(what=TITLES[role]),
+                    _("No {what} is selected.").format(what=TITLES[role]),
+                    _("Select the {what}.").format(what=TITLES[role]),
                 )
             )
     found += _same(present)
@@ -96,7 +96,7 @@ def _volume(role: str, node: Any) -> Iterator[InputProblem]:
     if components != 1:
         yield InputProblem(
             role,
-            _("{title} has {components} components per voxel (color or vector image).").format(
+            _("{title} has {components} components per voxel (a color or vector image).").format(
                 title=title, components=components
             ),
             _("Extract one component first (module Vector to Scalar Volume)."),
@@ -112,7 +112,7 @@ def _volume(role: str, node: Any) -> Iterator[InputProblem]:
         yield InputProblem(
             role,
             _("{title} is a frame of a sequence.").format(title=title),
-            _("Only the frame shown now is used."),
+            _("Only the current frame is used."),
             WARNING,
         )
 
@@ -122,7 +122,7 @@ def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> I
         yield InputProblem(
             role,
             _("{title} is a single slice {size}.").format(title=title, size=size),
-            _("Choose a 3D volume with several slices."),
+            _("Select a 3D volume with several slices."),
         )
     elif min(size) < FEWEST_VOXELS:
         yield InputProblem(
@@ -130,10 +130,10 @@ def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> I
             _("{title} has only {fewest} voxels along one axis {size}; at least {needed} are needed.").format(
                 title=title, fewest=min(size), size=size, needed=FEWEST_VOXELS
             ),
-            _("Resample it to thinner slices first if that makes sense for these data."),
+            _("Resample it to thinner slices first, if that is appropriate for the data."),
         )
     array = array_of_image(image)
-    # A few voxels are nearly always enough; only when they do not, all are looked at.
+    # A few voxels nearly always suffice; all are compared only when those are equal.
     if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
         message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
         yield InputProblem(role, message, _("Choose another volume."))
@@ -161,12 +161,12 @@ def _same(inputs: Inputs) -> Iterator[InputProblem]:
         yield InputProblem(
             "moving_labels",
             _("Fixed and moving segmentation are the same."),
-            _("Choose two segmentations, or one segment each."),
+            _("Select two segmentations, or one segment each."),
         )
 
 
 def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
-    """Yield what is wrong with one segmentation or mask."""
+    """Yield the problems of one segmentation or mask."""
     node = getattr(inputs, role)
     if node is None:
         return
@@ -175,7 +175,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
     severity = ERROR if "mask" in role else WARNING
     if segment and node.IsA("vtkMRMLSegmentationNode") and not segments.entries(node, segment):
         yield InputProblem(
-            role, _("{title} no longer has the chosen segment.").format(title=title), _("Choose a segment again.")
+            role, _("{title} no longer has the selected segment.").format(title=title), _("Select another segment.")
         )
         return
     try:
@@ -191,14 +191,14 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
         side = role.partition("_")[0]
         yield InputProblem(
             role,
-            _("{title} lies wholly outside the {side} volume.").format(title=title, side=side),
-            _("Choose one that was drawn on that volume."),
+            _("{title} is completely outside the {side} volume.").format(title=title, side=side),
+            _("Select one that was drawn on that volume."),
             ERROR,
         )
 
 
 def _near(node: Any, volume: Any) -> bool:
-    """Return whether the bounding boxes of a drawing and its volume meet; True when that is unknown."""
+    """Return whether the bounding boxes of a segmentation and its volume overlap; True when that is unknown."""
     if volume is None or volume.GetImageData() is None:
         return True
     boxes = np.zeros((2, 6))
@@ -212,7 +212,7 @@ def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
     fixed, moving = inputs.fixed_labels, inputs.moving_labels
     if (fixed is None) != (moving is None):
         absent = "fixed_labels" if fixed is None else "moving_labels"
-        hint = _("Choose the {what} too to have the overlap measured.").format(what=TITLES[absent])
+        hint = _("Select the {what} as well to measure the overlap.").format(what=TITLES[absent])
         yield InputProblem(absent, _("Only one segmentation is chosen."), hint, WARNING)
     if fixed is None or moving is None:
         return
@@ -223,8 +223,8 @@ def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
     if not numbers.shared:
         yield InputProblem(
             "moving_labels",
-            _("The two segmentations share neither a segment name nor, where names are generic, a label value."),
-            _("Name equal structures alike, or choose one segment on either side."),
+            _("The two segmentations have no segment name in common and, where names are generic, no label value."),
+            _("Give the same structures the same names, or select one segment on each side."),
             WARNING,
         )
     elif numbers.by_value:
@@ -237,7 +237,7 @@ def _points(inputs: Inputs) -> Iterator[InputProblem]:
     for role, node in given.items():
         unplaced = node.GetNumberOfControlPoints() - node.GetNumberOfDefinedControlPoints()
         if unplaced:
-            hint = _("Place or remove them, so that both lists pair up.")
+            hint = _("Place or remove them, so that both lists correspond.")
             yield InputProblem(
                 role, _("{unplaced} of the {what} are not placed.").format(unplaced=unplaced, what=TITLES[role]), hint
             )
@@ -245,24 +245,24 @@ def _points(inputs: Inputs) -> Iterator[InputProblem]:
             yield InputProblem(
                 role,
                 _("The list of {what} is empty.").format(what=TITLES[role]),
-                _("Place landmarks, or choose no list."),
+                _("Place landmarks, or select no list."),
             )
     if len(given) == 1:
         absent = next(role for role in lists if role not in given)
         yield InputProblem(
             absent,
             _("Landmarks are given on one side only."),
-            _("Choose the {what}, or none.").format(what=TITLES[absent]),
+            _("Select the {what}, or none.").format(what=TITLES[absent]),
         )
     if len(given) == 2:
         counts = [node.GetNumberOfControlPoints() for node in given.values()]
         if counts[0] != counts[1]:
             yield InputProblem(
                 "moving_points",
-                _("The landmark lists differ in length: {fixed} fixed, {moving} moving.").format(
+                _("The landmark lists have different lengths: {fixed} fixed, {moving} moving.").format(
                     fixed=counts[0], moving=counts[1]
                 ),
-                _("Each fixed landmark needs its moving partner, in the same order."),
+                _("Each fixed landmark needs a corresponding moving landmark, in the same order."),
             )
     yield from _stray_points(inputs)
 
@@ -278,14 +278,14 @@ def _stray_points(inputs: Inputs) -> Iterator[InputProblem]:
             continue
         outside = int((~grid.contains(points_mm(points))).sum())
         if outside:
-            message = _("{outside} of the {side} landmarks lie outside the {side} volume.").format(
+            message = _("{outside} of the {side} landmarks are outside the {side} volume.").format(
                 outside=outside, side=side
             )
             yield InputProblem(f"{side}_points", message, _("Check that they belong to it."), WARNING)
 
 
 def points_mm(node: Any) -> np.ndarray:
-    """Return the control points of a markups node in LPS world mm, shape (N, 3)."""
+    """Return the control points of a markups node in LPS mm, shape (N, 3)."""
     points = np.zeros((node.GetNumberOfControlPoints(), 3))
     for index in range(len(points)):
         node.GetNthControlPointPositionWorld(index, points[index])
@@ -302,17 +302,17 @@ def _initial(inputs: Inputs) -> Iterator[InputProblem]:
         node.GetMatrixTransformToWorld(matrix)
         if abs(np.linalg.det(from_vtk(matrix)[:3, :3])) < 1e-9:
             yield InputProblem(
-                "initial", _("{title} cannot be inverted.").format(title=title), _("Choose another one, or none.")
+                "initial", _("{title} cannot be inverted.").format(title=title), _("Select another one, or none.")
             )
     elif any(image is None for image in _grids(node)):
         yield InputProblem(
-            "initial", _("{title} holds no displacements.").format(title=title), _("Load it again, or choose none.")
+            "initial", _("{title} contains no displacements.").format(title=title), _("Load it again, or select none.")
         )
     if inputs.moving is not None and inputs.moving.GetParentTransformNode() is node:
         yield InputProblem(
             "initial",
-            _("{title} is applied to the moving volume already, so it would count twice.").format(title=title),
-            _("Take it off the moving volume (module Transforms), or choose no initial transform."),
+            _("{title} is already applied to the moving volume, so it would be applied twice.").format(title=title),
+            _("Remove it from the moving volume (module Transforms), or select no initial transform."),
         )
 
 

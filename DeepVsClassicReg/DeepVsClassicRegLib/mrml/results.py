@@ -1,4 +1,4 @@
-"""A worker's result folder read into memory, ready to be published; safe in any thread."""
+"""Reads a worker's result folder into memory for publication; thread-safe."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LoadedExtra:
-    """Something an engine found beside the transform.
+    """An additional output of an engine.
 
     Attributes
     ----------
     title : str
-        Name shown.
+        Title shown to users.
     kind : str
         'map', 'image', 'labels' or 'transform'.
     content : Image or vtkAbstractTransform
-        On a grid of its own.
+        On its own grid.
     numbers : tuple of int
         The labels of a label map.
     """
@@ -55,13 +55,13 @@ class Loaded:
     transform : Transform
         Fixed-to-moving map.
     mapping : vtkAbstractTransform
-        The same for `transforms.attach`.
+        The same map for `transforms.attach`.
     warped, jacobian : Image or None
         On the fixed grid.
     uncertainty : Image or None
-        mm, on a grid of its own; only some engines give it.
+        In mm, on its own grid; only some engines provide it.
     extras : tuple of LoadedExtra
-        What else the engine found.
+        Additional outputs of the engine.
     warped_labels : Image or None
         On the fixed grid.
     label_numbers : tuple of int
@@ -82,12 +82,12 @@ class Loaded:
 
 
 def load_result(folder: str | os.PathLike[str]) -> Loaded:
-    """Read the job folder of a worker that succeeded.
+    """Read the job folder of a successful worker.
 
     Raises
     ------
     FileError
-        When result.json or a file it names is missing or broken.
+        When result.json or one of its files is missing or invalid.
     """
     from ..core.images.io import read_volume
     from ..core.images.segmentations import read_labels
@@ -98,7 +98,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     files = {role: out / name for role, name in result.get("files", {}).items()}
     readers = {"labels": read_labels, "transform": read_transform}
     if "transform" not in files:
-        raise FileError(_("The result in {folder} holds no transform.").format(folder=folder), hint=_what_now())
+        raise FileError(_("The result in {folder} contains no transform.").format(folder=folder), hint=_what_now())
     return _loaded(
         read_transform(files["transform"]),
         warped=read_volume(files["warped"]) if "warped" in files else None,
@@ -114,7 +114,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
 
 
 def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
-    """Return what `core.api.register` and `evaluate` gave in this process (console, tests)."""
+    """Return the outputs of `core.api.register` and `evaluate` in this process (console, tests)."""
     from ..core.evaluation.make_report import make_report
 
     return _loaded(
@@ -173,4 +173,4 @@ def _label_image(labels: LabelMap) -> Image:
 
 
 def _what_now() -> str:
-    return _("Register again; if it happens again, see the log.")
+    return _("Register again; if the error persists, see the log.")

@@ -1,4 +1,4 @@
-"""Records of finished runs, kept in the scene so that a saved scene brings them back."""
+"""Records of finished runs in the scene, saved and loaded with it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RUN_ROLE = "DeepVsClassicReg.Run"
 RECORD_MARK = "DeepVsClassicReg.RunRecord"
 INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
-# What only some engines give.
+# Outputs of some engines only.
 RARE_ROLES = ("uncertainty",)
-# Any number of nodes with whatever else an engine found.
+# Any number of nodes with additional outputs of an engine.
 EXTRAS = "extras"
 ROLE_TITLES = {
     **TITLES,
@@ -41,12 +41,12 @@ ROLE_TITLES = {
 
 @dataclass(frozen=True)
 class Run:
-    """A finished registration, seen through its record node; two Runs of one record are equal.
+    """A finished registration, stored in a record node; two Runs of the same record are equal.
 
     Attributes
     ----------
     record : vtkMRMLScriptedModuleNode
-        Hidden node that holds everything.
+        Hidden node that stores the run.
     """
 
     record: slicer.vtkMRMLScriptedModuleNode
@@ -96,13 +96,13 @@ class Run:
 
     @property
     def look_at(self) -> list[Location]:
-        """Where the verdict wants to be looked at, the gravest first."""
+        """Locations that the verdict asks the user to check, the most severe first."""
         return list(self.report.look_at)
 
     def locations(self, kind: str) -> list[Location] | None:
-        """Return the places of a kind ('fold', 'match', 'structure'), worst first, as they stand in the report.
+        """Return the locations of a kind ('fold', 'match', 'structure') from the report, worst first.
 
-        None when they were not measured, as in runs of version 0.1 and older.
+        None when they were not measured, as in runs of version 0.1 and earlier.
         """
         found = self.report.locations
         return None if found is None else list(getattr(found, kind))
@@ -122,7 +122,7 @@ class Run:
         Raises
         ------
         RegistrationError
-            When it was deleted or emptied since, or was never there.
+            When it was deleted or emptied, or never existed.
         """
         node = self.node(role)
         if node is not None and not (node.IsA("vtkMRMLVolumeNode") and node.GetImageData() is None):
@@ -131,23 +131,23 @@ class Run:
         if self.had(role) and node is None:
             message = _("The {what} of '{run}' was deleted.").format(what=what, run=run)
         elif node is not None:
-            message = _("The {what} of '{run}' holds no image.").format(what=what, run=run)
+            message = _("The {what} of '{run}' contains no image.").format(what=what, run=run)
         else:
             message = _("'{run}' has no {what}.").format(what=what, run=run)
-        raise RegistrationError(message, hint=_("Look at it in another way, look at another run, or register again."))
+        raise RegistrationError(message, hint=_("Choose another view or another run, or register again."))
 
     def had(self, role: str) -> bool:
-        """Whether the run had a node of a role when it ended; of runs of older versions, whether it has one now."""
+        """Whether the run had a node of a role when it ended; for runs of older versions, whether it has one now."""
         roles = self.record.GetParameter("roles")
         return role in roles.split() if roles else self.node(role) is not None
 
     def lost(self, role: str) -> bool:
-        """Whether the node of a role was deleted since."""
+        """Whether the node of a role was deleted."""
         return self.had(role) and self.node(role) is None
 
     @property
     def extras(self) -> list[Any]:
-        """The nodes of what else the engine found."""
+        """The nodes of additional outputs of the engine."""
         count = self.record.GetNumberOfNodeReferences(EXTRAS)
         nodes = [self.record.GetNthNodeReference(EXTRAS, index) for index in range(count)]
         return [node for node in nodes if node is not None]
@@ -206,13 +206,13 @@ def new_record(
 
 
 def add_node(run: Run, role: str, node: Any) -> None:
-    """Let a run know the node of a role."""
+    """Add the node of a role to a run."""
     run.record.SetNodeReferenceID(role, node.GetID())
     run.record.SetParameter("roles", f"{run.record.GetParameter('roles')} {role}".strip())
 
 
 def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
-    """Return the runs a parameter node knows, oldest first."""
+    """Return the runs of a parameter node, oldest first."""
     records = [
         parameter_node.GetNthNodeReference(RUN_ROLE, index)
         for index in range(parameter_node.GetNumberOfNodeReferences(RUN_ROLE))
@@ -221,7 +221,7 @@ def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
 
 
 def scene_runs() -> list[Run]:
-    """Return every run recorded in the scene, whoever made it."""
+    """Return all runs recorded in the scene, of all parameter nodes."""
     nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLScriptedModuleNode")
     nodes.UnRegister(None)
     items = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
@@ -229,12 +229,12 @@ def scene_runs() -> list[Run]:
 
 
 def remember(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run) -> None:
-    """Let a parameter node know a run."""
+    """Add a run to a parameter node."""
     parameter_node.AddNodeReferenceID(RUN_ROLE, run.record.GetID())
 
 
 def restore_runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
-    """Return the runs of a scene that was just loaded, their transforms interpolated as when they were published."""
+    """Return the runs of a loaded scene and restore the interpolation of their transforms."""
     from .transforms import use_linear_interpolation
 
     found = runs(parameter_node)
@@ -245,7 +245,7 @@ def restore_runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
 
 
 def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, delete_outputs: bool = False) -> None:
-    """Remove a run's record, and with `delete_outputs` the nodes it made and their folder."""
+    """Remove a run's record and, with `delete_outputs`, its output nodes and their folder."""
     if not run.exists:
         return
     scene = slicer.mrmlScene
@@ -265,7 +265,7 @@ def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, de
 
 
 def remove_empty_folder(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> None:
-    """Remove a folder of a run from the subject hierarchy when nothing is left in it."""
+    """Remove the folder of a run from the subject hierarchy when it is empty."""
     if item and hierarchy.GetItemAttribute(item, RECORD_MARK) and not _has_children(hierarchy, item):
         hierarchy.RemoveItem(item)
 

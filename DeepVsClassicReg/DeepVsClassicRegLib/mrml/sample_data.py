@@ -1,4 +1,4 @@
-"""Our phantom pair among Slicer's sample data: generated on this machine, nothing is downloaded."""
+"""The phantom pair in Slicer's sample data: generated on this computer, nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PhantomNodes:
 
 
 def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Phantom:
-    """Generate a phantom pair; takes seconds, safe in any thread."""
+    """Generate a phantom pair; takes seconds, thread-safe."""
     from ..core.phantom.phantom import make_phantom
 
     return make_phantom(kind, size=size, seed=seed)
@@ -40,8 +40,8 @@ def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Ph
 def add_phantom(phantom: Phantom) -> PhantomNodes:
     """Add a phantom pair to the scene; main thread only.
 
-    The images come first: segmentations are hidden, and landmarks are small, in the colors of the contours (amber
-    fixed, cyan moving), and only in slices.
+    Segmentations are hidden; landmarks are small, shown only in slices, in the colors of the contours (amber fixed,
+    cyan moving).
     """
     pair = phantom.pair
     fixed = add_volume(pair.fixed, _("Phantom {kind} fixed").format(kind=phantom.kind))
@@ -61,7 +61,7 @@ def add_phantom(phantom: Phantom) -> PhantomNodes:
 
 
 def _show_small(display: Any, color: tuple[float, float, float]) -> None:
-    """Show landmarks as small crosses of a color in the slices they lie in."""
+    """Show landmarks as small colored crosses in the slices that contain them."""
     display.SetGlyphType(display.Cross2D)
     display.SetGlyphScale(2.0)  # percent of the view
     display.SetColor(*color)
@@ -75,7 +75,7 @@ def load_phantom_pair(kind: str = "head", *, size: int = 96, seed: int = 0) -> P
 
 
 def register_sample_data(thumbnail: str = "") -> bool:
-    """Offer the phantom pair in the Sample Data module; call at startup.
+    """Add the phantom pair to the Sample Data module; called at startup.
 
     Only the module's button works: `SampleData.downloadSample` always downloads, use `load_phantom_pair` instead.
 
@@ -87,7 +87,7 @@ def register_sample_data(thumbnail: str = "") -> bool:
     Returns
     -------
     bool
-        Whether the Sample Data module is there.
+        Whether the Sample Data module exists.
     """
     try:
         import SampleData
@@ -106,7 +106,7 @@ def register_sample_data(thumbnail: str = "") -> bool:
 
 
 def _downloader(_source: Any) -> list[Any]:
-    """Generate the pair: the button of the Sample Data module calls this instead of fetching the address."""
+    """Generate the pair; the button of the Sample Data module calls this instead of downloading."""
     nodes = load_phantom_pair()
     return [nodes.fixed, nodes.moving]
 

@@ -1,4 +1,4 @@
-"""Making segmentation nodes out of label images, and taking their segments apart by number."""
+"""Creates segmentation nodes from label images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NUMBER_TAG = "DeepVsClassicReg.Number"
 def fill_segmentation(
     node: Any, image: Image, numbers: Sequence[int], styles: Mapping[int, LabelStyle] | None = None
 ) -> None:
-    """Replace the content of a segmentation node by the labels of an image.
+    """Replace the content of a segmentation node with the labels of an image.
 
-    All segments share the image, so no voxel is copied whatever the number of labels.
+    All segments share the image, so no voxels are copied.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def fill_segmentation(
     numbers : sequence of int
         The labels that become segments.
     styles : mapping of int to LabelStyle, optional
-        Names and colors; 'Label 7' and a color of its own when missing.
+        Names and colors; a label without style is named like 'Label 7' and gets a default color.
     """
     oriented = slicer.vtkOrientedImageData()
     oriented.ShallowCopy(image.data)

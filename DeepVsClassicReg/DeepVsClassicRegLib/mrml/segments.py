@@ -1,4 +1,4 @@
-"""Segmentations and label map volumes: their segments by name, the numbers both sides share, and their voxels."""
+"""Segmentations and label map volumes: segments by name, label numbers common to both sides, and voxels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .frames import FLIP, from_vtk, grid_of_matrix, ijk_to_lps, world_matrix
 Color = tuple[float, float, float]
 GRAY: Color = (0.7, 0.7, 0.7)
 MOST_NAMES = 5
-# Label maps of which the values are remembered; up to which value they are counted instead of sorted.
+# Number of label maps with cached values; the largest value up to which values are counted instead of sorted.
 MOST_IMAGES, MOST_VALUES = 8, 1 << 20
 
 
 @dataclass(frozen=True)
 class LabelStyle:
-    """How a label is called and colored: taken from the moving segment, else from the fixed one."""
+    """Name and color of a label, from the moving segment or else from the fixed one."""
 
     name: str
     color: Color
@@ -42,11 +42,11 @@ class Entry:
     style : LabelStyle
         Name and color.
     segment_id : str
-        Of a segment; empty for a label of a label map volume.
+        Id of the segment; empty for a label of a label map volume.
     value : int
-        Of its voxels.
+        Value of its voxels.
     from_palette : bool
-        Whether the name comes from a color table of Slicer, made for any image, and not from the data.
+        Whether the name comes from a general color table of Slicer and not from the data.
     """
 
     style: LabelStyle
@@ -56,13 +56,13 @@ class Entry:
 
     @property
     def structure(self) -> Structure:
-        """What decides which entry of the other side it is."""
+        """The properties by which it is matched with the other side."""
         return Structure(self.style.name, self.value, bool(self.segment_id), self.from_palette)
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """Numbers that mean the same on both sides.
+    """Label numbers with the same meaning on both sides.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Numbering:
     labels : mapping of int to LabelStyle
         Name and color of each number.
     by_value : tuple of str
-        Names of the structures that were matched by their label value instead of their names.
+        Names of the structures that were matched by label value instead of by name.
     """
 
     fixed: Mapping[Entry, int] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Numbering:
 
     @property
     def matching(self) -> str:
-        """A sentence about what was matched by label value; empty when only names were used."""
+        """A sentence on the structures matched by label value; empty when all were matched by name."""
         if not self.by_value:
             return ""
         if len(self.by_value) == len(self.shared):
@@ -91,20 +91,20 @@ class Numbering:
 
     @property
     def shared(self) -> set[int]:
-        """Numbers that both sides hold."""
+        """Numbers that exist on both sides."""
         return set(self.fixed.values()) & set(self.moving.values())
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Voxels of labels on a lattice of their own.
+    """Voxels of labels on their own grid.
 
     Attributes
     ----------
     array : (Z, Y, X) integer array
-        Label values; a view of the node's voxels until it is copied.
+        Label values; a view of the node's voxels until they are copied.
     grid : Grid
-        Where they lie, LPS world mm.
+        Their grid, LPS mm.
     numbers : mapping of int to int or None
         Label value -> number; None keeps the values.
     """
@@ -115,7 +115,7 @@ class Layer:
 
 
 def entries(node: Any, segment_id: str = "") -> list[Entry]:
-    """Return the segments or named labels of a node, only the chosen one when an id is given."""
+    """Return the segments or named labels of a node, or only the one with the given id."""
     if node is None:
         return []
     if node.IsA("vtkMRMLSegmentationNode"):
@@ -124,10 +124,10 @@ def entries(node: Any, segment_id: str = "") -> list[Entry]:
 
 
 def numbering(fixed: list[Entry], moving: list[Entry]) -> Numbering:
-    """Return numbers for the segments of both sides, by the rules that files follow, see `common_numbers`."""
+    """Return numbers for the segments of both sides, by the same rules as for files, see `common_numbers`."""
     found = common_numbers([entry.structure for entry in fixed], [entry.structure for entry in moving])
     used = list(dict.fromkeys((*found.fixed, *found.moving)))
-    # The label values inside segmentations are Slicer's affair; 1, 2, ... unless a label map keeps its own.
+    # Slicer chooses the label values inside segmentations; numbers are 1, 2, ... unless a label map keeps its own.
     all_segments = all(entry.segment_id for entry in (*fixed, *moving))
     shown = {number: place if all_segments else number for place, number in enumerate(used, start=1)}
     sides = tuple(
@@ -149,9 +149,9 @@ def layers(node: Any, numbers: Mapping[Entry, int] | None) -> list[Layer]:
     Parameters
     ----------
     node : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode
-        Under linear parent transforms at most.
+        Parent transforms must be linear.
     numbers : mapping of Entry to int, optional
-        Which segments become which number; without it (masks of label map volumes) values are kept.
+        Number of each segment; without it (masks of label map volumes) values are kept.
 
     Raises
     ------
@@ -172,14 +172,14 @@ def layers(node: Any, numbers: Mapping[Entry, int] | None) -> list[Layer]:
         image = segment.GetRepresentation(name) if segment is not None else None
         if image is None or image.IsEmpty():
             continue
-        # Segments that do not overlap share one image; it is identified by its address.
+        # Segments that do not overlap share one image, identified by its address.
         shared = found.setdefault(id(image), (image, {}))
         shared[1][segment.GetLabelValue()] = number
     return [_layer(image, world, values) for image, values in found.values()]
 
 
 def is_empty(node: Any, segment_id: str = "") -> bool:
-    """Return whether nothing is drawn in a node (in the chosen segment, when there is one)."""
+    """Return whether a node, or its selected segment, is empty."""
     if not node.IsA("vtkMRMLSegmentationNode"):
         image = node.GetImageData()
         return image is None or array_of_image(image).max(initial=0) <= 0
@@ -188,7 +188,7 @@ def is_empty(node: Any, segment_id: str = "") -> bool:
 
 
 def _is_drawn(segment: Any) -> bool:
-    """Whether a segment holds anything; segments may share one label map, so bounds alone are not enough."""
+    """Return whether a segment has voxels; segments may share one label map, so its bounds do not suffice."""
     voxels = segment.GetRepresentation("Binary labelmap")
     if voxels is not None:
         there = voxels.GetPointData().GetScalars() is not None
@@ -214,12 +214,12 @@ def _labels(node: Any) -> list[Entry]:
         return []
     display = node.GetDisplayNode()
     colors = display.GetColorNode() if display is not None else None
-    palette = colors is not None and bool(colors.GetSingletonTag())  # only Slicer's own tables have one
+    palette = colors is not None and bool(colors.GetSingletonTag())  # only tables of Slicer have one
     return [Entry(_style(colors, value), value=value, from_palette=palette) for value in _values(image)]
 
 
 def _values(image: Any) -> tuple[int, ...]:
-    """Return the positive values of a label map; found once for every state of the image, as it takes a while."""
+    """Return the positive values of a label map, cached for every state of the image."""
     key = id(image), image.GetMTime()
     if key not in _known_values:
         voxels = array_of_image(image)
@@ -235,7 +235,7 @@ _known_values: dict[tuple[int, int], tuple[int, ...]] = {}
 
 
 def _style(colors: Any, value: int) -> LabelStyle:
-    """Return name and color of a label; 'Label 7' where the color table does not define it."""
+    """Return name and color of a label; 'Label 7' when the color table does not define it."""
     if colors is not None and value < colors.GetNumberOfColors():
         name = colors.GetColorName(value) or ""
         if name and _is_defined(colors, value, name):
@@ -246,7 +246,7 @@ def _style(colors: Any, value: int) -> LabelStyle:
 
 
 def default_color(number: int) -> Color:
-    """Return a color that differs well from those of the neighboring numbers."""
+    """Return a color that is clearly different from those of the neighboring numbers."""
     return colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
 
 

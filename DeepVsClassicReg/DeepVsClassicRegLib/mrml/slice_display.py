@@ -1,4 +1,4 @@
-"""What a way of looking works with: the layers of the slice views, hidden nodes, options, and computed arrays."""
+"""The slice views as the view modes use them: layers, hidden nodes, options and computed arrays."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class DisplayOptions:
     Attributes
     ----------
     opacity : float
-        Of the upper layer, 0 to 1.
+        Opacity of the upper layer, 0 to 1.
     tile_mm : float
-        Edge of the checkerboard's squares.
+        Edge length of the checkerboard squares.
     spacing_mm : float
-        Of the grid's lines and the arrows.
+        Distance between grid lines or arrows.
     before : bool
-        Whether the moving volume is shown as it was instead of the warped one.
+        Whether the moving volume is shown before registration.
     """
 
     opacity: float = 0.5
@@ -71,7 +71,7 @@ class SliceDisplay:
         return self.cache.source(run, key)
 
     def prepared(self, run: Run) -> Any:
-        """Return what the view's `prepare` computed."""
+        """Return the value computed by the view's `prepare`."""
         return self.cache.value(run, self.view, self.upper)
 
     def set_layers(
@@ -88,7 +88,7 @@ class SliceDisplay:
             composite.EndModify(change)
 
     def clear(self) -> None:
-        """Remove overlays and legends and hide every segmentation, those of other runs too, which would cover."""
+        """Remove overlays and legends and hide all segmentations, which would cover the views."""
         self.remove_extra()
         scene = slicer.mrmlScene
         for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):

@@ -1,4 +1,4 @@
-"""Slice views and the layout reached through their MRML nodes."""
+"""Access to slice views and the layout through their MRML nodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import slicer
 
 
 def slice_nodes(names: Sequence[str] = ()) -> list[Any]:
-    """Return the nodes of the slice views with these layout names, of all when there is no name."""
+    """Return the nodes of the slice views with these layout names, or of all when no name is given."""
     return [node for node in _by_class("vtkMRMLSliceNode") if not names or node.GetLayoutName() in names]
 
 
@@ -19,7 +19,7 @@ def composite_nodes(names: Sequence[str] = ()) -> list[Any]:
 
 
 def layout_node() -> Any:
-    """Return the node of the layout; None where there is no main window."""
+    """Return the layout node; None when there is no main window."""
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 

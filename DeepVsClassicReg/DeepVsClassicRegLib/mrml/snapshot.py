@@ -25,12 +25,12 @@ ENDINGS = {"fixed_points": "csv", "moving_points": "csv", "initial": "h5"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Snapshot:
-    """The inputs as they were at one moment; free of nodes, so any thread may write it.
+    """A copy of the inputs at one moment without nodes, so any thread may write it.
 
     Attributes
     ----------
     fixed_grid : Grid
-        World geometry of the fixed volume (linear parent transforms hardened into it).
+        World geometry of the fixed volume, including linear parent transforms.
     labels : mapping of int to LabelStyle
         Label number -> name and color, the same on both sides.
     names : mapping of str to str
@@ -42,7 +42,7 @@ class Snapshot:
     points : mapping of str to (N, 3) array
         Landmarks, LPS mm.
     matching : str
-        How structures were matched when not by name, a sentence for the user.
+        A sentence on structures that were not matched by name.
     initial : list or None
         Pieces of the initial transform, see `flatten.flattened`.
     """
@@ -58,20 +58,20 @@ class Snapshot:
 
     @property
     def label_names(self) -> dict[str, str]:
-        """Number -> name as the worker's job wants it (`Job.label_names`)."""
+        """Number -> name, the format of `Job.label_names`."""
         return {str(number): style.name for number, style in self.labels.items()}
 
     def write(self, folder: str | os.PathLike[str]) -> dict[str, str]:
-        """Write every input into a folder and return role -> file name, as `Job.inputs` wants it.
+        """Write all inputs to a folder and return role -> file name, the format of `Job.inputs`.
 
-        Safe in any thread. Segmentations are brought onto their volume's grid here.
+        Thread-safe. Segmentations are resampled on the grid of their volume.
 
         Raises
         ------
         FileError
             When a file cannot be written.
         RegistrationError
-            When the initial transform is unfit after all.
+            When the initial transform is not usable.
         """
         from ..core.images.points import write_points
         from ..core.transforms.files import write_transform
@@ -96,22 +96,22 @@ class Snapshot:
 
 
 def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
-    """Copy the inputs piece by piece; run in the main thread, one `next()` per timer tick.
+    """Copy the inputs in small steps; run in the main thread, one `next()` per timer tick.
 
     Yields
     ------
     str
-        The role that was worked on, between pieces that each take well under 50 ms.
+        The current role; each step takes well under 50 ms.
 
     Returns
     -------
     Snapshot
-        The value of `StopIteration`, when all is copied.
+        The value of `StopIteration` after the last step.
 
     Raises
     ------
     RegistrationError
-        When there is a problem of severity error.
+        When a check of the inputs fails with an error.
     """
     for problem in problems(inputs):
         if problem.is_error:
@@ -145,7 +145,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
 
 
 def snapshot(inputs: Inputs) -> Snapshot:
-    """Copy the inputs at once (console, tests)."""
+    """Copy the inputs in one call (console, tests)."""
     steps = snapshot_steps(inputs)
     while True:
         try:
@@ -155,7 +155,7 @@ def snapshot(inputs: Inputs) -> Snapshot:
 
 
 def write_inputs(inputs: Inputs, folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Copy and write the inputs at once and return role -> file name."""
+    """Copy and write the inputs in one call and return role -> file name."""
     return snapshot(inputs).write(folder)
 
 
@@ -166,7 +166,7 @@ def _view(node: Any) -> npt.NDArray[Any]:
 
 
 def _copied(array: npt.NDArray[Any], role: str) -> Generator[str, None, npt.NDArray[Any]]:
-    """Copy slab by slab, so that a large volume does not stop the window."""
+    """Copy in slabs, so that a large volume does not block the application."""
     copy = np.empty_like(array)
     step = max(1, int(SLAB_BYTES // max(array[:1].nbytes, 1)))
     for start in range(0, len(array), step):
@@ -197,7 +197,7 @@ def _pieces(inputs: Inputs) -> list[Any] | None:
 
 
 def _merged(parts: list[Layer], grid: Grid, *, mask: bool) -> npt.NDArray[np.int32]:
-    """Return the layers on a grid, nearest neighbor, later layers over earlier ones."""
+    """Return the layers resampled on a grid with nearest neighbors; later layers overwrite earlier ones."""
     from ..core.images.resample import warp_labels
     from ..core.images.volume import LabelMap
 
@@ -218,7 +218,7 @@ def _renumbered(array: npt.NDArray[Any], numbers: Mapping[int, int]) -> npt.NDAr
 
 
 def _write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
-    """Write uncompressed: the file lives for one run only, and compressing takes longer than the run's start."""
+    """Write without compression: the file is temporary, and compressing would delay the start of the run."""
     import SimpleITK as sitk
 
     from ..core.images.simple import image_from_array

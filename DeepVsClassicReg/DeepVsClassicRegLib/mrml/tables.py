@@ -21,14 +21,14 @@ DIRECTIONS = {HIGHER: _("higher is better"), LOWER: _("lower is better"), "": ""
 def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, main_only: bool = False) -> None:
     """Fill a table: one row per measure (title, unit, better direction), one column per run and one for before.
 
-    The best run of a row is marked with a star when there are several; what was not measured is a dash.
+    With several runs, a star marks the best value of a row; values that were not measured are shown as a dash.
 
     Parameters
     ----------
     runs : sequence of Run
-        One column each; values before are taken from the first.
+        One column each; the values before registration are those of the first run.
     node : vtkMRMLTableNode
-        What is filled.
+        The table to fill.
     main_only : bool
         Whether only the main measures are shown.
     """
@@ -48,7 +48,7 @@ def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *,
 
 
 def best_run(measure: Measure, columns: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return the index of the best of several columns, None when none is better than another."""
+    """Return the index of the best of several columns, None when there is no unique best one."""
     values = [column.get(measure.name) for column in columns]
     numbers = [index for index, value in enumerate(values) if _number(value)]
     if len(numbers) < 2 or not measure.direction:
@@ -64,7 +64,7 @@ def best_run(measure: Measure, columns: Sequence[Mapping[str, Any]]) -> int | No
 def update_label_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, measure: str = "dice_per_label") -> None:
     """Fill a table of one measure: one row per label (number, name), one numeric column per run and one for before.
 
-    Labels that were not measured in a run are NaN there.
+    Labels that were not measured in a run are NaN.
     """
     after = [run.measures.get(measure) or {} for run in runs]
     before = (runs[0].measures_before.get(measure) or {}) if runs else {}
@@ -83,7 +83,7 @@ def update_label_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, me
 
 
 def fill_table(node: slicer.vtkMRMLTableNode, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Replace a table's columns; texts, whole numbers and floats become columns of their kind."""
+    """Replace the columns of a table; texts, integers and floats become columns of that type."""
     table = vtk.vtkTable()
     for title, values in columns.items():
         array = _array_for(values)

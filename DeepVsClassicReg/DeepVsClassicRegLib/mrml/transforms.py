@@ -1,4 +1,4 @@
-"""The library's fixed-to-moving map in a Slicer transform node, and back, without loss."""
+"""Lossless conversion between the library's fixed-to-moving transform and Slicer transform nodes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .frames import FLIP, flipped, flipped_matrix, to_vtk
 
 
 def set_transform(node: slicer.vtkMRMLTransformNode, transform: Transform) -> None:
-    """Put a map into a transform node, so that applying the node to the moving volume registers it.
+    """Set the content of a transform node, so that applying the node to the moving volume registers it.
 
     Parameters
     ----------
     node : vtkMRMLTransformNode
-        A plain transform node; its former content is replaced, its parent is not.
+        A transform node; its content is replaced, its parent transform stays.
     transform : Transform
-        Fixed-to-moving map; becomes the node's transform from parent. Linear parts and fields stay apart,
-        fields are interpolated linearly, and end in displacement 0 as in ITK.
+        Fixed-to-moving map; becomes the node's transform from parent. Linear parts and fields remain separate.
+        Fields are interpolated linearly and have displacement 0 outside, as in ITK.
     """
     attach(node, vtk_of(transform))
 
 
 def attach(node: slicer.vtkMRMLTransformNode, mapping: vtk.vtkAbstractTransform) -> None:
-    """Make a map from `vtk_of` the transform from parent of a node; quick, main thread only."""
+    """Set the transform from parent of a node to a map from `vtk_of`; fast, main thread only."""
     if isinstance(mapping, vtk.vtkMatrixToLinearTransform):
         node.SetMatrixTransformFromParent(mapping.GetInput())
     else:
@@ -41,7 +41,7 @@ def attach(node: slicer.vtkMRMLTransformNode, mapping: vtk.vtkAbstractTransform)
 
 
 def vtk_of(transform: Transform) -> vtk.vtkAbstractTransform:
-    """Return the fixed-to-moving map as a VTK transform of RAS points; copies fields, safe in any thread."""
+    """Return the fixed-to-moving map as a VTK transform of RAS points; copies fields, thread-safe."""
     parts = [_vtk_part(part) for part in transform.parts or (Affine.identity(),)]
     if len(parts) == 1:
         return parts[0]
@@ -60,22 +60,22 @@ def transform_of(node: slicer.vtkMRMLTransformNode, grid: Grid) -> Transform:
     node : vtkMRMLTransformNode
         Linear, grid, B-spline, thin plate and composite transforms, in either direction.
     grid : Grid
-        Where the map is needed, usually the fixed volume's grid; what has no counterpart in the library
-        (inverse fields, thin plates) is sampled on a grid over it.
+        Region where the map is needed, usually the fixed volume's grid; transforms without a counterpart in the
+        library (inverse fields, thin plates) are sampled there.
 
     Raises
     ------
     RegistrationError
-        When the node holds something that cannot be represented.
+        When the content of the node cannot be represented.
     """
     return resolved(flattened(node), grid)
 
 
 def use_linear_interpolation(node: slicer.vtkMRMLTransformNode) -> None:
-    """Interpolate the fields of a node linearly, as they were published.
+    """Set the fields of a node to linear interpolation, as they were published.
 
-    Slicer makes every field that it reads from a file cubic, so a scene that was saved and loaded would
-    differ by some hundredths of a millimeter from what was measured.
+    Slicer sets cubic interpolation for fields read from files, so after saving and loading a scene the transform
+    would differ by some hundredths of a millimeter from the measured one.
     """
     parts = vtk.vtkCollection()
     mapping = node.GetTransformFromParent()
@@ -88,10 +88,10 @@ def use_linear_interpolation(node: slicer.vtkMRMLTransformNode) -> None:
 
 
 def zero_border(field: DisplacementField) -> DisplacementField:
-    """Return the field with its border repeated once and then zeros around it.
+    """Return the field padded with one layer of repeated border values and one layer of zeros.
 
-    VTK continues the border value for ever where ITK has displacement 0. The repeated layer keeps the half
-    voxel beyond the outermost nodes exactly as in ITK; the zeros end the field.
+    Outside of a field VTK continues the border value, while ITK has displacement 0. The repeated layer reproduces
+    ITK in the half voxel beyond the outermost nodes; the zeros end the field.
     """
     inner = np.pad(field.array_mm, ((1, 1), (1, 1), (1, 1), (0, 0)), mode="edge")
     return DisplacementField(np.pad(inner, ((1, 1), (1, 1), (1, 1), (0, 0))), field.grid.padded(2))
@@ -106,7 +106,7 @@ def _vtk_part(part: Part) -> vtk.vtkAbstractTransform:
         spline = slicer.vtkOrientedBSplineTransform()
         spline.SetGridDirectionMatrix(_direction(part.grid))
         spline.SetCoefficientData(_vectors(part.coefficients_mm, part.grid, np.float64))
-        # Like ITK's spline inside its domain; beyond it fades out instead of ending abruptly.
+        # Equal to ITK's spline inside its domain; outside it decreases to zero gradually instead of abruptly.
         spline.SetBorderModeToZero()
         return spline
     return _vtk_field(part.exponential() if isinstance(part, VelocityField) else part)
@@ -128,7 +128,7 @@ def _direction(grid: Grid) -> vtk.vtkMatrix4x4:
 
 
 def _vectors(array_mm: npt.NDArray[Any], grid: Grid, kind: type) -> vtk.vtkImageData:
-    """Return LPS vectors as the RAS image that VTK's transforms read (vectors along patient axes)."""
+    """Return LPS vectors as the RAS image of VTK's transforms (vectors along patient axes)."""
     image = vtk.vtkImageData()
     image.SetDimensions(*grid.size)
     image.SetSpacing(*grid.spacing_mm)

@@ -57,9 +57,9 @@ def add_points(points_mm: npt.ArrayLike, name: str) -> slicer.vtkMRMLMarkupsFidu
 
 
 def show_volume(node: Any, *, window: float, level: float, color: str) -> None:
-    """Give a volume node a display node with this window, before it gets its voxels.
+    """Give a volume node a display node with this window before it gets its voxels.
 
-    Slicer's automatic window goes through all voxels, which takes long for large volumes.
+    Slicer's automatic window reads all voxels, which is slow for large volumes.
     """
     display = node.GetDisplayNode()
     if display is None:
@@ -74,9 +74,9 @@ def show_volume(node: Any, *, window: float, level: float, color: str) -> None:
 
 
 def remove_node(node: Any) -> None:
-    """Remove a node made by this library, and its display nodes, from the scene if they are still there.
+    """Remove a node created by this library and its display nodes from the scene, if they still exist.
 
-    The node goes first: Slicer's displayable managers let go of its display nodes then, and only then.
+    The node is removed first: only then do Slicer's displayable managers release its display nodes.
     """
     if node is None or node.GetScene() is None:
         return

@@ -1,4 +1,4 @@
-"""The advice box: the worker finds which engine suits the selected pair; shows answer, reasons and plot."""
+"""The advice box: shows which engine the worker recommends for the selected pair, with reasons and a plot."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class AdviceSection:
     compute : callable
         Returns device and threads.
     choose : callable
-        Called with 'engine' or 'engine:preset' when the user takes the advice.
+        Called with 'engine' or 'engine:preset' when the user accepts the advice.
 
     Attributes
     ----------
     advice : mapping or None
         `Advice.to_json()` of the selected pair, once it is known.
     changed : Signal
-        Emits this section whenever the advice comes or goes.
+        Emits this section whenever the advice appears or disappears.
     ended : Signal
-        Emits this section whenever a query was answered or canceled.
+        Emits this section whenever a query finishes or is canceled.
     progressed : Signal
         Emits fraction and stage of the running query.
     """
@@ -90,11 +90,11 @@ class AdviceSection:
 
     @property
     def asking(self) -> bool:
-        """Whether the worker looks at the pair just now."""
+        """Whether a query is running."""
         return self._query is not None
 
     def load(self, parameters: SceneParameters | None) -> None:
-        """Show what a scene remembers of the case; the advice itself is looked for anew."""
+        """Show the case settings stored in a scene; the advice itself is computed again."""
         if (
             parameters is None
             or self._parameters is None
@@ -112,7 +112,7 @@ class AdviceSection:
         self._show()
 
     def follow(self, inputs: Inputs, *, valid: bool, titles: Mapping[str, str]) -> None:
-        """Follow the selected nodes; for another pair the old advice is removed and a new one requested soon."""
+        """Update for the selected nodes; a different pair clears the advice and requests a new one shortly after."""
         self._titles = titles
         self._inputs = inputs if valid and self._parameters is not None else None
         seen = fingerprint(inputs) if self._inputs is not None else None
@@ -124,7 +124,7 @@ class AdviceSection:
             self._ask_soon()
 
     def ask(self) -> None:
-        """Start the query now, unless it runs already or nothing is selected."""
+        """Start the query now, unless one is running or nothing is selected."""
         self._pause.stop()
         if self._inputs is None or self.asking:
             return
@@ -138,7 +138,7 @@ class AdviceSection:
         self._show()
 
     def stop(self) -> None:
-        """Give up asking."""
+        """Cancel the running query."""
         self._pause.stop()
         query, self._query = self._query, None
         if query is not None:
@@ -159,7 +159,7 @@ class AdviceSection:
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def close(self) -> None:
-        """Let go of everything: the panel is going away."""
+        """Release all resources before the panel is deleted."""
         for signal in (self.changed, self.ended, self.progressed):
             signal.disconnect()
         self.stop()
@@ -185,7 +185,7 @@ class AdviceSection:
             self._pause.start()
 
     def _on_pause(self) -> None:
-        if not self._runner.busy:  # else a registration needs the processor; `follow` is called when it has ended
+        if not self._runner.busy:  # else a registration needs the processor; `follow` is called when it ends
             self.ask()
 
     def _on_progress(self, query: WorkerTask) -> None:
@@ -249,7 +249,7 @@ class AdviceSection:
         for widget in (ui.useAdviceButton, ui.runnerUpButton, ui.whyButton):
             widget.visible = advice is not None
         ui.askButton.visible = self._inputs is not None
-        ui.askButton.text = _("Stop") if self.asking else _("Look again") if advice else _("Look at this pair")
+        ui.askButton.text = _("Stop") if self.asking else _("Analyze again") if advice else _("Analyze this pair")
         if advice is not None:
             self._show_advice(advice)
         elif self.asking:
@@ -257,15 +257,15 @@ class AdviceSection:
         elif self.message:
             ui.adviceLabel.text = line("error", self.message, self.hint)
         elif self._inputs is None:
-            ui.adviceLabel.text = advice_text.faint(_("Select both volumes to see which engine suits them."))
+            ui.adviceLabel.text = advice_text.faint(_("Select both volumes to get a recommendation."))
         else:
-            ui.adviceLabel.text = advice_text.faint(_("Shows which engine suits this pair, how well, and why."))
+            ui.adviceLabel.text = advice_text.faint(_("Recommends an engine for this pair and gives the reasons."))
 
     def _show_progress(self) -> None:
         query = self._query
         if query is not None:
             self._ui.adviceProgress.value = int(1000 * query.fraction)
-            text = _("Looking for advice: {stage}").format(stage=query.stage)
+            text = _("Analyzing the pair: {stage}").format(stage=query.stage)
             self._ui.adviceLabel.text = advice_text.faint(text)
 
     def _show_advice(self, advice: Mapping[str, Any]) -> None:
@@ -276,7 +276,7 @@ class AdviceSection:
         ui.advicePlotButton.enabled = bool(advice.get("plot"))
         second = advice["runner_up"]
         ui.runnerUpButton.visible = bool(second)
-        ui.runnerUpButton.toolTip = _("Chooses {engine} below.").format(engine=entry_title(second, self._titles))
+        ui.runnerUpButton.toolTip = _("Selects {engine} below.").format(engine=entry_title(second, self._titles))
         if self._parameters is not None:
             table = self._nodes.table("advice", self._parameters.parameter_node)
             update_advice_table(table, advice, self._titles)

@@ -1,4 +1,4 @@
-"""The advice in words: one sentence, the numbered reasons, the limits, as rich text."""
+"""The advice as rich text: a headline, numbered reasons and limits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ SURE, UNSURE = ("#3a9d5d", "✔"), ("#d98c00", "?")
 
 
 def headline(advice: Mapping[str, Any], titles: Mapping[str, str]) -> str:
-    """Return what to do in one sentence, with what to expect of it."""
+    """Return the recommendation in one sentence, with the expected quality and time."""
     entry = entry_of(advice)
     name = html.escape(entry_title(entry, titles))
     color, mark = SURE if advice["sure"] else UNSURE
-    said = _("Use {engine}").format(engine=name) if advice["sure"] else _("I do not know")
+    said = _("Use {engine}").format(engine=name) if advice["sure"] else _("No clear recommendation")
     first = f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{said}</b></span>'
     rest = expectation(advice, entry)
     if advice["runner_up"]:
         second = html.escape(entry_title(advice["runner_up"], titles))
         rest = f"{rest} {_('Runner-up: {engine}.').format(engine=second)}".strip()
     if not advice["sure"]:
-        begin = _("The evidence is not sufficient. If you register anyway, start with {engine} and check the result.")
+        begin = _("The evidence is not sufficient. To register anyway, start with {engine} and check the result.")
         rest = f"{begin.format(engine=f'<b>{name}</b>')} {rest}"
     return f"{first}<br>{rest}".removesuffix("<br>")
 
 
 def expectation(advice: Mapping[str, Any], entry: str) -> str:
-    """Return the Dice and the time to expect of an engine, as far as they are known."""
+    """Return the expected Dice and time of an engine, as far as they are known."""
     band, seconds = (advice.get("predicted_dice") or {}).get(entry), (advice.get("seconds") or {}).get(entry)
     if band and seconds is not None:
         return _("Expected Dice {band}, about {time}.").format(band=band_text(band), time=seconds_text(seconds))
@@ -43,7 +43,7 @@ def expectation(advice: Mapping[str, Any], entry: str) -> str:
 
 
 def reasons(advice: Mapping[str, Any]) -> str:
-    """Return the argument as a numbered list with the source of each step."""
+    """Return the reasons as a numbered list, each with its source."""
     items = [
         f"<li>{html.escape(reason['text'])} <small>[{html.escape(reason['source'])}]</small></li>"
         for reason in advice["reasons"]
@@ -52,11 +52,11 @@ def reasons(advice: Mapping[str, Any]) -> str:
 
 
 def limits(texts: Sequence[str]) -> str:
-    """Return what the advice cannot know as a list."""
+    """Return the limits of the advice as a list."""
     items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
     return f'<ul style="margin-left:-20px">{items}</ul>'
 
 
 def faint(text: str) -> str:
-    """Return a calm remark, in the color of all text: gray ones are hard to read on a dark style."""
+    """Return a secondary remark in the normal text color; gray is hard to read on a dark style."""
     return f"<small>{html.escape(text)}</small>"

@@ -1,4 +1,4 @@
-"""The list of engines to compare: a check box and a preset for each engine that is ready."""
+"""The list of engines to compare: a check box and a preset for each available engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CompareList:
     def fill(self, found: list[EngineAvailability]) -> None:
         """Show these engines; those that are not ready cannot be checked.
 
-        A row is made once and used again: nothing is deleted.
+        Rows are created once and reused; none is deleted.
         """
         kept = self.choices()
         self._loading = True
@@ -59,11 +59,11 @@ class CompareList:
         ]
 
     def choices(self) -> dict[str, str]:
-        """Return engine -> preset of the checked rows, to be remembered."""
+        """Return engine -> preset of the checked rows, to be stored in the scene."""
         return dict(self.checked())
 
     def load(self, choices: Mapping[str, str]) -> None:
-        """Show remembered choices; without any, the first engines that are ready are checked."""
+        """Show the stored choices; without any, check the first available engines."""
         self._loading = True
         if not choices:
             ready = [name for name, (check, _combo) in self._rows.items() if check.enabled]
@@ -74,7 +74,7 @@ class CompareList:
         self._loading = False
 
     def _row(self, entry: EngineAvailability) -> tuple[Any, Any]:
-        """Return check box and preset of an engine, as it is offered now."""
+        """Return check box and preset list of an engine, updated to its current availability."""
         name = entry.info.name
         check, combo = self._made[name] = self._made.get(name) or self._make_row(entry)
         missing = _("Needs {what}. {remedy}").format(what=entry.needs, remedy=entry.remedy)

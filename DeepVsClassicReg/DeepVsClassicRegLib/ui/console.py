@@ -1,4 +1,4 @@
-"""Registration from Python: the same background runs as the panel's, awaited or followed."""
+"""Registration from Python: background runs as in the panel, blocking or with progress callbacks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Handle:
     Parameters
     ----------
     tasks : sequence of RegistrationTask
-        What was queued.
+        The queued registrations.
     """
 
     def __init__(self, tasks: Sequence[RegistrationTask]) -> None:
@@ -36,7 +36,7 @@ class Handle:
 
     @property
     def fraction(self) -> float:
-        """Done part of all of them, 0 to 1."""
+        """Completed fraction of all of them, 0 to 1."""
         return sum(1.0 if task.is_over else task.fraction for task in self._tasks) / len(self._tasks)
 
     @property
@@ -46,7 +46,7 @@ class Handle:
 
     @property
     def states(self) -> list[str]:
-        """State of each: 'waiting' ... 'finished', 'cancelled', 'rejected' or 'failed'."""
+        """State of each, from 'waiting' to 'finished', 'cancelled', 'rejected' or 'failed'."""
         return [task.state for task in self._tasks]
 
     @property
@@ -66,7 +66,7 @@ class Handle:
         return self
 
     def on_finished(self, listener: Callable[[Handle], None]) -> Handle:
-        """Call `listener(handle)` once all have ended, well or not."""
+        """Call `listener(handle)` once all have ended, with success or not."""
 
         def on_ended(_task: RegistrationTask) -> None:
             if self.over:
@@ -77,12 +77,12 @@ class Handle:
         return self
 
     def cancel(self) -> None:
-        """Stop them all."""
+        """Cancel all of them."""
         for task in reversed(self._tasks):
             task.cancel()
 
     def wait(self, timeout_s: float | None = None) -> list[Run]:
-        """Return the runs once all have ended; Slicer goes on handling events meanwhile.
+        """Wait until all have ended and return the runs; Slicer handles events meanwhile.
 
         Raises
         ------
@@ -100,14 +100,14 @@ class Handle:
 
 
 class Answer:
-    """A query that is answered in the background.
+    """The answer to a query that runs in the background.
 
     Parameters
     ----------
     query : QueryTask
         The running query.
     key : str
-        The part of the worker's result that is the answer.
+        The key of the answer in the worker's result.
     """
 
     def __init__(self, query: QueryTask, key: str) -> None:
@@ -115,7 +115,7 @@ class Answer:
 
     @property
     def fraction(self) -> float:
-        """Done part, 0 to 1."""
+        """Completed fraction, 0 to 1."""
         return self._query.fraction
 
     @property
@@ -125,26 +125,26 @@ class Answer:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, with success or not."""
         return self._query.is_over
 
     def on_finished(self, listener: Callable[[Answer], None]) -> Answer:
-        """Call `listener(answer)` once it has ended, well or not."""
+        """Call `listener(answer)` once it has ended, with success or not."""
         self._query.ended.connect(lambda _query: listener(self))
         return self
 
     def cancel(self) -> None:
-        """Stop."""
+        """Cancel the query."""
         self._query.cancel()
 
     def wait(self, timeout_s: float | None = None) -> dict[str, Any]:
-        """Return the answer once it is there; Slicer goes on handling events meanwhile, errors as in `Handle.wait`."""
+        """Wait for the answer and return it; Slicer handles events meanwhile. Raises as `Handle.wait` does."""
         _await([self._query], timeout_s)
         return dict(self._query.answer[self._key])
 
 
 class Console:
-    """What the module's logic offers to scripts.
+    """The Python interface of the module's logic.
 
     Parameters
     ----------
@@ -183,18 +183,18 @@ class Console:
         return Handle(tasks)
 
     def recommend(self, inputs: Inputs, options: Mapping[str, Any], compute: Compute) -> Answer:
-        """Query which engine to use and return the handle of the answer."""
+        """Start the query for a recommendation and return its handle."""
         return Answer(self._runner.query(RECOMMEND, inputs, compute, options=options), "advice")
 
     def evaluate(self, inputs: Inputs, compute: Compute) -> Answer:
-        """Query the measures before and after `inputs.initial` is applied and return the handle of the answer."""
+        """Start measuring the pair before and after `inputs.initial` is applied and return the handle."""
         if inputs.initial is None:
-            raise RegistrationError(_("There is no transform to evaluate."), hint=_("Give the transform node."))
+            raise RegistrationError(_("There is no transform to evaluate."), hint=_("Pass the transform node."))
         return Answer(self._runner.query(EVALUATE, inputs, compute), "measures")
 
 
 def _await(tasks: Sequence[WorkerTask], timeout_s: float | None) -> None:
-    """Let Slicer handle events until all have ended, then raise what happened instead of a result."""
+    """Handle events until all have ended, then raise the error of the first one without a result."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
     while not all(task.is_over for task in tasks):
         if end is not None and time.monotonic() > end:

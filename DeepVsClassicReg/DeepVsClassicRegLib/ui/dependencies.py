@@ -1,4 +1,4 @@
-"""Installing what an engine needs, on demand and with consent; a refusal leaves everything else usable."""
+"""Installs the packages of an engine on demand, after the user agrees; other engines do not depend on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TORCH_VERSION = ">=2.6"
 
 
 def requirement_lines(packages: list[str], requirements: Path) -> list[str]:
-    """Return the lines of requirements.txt for some packages, the plain name for those it does not list."""
+    """Return the lines of requirements.txt for some packages; a package that is not listed keeps its plain name."""
     known = {}
     for line in requirements.read_text(encoding="utf-8").splitlines():
         text = line.strip()
@@ -32,7 +32,7 @@ def requirement_lines(packages: list[str], requirements: Path) -> list[str]:
 
 
 def ensure(entry: EngineAvailability, requirements: Path) -> None:
-    """Install what an engine misses, after asking the user.
+    """Install the missing packages of an engine, after asking the user.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def ensure(entry: EngineAvailability, requirements: Path) -> None:
     Raises
     ------
     EngineUnavailable
-        When the user declined, the installation failed, or something cannot be installed from here.
+        When the user declines, the installation fails, or something cannot be installed by the module.
     """
     if entry.ready:
         return
@@ -70,7 +70,7 @@ def ensure(entry: EngineAvailability, requirements: Path) -> None:
 
 
 def _ensure_packages(lines: list[str], alone: list[str], engine: str) -> None:
-    """Install packages after asking; those of `alone` without their dependencies, which would replace Slicer's own."""
+    """Install packages after asking; those in `alone` without dependencies, which would replace packages of Slicer."""
     wanted = [*lines, *alone]
     try:
         pip_ensure = _pip_ensure()
@@ -87,7 +87,7 @@ def _ensure_packages(lines: list[str], alone: list[str], engine: str) -> None:
 
 
 def _pip_ensure() -> Any:
-    """Return Slicer's way to ask and install, None before Slicer 5.12."""
+    """Return Slicer's function that asks and installs, None before Slicer 5.12."""
     try:
         from slicer.packaging import pip_ensure
     except ImportError:

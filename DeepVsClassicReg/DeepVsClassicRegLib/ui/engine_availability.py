@@ -1,4 +1,4 @@
-"""Which engines can run here, which can be installed, and what the others lack."""
+"""Which engines can run on this computer, which can be installed, and what the others need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EngineAvailability:
     Attributes
     ----------
     info : EngineInfo
-        Its entry in the catalogue.
+        Its catalogue entry.
     missing : tuple of Requirement
         What is not installed.
     """
@@ -42,18 +42,18 @@ class EngineAvailability:
 
     @property
     def remedy(self) -> str:
-        """What the user does about it, in one sentence."""
+        """How the user makes it available, in one sentence."""
         return remedy(self.missing)
 
 
 def engine_availability() -> list[EngineAvailability]:
-    """Return every engine of the catalogue, ready ones first, by family."""
+    """Return all engines of the catalogue, sorted by family, available ones first."""
     infos = [get_engine(name).info for name in engine_names()]
     found = [EngineAvailability(info, info.missing()) for info in infos]
     return sorted(found, key=lambda entry: (not entry.ready, FAMILIES.index(entry.info.family)))
 
 
 def default_engine(found: list[EngineAvailability]) -> str:
-    """Return the name of the engine that is chosen at first."""
+    """Return the name of the engine that is selected by default."""
     ready = [entry.info.name for entry in found if entry.ready]
     return next((name for name in PREFERRED if name in ready), ready[0] if ready else "")

@@ -51,7 +51,7 @@ class EngineSection:
 
     @property
     def engine(self) -> str:
-        """Name of the chosen engine, empty while several are compared or the recommended one is not known yet."""
+        """Name of the chosen engine; empty while several are compared or the recommendation is not known yet."""
         name = str(self._ui.engineCombo.currentData or "")
         if name == RECOMMENDED:
             return self._advice["engine"] if self._advice is not None else ""
@@ -90,7 +90,7 @@ class EngineSection:
         return self._availability.get(self.engine)
 
     def chosen(self) -> list[tuple[EngineAvailability, str, dict[str, Any]]]:
-        """Return (engine, preset, changed settings) of every run that is wanted."""
+        """Return (engine, preset, changed settings) of every requested run."""
         if self.comparing:
             return [(self._availability[name], preset, {}) for name, preset in self.compare_list.checked()]
         availability = self.availability
@@ -99,7 +99,7 @@ class EngineSection:
         return [(availability, self.preset, self._form.changes() if self._form is not None else {})]
 
     def problem(self) -> str:
-        """Return what keeps the run from starting, nothing when all is well."""
+        """Return why the run cannot start, an empty text when it can."""
         if self.comparing:
             return "" if self.compare_list.checked() else _("Check the engines to compare.")
         if self.waits_for_advice:
@@ -112,7 +112,7 @@ class EngineSection:
         return self._form.problem() if self._form is not None else ""
 
     def refresh(self) -> None:
-        """Look again which engines are installed."""
+        """Update which engines are installed."""
         chosen = self._ui.engineCombo.currentData
         found = engine_availability()
         self._availability = {availability.info.name: availability for availability in found}
@@ -120,7 +120,7 @@ class EngineSection:
         combo.blockSignals(True)
         combo.clear()
         combo.addItem(_("Recommended"), RECOMMENDED)
-        combo.setItemData(0, _("What the advice above says; it looks at the pair first."), _TIP)
+        combo.setItemData(0, _("The engine that the advice above recommends; the pair is analyzed first."), _TIP)
         combo.insertSeparator(combo.count)
         for availability in found:
             self._add_engine(availability)
@@ -134,7 +134,7 @@ class EngineSection:
         self._show_engine({})
 
     def refresh_models(self) -> None:
-        """Look again which models may be chosen."""
+        """Update the list of models."""
         if self._form is not None:
             self._form.refresh_suggestions()
 
@@ -149,7 +149,7 @@ class EngineSection:
         self._changed()
 
     def choose(self, entry: str) -> None:
-        """Choose an engine, or 'engine:preset', as if the user had, and show what was chosen."""
+        """Select an engine, or 'engine:preset', as if the user had, and show it."""
         self._ui.methodButton.collapsed = False
         wanted = Choice.parse(entry)
         combo = self._ui.engineCombo
@@ -157,7 +157,7 @@ class EngineSection:
         self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(wanted.preset))
 
     def load(self, parameters: SceneParameters | None) -> None:
-        """Show what a scene remembers."""
+        """Show the choices stored in a scene."""
         self._parameters, self._loading = parameters, True
         combo = self._ui.engineCombo
         wanted = (parameters.text(ENGINE) if parameters is not None else "") or RECOMMENDED
@@ -227,11 +227,11 @@ class EngineSection:
         availability = self.availability
         self._ui.installButton.visible = availability is not None and availability.installable
         if self._unknown:
-            missing = _('This scene was made with the engine "{engine}", which this version does not have.')
-            remedy = _("The recommended one is chosen instead.")
+            missing = _('This scene uses the engine "{engine}", which this version does not have.')
+            remedy = _("The recommended engine is selected instead.")
             self._ui.engineNote.text = line("warning", missing.format(engine=self._unknown), remedy)
         elif self.waits_for_advice:
-            self._ui.engineNote.text = _("The pair is looked at first; what is recommended for it is then used.")
+            self._ui.engineNote.text = _("The pair is analyzed first; then the recommended engine runs.")
         elif availability is None:
             self._ui.engineNote.text = _("Every engine gets the same pair and is evaluated by the same measures.")
         elif not availability.ready:

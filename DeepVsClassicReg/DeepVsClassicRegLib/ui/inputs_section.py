@@ -1,4 +1,4 @@
-"""The section where the user picks the nodes of a registration."""
+"""The section where the user selects the nodes of a registration."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class InputsSection:
         return Inputs(**chosen, **segments)
 
     def load(self, parameters: SceneParameters | None) -> None:
-        """Show what a scene remembers."""
+        """Show the nodes stored in a scene."""
         self._parameters, self._loading = parameters, True
         for role, name in SELECTORS.items():
             node = parameters.node(INPUT + role) if parameters is not None else None
@@ -71,7 +71,7 @@ class InputsSection:
         self._loading = False
 
     def pick(self, inputs: Inputs) -> None:
-        """Choose nodes as if the user had."""
+        """Select nodes as if the user had."""
         self._loading = True
         for role, name in SELECTORS.items():
             getattr(self._ui, name).setCurrentNode(getattr(inputs, role))
@@ -82,7 +82,7 @@ class InputsSection:
         self._on_changed()
 
     def pick_the_only_pair(self) -> None:
-        """Choose fixed and moving when nothing is chosen and the scene holds exactly two volumes."""
+        """Select fixed and moving when nothing is selected and the scene holds exactly two volumes."""
         found = self.inputs()
         if any(True for _entry in found.given()):
             return
@@ -99,7 +99,7 @@ class InputsSection:
         self.pick(self.inputs().swapped())
 
     def refresh_segments(self) -> None:
-        """Follow segments that were added, removed or renamed."""
+        """Update the segment lists after segments are added, removed or renamed."""
         if self._loading:
             return
         self._loading = True
@@ -146,7 +146,7 @@ class InputsSection:
 
 
 def _segments(node: Any) -> list[tuple[str, str]]:
-    """Return (text, id) of the choices for a segmentation node; label maps have none."""
+    """Return (text, id) of the segments of a segmentation node; label maps have none."""
     if node is None or not node.IsA("vtkMRMLSegmentationNode"):
         return [(_("All"), "")]
     segmentation = node.GetSegmentation()

@@ -1,4 +1,4 @@
-"""A small live plot of the objective, painted into a label without any scene node."""
+"""A small live plot of the objective, painted on a label; it needs no scene node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MetricPlot:
     Parameters
     ----------
     label : QLabel
-        Is painted; its width decides the picture's.
+        The label to paint on; the plot has its width.
     """
 
     def __init__(self, label: Any) -> None:
@@ -31,13 +31,13 @@ class MetricPlot:
         return len(self._values)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove all values."""
         self._values, self._stage = [], ""
         self._label.clear()
         self._label.visible = False
 
     def add(self, stage: str, metric: float | None) -> None:
-        """Add a value; another stage begins a new line, because its objective has another scale."""
+        """Add a value; a new stage starts a new line, because its objective has a different scale."""
         if metric is None:
             return
         if stage != self._stage:
@@ -47,7 +47,7 @@ class MetricPlot:
             self._values = self._values[::2]
 
     def draw(self) -> None:
-        """Paint what was added; cheap enough for every timer tick, and only done while it is seen."""
+        """Paint new values; fast enough for every timer tick, and done only while the plot is visible."""
         if len(self._values) < 2:
             return
         self._label.visible = True

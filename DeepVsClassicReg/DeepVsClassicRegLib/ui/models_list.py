@@ -1,4 +1,4 @@
-"""Models as the panel shows them: suggestions for a setting, rows of a table, and a card as a page."""
+"""Models as the panel shows them: suggestions of a setting, table rows, and the card as a page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AUTO = "auto"
 
 
 def suggestions(listing: str) -> list[tuple[str, str]]:
-    """Return (value, tooltip) of what may be chosen for a setting whose list is only known at run time."""
+    """Return (value, tooltip) of the suggestions of a setting whose choices are known only at run time."""
     if listing != LISTING:
         return []
-    automatic = (AUTO, _("The model whose training images look like the volumes; else one for any anatomy."))
+    automatic = (AUTO, _("The model whose training images resemble the volumes, or else one for any anatomy."))
     return [automatic, *((model.card.name, f"{model.card.title}: {model.card.summary}") for model in find_models())]
 
 

@@ -1,4 +1,4 @@
-"""The page of registration models: every model that is found with its card; adding and removing one's own."""
+"""The page of registration models: all models with their cards; the user's own can be added and removed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .validation import line
 
 
 class ModelsPage:
-    """A window of its own, made when it is first shown.
+    """A separate window, created when it is first shown.
 
     Parameters
     ----------
     file : Path
         The .ui file.
     changed : callable
-        Called after a model was added or removed.
+        Called after a model is added or removed.
     """
 
     def __init__(self, file: Path, changed: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class ModelsPage:
         self.ui: Any = None
 
     def show(self) -> None:
-        """Show the page with the models that are there now."""
+        """Show the page with the current models."""
         if self.dialog is None:
             self._make()
         self.refresh()
@@ -43,14 +43,14 @@ class ModelsPage:
         self.dialog.raise_()
 
     def close(self) -> None:
-        """Take the window away for good."""
+        """Delete the window."""
         if self.dialog is not None:
             self.dialog.close()
-            self.dialog.deleteLater()  # it belongs to the main window, so Qt alone deletes it
+            self.dialog.deleteLater()  # owned by the main window, so only Qt deletes it
             self.dialog = self.ui = None
 
     def refresh(self, chosen: str = "") -> None:
-        """Look for models again; the named one, or the one chosen before, stays chosen."""
+        """Update the list of models; the named one, or the selected one, stays selected."""
         name = chosen or (self.model.card.name if self.model is not None else "")
         self._models = find_models()
         table = self.ui.modelsTable
@@ -73,7 +73,7 @@ class ModelsPage:
 
     @property
     def model(self) -> Model | None:
-        """The model that is chosen."""
+        """The selected model."""
         rows = self.ui.modelsTable.selectionModel().selectedRows()
         index = rows[0].row() if rows else -1
         return self._models[index] if 0 <= index < len(self._models) else None
@@ -89,7 +89,7 @@ class ModelsPage:
         header = table.horizontalHeader()
         header.setStretchLastSection(True)
         header.setHighlightSections(False)
-        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # as the values below
+        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # aligned with the values below
         table.verticalHeader().hide()
         table.connect("itemSelectionChanged()", self._on_chosen)
         self.ui.addButton.connect("clicked()", self._on_add)
@@ -118,7 +118,7 @@ class ModelsPage:
             self._try(lambda: str(remove_model(model.card.name)))
 
     def _try(self, action: Callable[[], str]) -> None:
-        """Do something to the models, then show them anew; errors are shown on the page."""
+        """Change the models and refresh the list; errors are shown on the page."""
         try:
             outcome = action()
         except RegistrationError as error:

@@ -1,4 +1,4 @@
-"""The sections of what a run makes and of the computer it runs on."""
+"""The sections of the outputs of a run and of the computer it runs on."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OUTPUTS = {
     "uncertainty": "uncertainty",
     "report_table": "reportTable",
 }
-# What only some engines give is not enough to run for.
+# Outputs that only some engines produce; a run needs at least one other output.
 RARE = {"uncertainty"}
 UNWANTED, SEED = "UnwantedOutputs", "Seed"
 DEVICE_TITLES = {"auto": _("Automatic"), "cpu": "CPU", "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
 
 
 class OutputsSection:
-    """Which outputs are wanted, and which nodes they go into."""
+    """Which outputs are wanted, and which nodes receive them."""
 
     def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
         self._ui, self._changed = ui, changed
@@ -40,17 +40,17 @@ class OutputsSection:
             getattr(ui, f"{name}Target").connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._on_changed())
 
     def targets(self) -> Targets:
-        """Return what is wanted."""
+        """Return the wanted outputs and their nodes."""
         nodes = {entry: getattr(self._ui, f"{name}Target").currentNode() for entry, name in OUTPUTS.items()}
         wanted = {entry for entry, name in OUTPUTS.items() if getattr(self._ui, f"{name}Check").checked}
         return Targets(**{entry: nodes[entry] for entry in wanted}, wanted=frozenset(wanted))
 
     def problem(self) -> str:
-        """Return what keeps the run from starting, nothing when all is well."""
+        """Return why the run cannot start, an empty text when it can."""
         return "" if self.targets().wanted - RARE else _("Check at least one output.")
 
     def load(self, parameters: SceneParameters | None) -> None:
-        """Show what a scene remembers."""
+        """Show the choices stored in a scene."""
         self._parameters, self._loading = parameters, True
         unwanted = parameters.value(UNWANTED, []) if parameters is not None else []
         for entry, name in OUTPUTS.items():
@@ -89,16 +89,16 @@ class MachineSection:
         ui.seedSpin.connect("valueChanged(int)", self._on_seed)
 
     def compute(self) -> Any:
-        """Return where and how the next run computes."""
+        """Return device, threads and seed of the next run."""
         return self._preferences.compute(self._ui.seedSpin.value)
 
     @property
     def keep_files(self) -> bool:
-        """Whether the folders of runs stay."""
+        """Whether the job folders of runs are kept."""
         return self._preferences.keep_files
 
     def load(self, parameters: SceneParameters | None) -> None:
-        """Show what a scene remembers."""
+        """Show the choices stored in a scene."""
         self._parameters = None
         self._ui.seedSpin.value = int(parameters.value(SEED, 0)) if parameters is not None else 0
         self._parameters = parameters

@@ -1,4 +1,4 @@
-"""The panel: puts the sections together, keeps them in step with the scene, and starts runs."""
+"""The panel: combines the sections, keeps them synchronized with the scene, and starts runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_poin
 
 
 class Panel(VTKObservationMixin):
-    """Everything the user sees of the module.
+    """The user interface of the module.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Panel(VTKObservationMixin):
         self.addObserver(scene, scene.StartImportEvent, self._on_importing)
 
     def set_parameter_node(self, node: Any) -> None:
-        """Show what a parameter node remembers; None when there is no scene to show."""
+        """Show the settings stored in a parameter node; None when there is no scene to show."""
         self._parameter_node = node
         self._idle_calls.clear()
         state = SceneParameters(node) if node is not None else None
@@ -103,11 +103,11 @@ class Panel(VTKObservationMixin):
         self.validate()
 
     def start(self) -> None:
-        """Queue what is chosen, after what it needs was installed; the recommendation is requested first."""
+        """Install missing packages and queue the chosen runs; a recommendation, if chosen, is requested first."""
         if self.engines.waits_for_advice:
-            self.run.hold(_("Looking at the pair first"), self.advice.stop)
+            self.run.hold(_("Analyzing the pair first"), self.advice.stop)
             self.advice.ask()
-            if not self.advice.asking:  # it could not even begin
+            if not self.advice.asking:  # the query could not start
                 self._on_advice(self.advice)
             return
         self.advice.stop()  # a registration needs the processor
@@ -141,7 +141,7 @@ class Panel(VTKObservationMixin):
         )
 
     def validate(self) -> None:
-        """Show what is missing or wrong and whether the run may start."""
+        """Show problems of the inputs and whether the run can start."""
         inputs = self.inputs.inputs()
         verdict = InputCheck(inputs)
         self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
@@ -155,11 +155,11 @@ class Panel(VTKObservationMixin):
 
     @property
     def busy(self) -> bool:
-        """Whether something runs, waits, or is still to be shown."""
+        """Whether something is running, waiting, or not shown yet."""
         return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy
 
     def close(self) -> None:
-        """Let go of everything: the module is reloaded or Slicer exits."""
+        """Release all resources: the module is reloaded or Slicer exits."""
         self.removeObservers()
         self._validator.stop()
         self._idle_calls.clear()
@@ -172,14 +172,14 @@ class Panel(VTKObservationMixin):
         self.runner.shut_down()
 
     def _on_advice(self, advice: AdviceSection) -> None:
-        """Go on with the start that waited for the advice, or show why it cannot."""
+        """Start the run that was waiting for the advice, or show why it cannot start."""
         if not self.run.held:
             return
         self.run.let_go()
         if advice.advice is not None:
             self.start()
         elif advice.message:
-            self.run.tell("error", advice.message, advice.hint or _("Choose an engine instead."))
+            self.run.tell("error", advice.message, advice.hint or _("Select an engine yourself."))
         else:
             self.run.tell("warning", _("Canceled."))
 
@@ -188,9 +188,9 @@ class Panel(VTKObservationMixin):
         self._validator.start()
 
     def _observe_inputs(self) -> None:
-        """Follow changes of the selected nodes that matter for validity: image, transform, name, segments."""
+        """Observe changes of the selected nodes that affect validity: image, transform, name, segments."""
         self.removeObservers(self._on_input_changed)
-        # One node may be selected twice, such as a segmentation of which two segments are registered.
+        # One node may be selected twice, such as a segmentation with both segments to register.
         for node in {node.GetID(): node for _role, node in self.inputs.inputs().given()}.values():
             events = [node.TransformModifiedEvent, "ModifiedEvent"]
             if node.IsA("vtkMRMLMarkupsNode"):
@@ -214,7 +214,7 @@ class Panel(VTKObservationMixin):
         self.runner.cancel(_("The scene was closed; the registration was canceled."))
 
     def _on_importing(self, _caller: Any, _event: str) -> None:
-        """End the comparison: a scene that is loaded brings views of its own."""
+        """End the comparison of views: a loaded scene has its own views."""
         self.qa.close(places=False)
 
     def _on_sample(self) -> None:

@@ -1,4 +1,4 @@
-"""What the panel remembers: choices and nodes in the scene's parameter node, the computer's settings in QSettings."""
+"""Stored choices of the panel: those of the scene in its parameter node, those of the computer in QSettings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INPUT, TARGET = "Input.", "Output."
 
 
 class SceneParameters:
-    """The panel's part of the parameter node; writes nothing that has not changed.
+    """The panel's entries in the parameter node; only changed values are written.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class SceneParameters:
         self.parameter_node = node
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a remembered text."""
+        """Return a stored text."""
         return self.parameter_node.GetParameter(name) or default
 
     def set_text(self, name: str, value: str) -> None:
-        """Remember a text; an empty one is forgotten."""
+        """Store a text; an empty one removes the entry."""
         if self.text(name) == value:
             return
         if value:
@@ -42,29 +42,29 @@ class SceneParameters:
             self.parameter_node.UnsetParameter(name)
 
     def value(self, name: str, default: Any) -> Any:
-        """Return a remembered JSON value; a broken one counts as never set."""
+        """Return a stored JSON value; an unreadable one counts as not set."""
         try:
             return json.loads(self.text(name)) if self.text(name) else default
         except json.JSONDecodeError:
             return default
 
     def set_value(self, name: str, value: Any) -> None:
-        """Remember a JSON value; empty ones are forgotten."""
+        """Store a JSON value; an empty one removes the entry."""
         self.set_text(name, json.dumps(value, sort_keys=True) if value else "")
 
     def node(self, role: str) -> Any:
-        """Return a remembered node, None when there is none or it was deleted."""
+        """Return a referenced node, None when there is none or it was deleted."""
         return self.parameter_node.GetNodeReference(role)
 
     def set_node(self, role: str, node: Any) -> None:
-        """Remember a node or, with None, forget it."""
+        """Set a node reference; None removes it."""
         node_id = node.GetID() if node is not None else None
         if self.parameter_node.GetNodeReferenceID(role) != node_id:
             self.parameter_node.SetNodeReferenceID(role, node_id)
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Notify observers once of several changes."""
+        """Notify observers once after several changes."""
         was = self.parameter_node.StartModify()
         try:
             yield
@@ -73,11 +73,11 @@ class SceneParameters:
 
 
 class Preferences:
-    """Preferences that belong to this computer, not to the scene."""
+    """Preferences of this computer, independent of the scene."""
 
     @property
     def device(self) -> str:
-        """Where engines that can choose compute."""
+        """Device of engines that support several."""
         device = str(slicer.util.settingsValue(SETTINGS + "device", "auto"))
         return device if device in DEVICES else "auto"
 
@@ -87,7 +87,7 @@ class Preferences:
 
     @property
     def threads(self) -> int:
-        """Most CPU threads, 0 for all cores."""
+        """Maximum number of CPU threads, 0 for all cores."""
         return max(0, slicer.util.settingsValue(SETTINGS + "threads", 0, converter=int))
 
     @threads.setter
@@ -96,7 +96,7 @@ class Preferences:
 
     @property
     def keep_files(self) -> bool:
-        """Whether the folders of runs stay."""
+        """Whether the job folders of runs are kept."""
         return bool(slicer.util.settingsValue(SETTINGS + "keepTemporaryFiles", False, converter=slicer.util.toBool))
 
     @keep_files.setter
@@ -105,7 +105,7 @@ class Preferences:
 
     @property
     def advise(self) -> bool:
-        """Whether advice is looked for as soon as a pair is selected."""
+        """Whether advice is requested as soon as a pair is selected."""
         return bool(slicer.util.settingsValue(SETTINGS + "advise", True, converter=slicer.util.toBool))
 
     @advise.setter
@@ -113,5 +113,5 @@ class Preferences:
         qt.QSettings().setValue(SETTINGS + "advise", value)
 
     def compute(self, seed: int) -> Compute:
-        """Return where and how the next run computes."""
+        """Return device, threads and seed of the next run."""
         return Compute(device=self.device, threads=self.threads, seed=seed)

@@ -1,4 +1,4 @@
-"""The worker process as the panel runs it: a QProcess that feeds the session of the worker room."""
+"""Runs the worker in a QProcess and passes its output to the worker's session."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ END_WAIT_MS = 1000
 
 
 class WorkerProcess:
-    """One run of the worker on a job folder, followed without blocking.
+    """One run of the worker on a job folder, without blocking the panel.
 
     Parameters
     ----------
     folder : Path
-        The job folder, job.json written.
+        The job folder with its job.json.
     compute : Compute
-        Device and threads, which shape the environment of the process.
+        Device and threads, which set the environment of the process.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class WorkerProcess:
         self._process.start(program, arguments)
 
     def cancel(self) -> None:
-        """Ask the worker to stop; after `KILL_AFTER_S` seconds it is ended by force."""
+        """Ask the worker to stop; after `KILL_AFTER_S` seconds it is killed."""
         if self.session.outcome is not None:
             return
         self._process.write(self.session.cancel())
@@ -76,12 +76,12 @@ class WorkerProcess:
         self._killer.start()
 
     def kill(self) -> None:
-        """End the worker and its children by force."""
+        """Kill the worker and its child processes."""
         self.session.kill(self.pid or None)
         self._process.kill()
 
     def shut_down(self) -> None:
-        """End everything at once without signals: the panel is closing."""
+        """Kill the worker immediately without signals: the panel is closing."""
         self.happened.disconnect()
         self.ended.disconnect()
         self._killer.stop()
@@ -100,7 +100,7 @@ class WorkerProcess:
             self.happened.emit(event)
 
     def _on_error(self, error: Any) -> None:
-        # Every other error is followed by `finished`.
+        # After every other error QProcess emits `finished`.
         if error == qt.QProcess.FailedToStart:
             self._end(self.session.not_started(self._process.errorString()))
 
@@ -115,5 +115,5 @@ class WorkerProcess:
 
 
 def _bytes(data: Any) -> bytes:
-    """Return the content of a QByteArray (PythonQt may hand out None for an empty one)."""
+    """Return the content of a QByteArray (PythonQt may return None for an empty one)."""
     return bytes(data.data() or b"")

@@ -1,4 +1,4 @@
-"""Looking at the shown run in the slice views: modes, before and after, and the places that deserve a look."""
+"""Inspects the shown run in the slice views: view modes, before and after, and jumps to critical locations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .validation import line
 from .view_buttons import ViewButtons
 
 OPTIONS = ("opacity", "tile", "spacing", "flicker")  # first part of the names of their widgets
-# Buttons that go to the places of a kind, and what they say when there is none.
+# Buttons that jump to locations of a kind, and their message when there is none.
 JUMPS = {
     "fold": ("foldButton", _("Nothing folds.")),
     "match": ("disagreementButton", _("Nothing disagrees.")),
@@ -29,7 +29,7 @@ REDRAW_MS = 150
 
 
 class QaSection:
-    """A button for each way of looking, sliders and jumps.
+    """A button for each view mode, its options, and buttons that jump to locations.
 
     Parameters
     ----------
@@ -64,16 +64,16 @@ class QaSection:
 
     @property
     def view(self) -> str:
-        """Name of what is shown, empty while the views are the user's own."""
+        """Name of the shown view mode, empty while the module does not control the views."""
         return self._wanted
 
     @property
     def busy(self) -> bool:
-        """Whether something is still computed to be shown."""
+        """Whether a view is still being computed."""
         return self._preparing is not None
 
     def set_run(self, run: Run | None) -> None:
-        """Look at another run in the same way, or at none."""
+        """Show another run in the same view mode, or none."""
         self._run, self._next = run, {}
         self._say("")
         self._enable(run)
@@ -83,7 +83,7 @@ class QaSection:
             self.show(self._wanted)
 
     def show(self, view: str) -> None:
-        """Show the run in the way of a view; when a node that it needs was deleted, say so and change nothing."""
+        """Show the run in a view mode; when a node that it needs was deleted, report that and change nothing."""
         run = self._run
         if run is None:
             return
@@ -102,7 +102,7 @@ class QaSection:
         return self._run is not None and self._obstacle(self._run, view) is None
 
     def follow_nodes(self) -> None:
-        """End the comparison and tell why when a node that it shows was deleted."""
+        """End the comparison and report why when a node that it shows was deleted."""
         if self._run is None or not self._wanted:
             return
         error = self._obstacle(self._run, self._wanted)
@@ -111,13 +111,13 @@ class QaSection:
             self._complain(error)
 
     def before_other_views(self) -> None:
-        """Remember the views before something else changes them, such as a plot, for *Restore views*."""
+        """Store the views for *Restore views* before something else, such as a plot, changes them."""
         if self._run is not None:
             self._need_inspection().remember_views()
             self._show_options()
 
     def close(self, *, places: bool = True) -> None:
-        """Put the views back as the user had them; without `places` they stay where they are."""
+        """Restore the views of the user; without `places` they keep their position."""
         self._flicker.stop()
         self._redraw.stop()
         self._stop_preparing()
@@ -131,14 +131,14 @@ class QaSection:
         self._show_options()
 
     def go_to(self, place: Location) -> None:
-        """Show a place of the run in all views."""
+        """Show a location of the run in all views."""
         if self._run is not None:
             self._need_inspection().jump(place)
             self._show_options()
             self._say(html.escape(place.text))
 
     def _enable(self, run: Run | None) -> None:
-        """Enable what the run was made with; what was deleted since stays enabled and tells so when it is pressed."""
+        """Enable the buttons for the nodes of the run; a button whose node was deleted reports that when pressed."""
         self._buttons.enable(run)
         self._ui.beforeButton.enabled = run is not None
         for kind, (name, _nothing) in JUMPS.items():
@@ -154,7 +154,7 @@ class QaSection:
         return None
 
     def _prepare(self, run: Run, view: str, then: Callable[[], None], *, before: bool) -> None:
-        """Let a thread compute what a view needs, and go on when the user has not changed their mind meanwhile."""
+        """Compute in a thread what a view needs; continue unless the user has chosen something else meanwhile."""
         self._stop_preparing()
         work = self._need_inspection().preparation(run, view, before=before)
         if work is None:
@@ -247,7 +247,7 @@ class QaSection:
             self._show_options()
 
     def _jump(self, kind: str) -> None:
-        """Go to the worst place, then, with every further press, to the next one."""
+        """Go to the worst location and, with every further press, to the next one."""
         places = (self._run.locations(kind) if self._run is not None else None) or []
         if not places:
             self._say(JUMPS[kind][1])
@@ -269,7 +269,7 @@ class QaSection:
         self._complaining = True
 
     def _cannot_show(self, run: Run, error: RegistrationError) -> None:
-        """Tell why; what is shown stays when it still can be shown."""
+        """Report the reason; the current view stays when it can still be shown."""
         shown = self._inspection is not None and bool(self._wanted)
         _set_silently(self._ui.beforeButton, shown and self._inspection.options.before)
         if self._wanted and self._obstacle(run, self._wanted) is not None:
@@ -279,7 +279,7 @@ class QaSection:
         self._complain(error)
 
     def _options(self) -> Mapping[str, str]:
-        """Return the options of what is shown, with their labels."""
+        """Return the options of the current view, with their labels."""
         return get_view(self._wanted).options if self._wanted else {}
 
 

@@ -1,4 +1,4 @@
-"""The list of runs that wait: shown as soon as there is more than one, each can be taken out again."""
+"""The list of queued runs: shown when there is more than one; each run can be removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class QueueList:
     ui : object
         The widgets of the .ui file by name.
     runner : Runner
-        Whose queue is shown.
+        The runner whose queue is shown.
     """
 
     def __init__(self, ui: Any, runner: Runner) -> None:
@@ -30,7 +30,7 @@ class QueueList:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the queue as it is now; what was chosen stays chosen."""
+        """Update the list; the selected run stays selected."""
         widget, chosen = self._ui.queueList, self._chosen()
         current = (self._runner.current,) if self._runner.current is not None else ()
         self._shown = (*current, *self._runner.waiting)

@@ -1,4 +1,4 @@
-"""A page to keep: the verdict, the views as they are shown, every measure, and how each run was made."""
+"""An HTML page to save: the verdict, the current views, all measures, and the settings of each run."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ img{max-width:32%;margin-right:.5%}.note{color:#666}
 
 
 def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[str, Any]]) -> str:
-    """Return the page of some runs as HTML without any outside resource.
+    """Return the page of some runs as self-contained HTML.
 
     Parameters
     ----------
     runs : sequence of Run
-        All runs of the tables.
+        The runs in the tables.
     shown : Run
-        The run the pictures show.
+        The run in the pictures.
     verdict : str
-        The judgment of the shown run, as HTML.
+        The verdict of the shown run, as HTML.
     tables : sequence of (str, vtkMRMLTableNode)
         Title and content.
     """
@@ -53,7 +53,7 @@ def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[s
 
 
 def _pictures() -> list[tuple[str, str]]:
-    """Return name and PNG (base64) of every slice view that is seen."""
+    """Return name and PNG (base64) of every visible slice view."""
     layout = slicer.app.layoutManager()
     found = []
     for name in layout.sliceViewNames() if layout is not None else ():
@@ -91,7 +91,7 @@ def _cell(value: Any) -> str:
 
 
 def _how(run: Run) -> str:
-    """Return how a run was made: settings, time, device, versions, remarks and what to cite."""
+    """Return the details of a run: settings, time, device, versions, notes and citations."""
     report = run.report
     facts = [
         (_("Engine"), run.engine),

@@ -1,4 +1,4 @@
-"""What came out: the verdict, the runs side by side, tables, plots, copying and saving."""
+"""The results: the verdict, the runs side by side, tables, plots, copying and saving."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ResultsSection:
     ui : object
         The widgets of the .ui file by name.
     shown : callable
-        Called with the run that is to be looked at, or None.
+        Called with the run to show, or None.
     go : callable
-        Called with a place the user wants to see.
+        Called with the location to show.
     """
 
     def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Location], None]) -> None:
@@ -71,12 +71,12 @@ class ResultsSection:
 
     @property
     def run(self) -> Run | None:
-        """The run that is looked at."""
+        """The shown run."""
         index = self._tabs.currentIndex
         return self.runs[index] if 0 <= index < len(self.runs) else None
 
     def load(self, parameter_node: Any) -> None:
-        """Show the runs a scene knows, the newest in front."""
+        """Show the runs of a scene and select the newest."""
         if parameter_node is None or parameter_node is not self._parameter_node:
             self._nodes.forget()
         self._parameter_node = parameter_node
@@ -92,20 +92,20 @@ class ResultsSection:
         self._show()
 
     def follow_nodes(self) -> None:
-        """Take note of deleted runs, and fill tables anew that were deleted."""
+        """Remove deleted runs and refill deleted tables."""
         if any(not run.exists for run in self.runs):
             self.load(self._parameter_node)
         elif self.runs and not self._nodes.has_table("summary", self._parameter_node):
             self._show_tables()
 
     def choose(self, run: Run) -> None:
-        """Look at a run."""
+        """Select a run."""
         found = [index for index, other in enumerate(self.runs) if other.record is run.record]
         if found:
             self._tabs.currentIndex = found[0]
 
     def choose_best(self, runs: Sequence[Run]) -> None:
-        """Look at the best of some runs, such as those that were just compared."""
+        """Select the best of some runs, such as those just compared."""
         records = [run.record for run in runs]
         rivals = [run for run in self.runs if run.record in records]
         if rivals:
@@ -130,7 +130,7 @@ class ResultsSection:
             write_text(Path(path), text)
 
     def save_page(self, path: str) -> None:
-        """Save a page with the verdict, the views as they are now, and all measures."""
+        """Save a page with the verdict, the current views and all measures."""
         run = self.run
         if run is None:
             return
@@ -141,7 +141,7 @@ class ResultsSection:
             write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
 
     def show_plot(self) -> None:
-        """Show bars per structure beside the slices."""
+        """Show a bar chart per structure beside the slice views."""
         self.plotting.emit()
         chart = self._nodes.chart("structures", self._parameter_node)
         update_label_plot(self.runs, chart, self._nodes.table("plot", self._parameter_node))
@@ -212,7 +212,7 @@ class ResultsSection:
 
 
 def verdict_html(run: Run, *, links: bool = True) -> str:
-    """Return the judgment of a run as rich text: one colored line, what speaks against it, and where to look."""
+    """Return the verdict of a run as rich text: a colored headline, the failed checks, and where to look."""
     verdict = judge_report(run.report)
     color, mark = MARKS[verdict.level]
     parts = [
@@ -221,7 +221,7 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     ]
     if verdict.level == GOOD:
         return "<br>".join(parts)
-    # The sentence contains the gravest reason already.
+    # The headline already contains the most severe reason.
     parts += [
         f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
     ]

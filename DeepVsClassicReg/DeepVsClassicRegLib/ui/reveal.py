@@ -1,4 +1,4 @@
-"""Bringing what a user wants to see next into view: sections that are done close, and the panel scrolls."""
+"""Brings the result into view after a run: collapses finished sections and scrolls the panel."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MARGIN = 4
 
 
 def close_done(ui: Any) -> None:
-    """Close every section above the result, so that verdict and views have their place below the button."""
+    """Collapse all sections above the result, so that verdict and view buttons fit below the Register button."""
     for name in DONE:
         getattr(ui, name).collapsed = True
     ui.resultButton.collapsed = False
 
 
 def scroll_to_result(ui: Any) -> None:
-    """Scroll so that the verdict and the buttons of the views are seen, the Register button too where it fits."""
+    """Scroll until the verdict and the view buttons are visible, and the Register button if it fits."""
     area = _scroll_area(ui.resultButton)
     if area is None:
         return
@@ -37,7 +37,7 @@ def scroll_to_result(ui: Any) -> None:
 
 
 def _scroll_area(widget: Any) -> Any:
-    """Return the scroll area a widget lies in; None when it lies in none, as without a main window."""
+    """Return the scroll area around a widget; None when there is none, as without a main window."""
     while widget is not None and not widget.inherits("QScrollArea"):
         widget = widget.parent()
     return widget

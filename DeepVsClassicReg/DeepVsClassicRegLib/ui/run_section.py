@@ -1,4 +1,4 @@
-"""The buttons that start, queue and cancel, and what is seen while a registration runs."""
+"""The buttons that start, queue and cancel runs, and the progress of the current run."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class RunSection:
     ui : object
         The widgets of the .ui file by name.
     runner : Runner
-        Whose work is shown.
+        The runner whose progress is shown.
     start : callable
-        Called when the user wants to start.
+        Called when the user starts a run.
     """
 
     def __init__(self, ui: Any, runner: Runner, start: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class RunSection:
         self._timer = qt.QTimer()
         self._timer.interval = REFRESH_MS
         self._timer.connect("timeout()", self._refresh)
-        self._redraw = qt.QTimer()  # once the opened section has its size
+        self._redraw = qt.QTimer()  # after the opened section has its final size
         self._redraw.setSingleShot(True)
         self._redraw.interval = 0
         self._redraw.connect("timeout()", self._plot.draw)
@@ -63,46 +63,46 @@ class RunSection:
         self._show_idle()
 
     def allow(self, reason: str, *, queueable: bool) -> None:
-        """Let the run start, or say in the tooltip why it cannot; `queueable` unless it needs advice first."""
+        """Enable the start, or show in the tooltip why it is disabled; not `queueable` while it needs advice first."""
         self._reason, self._queueable = reason, queueable
         self._ui.queueButton.enabled = queueable and not reason
         if not self._runner.busy and not self.held:
             self._show_button()
 
     def tell(self, kind: str, message: str, hint: str = "") -> None:
-        """Show a message under the button; kind 'error', 'warning' or 'progress'."""
+        """Show a message below the button; kind is 'error', 'warning' or 'progress'."""
         self._ui.stageLabel.text = html.escape(message) if kind == PROGRESS else line(kind, message, hint)
         self._ui.stageLabel.visible = bool(message)
 
     @property
     def held(self) -> bool:
-        """Whether the start waits for something else."""
+        """Whether the start is waiting for the advice."""
         return self._release is not None
 
     def hold(self, message: str, give_up: Callable[[], None]) -> None:
-        """Let the start wait for something else; the button then calls `give_up`."""
+        """Delay the start; until `let_go`, the button calls `give_up`."""
         self._release = give_up
         self._ui.registerButton.text = _("Cancel")
         self._ui.registerButton.enabled = True
-        self._ui.registerButton.toolTip = _("Nothing in the scene changes.")
+        self._ui.registerButton.toolTip = _("The scene does not change.")
         self._ui.progressBar.visible = True
         self._ui.progressBar.value = 0
         self.tell(PROGRESS, message)
 
     def held_progress(self, fraction: float, stage: str) -> None:
-        """Show the progress of the query that the run waits for."""
+        """Show the progress of the query that the start is waiting for."""
         if self.held:
             self._ui.progressBar.value = int(1000 * fraction)
             self.tell(PROGRESS, stage)
 
     def let_go(self) -> None:
-        """End the waiting."""
+        """End the delay."""
         if self.held:
             self._release = None
             self._show_idle()
 
     def close(self) -> None:
-        """Stop following; the panel is going away."""
+        """Disconnect from the runner: the panel is closing."""
         self._timer.stop()
         self._redraw.stop()
 
@@ -127,7 +127,7 @@ class RunSection:
         self._lines.append(f"--- {title(task)} ---")
         self._stage, self._began = "", time.monotonic()
         self._ui.registerButton.text = _("Cancel")
-        self._ui.registerButton.toolTip = _("Stops what runs and what waits; nothing in the scene changes.")
+        self._ui.registerButton.toolTip = _("Cancels all running and queued registrations; the scene does not change.")
         self._ui.registerButton.enabled = True
         self._ui.queueButton.visible = True
         self._ui.progressBar.visible = True
@@ -148,7 +148,7 @@ class RunSection:
         self.tell(PROGRESS, text)
 
     def _log_stage(self, task: RegistrationTask) -> None:
-        """Write a line whenever a stage begins: many engines say little themselves."""
+        """Log the start of each stage: many engines log little themselves."""
         if task.stage and task.stage != self._stage:
             self._stage = task.stage
             seconds = time.monotonic() - self._began
@@ -176,11 +176,11 @@ class RunSection:
     def _show_button(self) -> None:
         self._ui.registerButton.enabled = not self._reason
         self._ui.registerButton.toolTip = (
-            cannot_start(self._reason) if self._reason else _("Brings the moving volume onto the fixed one.")
+            cannot_start(self._reason) if self._reason else _("Registers the moving volume to the fixed volume.")
         )
 
     def _refresh(self) -> None:
-        """Show what gathered since the last tick; a chatty engine must not keep the panel busy."""
+        """Show what arrived since the last timer tick; an engine with a long log must not block the panel."""
         if self._lines:
             self._ui.logText.appendPlainText("\n".join(self._lines[-LOG_LINES_PER_TICK:]))
             self._lines.clear()

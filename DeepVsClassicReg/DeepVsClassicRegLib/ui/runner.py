@@ -1,4 +1,4 @@
-"""The queue of registrations: one after the other, shared by the panel and the console."""
+"""The queue of registrations, which run one after the other; shared by the panel and the console."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Runner:
     Parameters
     ----------
     make_process : callable, optional
-        Makes what computes, `WorkerProcess(folder, compute)`; tests put a fake here.
+        Creates the process, by default `WorkerProcess(folder, compute)`; tests pass a fake.
 
     Attributes
     ----------
@@ -47,21 +47,21 @@ class Runner:
 
     @property
     def busy(self) -> bool:
-        """Whether something runs or waits."""
+        """Whether something is running or waiting."""
         return self.current is not None
 
     @property
     def waiting(self) -> tuple[RegistrationTask, ...]:
-        """What waits, the next one first."""
+        """The waiting tasks, the next one first."""
         return tuple(self._waiting)
 
     @property
     def total(self) -> int:
-        """Number of tasks since the queue was last empty, the running and waiting ones included."""
+        """Number of tasks since the queue was last empty, including running and waiting ones."""
         return self.done + len(self._waiting) + (1 if self.current else 0)
 
     def submit(self, requests: Iterable[RegistrationRequest]) -> list[RegistrationTask]:
-        """Queue requests and return their tasks; the first begins at once when nothing runs."""
+        """Queue requests and return their tasks; the first starts immediately when nothing is running."""
         tasks = [RegistrationTask(request, make_process=self._make_process) for request in requests]
         self._waiting.extend(tasks)
         if not self.busy:
@@ -73,7 +73,7 @@ class Runner:
     def query(
         self, kind: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None
     ) -> QueryTask:
-        """Start a query at once, beside the queue, and return it; connect to its signals before events go on."""
+        """Start a query immediately, outside the queue, and return it; connect its signals before the next event."""
         query = QueryTask(kind, inputs, compute, options=options, make_process=self._make_process)
         self._queries.append(query)
         query.ended.connect(self._on_answered)
@@ -81,14 +81,14 @@ class Runner:
         return query
 
     def remove(self, task: RegistrationTask) -> None:
-        """Take one run out of the queue, cancelling it when it runs already; the others go on."""
+        """Remove one run from the queue, canceling it when it is running; the others continue."""
         if task in self._waiting:
             self._waiting.remove(task)
             self.queued.emit()
         task.cancel()
 
     def cancel(self, message: str = "") -> None:
-        """Cancel everything that runs or waits."""
+        """Cancel all running and waiting tasks."""
         waiting, self._waiting = list(self._waiting), deque()
         for task in waiting:
             task.cancel(message)
@@ -97,7 +97,7 @@ class Runner:
             self.current.cancel(message)
 
     def shut_down(self) -> None:
-        """End everything at once: the module is reloaded or Slicer exits."""
+        """Kill everything immediately: the module is reloaded or Slicer exits."""
         slicer.app.disconnect("aboutToQuit()", self.shut_down)
         for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle):
             signal.disconnect()

@@ -1,4 +1,4 @@
-"""The table and chart nodes the panel shows: hidden helpers of the scene, found again when a scene is loaded."""
+"""The table and chart nodes of the panel: hidden nodes of the scene, found again when a scene is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROLE = "Shown."
 
 
 class SceneNodes:
-    """Finds or makes one helper node per purpose; the parameter node refers to them."""
+    """Finds or creates one node per purpose; the parameter node refers to them."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -30,7 +30,7 @@ class SceneNodes:
         return parameter_node.GetNodeReference(f"{ROLE}{purpose}.table") is not None
 
     def forget(self) -> None:
-        """Forget them all: the scene was closed or another one loaded."""
+        """Forget all nodes: the scene was closed or another one loaded."""
         self._known.clear()
 
     def _node(self, name: str, kind: str, parameter_node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Work that must not block the panel: in a thread whose result returns to the main thread, or in idle moments."""
+"""Work that must not block the panel: in a thread that returns its result to the main thread, or in idle time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class BackgroundCall:
     Parameters
     ----------
     function : callable
-        Runs in the thread; must touch neither Qt nor the scene.
+        Runs in the thread; must use neither Qt nor the scene.
     done : callable
         Called as `done(value, error)` in the main thread; `error` is the exception or None.
     """
@@ -35,13 +35,13 @@ class BackgroundCall:
         self._timer.connect("timeout()", self._poll)
 
     def start(self) -> BackgroundCall:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         self._timer.start()
         return self
 
     def abandon(self, afterwards: Callable[[], None]) -> None:
-        """Do not call `done`; `afterwards` runs once the function has ended (files may be removed then)."""
+        """Do not call `done`; `afterwards` runs once the function has ended and files may be removed."""
         self._timer.stop()
         with self._lock:
             if self._thread.is_alive():
@@ -52,7 +52,7 @@ class BackgroundCall:
     def _work(self) -> None:
         try:
             self._value = self._function()
-        except Exception as error:  # handed to the main thread, which shows or raises it
+        except Exception as error:  # passed to the main thread, which shows or raises it
             self._error = error
         finally:
             with self._lock:
@@ -65,13 +65,13 @@ class BackgroundCall:
             return
         self._timer.stop()
         done, value, error = self._done, self._value, self._error
-        # The timer's connection keeps this object for good; what it worked on, maybe whole volumes, must not stay.
+        # The timer's connection keeps this object alive; references to volumes must not stay with it.
         self._function, self._done, self._value = (lambda: None), (lambda _value, _error: None), None
         done(value, error)
 
 
 class IdleCalls:
-    """Runs functions when the event loop is idle, one per turn, so that together they never block the panel."""
+    """Runs functions while the event loop is idle, one at a time, so that they do not block the panel."""
 
     def __init__(self) -> None:
         self._functions: deque[Callable[[], None]] = deque()
@@ -81,16 +81,16 @@ class IdleCalls:
 
     @property
     def pending(self) -> bool:
-        """Whether something is still to be run."""
+        """Whether functions are waiting."""
         return bool(self._functions)
 
     def run(self, *functions: Callable[[], None]) -> None:
-        """Run functions soon, in this order, after what waits already."""
+        """Run functions soon, in this order, after those already waiting."""
         self._functions.extend(functions)
         self._timer.start()
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Remove all waiting functions."""
         self._functions.clear()
         self._timer.stop()
 

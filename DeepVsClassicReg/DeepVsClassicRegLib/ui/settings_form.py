@@ -1,4 +1,4 @@
-"""A form made from an engine's settings dataclass: label, unit, range, tooltip and choices come from its fields."""
+"""A form generated from an engine's settings dataclass: label, unit, range, tooltip and choices of each field."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ HUGE = 1_000_000
 
 
 class SettingsForm:
-    """The widgets of one engine's settings inside a frame.
+    """The widgets of one engine's settings in a frame.
 
     Parameters
     ----------
     frame : QWidget
-        Gets the form; its layout is filled anew.
+        Receives the form; its layout is replaced.
     kind : type
         The engine's frozen settings dataclass.
     preset : mapping
-        Values of the preset, which `changes` is measured against.
+        Values of the preset; `changes` returns the differences from them.
     changed : callable
         Called after every change by the user.
     """
@@ -71,7 +71,7 @@ class SettingsForm:
         column.addLayout(form)
 
     def load(self, changes: Mapping[str, Any]) -> None:
-        """Show the preset with these changes; unknown names and bad values (an older scene) are left out."""
+        """Show the preset with these changes; unknown names and invalid values (from an older scene) are skipped."""
         self._loading = True
         for name, field in self._fields.items():
             field.show(self._preset[name])
@@ -92,7 +92,7 @@ class SettingsForm:
         return {name: value for name, value in plain.items() if value != self._preset[name]}
 
     def problem(self) -> str:
-        """Return what is wrong with the values, nothing when all are fine."""
+        """Return what is wrong with the values, an empty text when all are valid."""
         try:
             self.changes()
         except SettingsError as error:
@@ -100,11 +100,11 @@ class SettingsForm:
         return ""
 
     def has_listing(self, listing: str) -> bool:
-        """Return whether a setting takes its suggestions from this list."""
+        """Return whether a setting uses this list of suggestions."""
         return any(field.listing == listing for field in self._fields.values())
 
     def refresh_suggestions(self) -> None:
-        """Look again what may be suggested; what is chosen stays."""
+        """Update the suggestions; the chosen value stays."""
         self._loading = True
         for field in self._fields.values():
             if field.listing:
@@ -112,10 +112,10 @@ class SettingsForm:
         self._loading = False
 
     def remove(self) -> None:
-        """Take the widgets away.
+        """Remove the widgets.
 
-        They keep their parent until Qt deletes them: without one they would belong to Python, too, and be deleted
-        twice. Their slots go first, because they hold this form.
+        They keep their parent until Qt deletes them: without a parent Python would own them too, and they would be
+        deleted twice. Their slots are disconnected first, because they hold a reference to this form.
         """
         for field in self._fields.values():
             field.release()
@@ -129,7 +129,7 @@ class SettingsForm:
 
 
 class _Field:
-    """One setting: makes the fitting widget, shows a value and reads it back."""
+    """One setting: creates its widget, shows a value and reads it back."""
 
     def __init__(self, entry: Any, hint: Any, changed: Callable[[], None]) -> None:
         about = entry.metadata
@@ -159,7 +159,7 @@ class _Field:
         self.widget.toolTip = self._tip(about, unit)
 
     def release(self) -> None:
-        """Call nobody any more: the widget is going to be deleted."""
+        """Disconnect all slots before the widget is deleted."""
         self.widget.disconnect(self._signal, self._changed)
         if self.listing:
             self.widget.lineEdit().disconnect("editingFinished()", self._changed)
@@ -190,7 +190,7 @@ class _Field:
         return " ".join(part for part in parts if part)
 
     def suggest(self) -> None:
-        """Fill the list of suggestions anew and keep the text."""
+        """Update the list of suggestions and keep the text."""
         text = self.widget.currentText
         self.widget.blockSignals(True)
         self.widget.clear()
@@ -201,7 +201,7 @@ class _Field:
         self.widget.blockSignals(False)
 
     def show(self, value: Any) -> None:
-        """Put a plain value into the widget."""
+        """Show a plain value in the widget."""
         if self._hint is bool:
             self.widget.checked = bool(value)
         elif self._choices and self._hint is str:
@@ -219,7 +219,7 @@ class _Field:
             self.widget.text = _text(value)
 
     def value(self) -> Any:
-        """Return what the widget holds, as `from_json` wants it."""
+        """Return the value of the widget, as `from_json` expects it."""
         if self._hint is bool:
             return self.widget.checked
         if self._choices and self._hint is str:
@@ -236,7 +236,7 @@ class _Field:
 
 
 def narrow_combo(parent: Any = None) -> Any:
-    """Return a combo box that is as wide as its place, not as its longest entry."""
+    """Return a combo box whose width follows the layout, not its longest entry."""
     combo = qt.QComboBox(parent)
     combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(8)
@@ -244,7 +244,7 @@ def narrow_combo(parent: Any = None) -> Any:
 
 
 def _decimals(value: float) -> int:
-    """Return how many digits behind the point show a value without loss, at least two."""
+    """Return the number of decimals that show a value without loss, at least two."""
     text = f"{value:.8f}".rstrip("0")
     return max(2, len(text.partition(".")[2]))
 

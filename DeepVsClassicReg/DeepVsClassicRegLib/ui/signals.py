@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Signal:
-    """Calls its listeners in the order they were connected.
+    """Calls its listeners in the order of their connection.
 
     Examples
     --------
@@ -26,11 +26,11 @@ class Signal:
         self._listeners.append(listener)
 
     def disconnect(self, listener: Callable[..., None] | None = None) -> None:
-        """Forget a listener, or all of them."""
+        """Remove a listener, or all of them."""
         self._listeners = [kept for kept in self._listeners if listener is not None and kept != listener]
 
     def emit(self, *values: Any) -> None:
-        """Call every listener; those that disconnect meanwhile are not called any more."""
+        """Call every listener; those disconnected meanwhile are not called."""
         for listener in list(self._listeners):
             if listener in self._listeners:
                 listener(*values)

@@ -1,4 +1,4 @@
-"""The tables inside the panel: a summary narrow enough for it, and views as high as their rows."""
+"""The tables of the panel: a summary that fits its width, and table views as high as their rows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEADING_LETTERS = 9
 
 
 def fill_summary(runs: Sequence[Run], node: Any) -> None:
-    """Fill a table with the main measures: unit and direction beside the name, the best of several runs marked.
+    """Fill a table with the main measures, with unit and better direction; the best of several runs is marked.
 
     Parameters
     ----------
     runs : sequence of Run
         One column each.
     node : vtkMRMLTableNode
-        What is filled.
+        The table to fill.
     """
     columns = [run.measures for run in runs]
     before = runs[0].measures_before if runs else {}
@@ -45,7 +45,7 @@ def fill_summary(runs: Sequence[Run], node: Any) -> None:
 
 
 def fill_structures(runs: Sequence[Run], measure: str, node: Any) -> None:
-    """Fill a table with one measure per structure, as texts with the digits the measure deserves.
+    """Fill a table with one measure per structure, as texts with the digits of that measure.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def fill_structures(runs: Sequence[Run], measure: str, node: Any) -> None:
     measure : str
         Name of a measure per label.
     node : vtkMRMLTableNode
-        What is filled.
+        The table to fill.
     """
     update_label_table(runs, node, measure=measure)
     table, about = node.GetTable(), MEASURES[measure]
@@ -68,7 +68,7 @@ def fill_structures(runs: Sequence[Run], measure: str, node: Any) -> None:
 
 
 def folded(title: str, *, most: int = HEADING_LETTERS) -> str:
-    """Return a heading in lines of a few letters, broken where its words end, so that its column stays narrow.
+    """Return a heading broken at word boundaries into short lines, so that its column stays narrow.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def folded(title: str, *, most: int = HEADING_LETTERS) -> str:
 
 
 def explained(runs: Sequence[Run]) -> str:
-    """Return what the short names of the summary stand for, as a rich tooltip."""
+    """Return the explanation of the short names of the summary, as a rich-text tooltip."""
     rows = "".join(
         f"<tr><td>{html.escape(measure.short)}&nbsp;&nbsp;</td><td>{html.escape(measure.title)}</td></tr>"
         for measure in _main_measures(runs)
@@ -95,7 +95,7 @@ def explained(runs: Sequence[Run]) -> str:
 
 
 def _main_measures(runs: Sequence[Run]) -> list[Measure]:
-    """Return the main measures that any of the runs has."""
+    """Return the main measures that at least one of the runs has."""
     main = [measure for measure in (*MEASURES.values(), SECONDS) if measure.main]
     return [measure for measure in main if any(run.measures.get(measure.name) is not None for run in runs)]
 
@@ -104,8 +104,8 @@ def fit_table(view: Any) -> None:
     """Size the columns to their contents and the view to its rows, so that nothing scrolls inside the panel."""
     header = view.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    header.setStretchLastSection(False)  # stretched, it is cut off when there is too little place
-    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # as the values below
+    header.setStretchLastSection(False)  # a stretched section is cut off when there is too little space
+    header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)  # aligned with the values below
     view.verticalHeader().hide()
     view.setWordWrap(False)
     view.resizeRowsToContents()
@@ -114,7 +114,7 @@ def fit_table(view: Any) -> None:
 
 
 def keep_fitted(view: Any) -> None:
-    """Make room for the horizontal scroll bar whenever the panel becomes too narrow for a table."""
+    """Adapt the height for the horizontal scroll bar when the panel becomes too narrow for a table."""
     view.horizontalScrollBar().connect("rangeChanged(int,int)", lambda _low, _high: _fit_height(view))
 
 

@@ -1,4 +1,4 @@
-"""The tasks of the worker process: copy the selected nodes, write them, compute, use the result; the panel stays free.
+"""The tasks of the worker process: copy and write the selected nodes, compute, use the result, without blocking.
 
 `WorkerTask` is the life of any job; `RegistrationTask` runs a `RegistrationRequest` and publishes its result,
 `QueryTask` returns plain values. The runs of one comparison share their linear start through a `SharedStart`.
@@ -49,7 +49,7 @@ OUTPUTS = {
 
 
 class SharedStart:
-    """The linear start that the first run of a comparison computes and the others reuse; held in memory, not in files.
+    """The linear start that the first run of a comparison computes and the others reuse; kept in memory, not in files.
 
     All methods but `take` may be called in a thread.
     """
@@ -60,19 +60,19 @@ class SharedStart:
         self._content = b""
 
     def options(self, folder: Path, seen: Hashable) -> dict[str, Any]:
-        """Write the alignment into a job folder, if it is known for these inputs, and return the job's options."""
+        """Write the alignment to a job folder, if it is known for these inputs, and return the job's options."""
         if not self._content or seen != self._seen:
             return {SHARE_START: True}
         (folder / self._entry["file"]).write_bytes(self._content)
         return {START: self._entry}
 
     def read(self, folder: Path, result: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes] | None:
-        """Return the linear start that a finished run wrote, None when it wrote none."""
+        """Return the linear start written by a finished run, None when it wrote none."""
         entry = result.get(START)
         return (entry, (folder / OUTPUT_FOLDER / entry["file"]).read_bytes()) if entry else None
 
     def take(self, found: tuple[Mapping[str, Any], bytes] | None, seen: Hashable) -> None:
-        """Keep the linear start of a run of these inputs."""
+        """Keep the linear start for these inputs."""
         if found is not None:
             (self._entry, self._content), self._seen = found, seen
 
@@ -118,7 +118,7 @@ class RegistrationRequest:
 
 
 class WorkerTask:
-    """One job, from the selected nodes to the worker's answer; subclasses define the job and use the answer.
+    """One job, from the selected nodes to the worker's result; subclasses define the job and use the result.
 
     Parameters
     ----------
@@ -137,9 +137,9 @@ class WorkerTask:
         'waiting', 'copying', 'writing', 'computing', 'reading', at the end 'finished', 'cancelled', 'rejected'
         (a user error) or 'failed' (a bug).
     fraction, stage, metric, iteration
-        The last progress.
+        The latest progress.
     message, hint : str
-        What happened and what to do, when there is no result.
+        What happened and what to do when there is no result.
     changed, logged, ended : Signal
         Emit this task; a line of the log; this task, once.
     """
@@ -174,12 +174,12 @@ class WorkerTask:
         raise NotImplementedError
 
     def take(self, outcome: JobOutcome) -> None:
-        """Use the worker's answer, then call `end`."""
+        """Use the worker's result, then call `end`."""
         raise NotImplementedError
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, with success or not."""
         return self.state in ENDED
 
     def start(self) -> None:
@@ -194,7 +194,7 @@ class WorkerTask:
         self._timer.start()
 
     def cancel(self, message: str = "") -> None:
-        """Stop; a worker that computes is asked to cancel, and killed after some seconds."""
+        """Cancel; a running worker is asked to stop, and killed after some seconds."""
         if self.is_over:
             return
         self.message = message or _("Canceled.")
@@ -206,7 +206,7 @@ class WorkerTask:
         self.end(CANCELLED, self.message)
 
     def shut_down(self) -> None:
-        """End everything at once without signals: the panel or Slicer is closing."""
+        """Kill the worker immediately without signals: the panel or Slicer is closing."""
         for signal in (self.changed, self.logged, self.ended):
             signal.disconnect()
         if self.process is not None:
@@ -232,7 +232,7 @@ class WorkerTask:
         self._call = BackgroundCall(work, done).start()
 
     def fail(self, error: BaseException) -> None:
-        """End with an error: a user error or a bug."""
+        """End with an error, which is a user error or a bug."""
         if isinstance(error, RegistrationError):
             self.end(REJECTED, error.message, error.hint)
             return
@@ -260,7 +260,7 @@ class WorkerTask:
     def snapshot(self) -> Snapshot:
         """The copied inputs."""
         if self._snapshot is None:
-            raise RuntimeError("There is no snapshot before the inputs were copied.")
+            raise RuntimeError("There is no snapshot before the inputs are copied.")
         return self._snapshot
 
     @property
@@ -361,7 +361,7 @@ class RegistrationTask(WorkerTask):
         )
 
     def take(self, outcome: JobOutcome) -> None:
-        """Read the files in a thread, then put them into the scene."""
+        """Read the files in a thread, then add them to the scene."""
         folder, shared = self.need_folder, self.request.shared_start
         self.enter(READING, _("Reading the result"), COMPUTED)
         self.in_background(
@@ -400,7 +400,7 @@ class QueryTask(WorkerTask):
     compute : Compute
         Device and threads.
     options : mapping, optional
-        What the task needs beyond the pair.
+        Options of the task.
     make_process : callable
         As for `WorkerTask`.
 

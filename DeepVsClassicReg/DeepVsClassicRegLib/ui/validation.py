@@ -1,4 +1,4 @@
-"""Shows inline what is missing or wrong with the inputs, and what to do about it."""
+"""Shows what is missing or wrong with the inputs, and what to do about it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InputCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the run is allowed."""
+        """Whether the run can start."""
         return not any(problem.is_error for problem in self.found)
 
     @property
@@ -39,7 +39,7 @@ class InputCheck:
 
     @property
     def tooltip(self) -> str:
-        """Return what keeps the run from starting, nothing when it may start."""
+        """Return why the run cannot start, an empty text when it can."""
         return "\n".join(str(problem) for problem in self.found if problem.is_error)
 
     def _line(self, problem: InputProblem) -> str:
@@ -58,5 +58,5 @@ def line(kind: str, message: str, hint: str = "") -> str:
 
 
 def cannot_start(reason: str) -> str:
-    """Return the tooltip of the button that cannot be pressed."""
+    """Return the tooltip of the disabled button."""
     return _("Not possible yet: {reason}").format(reason=reason)

@@ -1,4 +1,4 @@
-"""The buttons of the ways of looking, one for each view that the slice views show."""
+"""The view buttons, one for each view mode of the slice views."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ COLUMNS = 3
 
 
 class ViewButtons:
-    """Makes, enables and marks the buttons.
+    """Creates, enables and checks the buttons.
 
     Parameters
     ----------
     ui : object
-        The widgets of the .ui file by name; the buttons join them, as `redCyanButton`.
+        The widgets of the .ui file by name; the buttons are added to them, such as `redCyanButton`.
     show : callable
-        Called with the name of the view whose button was pressed.
+        Called with the name of the view whose button is pressed.
     """
 
     def __init__(self, ui: Any, show: Callable[[str], None]) -> None:
@@ -37,13 +37,13 @@ class ViewButtons:
             self._buttons[view.name] = button
 
     def enable(self, run: Run | None) -> None:
-        """Enable what the run was made with; what was deleted since stays enabled and says so when it is pressed."""
+        """Enable the buttons for the nodes of the run; a button whose node was deleted reports that when pressed."""
         for name, button in self._buttons.items():
             shown = [role for role in get_view(name).roles(before=False) if role != "fixed"]
             button.enabled = run is not None and all(run.had(role) for role in shown)
 
     def mark(self, shown: str) -> None:
-        """Check the button of what is shown, and no other one."""
+        """Check only the button of the current view."""
         for name, button in self._buttons.items():
             button.autoExclusive = False
             button.checked = name == shown

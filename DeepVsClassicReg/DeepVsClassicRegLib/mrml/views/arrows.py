@@ -1,4 +1,4 @@
-"""Arrows: Slicer's own glyphs over the fixed volume, from which they start."""
+"""Arrows: Slicer's glyphs over the fixed volume; they start at fixed points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slice views' part of each way of looking; the list itself is `core/evaluation/views/catalogue.py`."""
+"""The slice-view implementation of each view; the list of views is `core/evaluation/views/catalogue.py`."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ SLICE_VIEWS = Registry(
 
 
 def get_slice_view(name: str) -> SliceView:
-    """Return how the slice views show the view of a name; `SettingsError` when they do not."""
+    """Return the slice-view implementation of a view; `SettingsError` when there is none."""
     return cast("SliceView", SLICE_VIEWS.load(name))

@@ -1,4 +1,4 @@
-"""Checkerboard: one volume with squares of the fixed and the warped one in turn."""
+"""Checkerboard: one volume with alternating squares of the fixed and the warped volume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sources(_run: Run, upper: str) -> tuple[str, ...]:
 
 
 def show(slices: SliceDisplay, run: Run) -> None:
-    """Mix the squares, which depend on the slider."""
+    """Show the checkerboard with the square size of the slider."""
     grid = grid_of(run.fixed)
     fixed, upper = (slices.source(run, key) for key in sources(run, slices.upper))
     voxels = image_of(checkerboard(fixed, upper, grid, slices.options.tile_mm))

@@ -18,7 +18,7 @@ from ..slice_display import SliceDisplay
 from ..slice_views import composite_nodes, slice_nodes
 from .base import SliceView
 
-# Both are contours of the fixed volume.
+# Both sets of levels are contours of the fixed volume.
 LEVELS = (FIXED_OUTLINE, (1.0, 0.95, 0.65))
 
 
@@ -28,12 +28,12 @@ def _has_outlines(run: Run) -> bool:
 
 
 def sources(run: Run, _upper: str) -> tuple[str, ...]:
-    """Return the fixed volume when there is no segmentation."""
+    """Return the fixed volume as source when there is no segmentation."""
     return () if _has_outlines(run) else ("fixed",)
 
 
 def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any] | None:
-    """Return what computes the levels of the intensities when there is no segmentation."""
+    """Return the function that computes the intensity levels when there is no segmentation."""
     return None if _has_outlines(run) else lambda known: image_of(tissue_levels(known["fixed"]))
 
 
@@ -57,7 +57,7 @@ def remark(run: Run, *, before: bool) -> str:
     """Return which outlines are missing because their segmentation was deleted."""
     lost = [role for role in ("fixed_labels", "moving_labels" if before else "warped_labels") if run.lost(role)]
     if "fixed_labels" in lost:
-        return _("The fixed segmentation was deleted: the contours are those of the fixed volume's intensities.")
+        return _("The fixed segmentation was deleted: contours of the fixed volume's intensities are shown instead.")
     if lost:
         return _("The {what} was deleted: only the fixed contours are shown.").format(what=ROLE_TITLES[lost[0]])
     return ""

@@ -20,7 +20,7 @@ def sources(_run: Run, upper: str) -> tuple[str, ...]:
 
 
 def prepare(_run: Run, upper: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what computes the voxels."""
+    """Return the function that computes the voxels."""
     return lambda known: image_of(difference(known["fixed"], known[upper]))
 
 

@@ -1,4 +1,4 @@
-"""Flicker: the fixed and the warped volume in turn; the panel's timer calls `Inspection.flicker`."""
+"""Flicker: the fixed and the warped volume alternately; the panel's timer calls `Inspection.flicker`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .base import SliceView
 
 
 def show(slices: SliceDisplay, run: Run) -> None:
-    """Begin with the upper volume."""
+    """Show the upper volume first."""
     slices.set_layers(run.fixed, slices.upper_node(run), opacity=1.0)
 
 

@@ -1,4 +1,4 @@
-"""Grid: Slicer's own deformed grid over the warped volume."""
+"""Grid: Slicer's deformed grid over the warped volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jacobian: its logarithm over the fixed volume, folds in a color of their own, with a legend."""
+"""Jacobian: its logarithm over the fixed volume, folds in a separate color, with a legend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import SliceView
 
 
 def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what computes the voxels."""
+    """Return the function that computes the voxels."""
     determinant = array_of(run.need("jacobian"))
     return lambda _known: image_of(coded_log_jacobian(determinant))
 
@@ -27,7 +27,7 @@ def show(slices: SliceDisplay, run: Run) -> None:
     node = slices.layers.fill(
         "log Jacobian", voxels, grid_of(run.jacobian), low=FOLD_CODE, high=legend.high, color=table
     )
-    # Codes must not be mixed: between a fold and its neighbor every color would appear.
+    # Codes must not be interpolated: all colors would appear between a fold and its neighbor.
     node.GetDisplayNode().SetInterpolate(False)
     slices.set_layers(run.fixed, node, opacity=slices.options.opacity)
     colors.show_legend(node, legend, before=False)

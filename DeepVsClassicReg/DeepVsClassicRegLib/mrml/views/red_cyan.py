@@ -1,4 +1,4 @@
-"""Red/cyan: the fixed volume in red and the warped one in cyan, added by the slice views."""
+"""Red/cyan: the sum of the fixed volume in red and the warped volume in cyan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import SliceView
 
 
 def show(slices: SliceDisplay, run: Run) -> None:
-    """Show twins of both volumes that share their voxels."""
+    """Show colored copies of both volumes that share their voxels."""
     red = slices.layers.color("red", lambda name: colors.ramp_table(name, FIXED_TINT))
     cyan = slices.layers.color("cyan", lambda name: colors.ramp_table(name, WARPED_TINT))
     layers = slices.layers.tinted("red", run.fixed, red), slices.layers.tinted("cyan", slices.upper_node(run), cyan)
