@@ -1,6 +1,6 @@
-"""DeepVsClassicReg's library: `import DeepVsClassicRegLib as dvc; dvc.register(dvc.load_pair(f, m))`.
+"""The library of DeepVsClassicReg: `import DeepVsClassicRegLib as dvc; dvc.register(dvc.load_pair(f, m))`.
 
-Everything is reached lazily, so importing the package loads neither numpy nor SimpleITK nor torch.
+Names are imported on first use, so importing the package loads neither numpy nor SimpleITK nor torch.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ def test_only_failures(program, pair, tmp_path):
     [
         ("elastx", "Did you mean 'elastix'?"),
         ("sitk-demons:papr", "Did you mean 'paper'?"),
-        ("sitk-demons,sitk-demons", "named twice"),
-        (",", "No engine is named"),
+        ("sitk-demons,sitk-demons", "given twice"),
+        (",", "No engine is given"),
     ],
 )
 def test_wrong_names_stop_before_any_run(call, pair, tmp_path, engines, message):

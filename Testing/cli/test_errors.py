@@ -91,7 +91,7 @@ def test_bad_options(call, pair, files, tmp_path, arguments, message):
 def test_unwritable_folder(call, pair, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     code, _, err = call("register", *pair, "-e", "sitk-demons", "--out", tmp_path / "file" / "out", "-q")
-    assert code == 2 and "Could not make the folder" in err and "--out" in err
+    assert code == 2 and "Could not create the folder" in err and "--out" in err
 
 
 def test_unknown_command_and_help(call):

@@ -75,7 +75,7 @@ def test_real_data_on_its_own_grid_augmented_and_judged(call, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--data", "shapes", "--size", "own"), "no size of their own"),
+        (("--data", "shapes", "--size", "own"), "no native size"),
         (("--data", "shapes", "--size", "32", "--patch", "64"), "larger than the training grid"),
         (("--data", "shapes", "--size", "32", "--augment", "nose=1"), "no setting 'nose'"),
         (("--data", "shapes", "--size", "32", "--teacher", "elastix"), "need no teacher"),

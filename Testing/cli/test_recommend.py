@@ -25,7 +25,9 @@ def test_recommend_text_and_plot(files, tmp_path):
     done = called("recommend", "--fixed", files["fixed"], "--moving", files["moving"], "--threads", 1, "--no-align",
                   "--fixed-seg", files["fixed_labels"], "--plot", plot)  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "Runner-up" in done.output and "What to expect" in done.output and "arXiv 2408.05839" in done.output
+    assert (
+        "Runner-up" in done.output and "Expected quality and time" in done.output and "arXiv 2408.05839" in done.output
+    )
     assert plot.stat().st_size > 1000
 
 

@@ -84,7 +84,7 @@ def test_a_whole_comparison_of_networks_on_the_phantom(call, tmp_path):
         (["mi-dise", "--phantom"], "mi-dice"),
         (["mi-dice", "--data", "nowhere"], "does not exist"),
         (["mi-dice", "--data", "x", "--phantom"], "exclude each other"),
-        (["mi-dice", "--seeds", "a"], "whole numbers"),
+        (["mi-dice", "--seeds", "a"], "needs integers"),
         (["mi-dice", "--seeds", "1,1"], "each once"),
         (["mi-dice", "--workers", "0"], "1 or more"),
         (["mi-dice", "--engines", "elastx"], "elastix"),

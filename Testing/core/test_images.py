@@ -227,5 +227,5 @@ def test_pair_refuses_unpaired_landmarks():
     good = ramp(Grid((10, 10, 10)))
     with pytest.raises(RegistrationError, match="one side only"):
         Pair(good, good, fixed_points=np.zeros((2, 3)))
-    with pytest.raises(RegistrationError, match="differ in length"):
+    with pytest.raises(RegistrationError, match="different lengths"):
         Pair(good, good, fixed_points=np.zeros((2, 3)), moving_points=np.zeros((3, 3)))

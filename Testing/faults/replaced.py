@@ -142,7 +142,7 @@ CASES = [
         "F",
         "phantom into a folder with volumes that are no phantom's",
         arguments("phantom --size 16 --out .", lambda folder: (folder / "truth.h5").unlink()),
-        Refused(FileError, "fixed.nii.gz", "not of a phantom"),
+        Refused(FileError, "fixed.nii.gz", "not written by this command"),
     ),
     Case(
         "F",

@@ -211,7 +211,7 @@ REGISTERED = [
             REGISTER + QUICK + LABELS.replace("moving_seg", "other"),
             relabeled,
         ),
-        Gives(True, read=said_in("out/report.json", "share no label"), notes=["share no label"]),
+        Gives(True, read=said_in("out/report.json", "no label number in common"), notes=["no label number in common"]),
     ),
 ]
 EVALUATED = [

@@ -31,8 +31,8 @@ def test_it_is_requested_as_soon_as_a_pair_is_selected(panel, ui, query, fake):
     assert job.options["training_labels"] == 0 and job.options["time_budget_s"] is None
     assert {"fixed", "moving", "fixed_labels"} <= set(job.inputs)
     assert shown(ui.adviceProgress) and not shown(ui.useAdviceButton)
-    query.progress(0.5, "Looking at the alignment")
-    assert "Looking at the alignment" in ui.adviceLabel.text
+    query.progress(0.5, "Aligning linearly")
+    assert "Aligning linearly" in ui.adviceLabel.text
     assert ui.adviceProgress.value > 400
     assert ui.registerButton.enabled and ui.registerButton.text == "Register"
     assert len(fake.processes) == 1
@@ -150,8 +150,8 @@ def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fa
     ui.registerButton.click()
     query = fake.process
     assert ui.registerButton.text == "Cancel" and panel.busy and not panel.runner.busy
-    query.progress(0.5, "Looking at the alignment")
-    assert "Looking at the alignment" in ui.stageLabel.text
+    query.progress(0.5, "Aligning linearly")
+    assert "Aligning linearly" in ui.stageLabel.text
     query.answer(advice=some_advice())
     wait(lambda: len(fake.processes) == 2 and fake.process)
     fake.process.finish()

@@ -270,7 +270,7 @@ def test_an_unwritable_temporary_folder_is_reported(panel, picked, ui, fake, mon
     monkeypatch.setattr(type(slicer.app), "temporaryPath", str(blocked), raising=False)
     press(panel)
     wait(lambda: not panel.busy)
-    assert "Could not make a folder" in ui.stageLabel.text
+    assert "Could not create a folder" in ui.stageLabel.text
     assert not fake.processes
 
 

@@ -29,7 +29,7 @@ def test_a_killed_worker_is_reported(panel, slow_run, ui):
     os.kill(slow_run.process.pid, signal.SIGKILL)
     wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
-    assert "ended from outside" in ui.stageLabel.text
+    assert "was killed" in ui.stageLabel.text
     assert ui.registerButton.enabled
 
 

@@ -81,5 +81,5 @@ def test_clean_up_removes_only_what_is_allowed(tmp_path):
 
 def test_unwritable_parent(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(RegistrationError, match="Could not make a folder"):
+    with pytest.raises(RegistrationError, match="Could not create a folder"):
         new_job_folder(tmp_path / "file")

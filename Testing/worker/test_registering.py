@@ -87,7 +87,7 @@ def test_page_is_left_out_with_a_note_when_it_cannot_be_drawn(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": {"fixed": "fixed.nrrd"}}, "names no moving volume"),
+        ({"inputs": {"fixed": "fixed.nrrd"}}, "has no moving volume"),
         ({"inputs": {"fixed": "fixed.nrrd", "moving": "gone.nrrd"}}, "No such file"),
         ({"inputs": {"fixed": "fixed.nrrd", "moving": "initial.tfm"}}, "Could not read"),
         ({"engine": "sitk-demon"}, "no engine 'sitk-demon'"),
@@ -107,5 +107,5 @@ def test_a_cut_off_nifti_is_no_result(folder, tmp_path):
     job(outputs={"warped": "w.nii.gz"}).write(folder)
     outcome = WorkerClient(folder, environment={**os.environ, "PYTHONPATH": str(tmp_path)}).run()
     assert (folder / "out" / "w.nii.gz").stat().st_size == 3000
-    assert outcome.state == "rejected" and "cut off after 3000 bytes" in outcome.message
+    assert outcome.state == "rejected" and "truncated after 3000 bytes" in outcome.message
     assert not (folder / "result.json").exists()

@@ -38,7 +38,7 @@ def test_result_and_progress(make_client):
         ("crash", "failed", 1, "SIGSEGV"),
         ("leaving", "failed", 1, "without a result"),
         ("user_error", "rejected", 2, "upside down"),
-        ("memory", "rejected", 2, "memory ran out"),
+        ("memory", "rejected", 2, "Out of memory"),
         ("fills_disk", "rejected", 2, "File too large"),
     ],
 )

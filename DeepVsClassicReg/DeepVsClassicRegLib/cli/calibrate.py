@@ -15,12 +15,12 @@ from .output import console, show_json, show_note, show_table
 if TYPE_CHECKING:
     from ..core.recommendation.calibration import Calibration
 
-HELP = """Fit the prediction of the Dice, the ranking of engines and their run times to measured registrations.
+HELP = """Fit the predicted Dice, the ranking of engines and their run times to measured registrations.
 
---runs are JSON lines {case, group, kind, engine, status, dice, seconds, cpu_seconds} as the benchmark writes them;
-lines with dice_per_label fit the coefficients, the confidence in the lines of the engine linear tells which pairs can
-be trusted. --data is the folder whose manifest.json names the volumes and segmentations of each case. Errors are
-measured with one dataset after the other left out and stored beside the coefficients.
+--runs are the JSON lines {case, group, kind, engine, status, dice, seconds, cpu_seconds} of the benchmark. Lines with
+dice_per_label fit the coefficients; the confidence in the lines of the engine linear decides which pairs are used.
+--data is the folder whose manifest.json lists the volumes and segmentations of each case. Errors are estimated by
+leave-one-dataset-out cross-validation and stored with the coefficients.
 
 \b
 Examples:
@@ -33,8 +33,8 @@ Examples:
 @click.option("--runs", type=FILE, multiple=True, required=True, help="Measured runs, JSON lines (repeatable).")
 @click.option("--data", type=FILE, required=True, help="Folder with manifest.json and the volumes.")
 @click.option("--out", type=FILE, required=True, help="JSON file to write.")
-@click.option("--name", default="", help="What the runs are, kept in the file.")
-@click.option("--commit", default="", help="Version of the program that made the runs, kept in the file.")
+@click.option("--name", default="", help="Description of the runs, stored in the file.")
+@click.option("--commit", default="", help="Version of the program that made the runs, stored in the file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(runs: tuple[Path, ...], data: Path, out: Path, name: str, commit: str, as_json: bool) -> None:
     """Fit and write a calibration."""
@@ -59,7 +59,7 @@ def command(runs: tuple[Path, ...], data: Path, out: Path, name: str, commit: st
         return
     _show(calibration)
     for reason in left_out:
-        show_note(f"Left out: {reason}")
+        show_note(f"Skipped: {reason}")
 
 
 def _show(calibration: Calibration) -> None:
@@ -75,7 +75,7 @@ def _show(calibration: Calibration) -> None:
         for entry, band in calibration.engines.items()
     ]
     titles = ["Engine", "Pairs", "Datasets", "Error", "Error of the mean", "In the band"]
-    show_table("Datasets left out one by one", titles, rows, numbers=True)
+    show_table("Leave-one-dataset-out errors", titles, rows, numbers=True)
     console().print(
         f"logit(Dice) = {calibration.intercept:.2f} {calibration.share:+.2f} ln(I/H) "
         f"{calibration.thinness:+.2f} ln(surface/volume)"

@@ -14,19 +14,18 @@ from .options import compute_of, compute_options, inputs_of, outputs_of, page_op
 from .output import show_entries, show_error, show_json, show_notes, show_verdict
 from .tables import show_runs
 
-HELP = """Run several engines on one pair and put them side by side.
+HELP = """Run several engines on one pair and compare the results.
 
-The linear alignment is done once, in front, and handed to every engine as its start; the seconds of
-every run contain it.
-Every engine runs in a process of its own, one after the other. One that fails does not stop the rest; it is listed
-with the reason. At the end each run's verdict is printed (good, check or bad) with everything that speaks against it.
+The linear alignment is computed once, and every engine starts from it; the time of every run includes it.
+The engines run one after another, each in its own process. An engine that fails does not stop the others; it is
+listed with the reason. At the end the verdict of each run is printed (good, check or bad) with all failed checks.
 
 \b
 Written to --out:
-  NAME/               what `dvcreg register` writes, per engine (NAME is engine or engine-preset), and for linear/
+  NAME/               the files of `dvcreg register` for each engine (NAME is engine or engine-preset), and linear/
   comparison.json     all runs with their measures
   comparison.csv      one line per run, for a spreadsheet
-  comparison.html     the same with pictures, one self-contained page
+  comparison.html     the same with pictures, as a self-contained page
 
 \b
 Examples:
@@ -34,8 +33,8 @@ Examples:
   dvcreg compare --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz \\
       --engines elastix:brain-t1,ants:quick,greedy --threads 4 --out three
 
-What earlier runs left in --out is replaced; an input is never overwritten.
-Exit code 0 when at least one engine came to a result.
+Results of earlier runs in --out are replaced; an input is never overwritten.
+Exit code 0 when at least one engine has a result.
 """
 
 
@@ -87,7 +86,7 @@ def command(**options: Any) -> int:
 
 
 def _page(run: ComparedRun) -> Path:
-    """The HTML page, or the folder when no page was written."""
+    """Return the HTML page, or the folder when no page was written."""
     page = run.folder / "report.html"
     return page if page.is_file() else run.folder
 

@@ -1,4 +1,4 @@
-"""A comparison on the command line: the runs, one worker each, and the files that put them side by side."""
+"""A comparison on the command line: one worker per run, and the files that compare the runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ComparedRun:
     choice : Choice
         Engine and preset.
     folder : path
-        Where its files are.
+        Folder of its files.
     report : Report or None
         Its report; None when it failed.
     reason, hint : str
@@ -57,7 +57,7 @@ class ComparedRun:
 
     @property
     def ok(self) -> bool:
-        """Whether it came to a result."""
+        """Whether it has a result."""
         return self.report is not None
 
     @property
@@ -67,7 +67,7 @@ class ComparedRun:
 
     @property
     def seconds(self) -> float | None:
-        """Wall seconds of the registration, the common linear alignment included."""
+        """Wall time of the registration in seconds, including the common linear alignment."""
         return None if self.report is None else self.report.total_seconds
 
 
@@ -77,7 +77,7 @@ def parse_choices(text: str) -> list[Choice]:
     Raises
     ------
     SettingsError
-        When an engine or preset does not exist, or one is named twice.
+        When an engine or preset does not exist or is given twice.
     """
     from ..core.engines.catalogue import get_engine
     from ..core.settings import make_settings
@@ -86,16 +86,16 @@ def parse_choices(text: str) -> list[Choice]:
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         choice = Choice.parse(part)
         if choice in choices:
-            raise SettingsError(f"'{part}' is named twice.", hint="Name each engine and preset once.")
+            raise SettingsError(f"'{part}' is given twice.", hint="Give each engine and preset once.")
         make_settings(get_engine(choice.engine).info.settings, choice.engine, choice.preset)
         choices.append(choice)
     if not choices:
-        raise SettingsError("No engine is named.", hint="For example --engines elastix,sitk-demons.")
+        raise SettingsError("No engine is given.", hint="For example --engines elastix,sitk-demons.")
     return choices
 
 
 class Comparison:
-    """Runs engines on one pair from one start.
+    """Runs engines on one pair from the same linear start.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ class Comparison:
     out : path
         Folder that gets one folder per run.
     outputs : mapping
-        What every run writes, as in `Job`.
+        Outputs of every run, as in `Job`.
     quiet, verbose : bool
-        How much is shown meanwhile.
+        How much is printed during the runs.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Comparison:
         self.compute, self.out, self.quiet, self.verbose = compute, out, quiet, verbose
 
     def protect_inputs(self, choices: Sequence[Choice]) -> None:
-        """Refuse before anything is computed when a file of the comparison or of a run would overwrite an input."""
+        """Raise before any computation when a file of the comparison or of a run would overwrite an input."""
         folders = [self._folder(choice) for choice in (Choice(LINEAR), *choices)]
         written = [self.out / name for name in COMPARISON_FILES] + [
             folder / name for folder in folders for name in FILE_NAMES
@@ -135,7 +135,7 @@ class Comparison:
         protect_inputs(map(Path, self.inputs.values()), written)
 
     def start_linear(self) -> ComparedRun:
-        """Do the linear alignment, which all later runs start from; their seconds contain it."""
+        """Compute the linear alignment from which all runs start; their time includes it."""
         run = self.run(Choice(LINEAR))
         if run.report is not None:
             file = str((run.folder / OUTPUTS["transform"]).resolve())
@@ -143,7 +143,7 @@ class Comparison:
         return run
 
     def run(self, choice: Choice) -> ComparedRun:
-        """Run one engine and return how it went; only a cancel is raised."""
+        """Run one engine and return its result or failure; only a cancel is raised."""
         run = ComparedRun(choice, self._folder(choice))
         job = Job(
             inputs=self.inputs,
@@ -169,9 +169,9 @@ class Comparison:
 def write_comparison(
     out: Path, inputs: Mapping[str, str], linear: ComparedRun | None, runs: Sequence[ComparedRun], *, page: bool = True
 ) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Write comparison.json, .csv and, with `page`, .html and return the content and the files.
+    """Write comparison.json, .csv and, with `page`, .html; return the content and the files.
 
-    A page that cannot be drawn (packages missing) costs a note, not the comparison.
+    When packages for the page are missing, a note is shown and the page is skipped.
     """
     content = comparison_content(out, inputs, linear, runs)
     files = {
@@ -187,7 +187,7 @@ def write_comparison(
 
 
 def _write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[ComparedRun]) -> Path:
-    """Write comparison.html out of the inputs and the folders of the runs."""
+    """Write comparison.html from the inputs and the folders of the runs."""
     from ..core.api import load_pair
     from ..core.evaluation.comparison import write_comparison_html
 
@@ -201,7 +201,7 @@ def _write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[ComparedRu
 
 
 def _outcome(report: Report, folder: Path) -> tuple[Result, Evaluation]:
-    """Return result and evaluation of a run as its files hold them."""
+    """Return result and evaluation of a run, read from its files."""
     from ..core.evaluation.evaluate import Evaluation
     from ..core.images.io import read_volume
     from ..core.images.segmentations import read_labels
@@ -234,7 +234,7 @@ def _outcome(report: Report, folder: Path) -> tuple[Result, Evaluation]:
 def comparison_content(
     out: Path, inputs: Mapping[str, str], linear: ComparedRun | None, runs: Sequence[ComparedRun]
 ) -> dict[str, Any]:
-    """Return all runs of a comparison as plain values; the seconds of every run contain those of `linear`."""
+    """Return all runs of a comparison as plain values; the time of every run includes that of `linear`."""
     return {
         "format": FORMAT,
         "inputs": dict(inputs),
@@ -245,7 +245,7 @@ def comparison_content(
 
 
 def comparison_csv(linear: ComparedRun | None, runs: Sequence[ComparedRun]) -> str:
-    """Return one line per run: who, how it went, seconds, then every single number after registration."""
+    """Return one line per run: engine, status, seconds, then all scalar measures after registration."""
     everybody = [run for run in (linear, *runs) if run is not None]
     columns = {run.name: scalars(run.report.measures.after) for run in everybody if run.report}
     names = [name for name in MEASURES if any(name in values for values in columns.values())]

@@ -1,4 +1,4 @@
-"""What a file holds: volume, segmentation, transform or landmarks, as plain values."""
+"""Describes the content of a file (volume, segmentation, transform or landmarks) as plain values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIRECTIONS = {"L": "left", "R": "right", "P": "posterior", "A": "anterior", "S":
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return what a file holds as plain JSON values, with a list of warnings.
+    """Return the description of a file as plain JSON values, with a list of warnings.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _is_vectors(path: Path) -> bool:
-    """Return whether the file holds three numbers a voxel that are no color."""
+    """Return whether the file has three numbers per voxel that are not a color."""
     if is_nifti(path):
         return components(path) == 3
     reader = sitk.ImageFileReader()
@@ -65,7 +65,7 @@ def _is_vectors(path: Path) -> bool:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return False  # the reader of volumes says what is wrong
+        return False  # the reader of volumes reports the error
     kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
     three = reader.GetNumberOfComponents() == 3 and reader.GetDimension() == 3
     return three and not kind.endswith("8-bit unsigned integer")
@@ -99,7 +99,7 @@ def _volume(volume: Volume, kind: str) -> dict[str, Any]:
         warnings.append(f"The slices are {thick:.1f} times thicker than the pixels.")
     center = np.linalg.norm(volume.grid.center_mm)
     if center > 2000:
-        warnings.append(f"The center lies {center / 1000:.1f} m from the origin; is the header right?")
+        warnings.append(f"The center is {center / 1000:.1f} m from the origin; check the header.")
     percentiles = np.percentile(volume.array, [1, 50, 99])
     return {
         "kind": "volume",
@@ -180,7 +180,7 @@ def _points(path: Path) -> dict[str, Any]:
 
 
 def _landmarks(path: Path) -> tuple[str, Landmarks]:
-    """Read landmarks and the prefix of their columns; the error is that of an ordinary file."""
+    """Read landmarks and the prefix of their columns; errors are those of a one-sided file."""
     try:
         return "", read_landmarks(path)
     except RegistrationError as error:

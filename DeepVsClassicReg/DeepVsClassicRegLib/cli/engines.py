@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from .output import show_json, show_table
 
-HELP = """List the engines, their presets, and what is missing for them.
+HELP = """List the engines, their presets, and the packages they still need.
 
 \b
 Examples:
@@ -20,7 +20,7 @@ Examples:
 
 @click.command("engines", help=HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of a table.")
-@click.option("--settings", "with_settings", metavar="NAME", help="Show the settings of one engine instead.")
+@click.option("--settings", "with_settings", metavar="NAME", help="List the settings of one engine instead.")
 def command(as_json: bool, with_settings: str | None) -> None:
     """List engines, or the settings of one."""
     if with_settings:

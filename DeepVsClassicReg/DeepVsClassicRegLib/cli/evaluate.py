@@ -12,13 +12,13 @@ from .options import FILE, inputs_of, pair_options
 from .output import show_json, show_notes, show_verdict
 from .tables import show_measures
 
-HELP = """Measure how well a transform brings the moving volume onto the fixed one.
+HELP = """Measure how well a transform aligns the moving volume with the fixed volume.
 
-The transform maps fixed to moving points (LPS mm); it may come from this program, ANTs, elastix, Slicer or
-SimpleITK. Without --transform the pair is measured as it is. Segmentations give Dice and surface distances (mm),
+The transform maps fixed to moving points (LPS mm); it can be a file of this program, ANTs, elastix, Slicer or
+SimpleITK. Without --transform the pair is measured unchanged. Segmentations give Dice and surface distances (mm),
 landmarks the target registration error (mm), intensities mutual information and correlation, the transform its folds.
-With a transform the verdict is printed (good, check or bad) with everything that speaks against it; how sure a linear
-alignment was is known to `dvcreg register` only.
+With a transform the verdict is printed (good, check or bad) with all failed checks. The confidence of the linear
+alignment is reported by `dvcreg register` only.
 
 \b
 Examples:
@@ -30,9 +30,9 @@ Examples:
 
 @click.command("evaluate", help=HELP)
 @pair_options(initial=False)
-@click.option("--transform", "-t", type=FILE, help="Transform to evaluate; the identity when not given.")
-@click.option("--out", "-o", type=FILE, help="JSON file to write the measures into.")
-@click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores.")
+@click.option("--transform", "-t", type=FILE, help="Transform to evaluate; default: the identity.")
+@click.option("--out", "-o", type=FILE, help="JSON file for the measures.")
+@click.option("--threads", default=0, show_default=True, help="Maximum CPU threads; 0 for all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of a table.")
 def command(**options: Any) -> None:
     """Evaluate a transform."""

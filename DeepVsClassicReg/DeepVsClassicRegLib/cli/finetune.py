@@ -8,12 +8,12 @@ import click
 
 from .training_options import training_options
 
-HELP = """Adapt a trained model to one's own cases.
+HELP = """Fine-tune a trained model on your own cases.
 
-Everything is as for `dvcreg train`, but the weights start from those of a model (by name or folder), and its method,
-settings, grid and voxel size hold where nothing else is said. With labeled cases (--supervision labels, the default
-where the method can) the network learns to align those labels on images like these; how well it does on them is not
-how well it does on others. The model itself is not changed, the result is a model folder of its own.
+All options are those of `dvcreg train`, but training starts from the weights of a model (by name or folder), whose
+method, settings, grid and voxel size are the defaults. With labeled cases (--supervision labels, the default where
+the method supports it) the network learns to align these labels on such images; measures on the training cases do
+not predict those on other cases. The model itself is not changed; the result is a new model folder.
 
 \b
 Examples:

@@ -1,4 +1,4 @@
-"""The output folder: made on demand, filled at once, never with a part of a result."""
+"""The output folder: created on demand, filled with complete results only."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ EXTRAS = OUTPUTS["extras"].partition(".")[0]
 
 
 def output_folder(path: Path) -> Path:
-    """Make the folder when it is not there and check that it can be written.
+    """Create the folder if it does not exist and check that it is writable.
 
     Raises
     ------
     FileError
-        When it cannot be made or written.
+        When it cannot be created or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"Could not make the folder {path}: {error.strerror or error}.", hint="Choose another --out."
+            f"Could not create the folder {path}: {error.strerror or error}.", hint="Choose another --out."
         ) from error
     if not os.access(path, os.W_OK):
-        raise FileError(f"The folder {path} cannot be written.", hint="Choose another --out, or its permissions.")
+        raise FileError(f"The folder {path} is not writable.", hint="Choose another --out, or change its permissions.")
     return path.resolve()
 
 
 @contextmanager
 def job_folder(out: Path) -> Iterator[Path]:
-    """Give a hidden job folder inside the output folder, on the same disk, gone after the block.
+    """Create a hidden job folder in the output folder, on the same disk; it is removed after the block.
 
-    An output folder that was made for it and stayed empty is removed as well.
+    An output folder that was created for it and is still empty is removed as well.
     """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     folder = new_job_folder(output_folder(out))
@@ -55,18 +55,18 @@ def job_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a place to write a file; what was written there moves to `path` when the block ends well.
+    """Provide a temporary path for a file; the file is moved to `path` when the block ends without error.
 
-    A block that fails or is cut off leaves an earlier file of that name as it was. Files written beside it, such as
-    the voxels of a header, move along.
+    When the block fails or is interrupted, an earlier file of that name does not change. Files written beside it, such
+    as the voxel file of a header, are moved with it.
 
     Raises
     ------
     FileError
-        When `path` is a folder, or the folder around it cannot be made or written.
+        When `path` is a folder, or its parent folder cannot be created or written.
     """
     if path.is_dir():
-        raise FileError(f"{path} is a folder.", hint="Name a file to write.")
+        raise FileError(f"{path} is a folder.", hint="Give the path of a file.")
     with job_folder(path.parent) as folder:
         yield folder / path.name
         try:
@@ -77,9 +77,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
-    """Move a finished job's files into the output folder, the report last, so that it exists only when all others do.
+    """Move the files of a finished job to the output folder, the report last, so that it marks a complete result.
 
-    What an earlier run left there under the names of our outputs is removed first.
+    Outputs of an earlier run are removed first.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
 
 
 def _earlier(out: Path) -> list[str]:
-    """Return the names of our outputs, report first, when the folder holds a report of ours; else none."""
+    """Return the names of the outputs in a folder with a report of this program, report first; otherwise none."""
     try:
         ours = {"engine", "measures"} <= set(read_json(out / REPORT))
     except FileError:

@@ -10,11 +10,11 @@ import click
 from .describe import describe
 from .output import show_entries, show_json, show_note
 
-HELP = """Say what volumes, segmentations, transforms and landmark files hold, and whether they can be registered.
+HELP = """Describe the content of volumes, segmentations, transforms and landmark files, and check that they are usable.
 
 \b
-Shown of a volume: size (voxels along i, j, k), spacing and field of view (mm), origin (LPS mm), the patient
-directions of the axes (LPS = i toward left, j toward posterior, k toward superior), intensities or labels.
+For a volume it prints size (voxels along i, j, k), spacing and field of view (mm), origin (LPS mm), the patient
+directions of the axes (LPS: i toward left, j toward posterior, k toward superior), and intensities or labels.
 
 \b
 Examples:

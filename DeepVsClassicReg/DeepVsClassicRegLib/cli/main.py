@@ -1,4 +1,4 @@
-"""`dvcreg`: the command line of the library; each command lives in a file of its own, loaded when it is called."""
+"""`dvcreg`: the command line of the library; each command is a separate file, imported when it is called."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
 from .output import library_warnings, show_cancelled, show_error
 
 COMMANDS = {
-    "register": "Bring one volume onto another and report how well that went.",
-    "compare": "Run several engines from the same linear alignment and put them side by side.",
-    "recommend": "Say which engine suits a pair, what to expect, and why.",
-    "evaluate": "Measure how well a transform fits a pair.",
+    "register": "Register a moving volume to a fixed volume and evaluate the result.",
+    "compare": "Run several engines from the same linear alignment and compare the results.",
+    "recommend": "Recommend an engine for a pair, with expected quality and reasons.",
+    "evaluate": "Measure how well a transform aligns a pair.",
     "transform": "Apply a transform to an image, labels or points.",
     "train": "Train a registration network; the result is a model folder.",
-    "finetune": "Adapt a trained model to one's own cases.",
+    "finetune": "Fine-tune a trained model on your own cases.",
     "methods": "List the learned methods that can be trained.",
-    "engines": "List the engines, their presets, and what is missing for them.",
+    "engines": "List the engines, their presets, and the packages they still need.",
     "models": "List, show, add and remove the models of the network engines.",
     "calibrate": "Fit the predictions of `recommend` to measured registrations.",
-    "info": "Say what a volume, segmentation, transform or landmark file holds.",
-    "phantom": "Write a phantom pair whose answer is known.",
-    "reproduce": "Run an experiment of the paper again, on your data or a phantom.",
+    "info": "Describe volumes, segmentations, transforms and landmark files.",
+    "phantom": "Write a phantom pair with a known transform.",
+    "reproduce": "Repeat an experiment of the paper on your data or on a phantom.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command only when it is called, so that help is quick."""
+    """A group that imports a command only when it is called, so that help is fast."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Return the names of the commands, the main one first."""
+        """Return the names of the commands, the most important one first."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
+        """Find the command, or suggest a similar one."""
         from ..core.errors import did_you_mean
 
         if arguments and arguments[0] not in COMMANDS:
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; what ITK prints beside it is dropped, the readers' notes say what matters."""
+        """Run a command; warnings printed by ITK are suppressed, because the readers report what matters."""
         import SimpleITK as sitk
 
         from ..core.memory import kept_memory
@@ -75,10 +75,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="dvcreg")
 def cli() -> None:
-    """Register medical volumes with classical or deep methods, and see whether it worked.
+    """Register medical volumes with classical or deep methods, and evaluate the result.
 
     \b
-    dvcreg phantom --out demo                       make two test volumes
+    dvcreg phantom --out demo                       write two test volumes
     dvcreg register --fixed demo/fixed.nii.gz --moving demo/moving.nii.gz --out result
     dvcreg COMMAND --help                           options, units and examples
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Cancelled, KeyboardInterrupt, click.Abort):
         show_cancelled()
         return EXIT_CANCELLED
-    except BrokenPipeError:  # `dvcreg ... | head` closed its end
+    except BrokenPipeError:  # the reader of the pipe, as in `dvcreg ... | head`, has closed it
         sys.stderr.close()
         return EXIT_RESULT
     return outcome if isinstance(outcome, int) else EXIT_RESULT

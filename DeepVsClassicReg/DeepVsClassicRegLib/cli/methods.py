@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from .output import show_json, show_table
 
-HELP = """List the learned methods that `dvcreg train` can train, as their papers describe them.
+HELP = """List the learning-based methods that `dvcreg train` can train, implemented as in their papers.
 
 \b
 Examples:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """The models the engines `network` and `network+refine` can use.
 
-Found are the models that ship, the folders in the variable DVCREG_MODELS, and those you added.
+Available are the bundled models, the folders in the variable DVCREG_MODELS, and the models you added.
 
 \b
 Examples:
@@ -29,13 +29,13 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print plain JSON
 
 @click.group("models", help=HELP)
 def command() -> None:
-    """Hold the commands about models."""
+    """Group of the commands about models."""
 
 
 @command.command("list")
 @AS_JSON
 def list_models(as_json: bool) -> None:
-    """List the models that are found."""
+    """List the available models."""
     from ..core.networks.model_store import find_models, headline, user_models_folder
 
     models = find_models()
@@ -57,7 +57,7 @@ def list_models(as_json: bool) -> None:
         for model in models
     ]
     show_table("Models", ["Name", "Anatomy", "Contrasts", "mm", "Validation", "Where"], rows)
-    console().print("`dvcreg models show NAME` prints all of a card and its folder.", style="dim")
+    console().print("`dvcreg models show NAME` prints the whole card and the folder of a model.", style="dim")
 
 
 @command.command("show")
@@ -78,7 +78,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @AS_JSON
 def add(folder: Path, as_json: bool) -> None:
-    """Copy a model folder to your models, after checking it."""
+    """Check a model folder and copy it to your models."""
     from ..core.networks.model_store import add_model
 
     model = add_model(folder)
@@ -92,7 +92,7 @@ def add(folder: Path, as_json: bool) -> None:
 @click.argument("name")
 @AS_JSON
 def remove(name: str, as_json: bool) -> None:
-    """Remove one of your models; those that ship stay."""
+    """Remove one of your models; bundled models cannot be removed."""
     from ..core.networks.model_store import remove_model
 
     folder = remove_model(name)

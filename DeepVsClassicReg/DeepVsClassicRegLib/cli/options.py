@@ -11,7 +11,7 @@ import click
 from ..core.device import DEVICES, Compute
 from ..core.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
 
-QUIET = "Show nothing but errors, and the verdict in one line when it is not good."
+QUIET = "Print only errors, and one line with the verdict when it is not good."
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 ROLES = {
@@ -27,18 +27,18 @@ ROLES = {
 }
 _VOLUME = "volume: NIfTI, NRRD, MetaImage, FreeSurfer .mgz, or a DICOM folder (see --series)."
 _SERIES = (
-    "Series of a DICOM folder with several: its number as the list in the error shows it, its UID or its description; "
-    "with fixed= or moving= in front when both are folders (repeatable)."
+    "Series of a DICOM folder with several series: its number in the list that the error shows, its UID or its "
+    "description; with the prefix fixed= or moving= when both are folders (repeatable)."
 )
 _SEGMENTATION = (
-    "segmentation (label numbers, or .seg.nrrd: matched by name); evaluates the result, does not influence it."
+    "segmentation (label numbers, or .seg.nrrd: matched by name); used to evaluate the result, not to compute it."
 )
-_MASK = "mask: intensities are compared only where it is not 0."
-_POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), paired by name, else by order."
+_MASK = "mask: the similarity is measured only where it is not 0."
+_POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), matched by name or else by order."
 
 
 def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F]:
-    """Add the options that name the files of a pair."""
+    """Add the options for the files of a pair."""
     options = [
         click.option("--fixed", type=FILE, required=True, help=f"Fixed {_VOLUME}"),
         click.option("--moving", type=FILE, required=True, help=f"Moving {_VOLUME}"),
@@ -61,35 +61,35 @@ def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F
                 "--initial",
                 type=FILE,
                 help="Fixed-to-moving transform to start from (.h5, .tfm, .txt, .mat or a displacement volume); "
-                "without it a robust linear alignment is done first.",
+                "without it a robust linear alignment is computed first.",
             )
         )
     return combined(options)
 
 
 def compute_options(command: F) -> F:
-    """Add the options that say where to compute."""
+    """Add the options for device, threads and seed."""
     return combined(
         [
-            click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores."),
-            click.option("--seed", default=0, show_default=True, help="Seed of every random number."),
+            click.option("--threads", default=0, show_default=True, help="Maximum CPU threads; 0 for all cores."),
+            click.option("--seed", default=0, show_default=True, help="Seed of the random number generators."),
             click.option(
                 "--device",
                 type=click.Choice(DEVICES),
                 default="auto",
                 show_default=True,
-                help="Where deep engines compute; classical ones use the CPU.",
+                help="Device of deep engines; most classical engines use the CPU.",
             ),
         ]
     )(command)
 
 
 def show_options(command: F) -> F:
-    """Add the options that say how much is shown."""
+    """Add the options for the amount of output."""
     return combined(
         [
             click.option("--quiet", "-q", is_flag=True, help=QUIET),
-            click.option("--verbose", "-v", is_flag=True, help="Show the log of the engine as well."),
+            click.option("--verbose", "-v", is_flag=True, help="Print the log of the engine as well."),
             click.option("--json", "as_json", is_flag=True, help="Print the report as JSON to standard output."),
         ]
     )(command)
@@ -97,13 +97,11 @@ def show_options(command: F) -> F:
 
 def page_option(command: F) -> F:
     """Add `--no-html`."""
-    return click.option("--no-html", is_flag=True, help="Leave out the HTML pages (saves a few seconds per run).")(
-        command
-    )
+    return click.option("--no-html", is_flag=True, help="Skip the HTML pages (saves a few seconds per run).")(command)
 
 
 def outputs_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the outputs wanted, out of a command's options."""
+    """Return the requested outputs from the options of a command."""
     without = {"warped_labels"} if options["moving_seg"] is None else set()
     if options["no_html"]:
         without.add("html")
@@ -125,7 +123,7 @@ def setting_option(command: F) -> F:
 
 
 def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the job's inputs, absolute, out of a command's options; `folder#4` is series 4 of a DICOM folder."""
+    """Return the inputs as absolute paths from the options of a command; `folder#4` is series 4 of a DICOM folder."""
     paths = {role: path.resolve() for name, role in ROLES.items() if (path := options.get(name)) is not None}
     inputs = {role: str(path) for role, path in paths.items()}
     for entry in options.get("series", ()):
@@ -133,14 +131,14 @@ def inputs_of(options: Mapping[str, Any]) -> dict[str, str]:
         if not equals or role not in ROLES:
             folders = [side for side in ("fixed", "moving") if paths[side].is_dir()]
             if len(folders) != 1:
-                raise click.UsageError(f"--series {entry}: say which with fixed={entry} or moving={entry}.")
+                raise click.UsageError(f"--series {entry}: specify the side with fixed={entry} or moving={entry}.")
             role, series = folders[0], entry
         inputs[ROLES[role]] = f"{paths[ROLES[role]]}#{series}"
     return inputs
 
 
 def compute_of(options: Mapping[str, Any]) -> Compute:
-    """Return where to compute, out of a command's options."""
+    """Return device, threads and seed from the options of a command."""
     return Compute(device=options["device"], threads=options["threads"], seed=options["seed"])
 
 

@@ -1,4 +1,4 @@
-"""What the commands show: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLORS = {"good": "green", "check": "yellow", "bad": "red"}
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console on the present standard output or standard error."""
+    """Return a console for the current standard output or standard error."""
     screen = Console(stderr=stderr, highlight=False, soft_wrap=stderr)
     if not screen.is_terminal and "COLUMNS" not in os.environ:
         screen.width = PIPE_WIDTH
@@ -30,7 +30,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show_error(message: str, hint: str = "") -> None:
-    """Show an error in red and what to do about it."""
+    """Print an error in red and its hint."""
     screen = console(stderr=True)
     screen.print(f"[bold red]Error:[/] {escape(message)}")
     if hint:
@@ -38,18 +38,18 @@ def show_error(message: str, hint: str = "") -> None:
 
 
 def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
-    """Show the verdict of a report on standard error: what it is, why, and how sure the linear alignment was.
+    """Print the verdict of a report, its reasons and the confidence of the linear alignment on standard error.
 
     Parameters
     ----------
     verdict : Verdict or None
-        Of a report; nothing is shown for one that was not judged.
+        Verdict of a report; nothing is printed for a report without verdict.
     confidence : float, optional
-        'confidence' of the report, 0 to 1: how sure the linear alignment was.
+        'confidence' of the report, 0 to 1: confidence of the linear alignment.
     title : str
         Title of the run, when there are several.
     quiet : bool
-        Show one line, and only when the verdict is not good.
+        Print one line, and only when the verdict is not good.
     """
     if verdict is None or (quiet and verdict.level == "good"):
         return
@@ -66,19 +66,19 @@ def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str 
 
 
 def show_note(text: str) -> None:
-    """Show something the user should know."""
+    """Print a note."""
     console(stderr=True).print(f"[yellow]Note:[/]  {escape(text)}")
 
 
 def show_notes(notes: Iterable[str], *, quiet: bool = False) -> None:
-    """Show notes, each once, unless `quiet`."""
+    """Print each of the notes once, unless `quiet`."""
     for note in () if quiet else dict.fromkeys(notes):
         show_note(note)
 
 
 @contextmanager
 def library_warnings() -> Iterator[None]:
-    """Show the library's warnings as notes inside the block."""
+    """Print warnings of the library as notes inside the block."""
 
     class Notes(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -93,7 +93,7 @@ def library_warnings() -> Iterator[None]:
 
 
 def show_cancelled() -> None:
-    """Say that nothing was written because the user stopped it."""
+    """Print that the user canceled and nothing was written."""
     console(stderr=True).print("[yellow]Canceled.[/]")
 
 
@@ -103,7 +103,7 @@ def show_json(content: Any) -> None:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = False) -> None:
-    """Print a table; with `numbers` all columns but the first are right-aligned."""
+    """Print a table; with `numbers`, all columns except the first are right-aligned."""
     table = Table(
         title=escape(title), title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
     )
@@ -118,7 +118,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def show_entries(title: str, entries: Mapping[str, Any]) -> None:
-    """Print names and values below each other."""
+    """Print names and values, one per line."""
     width = max(map(len, entries), default=0)
     screen = console()
     screen.print(f"[bold]{escape(title)}[/]", soft_wrap=True)

@@ -13,8 +13,8 @@ from .output import show_entries, show_json
 
 TRUTH = "truth.h5"
 HELP = """Write a phantom pair: two volumes of one analytic anatomy with segmentations, landmarks and the exact
-transform between them (truth.h5). The same arguments give the same files. An earlier phantom in the folder is replaced;
-volumes of the same names that belong to no phantom are not.
+transform between them (truth.h5). The same arguments give the same files. An earlier phantom in the folder is
+replaced; other volumes with the same names are not.
 
 \b
 Examples:
@@ -27,8 +27,8 @@ Examples:
 @click.command("phantom", help=HELP)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--kind", default="head", show_default=True, help="Anatomy: head or lung.")
-@click.option("--size", default=96, show_default=True, help="Voxels along each axis, at least 16.")
-@click.option("--seed", default=0, show_default=True, help="Decides the warp and the noise.")
+@click.option("--size", default=96, show_default=True, help="Number of voxels along each axis, at least 16.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the deformation and the noise.")
 @click.option("--contrasts", metavar="FIXED,MOVING", help="head: t1 or t2 each; lung: ct.")
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON.")
 def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, a
 
     pair = contrasts.split(",") if contrasts else None
     if pair is not None and len(pair) != 2:
-        raise click.UsageError("--contrasts needs two names with a comma between, such as t1,t2.")
+        raise click.UsageError("--contrasts needs two names separated by a comma, such as t1,t2.")
     phantom = make_phantom(kind, size=size, seed=seed, contrasts=(pair[0], pair[1]) if pair else None)
     with job_folder(out) as draft:
         drafts = {role: settle(path) for role, path in write_phantom(phantom, draft).items()}
@@ -50,9 +50,9 @@ def command(out: Path, kind: str, size: int, seed: int, contrasts: str | None, a
 
 
 def _keep_volumes_of_others(out: Path, names: list[str]) -> None:
-    """Refuse to replace files that are not those of an earlier phantom, which left its truth beside them."""
+    """Raise when files to replace are not of an earlier phantom, recognized by its truth.h5."""
     there = [name for name in names if (out / name).exists()]
     if there and TRUTH not in there:
         raise FileError(
-            f"{out} holds {' and '.join(there)} already, which are not of a phantom.", hint="Choose another --out."
+            f"{out} already contains {' and '.join(there)}, not written by this command.", hint="Choose another --out."
         )

@@ -17,11 +17,11 @@ from .output import console, show_json, show_note, show_notes, show_table
 if TYPE_CHECKING:
     from ..core.recommendation.advice import Advice
 
-HELP = """Recommend an engine for a pair: classical or deep, with the Dice and the seconds to expect, and the reasons.
+HELP = """Recommend an engine for a pair, classical or deep, with expected Dice, expected time and reasons.
 
-Nothing is registered but a quick linear alignment, which shows whether the volumes match and have the same contrast.
-With a segmentation of the structures of interest (the fixed one at least) the Dice is predicted from the mutual
-information of intensities and labels. Where the evidence is thin the answer says so.
+Only a fast linear alignment is computed, to check whether the volumes match and have the same contrast. With a
+segmentation of the structures of interest (at least on the fixed volume) the Dice is predicted from the mutual
+information of intensities and labels. When the evidence is not sufficient, the recommendation says so.
 
 \b
 Examples:
@@ -32,19 +32,19 @@ Examples:
 
 @click.command("recommend", help=HELP)
 @pair_options(masks=False)
-@click.option("--labels", metavar="1,2,...", help="Labels of interest; all when not given.")
-@click.option("--time-budget", type=click.FloatRange(min=0), help="Most seconds one registration may take.")
-@click.option("--training-labels", default=0, show_default=True, help="Segmented cases at hand for training.")
+@click.option("--labels", metavar="1,2,...", help="Labels of interest; default: all.")
+@click.option("--time-budget", type=click.FloatRange(min=0), help="Maximum time of one registration in seconds.")
+@click.option("--training-labels", default=0, show_default=True, help="Segmented cases available for training.")
 @click.option(
     "--representative/--not-representative",
     default=None,
-    help="Whether those come from the same scanner, protocol and labelling as this pair.",
+    help="Whether those have the same scanner, imaging protocol and labeling as this pair.",
 )
-@click.option("--no-align", is_flag=True, help="Take the headers (or --initial) as they are; quicker, less is known.")
-@click.option("--models", type=FILE, multiple=True, help="Folder with more models (repeatable).")
-@click.option("--calibration", type=FILE, help="Calibration made by `dvcreg calibrate` instead of the shipped one.")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where engines compute.")
-@click.option("--threads", default=0, show_default=True, help="Most CPU threads; 0 for all cores.")
+@click.option("--no-align", is_flag=True, help="Skip the linear alignment and use the headers (or --initial); faster.")
+@click.option("--models", type=FILE, multiple=True, help="Folder with additional models (repeatable).")
+@click.option("--calibration", type=FILE, help="Calibration of `dvcreg calibrate` to use instead of the bundled one.")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device of the engines.")
+@click.option("--threads", default=0, show_default=True, help="Maximum CPU threads; 0 for all cores.")
 @click.option("--plot", type=FILE, help="Also write the MI-Dice plot of this pair (.png, .svg, .pdf).")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of text.")
 def command(**options: Any) -> None:
@@ -84,7 +84,7 @@ def _numbers(text: str | None) -> list[int] | None:
     try:
         return [int(entry) for entry in text.split(",") if entry.strip()]
     except ValueError as error:
-        raise click.UsageError(f"--labels needs whole numbers with commas between, got '{text}'.") from error
+        raise click.UsageError(f"--labels needs integers separated by commas, got '{text}'.") from error
 
 
 def _show(advice: Advice) -> None:
@@ -106,9 +106,9 @@ def _show(advice: Advice) -> None:
         for band, seconds in [(advice.predicted_dice.get(entry), advice.seconds.get(entry))]
     ]
     screen.print()
-    show_table("What to expect", ["Engine", "Dice (80 % band)", "Seconds"], rows, numbers=True)
+    show_table("Expected quality and time", ["Engine", "Dice (80 % band)", "Seconds"], rows, numbers=True)
     for model, report in advice.domain.items():
-        where = "looks like its training images" if report.inside else "; ".join(report.reasons)
+        where = "the pair resembles its training images" if report.inside else "; ".join(report.reasons)
         screen.print(f"Model {escape(model)}: {escape(where)} (distance {report.score:.1f} of {report.threshold:g})")
     for limit in advice.limits:
         show_note(limit)
@@ -119,6 +119,6 @@ def _write_plot(advice: Advice, path: Path) -> None:
     from ..core.recommendation.figure import write_plot
 
     if advice.plot is None:
-        raise RegistrationError("There is no calibrated engine to plot.", hint="Install one of those calibrated.")
+        raise RegistrationError("There is no calibrated engine to plot.", hint="Install a calibrated engine.")
     with whole_file(path) as draft:
         write_plot(advice.plot, draft)

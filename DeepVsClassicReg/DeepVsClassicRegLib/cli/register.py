@@ -27,27 +27,27 @@ from .output import show_entries, show_json, show_notes, show_verdict
 from .running import Listener, run_job, show_failure
 from .tables import show_measures
 
-HELP = """Bring the moving volume onto the fixed one and report how well that went.
+HELP = """Register a moving volume to a fixed volume and evaluate the result.
 
-Without --initial a robust linear alignment is done first. The work runs in a process of its own; Ctrl-C cancels it
-and leaves nothing behind.
+Without --initial a robust linear alignment is computed first. The registration runs in a separate process; Ctrl-C
+cancels it and removes all temporary files.
 
 \b
 Written to --out:
   warped.nii.gz       moving volume on the fixed grid
   warped_seg.nii.gz   moving segmentation on the fixed grid (with --moving-seg); warped_seg.seg.nrrd, with names,
                       colors and terminology, when that is a Slicer segmentation (.seg.nrrd)
-  transform.h5        the complete fixed-to-moving map, as SimpleITK.Resample takes it; Slicer loads it
-  jacobian.nii.gz     volume change at every voxel (1 keeps, below 1 shrinks, 0 or less folds)
-  uncertainty.nii.gz  how far the displacement may be off, mm (networks that predict a distribution)
-  extra_NAME          what else the engine found: maps, label maps (.nii.gz), transforms (.h5)
+  transform.h5        the complete fixed-to-moving transform, for SimpleITK.Resample and Slicer
+  jacobian.nii.gz     Jacobian determinant: volume change at every voxel (1: none, below 1: shrinks, 0 or less: folds)
+  uncertainty.nii.gz  standard deviation of the displacement in mm (networks that predict a distribution)
+  extra_NAME          further outputs of the engine: maps, label maps (.nii.gz), transforms (.h5)
   report.json         verdict, measures before and after, notes, seconds, memory, versions
-  report.html         the same with pictures, one self-contained page
+  report.html         the same with pictures, as a self-contained page
 
-At the end the verdict is printed (good, check or bad) with everything that speaks against the result, and how sure the
-linear alignment was; with --quiet only a verdict that is not good. It is no part of the exit code.
+At the end the verdict is printed (good, check or bad) with all failed checks and the confidence of the linear
+alignment; with --quiet only a verdict that is not good. The verdict does not change the exit code.
 
-What an earlier run left in --out is replaced, once the new result is whole; an input is never overwritten.
+The result of an earlier run in --out is replaced when the new one is complete; an input is never overwritten.
 
 \b
 Examples:
@@ -60,7 +60,7 @@ Examples:
 
 @click.command("register", help=HELP)
 @pair_options()
-@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; the best installed one when not given.")
+@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; default: the best installed one.")
 @click.option("--preset", "-p", default="default", show_default=True, help="Preset of the engine.")
 @setting_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")

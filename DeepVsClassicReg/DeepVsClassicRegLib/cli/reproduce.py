@@ -16,20 +16,20 @@ from .folders import output_folder
 from .output import show_entries, show_json, show_note, show_table
 from .running import shown_updates
 
-HELP = """Run an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" again, on your
-labeled volumes or on a phantom population, and say which of its claims hold there.
+HELP = """Repeat an experiment of the paper "Deep Learning in Medical Image Registration: Magic or Mirage?" on your
+labeled volumes or on a phantom population, and report which of its claims hold on this data.
 
 \b
 mi-dice      Fig. 1    does mutual information of intensity and label predict the Dice of a classical engine?
 paradigms    Fig. 2-3  are classical engines better than networks trained without labels?
-supervision  Fig. 4    do labels in training help, and does that carry over to new subjects?
-shift        Fig. 5    what is left of it on another contrast, on noise, on other data?
+supervision  Fig. 4    do labels in training help, and does the gain generalize to new subjects?
+shift        Fig. 5    does the gain persist on another contrast, with noise, and on other data?
 
 Data: a folder with manifest.json, a Learn2Reg dataset JSON, or images and label maps side by side (S1_t1.nii.gz with
 S1_seg.nii.gz, or imagesTr with labelsTr). Without --data the phantom is used.
 
-Every finished task is one line of OUT/units.jsonl. The same command goes on where it was interrupted and tries again
-what failed. Ctrl-C ends it cleanly.
+Every finished task is one line of OUT/units.jsonl. The same command resumes an interrupted experiment and repeats
+failed tasks. Ctrl-C stops it cleanly.
 
 \b
 Examples:
@@ -47,31 +47,31 @@ PATH = click.Path(path_type=Path)
 @click.command("reproduce", help=HELP)
 @click.argument("experiment", metavar="EXPERIMENT")
 @click.option("--data", type=PATH, multiple=True, help="Folder or dataset JSON with labeled volumes (repeatable).")
-@click.option("--datasets", default="", metavar="A,B", help="Only these data sets (subfolders) of --data.")
+@click.option("--datasets", default="", metavar="A,B", help="Use only these data sets (subfolders) of --data.")
 @click.option("--phantom", is_flag=True, help="Use the phantom population (the default without --data).")
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
-@click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; the first one headlines.")
+@click.option("--engines", "-e", default="", metavar="A,B:PRESET", help="Classical engines; claims use the first one.")
 @click.option(
     "--methods",
     default="",
     metavar="A,B",
     help="Networks to train, or 'all'; the experiment's own choice when left out.",
 )
-@click.option("--models", default="", metavar="A,B", help="Trained models to evaluate as well: names or folders.")
-@click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the trainings.")
-@click.option("--steps", default=0, help="Updates of one training; 0 for the experiment's own choice.")
+@click.option("--models", default="", metavar="A,B", help="Trained models to evaluate as well, by name or folder.")
+@click.option("--seeds", default="0,1,2", show_default=True, metavar="N,N", help="Seeds of the training runs.")
+@click.option("--steps", default=0, help="Steps of one training run; 0 for the default of the experiment.")
 @click.option("--hours", default=0.0, help="Longest time of one training in CPU hours; 0 for no limit.")
-@click.option("--pairs", default=0, help="Most pairs per data set, drawn at random; 0 for the experiment's own choice.")
-@click.option("--spacing", default=4.0, show_default=True, help="Voxel size in mm that networks work on (real data).")
+@click.option("--pairs", default=0, help="Maximum number of random pairs per data set; 0 for the experiment's default.")
+@click.option("--spacing", default=4.0, show_default=True, help="Voxel size of the networks in mm (real data).")
 @click.option(
     "--runs",
     type=PATH,
     multiple=True,
-    help="Lines of JSON with case, engine and dice: used instead of registering again (repeatable).",
+    help="JSON lines with case, engine and dice, used instead of registering again (repeatable).",
 )
-@click.option("--workers", default=1, show_default=True, help="Processes at a time.")
+@click.option("--workers", default=1, show_default=True, help="Number of parallel processes.")
 @click.option("--threads", default=1, show_default=True, help="Threads of each process.")
-@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON to standard output.")
 def command(experiment: str, data: tuple[Path, ...], phantom: bool, out: Path, **options: Any) -> int:
     """Run an experiment."""
@@ -128,14 +128,14 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         numbers = tuple(int(word) for word in _words(text))
     except ValueError as error:
-        raise click.UsageError(f"--seeds needs whole numbers with commas between, got '{text}'.") from error
+        raise click.UsageError(f"--seeds needs integers separated by commas, got '{text}'.") from error
     if not numbers or len(set(numbers)) != len(numbers):
         raise click.UsageError("--seeds needs at least one number, each once.")
     return numbers
 
 
 def _runs(paths: tuple[Path, ...]) -> tuple[dict[str, Any], ...]:
-    """Return the lines of benchmarks that have a Dice."""
+    """Return the benchmark lines that have a Dice."""
     return tuple(line for path in paths for line in _lines(path))
 
 

@@ -23,21 +23,21 @@ LOG_LINES_SHOWN = 12
 
 
 class Listener:
-    """Shows a worker's events: a bar on a terminal, a line per stage elsewhere.
+    """Prints the events of a worker: a progress bar on a terminal, otherwise a line per stage.
 
     Parameters
     ----------
     title : str
-        Put in front of the stage when several jobs follow each other.
+        Prefix of the stage when there are several jobs.
     quiet : bool
-        Show nothing but what went wrong.
+        Print only errors.
     verbose : bool
-        Show the log as well.
+        Print the log as well.
 
     Attributes
     ----------
     shown_notes : set of str
-        The notes that were shown.
+        The notes printed so far.
     """
 
     def __init__(self, title: str = "", *, quiet: bool = False, verbose: bool = False) -> None:
@@ -50,7 +50,7 @@ class Listener:
 
     @contextmanager
     def shown(self) -> Iterator[Listener]:
-        """Show the bar inside the block."""
+        """Show the progress bar inside the block."""
         if self.quiet or not self.screen.is_terminal:
             yield self
             return
@@ -77,7 +77,7 @@ class Listener:
             self.screen.print(escape(event.text), style="dim")
 
     def say(self, text: str) -> None:
-        """Show a stage that the worker does not report."""
+        """Show a stage that is not part of the worker."""
         if self.bar is not None and self._task is not None:
             self.bar.update(self._task, description=self._words(text))
         elif not self.quiet:
@@ -112,14 +112,14 @@ def shown_updates(is_due: Callable[[Update], bool], *, quiet: bool = False) -> I
 
 
 def run_job(job: Job, folder: Path, listener: Listener) -> JobOutcome:
-    """Work on a job in its folder and return how that ended.
+    """Run a job in its folder and return its outcome.
 
-    A first Ctrl-C asks the worker to stop, a second one ends it by force.
+    The first Ctrl-C asks the worker to stop, the second one kills it.
 
     Raises
     ------
     Cancelled
-        When the user stopped it.
+        When the user canceled.
     """
     job.write(folder)
     client = WorkerClient(folder)
@@ -144,7 +144,7 @@ def run_job(job: Job, folder: Path, listener: Listener) -> JobOutcome:
 
 
 def show_failure(outcome: JobOutcome, *, verbose: bool = False) -> None:
-    """Show why there is no result: the message, the hint, and after a bug or crash the end of the log."""
+    """Print why there is no result: the message, the hint and, after a bug or crash, the end of the log."""
     show_error(outcome.message, outcome.hint)
     if outcome.state == FAILED and outcome.log and not verbose:
         screen = console(stderr=True)

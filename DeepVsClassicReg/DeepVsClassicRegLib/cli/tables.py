@@ -21,7 +21,7 @@ SHORT_TITLES = {
 
 
 def show_measures(report: Report) -> None:
-    """Show a report's main measures before, after the linear alignment, and after."""
+    """Print the main measures of a report before registration, after the linear alignment, and at the end."""
     columns = report.measures.columns
     stages = [name for name in ("before", "start", "after") if columns.get(name)]
     titles = {"before": "Before", "start": "Linear", "after": "After"}
@@ -47,7 +47,7 @@ def _title(measure: Measure) -> str:
 
 
 def show_runs(linear: ComparedRun | None, runs: Sequence[ComparedRun]) -> None:
-    """Show the main measures of a comparison, one line per run, the best of each column in green."""
+    """Print the main measures of a comparison, one line per run, the best value of each column in green."""
     finished = [run for run in (linear, *runs) if run is not None and run.ok]
     before = next((run.report.measures.before for run in finished if run.report), None)
     if before is None:
@@ -78,7 +78,7 @@ def _value(run: ComparedRun, measure: Measure) -> float | None:
 
 
 def _marked(measure: Measure, values: Sequence[float | None], *, first: bool) -> list[str]:
-    """Return the values as text, the best in green; the common start, when it is the first, does not compete."""
+    """Return the values as text, the best in green; with `first`, the common linear start is not considered."""
     rivals = [value for value in values[1 if first else 0 :] if value is not None]
     texts = []
     for index, value in enumerate(values):

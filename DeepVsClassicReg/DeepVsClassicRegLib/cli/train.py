@@ -10,19 +10,19 @@ from .training_options import training_options
 
 HELP = """Train a registration network.
 
-The folder --out gets training.json (what is trained), checkpoint.safetensors, curves.csv, validation.csv, curves.png,
-train.log, and model/ with the best weights so far: a model folder that the engine `network` can use at any time.
-Ctrl-C and SIGTERM write a checkpoint and leave; the same command with --resume goes on exactly there, also after a
-crash or kill. Without a limit (--steps, --hours) it trains until it is stopped.
+The folder --out receives training.json (the configuration), checkpoint.safetensors, curves.csv, validation.csv,
+curves.png, train.log, and model/ with the best weights so far: a model folder that the engine `network` can use at
+any time. Ctrl-C and SIGTERM write a checkpoint and stop; the same command with --resume continues from the checkpoint,
+also after a crash. Without a limit (--steps, --hours) training continues until it is stopped.
 
 \b
-What --data can be:
-  shapes              generated shapes: no data needed, any anatomy and contrast
+Values of --data:
+shapes              generated shapes: needs no data, for any anatomy and contrast
   labels:FOLDER       images generated from the label maps in a folder
-  labels:FOLDER+shapes  both in turn (name one twice to see it twice as often)
-  dataset.json        Learn2Reg style ("training" or "numTraining", optional "labels", "registration_val" pairs)
+  labels:FOLDER+shapes  both alternately (give one twice to use it twice as often)
+  dataset.json        Learn2Reg format ("training" or "numTraining", optional "labels", "registration_val" pairs)
   pairs.csv           columns fixed, moving, fixed_label, moving_label; or image, label, mask: all ordered pairs
-  FOLDER              images, with their label maps in FOLDER/labels under the same names
+  FOLDER              images; label maps have the same names in FOLDER/labels
 
 \b
 Examples:

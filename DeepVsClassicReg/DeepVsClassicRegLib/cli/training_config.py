@@ -1,4 +1,4 @@
-"""From the options of a training command to its config, and back when it is resumed."""
+"""Converts the options of a training command to a config, and back when training is resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .options import settings_of
 from .training_options import CARD_TEXTS
 
 OWN = "own"
-# Trainings of the first release do not name these.
+# Options that configs of the first release do not contain.
 _DATA_DEFAULTS = {
     "teacher": "",
     "teacher_pairs": 100,
@@ -40,23 +40,25 @@ _DATA_DEFAULTS = {
     "misalignment": {},
     "validation": 4,
 }
-FREE = ("steps", "hours", "checkpoint_minutes", "half")  # what a resumed training may change
+FREE = ("steps", "hours", "checkpoint_minutes", "half")  # options that can change when training is resumed
 
 
 def config_from(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingConfig:
-    """Return the config of the options, or that of the folder with the few changes that are allowed.
+    """Return the config of the options or, when resuming, that of the folder with the allowed changes.
 
     Raises
     ------
     FileError
-        When the folder holds a training and --resume is not given.
+        When the folder contains a training run and --resume is not given.
     SettingsError
-        When a resumed training would become another one.
+        When an option that cannot change differs from the resumed training run.
     """
     out = Path(options["out"])
     resumes = options["resume"] and (out / CONFIG_FILE).is_file()
     if has_checkpoint(out) and not resumes and not options["dry_run"]:
-        raise FileError(f"{out} holds a training already.", hint="Give --resume to go on with it, or another --out.")
+        raise FileError(
+            f"{out} already contains a training run.", hint="Use --resume to continue it, or another --out."
+        )
     if not resumes:
         return _config(options, start, context)
     former = read_config(out)
@@ -70,13 +72,13 @@ def config_from(context: click.Context, options: Mapping[str, Any], start: Mappi
 
 
 def data_settings(config: TrainingConfig) -> DataSettings:
-    """Return the data settings kept in a config."""
+    """Return the data settings of a config."""
     known = {entry.name for entry in dataclasses.fields(DataSettings)}
     return DataSettings(**{name: value for name, value in config.data.items() if name in known})
 
 
 def options_of(config: TrainingConfig) -> dict[str, Any]:
-    """Return the options that give a config."""
+    """Return the options that produce a config."""
     data = data_settings(config)
     return {
         "method": config.method,
@@ -108,7 +110,7 @@ def _config(options: Mapping[str, Any], start: Mapping[str, str], context: click
     if supervision not in info.supervision:
         raise SettingsError(
             f"Method '{info.name}' cannot be trained with supervision '{supervision}'.",
-            hint=f"It takes {' or '.join(info.supervision)}.",
+            hint=f"Supported: {' or '.join(info.supervision)}.",
         )
     settings: Any = from_json(info.settings, settings_of(options["settings"]))
     names = [entry.name for entry in dataclasses.fields(TrainSettings)]
@@ -132,7 +134,7 @@ def _data_settings(options: Mapping[str, Any]) -> DataSettings:
         from ..core.training.preprocessing import own_grid
 
         if all(is_generated(part) for part in parts_of(spec)):
-            raise SettingsError("Generated pairs have no size of their own.", hint="Give --size in voxels.")
+            raise SettingsError("Generated pairs have no native size.", hint="Give --size in voxels.")
         own, spacing_mm = own_grid(read_manifest(Path(spec), validation=options["validation"]))
         size = ",".join(str(entry) for entry in own)
     return DataSettings(
@@ -153,7 +155,7 @@ def _data_settings(options: Mapping[str, Any]) -> DataSettings:
 
 
 def _augmentation(given: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the augmentation; the word 'usual' stands for a moderate one."""
+    """Return the settings of the augmentation; 'usual' selects a moderate one."""
     if not given:
         return {}
     from ..core.training.augmentation import USUAL, AugmentationSettings
@@ -194,8 +196,8 @@ def _check_same(former: TrainingConfig, wanted: TrainingConfig) -> None:
     changed += [name for name in after if before.get(name) != after[name]]
     if changed:
         raise SettingsError(
-            f"A resumed training cannot change {', '.join(changed)}.",
-            hint="Leave these options out, or start another training with another --out.",
+            f"A resumed training run cannot change {', '.join(changed)}.",
+            hint="Omit these options, or start a new training run with another --out.",
         )
 
 
@@ -241,9 +243,9 @@ def _size(text: str, option: str = "--size", dimensions: int = 3) -> tuple[int, 
 
 
 def started_from(context: click.Context, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options of a fine-tuning with what its model says filled in, and the model to start from.
+    """Return the options of fine-tuning with defaults from its model, and the model to start from.
 
-    Without --model (when resuming) the folder's config knows the model.
+    Without --model (when resuming) the model is that of the folder's config.
     """
     filled = {**options, "method": None}
     if options["model"] is None:

@@ -12,11 +12,11 @@ from ..core.training.config import TrainSettings
 from .options import F, combined, compute_options
 
 CARD_TEXTS = {
-    "name": "Name of the model, used in commands; the folder's name when not given.",
+    "name": "Name of the model in commands; default: name of the folder.",
     "title": "Name shown.",
-    "summary": "One sentence shown with it.",
-    "contrasts": "What it is made for: 'any', 'T1', 'CT', ...",
-    "anatomy": "What it is made for: 'any', 'brain', ...",
+    "summary": "Description of the model in one sentence.",
+    "contrasts": "Contrasts for which the model is intended: 'any', 'T1', 'CT', ...",
+    "anatomy": "Anatomy for which the model is intended: 'any', 'brain', ...",
     "licence": "License of the weights.",
 }
 
@@ -25,7 +25,7 @@ def training_options(command: F) -> F:
     """Add the options of a training."""
     return combined(
         [
-            click.option("--data", "-d", help="What to learn from, see above."),
+            click.option("--data", "-d", help="Training data, see above."),
             click.option(
                 "--supervision",
                 type=click.Choice(["none", "labels", "displacement", "error"]),
@@ -33,47 +33,45 @@ def training_options(command: F) -> F:
                 "pairs) or found by --teacher, or the error of misaligned images. The method's own when not given.",
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
-            click.option("--resume", is_flag=True, help="Go on where a former run ended, if there was one."),
-            click.option("--dry-run", is_flag=True, help="Measure time and memory on a few steps; write nothing."),
+            click.option("--resume", is_flag=True, help="Continue the training run in --out, if there is one."),
+            click.option("--dry-run", is_flag=True, help="Measure time and memory of a few steps; write no files."),
             click.option(
                 "--size",
                 default="96",
                 show_default=True,
-                help="Voxels of the grid: N, or X,Y,Z; X,Y for plane images; own: as the images are, not resampled.",
+                help="Grid size in voxels: N or X,Y,Z; X,Y for 2D images; own: that of the images, not resampled.",
             ),
-            click.option("--spacing", default=2.0, show_default=True, help="Its voxel size in mm."),
-            click.option("--batch", default=1, show_default=True, help="Pairs per step."),
+            click.option("--spacing", default=2.0, show_default=True, help="Voxel size of the grid in mm."),
+            click.option("--batch", default=1, show_default=True, help="Number of pairs per step."),
             click.option(
                 "--validation",
                 default=20,
                 show_default=True,
-                help="Fixed pairs to validate on, of subjects drawn over all; small data sets give fewer.",
+                help="Number of validation pairs, of randomly drawn subjects; small data sets have fewer.",
             ),
             click.option(
                 "--linear",
                 metavar="FILE|first",
-                help="Real data: align every image linearly to this volume (or to the first training image); without "
-                "it the headers are believed.",
+                help="Real data: align every image linearly to this volume, or to the first training image; default: "
+                "the image headers.",
             ),
             click.option(
-                "--labels-per-step", default=0, show_default=True, help="Real data: labels drawn per step; 0 for all."
+                "--labels-per-step", default=0, show_default=True, help="Real data: random labels per step; 0 for all."
             ),
             click.option(
                 "--teacher",
                 metavar="ENGINE[:PRESET]",
-                help="Real data: learn the displacements that an engine finds (with --supervision displacement).",
+                help="Real data: learn the displacements computed by this engine (with --supervision displacement).",
             ),
             click.option(
-                "--teacher-pairs", default=100, show_default=True, help="Pairs that the teacher registers, each once."
+                "--teacher-pairs", default=100, show_default=True, help="Number of pairs that the teacher registers."
             ),
-            click.option(
-                "--patch", default="", metavar="N|X,Y,Z", help="Learn from patches of so many voxels instead of wholes."
-            ),
+            click.option("--patch", default="", metavar="N|X,Y,Z", help="Train on patches of this size in voxels."),
             click.option(
                 "--augment",
                 metavar="usual|NAME=VALUE",
                 multiple=True,
-                help="Change pose, shape and intensities of the training pairs at random.",
+                help="Random augmentation of pose, shape and intensities of the training pairs.",
             ),
             click.option(
                 "--misalign",
@@ -82,12 +80,12 @@ def training_options(command: F) -> F:
                 help="How far off the warped images are that metrics and error models learn from.",
             ),
             *_train_options(),
-            click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A setting of the method."),
-            click.option("--synth", metavar="NAME=VALUE", multiple=True, help="A setting of the generator."),
+            click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Setting of the method."),
+            click.option("--synth", metavar="NAME=VALUE", multiple=True, help="Setting of the generator."),
             *(click.option(f"--{name}", help=text) for name, text in CARD_TEXTS.items()),
             compute_options,
-            click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors."),
-            click.option("--json", "as_json", is_flag=True, help="Print how it ended as JSON."),
+            click.option("--quiet", "-q", is_flag=True, help="Print only errors."),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
         ]
     )(command)
 

@@ -1,4 +1,4 @@
-"""Runs a training in this process: config, log, progress, signals, and what is shown at the end."""
+"""Trains a network in this process: config, log, progress, signals, and the final summary."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ LINE_EVERY_S = 60.0
 
 
 def run_training(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str] | None = None) -> int:
-    """Train as the options say and return the exit code.
+    """Train with the options of a command and return the exit code.
 
     Parameters
     ----------
     context : click.Context
-        Reports which options were given.
+        Tells which options were given.
     options : mapping
         All options of the command.
     start : mapping, optional
@@ -92,7 +92,7 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
 
 
 def _protect_inputs(config: TrainingConfig, out: Path) -> None:
-    """Refuse a folder whose files or model the training reads."""
+    """Raise when files of the output folder are inputs of the training run."""
     data = data_settings(config)
     parts = [part for part in parts_of(data.spec) if part != SHAPES]
     named = [part.partition(":")[2] if is_generated(part) else part for part in parts]
@@ -117,14 +117,14 @@ def _source(config: TrainingConfig, compute: Compute, cache: Path, progress: Pro
 
 
 def _registrar(compute: Compute) -> Register:
-    """Return how the network engine registers a validation pair with the network as it is."""
+    """Return the function that registers a validation pair with the current network."""
     from ..core.engines.network.engine import transform_with
 
     return lambda network, card, pair: transform_with(network, card, pair, compute)
 
 
 def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
-    """Return how the teacher engine registers a pair of the training grid."""
+    """Return the function with which the teacher engine registers a pair on the training grid."""
     from ..core.engines.catalogue import get_engine
     from ..core.settings import make_settings
 
@@ -136,7 +136,7 @@ def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
 
 
 def _aligner(compute: Compute) -> Align:
-    """Return the linear alignment with which the engines begin as the training wants it."""
+    """Return the linear alignment of the engines in the form that training needs."""
     from ..core.engines.start import align_linearly
 
     return lambda template, volume: align_linearly(Pair(template, volume), compute, Progress()).transform
@@ -149,7 +149,7 @@ def _device(wanted: str) -> str:
 
 @contextmanager
 def _logged(folder: Path | None) -> Iterator[None]:
-    """Write what the library says to the training's log."""
+    """Write the library's log messages to train.log."""
     if folder is None:
         yield
         return
@@ -181,7 +181,7 @@ def _once_a_minute() -> Callable[[Update], bool]:
 
 @contextmanager
 def _stoppable() -> Iterator[Any]:
-    """Return whether Ctrl-C or SIGTERM was received; a second one ends at once."""
+    """Return whether Ctrl-C or SIGTERM was received; the second one ends the process immediately."""
     came: list[int] = []
 
     def handle(number: int, _frame: Any) -> None:
@@ -219,5 +219,5 @@ def _show(outcome: TrainingOutcome, folder: Path, *, quiet: bool, as_json: bool)
         show_json(content)
     elif not quiet:
         numbers = {f"best {name.replace('_', ' ')}": value for name, value in outcome.best.items()}
-        title = "Finished" if outcome.finished else f"Stopped; go on with: dvcreg train --resume --out {folder}"
+        title = "Finished" if outcome.finished else f"Stopped; continue with: dvcreg train --resume --out {folder}"
         show_entries(title, {"step": outcome.step, "hours": f"{outcome.hours:.3f}", **numbers, "model": outcome.model})

@@ -12,27 +12,28 @@ from .folders import whole_file
 from .options import FILE
 from .output import show_entries, show_note, show_notes
 
-# As core.transforms.files.FORMS, which would load the whole library here.
+# Same values as core.transforms.files.FORMS, whose import would load the whole library.
 FORMS = ("auto", "ras", "lps", "fsl")
 HELP = """Apply a transform to an image, to labels, or to points, or convert it.
 
-A transform of this program maps FIXED points to MOVING points (LPS mm), as resampling needs it. So
+Transforms of this program map FIXED points to MOVING points (LPS mm), as in ITK. Therefore
 
 \b
-  images, labels   of the moving side come onto the grid of --reference, the fixed volume;
-  points           of the fixed side become points of the moving side.
+  images, labels   of the moving side are resampled on the grid of --reference, the fixed volume;
+  points           of the fixed side are mapped to the moving side.
 
-With --inverse everything goes the other way: images of the fixed side come onto the grid of --reference, the moving
-volume, and points of the moving side become points of the fixed side. An inverse of a deformable transform is found
-by iteration; the remaining error is printed; it is large where the transform folds.
+With --inverse the direction is reversed: images of the fixed side are resampled on the grid of --reference, the
+moving volume, and points of the moving side are mapped to the fixed side. The inverse of a deformable transform is
+computed by iteration. The remaining error is printed; it is large where the transform folds.
 
-A file that is there already is replaced once the new one is whole; an input is never overwritten.
+An existing output file is replaced when the new one is complete; an input is never overwritten.
 
-Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI and FreeSurfer are read exactly, or
-refused with what to do. A plain matrix needs --transform-form, and one of flirt its two NIfTI images (--fixed,
---moving). Without --image, --labels and --points the transform itself is written to --out: a conversion.
+Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI and FreeSurfer are read exactly; a file
+that cannot be read exactly gives an error with a hint. A plain matrix needs --transform-form, and a flirt matrix its
+two NIfTI images (--fixed, --moving). Without --image, --labels and --points the transform itself is converted and
+written to --out.
 
-Segments of a Slicer segmentation keep their names, colors and terminology, overlapping ones too, when --out ends in
+Segments of a Slicer segmentation, also overlapping ones, keep their names, colors and terminology when --out ends in
 .seg.nrrd.
 
 \b
@@ -50,8 +51,8 @@ Examples:
 @click.option("--image", type=FILE, help="Volume to warp, linear interpolation.")
 @click.option("--labels", type=FILE, help="Segmentation to warp, nearest neighbor.")
 @click.option("--points", type=FILE, help="Landmarks to map: .csv (x,y,z in LPS mm), .fcsv or .mrk.json.")
-@click.option("--reference", type=FILE, help="Volume whose grid the warped image, or a written field, gets.")
-@click.option("--fill", type=float, help="Value outside the image; its background when not given.")
+@click.option("--reference", type=FILE, help="Volume whose grid is used for the warped image or a written field.")
+@click.option("--fill", type=float, help="Value outside the image; default: its background.")
 @click.option("--inverse", is_flag=True, help="Use the inverse transform (moving to fixed).")
 @click.option(
     "--transform-form",
@@ -59,12 +60,12 @@ Examples:
     type=click.Choice(FORMS),
     default="auto",
     show_default=True,
-    help="What a plain matrix is: ras (c3d, ITK-SNAP, greedy, NiftyReg) or lps, both mm, fixed to moving; or fsl.",
+    help="Convention of a plain matrix: ras (c3d, ITK-SNAP, greedy, NiftyReg) or lps, in mm, fixed to moving; or fsl.",
 )
-@click.option("--fixed", type=FILE, help="NIfTI image that flirt was given as -ref; --reference when not given.")
-@click.option("--moving", type=FILE, help="NIfTI image that flirt was given as -in; the warped image when not given.")
+@click.option("--fixed", type=FILE, help="NIfTI image that was the -ref of flirt; default: --reference.")
+@click.option("--moving", type=FILE, help="NIfTI image that was the -in of flirt; default: the image to warp.")
 @click.option("--out", type=FILE, required=True, help="File to write; points: .csv or .fcsv; a transform: .h5.")
-@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
 def command(**options: Any) -> None:
     """Apply or convert a transform."""
     given = [name for name in ("image", "labels", "points") if options[name]]
@@ -72,7 +73,7 @@ def command(**options: Any) -> None:
         raise click.UsageError("Give at most one of --image, --labels and --points.")
     kind = given[0] if given else "transform"
     if kind in ("image", "labels") and not options["reference"]:
-        raise click.UsageError(f"--{kind} needs --reference, the volume whose grid the result shall have.")
+        raise click.UsageError(f"--{kind} needs --reference, the volume that defines the grid of the result.")
     inputs = ("path", "reference", "fixed", "moving", *given)
     protect_inputs(filter(None, (options[name] for name in inputs)), [options["out"]])
     from ..core.transforms.files import read_transform
@@ -124,7 +125,7 @@ def _labels(transform: Any, grid: Any, path: Path, out: Path) -> None:
     flat = segmentation.flattened()
     show_notes(flat.notes)
     if flat.segments:
-        show_note(f"{out.name} holds label values only; with the ending .seg.nrrd it would keep names and colors.")
+        show_note(f"{out.name} contains label values only; the ending .seg.nrrd also keeps names and colors.")
     write_labels(warp_labels(flat, grid, transform), out)
 
 
@@ -145,7 +146,7 @@ def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str
             "inverse error": f"mean {residual.mean():.4f} mm, largest {residual.max():.4f} mm",
         }
         if residual.max() > 1:
-            show_note("The transform cannot be inverted well at some points; it may fold there.")
+            show_note("The transform cannot be inverted accurately at some points; it may fold there.")
     else:
         mapped = transform.apply(points)
     write_points(mapped, out, names=landmarks.placed_names)

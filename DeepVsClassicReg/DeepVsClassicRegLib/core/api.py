@@ -1,4 +1,4 @@
-"""The library's front door: load a pair, register it, compare engines, evaluate."""
+"""The public Python interface: load a pair, register it, compare engines, evaluate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load_pair(
     moving_points: str | os.PathLike[str] | None = None,
     initial: str | os.PathLike[str] | None = None,
 ) -> Pair:
-    """Read a pair of volumes, and whatever belongs to them, from files.
+    """Read a pair of volumes, with their segmentations, masks and landmarks, from files.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ def load_pair(
         Label maps and masks in the same patient coordinates. The segments of Slicer segmentations (.seg.nrrd) are
         matched by name, see `images.matching`.
     fixed_points, moving_points : path, optional
-        Landmarks (.csv in LPS mm, .fcsv or .mrk.json), paired by name, see `images.pairing`; the same .csv twice is
-        read as one file with the columns fixed_x..z and moving_x..z.
+        Landmarks (.csv in LPS mm, .fcsv or .mrk.json), matched by name, see `images.pairing`. If both are the same
+        .csv, it contains the columns fixed_x..z and moving_x..z.
     initial : path, optional
         A fixed-to-moving transform to start from.
 
     Raises
     ------
     RegistrationError
-        When a file is missing, unreadable or unfit.
+        When a file is missing, unreadable or not usable.
 
     Examples
     --------
@@ -104,34 +104,34 @@ def register(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Result:
-    """Bring the moving volume of a pair onto the fixed one.
+    """Register the moving volume of a pair to the fixed volume.
 
     Parameters
     ----------
     pair : Pair
-        What is registered. Without `pair.initial` a robust linear alignment is done first.
+        The pair to register. Without `pair.initial` a robust linear alignment is computed first.
     engine, preset : str
         See `engine_names()` and `dvcreg engines`.
     settings : mapping, optional
         Settings changed from the preset.
     device : {'auto', 'cpu', 'cuda', 'mps'}
-        Where to compute.
+        Device of the computation.
     threads : int
-        Most CPU threads, 0 for all cores.
+        Maximum number of CPU threads, 0 for all cores.
     seed : int
-        Seed of every random number.
+        Seed of the random number generators.
     progress : Progress, optional
         Receives progress updates and can cancel.
 
     Returns
     -------
     Result
-        The complete fixed-to-moving transform and how the run went.
+        The complete fixed-to-moving transform with diagnostics of the run.
 
     Raises
     ------
     RegistrationError
-        When the pair, the settings or the installation do not allow it.
+        When the pair or a setting is invalid, or a package is missing.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def register(
     pair = marked_pair(pair)
     remarks = check_pair(pair, single_slices=chosen.info.single_slices)
     if pair.initial is None and is_single_slice(pair.fixed):
-        remarks.append("Single slices are not aligned linearly first: the positions in the headers are the start.")
+        remarks.append("Single slices get no linear alignment: registration starts from the positions in the headers.")
         pair = pair.replace(initial=Transform())
     view, differences = engine_view(pair)
     remarks += differences
@@ -181,12 +181,12 @@ def register(
 
 
 def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tuple[Result, Evaluation]]:
-    """Run several engines from the same linear alignment and evaluate them alike.
+    """Run several engines from the same linear alignment and evaluate them with the same measures.
 
     Parameters
     ----------
     pair : Pair
-        What is registered.
+        The pair to register.
     engines : sequence of str
         Engine names, each optionally with a preset: 'ants', 'ants:quick'.
     **options
@@ -221,7 +221,7 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
 
 
 def stored(transform: Transform, *, unit_mm: float) -> Transform:
-    """Return the transform with each displacement field on the coarsest grid that holds it.
+    """Return the transform with each displacement field on the coarsest grid that represents it.
 
     `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`).
     """
@@ -235,11 +235,11 @@ def stored(transform: Transform, *, unit_mm: float) -> Transform:
 
 
 def _landmarks(fixed: Any, moving: Any) -> Paired | None:
-    """Read and pair the landmarks of both sides; one .csv for both holds columns fixed_x..z and moving_x..z."""
+    """Read and match the landmarks of both sides; one .csv for both has columns fixed_x..z and moving_x..z."""
     if fixed is None and moving is None:
         return None
     if fixed is None or moving is None:
-        raise RegistrationError("Landmarks were given on one side only.", hint="Give both lists or none.")
+        raise RegistrationError("Landmarks are given on one side only.", hint="Give both lists or none.")
     prefixes = ("fixed_", "moving_") if fixed == moving and str(fixed).lower().endswith(".csv") else ("", "")
     sides = [read_landmarks(path, prefix=prefix) for path, prefix in zip((fixed, moving), prefixes, strict=True)]
     return paired_landmarks(*sides)

@@ -29,7 +29,7 @@ class Choice:
 
     @classmethod
     def parse(cls, text: str) -> Choice:
-        """Return the choice that 'engine' or 'engine:preset' names; the preset is 'default' when it is left out."""
+        """Parse 'engine' or 'engine:preset'; the preset is 'default' when omitted."""
         engine, _, preset = text.partition(":")
         return cls(engine, preset or DEFAULT)
 

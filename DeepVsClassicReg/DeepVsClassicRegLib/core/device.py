@@ -1,4 +1,4 @@
-"""Which processor a job runs on, with how many threads, and what it used."""
+"""Device and threads of a job, and the time and memory it used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ THREAD_VARIABLES = (
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how a job computes.
+    """Device, threads and seed of a job.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Compute:
     threads : int
         Upper bound of the CPU threads; 0 means all cores this process may use.
     seed : int
-        Seed of every random number the job draws.
+        Seed of all random numbers of the job.
     """
 
     device: str = "auto"
@@ -68,8 +68,8 @@ def torch_device(wanted: str) -> str:
     Raises
     ------
     RegistrationError
-        When torch is missing or the wanted device is not there; a device requested by name is never
-        replaced silently.
+        When torch is missing or the device is not available; a device requested by name is never replaced
+        silently.
     """
     if importlib.util.find_spec("torch") is None:
         raise RegistrationError("torch is not installed.", hint="Install it, or choose a classical engine.")
@@ -91,7 +91,7 @@ def thread_variables(count: int) -> dict[str, str]:
 
 @contextmanager
 def sitk_threads(count: int) -> Iterator[None]:
-    """Bound SimpleITK's threads inside the block and restore the former bound."""
+    """Limit SimpleITK's threads inside the block and restore the previous limit."""
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
@@ -104,7 +104,7 @@ def sitk_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Bound torch's CPU threads inside the block and restore the former bound."""
+    """Limit torch's CPU threads inside the block and restore the previous limit."""
     import torch
 
     before = torch.get_num_threads()
@@ -133,7 +133,7 @@ def cpu_seconds() -> float:
 
 
 def machine() -> dict[str, str | int]:
-    """Return what the machine is, for reports."""
+    """Return a description of the computer for reports."""
     return {
         "system": platform.platform(terse=True),
         "processor": platform.processor() or platform.machine(),
@@ -143,13 +143,13 @@ def machine() -> dict[str, str | int]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error of torch says that memory is short, on any device and of any version."""
+    """Return whether an error of torch, on any device and of any version, means that memory ran out."""
     named = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
     return named or "out of memory" in str(error).lower()
 
 
 def release_memory(device: str) -> None:
-    """Give back what torch keeps of a graphics processor's memory for later."""
+    """Release the GPU memory that torch has cached."""
     import torch
 
     gc.collect()

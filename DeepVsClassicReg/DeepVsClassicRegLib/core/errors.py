@@ -12,9 +12,9 @@ class RegistrationError(Exception):
     Parameters
     ----------
     message : str
-        What is wrong, with what was got and what was expected.
+        What is wrong, with the given and the expected value.
     hint : str
-        What to do about it, in one sentence; empty when nothing can be said.
+        What to do about it, in one sentence; may be empty.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -27,7 +27,7 @@ class RegistrationError(Exception):
 
 
 class GeometryError(RegistrationError):
-    """A volume or grid whose geometry cannot be used as it is."""
+    """A volume or grid whose geometry is not supported."""
 
 
 class FileError(RegistrationError):
@@ -39,11 +39,11 @@ class SettingsError(RegistrationError):
 
 
 class EngineUnavailable(RegistrationError):
-    """An engine whose package or program is not installed on this machine."""
+    """An engine whose package or program is not installed."""
 
 
 class EngineFailed(RegistrationError):
-    """A back end that stopped without a result; the hint translates its message."""
+    """A back end that ended without a result; the hint explains its message."""
 
 
 class Cancelled(Exception):

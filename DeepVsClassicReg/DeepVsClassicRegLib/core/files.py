@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, never over an input, and JSON both ways."""
+"""Files: atomic writing, protection of inputs, and JSON reading and writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import FileError
 CHUNK = 1 << 20
 ANOTHER_OUT = "Choose another --out."
 HEADERS = (".mhd", ".nhdr")
-# Formats of two files: what lies beside a file of this ending.
+# Formats with two files: endings of the file beside a file with this ending.
 PARTNERS = {
     ".mhd": (".raw", ".zraw"),
     ".nhdr": (".raw", ".raw.gz"),
@@ -30,19 +30,19 @@ NO_SPACE = "Check the folder, its permissions and the free space."
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a draft beside `path` to write to; leaving the block without an error moves it into place.
+    """Provide a temporary file beside `path`; it replaces `path` when the block ends without an error.
 
-    A reader finds the old file or the whole new one, never a part.
+    A reader finds either the old or the complete new file.
 
     Parameters
     ----------
     path : Path
-        The file to write; its folder must be there.
+        The file to write; its folder must exist.
 
     Raises
     ------
     FileError
-        When the file cannot be written; nothing is left behind then.
+        When the file cannot be written; the temporary file is removed.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file atomically (UTF-8, line ends as they are) and return its path; `FileError` when that fails."""
+    """Write a text file atomically (UTF-8, line ends unchanged) and return its path; `FileError` when that fails."""
     with atomic(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
     return path
@@ -88,7 +88,7 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int = 1) -> Pa
     path : Path
         The file to write.
     content : mapping
-        Made plain by `jsonable`.
+        Converted by `jsonable`.
     indent : int
         Spaces per level.
 
@@ -101,7 +101,7 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int = 1) -> Pa
 
 
 def read_json(path: Path, *, what: str = "", hint: str = "") -> dict[str, Any]:
-    """Return the object in a JSON file; `FileError` (naming `what` it is) when it is missing, broken or no object."""
+    """Return the object in a JSON file; `FileError` (mentioning `what`) when it is missing, invalid or not an object."""
     content = read_any_json(path, what=what, hint=hint)
     if not isinstance(content, dict):
         raise FileError(f"{path} holds a {type(content).__name__}, expected an object.", hint=hint)
@@ -109,7 +109,7 @@ def read_json(path: Path, *, what: str = "", hint: str = "") -> dict[str, Any]:
 
 
 def read_any_json(path: Path, *, what: str = "", hint: str = "") -> Any:
-    """Return the object or list in a JSON file; `FileError` when the file is missing or broken."""
+    """Return the object or list in a JSON file; `FileError` when the file is missing or invalid."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -125,7 +125,7 @@ def read_json_lines(path: Path) -> list[Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """Return the value with plain JSON types only: NaN and Inf become None, keys strings, arrays and tuples lists."""
+    """Convert a value to plain JSON types: NaN and Inf to None, keys to strings, arrays and tuples to lists."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(entry) for key, entry in value.items()}
     if hasattr(value, "tolist"):
@@ -138,14 +138,14 @@ def jsonable(value: Any) -> Any:
 
 
 def settle(path: Path) -> Path:
-    """Make sure that a written file is whole and on the disk.
+    """Check that a written file is complete and on the disk.
 
-    The NIfTI writer of ITK does not notice that the disk is full, and some file systems tell it only at the end.
+    The NIfTI writer of ITK does not detect a full disk, and some file systems report it only at the end.
 
     Raises
     ------
     FileError
-        When the file is missing, empty or cut off.
+        When the file is missing, empty or truncated.
     """
     try:
         with path.open("r+b") as file:
@@ -154,12 +154,12 @@ def settle(path: Path) -> Path:
     except OSError as error:
         raise FileError(f"Could not write {path}: {error.strerror or error}.", hint=NO_SPACE) from error
     if size == 0 or (path.suffix == ".gz" and not _is_whole_gzip(path)):
-        raise FileError(f"Could not write {path}: it was cut off after {size} bytes.", hint=NO_SPACE)
+        raise FileError(f"Could not write {path}: it was truncated after {size} bytes.", hint=NO_SPACE)
     return path
 
 
 def split_series(path: Path) -> tuple[Path, str | None]:
-    """Return folder and series of a path such as `study#4`, series 4 of a DICOM folder; None when no series is named.
+    """Return folder and series of a path such as `study#4`, series 4 of a DICOM folder; None without a series.
 
     Examples
     --------
@@ -171,23 +171,23 @@ def split_series(path: Path) -> tuple[Path, str | None]:
 
 
 def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Refuse to write outputs that would change an input.
+    """Raise when an output would change an input.
 
-    Files are compared, not names: another spelling of a path, a symbolic link, a hard link and a file system that
-    ignores case hide nothing. Headers bring the files of their voxels along (.mhd and .raw, .hdr and .img), on both
-    sides. A folder that is an input itself, such as a DICOM series, takes no output at all.
+    Files are compared, not names, so that other spellings of a path, symbolic links, hard links and file systems that
+    ignore case are recognized. Headers include their voxel files (.mhd and .raw, .hdr and .img). No output may be
+    written to a folder that is an input itself, such as a DICOM series.
 
     Parameters
     ----------
     inputs : iterable of path
-        Files and folders that are read; those that are missing are left to their readers.
+        Files and folders that are read; missing ones are reported by their readers.
     outputs : iterable of path
-        Files that would be written, whether they are there already or not.
+        Files to write; they may exist.
 
     Raises
     ------
     FileError
-        When an output is an input, or would lie in a folder that is one.
+        When an output is an input or in an input folder.
     """
     sources = [split_series(path)[0] for path in inputs]
     read = {_identity(part): path for path in sources if path.exists() for part in _parts_read(path)}
@@ -208,11 +208,11 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _parts_read(path: Path) -> list[Path]:
-    """Return the files an input consists of: itself, the voxels of a header, the files of a folder."""
+    """Return the files of an input: itself, the voxel files of a header, the files of a folder."""
     if path.is_dir():
         return [file for file in path.iterdir() if file.is_file()]
     parts = [path, *_parts_written(path)]
-    if path.suffix.lower() in HEADERS:  # they name the files of their voxels, one or several on a line
+    if path.suffix.lower() in HEADERS:  # they list their voxel files, one or several on a line
         for line in path.read_bytes()[:CHUNK].decode("latin-1").splitlines():
             value = re.split("[:=]", line, maxsplit=1)[-1].strip()
             parts += [path.parent / name for name in (value, *value.split())]
@@ -220,7 +220,7 @@ def _parts_read(path: Path) -> list[Path]:
 
 
 def _parts_written(path: Path) -> list[Path]:
-    """Return the files that are written beside one of this name."""
+    """Return all files that are written for an output of this name."""
     name = path.name.removesuffix(".gz")
     base, _, ending = name.rpartition(".")
     return [path.with_name(base + other) for other in PARTNERS.get("." + ending.lower(), ())]

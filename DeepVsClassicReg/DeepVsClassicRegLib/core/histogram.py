@@ -9,14 +9,14 @@ Counts = npt.NDArray[np.float64]
 
 
 def bin_numbers(values: npt.NDArray[np.floating], limits: tuple[float, float], *, bins: int) -> npt.NDArray[np.int32]:
-    """Return the number of each value's bin.
+    """Return the bin number of each value.
 
     Parameters
     ----------
     values : array
         Any shape.
     limits : tuple of 2 float
-        Lowest and highest value that the equal-width bins cover; values beyond count in the first and last bin.
+        Range of the equal-width bins; values outside are counted in the first and last bin.
     bins : int
         Number of bins.
 
@@ -34,7 +34,7 @@ def bin_numbers(values: npt.NDArray[np.floating], limits: tuple[float, float], *
 
 
 def joint_histogram(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integer], shape: tuple[int, int]) -> Counts:
-    """Return how often each row number meets each column number.
+    """Return how often each row number occurs with each column number.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def joint_histogram(rows: npt.NDArray[np.integer], columns: npt.NDArray[np.integ
 
 
 def entropy(counts: npt.NDArray[np.number]) -> float:
-    """Return the entropy of counts, estimated by their shares; 0 without any count."""
+    """Return the entropy of the relative frequencies of counts; 0 when there are no counts."""
     positive = counts[counts > 0].astype(np.float64)
     total = float(positive.sum())
     return float(np.log(total) - (positive * np.log(positive)).sum() / total) if total > 0 else 0.0
@@ -77,10 +77,10 @@ def normalized_mutual_information(joint: npt.NDArray[np.number]) -> float:
 
 
 def miller_madow_bias(joint: npt.NDArray[np.number]) -> float:
-    """Return by how much the mutual information of so few counts is too high on average.
+    """Return the mean bias of the mutual information estimated from a finite number of counts.
 
-    With K the numbers of occupied cells and N counts this is (K_joint - K_rows - K_columns + 1) / 2N. A table with one
-    row or column has no freedom and a deterministic one a negative one: there the bias is 0.
+    With K the numbers of occupied cells and N counts it is (K_joint - K_rows - K_columns + 1) / 2N. It is 0 for a table
+    with one row or column, and for a deterministic table, where the formula is negative.
 
     References
     ----------

@@ -17,7 +17,7 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 OUTPUT_FOLDER = "out"
 SCRATCH_FOLDER = "tmp"
-# Options of 'register': hand the linear alignment over in result.json; start from one that was handed over.
+# Options of 'register': return the linear alignment in result.json; start from such an alignment.
 SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
 INPUTS = (
@@ -41,7 +41,7 @@ OUTPUTS: Mapping[str, str] = {
     "report": "report.json",
     "html": "report.html",
 }
-# The warped segmentation instead, when the moving one is a Slicer segmentation: it keeps names, colors, terminology.
+# File of the warped segmentation when the moving one is a Slicer segmentation: keeps names, colors, terminology.
 WARPED_SEGMENTATION = "warped_seg.seg.nrrd"
 SEGMENTATION_ENDING = ".seg.nrrd"
 FILE_NAMES = (*OUTPUTS.values(), WARPED_SEGMENTATION)
@@ -49,7 +49,7 @@ FILE_NAMES = (*OUTPUTS.values(), WARPED_SEGMENTATION)
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker does: job.json in the job folder.
+    """The task of a worker: job.json in the job folder.
 
     Attributes
     ----------
@@ -64,18 +64,18 @@ class Job:
     compute : Compute
         Device, threads, seed.
     outputs : mapping of str to str
-        What is wanted, entry of `OUTPUTS` -> file name inside the job's `out` folder; the ending chooses the
-        format. 'warped_labels' is left out when there is no moving segmentation, 'uncertainty' when
-        the engine has none. 'extras' names the files of whatever else an engine finds: extra_NAME.nii.gz for
-        volumes and label maps, extra_NAME.h5 for transforms.
+        Requested outputs, entry of `OUTPUTS` -> file name in the job's `out` folder; the ending selects the format.
+        'warped_labels' is skipped when there is no moving segmentation, 'uncertainty' when the engine has none.
+        'extras' gives the names of further outputs of an engine: extra_NAME.nii.gz for volumes and label maps,
+        extra_NAME.h5 for transforms.
     label_names : mapping of str to str
         Names of label numbers for the report.
     evaluate : bool
         Whether the measures before and after are computed (the report needs them).
     options : mapping
-        What a task needs beyond this, such as `SHARE_START` and `START`.
+        Further options of the task, such as `SHARE_START` and `START`.
     ephemeral : bool
-        Whether the worker removes the whole job folder when its parent process vanishes.
+        Whether the worker removes the whole job folder when its parent process ends.
     """
 
     inputs: Mapping[str, str]
@@ -110,14 +110,14 @@ class Job:
         Raises
         ------
         FileError
-            When there is no job.json, or it is broken or of another version.
+            When job.json is missing, invalid or of another version.
         SettingsError
             When an entry is unknown.
         """
         path = folder / JOB_FILE
         content = read_json(path, what="the job")
         if content.pop("format", None) != FORMAT:
-            raise FileError(f"{path} is no job of format {FORMAT}.", hint="Use one version of the program throughout.")
+            raise FileError(f"{path} is not a job of format {FORMAT}.", hint="Use one version of the program.")
         known = {entry.name for entry in dataclasses.fields(cls)}
         for name in content:
             if name not in known:
@@ -125,7 +125,7 @@ class Job:
         try:
             return cls(**{**content, "compute": Compute(**content.get("compute", {}))})
         except (TypeError, AttributeError) as error:
-            raise FileError(f"{path} is malformed: {error}.") from error
+            raise FileError(f"{path} is not valid: {error}.") from error
 
     def input_paths(self, folder: Path) -> dict[str, Path]:
         """Return the input files as absolute paths."""

@@ -1,4 +1,4 @@
-"""Keeping freed memory in the process, so that large arrays need not be fetched from the system again and again."""
+"""Keeps freed memory in the process, so that large arrays are not requested from the system repeatedly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 # Numbers of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _USUAL_MAPPINGS = 65_536
-# Where glibc's own moving thresholds end up in a process that handles large arrays.
+# The values that glibc's dynamic thresholds reach in a process with large arrays.
 _LARGEST_THRESHOLD = 32 * 2**20
 _NEVER = 2**31 - 1
 
@@ -23,12 +23,12 @@ _inside = 0
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Let the C library keep freed memory for the next array inside the block, and give it back at the end.
+    """Let the C library keep freed memory for later arrays inside the block, and release it at the end.
 
-    By default glibc asks the system for every array above 32 MB and returns it at once, so that each new one is
-    filled with zeros page by page before it is used: half of a network's CPU time and, beside other jobs, a fifth of
-    an optimizer's were spent there (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap
-    in several threads. Elsewhere than on glibc nothing happens.
+    By default glibc requests every array above 32 MB from the system and returns it immediately, so that the pages of
+    each new array are zeroed before use. This took half of the CPU time of a network and, with other jobs running, a
+    fifth of that of an optimizer (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap in
+    several threads. Without glibc nothing happens.
 
     It changes the whole process, so only processes of this program enter it: the command line, the worker and the
     tasks of the experiments, never the library itself, which may run inside Slicer.

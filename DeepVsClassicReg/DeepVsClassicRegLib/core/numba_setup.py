@@ -1,4 +1,4 @@
-"""How kernels are compiled by numba, where it keeps them, and how many threads it may use."""
+"""Options, cache folder and threads of kernels compiled by numba."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
-# Options of every kernel; its file calls `use_user_cache` before the first one is decorated.
+# Options of all kernels; a file of kernels calls `use_user_cache` before it decorates the first one.
 JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
 F32 = np.float32
 
@@ -25,16 +25,16 @@ def numba_found() -> bool:
 
 
 def use_user_cache() -> Path:
-    """Point numba at a cache folder in the user's area unless one is set, and return the folder.
+    """Set numba's cache folder to one of the user, unless one is set, and return the folder.
 
-    The module folder may be read-only, so compiled kernels never go there. Nothing changes when numba
-    was imported before with another folder.
+    The module folder may be read-only, so compiled kernels are never stored there. It has no effect when numba was
+    imported before with another folder.
     """
     folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        # A home that cannot be written to: compiling again in every session is still better than not at all.
+        # The home folder is not writable: kernels are compiled again in every session.
         folder = Path(tempfile.gettempdir()) / "DeepVsClassicReg-numba"
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[CACHE_VARIABLE] = str(folder)
@@ -46,7 +46,7 @@ def use_user_cache() -> Path:
 
 
 def user_cache() -> Path:
-    """Return this library's folder in the user's cache area."""
+    """Return the cache folder of this library."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -57,14 +57,14 @@ def user_cache() -> Path:
 
 
 def kernels_are_compiled() -> bool:
-    """Return whether an earlier run left compiled kernels in the cache folder."""
+    """Return whether the cache folder contains compiled kernels of an earlier run."""
     folder = Path(os.environ.get(CACHE_VARIABLE) or user_cache())
     return folder.is_dir() and any(folder.rglob("*numba_similarities*.nbc"))
 
 
 @contextmanager
 def thread_bound(count: int) -> Iterator[int]:
-    """Bound numba's threads inside the block, restore the former bound, and yield how many there are."""
+    """Limit numba's threads inside the block, yield their number, and restore the previous limit."""
     import numba
 
     before = _threads_of_numba()

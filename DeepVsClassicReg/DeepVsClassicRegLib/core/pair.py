@@ -1,4 +1,4 @@
-"""A pair to be registered, and what must be true of it before anything is computed."""
+"""A pair to register, and the checks before its registration."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ FEWEST_VOXELS = 8
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What is to be registered: everything an engine or an evaluation may need.
+    """The fixed and the moving volume with everything an engine or the evaluation may need.
 
     Parameters
     ----------
     fixed, moving : Volume
-        The moving volume is brought onto the fixed one; their grids may differ in every way.
+        The moving volume is registered to the fixed volume; their grids may differ.
     fixed_labels, moving_labels : LabelMap, optional
-        Segmentations, for evaluation and for engines that use labels.
+        Segmentations for the evaluation and for engines that use labels.
     fixed_mask, moving_mask : LabelMap, optional
-        Where the similarity shall be measured (non-zero voxels).
+        Region where the similarity is measured (non-zero voxels).
     fixed_points, moving_points : (N, 3) array, optional
         Corresponding landmarks, LPS mm.
     initial : Transform, optional
         A fixed-to-moving transform to start from.
     notes : tuple of str
-        Sentences about the pair that the user should read, such as how landmarks were paired.
+        Sentences about the pair for the user, such as how landmarks were matched.
     """
 
     fixed: Volume
@@ -50,16 +50,16 @@ class Pair:
 
     def __post_init__(self) -> None:
         if (self.fixed_points is None) != (self.moving_points is None):
-            raise RegistrationError("Landmarks were given on one side only.", hint="Give both lists or none.")
+            raise RegistrationError("Landmarks are given on one side only.", hint="Give both lists or none.")
         if self.fixed_points is not None and self.moving_points is not None:
             for side in ("fixed_points", "moving_points"):
                 points = np.asarray(getattr(self, side), dtype=np.float64).reshape(-1, 3)
                 object.__setattr__(self, side, points)
             if len(self.fixed_points) != len(self.moving_points):
                 raise RegistrationError(
-                    f"The landmark lists differ in length: {len(self.fixed_points)} fixed, "
+                    f"The landmark lists have different lengths: {len(self.fixed_points)} fixed, "
                     f"{len(self.moving_points)} moving.",
-                    hint="Each fixed landmark needs its moving partner, in the same order.",
+                    hint="Each fixed landmark needs a corresponding moving landmark, in the same order.",
                 )
 
     def without_answers(self) -> Pair:
@@ -86,21 +86,21 @@ class Pair:
 
 
 def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
-    """Check a pair and return what the user should know but what stops nothing: notes of the readers and remarks.
+    """Check a pair and return its warnings: notes of the readers and remarks.
 
     Parameters
     ----------
     pair : Pair
         What is registered.
     single_slices : bool
-        Whether a fixed volume of one slice is welcome (and a moving one then, too).
+        Whether volumes of one slice are allowed.
 
     Raises
     ------
     GeometryError
         When a volume is a single slice or has fewer than 8 voxels along an axis.
     RegistrationError
-        When a volume is constant, a mask is empty, or a mask misses its volume.
+        When a volume is constant, a mask is empty, or a mask is outside its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
         _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed))
@@ -114,7 +114,7 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
 
 
 def reader_notes(pair: Pair) -> list[str]:
-    """Return the notes that the readers left on the parts of a pair, each with what it is about."""
+    """Return the notes of the readers on the parts of a pair, each with the name of the part."""
     parts = {
         "Fixed volume": pair.fixed,
         "Moving volume": pair.moving,
@@ -147,32 +147,32 @@ def _check_volume(volume: Volume, side: str, *, single_slices: bool) -> None:
     if smallest == 1:
         raise GeometryError(
             f"The {side} volume '{volume.name}' is a single slice {volume.grid.size}.",
-            hint="Give a 3D volume with several slices.",
+            hint="Use a 3D volume with several slices.",
         )
     if smallest < FEWEST_VOXELS:
         raise GeometryError(
             f"The {side} volume '{volume.name}' has only {smallest} voxels along one axis {volume.grid.size}; "
             f"at least {FEWEST_VOXELS} are needed.",
-            hint="Resample it to thinner slices first if that makes sense for these data.",
+            hint="Resample it to thinner slices first, if that is appropriate for the data.",
         )
     low, high = volume.value_range
     if low == high:
         raise RegistrationError(
             f"The {side} volume '{volume.name}' is constant (every voxel is {low:g}).",
-            hint="Check that the right file was chosen.",
+            hint="Check that it is the right file.",
         )
 
 
 def _check_mask(mask: LabelMap, volume: Volume, side: str) -> None:
     inside = np.argwhere(mask.mask())
     if len(inside) == 0:
-        raise RegistrationError(f"The {side} mask '{mask.name}' is empty.", hint="Draw it, or give no mask.")
+        raise RegistrationError(f"The {side} mask '{mask.name}' is empty.", hint="Draw it, or use no mask.")
     step = max(1, len(inside) // 1000)
     points = mask.grid.index_to_point(inside[::step, ::-1])
     if not volume.grid.contains(points).any():
         raise GeometryError(
-            f"The {side} mask '{mask.name}' lies wholly outside the {side} volume.",
-            hint="Give a mask in the same patient coordinates as its volume.",
+            f"The {side} mask '{mask.name}' is completely outside the {side} volume.",
+            hint="Use a mask in the same patient coordinates as its volume.",
         )
 
 
@@ -186,18 +186,18 @@ def _remarks(pair: Pair) -> list[str]:
         if thick > 4:
             remarks.append(f"The {side} volume's slices are {thick:.1f} times thicker than its pixels.")
         if labels is not None and not labels.labels:
-            remarks.append(f"The {side} segmentation '{labels.name}' has no label.")
+            remarks.append(f"The {side} segmentation '{labels.name}' is empty.")
     if pair.fixed_labels is not None and pair.moving_labels is not None:
         shared = set(pair.fixed_labels.labels) & set(pair.moving_labels.labels)
         if not shared:
-            remarks.append("The two segmentations share no label number, so no overlap can be computed.")
+            remarks.append("The two segmentations have no label number in common, so no overlap can be computed.")
     if pair.fixed_points is not None and not pair.fixed.grid.contains(pair.fixed_points).all():
-        remarks.append("Some fixed landmarks lie outside the fixed volume; are they in LPS millimeters?")
+        remarks.append("Some fixed landmarks are outside the fixed volume; check that they are in LPS millimeters.")
     return remarks
 
 
 def marked_pair(pair: Pair) -> Pair:
-    """Return the pair with the padding of both volumes marked; volumes that have a mark already are kept."""
+    """Return the pair with the padding of both volumes marked; volumes with marked padding do not change."""
     sides = {side: getattr(pair, side) for side in ("fixed", "moving")}
     changes = {side: marked(volume) for side, volume in sides.items() if volume.valid is None}
     changed = {side: volume for side, volume in changes.items() if volume is not sides[side]}

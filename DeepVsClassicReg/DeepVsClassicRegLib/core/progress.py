@@ -1,4 +1,4 @@
-"""How a computation reports its progress and is canceled."""
+"""Progress reports and cancellation of computations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Update:
     Attributes
     ----------
     fraction : float
-        Done part of the whole job, 0 to 1, never falling.
+        Completed fraction of the whole job, 0 to 1, never decreasing.
     stage : str
-        What is being done, in words a clinician reads ("Affine alignment, level 2 of 3").
+        The current step in words for clinicians ("Affine alignment, level 2 of 3").
     metric : float or None
         The current value of the objective (lower is better), when there is one.
     iteration : int or None
@@ -41,16 +41,16 @@ def _never() -> bool:
 
 @dataclass
 class Progress:
-    """Progress of a job or of a part of it; also carries the wish to cancel.
+    """Progress of a job or of a part of it, with its cancel check.
 
     Parameters
     ----------
     listener : callable
         Called with every `Update`.
     cancelled : callable
-        Returns True once the user wants the job to stop.
+        Returns True after the user has canceled.
     start, stop : float
-        The part of the whole job this object speaks for.
+        The part of the whole job that this object represents.
 
     Examples
     --------
@@ -84,11 +84,11 @@ class Progress:
         Parameters
         ----------
         fraction : float
-            Done part of *this* part, clipped to 0..1; the whole never falls back.
+            Completed fraction of *this* part, clipped to 0..1; the fraction of the whole job never decreases.
         stage : str
-            What is being done.
+            The current step.
         metric : float, optional
-            Objective, lower is better.
+            Value of the objective, lower is better.
         iteration : int, optional
             Iteration within the stage.
 
@@ -109,7 +109,7 @@ class Progress:
 
 
 def json_update(update: Update) -> dict[str, Any]:
-    """Return the update as plain JSON values, without empty entries."""
+    """Return the update as plain JSON values without empty entries."""
     entries = {
         "fraction": round(update.fraction, 4),
         "stage": update.stage,

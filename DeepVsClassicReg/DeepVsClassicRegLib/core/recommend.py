@@ -1,4 +1,4 @@
-"""Advice for a pair: gather its facts from engines, networks and images, and apply the rules of the recommendation."""
+"""Advice for a pair: collects facts from engines, networks and images, and applies the rules of the recommendation."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ MEMORY_GIB = 2.0
 OVERLAP_POINTS = 20000
 ANY = "any"
 LIMITS = (
-    "The paper looked at skull-stripped T1 brains of different subjects only: no other contrasts, no two scans of one "
-    "subject, no hybrid methods (a network whose result is refined, correlation volumes, sparse features).",
-    "Calibration and ranking come from few datasets (see the file's provenance); the bands are wide for that reason.",
-    "Mutual information is counted voxel by voxel: it ignores structures that are recognized by position only.",
-    "Run times are for an idle machine, scaled by a quick probe; other jobs make them longer.",
+    "The paper studied only skull-stripped T1 brains of different subjects: no other contrasts, no two scans of one "
+    "subject, no hybrid methods (networks with refinement, correlation volumes, sparse features).",
+    "Calibration and ranking are based on few datasets (see the provenance in the file), so the bands are wide.",
+    "Mutual information is computed voxel by voxel and ignores structures that differ by position only.",
+    "Run times are estimates for an idle computer, scaled by a short speed test; other jobs make them longer.",
 )
 
 
@@ -59,29 +59,29 @@ def recommend(
     calibration: Path | None = None,
     progress: Progress | None = None,
 ) -> Advice:
-    """Recommend an engine for a pair, with the Dice to expect and the reasons.
+    """Recommend an engine for a pair, with the expected Dice and the reasons.
 
     Parameters
     ----------
     pair : Pair
-        What shall be registered. Segmentations (of the fixed volume at least) make a prediction of the Dice possible.
+        The pair to register. With segmentations (at least of the fixed volume) the Dice can be predicted.
     time_budget_s : float, optional
-        Most seconds one registration may take.
+        Maximum time of one registration.
     training_labels : int
-        Segmented cases at hand for training a network.
+        Number of segmented cases available for training a network.
     representative : bool, optional
-        Whether these come from the same scanner, protocol and labelling as the pair.
+        Whether these have the same scanner, imaging protocol and labeling as the pair.
     labels : sequence of int, optional
-        The labels of interest; all when not given.
+        The labels of interest; default: all.
     align : bool, default True
-        Do the linear alignment (a few seconds) to see whether it can be trusted and whether contrasts agree. Without
-        it, `pair.initial` or the headers are taken as they are.
+        Compute the linear alignment (a few seconds) to check its confidence and whether the contrasts agree. When
+        False, `pair.initial` or the headers are used.
     device, threads
         As for `register`.
     models : sequence of Path
-        More folders with models.
+        Additional folders with models.
     calibration : Path, optional
-        Another calibration than the shipped one.
+        A calibration to use instead of the bundled one.
     progress : Progress, optional
         Receives progress updates and can cancel.
 
@@ -107,13 +107,13 @@ def recommend(
     check_pair(pair)
     evidence = read_evidence(calibration)
     with sitk_threads(compute.thread_count):
-        listener.report(0.0, "Looking at the alignment")
+        listener.report(0.0, "Aligning linearly")
         start, confidence = _aligned(pair, compute, listener) if align else (pair.initial or Transform(), None)
-        listener.report(0.6, "Looking at contrasts and information")
+        listener.report(0.6, "Measuring contrast and mutual information")
         information, points = _information(pair, labels)
         contrast = _contrast(pair, start)
         found_models = tuple(_model_facts(pair, model.card, labels) for model in find_models(models))
-    listener.report(0.9, "Asking the rules")
+    listener.report(0.9, "Applying the rules")
     beyond = _beyond(evidence, points, contrast[0], confidence)
     engines = _engines(evidence)
     usable = tuple(entry for engine in engines if engine.available for entry in engine.entries)
@@ -168,8 +168,8 @@ def _headline(entry: str, facts: Facts, *, sure: bool) -> str:
     seconds = f" About {facts.seconds[entry]:.0f} s." if entry in facts.seconds else ""
     if not sure:
         return (
-            "I do not know: the evidence is not sufficient. "
-            f"If you register anyway, start with {entry} and check the result."
+            "No clear recommendation: the evidence is not sufficient. "
+            f"To register anyway, start with {entry} and check the result."
         )
     return f"Use {entry}.{dice}{seconds}"
 
@@ -200,7 +200,7 @@ def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
 
 
 def _overlap(pair: Pair, start: Transform) -> float:
-    """Return the share of the fixed foreground that is mapped into the moving view, or the reverse if that is more."""
+    """Return the fraction of the fixed foreground mapped into the moving field of view, or the reverse if larger."""
     inside = _points(pair.fixed)
     forward = float(pair.moving.grid.contains(start.apply(inside)).mean())
     affine = start.affine
@@ -242,9 +242,9 @@ def _beyond(
     if not points:
         return ""
     if same_contrast is False:
-        return "the calibration holds for volumes of one contrast only"
+        return "the calibration is valid only for volumes of the same contrast"
     if confidence is not None and confidence < DOUBTFUL_CONFIDENCE:
-        return "the calibration holds for pairs whose linear alignment can be trusted"
+        return "the calibration is valid only for pairs with a reliable linear alignment"
     return evidence.calibration.outside(points)
 
 
@@ -258,7 +258,7 @@ def _engines(evidence: Evidence) -> tuple[EngineFacts, ...]:
 
 
 def _ready(info: Any) -> bool:
-    """Return whether a deep engine has a model to run; other engines need none."""
+    """Return whether an engine can run: a deep engine needs a model."""
     return info.family != "deep" or bool(find_models())
 
 
@@ -274,5 +274,5 @@ def _seconds(evidence: Evidence, entries: Sequence[str], voxels: int) -> dict[st
 
 
 def _device(wanted: str, entries: Sequence[str]) -> str:
-    # Loading torch takes seconds and matters here only to engines that gain by a GPU.
+    # Loading torch takes seconds, and only engines that can use a GPU need to know the device.
     return torch_device(wanted) if "fireants" in entries else "cpu"

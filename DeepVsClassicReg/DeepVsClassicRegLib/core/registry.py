@@ -1,4 +1,4 @@
-"""A list of named things that are imported only when they are used."""
+"""A list of named objects that are imported on first use."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Registry(dict[str, str]):
     package : str
         The package that the modules belong to (`__package__` of the caller).
     unknown : str
-        The message for a name that is not in the list: "There is no engine '{name}'."
+        The message for an unknown name: "There is no engine '{name}'."
     entries : mapping of str to str
-        The list; more can be added later as to any dictionary.
+        The list; entries can be added later as in any dictionary.
 
     Examples
     --------

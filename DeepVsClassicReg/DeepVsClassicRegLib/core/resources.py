@@ -1,4 +1,4 @@
-"""Where the files shipped beside the library lie: presets, models."""
+"""Location of the bundled files: presets, models."""
 
 from __future__ import annotations
 

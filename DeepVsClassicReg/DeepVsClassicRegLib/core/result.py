@@ -1,4 +1,4 @@
-"""Result: what a registration gives, a transform and how the run went, never an image."""
+"""Result of a registration: a transform with diagnostics, never an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .images.volume import LabelMap, Volume
 from .transforms.transform import Transform
 
 TOTAL = "total"
-# Confidence of a linear alignment: below the first it failed, below the second it must be checked.
+# Confidence of a linear alignment: below the first value it has failed, below the second it must be checked.
 FAILED_CONFIDENCE = 0.2
 DOUBTFUL_CONFIDENCE = 0.6
 
@@ -28,26 +28,26 @@ class TracePoint:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How a run went.
+    """Diagnostics of a run.
 
     Attributes
     ----------
     trace : tuple of TracePoint
-        The objective over the iterations, as far as the back end reports it.
+        The objective over the iterations, if the back end reports it.
     stop_condition : str
-        Why it ended.
+        Reason for the end of the optimization.
     seconds, cpu_seconds : mapping of str to float
         Wall and CPU seconds per stage.
     device, threads, seed
-        What it ran with.
+        Device, threads and seed of the run.
     versions : mapping of str to str
-        Versions of the packages that did the work.
+        Versions of the packages used.
     peak_memory_mb : float or None
         Peak resident memory of the process so far.
     confidence : float or None
-        0 to 1, for engines that estimate their own success (the linear alignment does).
+        0 to 1, for engines that estimate their own success, such as the linear alignment.
     notes : tuple of str
-        What the user should know (repairs, repeats, failed starts).
+        Sentences for the user (corrections, repetitions, failed starts).
     """
 
     trace: tuple[TracePoint, ...] = ()
@@ -63,7 +63,7 @@ class Diagnostics:
     notes: tuple[str, ...] = ()
 
     def after(self, start: Diagnostics) -> Diagnostics:
-        """Return these diagnostics with those of the linear alignment in front: its time, trace and confidence."""
+        """Return these diagnostics preceded by those of the linear alignment: its time, trace and confidence."""
         return dataclasses.replace(
             self,
             trace=(*start.trace, *self.trace),
@@ -74,7 +74,7 @@ class Diagnostics:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, as in report.json; `unsound` repeats the notes that put an input in doubt."""
+        """Return plain JSON values, as in report.json; `unsound` repeats the notes on inputs that may be wrong."""
         plain = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return {
             **plain,
@@ -88,7 +88,7 @@ class Diagnostics:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Diagnostics:
-        """Return what `to_json` gave; entries of other kinds, such as the rest of a report, are passed over."""
+        """Return diagnostics from the output of `to_json`; other entries, such as the rest of a report, are ignored."""
         known = {entry.name for entry in dataclasses.fields(cls)}
         own = {name: value for name, value in content.items() if name in known}
         unsound = set(content.get("unsound", ()))
@@ -103,20 +103,20 @@ class Diagnostics:
 
 @dataclass(frozen=True, eq=False)
 class Extra:
-    """Something an engine found beside the transform; files and panel show it without knowing what it is.
+    """A further output of an engine; files and panel handle it by its kind alone.
 
     Attributes
     ----------
     name : str
-        Lower-case word, part of file names.
+        Lower-case word, used in file names.
     title : str
-        Name shown.
+        Title shown to users.
     value : Volume, LabelMap or Transform
-        On a grid of its own.
+        The output, on its own grid.
     kind : str
         'map' (numbers with a unit), 'image' (intensities), 'labels' or 'transform'.
     unit : str
-        Of a map.
+        Unit of a map.
     """
 
     name: str
@@ -133,20 +133,20 @@ class Result:
     Attributes
     ----------
     transform : Transform
-        The complete fixed-to-moving map, the pair's initial transform included.
+        The complete fixed-to-moving transform, including the pair's initial transform.
     diagnostics : Diagnostics
-        How it went.
+        Diagnostics of the run.
     engine, preset : str
-        Who made it.
+        The engine and preset that produced it.
     settings : object
         The engine's settings dataclass.
     start : Transform or None
-        Where the deformable part began (the linear alignment or the given initial transform).
+        Start of the deformable part (the linear alignment or the given initial transform).
     uncertainty : Volume or None
-        How far the displacement may be off, mm (root mean square of drawn fields), on a grid of its own;
-        only engines that predict a distribution have it.
+        Standard deviation of the displacement in mm (root mean square of sampled fields), on its own grid; only
+        engines that predict a distribution have it.
     extras : tuple of Extra
-        What else the engine found.
+        Further outputs of the engine.
     """
 
     transform: Transform

@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses with described fields, JSON both ways, and named presets."""
+"""Settings: frozen dataclasses with field metadata, JSON conversion and named presets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def option(
     listing: str = "",
     special: str = "",
 ) -> Any:
-    """Return a dataclass field with what the panel and the checks need to know about it.
+    """Return a dataclass field with metadata for the panel, the command line and checks.
 
     Parameters
     ----------
@@ -40,17 +40,17 @@ def option(
     label, tooltip : str
         The title shown to users.
     unit : str
-        'mm', 'voxels', 's', ... shown beside the value.
+        'mm', 'voxels', 's', ...; shown beside the value.
     minimum, maximum : float, optional
         Inclusive range of numbers (of every entry of a tuple).
     choices : sequence of str
         Allowed values of a string.
     advanced : bool
-        Whether the panel hides it behind 'more'.
+        Whether the panel shows it in the advanced section only.
     listing : str
-        Name of a list of suggestions that is only known at run time ('models'); other text is allowed as well.
+        Name of a list of suggestions known only at run time ('models'); other values are allowed as well.
     special : str
-        What the least number or the empty choice stands for, such as 'automatic'; the panel shows it instead.
+        Meaning of the minimum or the empty choice, such as 'automatic'; the panel shows it instead.
     """
     metadata = {
         "label": label,
@@ -73,11 +73,11 @@ class Preset:
     Attributes
     ----------
     name, title, summary : str
-        The title shown to users; the name is used in commands.
+        Name used in commands, title and summary shown to users.
     values : mapping
         The settings that differ from the defaults.
     source : str
-        Where the values come from (paper, script, measurement).
+        Source of the values (paper, script, measurement).
     """
 
     name: str
@@ -123,7 +123,7 @@ def to_json(settings: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return settings made of plain values (strings are parsed, as they come from a command line).
+    """Return settings from plain values; strings, as from a command line, are parsed.
 
     Raises
     ------
@@ -175,5 +175,5 @@ def _checked(name: str, value: Any, about: Mapping[str, Any]) -> Any:
             raise SettingsError(f"Setting '{name}' cannot be '{entry}'.", hint=did_you_mean(str(entry), choices))
         is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
         if is_number and ((low is not None and entry < low) or (high is not None and entry > high)):
-            raise SettingsError(f"Setting '{name}' must lie in {low}..{high} {about.get('unit', '')}, got {entry}.")
+            raise SettingsError(f"Setting '{name}' must be in {low}..{high} {about.get('unit', '')}, got {entry}.")
     return value

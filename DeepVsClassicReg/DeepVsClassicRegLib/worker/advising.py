@@ -1,4 +1,4 @@
-"""The worker's work beside registering: recommend an engine for a pair, and measure a transform that exists already."""
+"""Tasks of the worker other than registration: recommend an engine for a pair, and evaluate an existing transform."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPTIONS = tuple(name for name in inspect.signature(advise).parameters if name no
 
 
 def recommend(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Do a job of the kind 'recommend': `options` are passed to `core.recommend.recommend`.
+    """Run a job of the kind 'recommend': `options` are passed to `core.recommend.recommend`.
 
     Returns
     -------
@@ -53,25 +53,25 @@ def recommend(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def evaluate(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Do a job of the kind 'evaluate': measure the pair before and after the transform given as 'initial'.
+    """Run a job of the kind 'evaluate': measure the pair before and after the transform given as 'initial'.
 
     Returns
     -------
     dict
-        'measures' with 'before' and 'after', 'notes', and 'unsound', those of them that say that an input may be
-        wrong; no file is written.
+        'measures' with 'before' and 'after', 'notes', and 'unsound', the notes on inputs that may be wrong; no file is
+        written.
 
     Raises
     ------
     RegistrationError
-        When there is no transform, or a file is unfit.
+        When there is no transform, or a file is not usable.
     Cancelled
         When the user canceled.
     """
     progress.report(0.0, "Reading the images")
     pair = read_pair(job, folder)
     if pair.initial is None:
-        raise RegistrationError("There is no transform to evaluate.", hint="Give the transform.")
+        raise RegistrationError("There is no transform to evaluate.", hint="Add the transform to the inputs.")
     found = measure(
         pair.replace(initial=None),
         pair.initial,

@@ -1,4 +1,4 @@
-"""Runs a worker from Python without Qt: start it, receive its events, cancel it, get the outcome."""
+"""Runs a worker from Python without Qt: starts it, receives its events, cancels it, returns the outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WorkerClient:
     python : str, optional
         The Python program to use.
     environment : mapping, optional
-        Where the worker's environment starts from; this process' when not given.
+        Base of the worker's environment; default: the environment of this process.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class WorkerClient:
 
     @property
     def outcome(self) -> JobOutcome | None:
-        """How the run ended, None while it lasts."""
+        """How the run ended; None while it is running."""
         return self.session.outcome
 
     @property
@@ -66,7 +66,7 @@ class WorkerClient:
         return self._process.pid if self._process else None
 
     def start(self) -> WorkerClient:
-        """Start the process; when that fails the outcome says so."""
+        """Start the process; a failure is reported by the outcome."""
         try:
             self._process = subprocess.Popen(
                 worker_command(self.session.folder, python=self._python),
@@ -87,10 +87,10 @@ class WorkerClient:
         return self
 
     def events(self) -> Iterator[Event]:
-        """Yield the events as they come, until the worker has ended."""
+        """Yield the events as they arrive, until the worker has ended."""
         while True:
             try:
-                # The pause keeps the main thread open to Ctrl-C on every system.
+                # The timeout lets the main thread handle Ctrl-C on every system.
                 event = self._queue.get(timeout=0.2)
             except queue.Empty:
                 continue
@@ -100,7 +100,7 @@ class WorkerClient:
             yield event
 
     def run(self, listener: Callable[[Event], None] | None = None) -> JobOutcome:
-        """Start the worker, pass its events on, and return the outcome."""
+        """Start the worker, pass its events to `listener`, and return the outcome."""
         with self:
             for event in self.events():
                 if listener is not None:
@@ -108,19 +108,19 @@ class WorkerClient:
             return self.wait()
 
     def wait(self, timeout_s: float | None = None) -> JobOutcome:
-        """Return the outcome once the worker has ended.
+        """Wait for the end of the worker and return the outcome.
 
         Raises
         ------
         TimeoutError
-            When it has not within `timeout_s` seconds.
+            When it does not end within `timeout_s` seconds.
         """
         if not self._ended.wait(timeout_s) or self.outcome is None:
             raise TimeoutError(f"The worker is still running after {timeout_s} s.")
         return self.outcome
 
     def cancel(self, *, kill_after_s: float = KILL_AFTER_S) -> None:
-        """Ask the worker to stop, and end it by force when it has not after some seconds."""
+        """Ask the worker to stop, and kill it when it is still running after `kill_after_s` seconds."""
         if self._process is None or self._ended.is_set():
             return
         wish = self.session.cancel()
@@ -137,7 +137,7 @@ class WorkerClient:
                 return  # it has just ended
 
     def kill(self) -> None:
-        """End the worker and its children by force."""
+        """Kill the worker and its child processes."""
         if not self._ended.is_set():
             self.session.kill(self.pid)
 
@@ -162,7 +162,7 @@ class WorkerClient:
         if code < 0:
             self.session.kill()
         for reader in readers:
-            # A child that fled its group may hold the pipe open for ever.
+            # A child process that has left the group may keep the pipe open forever.
             reader.join(DRAIN_S)
         if self._killer is not None:
             self._killer.cancel()

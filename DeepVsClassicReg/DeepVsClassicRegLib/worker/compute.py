@@ -1,4 +1,4 @@
-"""The worker's inner process: does the job, reports its progress, and writes result.json or an error."""
+"""The computing process of the worker: runs the job, reports progress, and writes result.json or an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Reporter:
         self._time = 0.0
 
     def __call__(self, update: Update) -> None:
-        """Send an update, unless one was sent just now."""
+        """Send an update, unless one was sent less than 50 ms ago."""
         now = time.monotonic()
         if update.stage == self._stage and now - self._time < SHORTEST_PAUSE_S and update.fraction < 1:
             return
@@ -55,7 +55,7 @@ class NoteHandler(logging.Handler):
 
 
 def main(arguments: list[str]) -> int:
-    """Do the job of a folder and return the exit code."""
+    """Run the job of a folder and return the exit code."""
     events, wishes = take_over()
     channel = Channel(events)
     folder = Path(arguments[0])
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         write_json(folder / RESULT_FILE, result)
     except Cancelled:
         channel.send("cancelled")
-        if alone.is_set():  # the outer process may be gone too, and with it who clears up
+        if alone.is_set():  # the supervising process, which usually cleans up, may have ended too
             clean_up(folder, whole=ephemeral)
         return EXIT_CANCELLED
     except RegistrationError as error:
@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
     except MemoryError:
         traceback.print_exc()
         hint = "Close other programs, or choose a coarser preset."
-        channel.send("error", cause="user", type="MemoryError", message="The memory ran out.", hint=hint)
+        channel.send("error", cause="user", type="MemoryError", message="Out of memory.", hint=hint)
         return EXIT_USER
     except (Exception, SystemExit) as error:
         traceback.print_exc()
@@ -105,7 +105,7 @@ def _work(folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _die(folder: Path, orphaned: bool, ephemeral: bool) -> None:
-    """End this process and its children; the outer process does it too, unless it is gone."""
+    """End this process and its children; the supervising process does so as well, unless it has ended."""
     if orphaned:
         clean_up(folder, whole=ephemeral)
     kill_own_group()
@@ -113,7 +113,7 @@ def _die(folder: Path, orphaned: bool, ephemeral: bool) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End at once: tearing down native libraries must not turn a written result into a crash."""
+    """Exit immediately, because the shutdown of native libraries must not turn a written result into a crash."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

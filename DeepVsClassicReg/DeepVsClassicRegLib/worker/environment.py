@@ -1,4 +1,4 @@
-"""How a worker process is started: its command line and its environment."""
+"""Command line and environment of a worker process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MODULE = __package__ or "DeepVsClassicRegLib.worker"
 
 
 def worker_python() -> str:
-    """Return the Python program that runs workers: this one, or Slicer's PythonSlicer inside Slicer.
+    """Return the Python program that runs workers: the current one, or PythonSlicer inside Slicer.
 
     Raises
     ------
     RegistrationError
-        When this is an application with Python inside and no PythonSlicer is on PATH.
+        When this is an application with embedded Python and PythonSlicer is not on PATH.
     """
     if "python" in Path(sys.executable or "").name.lower():
         return sys.executable
@@ -34,41 +34,41 @@ def worker_python() -> str:
 
 
 def worker_command(folder: str | os.PathLike[str], *, python: str | None = None, module: str = MODULE) -> list[str]:
-    """Return the command that works on a job folder.
+    """Return the command that runs the job of a folder.
 
     Parameters
     ----------
     folder : path
         The job folder.
     python : str, optional
-        The Python program; `worker_python()` when not given.
+        The Python program; default: `worker_python()`.
     module : str
-        What is run; only the worker itself starts another one.
+        The module to run; only the worker itself passes another one.
     """
-    # -P keeps the current folder off sys.path, so a stray numpy.py beside the user's data does no harm.
+    # -P keeps the current folder off sys.path, so that a file like numpy.py beside the user's data is not imported.
     return [python or worker_python(), "-P", "-m", module, str(Path(folder).resolve())]
 
 
 def worker_environment(
     compute: Compute | None = None, *, base: Mapping[str, str] | None = None, scratch: Path | None = None
 ) -> dict[str, str]:
-    """Return the environment a worker runs in.
+    """Return the environment of a worker.
 
     Parameters
     ----------
     compute : Compute, optional
-        Threads above 0 bound every numerical library; device 'cpu' hides the GPUs.
+        Threads above 0 limit all numerical libraries; device 'cpu' hides the GPUs.
     base : mapping, optional
-        Where it starts from; this process' environment when not given.
+        Base environment; default: that of this process.
     scratch : path, optional
-        Where temporary files go.
+        Folder for temporary files.
     """
     environment = dict(os.environ if base is None else base)
     environment.update(PYTHONUNBUFFERED="1", PYTHONUTF8="1", MPLBACKEND="Agg")
     for name in ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONBREAKPOINT"):
         environment.pop(name, None)
     library = Path(__file__).resolve().parents[2]
-    # An installed library is found without help, and site-packages must not come before the standard library.
+    # An installed library needs no PYTHONPATH, and site-packages must not precede the standard library.
     if library.name not in ("site-packages", "dist-packages"):
         others = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
         kept = [entry for entry in others if entry != str(library)]

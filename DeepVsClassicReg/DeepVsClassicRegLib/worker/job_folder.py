@@ -1,4 +1,4 @@
-"""The folder of a job: made before, cleaned up afterwards."""
+"""Creates and cleans up the folder of a job."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..core.job import SCRATCH_FOLDER, Job
 
 
 def new_job_folder(parent: Path | None = None) -> Path:
-    """Make an empty folder for a job, in the system's temporary folder unless a parent is given.
+    """Create an empty folder for a job, by default in the system's temporary folder.
 
     Raises
     ------
     FileError
-        When it cannot be made.
+        When it cannot be created.
     """
     try:
         return Path(tempfile.mkdtemp(prefix=".dvcreg-" if parent else "dvcreg-", dir=parent))
     except OSError as error:
         raise FileError(
-            f"Could not make a folder in {parent or tempfile.gettempdir()}: {error.strerror or error}.",
+            f"Could not create a folder in {parent or tempfile.gettempdir()}: {error.strerror or error}.",
             hint="Choose another folder, or check its permissions and the free space.",
         ) from error
 
 
 def clean_up(folder: Path, *, whole: bool = False) -> None:
-    """Remove the scratch folder, or the whole job folder (an ephemeral one whose owner is gone)."""
+    """Remove the scratch folder or, with `whole`, the job folder (an ephemeral one whose owner has ended)."""
     shutil.rmtree(folder if whole else folder / SCRATCH_FOLDER, ignore_errors=True)
 
 
 def is_ephemeral(folder: Path) -> bool:
-    """Return whether a job folder must not outlive its owner.
+    """Return whether a job folder is removed when its owner ends.
 
-    Ask before anything is removed: afterwards the job that says so may be gone.
+    Call this before removing anything, because the answer is stored in the folder.
     """
     try:
         return Job.read(folder).ephemeral

@@ -1,4 +1,4 @@
-"""Ending whole process trees on every system."""
+"""Kills whole process trees on every system."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ WINDOWS = sys.platform == "win32"
 
 
 def lead_own_group() -> None:
-    """Make this process the leader of its own session, so that it and its children can be ended together."""
+    """Make this process the leader of its own session, so that it and its children can be killed together."""
     if not WINDOWS and os.getpgrp() != os.getpid():
         os.setsid()
 
 
 def kill_groups(leaders: Iterable[int | None]) -> None:
-    """End these processes and everything in their groups (Windows: their descendants), at once.
+    """Kill these processes and their groups (Windows: their descendants) immediately.
 
-    Processes that are gone already are no error; this process' own group is never touched.
+    Processes that have already ended are ignored; the group of this process is never killed.
     """
     for leader in leaders:
         if leader is None or leader <= 1:
@@ -40,6 +40,6 @@ def kill_groups(leaders: Iterable[int | None]) -> None:
 
 
 def kill_own_group() -> None:
-    """End this process and its children at once; does nothing where it does not lead a group of its own."""
+    """Kill this process and its children immediately; does nothing unless it leads its own group."""
     if not WINDOWS and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)

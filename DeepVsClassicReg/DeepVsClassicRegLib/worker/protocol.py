@@ -1,4 +1,4 @@
-"""The lines a worker writes to its standard output: one JSON object each, mixed with whatever else is printed."""
+"""The events that a worker writes to its standard output: JSON lines, possibly mixed with other text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MARK = b'{"event":'
 LONGEST_LINE = 1 << 20
 CANCEL = b"cancel\n"
 
-GRACE_S = 0.8  # how long a worker may take to stop by itself: a cancel is to be over within a second
-KILL_AFTER_S = 5.0  # when its parent ends it by force
+GRACE_S = 0.8  # time for a worker to stop by itself; a cancel takes less than a second
+KILL_AFTER_S = 5.0  # time after which its parent kills it
 
 EXIT_RESULT = 0
 EXIT_BUG = 1
@@ -24,7 +24,7 @@ EXIT_CANCELLED = 3
 
 @dataclass(frozen=True)
 class Event:
-    """Something the worker said.
+    """A message of the worker.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ def encode(kind: str, **data: Any) -> bytes:
 
 
 class Decoder:
-    """Turns bytes, in pieces of any size, into events.
+    """Parses bytes, in chunks of any size, into events.
 
-    Text before, between or behind events, even on the same line, becomes 'noise' and never hides an event.
+    Text before, between or after events, even on the same line, becomes 'noise' and never hides an event.
 
     Examples
     --------
@@ -73,19 +73,19 @@ class Decoder:
         return [event for line in lines for event in _events(line)]
 
     def finish(self) -> list[Event]:
-        """Return what the last, unfinished line holds."""
+        """Return the events of the last, incomplete line."""
         line, self._rest = self._rest, b""
         return _events(line)
 
 
 class LineSplitter:
-    """Turns the bytes of the log, in pieces of any size, into lines of text."""
+    """Splits the bytes of the log, in chunks of any size, into lines of text."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Return the lines completed by these bytes; carriage returns end lines too (progress bars)."""
+        """Return the lines completed by these bytes; carriage returns (progress bars) also end a line."""
         *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             lines.append(self._rest)
@@ -93,7 +93,7 @@ class LineSplitter:
         return [text for line in lines if (text := _text(line))]
 
     def finish(self) -> list[str]:
-        """Return the last, unfinished line."""
+        """Return the last, incomplete line."""
         return self.feed(b"\n")
 
 

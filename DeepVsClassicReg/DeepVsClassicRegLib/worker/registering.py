@@ -1,4 +1,4 @@
-"""The worker's main work: register a pair, measure the result, write the requested files."""
+"""The main task of the worker: register a pair, evaluate the result, write the requested files."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ READ, ALIGNED, REGISTERED, MEASURED = 0.02, 0.19, 0.85, 0.93
 
 
 def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Do a job of the kind 'register' and return what goes into result.json.
+    """Run a job of the kind 'register' and return the content of result.json.
 
     Raises
     ------
     RegistrationError
-        When an input, a setting or the disk does not allow it.
+        When an input or a setting is invalid, or a file cannot be written.
     Cancelled
         When the user canceled.
     """
@@ -82,12 +82,12 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def _given_start(job: Job, folder: Path) -> dict[str, Path]:
-    """Return the file of the linear alignment that the job was given, by its role."""
+    """Return role -> file of the linear alignment given with the job."""
     return {"initial": folder / job.options[START]["file"]} if START in job.options else {}
 
 
 def find_start(job: Job, folder: Path, pair: Pair, progress: Progress) -> Result | None:
-    """Return the linear alignment that the job was given or is to share; None when the engine finds its own."""
+    """Return the linear alignment that the job shares with others; None when the engine computes its own."""
     info = get_engine(job.engine).info
     if pair.initial is not None or not info.starts_linear:
         return None
@@ -95,17 +95,17 @@ def find_start(job: Job, folder: Path, pair: Pair, progress: Progress) -> Result
         return read_start(job.options[START], folder)
     if not job.options.get(SHARE_START):
         return None
-    make_settings(info.settings, job.engine, job.preset, job.settings)  # wrong settings are reported before any work
+    make_settings(info.settings, job.engine, job.preset, job.settings)  # reports invalid settings before computing
     info.require()
     return align_linearly(pair, job.compute, progress)
 
 
 def _possible(job: Job) -> Job:
-    """Return the job without the page when the packages that draw it are missing: a long run must not end at that."""
+    """Return the job without the HTML page when its packages are missing, so that a long run does not fail."""
     missing = [name for name in PAGE_PACKAGES if importlib.util.find_spec(name) is None]
     if "html" not in job.outputs or not missing:
         return job
-    log.warning("%s is left out: it needs %s, not installed here.", job.outputs["html"], " and ".join(missing))
+    log.warning("%s is skipped: it needs %s, which is not installed.", job.outputs["html"], " and ".join(missing))
     return dataclasses.replace(job, outputs={role: name for role, name in job.outputs.items() if role != "html"})
 
 
@@ -115,14 +115,14 @@ def read_pair(job: Job, folder: Path) -> Pair:
     Raises
     ------
     SettingsError
-        When a volume is not named.
+        When a volume is missing in the job.
     RegistrationError
-        When a file is missing, unreadable or unfit.
+        When a file is missing, unreadable or not usable.
     """
     paths: dict[str, Any] = job.input_paths(folder)
     for side in ("fixed", "moving"):
         if side not in paths:
-            raise SettingsError(f"The job names no {side} volume.")
+            raise SettingsError(f"The job has no {side} volume.")
     pair = api.load_pair(paths.pop("fixed"), paths.pop("moving"), **paths)
     if not job.label_names:
         return pair
@@ -136,7 +136,7 @@ def _named(labels: LabelMap | None, job: Job) -> LabelMap | None:
 
 
 class _Writer:
-    """Writes a job's outputs one by one and checks that each is whole."""
+    """Writes the outputs of a job and checks that each file is complete."""
 
     def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
         self.job, self.folder, self.out = job, folder, folder / OUTPUT_FOLDER
@@ -144,11 +144,11 @@ class _Writer:
         self.files: dict[str, str] = {}
 
     def write(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
-        """Write what is wanted and return role -> file name."""
+        """Write the requested outputs and return role -> file name."""
         try:
             self.out.mkdir(exist_ok=True)
         except OSError as error:
-            raise FileError(f"Could not make {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
+            raise FileError(f"Could not create {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
         if path := self._wanted("transform", 0.1):
             write_transform(result.transform, path, grid=pair.fixed.grid)
         if path := self._wanted("warped", 0.3):
@@ -169,7 +169,7 @@ class _Writer:
         return self.files
 
     def _all_layers(self, pair: Pair, result: Result) -> Segmentation | None:
-        """Return the warped moving segmentation with all layers, when they overlap and the file can hold them."""
+        """Return the warped moving segmentation with all layers if they overlap and the file format supports it."""
         source = self.job.input_paths(self.folder).get("moving_labels")
         if source is None or not self.job.outputs["warped_labels"].endswith(NRRD):
             return None

@@ -1,7 +1,7 @@
-"""The worker's outer process: starts the computing process, and ends it within 2 s whatever it is doing.
+"""The supervising process of the worker: starts the computing process, and can end it within 2 s at any time.
 
-It stays free of numpy and of every back end, because native code may hold Python's lock for minutes, crash, or be
-killed for its memory; this process still receives the request to cancel, reports the crash and clears up.
+It imports neither numpy nor any back end, because native code may hold Python's global lock for minutes, crash, or be
+killed for its memory use. This process still receives cancel requests, reports the crash and cleans up.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ COMPUTE_MODULE = f"{__package__}.compute"
 
 
 class Supervised:
-    """The computing process of a job, and the way to stop it.
+    """The computing process of a job.
 
     Parameters
     ----------
     folder : path
         The job folder.
     job : Job
-        What it holds.
+        Content of its job.json.
     events : file
-        Where the computing process writes its events.
+        File to which the computing process writes its events.
     """
 
     def __init__(self, folder: Path, job: Job, events: IO[bytes]) -> None:
@@ -54,7 +54,7 @@ class Supervised:
         )
 
     def cancel(self, orphaned: bool = False) -> None:
-        """Ask the computing process to stop, and end it when it does not within `GRACE_S` seconds."""
+        """Ask the computing process to stop, and kill it after `GRACE_S` seconds."""
         self.orphaned = self.orphaned or orphaned
         if self.cancelled:
             return
@@ -62,7 +62,7 @@ class Supervised:
         threading.Thread(target=self._stop, name="stop", daemon=True).start()
 
     def wait(self) -> int:
-        """Return the exit code of the computing process once it and its children are gone."""
+        """Wait for the end of the computing process and its children, and return its exit code."""
         code = self.process.wait()
         self._ended.set()
         kill_groups([self.process.pid])
@@ -72,17 +72,17 @@ class Supervised:
         stdin = self.process.stdin
         try:
             if stdin is not None:
-                if not self.orphaned:  # the bare end of its input tells the computing process that nobody is left
+                if not self.orphaned:  # end of input without a line means that the parent has ended
                     stdin.write(CANCEL)
                 stdin.close()
         except OSError:
-            pass  # it ended just now
+            pass  # it has just ended
         if not self._ended.wait(GRACE_S):
             kill_groups([self.process.pid])
 
 
 def main(arguments: list[str]) -> int:
-    """Work on a job folder; returns 0 for a result, 1 for a bug, 2 for a user's error, 3 for a cancel."""
+    """Run the job of a folder; return 0 for a result, 1 for a bug, 2 for a user error, 3 when canceled."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker JOB_FOLDER\n")
         return EXIT_USER
@@ -139,10 +139,10 @@ def _crash(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    return f"The computation was ended by {name}."
+    return f"The computation was killed by {name}."
 
 
 def _crash_hint(code: int) -> str:
     if not WINDOWS and code == -signal.SIGKILL:
-        return "Most likely the memory ran out: close other programs, or choose a coarser preset."
-    return "This is a fault of the back end: see the log, and try another engine or preset."
+        return "It probably ran out of memory: close other programs, or choose a coarser preset."
+    return "This is an error of the engine's software: see the log, and try another engine or preset."

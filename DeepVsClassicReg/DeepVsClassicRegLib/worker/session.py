@@ -1,6 +1,6 @@
-"""One run of a worker as its parent sees it: bytes in, events and the outcome out. Knows no pipe and no process.
+"""The state of a worker as seen by its parent: converts bytes to events and an outcome, independent of processes.
 
-The command line feeds it from `subprocess`, the panel from `QProcess`.
+The command line passes it the output of `subprocess`, the panel that of `QProcess`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class JobOutcome:
     files : mapping of str to Path
         The files written, by entry of `job.OUTPUTS`.
     exit_code : int or None
-        Of the worker; None when it could not be started.
+        Exit code of the worker; None when it could not be started.
     log : tuple of str
         The last lines of its log.
     """
@@ -59,11 +59,11 @@ class JobOutcome:
 
     @property
     def code(self) -> int:
-        """The exit code a program should end with."""
+        """The exit code for the calling program."""
         return {FINISHED: EXIT_RESULT, REJECTED: EXIT_USER, CANCELLED: EXIT_CANCELLED}.get(self.state, EXIT_BUG)
 
     def require(self) -> JobOutcome:
-        """Return this outcome, or raise what happened instead of a result.
+        """Return this outcome, or raise an error when there is no result.
 
         Raises
         ------
@@ -96,9 +96,9 @@ class Session:
     state : str
         'waiting', 'running', 'cancelling', and at the end an outcome's state.
     fraction, stage, metric
-        The last progress.
+        The latest progress.
     outcome : JobOutcome or None
-        How it ended, once it has.
+        The outcome; None while it is running.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class Session:
         return self._take_lines(self._lines.feed(data))
 
     def cancel(self) -> bytes:
-        """Note the wish to cancel and return what must be written to the worker's standard input.
+        """Record the cancel request and return the bytes to write to the worker's standard input.
 
         Close the standard input afterwards; after `protocol.KILL_AFTER_S` seconds call `kill`.
         """
@@ -140,31 +140,31 @@ class Session:
         return CANCEL
 
     def kill(self, pid: int | None = None) -> None:
-        """End the worker and all its children by force.
+        """Kill the worker and all its child processes.
 
         Parameters
         ----------
         pid : int, optional
-            The process that was started, in case the worker has not sent its own id yet; behind a launcher
-            (PythonSlicer) that is another process than the worker's.
+            The started process, used until the worker has sent its own id; with a launcher (PythonSlicer) the two
+            processes differ.
         """
         kill_groups([*self._groups, pid])
 
     def not_started(self, reason: str) -> JobOutcome:
-        """Note that the worker could not be started and return the outcome."""
+        """Record that the worker could not be started and return the outcome."""
         return self._end(
             JobOutcome(FAILED, f"The registration process could not be started: {reason}.", "Reinstall the extension.")
         )
 
     def finish(self, exit_code: int | None, *, killed: bool = False) -> JobOutcome:
-        """Note that the worker ended and return the outcome.
+        """Record the end of the worker and return the outcome.
 
         Parameters
         ----------
         exit_code : int or None
-            Its exit code, as far as known.
+            Its exit code, if known.
         killed : bool
-            Whether it was ended by a signal (QProcess: CrashExit), so that the code means nothing.
+            Whether it was killed by a signal (QProcess: CrashExit), so that the code has no meaning.
         """
         if self.outcome is not None:
             return self.outcome
@@ -220,8 +220,8 @@ class Session:
             return JobOutcome(CANCELLED, "Canceled.", exit_code=exit_code)
         return JobOutcome(
             FAILED,
-            str(self._error.get("message") or "The registration process was ended from outside."),
-            str(self._error.get("hint") or "The memory may have run out; try a coarser preset."),
+            str(self._error.get("message") or "The registration process was killed."),
+            str(self._error.get("hint") or "It may have run out of memory; try a coarser preset."),
             exit_code=exit_code,
         )
 

@@ -1,4 +1,4 @@
-"""The worker's ends of the pipes: events go out on the real standard output, wishes come in on standard input."""
+"""The worker's side of the pipes: events on the real standard output, requests on standard input."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ OUT, ERR, IN = 1, 2, 0
 
 
 def take_over() -> tuple[BinaryIO, BinaryIO]:
-    """Keep the real standard output and input for the protocol, away from everything else in this process.
+    """Reserve the real standard output and input for the protocol.
 
-    Afterwards whatever is printed, by Python, C++ or child processes, goes to standard error (the log), and
-    whoever reads standard input finds its end.
+    Afterwards all text printed by Python, C++ or child processes goes to standard error (the log), and standard input
+    is empty for all other readers.
 
     Returns
     -------
     events, wishes : binary files
-        Where events are written, and where the parent's wishes are read.
+        The file for events, and the file with requests of the parent.
     """
     sys.stdout.flush()
     events = os.fdopen(os.dup(OUT), "wb", buffering=0)
@@ -30,7 +30,7 @@ def take_over() -> tuple[BinaryIO, BinaryIO]:
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         wishes = os.fdopen(os.dup(IN), "rb", buffering=0)
-    except OSError:  # started without a standard input: nobody is there to wait for the result
+    except OSError:  # started without standard input, so there is no parent to wait for
         wishes = os.fdopen(os.dup(null), "rb", buffering=0)
     os.dup2(null, IN)
     os.close(null)
@@ -38,14 +38,14 @@ def take_over() -> tuple[BinaryIO, BinaryIO]:
 
 
 class Channel:
-    """Sends events; a parent that is gone is no error here, the end of the input stream reports it."""
+    """Sends events; a parent that has ended is not an error here, because the end of the input stream reports it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
     def send(self, kind: str, **data: Any) -> None:
-        """Send one event at once."""
+        """Send one event immediately."""
         line = memoryview(encode(kind, **data))
         with self._lock:
             try:
@@ -56,14 +56,14 @@ class Channel:
 
 
 def listen(wishes: BinaryIO, on_cancel: Callable[[bool], None]) -> threading.Thread:
-    """Call `on_cancel` once when a line or the end of the wishes arrives.
+    """Call `on_cancel` once when a line or the end of the requests arrives.
 
     Parameters
     ----------
     wishes : binary file
-        What the parent writes.
+        Requests of the parent.
     on_cancel : callable
-        Gets True when the parent vanished (end of file), False when it requested the stop.
+        Receives True when the parent has ended (end of file), False when it requested the cancel.
     """
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""The tasks of a worker: name -> function, imported at first use."""
+"""The tasks of a worker: name -> function, imported on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Task = Callable[[Job, Path, Progress], dict[str, Any]]
 
 TASKS = Registry(
     __package__,
-    "A worker cannot '{name}'.",
+    "The worker has no task '{name}'.",
     {
         "register": "registering:register",
         "recommend": "advising:recommend",
@@ -24,14 +24,14 @@ TASKS = Registry(
 
 
 def get_task(name: str) -> Task:
-    """Return the function that does a kind of work.
+    """Return the function of a task.
 
-    It takes the job, the job folder and the progress, writes its files into the job's `out` folder and returns
-    what goes into result.json.
+    It receives job, job folder and progress, writes its files to the job's `out` folder and returns the content of
+    result.json.
 
     Raises
     ------
     SettingsError
-        When there is no such kind of work.
+        When there is no task of that name.
     """
     return cast(Task, TASKS.load(name))
