@@ -145,7 +145,7 @@ def test_a_label_pushed_out_of_view_counts_as_zero():
     assert found.after["labels_lost"] == 1
     assert found.after["dice_mean"] == 0.0
     assert np.isnan(found.after["hd95_mm_per_label"][2])
-    assert any("nothing left" in note for note in found.notes)
+    assert any("outside the fixed volume" in note for note in found.notes)
 
 
 def test_chosen_labels_and_large_numbers():

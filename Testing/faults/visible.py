@@ -237,7 +237,7 @@ EVALUATED = [
         "J",
         "evaluate a transform out of view",
         arguments(EVALUATE + "-t away.tfm", shifted("away.tfm", 130.0, 0.0, 0.0)),
-        Gives(0, read=lambda run: run.code, notes=["lies outside the moving view"], silent=["(good)"]),
+        Gives(0, read=lambda run: run.code, notes=["is outside the moving volume"], silent=["(good)"]),
     ),
     Case(
         "J",

@@ -116,7 +116,7 @@ def test_missing_and_broken_job_folders(tmp_path):
     assert outcome.state == "rejected" and "Could not read the job" in outcome.message
     (tmp_path / "job.json").write_text('{"format": 1, "inputs": {}, "task": "dance"}', encoding="utf-8")
     outcome = WorkerClient(tmp_path).run()
-    assert outcome.state == "rejected" and "cannot 'dance'" in outcome.message
+    assert outcome.state == "rejected" and "no task 'dance'" in outcome.message
 
 
 def test_no_python_program(tmp_path):

@@ -75,7 +75,7 @@ def test_too_few_datasets_are_refused():
 def test_prediction_outside_the_fitted_range_is_reported():
     found = fit_calibration(examples())
     assert found.outside([LabelPoint("a", -1.0, 0.0)]) == ""
-    assert "less about the labels" in found.outside([LabelPoint("a", -5.0, 0.0)])
+    assert "less information on the labels" in found.outside([LabelPoint("a", -5.0, 0.0)])
     assert "thinner" in found.outside([LabelPoint("a", -1.0, 3.0)])
     band = found.predict([LabelPoint("a", -1.0, 0.0)], "good")
     assert 0 < band.low < band.mean < band.high < 1

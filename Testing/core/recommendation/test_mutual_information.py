@@ -127,7 +127,7 @@ def test_labels_on_another_grid_negative_and_huge_labels():
 
 
 def test_an_empty_segmentation_is_reported():
-    with pytest.raises(RegistrationError, match="holds no label"):
+    with pytest.raises(RegistrationError, match="has no label"):
         mutual_information(*volumes(np.arange(512.0), np.zeros((8, 8, 8), dtype=np.int32)))
 
 

@@ -82,7 +82,7 @@ def test_training_labels():
     assert "labels-not-representative" in spoke(foreign) and "train-supervised" not in spoke(foreign)
     assert foreign.ranking[0] == "greedy"
     open_question = next(r for r in plan(training_labels=300).reasons if r.rule == "train-supervised")
-    assert "did not say" in open_question.text
+    assert "not known whether" in open_question.text
 
 
 def test_different_contrasts_drop_engines_for_one_contrast():

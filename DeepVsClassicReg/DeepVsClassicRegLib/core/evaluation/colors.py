@@ -1,4 +1,4 @@
-"""The colors of looking at a registration, the same in the slice views and in the report."""
+"""The colors of the views, the same in the slice views and in the report."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy.typing as npt
 
 Color = tuple[float, float, float]
 
-# Outlines: one color a side, since outlines in the segments' own colors could not be told apart.
+# Outlines: one color per side, because outlines in the colors of the segments could not be told apart.
 FIXED_OUTLINE: Color = (1.0, 0.75, 0.15)
 WARPED_OUTLINE: Color = (0.15, 0.9, 1.0)
 LINES: Color = FIXED_OUTLINE  # of the deformed grid and the arrows
-# Overlay: gray where both agree.
+# Overlay: gray where both volumes agree.
 FIXED_TINT: Color = (1.0, 0.0, 0.0)
 WARPED_TINT: Color = (0.0, 1.0, 1.0)
 FOLD: Color = (0.15, 1.0, 0.1)
-# Blue - black - orange: no change stays dark in black views, and both ends are safe for the color-blind.
+# Blue - black - orange: no change is dark on the black views, and both ends are color-blind safe.
 NEGATIVE, POSITIVE = np.array([[0.13, 0.45, 1.0], [0.62, 0.84, 1.0]]), np.array([[1.0, 0.45, 0.08], [1.0, 0.86, 0.55]])
-FULL = 0.7  # share of the range where the full color is reached; beyond, it gets brighter
+FULL = 0.7  # fraction of the range at which the color is saturated; beyond it gets brighter
 
 
 def diverging(count: int) -> npt.NDArray[np.float64]:
@@ -26,7 +26,7 @@ def diverging(count: int) -> npt.NDArray[np.float64]:
     Parameters
     ----------
     count : int
-        How many colors.
+        Number of colors.
 
     Returns
     -------

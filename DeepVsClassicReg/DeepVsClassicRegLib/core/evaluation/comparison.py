@@ -1,4 +1,4 @@
-"""Several engines on one pair: a joint table, a CSV file, and a page with their pictures side by side."""
+"""Compares several engines on one pair: a table, a CSV file, and a page with pictures side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_ROWS = 8
 
 
 def comparison_table(runs: Runs) -> list[dict[str, Any]]:
-    """Return one row per column of numbers: before, the linear alignment, and each engine.
+    """Return one row per set of measures: before, after the linear alignment, and of each engine.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def comparison_table(runs: Runs) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `name`, then every measured number by its name; engines also have `seconds` and `cpu_seconds`.
+        `name`, then all scalar measures by name; engines also have `seconds` and `cpu_seconds`.
     """
     rows: list[dict[str, Any]] = []
     for key, values in _shared_columns(runs).items():
@@ -59,7 +59,7 @@ def marked_table(runs: Runs, *, only_main: bool = True) -> dict[str, Any]:
     runs : mapping
         As for `comparison_table`.
     only_main : bool
-        Leave out the measures of second rank.
+        Whether only the main measures are included.
     """
     rows = comparison_table(runs)
     measures = [m for m in (*MEASURES.values(), SECONDS) if any(m.name in row for row in rows)]
@@ -77,7 +77,7 @@ def marked_table(runs: Runs, *, only_main: bool = True) -> dict[str, Any]:
 
 
 def write_comparison_csv(path: str | os.PathLike[str], runs: Runs) -> Path:
-    """Write the comparison as CSV, one line per column of numbers; `FileError` when that fails."""
+    """Write the comparison as CSV, one line per set of measures; `FileError` when that fails."""
     rows = comparison_table(runs)
     fields = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO(newline="")
@@ -100,15 +100,15 @@ def write_comparison_html(
     Parameters
     ----------
     path : path
-        Where the page goes.
+        The file to write.
     pair : Pair
-        What was registered.
+        The registered pair.
     runs : mapping
         Name of an engine -> (result, evaluation).
     links : mapping, optional
-        Name of an engine -> address of its own report, relative to this page.
+        Name of an engine -> address of its report, relative to this page.
     failures : mapping, optional
-        Engines that gave no result -> why.
+        Name of an engine without result -> reason.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def write_comparison_html(
     measures = [m for m in (*MEASURES.values(), SECONDS) if _measured(m, columns)]
     accuracy = next((MEASURES[name] for name in DECISIVE if any(name in c for c in columns.values())), None)
     values = {
-        "title": f"Engines compared: {pair.moving.name} to {pair.fixed.name}",
+        "title": f"Comparison of engines: {pair.moving.name} to {pair.fixed.name}",
         "fixed": pair.fixed.name,
         "moving": pair.moving.name,
         "engines": [
@@ -151,7 +151,7 @@ def _measured(measure: Measure, columns: Mapping[str, Mapping[str, Any]]) -> boo
 
 
 def _shared_columns(runs: Runs) -> dict[str, Mapping[str, Any]]:
-    """Return the columns before and start; engines that started elsewhere share no start."""
+    """Return the columns before and start; start is omitted when the engines have different starts."""
     evaluations = [evaluation for _, evaluation in runs.values()]
     columns: dict[str, Mapping[str, Any]] = {"before": evaluations[0].before} if evaluations else {}
     starts = [evaluation.start for evaluation in evaluations if evaluation.start is not None]
@@ -161,7 +161,7 @@ def _shared_columns(runs: Runs) -> dict[str, Mapping[str, Any]]:
 
 
 def _as_shown(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the numbers as they are shown; the last bits differ from run to run."""
+    """Return the numbers as they are displayed, because their last bits differ between runs."""
     return {name: MEASURES[name].text(value) for name, value in scalars(values).items()}
 
 

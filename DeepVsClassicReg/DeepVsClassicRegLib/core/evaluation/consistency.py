@@ -1,4 +1,4 @@
-"""Inverse consistency: how far a point lands from where it began after going there and back."""
+"""Inverse consistency: distance of a point from its start after the transform and its inverse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inverse_consistency_errors(forward: Transform, backward: Transform, points_m
     Parameters
     ----------
     forward, backward : Transform
-        Fixed-to-moving and moving-to-fixed maps, for example of two registrations with exchanged roles.
+        Fixed-to-moving and moving-to-fixed transforms, for example of two registrations with swapped volumes.
     points_mm : (N, 3) array
         Fixed points, LPS mm.
 
@@ -38,15 +38,16 @@ def inverse_consistency_errors(forward: Transform, backward: Transform, points_m
 
 
 def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Return mean and largest round trip error of a map with its own numerical inverse.
+    """Return mean and maximum round-trip error of a transform with its numerical inverse.
 
-    The map is sampled on at most 56 nodes per axis over the fixed grid; each node's image is inverted by
-    fixed-point iteration from the linear guess. A map that folds has no inverse, so its points land elsewhere.
+    The transform is sampled on at most 56 nodes per axis of the fixed grid; each mapped node is inverted by
+    fixed-point iteration from a linear initial guess. Where the transform folds it has no inverse and the error is
+    large.
 
     Parameters
     ----------
     transform : Transform
-        Fixed-to-moving map.
+        Fixed-to-moving transform.
     grid : Grid
         The fixed grid.
     inside : (Z, Y, X) bool array
@@ -68,7 +69,7 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
 
 
 def _solved(rest: Array, grid: Grid, target: Array) -> Array:
-    """Return the points x with x + rest(x) = target, as far as the iteration gets to them."""
+    """Return the points x with x + rest(x) = target, found by a limited number of iterations."""
     found, tolerance = target.copy(), TOLERANCE * grid.unit_mm
     active = np.arange(len(target))
     for _ in range(ITERATIONS):
@@ -81,7 +82,7 @@ def _solved(rest: Array, grid: Grid, target: Array) -> Array:
 
 
 def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:
-    """Return (Z, Y, X, C) values linearly interpolated at points, the border values beyond the grid."""
+    """Return (Z, Y, X, C) values interpolated linearly at points; outside the grid the border values."""
     size = np.array(grid.size)
     index = np.clip(grid.point_to_index(points_mm), 0, size - 1)
     low = np.minimum(index.astype(int), np.maximum(size - 2, 0))
@@ -97,7 +98,7 @@ def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:
 
 
 def _linear_part(points: Array, mapped: Array) -> Affine:
-    """Return the affine map nearest to the whole one, so that the iteration has only the rest to undo."""
+    """Return the least-squares affine map, so that the iteration only inverts the remaining deformation."""
     if len(points) < 50:
         return Affine.shift((mapped - points).mean(axis=0) if len(points) else np.zeros(3))
     step = max(1, len(points) // 5000)

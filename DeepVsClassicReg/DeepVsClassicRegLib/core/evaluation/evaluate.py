@@ -1,4 +1,4 @@
-"""Judging a registration: every measure before and after, computed once and alike for every engine."""
+"""Evaluates a registration: all measures before and after, computed by the same code for every engine."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from .measures import FAMILIES
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured, and the volumes that were made for it.
+    """The measures of a registration and the volumes computed for them.
 
     Attributes
     ----------
     before, after : mapping of str to number, mapping or list
-        Measures (names in `measures.MEASURES`) with the headers as they are, and with the transform.
-        What cannot be measured for lack of labels or landmarks is left out; an undefined number is NaN.
+        Measures (names in `measures.MEASURES`) by the headers alone, and with the transform. Measures that need
+        missing labels or landmarks are omitted; an undefined value is NaN.
     start : mapping or None
-        The same where the deformable part began (after the linear alignment), when that is known.
+        The same at the start of the deformable part (after the linear alignment), when that is known.
     warped : Volume
-        The moving volume on the fixed grid, linearly interpolated.
+        The moving volume on the fixed grid, interpolated linearly.
     warped_labels : LabelMap or None
         The moving segmentation on the fixed grid, nearest neighbor.
     jacobian : Volume
-        Determinant of the fixed-to-moving map on the fixed grid.
+        Jacobian determinant of the fixed-to-moving transform on the fixed grid.
     labels : tuple of int
-        The labels that were scored.
+        The evaluated labels.
     region : str
-        Where intensities and the Jacobian were evaluated, in words.
+        Description of the region in which intensities and the Jacobian are evaluated.
     notes : tuple of str
-        Labels left out and other things to know.
+        Notes for the user, such as labels that are not evaluated.
     locations : Locations
-        Where the result deserves a look: folds, bad matches, structures, and the gravest of all.
+        Locations to check: folds, bad matches, structures, and the most severe of all.
     seconds, cpu_seconds : float
-        What the evaluation itself took.
+        Time of the evaluation itself.
     """
 
     before: Mapping[str, Any]
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def look_at(self) -> tuple[Location, ...]:
-        """Where the result deserves a look, the gravest first."""
+        """Locations to check, the most severe first."""
         return self.locations.look_at
 
 
@@ -76,21 +76,21 @@ def evaluate(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure how well a transform brings the moving volume of a pair onto the fixed one.
+    """Measure how well a transform aligns the moving volume of a pair with the fixed volume.
 
     Parameters
     ----------
     pair : Pair
-        Volumes, and the segmentations and landmarks they are evaluated by.
+        Volumes, and the segmentations and landmarks for the evaluation.
     result : Result or Transform
-        What an engine returned, or any fixed-to-moving map.
+        The result of an engine, or any fixed-to-moving transform.
     labels : sequence of int, optional
-        Labels to score; all that both segmentations hold when not given.
+        Labels to evaluate; default: all that exist in both segmentations.
     measures : iterable of str, optional
-        Families to compute, out of 'overlap', 'surface', 'landmarks', 'similarity', 'regularity' and
-        'consistency'; all when not given.
+        Families to compute, of 'overlap', 'surface', 'landmarks', 'similarity', 'regularity' and 'consistency';
+        default: all.
     threads : int
-        Most CPU threads, 0 for all cores.
+        Maximum number of CPU threads, 0 for all cores.
     progress : Progress, optional
         Receives progress updates and can cancel.
 
@@ -123,7 +123,7 @@ def evaluate(
         evaluator = Evaluator(pair, labels, wanted)
         listener.report(0.1, "Measuring before")
         before = evaluator.column(Transform())
-        listener.report(0.4, "Measuring the start")
+        listener.report(0.4, "Measuring the linear alignment")
         first = evaluator.column(start) if start is not None else None
         listener.report(0.6, "Measuring after")
         after = evaluator.column(transform, final=True)

@@ -1,4 +1,4 @@
-"""One evaluator a pair: prepares what all columns share, then measures one transform after the other."""
+"""The evaluator of a pair: prepares the shared data, then measures one transform after another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_CHANGE = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The measures of one transform and the volumes made for them."""
+    """The measures of one transform and the volumes computed for them."""
 
     values: dict[str, Any]
     warped: Volume
@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What label measures need: the scored labels and the fixed ones, coded on the fixed grid."""
+    """Input of the label measures: the evaluated labels and the fixed label map, coded on the fixed grid."""
 
     scored: Scored
     fixed: Codes
@@ -59,7 +59,7 @@ class Evaluator:
     pair : Pair
         Volumes, segmentations and landmarks.
     labels : sequence of int or None
-        Labels that may be scored.
+        Labels to evaluate; all when None.
     families : set of str
         Families of measures to compute.
     """
@@ -75,7 +75,7 @@ class Evaluator:
         self.labels, self.notes = _prepared_labels(pair, labels)
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
-        """Return everything measured of a transform; regularity and round trip only of the final one."""
+        """Return all measures of a transform; regularity and round-trip error only for the final one."""
         if transform.affine is not None:
             sampling = self._linear(transform, with_jacobian=final)
         else:
@@ -119,7 +119,7 @@ class Evaluator:
         return sampling
 
     def _nonlinear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
-        """Sample the map once per slab of the fixed grid and use that for everything."""
+        """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
         pair, grid, ready = self.pair, self.pair.fixed.grid, Ready(transform)
         warped = np.empty(grid.shape, dtype=np.float32)
         labels = np.empty(grid.shape, dtype=np.int32) if pair.moving_labels is not None else None
@@ -184,7 +184,7 @@ class Evaluator:
 
 
 class _Sampling:
-    """What is gathered while a map is sampled slab by slab."""
+    """Data accumulated while a transform is sampled in slabs."""
 
     warped: Volume
     labels: LabelMap | None = None
@@ -207,7 +207,7 @@ class _Sampling:
 
 
 def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:
-    """Return the share of voxels whose volume changes more than tenfold."""
+    """Return the percentage of voxels whose volume changes by more than a factor of ten."""
     values = jacobian.array[inside]
     return float(100.0 * np.mean((values < 1 / MOST_CHANGE) | (values > MOST_CHANGE)))
 
@@ -218,16 +218,16 @@ def _prepared_labels(pair: Pair, labels: Sequence[int] | None) -> tuple[Labels |
     fixed, notes = pair.fixed_labels, []
     if not fixed.grid.same_as(pair.fixed.grid):
         fixed = warp_labels(fixed, pair.fixed.grid)
-        notes.append("The fixed segmentation was brought onto the fixed volume's grid (nearest neighbor).")
+        notes.append("The fixed segmentation was resampled on the grid of the fixed volume (nearest neighbor).")
     scored, remarks = scored_labels(fixed, pair.moving_labels, labels)
     if not scored.labels:
-        return None, (*notes, *remarks, "No label is in both segmentations, so none was scored.")
+        return None, (*notes, *remarks, "No label exists in both segmentations, so the overlap is not evaluated.")
     return Labels(scored, scored.codes(fixed.array), pair.moving_labels), (*notes, *remarks)
 
 
 def lost_label_note(values: dict[str, Any], column: str) -> tuple[str, ...]:
-    """Return a remark when labels vanished, since they have no distance and are left out of its mean."""
+    """Return a note when labels vanish, because they have no distance and are excluded from its mean."""
     lost = int(values.get("labels_lost", 0))
     if not lost:
         return ()
-    return (f"{column}: {lost} label(s) have nothing left in the fixed view; Dice 0, left out of distance means.",)
+    return (f"{column}: {lost} label(s) are outside the fixed volume: Dice 0, excluded from mean distances.",)

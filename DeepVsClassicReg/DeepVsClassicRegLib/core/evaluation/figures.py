@@ -1,4 +1,4 @@
-"""Pictures of volumes on three planes, in rows under one another, all to one physical scale."""
+"""Pictures of volumes on three planes, in rows, all at the same physical scale."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Side:
     title : str
         'Before' or 'After'.
     volumes : list of Picture
-        On the planes, 0 to 1.
+        The volume on the planes, 0 to 1.
     mapping : Transform or None
-        Fixed-to-moving map; None when the headers alone say where it lies.
+        Fixed-to-moving transform; None when only the headers are used.
     """
 
     title: str
@@ -41,16 +41,16 @@ class Side:
 
 
 class Pictures:
-    """The volumes of one registration on three planes, for the views to draw.
+    """The volumes of one registration on three planes, as input of the views.
 
     Parameters
     ----------
     pair : Pair
-        The volumes.
+        The registered pair.
     transform : Transform
-        The fixed-to-moving map.
+        The fixed-to-moving transform.
     evaluation : Evaluation
-        Its measures and volumes.
+        Measures and volumes of the registration.
     """
 
     def __init__(self, pair: Pair, transform: Transform, evaluation: Evaluation) -> None:
@@ -64,7 +64,7 @@ class Pictures:
 
     @property
     def planes(self) -> tuple[Plane, ...]:
-        """The planes that are shown."""
+        """The planes of the pictures."""
         return self.slices.planes
 
 
@@ -83,13 +83,13 @@ class Bar:
     Attributes
     ----------
     title : str
-        What is shown, with its unit.
+        Quantity with its unit.
     low, high : float
         Values at its ends.
     names : mapping of float to str
-        Values that are named.
+        Values with a name.
     fold : bool
-        Whether folds are marked.
+        Whether the color of folds is shown.
     """
 
     title: str
@@ -100,7 +100,7 @@ class Bar:
 
 
 def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = None) -> Any:
-    """Return a figure with one row per entry and one column per plane, all to one physical scale.
+    """Return a figure with one row per entry and one column per plane, all at the same physical scale.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a deformation did where both volumes are seen: local agreement before and after, folds and strain."""
+"""Effect of a deformation where both volumes overlap: local agreement before and after, folds and strain."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .local_agreement import local_agreement
 from .mapping import seen_voxels
 
 MOST_VOXELS = 1 << 21
-# Smaller determinants, also those of folds, count as this one in the strain.
+# Smaller determinants, including those of folds, are replaced by this one in the strain.
 SMALLEST_DETERMINANT = 1e-3
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a deformation did.
+    """The effect of a deformation.
 
     Attributes
     ----------
     before, after : float
-        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when nothing could be measured.
+        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when it cannot be measured.
     folding_percent : float
-        Share of the evaluated voxels that are folded.
+        Percentage of the evaluated voxels that are folded.
     strain : float
-        Standard deviation of the logarithm of the Jacobian determinant where the deformation sees the moving
-        volume, whether its start sees it or not: 0 for an affine map, large when much is squeezed into a small view.
+        Standard deviation of the logarithm of the Jacobian determinant where the deformation maps into the moving
+        volume: 0 for an affine map, large when a large region is compressed into a small field of view.
     seen_share : float
-        Share of the fixed foreground that the start maps into the moving volume.
+        Fraction of the fixed foreground that the start maps into the moving volume.
     """
 
     before: float
@@ -47,14 +47,14 @@ class Gain:
 
 
 def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
-    """Return what a deformation did where both maps see the moving volume.
+    """Return the effect of a deformation where both transforms map into the moving volume.
 
     Parameters
     ----------
     pair : Pair
-        As engines see it; its masks count.
+        The pair as engines receive it; its masks are used.
     start, transform : Transform
-        Fixed-to-moving maps.
+        Fixed-to-moving transforms.
     """
     grid = pair.fixed.grid
     factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))

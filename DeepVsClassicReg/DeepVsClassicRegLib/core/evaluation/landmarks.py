@@ -13,12 +13,12 @@ Array = npt.NDArray[np.float64]
 
 
 def landmark_errors(transform: Transform, fixed_points: npt.ArrayLike, moving_points: npt.ArrayLike) -> Array:
-    """Return the distance of each mapped fixed landmark from its moving partner, mm, shape (N,).
+    """Return the distance of each mapped fixed landmark from its moving landmark, mm, shape (N,).
 
     Parameters
     ----------
     transform : Transform
-        Fixed-to-moving map.
+        Fixed-to-moving transform.
     fixed_points, moving_points : (N, 3) arrays
         Corresponding landmarks, LPS mm.
 
@@ -32,7 +32,7 @@ def landmark_errors(transform: Transform, fixed_points: npt.ArrayLike, moving_po
 
 
 def landmark_measures(transform: Transform, fixed_points: Array, moving_points: Array) -> dict[str, Any]:
-    """Return mean, median, largest and single landmark errors; nothing when there are no landmarks."""
+    """Return mean, median, maximum and individual landmark errors; empty when there are no landmarks."""
     errors = landmark_errors(transform, fixed_points, moving_points)
     if not len(errors):
         return {}

@@ -1,4 +1,4 @@
-"""Whether two volumes on one grid agree place by place, whatever their contrasts, and whether a shift spoils it."""
+"""Local agreement of two volumes on one grid, independent of contrast, and its sensitivity to a shift."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ BLOCK = 5
 SHIFT = 3
 MOST_VOXELS = 1 << 21
 LEAST_SHARE = 0.5
-# A block whose intensities vary less than this share of the whole region's spread shows nothing to compare.
+# Blocks whose standard deviation is below this fraction of that of the whole region are not compared.
 FLAT = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How well a volume agrees with another, block by block.
+    """Agreement of two volumes, computed in blocks.
 
     Attributes
     ----------
     mean : float
         Mean squared correlation over the blocks, 0 to 1; NaN when there is no block to compare.
     sharpness : float
-        Share of it that is lost when the volume is shifted by three voxels of the working grid, mean over the
-        six directions; below 0 when a shift improves it.
+        Fraction of it that is lost when the volume is shifted by three voxels of the working grid, mean over the six
+        directions; negative when a shift improves the agreement.
     """
 
     mean: float
@@ -35,20 +35,20 @@ class Agreement:
 
 
 def local_agreement(fixed: Array, warped: Array, inside: Mask) -> Agreement:
-    """Return how well two volumes agree in blocks of five voxels of a grid of at most two million.
+    """Return the agreement of two volumes in blocks of 5 x 5 x 5 voxels of a grid of at most two million voxels.
 
     Parameters
     ----------
     fixed, warped : (Z, Y, X) arrays
-        Volumes on one grid.
+        Volumes on the same grid.
     inside : (Z, Y, X) bool array
-        Where they are compared.
+        Region of the comparison.
 
     Notes
     -----
-    The squared correlation of a block does not care whether tissues are bright or dark, only whether they change
-    together, so it also serves different contrasts. A shift tells a match from two textures that resemble each other
-    everywhere.
+    The squared correlation of a block does not depend on whether tissues are bright or dark, only on whether
+    intensities change together, so it is valid for different contrasts. The shift distinguishes a
+    match from two similar textures.
 
     References
     ----------
@@ -79,14 +79,14 @@ def _pooled(array: Array, factor: int) -> Array:
 
 
 def _sums(array: Array, edge: int) -> Array:
-    """Return the sums over blocks; what does not fill a block at the end is left out."""
+    """Return the sums over blocks; incomplete blocks at the end are omitted."""
     nz, ny, nx = (n // edge for n in array.shape)
     cut = array[: nz * edge, : ny * edge, : nx * edge]
     return np.asarray(cut.reshape(nz, edge, ny, edge, nx, edge).sum(axis=(1, 3, 5)))
 
 
 def _blocks(one: Array, other: Array, inside: Mask) -> Array | None:
-    """Return the squared correlation of every block with enough inside, NaN elsewhere; None when there is none."""
+    """Return the squared correlation of blocks with enough voxels inside, NaN elsewhere; None when there are none."""
     if min(one.shape) < BLOCK or not inside.any():
         return None
     weight = inside.astype(np.float32)
@@ -102,6 +102,6 @@ def _blocks(one: Array, other: Array, inside: Mask) -> Array | None:
     shows = (count >= LEAST_SHARE * BLOCK**3) & (var_x > floor_x)
     if not shows.any():
         return None
-    # A block that shows something in one volume and nothing in the other disagrees.
+    # A block with structure in only one of the volumes has agreement 0.
     squared = covariance**2 / np.maximum(var_x * np.maximum(var_y, max(floor_y, 1e-12)), 1e-20)
     return np.where(shows, np.clip(squared, 0, 1), np.nan).astype(np.float32)

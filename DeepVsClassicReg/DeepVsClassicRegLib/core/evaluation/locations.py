@@ -1,4 +1,4 @@
-"""Where to look after a run: the places that speak most against it, the same in the report and in the panel."""
+"""Locations to check after a run: the worst ones of each kind, the same in the report and in the panel."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..pair import Pair
 from .mismatch import Mismatch
 
 SUSPICIOUS_JACOBIAN = 0.1
-APART = 15.0  # between two places of one kind, in units of the grid, mm for a head
+APART = 15.0  # minimum distance between two locations of one kind, in units of the grid (mm for a head)
 MOST_FOLDS = 5000
 COUNT = 10
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place worth looking at.
+    """A location to check.
 
     Attributes
     ----------
     point_mm : tuple of 3 float
-        LPS position in fixed space.
+        LPS coordinates in fixed space.
     voxel : tuple of 3 int
         Nearest voxel (i, j, k) of the fixed volume.
     text : str
-        What is to be seen there.
+        Description of the finding.
     """
 
     point_mm: tuple[float, float, float]
@@ -49,25 +49,25 @@ class Location:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Location:
-        """Return the location that `to_json` wrote."""
+        """Return the location from the output of `to_json`."""
         (x, y, z), (i, j, k) = values["point_mm"], values["voxel"]
         return cls((float(x), float(y), float(z)), (int(i), int(j), int(k)), str(values["text"]))
 
 
 @dataclass(frozen=True)
 class Locations:
-    """The places of each kind, worst first.
+    """The locations of each kind, worst first.
 
     Attributes
     ----------
     fold : tuple of Location
         The lowest Jacobian determinants of 0 and less.
     match : tuple of Location
-        Where the intensities match worst.
+        The worst matches of the intensities.
     structure : tuple of Location
-        The scored structures, lowest Dice first.
+        The evaluated structures, lowest Dice first.
     look_at : tuple of Location
-        The worst place of each kind and the worst landmark, the gravest first.
+        The worst location of each kind and the worst landmark, the most severe first.
     """
 
     fold: tuple[Location, ...] = ()
@@ -76,7 +76,7 @@ class Locations:
     look_at: tuple[Location, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the places of each kind as plain JSON values; `look_at` stands in the report by itself."""
+        """Return the locations of each kind as plain JSON values, without `look_at`, a separate entry of the report."""
         return {kind: [place.to_json() for place in getattr(self, kind)] for kind in ("fold", "match", "structure")}
 
 
@@ -88,20 +88,20 @@ def locations_of(
     inside: npt.NDArray[np.bool_],
     mismatches: Sequence[Mismatch],
 ) -> Locations:
-    """Return where a result deserves a look.
+    """Return the locations to check in a result.
 
     Parameters
     ----------
     pair : Pair
-        What was registered.
+        The registered pair.
     values : mapping
         Measures of the result (`dice_per_label`, `tre_mm_per_point`).
     jacobian : Volume or None
         Determinant on the fixed grid.
     inside : (Z, Y, X) bool array
-        Where it is evaluated.
+        Region of the evaluation.
     mismatches : sequence of Mismatch
-        Where the intensities match worst, worst first.
+        Blocks with bad match of the intensities, worst first.
     """
     folds = worst_folds(jacobian, inside) if jacobian is not None else ()
     matches = worst_matches(mismatches, pair.fixed.grid)
@@ -116,16 +116,16 @@ def locations_of(
 
 
 def worst_folds(jacobian: Volume, inside: npt.NDArray[np.bool_], *, count: int = COUNT) -> tuple[Location, ...]:
-    """Return the places with the lowest Jacobian determinant <= 0, worst first; empty when nothing folds.
+    """Return the locations with the lowest Jacobian determinant <= 0, worst first; empty without folds.
 
     Parameters
     ----------
     jacobian : Volume
         Determinant on the fixed grid.
     inside : (Z, Y, X) bool array
-        Where it is evaluated.
+        Region of the evaluation.
     count : int
-        Most places; they are at least 15 mm (of a head; in proportion elsewhere) apart.
+        Maximum number of locations; they are at least 15 mm apart (for a head; otherwise in proportion).
     """
     grid = jacobian.grid
     folded = np.flatnonzero((jacobian.array <= 0) & inside)
@@ -143,7 +143,7 @@ def worst_folds(jacobian: Volume, inside: npt.NDArray[np.bool_], *, count: int =
 
 
 def worst_matches(mismatches: Sequence[Mismatch], grid: Grid, *, count: int = COUNT) -> tuple[Location, ...]:
-    """Return the places where the intensities match worst, worst first, at least 15 mm (of a head) apart."""
+    """Return the locations of the worst matches, worst first, at least 15 mm (for a head) apart."""
     if not mismatches:
         return ()
     points = np.array([each.point_mm for each in mismatches])
@@ -151,23 +151,23 @@ def worst_matches(mismatches: Sequence[Mismatch], grid: Grid, *, count: int = CO
         _location(
             grid,
             points[place],
-            f"Intensities match badly: {mismatches[place].percent:.0f} % of their range is unexplained.",
+            f"Poor match: intensities differ by {mismatches[place].percent:.0f} % of their range after a linear fit.",
         )
         for place in separate(points, apart_mm=APART * grid.view_unit_mm, count=count)
     )
 
 
 def lowest_dice(labels: LabelMap | None, scores: Mapping[Any, float | None], grid: Grid) -> tuple[Location, ...]:
-    """Return the scored structures, lowest Dice first, each at the middle of the fixed structure.
+    """Return the evaluated structures, lowest Dice first, each at the middle of the fixed structure.
 
     Parameters
     ----------
     labels : LabelMap or None
         The fixed segmentation.
     scores : mapping of label to float
-        Dice of each label; None and NaN are left out.
+        Dice of each label; None and NaN are omitted.
     grid : Grid
-        Of the fixed volume.
+        Grid of the fixed volume.
     """
     if labels is None:
         return ()
@@ -181,9 +181,9 @@ def lowest_dice(labels: LabelMap | None, scores: Mapping[Any, float | None], gri
 
 
 def label_middles(array: npt.NDArray[np.integer], grid: Grid) -> dict[int, npt.NDArray[np.floating]]:
-    """Return for each label the LPS position of its voxel nearest to its centroid.
+    """Return for each label the LPS coordinates of its voxel nearest to its centroid.
 
-    The centroid itself may lie outside a bent structure.
+    The centroid itself may be outside a curved structure.
     """
     flat = np.flatnonzero(array)
     values = array.reshape(-1)[flat]
@@ -199,7 +199,7 @@ def label_middles(array: npt.NDArray[np.integer], grid: Grid) -> dict[int, npt.N
 
 
 def separate(points_mm: npt.NDArray[np.floating], *, apart_mm: float, count: int) -> list[int]:
-    """Return the indices of the first points that keep a distance from the ones taken before."""
+    """Return the indices of the first points that are far enough from all points selected before."""
     taken: list[int] = []
     free = np.ones(len(points_mm), dtype=bool)
     while len(taken) < count and free.any():
@@ -217,7 +217,7 @@ def _location(grid: Grid, point_mm: npt.ArrayLike, text: str) -> Location:
 
 
 def _squeezed(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> tuple[Location, ...]:
-    """Return where the volume shrinks most, when that is suspicious."""
+    """Return the location of the strongest compression, if it is suspicious."""
     if jacobian is None or not inside.any():
         return ()
     values = np.where(inside, jacobian.array, np.inf)
@@ -227,7 +227,7 @@ def _squeezed(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> tuple[L
         return ()
     k, j, i = np.unravel_index(place, values.shape)
     point = jacobian.grid.index_to_point([i, j, k])
-    return (_location(jacobian.grid, point, f"Squeezed most: Jacobian {lowest:.2f}."),)
+    return (_location(jacobian.grid, point, f"Strongest compression: Jacobian {lowest:.2f}."),)
 
 
 def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> tuple[Location, ...]:

@@ -1,4 +1,4 @@
-"""The report of one registration, made of what the engine and the evaluation returned."""
+"""Creates the report of one registration from the outputs of engine and evaluation."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def make_report(
     citations: Sequence[str] = (),
     inputs: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Return the judged report of one registration.
+    """Return the report of one registration with its verdict.
 
     Parameters
     ----------
     pair : Pair
-        What was registered.
+        The registered pair.
     result : Result
-        What the engine returned.
+        The result of the engine.
     evaluation : Evaluation
         Its measures.
     status : str
-        'done', or why the result is not complete.
+        'done', or the reason why the result is not complete.
     citations : sequence of str
-        Papers to cite for the engine and its back end.
+        Papers to cite for the engine and its software.
     inputs : mapping, optional
         Paths of the input files, by role ('fixed', 'moving', ...).
     """
@@ -72,7 +72,7 @@ def make_report(
 
 
 def judged(report: Report) -> Report:
-    """Return the report with its verdict, as `judge_report` finds it."""
+    """Return the report with the verdict of `judge_report`."""
     return dataclasses.replace(report, verdict=judge_report(report))
 
 

@@ -1,4 +1,4 @@
-"""Where the voxels of the fixed grid lie in the moving volume, slab by slab so that memory stays bounded."""
+"""Positions of the voxels of the fixed grid in the moving volume, computed in slabs to limit memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOXELS_PER_SLAB = 1 << 24
 
 
 class Ready:
-    """A transform that was handed to SimpleITK once and is used many times."""
+    """A transform that is converted to SimpleITK once and used many times."""
 
     def __init__(self, transform: Transform) -> None:
         self._transform = transform.to_sitk()
@@ -31,7 +31,7 @@ class Ready:
         return self._transform
 
     def displacement_on(self, grid: Grid) -> DisplacementField:
-        """Return the map sampled on the voxels of a grid."""
+        """Return the transform sampled on the voxels of a grid."""
         field = sitk.TransformToDisplacementField(
             self._transform, sitk.sitkVectorFloat64, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
         )
@@ -39,14 +39,14 @@ class Ready:
 
 
 def slabs(grid: Grid, *, voxels: int = VOXELS_PER_SLAB) -> Iterator[slice]:
-    """Yield ranges of z of about so many voxels that together make up the grid."""
+    """Yield ranges of z with about `voxels` voxels each, which together cover the grid."""
     rows = max(4, voxels // (grid.size[0] * grid.size[1]))
     for start in range(0, grid.size[2], rows):
         yield slice(start, min(start + rows, grid.size[2]))
 
 
 def slab_of(grid: Grid, part: slice, *, margin: int = 0) -> Grid:
-    """Return the slices of a range of z as a grid, with up to `margin` slices more on either side."""
+    """Return the slices of a range of z as a grid, with up to `margin` additional slices on each side."""
     start, stop = max(part.start - margin, 0), min(part.stop + margin, grid.size[2])
     return grid.cropped((0, 0, start), (grid.size[0], grid.size[1], stop - start))
 
@@ -57,9 +57,9 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
     Parameters
     ----------
     grid, moving : Grid
-        The fixed grid (or a slab of it) and the moving one.
+        The fixed grid (or a slab of it) and the moving grid.
     mapping : Affine or DisplacementField
-        Fixed-to-moving map; a field must live on `grid`.
+        Fixed-to-moving transform; a field must be defined on `grid`.
     """
     back = np.linalg.inv(moving.matrix)
     linear = mapping.homogeneous if isinstance(mapping, Affine) else np.eye(4)
@@ -78,7 +78,7 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
 
 
 def seen_voxels(grid: Grid, moving: Volume, mapping: Sampled) -> npt.NDArray[np.bool_]:
-    """Return which voxels of a grid are mapped to where the moving volume was measured, (Z, Y, X)."""
+    """Return which voxels of a grid are mapped to measured voxels of the moving volume, (Z, Y, X)."""
     seen = np.empty(grid.shape, dtype=bool)
     last = np.array(moving.grid.size) - 1
     for part, index in moving_indices(grid, moving.grid, mapping):

@@ -1,4 +1,4 @@
-"""Every measure of this library: its name, what it is called, its unit, and whether more or less is better."""
+"""The list of measures: name, title, unit, better direction and definition."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "cons
 
 @dataclass(frozen=True)
 class Measure:
-    """What is to be known about a number before it is shown.
+    """The description of a measure.
 
     Attributes
     ----------
     name, title : str
         Key in `Evaluation.before/start/after` and in `report.json`; the title shown to users.
     family : str
-        One of `FAMILIES`; what `evaluate(measures=...)` chooses by.
+        One of `FAMILIES`, which `evaluate(measures=...)` selects.
     direction : {'higher', 'lower', ''}
-        Which direction is better; '' when neither is.
+        Whether higher or lower values are better; '' when neither is.
     unit : str
-        'mm', '%', 'nats' or '' for plain ratios.
+        'mm', '%', 'nats' or '' for ratios.
     decimals : int
-        Digits shown behind the point.
+        Number of decimals shown.
     definition : str
-        One sentence that says what exactly was computed.
+        Definition in one sentence.
     per_item : bool
-        Whether the value is a mapping of label or a list of points instead of one number.
+        Whether the value is a mapping per label or a list per landmark instead of one number.
     main : bool
-        Whether it belongs into a short table.
+        Whether it is shown in short tables.
     short : str
-        What a narrow table calls it; the title when empty.
+        Short title for narrow tables; the title when empty.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The short name with its unit and an arrow that points where the better values are."""
+        """The short title with unit and an arrow toward better values."""
         unit = f" ({self.unit})" if self.unit else ""
         return f"{self.short or self.title}{unit} {self.arrow}".strip()
 
     @property
     def arrow(self) -> str:
-        """An arrow that points where the better values are, or nothing."""
+        """An arrow toward better values; empty when there is no better direction."""
         return {HIGHER: "↑", LOWER: "↓"}.get(self.direction, "")
 
     def text(self, value: Any) -> str:
-        """Return the value as it is shown, a dash when there is none."""
+        """Return the value as text, a dash when there is none."""
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return "–"
         if not isinstance(value, (int, float)):
@@ -83,9 +83,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-_SHARED = "labels that both segmentations hold"
-_REGION = "inside the fixed mask, else the fixed foreground"
-_SEEN = f"{_REGION}, where the moving volume is seen"
+_SHARED = "labels that exist in both segmentations"
+_REGION = "inside the fixed mask or else the fixed foreground"
+_SEEN = f"{_REGION}, where the moving volume overlaps"
 _ALL = (
     Measure(
         "dice_mean",
@@ -102,7 +102,7 @@ _ALL = (
         "Dice, all labels pooled",
         "overlap",
         HIGHER,
-        definition="2Σ|F∩W|/Σ(|F|+|W|): large labels weigh more (Klein et al. 2009).",
+        definition="2Σ|F∩W|/Σ(|F|+|W|): large labels have more weight (Klein et al. 2009).",
     ),
     Measure(
         "soft_dice_mean",
@@ -117,22 +117,22 @@ _ALL = (
         "Target overlap, mean",
         "overlap",
         HIGHER,
-        definition="Mean of |F∩W|/|F|: the share of the fixed structure that was covered.",
+        definition="Mean of |F∩W|/|F|: fraction of the fixed structure that is covered.",
     ),
     Measure(
         "volume_similarity_mean",
         "Volume similarity, mean",
         "overlap",
         HIGHER,
-        definition="Mean of 1-||F|-|W||/(|F|+|W|): sizes only, wherever they lie.",
+        definition="Mean of 1-||F|-|W||/(|F|+|W|): compares volumes only, independent of position.",
     ),
     Measure(
         "labels_lost",
-        "Labels with nothing left",
+        "Lost labels",
         "overlap",
         LOWER,
         decimals=0,
-        definition="Labels of both segmentations that vanished from the fixed field of view.",
+        definition="Number of labels of both segmentations that are warped out of the fixed field of view.",
     ),
     Measure(
         "hd95_mm_mean",
@@ -163,7 +163,7 @@ _ALL = (
         LOWER,
         "mm",
         2,
-        definition="Mean of all boundary distances, both directions taken together, mean over labels.",
+        definition="Mean of all boundary distances in both directions, mean over labels.",
     ),
     Measure("assd_mm_per_label", "Average surface distance per label", "surface", LOWER, "mm", 2, per_item=True),
     Measure(
@@ -175,7 +175,7 @@ _ALL = (
         2,
         main=True,
         short="TRE",
-        definition="Distance of the mapped fixed landmarks from their moving partners.",
+        definition="Distance of the mapped fixed landmarks from the corresponding moving landmarks.",
     ),
     Measure("tre_mm_median", "Landmark error, median", "landmarks", LOWER, "mm", 2),
     Measure("tre_mm_max", "Landmark error, largest", "landmarks", LOWER, "mm", 2),
@@ -208,26 +208,26 @@ _ALL = (
     ),
     Measure(
         "overlap_percent",
-        "Seen by the moving volume",
+        "Overlap of the fields of view",
         "similarity",
         HIGHER,
         "%",
         1,
-        definition=f"Share of the voxels {_REGION} that are mapped into the moving field of view.",
+        definition=f"Percentage of the voxels {_REGION} that are mapped into the moving field of view.",
     ),
     Measure(
         "local_agreement",
         "Local agreement",
         "similarity",
         HIGHER,
-        definition=f"Mean squared correlation in blocks of 5 voxels of a lattice of at most 2 million {_SEEN}.",
+        definition=f"Mean squared correlation in blocks of 5 voxels of a grid of at most 2 million voxels {_SEEN}.",
     ),
     Measure(
         "sharpness",
         "Sharpness of the match",
         "similarity",
         HIGHER,
-        definition="Share of the local agreement that a shift by 3 voxels of that lattice destroys, mean of 6 ways.",
+        definition="Fraction of the local agreement lost by a shift of 3 voxels of that grid, mean of 6 directions.",
     ),
     Measure(
         "folding_percent",
@@ -238,7 +238,7 @@ _ALL = (
         3,
         main=True,
         short="Folded",
-        definition=f"Share of voxels with Jacobian determinant <= 0 {_REGION}.",
+        definition=f"Percentage of voxels with Jacobian determinant <= 0 {_REGION}.",
     ),
     Measure(
         "implausible_percent",
@@ -247,7 +247,7 @@ _ALL = (
         LOWER,
         "%",
         2,
-        definition=f"Share of voxels with Jacobian determinant below 0.1 or above 10 {_REGION}.",
+        definition=f"Percentage of voxels with Jacobian determinant below 0.1 or above 10 {_REGION}.",
     ),
     Measure(
         "sd_log_jacobian",
@@ -267,7 +267,7 @@ _ALL = (
         LOWER,
         "mm",
         3,
-        definition="How far points land from where they began, there and back through the numerical inverse.",
+        definition="Distance of points from their start after the transform and its numerical inverse.",
     ),
     Measure("inverse_residual_mm_max", "Round trip error, largest", "consistency", LOWER, "mm", 2),
 )
@@ -276,5 +276,5 @@ SECONDS = Measure("seconds", "Time", "cost", LOWER, "s", 1, main=True, definitio
 
 
 def scalars(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return the single numbers among measured values, in the order of `MEASURES`."""
+    """Return the scalar measures, in the order of `MEASURES`."""
     return {name: values[name] for name, measure in MEASURES.items() if name in values and not measure.per_item}

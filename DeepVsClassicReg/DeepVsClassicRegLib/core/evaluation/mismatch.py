@@ -1,4 +1,4 @@
-"""Where two volumes on one grid match worst, whatever their contrasts."""
+"""Locations where two volumes on one grid match worst, independent of contrast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..images.grid import Grid
 from ..images.intensity import robust_range
 
-# In units of the grid, mm for a head.
+# In units of the grid (mm for a head).
 BLOCK, SAMPLE = 10.0, 2.5
 LEAST_INSIDE = 0.5
 COUNT = 200
@@ -18,14 +18,14 @@ COUNT = 200
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A block where volumes do not match.
+    """A block in which volumes do not match.
 
     Attributes
     ----------
     point_mm : tuple of 3 float
-        LPS position of its center.
+        LPS coordinates of its center.
     percent : float
-        Standard deviation of what the best linear fit leaves over there, in percent of the fixed intensities' range.
+        Standard deviation of the residuals of the best linear fit, in percent of the range of the fixed intensities.
     """
 
     point_mm: tuple[float, float, float]
@@ -40,22 +40,22 @@ def mismatches_of(
     *,
     count: int = COUNT,
 ) -> list[Mismatch]:
-    """Return the blocks in which the warped volume explains the fixed one worst, worst first.
+    """Return the blocks in which the warped volume predicts the fixed volume worst, worst first.
 
-    In blocks of about 10 mm of a head (in proportion elsewhere) the fixed intensities are fitted linearly by the
-    warped ones. What is left over does not depend on the contrast, so T1 and T2 can be compared; and unlike a
-    correlation it stays small in blocks that show little but noise.
+    In blocks of about 10 mm (for a head; otherwise in proportion) the fixed intensities are fitted linearly by the
+    warped ones. The residual does not depend on the contrast, so that T1 and T2 can be compared; unlike a correlation
+    it is small in blocks that contain mostly noise.
 
     Parameters
     ----------
     fixed, warped : (Z, Y, X) arrays
-        Volumes on one grid.
+        Volumes on the same grid.
     inside : (Z, Y, X) bool array
-        Where they are compared; a block counts when at least half of it is inside.
+        Region of the comparison; a block is used when at least half of it is inside.
     grid : Grid
-        Of both.
+        Grid of both volumes.
     count : int
-        Most blocks.
+        Maximum number of blocks.
     """
     if not inside.any():
         return []
@@ -89,14 +89,14 @@ def mismatches_of(
 
 
 def _clipped(array: npt.NDArray[np.generic], inside: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the array clipped to its robust range inside, and the width of that range."""
+    """Return the array clipped to its robust range in the region, and the width of that range."""
     values = array.astype(np.float64)
     low, high = robust_range(values[inside])
     return np.clip(values, low, high), high - low
 
 
 def _blocks(array: npt.NDArray[np.generic], edge: list[int]) -> npt.NDArray[np.float64]:
-    """Return (blocks z, y, x, voxels of a block); what does not fill a block at the far border is left out."""
+    """Return (blocks z, y, x, voxels of a block); incomplete blocks at the upper border are omitted."""
     sizes = [max(1, n // e) for n, e in zip(array.shape, edge[::-1], strict=True)]
     steps = [min(e, n) for n, e in zip(array.shape, edge[::-1], strict=True)]
     cut = array[tuple(slice(0, s * e) for s, e in zip(sizes, steps, strict=True))]

@@ -21,7 +21,7 @@ LARGEST_TABLE = 1 << 20
 
 @dataclass(frozen=True)
 class Scored:
-    """The labels that are scored, numbered 1..n so that counting is fast whatever their values.
+    """The evaluated labels, numbered 1..n for fast counting.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Scored:
     labels: tuple[int, ...]
 
     def codes(self, array: npt.NDArray[np.integer]) -> Codes:
-        """Return the number of each voxel's label, 0 for labels that are not scored."""
+        """Return the number of each voxel's label, 0 for labels that are not evaluated."""
         wanted = np.array(self.labels, dtype=np.int64)
         low, high = int(array.min()), int(array.max())
         if low >= 0 and high < LARGEST_TABLE:
@@ -50,18 +50,18 @@ class Scored:
 def scored_labels(
     fixed: LabelMap, moving: LabelMap, labels: Sequence[int] | None = None
 ) -> tuple[Scored, tuple[str, ...]]:
-    """Return the labels to score and remarks about those that are left out.
+    """Return the labels to evaluate and notes on the excluded ones.
 
-    A label is scored when both segmentations hold it: one that is drawn on one side only says nothing
-    about a registration, and counting it as 0 would punish every engine alike. (A scored label that a
-    transform pushes out of the fixed field of view does count as 0.)
+    A label is evaluated when it exists in both segmentations: a label on one side only says nothing about a
+    registration, and a Dice of 0 would lower the mean of every engine. (An evaluated label that a transform moves out
+    of the fixed field of view has a Dice of 0.)
 
     Parameters
     ----------
     fixed, moving : LabelMap
-        The segmentations as they were given, before any warping.
+        The given segmentations, before any warping.
     labels : sequence of int, optional
-        Labels that may be scored; all when not given.
+        Labels to evaluate; default: all.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def scored_labels(
             names = (fixed if side == "fixed" else moving).names
             shown = [f"{label} ({names[label]})" if names.get(label) else str(label) for label in sorted(only)[:8]]
             named = ", ".join(shown) + (", …" if len(only) > 8 else "")
-            remarks.append(f"{len(only)} label(s) only in the {side} segmentation are not scored: {named}.")
+            remarks.append(f"{len(only)} label(s) only in the {side} segmentation are not evaluated: {named}.")
     return Scored(tuple(shared)), tuple(remarks)
 
 
@@ -89,7 +89,7 @@ def hard_overlap(fixed: Codes, warped: Codes, scored: Scored) -> dict[str, Any]:
     Parameters
     ----------
     fixed, warped : (Z, Y, X) uint16 arrays
-        Codes as `Scored.codes` makes them; every scored label is in `fixed`.
+        Codes from `Scored.codes`; every evaluated label is in `fixed`.
 
     References
     ----------
@@ -112,18 +112,17 @@ def hard_overlap(fixed: Codes, warped: Codes, scored: Scored) -> dict[str, Any]:
 
 
 class SoftOverlap:
-    """Sums of soft Dice over all labels in one pass, part of the grid after part of the grid.
+    """Sums of soft Dice of all labels, accumulated in one pass over parts of the grid.
 
-    A voxel's membership in a label, linearly interpolated, is the sum of the weights of those of its
-    eight neighbors that carry the label; adding the weights up by label gives every label's soft Dice at once,
-    without warping one volume per label.
+    The linearly interpolated membership of a point in a label is the sum of the weights of its eight neighbors with
+    that label. Adding the weights by label gives the soft Dice of all labels without warping one volume per label.
 
     Parameters
     ----------
     moving : LabelMap
         The moving segmentation.
     scored : Scored
-        The labels that are scored.
+        The evaluated labels.
     """
 
     def __init__(self, moving: LabelMap, scored: Scored) -> None:
@@ -135,7 +134,7 @@ class SoftOverlap:
         self._warped, self._both, self._fixed = np.zeros((3, len(scored.labels) + 1))
 
     def add(self, fixed: Codes, grid: Grid, mapping: Sampled) -> None:
-        """Add the part of the fixed grid whose label codes are given.
+        """Add a part of the fixed grid.
 
         Parameters
         ----------
@@ -144,7 +143,7 @@ class SoftOverlap:
         grid : Grid
             The fixed grid or a slab of it.
         mapping : Sampled
-            Fixed-to-moving map; a field must live on `grid`.
+            Fixed-to-moving transform; a field must be defined on `grid`.
         """
         count = len(self._fixed)
         self._fixed += np.bincount(fixed.ravel(), minlength=count)
@@ -152,7 +151,7 @@ class SoftOverlap:
             self._add_points(fixed[part].ravel(), index)
 
     def measures(self) -> dict[str, Any]:
-        """Return the soft Dice of what was added."""
+        """Return the soft Dice of all added parts."""
         dice = 2 * self._both[1:] / (self._fixed + self._warped)[1:]
         return {"soft_dice_mean": float(dice.mean()), "soft_dice_per_label": self.scored.by_label(dice)}
 
@@ -181,7 +180,7 @@ class SoftOverlap:
 
 
 def _any_of_eight(there: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Whether a voxel or one of its upper neighbors (the cell above it) is set."""
+    """Return whether a voxel or one of its upper neighbors (the cell above it) is set."""
     near = there.copy()
     for axis in range(3):
         lower = [slice(None)] * 3

@@ -1,4 +1,4 @@
-"""What the HTML pages share: filling a template, and tables of measures with the best marked."""
+"""Common parts of the HTML pages: filling a template, and tables of measures with the best value marked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMN_TITLES = {"before": "Before", "start": "Linear alignment", "after": "Afte
 
 
 class Page:
-    """A page to be filled; made first, so that a missing package is reported before anything is drawn.
+    """A page from a template; created first, so that a missing package is reported before pictures are drawn.
 
     Parameters
     ----------
@@ -41,19 +41,19 @@ class Page:
         self._template = environment.get_template(name)
 
     def filled(self, values: Mapping[str, Any]) -> str:
-        """Return the page with these values in it, escaped."""
+        """Return the page filled with these values, escaped."""
         return str(self._template.render(version=VERSION, **values))
 
 
 def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequence[Measure] = ()) -> dict[str, Any]:
-    """Return the rows of a table of measures, the best of each row marked.
+    """Return the rows of a table of measures, with the best value of each row marked.
 
     Parameters
     ----------
     columns : mapping
         Title of a column -> measure name -> value.
     measures : sequence of Measure, optional
-        The rows; every single number that some column holds when not given.
+        The rows; default: all scalar measures of at least one column.
     """
     shown = measures or [
         measure
@@ -81,7 +81,7 @@ def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequenc
 
 
 def is_best(measure: Measure, value: float | None, values: Sequence[float | None]) -> bool:
-    """Return whether a value is the best of several that differ as shown."""
+    """Return whether a value is the best of several that differ in their displayed digits."""
     if (
         value is None
         or not measure.direction

@@ -1,4 +1,4 @@
-"""Three orthogonal pictures through a volume, turned as radiologists expect them."""
+"""Three orthogonal pictures of a volume in radiological orientation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .region import fixed_region
 Picture = npt.NDArray[np.float32]
 MOST_PIXELS = 420
 MARGIN = 0.06
-# Per plane: which anatomical axis (0 left, 1 posterior, 2 superior) runs right, down and through, with its
-# sign, and the letters on the left, right, upper and lower edge. Patient right is on the image's left.
+# Per plane: the anatomical axis (0 left, 1 posterior, 2 superior) to the right, downward and through the plane, with
+# its sign, and the letters at the left, right, upper and lower edge. Patient right is on the left of the image.
 LAYOUT = {
     "Axial": ((0, 1), (1, 1), 2, "RLAP"),
     "Coronal": ((0, 1), (2, -1), 1, "RLSI"),
@@ -29,16 +29,16 @@ LAYOUT = {
 
 @dataclass(frozen=True)
 class Plane:
-    """One picture's place in the patient.
+    """The plane of a picture in the patient.
 
     Attributes
     ----------
     name : str
         'Axial', 'Coronal' or 'Sagittal'.
     grid : Grid
-        A grid one voxel thick with square pixels; its first axis runs right, its second down.
+        A grid one voxel thick with square pixels; its first axis points right, its second down.
     letters : str
-        What is at the left, right, upper and lower edge.
+        Letters at the left, right, upper and lower edge.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Plane:
 
 
 def planes_of(grid: Grid, inside: npt.NDArray[np.bool_]) -> tuple[Plane, ...]:
-    """Return the three planes through the middle of a region, cut to the region with a margin.
+    """Return the three planes through the middle of a region, cropped to the region with a margin.
 
-    The planes follow the volume's own axes, each taken for the anatomical axis it is nearest to, so oblique
-    volumes are cut without blank corners.
+    The planes follow the axes of the volume, each assigned to the nearest anatomical axis, so that oblique volumes have
+    no blank corners.
 
     Parameters
     ----------
     grid : Grid
         The fixed grid.
     inside : (Z, Y, X) bool array
-        What the pictures shall show.
+        Region to show.
     """
     order = _anatomical(grid)
     places = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {2 - axis}))) for axis in range(3)]
@@ -84,7 +84,7 @@ def planes_of(grid: Grid, inside: npt.NDArray[np.bool_]) -> tuple[Plane, ...]:
 
 
 class Slices:
-    """Samples the volumes of a pair on the three planes; only the pixels shown are computed.
+    """Samples the volumes of a pair on the three planes; only the displayed pixels are computed.
 
     Parameters
     ----------
@@ -104,20 +104,20 @@ class Slices:
         return [_scaled(_sample(self.pair.fixed, plane), self._ranges[0]) for plane in self.planes]
 
     def moving(self, transform: Mapping | None = None) -> list[Picture]:
-        """Return the moving volume through a fixed-to-moving map, 0..1."""
+        """Return the moving volume resampled with a fixed-to-moving transform, 0..1."""
         fill = self._fill
         return [_scaled(_sample(self.pair.moving, p, transform, fill), self._ranges[1]) for p in self.planes]
 
     def values(self, volume: Volume, *, fill: float) -> list[Picture]:
-        """Return another volume's values, `fill` outside of it."""
+        """Return the values of another volume, `fill` outside of it."""
         return [_sample(volume, plane, None, fill) for plane in self.planes]
 
     def labels(self, labels: LabelMap, transform: Mapping | None = None) -> list[npt.NDArray[np.int32]]:
-        """Return a label map that lies in fixed space, or another one through a fixed-to-moving map."""
+        """Return a label map in fixed space, or another one resampled with a fixed-to-moving transform."""
         return [warp_labels(labels, plane.grid, transform).array[0] for plane in self.planes]
 
     def inside(self) -> list[npt.NDArray[np.bool_]]:
-        """Return the region that is evaluated."""
+        """Return the evaluated region."""
         region = LabelMap(self.region.astype(np.int32), self.pair.fixed.grid)
         return [labels > 0 for labels in self.labels(region)]
 
@@ -139,7 +139,7 @@ def _scaled(values: Picture, limits: tuple[float, float]) -> Picture:
 
 
 def _anatomical(grid: Grid) -> list[tuple[int, float]]:
-    """Return for left, posterior and superior the index axis nearest to it and its sign."""
+    """Return the nearest index axis and its sign for left, posterior and superior."""
     axes = grid.axes
     best = max(itertools.permutations(range(3)), key=lambda order: sum(abs(axes[w, order[w]]) for w in range(3)))
     return [(best[world], 1.0 if axes[world, best[world]] >= 0 else -1.0) for world in range(3)]

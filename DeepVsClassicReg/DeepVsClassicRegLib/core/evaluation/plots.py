@@ -1,4 +1,4 @@
-"""Plots of numbers: overlap per label, the objective over the iterations, accuracy against time."""
+"""Plots: overlap per label, the objective over the iterations, accuracy against time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MOST_NAMED = 45
 
 
 def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping[str, str], measure: Measure) -> Any:
-    """Return a plot of one measure per label, worst label first, one mark per column.
+    """Return a plot of one measure per label, worst label first, one marker per column.
 
     Parameters
     ----------
     columns : mapping
         'before', 'start', 'after' -> label -> value.
     names : mapping
-        Label -> what is written below.
+        Label -> axis text.
     measure : Measure
-        What is shown.
+        The measure to show.
     """
     after = columns["after"]
     labels = sorted(after, key=lambda label: _or_nan(after[label]))
@@ -54,7 +54,7 @@ def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping
         axes.set_xticks(place, shown, **turned)
     else:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(labels)} labels, lowest first (all of them are in the table below)")
+        axes.set_xlabel(f"{len(labels)} labels, lowest first (the table below lists all of them)")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
     axes.set_title(f"mean after: {mean:.{measure.decimals}f}", loc="left", fontsize=10, color=AFTER)
     _tidy(axes)
@@ -62,7 +62,7 @@ def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping
 
 
 def curves(trace: Sequence[Sequence[Any]]) -> Any | None:
-    """Return a plot of the objective per stage (lower is better), None when there is too little to draw."""
+    """Return a plot of the objective per stage (lower is better), None when there are too few values."""
     stages: dict[str, list[tuple[int, float]]] = {}
     for stage, iteration, metric in trace:
         if metric is not None:
@@ -91,14 +91,14 @@ def curves(trace: Sequence[Sequence[Any]]) -> Any | None:
 
 
 def accuracy_time(points: Sequence[tuple[str, float, float]], measure: Measure) -> Any:
-    """Return a scatter of seconds (logarithmic) and accuracy, one point per engine.
+    """Return a scatter plot of seconds (logarithmic) and accuracy, one point per engine.
 
     Parameters
     ----------
     points : sequence of (name, seconds, value)
         Engines with both numbers.
     measure : Measure
-        What the values are.
+        The measure of the values.
     """
     figure = new_figure(8.2, 4.0)
     axes = figure.add_axes((0.10, 0.15, 0.86, 0.75))

@@ -1,4 +1,4 @@
-"""Drawing without a screen and without global state: matplotlib figures, their colors, and their bytes."""
+"""Matplotlib figures without a screen and without global state: figures, colors and encoding."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def png_bytes(figure: Any) -> bytes:
 
 
 def data_uri(figure: Any, *, photo: bool = True) -> str:
-    """Return the figure as a data address: JPEG for pictures of volumes, PNG for plots."""
+    """Return the figure as a data URI: JPEG for pictures of volumes, PNG for plots."""
     if not photo:
         return "data:image/png;base64," + base64.b64encode(png_bytes(figure)).decode("ascii")
     buffer = io.BytesIO()
@@ -60,13 +60,13 @@ def data_uri(figure: Any, *, photo: bool = True) -> str:
 
 
 def gray(pictures: Sequence[npt.NDArray[np.float32]]) -> Draw:
-    """Return what draws a row of gray pictures, 0 to 1."""
+    """Return the function that draws a row of gray pictures, 0 to 1."""
     return lambda axes, n: axes.imshow(pictures[n], cmap="gray", vmin=0, vmax=1, **EXTENT)
 
 
 @cache
 def diverging() -> Any:
-    """Return the color map of signed values, the same as in the slice views (`colors.diverging`)."""
+    """Return the color map of signed values, the one of the slice views (`colors.diverging`)."""
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colors.diverging(256), "blue-black-orange")

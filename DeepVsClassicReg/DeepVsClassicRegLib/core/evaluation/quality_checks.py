@@ -1,4 +1,4 @@
-"""Quality checks of a result: each answers one question about a report with a level and a sentence."""
+"""Quality checks of a result: each check examines a report and returns a finding with a level and a sentence."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
 SOME_FOLDING_PERCENT = 0.5
 MUCH_FOLDING_PERCENT = 5.0
 IMPLAUSIBLE_PERCENT = 5.0
-# Right results of the measured pairs have a sharpness of 0.6 and more on one contrast and 0.3 on CT and MR;
-# results that missed (prostate MR and ultrasound, volumes of two body parts) stay below 0.2.
+# Measured: correct results have a sharpness of at least 0.6 within one contrast and 0.3 between CT and MR; failed ones
+# (prostate MR and ultrasound, volumes of two body parts) are below 0.2.
 NO_MATCH_SHARPNESS = 0.2
 WEAK_MATCH_SHARPNESS = 0.3
-# A deformable registration of volumes that match takes away at least a fifth of what the start lacks in agreement.
+# A deformable registration of matching volumes removes at least a fifth of the disagreement of the start.
 EXPECTED_GAIN = 0.1
-# Same structures of the measured pairs that are where they belong have a mean Dice above 0.4; mirrored brains stay
-# below 0.1 however well the images match.
+# Measured: correctly aligned structures have a mean Dice above 0.4; mirrored brains are below 0.1, however well the
+# images match.
 NO_OVERLAP_DICE = 0.2
 WEAK_OVERLAP_DICE = 0.4
 LITTLE_VIEW_PERCENT = 50.0
 LOST_VIEW_PERCENT = 15.0
-ROUND_TRIP = 0.5  # in units of the fixed grid, mm for a head
+ROUND_TRIP = 0.5  # in units of the fixed grid (mm for a head)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What speaks against a result.
+    """A failed quality check.
 
     Attributes
     ----------
     name : str
-        Which question.
+        Name of the check.
     level : {'check', 'bad'}
-        How grave.
+        Severity.
     text : str
         One sentence.
     """
@@ -50,12 +50,12 @@ class Finding:
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """Return everything that speaks against the result of a report, the gravest first.
+    """Return the failed checks of a report, the most severe first.
 
     Parameters
     ----------
     report : Report
-        Checks of what was not measured are skipped.
+        Checks of missing measures are skipped.
     """
     found = [question(report) for question in QUESTIONS]
     return tuple(sorted((one for one in found if one is not None), key=lambda one: -ORDER[one.level]))
@@ -72,13 +72,13 @@ def _start(report: Report, name: str) -> float | None:
 
 
 def inputs(report: Report) -> Finding | None:
-    """Check whether the inputs were sound."""
+    """Check whether an input may be wrong."""
     notes = report.unsound
     return Finding("inputs", CHECK, " ".join(map(str, notes))) if notes else None
 
 
 def _unit_mm(report: Report) -> float:
-    """Return the unit of length of the fixed grid (`Grid.unit_mm`), 1 for reports that do not hold the grid."""
+    """Return the unit of length of the fixed grid (`Grid.unit_mm`), 1 for reports without a grid."""
     fixed = report.inputs.get("fixed", {})
     if "size" not in fixed or "spacing_mm" not in fixed:
         return 1.0
@@ -86,53 +86,53 @@ def _unit_mm(report: Report) -> float:
 
 
 def folding(report: Report) -> Finding | None:
-    """Check whether space is folded."""
+    """Check whether the deformation folds."""
     share = _after(report, "folding_percent")
     if share is None or share <= SOME_FOLDING_PERCENT:
         return None
     level = BAD if share > MUCH_FOLDING_PERCENT else CHECK
-    return Finding("folding", level, f"{share:.2g} % of the voxels are folded: tissue cannot do that.")
+    return Finding("folding", level, f"{share:.2g} % of the voxels are folded, which is impossible for tissue.")
 
 
 def labels(report: Report) -> Finding | None:
-    """Check whether structures lie on those of the same number at all, however much better than before."""
+    """Check whether structures with the same label overlap at all, independent of the improvement."""
     dice = _after(report, "dice_mean")
     if dice is None or dice >= WEAK_OVERLAP_DICE:
         return None
-    text = f"Structures of the same number hardly overlap (mean Dice {dice:.2f}): "
-    text += "is left exchanged with right, do both segmentations use the same numbers, do the volumes belong together?"
+    text = f"Structures with the same label hardly overlap (mean Dice {dice:.2f}): "
+    text += "check for swapped left and right, different label numbers in the segmentations, and unrelated volumes."
     return Finding("labels", BAD if dice < NO_OVERLAP_DICE else CHECK, text)
 
 
 def implausible(report: Report) -> Finding | None:
-    """Check whether too much tissue changes its volume tenfold."""
+    """Check whether the volume of too many voxels changes by more than a factor of ten."""
     share = _after(report, "implausible_percent")
     if share is None or share <= IMPLAUSIBLE_PERCENT:
         return None
-    return Finding("implausible", CHECK, f"{share:.0f} % of the voxels shrink or grow more than tenfold.")
+    return Finding("implausible", CHECK, f"{share:.0f} % of the voxels shrink or grow by more than a factor of 10.")
 
 
 def match(report: Report) -> Finding | None:
-    """Check whether a shift of a few voxels would spoil the match; if not, there is none."""
+    """Check whether a shift by a few voxels reduces the local agreement; otherwise the volumes do not match."""
     sharpness = _after(report, "sharpness")
     if sharpness is None or sharpness >= WEAK_MATCH_SHARPNESS:
         return None
-    lost = f"a shift by a few voxels costs only {100 * max(sharpness, 0):.0f} % of the local agreement"
+    lost = f"a shift by a few voxels reduces the local agreement by only {100 * max(sharpness, 0):.0f} %"
     if sharpness < NO_MATCH_SHARPNESS:
         return Finding("match", BAD, f"The volumes do not seem to match: {lost}.")
     return Finding("match", CHECK, f"The match is weak: {lost}.")
 
 
 def expected_gain(report: Report) -> Finding | None:
-    """Check whether the deformable part brought what it usually brings."""
+    """Check whether the deformable part improves the agreement as usual."""
     start, after = _start(report, "local_agreement"), _after(report, "local_agreement")
     if start is None or after is None or start >= 0.9:
         return None
     gain = (after - start) / (1 - start)
     if gain < -0.01:
-        return Finding("gain", CHECK, "The intensities agree less than after the linear alignment alone.")
+        return Finding("gain", CHECK, "The intensities agree less than after the linear alignment.")
     if gain < EXPECTED_GAIN:
-        return Finding("gain", CHECK, "The deformation hardly made the intensities agree better, which is unusual.")
+        return Finding("gain", CHECK, "The deformation hardly improves the agreement of intensities, which is unusual.")
     return None
 
 
@@ -146,7 +146,7 @@ def alignment(report: Report) -> Finding | None:
 
 
 def view(report: Report) -> Finding | None:
-    """Check whether much of the fixed object is mapped beyond the moving volume."""
+    """Check whether a large part of the fixed object is mapped outside the moving volume."""
     after, start = _after(report, "overlap_percent"), _start(report, "overlap_percent")
     if after is None:
         return None
@@ -154,15 +154,15 @@ def view(report: Report) -> Finding | None:
     if after >= LITTLE_VIEW_PERCENT and not lost:
         return None
     more = f", {start - after:.0f} % more than at the start" if lost and start is not None else ""
-    return Finding("view", CHECK, f"{100 - after:.0f} % of the fixed object lies outside the moving view{more}.")
+    return Finding("view", CHECK, f"{100 - after:.0f} % of the fixed object is outside the moving volume{more}.")
 
 
 def round_trip(report: Report) -> Finding | None:
-    """Check whether the map can be undone."""
+    """Check whether the transform can be inverted."""
     error = _after(report, "inverse_residual_mm")
     if error is None or error <= ROUND_TRIP * _unit_mm(report):
         return None
-    return Finding("round-trip", CHECK, f"There and back, points miss by {length_text(error)} on average.")
+    return Finding("round-trip", CHECK, f"The mean round-trip error of the transform is {length_text(error)}.")
 
 
 QUESTIONS: tuple[Callable[[Report], Finding | None], ...] = (
@@ -176,5 +176,5 @@ QUESTIONS: tuple[Callable[[Report], Finding | None], ...] = (
     view,
     round_trip,
 )
-# What overlap and landmarks know better than intensities do.
+# Checks of intensities that overlap and landmarks supersede.
 BY_INTENSITY = frozenset({"match", "gain", "alignment"})

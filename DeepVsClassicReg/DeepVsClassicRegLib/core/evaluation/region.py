@@ -1,4 +1,4 @@
-"""Where intensities and the Jacobian are evaluated: the fixed mask, else the fixed foreground."""
+"""The region in which intensities and the Jacobian are evaluated: the fixed mask or else the fixed foreground."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FEWEST_VOXELS = 100
 
 
 def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
-    """Return the region on the fixed grid, (Z, Y, X), and what it is in words.
+    """Return the region on the fixed grid, (Z, Y, X), and its description.
 
-    The foreground is what stands out of the background by 10 % of the robust range or carries a fixed label, with the
-    holes in it (ventricles, airways) filled slice by slice. What was not measured is left out.
+    The foreground contains voxels that exceed the background by 10 % of the robust range or have a fixed label; holes
+    (ventricles, airways) are filled in each slice. Voxels that were not measured are excluded.
     """
     if pair.fixed_mask is not None:
         mask = pair.fixed_mask
@@ -46,5 +46,5 @@ def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _filled_slice(plane: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     if not plane.any():
         return plane
-    # An array, not a view: a view of a temporary image is read after the image is freed.
+    # An array, not a view: a view of a temporary image would be read after the image is freed.
     return sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(plane.astype(np.uint8)))) > 0

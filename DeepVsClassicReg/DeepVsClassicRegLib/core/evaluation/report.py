@@ -1,4 +1,4 @@
-"""Report: what was done, how long it took and how good it is; one type, with JSON both ways (report.json)."""
+"""Report of a registration: settings, time and quality, with conversion to and from JSON (report.json)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Verdict:
     level : {'good', 'check', 'bad'}
         How good the result is.
     headline, sentence : str
-        A few words, and one or two sentences.
+        A short heading, and one or two sentences.
     reasons : tuple of str
-        Everything that speaks against the result, the gravest first.
+        Sentences of all failed checks, the most severe first.
     """
 
     level: str
@@ -39,7 +39,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Measured:
-    """The columns of measures: with the headers as they are, at the start of the deformable part, and after.
+    """The columns of measures: before registration, at the start of the deformable part, and after.
 
     Attributes
     ----------
@@ -62,30 +62,30 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything known of one registration, as plain values; field names are the keys of report.json.
+    """The report of one registration as plain values; field names are the keys of report.json.
 
     Attributes
     ----------
     engine, preset, status : str
-        What ran; 'done', or why the result is not complete.
+        Engine and preset; 'done', or the reason why the result is not complete.
     seconds, cpu_seconds : mapping of str to float
-        Stage -> seconds, and 'total'; the linear alignment is included.
+        Stage -> seconds, and 'total', including the linear alignment.
     peak_memory_mb, evaluation_seconds, confidence : float or None
-        Memory of the process; time of the evaluation; 0 to 1, how sure the linear alignment is.
+        Memory of the process; time of the evaluation; confidence of the linear alignment, 0 to 1.
     measures : Measured
         Measures before, at the start and after; numbers that are not defined are None, labels are strings.
     labels_scored, region
-        Labels that were scored; where intensities and Jacobian were evaluated, in words.
+        Evaluated labels; description of the region in which intensities and Jacobian are evaluated.
     look_at : tuple of Location
-        Where the result deserves a look, the gravest first.
+        Locations to check, the most severe first.
     locations : Locations or None
-        Places of each kind; None in reports of version 0.1 and older.
+        Locations of each kind; None in reports of version 0.1 and earlier.
     notes, unsound : tuple of str
-        What the user should know; those of the notes that say that an input may be wrong.
+        Notes for the user; the subset of notes on inputs that may be wrong.
     settings, citations, device, threads, seed, versions, machine, inputs, stop_condition, trace
-        How it was made: trace is (stage, iteration, metric or None) per iteration.
+        Details of the run; trace is (stage, iteration, metric or None) per iteration.
     verdict : Verdict or None
-        None before the report was judged (`verdict.judged`).
+        None until `make_report.judged` adds it.
     """
 
     format: int = FORMAT
@@ -118,12 +118,12 @@ class Report:
 
     @property
     def total_seconds(self) -> float | None:
-        """Wall seconds of the registration, the linear alignment included; None when they are not known."""
+        """Wall time of the registration in seconds, including the linear alignment; None when unknown."""
         return self.seconds.get(TOTAL, sum(self.seconds.values())) if self.seconds else None
 
     @property
     def diagnostics(self) -> Diagnostics:
-        """How the run went, as the engine returned it."""
+        """The diagnostics returned by the engine."""
         return Diagnostics.from_json(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
@@ -139,12 +139,12 @@ class Report:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Report:
-        """Return the report that `to_json` wrote, also by an earlier version, which lacked some entries.
+        """Return the report from the output of `to_json`, also of an earlier version with fewer entries.
 
         Raises
         ------
         FileError
-            When it holds no measures, or an entry has the wrong form.
+            When it has no measures, or an entry has the wrong form.
         """
         known = {entry.name for entry in dataclasses.fields(cls)}
         own = {name: value for name, value in content.items() if name in known and value is not None}
@@ -160,17 +160,17 @@ class Report:
                 own[name] = tuple(own.get(name, ()))
             own["trace"] = tuple((stage, step, metric) for stage, step, metric in own.get("trace", ()))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"The report is malformed: {type(error).__name__} {error}.") from error
+            raise FileError(f"The report is not valid: {type(error).__name__} {error}.") from error
         return cls(**own)
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
-    """Return the report in a report.json; `FileError` when it is missing, broken or no report."""
+    """Return the report in a report.json; `FileError` when it is missing, invalid or not a report."""
     return Report.from_json(read_json(Path(path), what="the report"))
 
 
 def write_report_json(path: str | os.PathLike[str], report: Report | Mapping[str, Any]) -> Path:
-    """Write a report, or plain values beside one, so that a reader never sees half of it.
+    """Write a report, or plain values of a report, atomically.
 
     Raises
     ------

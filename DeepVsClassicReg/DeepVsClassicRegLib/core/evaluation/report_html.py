@@ -1,4 +1,4 @@
-"""report.html: one self-contained page that a clinician looks at."""
+"""report.html: a self-contained page for clinicians."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def write_report_html(
     report: Report | None = None,
     title: str = "",
 ) -> Path:
-    """Write the report of one registration as a page without any outside resource.
+    """Write the report of one registration as a self-contained page.
 
     Parameters
     ----------
     path : path
-        Where the page goes.
+        The file to write.
     pair, result, evaluation
-        What was registered, what the engine returned, and its measures.
+        The pair, the result of the engine, and its evaluation.
     report : Report, optional
-        What `make_report` returned (with status, citations and paths); made here when not given.
+        The report from `make_report` (with status, citations and paths); created here when omitted.
     title : str
-        The engine's full name; its short one when not given.
+        Title of the engine; default: its name.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def write_report_html(
 
 
 def timing_bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return a bar per stage, as long as its share of the longest one."""
+    """Return a bar per stage, with its length relative to the longest one."""
     stages = {stage: value for stage, value in seconds.items() if stage != TOTAL}
     longest = max(stages.values(), default=0.0) or 1.0
     return [
@@ -94,7 +94,7 @@ def timing_bars(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def value_text(value: Any) -> str:
-    """Return a setting as text for users."""
+    """Return a setting as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
@@ -120,7 +120,7 @@ def _label_part(pair: Pair, report: Report) -> dict[str, Any]:
         "label_plot": data_uri(label_plot(columns, names, measure), photo=False),
         "label_rows": rows,
         "label_columns": [*(f"Dice, {COLUMN_TITLES[key].lower()}" for key in columns), "HD95 after, mm"],
-        "label_caption": f"Dice of each of the {len(rows)} scored labels, worst first; higher is better.",
+        "label_caption": f"Dice of each of the {len(rows)} evaluated labels, worst first; higher is better.",
     }
 
 

@@ -1,4 +1,4 @@
-"""Similarity of intensities where both volumes are seen: correlation and mutual information."""
+"""Similarity of intensities where both volumes overlap: correlation and mutual information."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FEWEST_VOXELS = 100
 
 @dataclass(frozen=True, eq=False)
 class SimilarityRegion:
-    """Where and with which bins intensities are compared: one region and one set of bins for every transform of a pair.
+    """Region and histogram bins of the intensity measures, the same for all transforms of a pair.
 
-    Voxels mapped beyond the moving field of view are left out; `overlap_percent` says how many are left.
+    Voxels mapped outside the moving field of view are excluded; `overlap_percent` is the percentage of the others.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class SimilarityRegion:
     fixed_bins : (N,) array
         Their bin numbers, 0..63.
     moving_range : tuple of 2 float
-        Robust range of the moving volume, over which its bins are spread.
+        Robust range of the moving volume, which its bins cover.
     """
 
     inside: npt.NDArray[np.bool_]
@@ -46,14 +46,14 @@ class SimilarityRegion:
         return cls(inside, values, bin_numbers(values, robust_range(values), bins=BINS), robust_range(measured(moving)))
 
     def measures(self, warped: Volume, seen: npt.NDArray[np.bool_]) -> dict[str, float]:
-        """Return NCC, MI (nats), NMI and the share of the region that was seen.
+        """Return NCC, MI (nats), NMI and the overlap percentage.
 
         Parameters
         ----------
         warped : Volume
             The moving volume on the fixed grid.
         seen : (Z, Y, X) bool array
-            Voxels that were mapped into the moving field of view.
+            Voxels mapped into the moving field of view.
 
         References
         ----------
@@ -71,7 +71,7 @@ class SimilarityRegion:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation; NaN when one side is constant."""
+    """Return Pearson's correlation coefficient; NaN when one side is constant."""
     a = first.astype(np.float64) - first.mean(dtype=np.float64)
     b = second.astype(np.float64) - second.mean(dtype=np.float64)
     size = float(np.sqrt((a @ a) * (b @ b)))

@@ -1,4 +1,4 @@
-"""Distances between label boundaries in millimeters: Hausdorff, its 95th percentile, and the average."""
+"""Distances between label boundaries in millimeters: Hausdorff distance, its 95th percentile, and average."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .overlap import Codes, Scored
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
-# Measured nanoseconds per voxel of a distance map and per operation of the separable search.
+# Measured time in nanoseconds per voxel of a distance map and per operation of the separable search.
 NS_PER_MAP_VOXEL, NS_PER_OPERATION = 150.0, 1.5
 OPERATIONS_AT_ONCE = 1 << 24
 
@@ -24,18 +24,17 @@ def surface_measures(
 ) -> dict[str, Any]:
     """Return HD95, HD and average symmetric surface distance per label and as means.
 
-    The boundary of a label is the set of its voxels with one of their six neighbors outside of it (the edge
-    of the volume counts as outside); distances run between voxel centers, to the nearest boundary voxel of
-    the other label map. HD95 is the larger of the two directed 95th percentiles, ASSD the mean over both sets
-    of distances taken together. A label that is missing on either side has no distance: NaN, left out of
-    the means (`labels_lost` counts them).
+    The boundary of a label is the set of its voxels with at least one of their six neighbors outside the label (or the
+    volume). Distances are measured between voxel centers, to the nearest boundary voxel of the other label map. HD95
+    is the larger of the two directed 95th percentiles, ASSD the mean over both sets of distances. A label that is
+    missing on one side has no distance: NaN, excluded from the means (`labels_lost` counts them).
 
     Parameters
     ----------
     fixed, warped : (Z, Y, X) uint16 arrays
-        Codes as `Scored.codes` makes them.
+        Codes from `Scored.codes`.
     spacing_mm : tuple of 3 float
-        Along the index axes (i, j, k); axes are at right angles, so the direction has no effect.
+        Along the index axes (i, j, k); the axes are orthogonal, so the direction has no effect.
     """
     distances = np.full((3, len(scored.labels)), np.nan)
     boxes = _boxes(fixed, len(scored.labels)), _boxes(warped, len(scored.labels))
@@ -84,7 +83,7 @@ def boundary(mask: Mask) -> Mask:
 def _directed(
     fixed: Codes, warped: Codes, code: int, boxes: tuple[Box, Box], spacing_mm: tuple[float, float, float]
 ) -> tuple[Array, Array]:
-    # A neighbor outside the box does not carry the label, so cutting the box out changes no boundary.
+    # Neighbors outside the box do not have the label, so cropping to the box does not change the boundary.
     edges = boundary(fixed[boxes[0]] == code), boundary(warped[boxes[1]] == code)
     union = _union(boxes)
     spacing_zyx = np.array(spacing_mm[::-1])
@@ -97,7 +96,7 @@ def _directed(
 
 
 def _from_map(to: Mask, of: Mask, spacing_mm: tuple[float, float, float]) -> Array:
-    """Distances of the voxels `of` to the nearest voxel `to`, from a distance map of `to`."""
+    """Return the distances of the voxels `of` to the nearest voxel `to`, from a distance map of `to`."""
     image = sitk.GetImageFromArray(to.astype(np.uint8))
     image.SetSpacing(spacing_mm)
     distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
@@ -105,9 +104,9 @@ def _from_map(to: Mask, of: Mask, spacing_mm: tuple[float, float, float]) -> Arr
 
 
 def _separable(of: Mask, to: Mask, offset: npt.NDArray[np.integer], spacing_zyx: Array) -> Array:
-    """Do the same for boxes far apart: minimize one axis after the other, only between the two boxes.
+    """Return the same for distant boxes: minimize one axis after another, only between the two boxes.
 
-    `offset` is where the box of `to` begins in voxels (z, y, x), counted from the box of `of`.
+    `offset` is the start of the box of `to` in voxels (z, y, x) relative to the box of `of`.
     """
     squared = np.where(to, np.float32(0), np.float32(np.inf))
     for axis in range(3):
@@ -119,7 +118,7 @@ def _separable(of: Mask, to: Mask, offset: npt.NDArray[np.integer], spacing_zyx:
 
 
 def _min_plus(gap: npt.NDArray[np.float32], values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """Return min over n of gap[m, n] + values[..., n, ...], with m taking the place of n."""
+    """Return the minimum over n of gap[m, n] + values[..., n, ...], with axis m in place of axis n."""
     moved = np.moveaxis(values, axis, -1)
     lines = np.ascontiguousarray(moved).reshape(-1, gap.shape[1])
     result = np.empty((len(lines), gap.shape[0]), dtype=np.float32)
@@ -130,7 +129,7 @@ def _min_plus(gap: npt.NDArray[np.float32], values: npt.NDArray[np.float32], axi
 
 
 def _boxes(codes: Codes, count: int) -> list[Box | None]:
-    """Return the bounding box of each code 1..count, None for those that are not there."""
+    """Return the bounding box of each code 1..count, None for missing codes."""
     flat = np.flatnonzero(codes)
     order = np.argsort(codes.ravel()[flat], kind="stable")
     flat = flat[order]
@@ -164,6 +163,6 @@ def _volume(box: Iterable[slice]) -> float:
 
 
 def _operations(of: tuple[int, ...], to: tuple[int, ...]) -> float:
-    """Operations of the separable search in one direction."""
+    """Return the number of operations of the separable search in one direction."""
     a, b = np.array(of, dtype=float), np.array(to, dtype=float)
     return float(a[0] * b[0] * b[1] * b[2] + a[0] * a[1] * b[1] * b[2] + a[0] * a[1] * a[2] * b[2])

@@ -1,4 +1,4 @@
-"""One sentence and a handful of numbers that say whether a registration worked, in plain words."""
+"""The verdict on a registration: a level, a sentence in plain words, and the most important numbers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ = [
     "seconds_text",
     "tiles",
 ]
-# The measure a result is evaluated by: the first of these that was measured.
+# The decisive measure of a result: the first of these that was measured.
 DECISIVE = ("tre_mm_mean", "dice_mean", "mi")
 ANSWERS = ("tre_mm_mean", "dice_mean")
-HEADLINES = {CHECK: "Check the result", BAD: "Do not trust it"}
+HEADLINES = {CHECK: "Check the result", BAD: "Do not use the result"}
 CHECKS = {"folding": "Check the folds", "inputs": "Check the inputs"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A number shown large: title, value, and what it was before."""
+    """A number shown in large type: title, value, and value before registration."""
 
     title: str
     value: str
@@ -43,8 +43,8 @@ class Tile:
 def judge_report(report: Report) -> Verdict:
     """Return the verdict on a report.
 
-    Segmentations and landmarks decide where there are any; the intensities, the Jacobian, the round trip, the linear
-    alignment's confidence and inputs that may be wrong can only make the level worse.
+    Segmentations and landmarks decide, if available; intensities, Jacobian, round-trip error, the confidence of the
+    linear alignment and inputs that may be wrong can only lower the level.
     """
     base = _verdict_before_checks(report)
     found = findings(report)
@@ -53,7 +53,7 @@ def judge_report(report: Report) -> Verdict:
     worst = counted[0] if counted else None
     if worst is None or ORDER[worst.level] <= ORDER[base.level]:
         return dataclasses.replace(base, reasons=reasons)
-    # The sentence reports the folds already.
+    # The sentence already reports the folds.
     more = "" if worst.name == "folding" else f" {worst.text}"
     return Verdict(worst.level, _headline(worst), base.sentence + more, reasons)
 
@@ -61,8 +61,8 @@ def judge_report(report: Report) -> Verdict:
 def best_report(reports: Sequence[Report]) -> int:
     """Return the index of the best of several reports on one pair.
 
-    What is evaluated bad loses against everything else. Then the first of `DECISIVE` decides that all reports hold; the
-    earlier report wins a tie.
+    Reports with the verdict bad rank last. Then the first measure of `DECISIVE` that all reports have decides; in a tie
+    the earlier report is best.
     """
     sound = [index for index, report in enumerate(reports) if judge_report(report).level != BAD]
     rivals = sound or list(range(len(reports)))
@@ -83,7 +83,7 @@ def _headline(finding: Finding) -> str:
 
 
 def _answered(report: Report) -> bool:
-    """Return whether segmentations or landmarks evaluated the result."""
+    """Return whether the result was evaluated with segmentations or landmarks."""
     return any(report.measures.after.get(name) is not None for name in ANSWERS)
 
 
@@ -92,7 +92,7 @@ def _verdict_before_checks(report: Report) -> Verdict:
     before, start, after = measured.before, measured.start, measured.after
     measure = next((MEASURES[name] for name in DECISIVE if after.get(name) is not None), None)
     if measure is None:
-        return Verdict(CHECK, "Look at the pictures", "No measure that shows the quality of the result is available.")
+        return Verdict(CHECK, "Check the pictures", "No measure of the quality of the result is available.")
     reference = _reference(measured) if measure.name == "mi" else before
     improved = measure.better(after[measure.name], reference.get(measure.name))
     below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
@@ -105,14 +105,14 @@ def _verdict_before_checks(report: Report) -> Verdict:
     if not improved:
         return Verdict(BAD, "Not improved", sentence)
     if below_start:
-        return Verdict(CHECK, "Check the result", sentence + " The linear alignment alone was better.")
+        return Verdict(CHECK, "Check the result", sentence + " The linear alignment alone is better.")
     return Verdict(GOOD, "Better aligned", sentence)
 
 
 def _reference(measured: Measured) -> Mapping[str, Any]:
-    """Return what intensities are compared with: the start where the volumes hardly met before.
+    """Return the reference of the intensity measures: the start when the volumes hardly overlapped before.
 
-    The mutual information of a corner that two volumes share by chance says nothing.
+    The mutual information of a small random overlap is not meaningful.
     """
     before, start = measured.before, measured.start
     met = before.get("overlap_percent")
@@ -122,7 +122,7 @@ def _reference(measured: Measured) -> Mapping[str, Any]:
 
 
 def tiles(report: Report) -> list[Tile]:
-    """Return the numbers shown large at the top of a report."""
+    """Return the numbers shown in large type at the top of a report."""
     before, after = report.measures.before, report.measures.after
     shown = []
     for name in ("dice_mean", "tre_mm_mean", "hd95_mm_mean", "mi", "folding_percent", "sd_log_jacobian"):
@@ -134,13 +134,13 @@ def tiles(report: Report) -> list[Tile]:
         unit = f" {measure.unit}" if measure.unit else ""
         shown.append(Tile(measure.title, measure.text(after[name]) + unit, remark))
     memory = report.peak_memory_mb
-    remark = f"{memory / 1000:.1f} GB of memory at most" if memory else ""
+    remark = f"peak memory {memory / 1000:.1f} GB" if memory else ""
     shown.append(Tile("Time", seconds_text(report.seconds[TOTAL]), remark))
     return shown
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration as text for users.
+    """Return a duration as text.
 
     Examples
     --------
@@ -160,5 +160,5 @@ def _change(measure: Measure, before: float | None, after: float) -> str:
         return f"{title} is {measure.text(after)}{unit}."
     verb = "rose" if after > before else "fell" if after < before else "stayed"
     if verb == "stayed":
-        return f"{title} stayed at {measure.text(after)}{unit}."
+        return f"{title} is unchanged at {measure.text(after)}{unit}."
     return f"{title} {verb} from {measure.text(before)} to {measure.text(after)}{unit}."

@@ -1,4 +1,4 @@
-"""What is recommended for a pair, and why: the answer of `api.recommend`, ready for the panel, a report or JSON."""
+"""The recommendation for a pair with its reasons, as returned by `core.recommend` and stored as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Band:
     Attributes
     ----------
     low, mean, high : float
-        The band covers the true value in the share of cases stated by the calibration (80 %).
+        The band covers the true value in the fraction of cases given by the calibration (80 %).
     """
 
     low: float
@@ -36,11 +36,11 @@ class Reason:
     Attributes
     ----------
     rule : str
-        Name of the rule that spoke.
+        Name of the rule.
     text : str
-        In plain words.
+        The reason in plain words.
     source : str
-        Where it comes from: a section of the paper, or our own measurement.
+        A section of the paper, or a benchmark of this project.
     """
 
     rule: str
@@ -63,7 +63,7 @@ class PlotPoint:
     share : float
         I(intensity; label) / H(label), 0 to 1; of a case the geometric mean over its labels.
     dice : Band
-        Predicted.
+        Predicted Dice.
     """
 
     name: str
@@ -82,9 +82,9 @@ class Plot:
     Attributes
     ----------
     engine : str
-        Whose Dice the curve predicts.
+        Engine of the predicted Dice.
     curve : tuple of PlotPoint
-        The curve and its band, ascending in the share.
+        The curve and its band, with ascending share.
     measured : tuple of (float, float, str)
         Share, Dice and dataset of the pairs the curve was fitted on.
     case : PlotPoint or None
@@ -92,7 +92,7 @@ class Plot:
     labels : tuple of PlotPoint
         Its labels.
     x_title, y_title : str
-        What the axes show.
+        Titles of the axes.
     """
 
     engine: str
@@ -118,7 +118,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do with a pair.
+    """The recommendation for a pair.
 
     Attributes
     ----------
@@ -127,23 +127,23 @@ class Advice:
     runner_up : str
         The next best as 'engine' or 'engine:preset'; '' when nothing else is installed.
     sure : bool
-        Whether the evidence is good enough to stand for the choice; when not, the headline says so.
+        Whether the evidence is sufficient; otherwise the headline says so.
     headline : str
         One sentence.
     reasons : tuple of Reason
-        The argument, in order.
+        The reasons, in order.
     mutual_information : mapping
-        `MutualInformation.to_json()` of the fixed (and moving) image, {} when nothing could be measured.
+        `MutualInformation.to_json()` of the fixed (and moving) image, {} when it cannot be measured.
     predicted_dice : mapping of str to Band
         Entry ('engine' or 'engine:preset') -> predicted mean Dice; only engines with a calibration.
     seconds : mapping of str to float
-        Entry -> expected wall seconds on this machine; only engines with a measurement.
+        Entry -> expected wall time in seconds on this computer; only engines with a measurement.
     domain : mapping of str to DomainReport
-        Model -> how far the worse volume of the pair is from its training images.
+        Model -> distance of the pair's more distant volume from its training images.
     limits : tuple of str
-        What the recommendation does not know, from the paper and from our measurements.
+        Limits of the recommendation, from the paper and from the measurements.
     plot : Plot or None
-        For the advice box; None without a calibration.
+        The plot for the advice box; None without a calibration.
     """
 
     engine: str
@@ -161,7 +161,7 @@ class Advice:
 
     @property
     def entry(self) -> str:
-        """The recommendation as commands take it: 'engine' or 'engine:preset'."""
+        """The recommendation in the form of commands: 'engine' or 'engine:preset'."""
         return str(Choice(self.engine, self.preset))
 
     def to_json(self) -> dict[str, Any]:

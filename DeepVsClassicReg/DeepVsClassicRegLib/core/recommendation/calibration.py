@@ -1,4 +1,4 @@
-"""The calibration: which Dice a classical registration will reach, read off the mutual information and the shape."""
+"""The calibration: predicts the Dice of a classical registration from mutual information and shape."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ COVERAGE = 0.8
 LEAST_SHARE = 1e-3
 CURVE_POINTS = 40
 CURVE_REACH = 0.1  # natural logarithm
-# How far beyond the fitted range (natural logarithms) a prediction is still given.
+# Distance from the fitted range (natural logarithms) up to which a prediction is given.
 MARGIN = float(np.log(1.5))
 X_TITLE = "I(intensity; label) / H(label)"
 
 
 @dataclass(frozen=True)
 class LabelPoint:
-    """What the calibration looks at of one label.
+    """The predictors of one label.
 
     Attributes
     ----------
     name : str
-        Shown.
+        Name shown to users.
     ln_share : float
-        ln(I/H): logarithm of the uncertainty coefficient of label against rest, mean of both images.
+        ln(I/H): logarithm of the uncertainty coefficient of label against background, mean of both images.
     ln_thinness : float
         ln(surface/volume * mm), mean of both images.
     """
@@ -44,22 +44,22 @@ class LabelPoint:
 
 @dataclass(frozen=True)
 class EngineBand:
-    """How an engine differs from the engine the labels were fitted on, and how far predictions were off.
+    """Offset of an engine from the one of the label fit, and errors of its predictions.
 
     Attributes
     ----------
     offset : float
         Mean difference of logit(Dice).
     half_width : float
-        Of the band, in logit(Dice): 80 % of the held-out pairs (each dataset counting alike) lie within.
+        Half width of the band in logit(Dice): it contains 80 % of the held-out pairs (datasets equally weighted).
     pairs, datasets : int
-        How many were measured.
+        Number of measured pairs and datasets.
     error, baseline_error : float
-        Mean absolute error of the mean Dice, datasets left out one by one: of the calibration, and of
-        always predicting the mean of the other datasets.
+        Mean absolute error of the mean Dice in leave-one-dataset-out cross-validation: of the calibration, and of
+        the mean of the other datasets as prediction.
     coverage : float
-        Share of pairs (each dataset counting alike) whose Dice lay in the band when its dataset was left out
-        altogether, also of the band's width.
+        Fraction of pairs (datasets equally weighted) whose Dice is in the band when neither the prediction nor the
+        width of the band uses their dataset.
     """
 
     offset: float
@@ -73,21 +73,21 @@ class EngineBand:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Coefficients and where they come from.
+    """Coefficients and their provenance.
 
-    logit(Dice of a label) = intercept + share * ln(I/H) + thinness * ln(surface/volume) + offset of the engine;
-    the Dice of a pair is the mean over its labels.
+    logit(Dice of a label) = intercept + share * ln(I/H) + thinness * ln(surface/volume) + offset of the engine.
+    The Dice of a pair is the mean over its labels.
 
     Attributes
     ----------
     intercept, share, thinness : float
-        Coefficients, fitted on labels, each dataset counting alike.
+        Coefficients, fitted on labels with equally weighted datasets.
     engines : mapping of str to EngineBand
-        Entry ('engine' or 'engine:preset') -> what is known of it.
+        Entry ('engine' or 'engine:preset') -> its band.
     ranges : mapping of str to (float, float)
-        'ln_share', 'ln_thinness' -> what the labels of the fit spanned.
+        'ln_share', 'ln_thinness' -> range of the labels of the fit.
     paper : mapping
-        The paper's own relation on the same pairs: r against MI and against ln MI, and the log fit.
+        The paper's relation on the same pairs: r against MI and ln MI, and the logarithmic fit.
     measured : tuple of (float, float, str)
         Mean I/H, Dice and dataset of every pair of the fit.
     provenance : mapping
@@ -113,16 +113,16 @@ class Calibration:
         Raises
         ------
         KeyError
-            When the engine was not calibrated.
+            When the engine is not calibrated.
         """
         middle = float(np.mean([self.label_dice(point, entry) for point in points]))
         width, center = self.engines[entry].half_width, logit(middle)
         return Band(sigmoid(center - width), middle, sigmoid(center + width))
 
     def outside(self, points: Sequence[LabelPoint]) -> str:
-        """Return in words how a case lies beyond what was fitted; '' when it does not."""
+        """Return a description of how a case is outside the fitted range; '' when it is inside."""
         checks = (
-            ("ln_share", [point.ln_share for point in points], "the intensities tell {} about the labels"),
+            ("ln_share", [point.ln_share for point in points], "the intensities carry {} information on the labels"),
             ("ln_thinness", [point.ln_thinness for point in points], "the labels are {}"),
         )
         words = {"ln_share": ("less", "more"), "ln_thinness": ("thicker", "thinner or smaller")}
@@ -140,7 +140,7 @@ class Calibration:
         thin = [point.ln_thinness for point in points] or list(self.ranges["ln_thinness"])
         thinness = float(np.mean(thin))
         low, high = self.ranges["ln_share"]
-        # Only a little beyond what is shown: further on it says nothing about this case.
+        # Only slightly beyond the shown points; a longer curve is not relevant for this case.
         shown = [np.log(share) for share, _dice, _group in self.measured] + [point.ln_share for point in points]
         reach = max(shown, default=high) + CURVE_REACH
         shares = np.exp(np.linspace(low, max(min(high, reach, 0.0), low), CURVE_POINTS))
@@ -172,12 +172,12 @@ class Calibration:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Calibration:
-        """Return a calibration that was stored.
+        """Return a stored calibration.
 
         Raises
         ------
         FileError
-            When it is no calibration.
+            When the content is not a calibration.
         """
         try:
             return cls(
@@ -191,7 +191,7 @@ class Calibration:
                 dict(content.get("provenance", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise FileError(f"The calibration cannot be read ({error!r}).", hint="Make it again.") from error
+            raise FileError(f"The calibration cannot be read ({error!r}).", hint="Create it again.") from error
 
     def _logit(self, point: LabelPoint) -> float:
         return self.intercept + self.share * point.ln_share + self.thinness * point.ln_thinness
@@ -205,14 +205,14 @@ class Calibration:
 def label_points(
     fixed: Mapping[str, Any], moving: Mapping[str, Any] | None = None, *, labels: Sequence[int] | None = None
 ) -> list[LabelPoint]:
-    """Return what the calibration looks at, of the labels that both images hold.
+    """Return the predictors of the labels that exist in both images.
 
     Parameters
     ----------
     fixed, moving : mapping
-        `MutualInformation.to_json()` of either image; the fixed one alone does, too.
+        `MutualInformation.to_json()` of each image; that of the fixed image suffices.
     labels : sequence of int, optional
-        The labels wanted; all when not given.
+        The labels to use; default: all.
     """
     sides = [{entry["label"]: entry for entry in side["labels"]} for side in (fixed, moving) if side is not None]
     shared = [label for label in sides[0] if all(label in side for side in sides)]
@@ -227,7 +227,7 @@ def label_points(
 
 
 def logit(dice: float) -> float:
-    """Return ln(d / (1 - d)), Dice values beyond 0.02 and 0.98 being taken as these."""
+    """Return ln(d / (1 - d)), with the Dice clipped to 0.02..0.98."""
     kept = float(np.clip(dice, 0.02, 0.98))
     return float(np.log(kept / (1 - kept)))
 

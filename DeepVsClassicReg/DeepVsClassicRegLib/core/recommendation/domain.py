@@ -1,4 +1,4 @@
-"""How far a volume is from the images a model was trained on: statistics for its card, and the distance to them."""
+"""The domain of a model: statistics of its training images for the card, and the distance of a volume from them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..errors import FileError, RegistrationError
 from ..images.volume import Volume
 from .profile import PARTS, Profile, profile_of
 
-# A volume counts as outside when its worst part is so many times further from the training mean than
-# training images themselves are (measured: Testing/bench/domain_roc.py).
+# A volume is outside the domain when the distance of its worst part from the training mean exceeds this multiple of the
+# distances of the training images (measured: Testing/bench/domain_roc.py).
 THRESHOLD = 2.0
 REACH_QUANTILE = 0.95
 
 
 @dataclass(frozen=True)
 class DomainStatistics:
-    """What the training images of a model have in common.
+    """Statistics of the training images of a model.
 
     Attributes
     ----------
     name : str
-        Which images these are, for people.
+        Description of the images.
     count : int
-        How many were looked at.
+        Number of images used.
     spacing_mm : (3,) tuple
-        Median voxel size along the patient's axes (left, posterior, superior).
+        Median voxel size along the patient axes (left, posterior, superior).
     center : mapping of str to tuple of float
-        Part -> mean of its numbers (see `recommendation.profile`).
+        Part -> mean of its features (see `recommendation.profile`).
     reach : mapping of str to float
-        Part -> distance from the mean of the others that 95 % of the training images stay within.
+        Part -> 95th percentile of the distances of training images from the mean of the others.
     """
 
     name: str
@@ -60,7 +60,7 @@ class DomainStatistics:
         Raises
         ------
         FileError
-            When the content is no such statistics.
+            When the content is not valid.
         """
         try:
             x, y, z = (float(value) for value in content["spacing_mm"])
@@ -76,20 +76,20 @@ class DomainStatistics:
 
 @dataclass(frozen=True)
 class DomainReport:
-    """How a volume relates to a domain.
+    """The distance of a volume from a domain.
 
     Attributes
     ----------
     score : float
-        Distance of the worst part in units of its reach; 1 is the edge of what training images do themselves.
+        Distance of the worst part in units of its reach; training images are up to about 1.
     threshold : float
-        Above it the volume counts as foreign.
+        Score above which the volume is outside the domain.
     inside : bool
-        Whether the score stays below the threshold.
+        Whether the score is below the threshold.
     parts : mapping of str to float
-        Part -> its distance in units of its reach.
+        Part -> distance in units of its reach.
     reasons : tuple of str
-        What differs, in plain words; empty when inside.
+        Descriptions of the differences; empty when inside.
     """
 
     score: float
@@ -110,14 +110,14 @@ class DomainReport:
 
 
 def domain_statistics(volumes: Iterable[Volume], *, name: str) -> DomainStatistics:
-    """Return what the given training images have in common.
+    """Return the statistics of training images.
 
     Parameters
     ----------
     volumes : iterable of Volume
-        Training images, one at a time in memory; 10 to 100 typical ones are enough.
+        Training images, loaded one at a time; 10 to 100 typical ones suffice.
     name : str
-        Which images these are, for people.
+        Description of the images.
 
     Raises
     ------
@@ -139,13 +139,13 @@ def domain_statistics(volumes: Iterable[Volume], *, name: str) -> DomainStatisti
 
 
 def statistics_of(profiles: list[Profile], *, name: str) -> DomainStatistics:
-    """Return what volumes with these profiles have in common; `domain_statistics` on measured ones."""
+    """Return the statistics of volumes from their profiles, as `domain_statistics` does for images."""
     center, reach = {}, {}
     for part, about in PARTS.items():
         rows = np.array([profile.parts[part] for profile in profiles])
         mean = rows.mean(axis=0)
         center[part] = tuple(float(value) for value in mean)
-        # Each image against the mean of the others; dividing by n - 1 takes its own share out of the mean.
+        # Each image against the mean of the others: dividing by n - 1 removes its own contribution to the mean.
         others = mean + (mean - rows) / max(len(rows) - 1, 1)
         apart = [about.distance(row, other) for row, other in zip(rows, others, strict=True)]
         reach[part] = max(float(np.quantile(apart, REACH_QUANTILE)), about.floor)
@@ -154,20 +154,20 @@ def statistics_of(profiles: list[Profile], *, name: str) -> DomainStatistics:
 
 
 def domain_distance(volume: Volume, statistics: DomainStatistics) -> DomainReport:
-    """Return how far a volume is from a domain, and in what.
+    """Return the distance of a volume from a domain and its reasons.
 
     Parameters
     ----------
     volume : Volume
-        Any volume; one with finer voxels is brought to the domain's voxel size first.
+        Any volume; finer voxels are first averaged to the voxel size of the domain.
     statistics : DomainStatistics
-        Of the training images.
+        Statistics of the training images.
     """
     return distance_of(profile_of(volume, spacing_mm=statistics.spacing_mm), statistics)
 
 
 def distance_of(profile: Profile, statistics: DomainStatistics) -> DomainReport:
-    """Return how far a profile is from a domain, and in what."""
+    """Return the distance of a profile from a domain and its reasons."""
     parts = {
         part: about.distance(profile.parts[part], np.array(statistics.center[part])) / statistics.reach[part]
         for part, about in PARTS.items()

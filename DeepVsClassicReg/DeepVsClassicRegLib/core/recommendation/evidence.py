@@ -1,4 +1,4 @@
-"""Everything measured that the recommendation rests on, in one versioned JSON file (Resources/Calibration)."""
+"""The measurements behind the recommendation, in one versioned JSON file (Resources/Calibration)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FEWEST_DATASETS = 3
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured.
+    """The measurements.
 
     Attributes
     ----------
     calibration : Calibration
-        Predicted Dice.
+        Predicts the Dice.
     strengths : mapping
-        Kind of pair -> entry -> what it achieved.
+        Kind of pair -> entry -> measured gain.
     seconds : mapping of str to EngineSeconds
-        Entry -> its cost.
+        Entry -> its run time.
     probe_seconds : float
-        What `runtime.probe_seconds` returned on the machine of the measurement.
+        Value of `runtime.probe_seconds` on the computer of the measurement.
     """
 
     calibration: Calibration
@@ -43,7 +43,7 @@ class Evidence:
     probe_seconds: float
 
     def entries_of(self, engine: str) -> tuple[str, ...]:
-        """Return what may be recommended of an engine: the entries that were measured enough, else its default."""
+        """Return the entries of an engine that may be recommended: those with enough measurements, else its default."""
         datasets: dict[str, int] = {}
         for table in self.strengths.values():
             for entry, strength in table.items():
@@ -66,17 +66,17 @@ class Evidence:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Evidence:
-        """Return evidence that was stored.
+        """Return stored evidence.
 
         Raises
         ------
         FileError
-            When it is none or of another format.
+            When the content is not valid or of another format.
         """
         if content.get("format") != FORMAT:
             raise FileError(
                 f"The calibration file has format {content.get('format')!r}, expected {FORMAT}.",
-                hint="Make it again with `dvcreg calibrate`.",
+                hint="Create it again with `dvcreg calibrate`.",
             )
         try:
             return cls(
@@ -89,11 +89,11 @@ class Evidence:
                 float(content["probe_seconds"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(f"The calibration file cannot be read ({error!r}).", hint="Make it again.") from error
+            raise FileError(f"The calibration file cannot be read ({error!r}).", hint="Create it again.") from error
 
 
 def read_evidence(path: Path | None = None) -> Evidence:
-    """Return stored evidence; the shipped one when no path is given."""
+    """Return stored evidence; default: the bundled file."""
     return Evidence.from_json(read_json(path or resource_folder() / "Calibration" / "default.json"))
 
 

@@ -1,4 +1,4 @@
-"""Measured pairs for the calibration: the runs of a benchmark joined with the volumes of its manifest."""
+"""Measured pairs for the calibration: joins the runs of a benchmark with the volumes of its manifest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     Raises
     ------
     FileError
-        When a file is missing or holds something else.
+        When a file is missing or not valid.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for path in paths:
@@ -35,7 +35,7 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
                 found[run["case"], run["group"], run["engine"]] = run
         except (KeyError, TypeError) as error:
             raise FileError(
-                f"{path} is no list of runs ({error!r}).",
+                f"{path} is not a list of runs ({error!r}).",
                 hint="Each line must be an object with 'case', 'group', 'engine', 'status' and 'dice'.",
             ) from error
     return [run for run in found.values() if run.get("status") == "done"]
@@ -47,16 +47,16 @@ def gather_examples(
     *,
     heard: Callable[[float, str], None] | None = None,
 ) -> tuple[list[Example], list[str]]:
-    """Return the examples of a benchmark, and what was left out and why.
+    """Return the examples of a benchmark, and the skipped ones with reasons.
 
     Parameters
     ----------
     runs : sequence of mapping
-        Lines of `runs.jsonl`: case, group (the dataset, or 'dataset/protocol' for other labels of the same
-        images), engine, dice, optionally dice_per_label, fixed_label and moving_label (paths in `folder` that
-        replace the manifest's). The lines of engine 'linear' give the confidence of the alignment.
+        Lines of `runs.jsonl`: case, group (the dataset, or 'dataset/protocol' for other labels of the same images),
+        engine, dice, optionally dice_per_label, fixed_label and moving_label (paths in `folder` that replace those of
+        the manifest). The lines of the engine 'linear' contain the confidence of the alignment.
     folder : Path
-        Holds manifest.json.
+        Folder of manifest.json.
     heard : callable, optional
         Receives the progress (0 to 1) and a text.
 
@@ -92,7 +92,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     FileError
-        When it is missing or broken.
+        When it is missing or not valid.
     """
     path = folder / MANIFEST
     hint = "It must be a list of objects with 'id', 'fixed', 'moving', 'fixed_label' and 'moving_label'."
@@ -109,14 +109,14 @@ def _unfit(entry: Mapping[str, Any] | None, confidence: float | None) -> str:
     if not entry.get("fixed_label") or not entry.get("moving_label"):
         return "no segmentations"
     if MULTIMODAL in str(entry.get("kind", "")):
-        return "different contrasts, which the relation is not about"
+        return "different contrasts, for which the relation is not valid"
     if confidence is not None and confidence < DOUBTFUL_CONFIDENCE:
-        return f"doubtful linear alignment (confidence {confidence:.2f})"
+        return f"uncertain linear alignment (confidence {confidence:.2f})"
     return ""
 
 
 def gather_seconds(runs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, EngineSeconds]:
-    """Return the cost of every engine of a benchmark, from its CPU seconds and the sizes of the fixed volumes."""
+    """Return the run time of every engine of a benchmark, from its CPU seconds and the sizes of the fixed volumes."""
     entries = read_manifest(folder)
     sizes: dict[str, int] = {}
     measured: dict[str, list[tuple[int, float, float]]] = {}
@@ -151,7 +151,7 @@ def _example(run: Mapping[str, Any], entry: Mapping[str, Any], measured: _Measur
     per_label = {int(label): float(dice) for label, dice in (run.get("dice_per_label") or {}).items()}
     wanted = list(per_label) or (None if run.get("fixed_label") else entry.get("labels"))
     shared = {label["label"] for label in fixed["labels"]} & {label["label"] for label in moving["labels"]}
-    # Sorted like the labels of the image, so that Dice and point belong together.
+    # In the order of the labels of the image, so that Dice values and points correspond.
     order = [label["label"] for label in fixed["labels"] if label["label"] in shared]
     chosen = [label for label in order if wanted is None or label in wanted]
     return Example(

@@ -1,4 +1,4 @@
-"""What the rules may know of a case: plain facts, gathered by `core.recommend`."""
+"""The facts about a case that rules can use, collected by `core.recommend`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class EngineFacts:
     multimodal : bool
         Whether it can match different contrasts.
     available : bool
-        Whether everything it needs is installed.
+        Whether all its requirements are installed.
     entries : tuple of str
-        What may be recommended of it: 'engine' and measured 'engine:preset'.
+        Entries that may be recommended: 'engine' and measured 'engine:preset'.
     """
 
     name: str
@@ -44,13 +44,13 @@ class ModelFacts:
     name : str
         Name of the model.
     supervised : bool
-        Whether its training aligned labels.
+        Whether it was trained with labels.
     randomized : bool
-        Whether it was trained on generated contrasts (SynthMorph) rather than on images of one kind.
+        Whether it was trained on synthetic contrasts (SynthMorph) instead of images of one kind.
     covers_labels : bool or None
-        Whether the requested labels are among those its training aligned; None when unknown.
+        Whether it was trained with the requested labels; None when unknown.
     domain : DomainReport or None
-        The worse of both volumes against its training images; None when its card says nothing.
+        Distance of the more distant volume from its training images; None when its card has no statistics.
     """
 
     name: str
@@ -61,48 +61,48 @@ class ModelFacts:
 
     @property
     def in_domain(self) -> bool:
-        """Whether both volumes look like its training images."""
+        """Whether both volumes resemble its training images."""
         return self.domain is not None and self.domain.inside
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a case.
+    """The facts about a case.
 
     Attributes
     ----------
     engines : tuple of EngineFacts
         All engines of the catalogue, in its order.
     models : tuple of ModelFacts
-        Installed networks.
+        Installed models.
     strengths : mapping
-        What the engines achieved on measured pairs.
+        Gains of the engines on measured pairs.
     same_contrast : bool or None
-        Whether both volumes show tissue in one contrast; None when it was not looked at.
+        Whether both volumes have the same contrast; None when not measured.
     contrast_words : str
-        What was seen, with numbers.
+        Description of the contrasts, with numbers.
     confidence, overlap : float or None
-        Of the linear alignment, 0 to 1; share of the smaller object that both views hold.
+        Confidence of the linear alignment, 0 to 1; fraction of the smaller object in both fields of view.
     training_labels : int
-        Segmented cases the user has for training.
+        Number of segmented cases of the user for training.
     representative : bool or None
-        Whether these are like the pair (same scanner, protocol and labels), as the user says; None when not said.
+        Whether these resemble the pair (same scanner, protocol and labels); None when the user did not say.
     information : mapping
-        `MutualInformation.to_json()` of the fixed image; empty when there is nothing.
+        `MutualInformation.to_json()` of the fixed image; may be empty.
     label_share : float or None
         Geometric mean over labels of I/H.
     predicted : mapping of str to Band
         Entry -> predicted Dice.
     beyond : str
-        How the case lies beyond the calibration; '' when it does not.
+        How the case is outside the calibration; '' when it is inside.
     seconds : mapping of str to float
         Entry -> expected seconds.
     time_budget_s : float or None
-        What the user grants one registration.
+        Maximum time of one registration.
     device : str
         'cpu', 'cuda' or 'mps'.
     landmarks : int
-        Corresponding landmarks given.
+        Number of corresponding landmarks.
     """
 
     engines: tuple[EngineFacts, ...]
@@ -129,7 +129,7 @@ class Facts:
         return DIFFERENT_CONTRASTS if self.same_contrast is False else ONE_CONTRAST
 
     def entries(self, family: str) -> tuple[str, ...]:
-        """Return what can be run of a family here."""
+        """Return the available entries of a family."""
         engines = (engine for engine in self.engines if engine.family == family and engine.available)
         return tuple(entry for engine in engines for entry in engine.entries or (engine.name,))
 
@@ -139,7 +139,7 @@ class Facts:
         return next(engine for engine in self.engines if engine.name == name)
 
     def fitting_model(self) -> ModelFacts | None:
-        """Return a network whose training was supervised with the wanted labels on images like these."""
+        """Return a model that was trained with the requested labels on images like these."""
         fitting = (
             model
             for model in self.models

@@ -1,4 +1,4 @@
-"""The MI-Dice plot as a picture (matplotlib), for reports and the command line."""
+"""The MI-Dice plot as a picture (matplotlib) for reports and the command line."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def write_plot(plot: Plot, path: Path) -> Path:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
         raise FileError(
-            f"Could not write {path}: {error}.", hint="Check the folder; .png, .svg and .pdf work."
+            f"Could not write {path}: {error}.", hint="Check the folder; supported: .png, .svg and .pdf."
         ) from error
     return path

@@ -1,4 +1,4 @@
-"""Fitting the calibration to measured pairs, and saying how wrong it is on datasets it has not seen."""
+"""Fits the calibration to measured pairs, and estimates its error on new datasets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import RegistrationError
 from .calibration import COVERAGE, Calibration, EngineBand, LabelPoint, logit
 
 Vector = npt.NDArray[np.float64]
-# One is left out for the error, another for the band, and two must be left to fit.
+# One dataset is left out for the error, another for the band, and two must remain for the fit.
 FEWEST_DATASETS = 4
 RIDGE = 1e-3
 
@@ -25,7 +25,7 @@ class Example:
     Attributes
     ----------
     dataset, case, entry : str
-        Where the pair comes from (what is left out together), which pair, 'engine' or 'engine:preset'.
+        Dataset of the pair (the unit of cross-validation), id of the pair, 'engine' or 'engine:preset'.
     dice : float
         Mean Dice over the labels.
     points : sequence of LabelPoint
@@ -47,7 +47,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Judged:
-    """A prediction for a pair whose dataset was left out.
+    """A prediction for a pair whose dataset is left out.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class Judged:
     predicted, baseline : float
         Mean Dice predicted, and the mean over the other datasets.
     covered : bool
-        Whether the band, too, made without that dataset holds the measured Dice.
+        Whether the band, also computed without that dataset, contains the measured Dice.
     half_width : float
-        Of that band, in logit(Dice).
+        Half width of that band, in logit(Dice).
     """
 
     example: Example
@@ -79,15 +79,15 @@ class _Lines:
 
 
 def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any] | None = None) -> Calibration:
-    """Return the calibration fitted to all examples, with errors measured by leaving datasets out.
+    """Return the calibration fitted to all examples, with errors from leave-one-dataset-out cross-validation.
 
     Parameters
     ----------
     examples : sequence of Example
-        Runs of classical engines on pairs of one contrast whose linear alignment did not fail. At least some need the
-        Dice of every label; these fit the coefficients, all others the offsets and bands of their engines.
+        Runs of classical engines on pairs of one contrast with a successful linear alignment. Examples with the Dice of
+        every label determine the coefficients, all others the offsets and bands of their engines.
     provenance : mapping, optional
-        What to store beside the coefficients.
+        Description to store with the coefficients.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
     if len(families) < FEWEST_DATASETS:
         raise RegistrationError(
             f"A calibration needs the Dice of every label on {FEWEST_DATASETS} datasets, found {len(families)}.",
-            hint="Give runs of more datasets whose lines hold 'dice_per_label'.",
+            hint="Add runs of other datasets with 'dice_per_label'.",
         )
     lines = _fit(examples)
     points = [point for example in labeled for point in example.points]
@@ -130,7 +130,7 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
 
 
 def cross_validated(examples: Sequence[Example], entry: str) -> list[Judged]:
-    """Return predictions of an engine for every pair, its dataset left out of the coefficients and of the band."""
+    """Return predictions of an engine for every pair, with coefficients and band computed without its dataset."""
     own = [example for example in examples if example.entry == entry]
     judged = []
     for dataset in sorted({example.dataset for example in own}):
@@ -155,12 +155,12 @@ def cross_validated(examples: Sequence[Example], entry: str) -> list[Judged]:
 
 
 def family(dataset: str) -> str:
-    """Return the images of a dataset without the protocol of its labels ('name/protocol'): left out together."""
+    """Return the name of a dataset without its label protocol ('name/protocol'): the unit of cross-validation."""
     return dataset.partition("/")[0]
 
 
 def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: float) -> float:
-    """Return the smallest value such that at least `share` of the weight, one more unknown case counted, lies below.
+    """Return the smallest value with at least `share` of the weight below, including that of one unknown case.
 
     The unknown case has the mean weight of a dataset, as in split conformal prediction; with too few datasets the
     largest value is returned.
@@ -173,7 +173,7 @@ def weighted_quantile(values: Sequence[float], weights: Sequence[float], share: 
 
 
 def _fit(examples: Sequence[Example]) -> _Lines:
-    """Weighted least squares on logit(Dice of a label), then the mean offset of each engine on whole pairs."""
+    """Fit logit(Dice of a label) by weighted least squares, then the mean offset of each engine on whole pairs."""
     rows, targets, weights = [], [], []
     labeled = [example for example in examples if len(example.label_dice)]
     pairs = {dataset: sum(x.dataset == dataset for x in labeled) for dataset in {x.dataset for x in labeled}}
@@ -198,7 +198,7 @@ def _fit(examples: Sequence[Example]) -> _Lines:
 
 
 def _residuals(lines: _Lines, examples: Sequence[Example]) -> list[tuple[float, float]]:
-    """Return (|difference in logit|, weight) of pairs of one dataset; the weights add up to 1."""
+    """Return (|difference in logit|, weight) of the pairs of one dataset; the weights sum to 1."""
     return [(abs(logit(x.dice) - logit(lines.predict(x.points, x.entry))), 1 / len(examples)) for x in examples]
 
 
@@ -221,7 +221,7 @@ def _band(offset: float, judged: Sequence[Judged], own: Sequence[Example]) -> En
 
 
 def _paper(examples: Sequence[Example]) -> dict[str, Any]:
-    """Return the paper's relation, Dice against I and ln I of the whole image, on these pairs."""
+    """Return the paper's relation on these pairs: Dice against I and ln I of the whole image."""
     kept = [example for example in examples if np.isfinite(example.nats) and example.nats > 0]
     if len(kept) < 3 or len({example.nats for example in kept}) < 3:
         return {}

@@ -1,4 +1,4 @@
-"""How much information a voxel's intensity has about its label: what limits registration by intensities alone."""
+"""Mutual information of intensity and label, which limits registration by intensities."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Information:
     nats : float
         Mutual information I(i;s) after the Miller-Madow correction of its small-sample bias, at least 0.
     entropy : float
-        H(s) of the labels in the same voxels, plug-in estimate.
+        H(s) of the labels in the same voxels (plug-in estimate).
     bias : float
-        What was taken away from the plug-in estimate.
+        The bias subtracted from the plug-in estimate.
     voxels : int
-        How many voxels were counted.
+        Number of voxels.
     """
 
     nats: float
@@ -44,7 +44,7 @@ class Information:
 
     @property
     def uncertainty_coefficient(self) -> float:
-        """U = I/H(s): the share of the label's uncertainty that the intensity takes away, 0 to 1."""
+        """U = I/H(s): fraction of the uncertainty of the label that is explained by the intensity, 0 to 1."""
         return min(self.nats / self.entropy, 1.0) if self.entropy > 0 else 0.0
 
     def to_json(self) -> dict[str, float]:
@@ -65,11 +65,11 @@ class LabelInformation:
     Attributes
     ----------
     label, name : int, str
-        Which label.
+        Number and name of the label.
     information : Information
         I(i; 1[s = label]) over the whole image.
     volume_mm3, surface_mm2 : float
-        Size; the surface counts voxel faces, so it is about 1.5 times that of a smooth body.
+        Size; the surface is the area of voxel faces, about 1.5 times that of a smooth object.
     """
 
     label: int
@@ -80,7 +80,7 @@ class LabelInformation:
 
     @property
     def surface_to_volume(self) -> float:
-        """Surface divided by volume, 1/mm: what an error of 1 mm at the border costs."""
+        """Surface divided by volume, 1/mm: relative volume error for a boundary error of 1 mm."""
         return self.surface_mm2 / self.volume_mm3 if self.volume_mm3 else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -101,15 +101,15 @@ class MutualInformation:
     Attributes
     ----------
     whole : Information
-        All voxels, the background being a label like any other (the paper's literal definition).
+        All voxels, with the background as a label (the definition of the paper).
     foreground : Information
         Only voxels with a label above 0.
     labels : tuple of LabelInformation
-        One label against the rest.
+        Each label against the rest.
     bins : int
-        Equal-width bins between the 0.1 and the 99.9 percentile.
+        Number of equal-width bins between the 0.1 and the 99.9 percentile.
     rough : bool
-        Whether the labels are tissue classes guessed from the image itself.
+        Whether the labels are tissue classes estimated from the image itself.
     """
 
     whole: Information
@@ -119,7 +119,7 @@ class MutualInformation:
     rough: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the numbers as plain JSON values; `nats` and so on at the top are those of the whole image."""
+        """Return the numbers as plain JSON values; top-level entries such as `nats` are of the whole image."""
         return {
             **self.whole.to_json(),
             "foreground": self.foreground.to_json(),
@@ -132,17 +132,17 @@ class MutualInformation:
 
 
 def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> MutualInformation:
-    """Return how much information the intensities of an image have about its segmentation.
+    """Return the mutual information of the intensities of an image and its segmentation.
 
     Parameters
     ----------
     volume : Volume
         The image.
     labels : LabelMap
-        Its segmentation; brought onto the image's grid when it lives on another one.
+        Its segmentation; resampled on the grid of the image if necessary.
     bins : int
-        Number of equal-width intensity bins between the 0.1 and 99.9 percentile (values beyond count
-        in the first and last one).
+        Number of equal-width intensity bins between the 0.1 and 99.9 percentile (values outside are counted in the
+        first and last bin).
 
     Returns
     -------
@@ -156,9 +156,9 @@ def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) ->
 
     Notes
     -----
-    I = H(s) - H(s|i) = H(i) + H(s) - H(i,s) from the joint histogram. The plug-in estimate is too high by about
-    (K_is - K_i - K_s + 1) / 2N with K the numbers of occupied cells and N voxels; that is taken away. The voxels
-    are treated as independent, as in the paper; neighbors are not, so the true bias is a little higher.
+    I = H(s) - H(s|i) = H(i) + H(s) - H(i,s) from the joint histogram. The bias of the plug-in estimate, about
+    (K_is - K_i - K_s + 1) / 2N with K the numbers of occupied cells and N voxels, is subtracted. The voxels are treated
+    as independent, as in the paper; neighboring voxels are not, so the true bias is slightly higher.
 
     References
     ----------
@@ -176,8 +176,8 @@ def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) ->
     values, codes = _coded(on_grid.array)
     if not (values != 0).any():
         raise RegistrationError(
-            f"The segmentation '{labels.name}' holds no label inside '{volume.name}'.",
-            hint="Check that both belong to the same patient coordinates.",
+            f"The segmentation '{labels.name}' has no label inside '{volume.name}'.",
+            hint="Check that both are in the same patient coordinates.",
         )
     joint = histogram.joint_histogram(codes, intensity_bins(volume.array, bins=bins), (len(values), bins))
     surfaces = _surfaces(codes, len(values), volume.grid.spacing_mm)
@@ -197,7 +197,7 @@ def mutual_information(volume: Volume, labels: LabelMap, *, bins: int = BINS) ->
 
 
 def table_information(joint: npt.ArrayLike) -> Information:
-    """Return what the columns (intensity bins) of a table of counts say about its rows (labels).
+    """Return the information of the columns (intensity bins) of a table of counts about its rows (labels).
 
     Examples
     --------
@@ -220,7 +220,7 @@ def joint_histogram(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> tu
 
 
 def intensity_bins(array: npt.NDArray[np.float32], *, bins: int = BINS) -> npt.NDArray[np.int32]:
-    """Return the number of each voxel's bin, 0 to `bins` - 1, same shape."""
+    """Return the bin number of each voxel, 0 to `bins` - 1, same shape."""
     flat = array.ravel()
     low, high = (float(value) for value in np.percentile(flat[:: max(1, flat.size // SAMPLE)], PERCENTILES))
     if high <= low:
@@ -232,11 +232,11 @@ def _moved(labels: LabelMap, volume: Volume) -> LabelMap:
     try:
         return warp_labels(labels, volume.grid)
     except RuntimeError as error:
-        raise GeometryError(f"'{labels.name}' cannot be brought onto the grid of '{volume.name}': {error}") from error
+        raise GeometryError(f"'{labels.name}' cannot be resampled on the grid of '{volume.name}': {error}") from error
 
 
 def _coded(array: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Return the ascending label values and for each voxel the position of its value (fast for small labels)."""
+    """Return the ascending label values and, for each voxel, the index of its value (fast for small labels)."""
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= WIDEST_LABEL:
         found, codes = np.unique(array, return_inverse=True)
@@ -248,7 +248,7 @@ def _coded(array: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _surfaces(codes: npt.NDArray[np.int32], count: int, spacing_mm: tuple[float, float, float]) -> Counts:
-    """Return the area of the voxel faces between each label and the others in mm^2 (not those at the image's edge)."""
+    """Return the area of the voxel faces between each label and the others in mm^2, without the image border."""
     areas = np.zeros(count)
     for axis, spacing in enumerate(reversed(spacing_mm)):
         face = float(np.prod(spacing_mm)) / spacing
@@ -261,6 +261,6 @@ def _surfaces(codes: npt.NDArray[np.int32], count: int, spacing_mm: tuple[float,
 
 
 def summary(mutual: Mapping[str, Any]) -> str:
-    """Return a `MutualInformation.to_json()` as half a sentence."""
+    """Return a `MutualInformation.to_json()` as a phrase."""
     share = 100 * mutual["foreground"]["uncertainty_coefficient"]
-    return f"I(intensity; label) = {mutual['nats']:.2f} nats, {share:.0f} % of what the labels hold inside the organ"
+    return f"I(intensity; label) = {mutual['nats']:.2f} nats, {share:.0f} % of the label entropy inside the organ"

@@ -1,4 +1,4 @@
-"""The profile of a volume: a few dozen numbers on intensities, contrast, voxels, view, pose, anatomy and texture."""
+"""The profile of a volume: a few dozen features of intensities, contrast, voxels, view, pose, anatomy and texture."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Part:
     Attributes
     ----------
     words : str
-        What is said when it differs.
+        Description of a difference.
     floor : float
-        Smallest distance that may count as the usual spread, so that few or very similar training images
-        do not make everything foreign.
+        Lower limit of the usual spread, so that few or very similar training images do not put all volumes outside
+        the domain.
     distance : callable
-        (numbers of a volume, mean numbers of the domain) -> distance.
+        (features of a volume, mean features of the domain) -> distance.
     """
 
     words: str
@@ -42,14 +42,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Profile:
-    """The numbers of one volume.
+    """The features of one volume.
 
     Attributes
     ----------
     spacing_mm : (3,) tuple
-        Voxel size along the patient's axes (left, posterior, superior).
+        Voxel size along the patient axes (left, posterior, superior).
     parts : mapping of str to array
-        Part -> its numbers.
+        Part -> its features.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -65,33 +65,33 @@ def _most_apart(one: Vector, other: Vector) -> float:
 
 
 def _coarser(one: Vector, other: Vector) -> float:
-    # Finer voxels can be averaged away; what a coarse volume lacks cannot be brought back.
+    # Finer voxels can be averaged; details missing in a coarse volume cannot be restored.
     return float(np.maximum(one - other, 0).max())
 
 
 PARTS: dict[str, Part] = {
     # The mean distance of two quantile functions is the Wasserstein-1 distance of their distributions.
     "intensity": Part("the distribution of the intensities differs", 0.03, _mean_apart),
-    "contrast": Part("inner and outer tissue have another contrast", 0.04, _mean_apart),
+    "contrast": Part("the contrast between inner and outer tissue differs", 0.04, _mean_apart),
     "spacing": Part("the voxels are larger", float(np.log(1.25)), _coarser),
     "view": Part(
-        "the field of view shows another part of the body or of the background", float(np.log(1.25)), _most_apart
+        "the field of view covers a different part of the body or the background", float(np.log(1.25)), _most_apart
     ),
-    "pose": Part("the body part lies in another direction", 0.15, _most_apart),
-    "anatomy": Part("the body part has another size or shape", float(np.log(1.15)), _most_apart),
+    "pose": Part("the body part has a different orientation", 0.15, _most_apart),
+    "anatomy": Part("the body part has a different size or shape", float(np.log(1.15)), _most_apart),
     "texture": Part("the image is noisier or more blurred", float(np.log(1.5)), _most_apart),
 }
 
 
 def profile_of(volume: Volume, *, spacing_mm: Sequence[float] | None = None) -> Profile:
-    """Return the numbers that describe a volume.
+    """Return the profile of a volume.
 
     Parameters
     ----------
     volume : Volume
         Any volume.
     spacing_mm : 3 floats, optional
-        Voxel size (left, posterior, superior) to which finer voxels are averaged, in whole steps.
+        Voxel size (left, posterior, superior) to which finer voxels are averaged, by integer factors.
     """
     spacing = _along_patient(volume.grid, np.array(volume.grid.spacing_mm))
     unit = normalized(volume)
@@ -120,7 +120,7 @@ def profile_of(volume: Volume, *, spacing_mm: Sequence[float] | None = None) -> 
 
 
 def _patient_axis(grid: Grid) -> npt.NDArray[np.intp]:
-    """Return for each patient axis (left, posterior, superior) the index axis that runs along it."""
+    """Return the index axis along each patient axis (left, posterior, superior)."""
     strength = np.abs(grid.axes)
     taken = np.zeros(3, dtype=np.intp)
     for _ in range(3):
@@ -152,7 +152,7 @@ def _block_means(array: Array, factors: npt.NDArray[np.int_]) -> Array:
 
 
 def _inside_points(unit: Array, inside: npt.NDArray[np.bool_], grid: Grid) -> tuple[Vector, Vector]:
-    """Return foreground positions in LPS mm (on a thinned lattice) and the intensities there."""
+    """Return foreground positions in LPS mm (on a coarser grid) and their intensities."""
     steps = [max(1, n // GEOMETRY_VOXELS) for n in unit.shape]
     thin = tuple(slice(None, None, step) for step in steps)
     chosen = inside[thin]

@@ -1,4 +1,4 @@
-"""The paper's recipe as ordered rules: each has a condition, an effect on the ranking, a reason and a source."""
+"""The recommendation of the paper as ordered rules, each with a condition, an effect on the ranking and a source."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ OWN = "own choice"
 
 @dataclass(frozen=True)
 class Plan:
-    """What the rules have decided so far.
+    """The state of the recommendation after some rules.
 
     Attributes
     ----------
     ranking : tuple of str
         Entries, the best first.
     sure : bool
-        Whether the evidence stands for the first one.
+        Whether the evidence for the first one is sufficient.
     reasons : tuple of Reason
-        The argument so far.
+        The reasons so far.
     """
 
     ranking: tuple[str, ...] = ()
@@ -44,29 +44,29 @@ class Plan:
         return dataclasses.replace(self, ranking=(*entries, *rest))
 
     def only(self, keep: Callable[[str], bool]) -> Plan:
-        """Return the plan with the entries that fail the test at the end, in their order."""
+        """Return the plan with the entries that fail the test moved to the end, in their order."""
         good = tuple(entry for entry in self.ranking if keep(entry))
         return dataclasses.replace(self, ranking=(*good, *(entry for entry in self.ranking if entry not in good)))
 
     def unsure(self) -> Plan:
-        """Return the plan, no longer sure."""
+        """Return the plan marked as not sure."""
         return dataclasses.replace(self, sure=False)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One step of the recipe.
+    """One rule of the recommendation.
 
     Attributes
     ----------
     name, source : str
-        Name in the answer; where it comes from.
+        Name in the advice; the paper or benchmark behind it.
     applies : callable
-        (facts, plan so far) -> whether it speaks.
+        (facts, current plan) -> whether it applies.
     words : callable
-        (facts, plan so far) -> the reason, in plain words.
+        (facts, current plan) -> the reason in plain words.
     act : callable
-        (facts, plan so far) -> new plan.
+        (facts, current plan) -> new plan.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Rule:
 
 
 def apply_rules(facts: Facts, rules: tuple[Rule, ...] | None = None) -> Plan:
-    """Return the plan after all rules were applied in order."""
+    """Return the plan after applying all rules in order."""
     plan = Plan()
     for rule in rules if rules is not None else RULES:
         if rule.applies(facts, plan):
@@ -93,7 +93,7 @@ def _all_classical(facts: Facts, plan: Plan) -> Plan:
 
 
 def _deep_first(facts: Facts, plan: Plan) -> Plan:
-    # Refinement keeps what the network learned and repairs what it did not; where it is not there the network alone.
+    # Refinement keeps the result of the network and improves it; without it the network alone is used.
     deep = sorted(facts.entries("deep"), key=lambda entry: "refine" not in entry)
     return plan.with_first(*deep)
 
@@ -119,8 +119,8 @@ def _time_words(facts: Facts, plan: Plan) -> str:
     quick = next((e for e in plan.ranking if facts.seconds.get(e, float("inf")) <= budget), None)
     known = facts.seconds.get(slow)
     cost = f"would take about {known:.0f} s" if known is not None else "has no measured run time"
-    instead = f"{quick} does not" if quick else "no installed engine is known to be quicker"
-    return f"{slow} {cost}, more than the {budget:g} s granted; {instead}."
+    instead = f"{quick} does not" if quick else "no installed engine is known to be faster"
+    return f"{slow} {cost}, more than the limit of {budget:g} s; {instead}."
 
 
 def _measured_words(facts: Facts, plan: Plan) -> str:
@@ -129,8 +129,8 @@ def _measured_words(facts: Facts, plan: Plan) -> str:
     value = expected_gain(facts.strengths, facts.kind, best) or 0.0
     where = f"{own.pairs} pairs of {own.datasets} datasets" if own else "other kinds of pairs only"
     return (
-        f"Of the classical engines installed here {best} is the most promising for {facts.kind}: measured on {where}, "
-        f"it is expected to take away {100 * value:.0f} % of the error that the linear alignment leaves."
+        f"Of the installed classical engines {best} is the most promising for {facts.kind}: measured on {where}, "
+        f"it is expected to remove {100 * value:.0f} % of the error that remains after the linear alignment."
     )
 
 
@@ -145,7 +145,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts, plan: True,
         lambda facts, plan: (
             "Classical optimization is the more accurate and reliable choice unless a large labeled training set from "
-            "the same distribution is at hand."
+            "the same distribution is available."
         ),
         _all_classical,
     ),
@@ -155,7 +155,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts, plan: facts.training_labels == 0,
         lambda facts, plan: (
             "No segmented cases for training: an unsupervised network is limited by the same mutual information of "
-            "intensities and labels as a classical method; it is quicker, not more accurate."
+            "intensities and labels as a classical method; it is faster, not more accurate."
         ),
     ),
     Rule(
@@ -163,16 +163,16 @@ RULES: tuple[Rule, ...] = (
         PAPER + "6 and 7",
         lambda facts, plan: facts.training_labels > 0 and facts.representative is False,
         lambda facts, plan: (
-            f"The {facts.training_labels} segmented cases are not like this pair: what a supervised network gains is "
-            "lost under a shift of scanner, protocol or labelling. Label cases of this kind, or stay classical."
+            f"The {facts.training_labels} segmented cases differ from this pair: the gain of a supervised network is "
+            "lost when scanner, protocol or labeling differ. Label cases of this kind, or use a classical method."
         ),
     ),
     Rule(
         "few-training-labels",
-        PAPER + "5 and 7 ('large labeled dataset'; the paper trained on 364 cases, the limit of 100 is ours)",
+        PAPER + "5 and 7 ('large labeled dataset'; the paper used 364 cases, the limit of 100 is our choice)",
         lambda facts, plan: 0 < facts.training_labels < MANY_LABELS and facts.representative is not False,
         lambda facts, plan: (
-            f"{facts.training_labels} segmented cases are few: a network overfits to them (limit {MANY_LABELS})."
+            f"{facts.training_labels} segmented cases are few: a network overfits them (limit {MANY_LABELS})."
         ),
     ),
     Rule(
@@ -184,7 +184,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts, plan: (
             f"{facts.training_labels} segmented cases are enough to train a supervised network (`dvcreg train`); in "
             "the paper such networks gained about 0.1 Dice on the trained labels, on images of the same kind only"
-            + ("." if facts.representative else "; whether yours are of the same kind as this pair you did not say.")
+            + ("." if facts.representative else "; it is not known whether your cases resemble this pair.")
         ),
     ),
     Rule(
@@ -192,7 +192,7 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5 and 7",
         lambda facts, plan: facts.fitting_model() is not None and bool(facts.entries("deep")),
         lambda facts, plan: (
-            f"The network '{_fitting_name(facts)}' was trained with the requested labels, on images like both of these."
+            f"The network '{_fitting_name(facts)}' was trained with the requested labels on images like this pair."
         ),
         _deep_first,
     ),
@@ -206,7 +206,7 @@ RULES: tuple[Rule, ...] = (
                 for m in facts.models
                 if m.domain is not None and not m.in_domain and not m.randomized
             )
-            + ". Outside their domain supervised networks fall behind classical methods."
+            + ". Outside their domain supervised networks are less accurate than classical methods."
         ),
     ),
     Rule(
@@ -214,8 +214,8 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5",
         lambda facts, plan: any(m.supervised and not m.randomized and m.covers_labels is False for m in facts.models),
         lambda facts, plan: (
-            "The requested labels are not among those an installed network was trained to align; supervision helps "
-            "only the trained ones."
+            "No installed network was trained with the requested labels; supervision improves only the labels used in "
+            "training."
         ),
     ),
     Rule(
@@ -223,8 +223,8 @@ RULES: tuple[Rule, ...] = (
         PAPER + "6 (figure 5)",
         lambda facts, plan: any(model.randomized for model in facts.models) and bool(facts.entries("deep")),
         lambda facts, plan: (
-            "The installed network trained on generated contrasts is the least fragile kind, but was still below "
-            "classical methods on all datasets of the paper; it serves when seconds count."
+            "The installed network trained on synthetic contrasts is the most robust kind, but was less accurate than "
+            "classical methods on all datasets of the paper; use it when speed is important."
         ),
     ),
     Rule(
@@ -241,16 +241,16 @@ RULES: tuple[Rule, ...] = (
         "gpu",
         PAPER + "1",
         lambda facts, plan: facts.device == "cuda" and "fireants" in plan.ranking[1:],
-        lambda facts, plan: "On a GPU a classical method (fireants) is as quick as a network; it is the runner-up.",
+        lambda facts, plan: "On a GPU a classical method (fireants) is as fast as a network; it is the runner-up.",
         _gpu_first,
     ),
     Rule(
         "different-contrasts",
-        MEASURED + "; the paper did not look at it (section 7)",
+        MEASURED + "; the paper did not study it (section 7)",
         lambda facts, plan: facts.same_contrast is False,
         lambda facts, plan: (
-            f"The two volumes show tissue in different contrasts: {facts.contrast_words}. Engines that expect one "
-            "contrast are set back; greedy at the paper's settings fell below its linear start on such pairs."
+            f"The two volumes have different contrasts: {facts.contrast_words}. Engines for one contrast are ranked "
+            "last; with the paper's settings greedy was worse than its linear start on such pairs."
         ),
         _multimodal_only,
     ),
@@ -267,9 +267,9 @@ RULES: tuple[Rule, ...] = (
         lambda facts, plan: facts.confidence is not None and facts.confidence < FAILED_CONFIDENCE,
         lambda facts, plan: (
             f"The linear alignment has low confidence ({100 * (facts.confidence or 0):.0f} %): no pose "
-            "fits clearly better than chance, and engines that expect one contrast spoil such a start. "
-            "Check that both show the same body part, or give an initial transform or landmarks, before anything else, "
-            "and compare the result with the linear alignment alone."
+            "fits clearly better than chance, and engines for a single contrast often make such a start worse. "
+            "First check that both volumes show the same body part, or use an initial transform or landmarks, "
+            "and compare the result with the linear alignment."
         ),
         lambda facts, plan: _multimodal_only(facts, plan).unsure(),
     ),
@@ -280,7 +280,7 @@ RULES: tuple[Rule, ...] = (
             facts.confidence is not None and FAILED_CONFIDENCE <= facts.confidence < DOUBTFUL_CONFIDENCE
         ),
         lambda facts, plan: (
-            f"The linear alignment is doubtful (confidence {100 * (facts.confidence or 0):.0f} %): look at the overlay."
+            f"The linear alignment is uncertain (confidence {100 * (facts.confidence or 0):.0f} %): check the overlay."
         ),
         lambda facts, plan: plan.unsure(),
     ),
@@ -288,7 +288,9 @@ RULES: tuple[Rule, ...] = (
         "little-overlap",
         OWN,
         lambda facts, plan: facts.overlap is not None and facts.overlap < LITTLE_OVERLAP,
-        lambda facts, plan: f"The volumes share only {100 * (facts.overlap or 0):.0f} % of the smaller object.",
+        lambda facts, plan: (
+            f"Only {100 * (facts.overlap or 0):.0f} % of the smaller object is visible in both volumes."
+        ),
         lambda facts, plan: plan.unsure(),
     ),
     Rule(
@@ -296,9 +298,9 @@ RULES: tuple[Rule, ...] = (
         PAPER + "4 and 5",
         lambda facts, plan: facts.label_share is not None and facts.label_share < LITTLE_SHARE,
         lambda facts, plan: (
-            f"The intensities explain only {100 * (facts.label_share or 0):.0f} % of what there is to know about these "
-            "labels. Image matching improves label matching only so far; beyond it only supervision on images like "
-            "these helps."
+            f"The intensities explain only {100 * (facts.label_share or 0):.0f} % of the entropy of these "
+            "labels. Matching intensities improves the overlap only to a limit; beyond it only supervision on such "
+            "images helps."
         ),
     ),
     Rule(
@@ -319,7 +321,7 @@ RULES: tuple[Rule, ...] = (
         OWN,
         lambda facts, plan: facts.landmarks > 0,
         lambda facts, plan: (
-            f"The {facts.landmarks} landmark pairs serve to evaluate the result; trust their error more than any Dice."
+            f"The {facts.landmarks} landmark pairs evaluate the result; their error is more reliable than a Dice."
         ),
     ),
 )

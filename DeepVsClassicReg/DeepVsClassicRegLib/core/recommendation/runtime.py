@@ -1,4 +1,4 @@
-"""How long an engine will take on this machine: measured CPU seconds per megavoxel, scaled by a quick probe."""
+"""Expected run time of an engine on this computer: measured CPU seconds per megavoxel, scaled by a short speed test."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ FACTORS = (0.2, 5.0)
 
 @dataclass(frozen=True)
 class EngineSeconds:
-    """Measured cost of an engine, its linear start not included.
+    """Measured run time of an engine without its linear start.
 
     Attributes
     ----------
     base, per_megavoxel : float
-        CPU seconds = base + per_megavoxel * (10^6 voxels of the fixed volume), on the machine of the measurement.
+        CPU seconds = base + per_megavoxel * (10^6 voxels of the fixed volume), on the computer of the measurement.
     wall_per_cpu : float
-        Lowest ratio of wall to CPU seconds seen with two threads.
+        Lowest measured ratio of wall to CPU seconds with two threads.
     pairs : int
-        Measured.
+        Number of measured pairs.
     """
 
     base: float
@@ -38,14 +38,14 @@ class EngineSeconds:
         return factor * (self.base + self.per_megavoxel * voxels / 1e6)
 
     def seconds(self, voxels: int, *, factor: float = 1.0, cores: int = 1) -> float:
-        """Return the expected wall seconds on an idle machine."""
+        """Return the expected wall time in seconds on an idle computer."""
         return self.cpu_seconds(voxels, factor=factor) * (self.wall_per_cpu if cores > 1 else 1.0)
 
 
 def fit_seconds(measured: Sequence[tuple[int, float, float]]) -> EngineSeconds:
-    """Return the cost of an engine from (voxels, CPU seconds, wall seconds) of its runs.
+    """Return the run time model of an engine from (voxels, CPU seconds, wall seconds) of its runs.
 
-    The line is Theil and Sen's (medians), which a few runs on a busy machine or with compiling do not move.
+    The line is fitted by the Theil-Sen estimator (medians), which is robust to a few slow runs on a busy computer.
     """
     size = np.array([voxels / 1e6 for voxels, _, _ in measured])
     cpu = np.array([seconds for _, seconds, _ in measured])
@@ -62,10 +62,10 @@ def fit_seconds(measured: Sequence[tuple[int, float, float]]) -> EngineSeconds:
 
 
 def probe_seconds() -> float:
-    """Return the CPU seconds of a fixed small piece of work, the best of twelve.
+    """Return the CPU seconds of a fixed small computation, the best of twelve.
 
-    It stays within the cache: the engines are bound by arithmetic, and probes of the memory came out at either of two
-    speeds a factor of two apart.
+    Its data fit into the cache: the engines are limited by arithmetic, and memory tests gave two speeds that differ
+    by a factor of two.
     """
     line = np.linspace(0, 1, PROBE_SIZE, dtype=np.float32)
     out = np.empty_like(line)
@@ -81,14 +81,14 @@ def probe_seconds() -> float:
 
 
 def machine_factor(reference: float) -> float:
-    """Return how many times slower this machine is than the one of the measurement (0.2 to 5)."""
+    """Return how many times slower this computer is than that of the measurement (0.2 to 5)."""
     return float(np.clip(probe_seconds() / reference, *FACTORS)) if reference > 0 else 1.0
 
 
 def expected_seconds(
     table: Mapping[str, EngineSeconds], entry: str, voxels: int, *, factor: float, cores: int, start: str = "linear"
 ) -> float | None:
-    """Return the expected wall seconds of an entry with its linear start, None when it was not measured."""
+    """Return the expected wall time of an entry with its linear start in seconds, None when it was not measured."""
     if entry not in table:
         return None
     own = table[entry].seconds(voxels, factor=factor, cores=cores)

@@ -1,4 +1,4 @@
-"""Which engine did best on measured pairs, by kind of pair; what a ranking rests on when no rule decides."""
+"""Gains of the engines on measured pairs, by kind of pair; the initial ranking of the rules."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..result import FAILED_CONFIDENCE
 
 ONE_CONTRAST, DIFFERENT_CONTRASTS = "one contrast", "different contrasts"
 START = "linear"
-# So many datasets of a kind weigh as much as what is known of the engine on all kinds.
+# Number of datasets of a kind that have the same weight as the mean of the engine over all kinds.
 PRIOR_DATASETS = 2.0
 
 
 @dataclass(frozen=True)
 class Strength:
-    """What an engine achieved on the pairs of one kind.
+    """The gain of an engine on the pairs of one kind.
 
     Attributes
     ----------
     gain : float
-        Mean share of the linear alignment's error (1 - Dice, or the landmark error) that it took away; each
-        dataset counts alike; below 0 it made things worse.
+        Mean fraction of the error of the linear alignment (1 - Dice, or the landmark error) that it removed, with
+        equally weighted datasets; negative when it increased the error.
     datasets, pairs : int
-        Measured.
+        Number of measured datasets and pairs.
     """
 
     gain: float
@@ -38,9 +38,9 @@ Strengths = Mapping[str, Mapping[str, Strength]]
 
 
 def gain(run: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
-    """Return the share of the start's error that a run took away, None when nothing was measured.
+    """Return the fraction of the start's error that a run removed, None when it was not measured.
 
-    Landmarks are used first: they see inside organs, overlap does not.
+    Landmarks take precedence, because they measure errors inside organs and overlap does not.
     """
     if run.get("tre_mm") is not None and start.get("tre_mm"):
         return float((start["tre_mm"] - run["tre_mm"]) / start["tre_mm"])
@@ -50,7 +50,7 @@ def gain(run: Mapping[str, Any], start: Mapping[str, Any]) -> float | None:
 
 
 def kind_of(run: Mapping[str, Any]) -> str:
-    """Return the kind of a pair by what the benchmark says of it."""
+    """Return the kind of a pair from its line of the benchmark."""
     return DIFFERENT_CONTRASTS if "multi-modal" in str(run.get("kind", "")) else ONE_CONTRAST
 
 
@@ -60,8 +60,8 @@ def measure_strengths(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
     Parameters
     ----------
     runs : sequence of mapping
-        Lines with case, group, kind, engine, dice or tre_mm; those of engine 'linear' are the starts. Pairs whose
-        linear alignment failed (confidence below 0.2) say nothing about the engine and are left out.
+        Lines with case, group, kind, engine, dice or tre_mm; those of the engine 'linear' are the starts. Pairs with a
+        failed linear alignment (confidence below 0.2) are skipped.
     """
     starts = {run["case"]: run for run in runs if run["engine"] == START and "/" not in run["group"]}
     table: dict[tuple[str, str], dict[str, list[float]]] = {}
@@ -83,9 +83,9 @@ def measure_strengths(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
 
 
 def expected_gain(strengths: Strengths, kind: str, entry: str) -> float | None:
-    """Return an engine's expected gain on a kind of pair, None when it was never measured.
+    """Return the expected gain of an engine on a kind of pair, None when it was never measured.
 
-    Few datasets of a kind are evened out with what is known of the engine on all kinds.
+    The mean over few datasets of a kind is shrunk toward the mean of the engine over all kinds.
     """
     every = [table[entry] for table in strengths.values() if entry in table]
     if not every:
@@ -98,7 +98,7 @@ def expected_gain(strengths: Strengths, kind: str, entry: str) -> float | None:
 
 
 def ranked(strengths: Strengths, kind: str, entries: Sequence[str]) -> tuple[str, ...]:
-    """Return the entries, the most promising first; those never measured keep their order at the end."""
+    """Return the entries, the most promising first; entries without measurement keep their order at the end."""
     expected = {entry: expected_gain(strengths, kind, entry) for entry in entries}
     known = [entry for entry in entries if expected[entry] is not None]
     return (*sorted(known, key=lambda entry: -(expected[entry] or 0.0)), *(e for e in entries if e not in known))

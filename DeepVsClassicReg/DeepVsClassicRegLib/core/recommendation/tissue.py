@@ -1,4 +1,4 @@
-"""Tissue classes guessed from an image alone: the rough stand-in when there is no segmentation."""
+"""Tissue classes estimated from an image, used when there is no segmentation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CLASSES = 3
 
 
 def rough_information(volume: Volume, *, classes: int = CLASSES) -> MutualInformation:
-    """Return I(intensity; class) with tissue classes guessed from the smoothed image itself.
+    """Return I(intensity; class) with tissue classes estimated from the smoothed image itself.
 
     Notes
     -----
-    The classes come from the mean of each voxel's 27 neighbors, the intensity is the voxel's own. Without noise
-    the intensity tells the class completely; noise and texture lower it. It says how clear tissues are,
-    nothing about structures whose borders are not seen in the image, and is therefore marked as rough.
+    The classes are computed from the mean of the 27 voxels around each voxel, the intensity is that of the voxel.
+    Without noise the intensity determines the class; noise and texture reduce the information. It measures how
+    distinct the tissues are, not structures without visible borders, and is therefore marked as rough.
     """
     return dataclasses.replace(mutual_information(volume, tissue_classes(volume, classes=classes)), rough=True)
 
@@ -55,15 +55,15 @@ def otsu_level(histogram: Array) -> int:
     with np.errstate(invalid="ignore", divide="ignore"):
         between = (whole * below / total - mass) ** 2 / (below * (total - below))
     best = np.nan_to_num(between, nan=0.0, posinf=0.0)
-    # Empty levels between two peaks are all as good; the middle of them is farthest from both.
+    # All empty levels between two peaks are equally good; the middle one is farthest from both.
     ties = np.flatnonzero(best >= best.max() * (1 - 1e-12))
     return int(ties[len(ties) // 2]) + 1
 
 
 def kmeans_levels(histogram: Array, classes: int) -> npt.NDArray[np.int32]:
-    """Return the class (0, 1, ... from dark to bright) of each level of a histogram by k-means, the best one there is.
+    """Return the class (0, 1, ... from dark to bright) of each level of a histogram by globally optimal k-means.
 
-    On a line the best classes are intervals, found by dynamic programming over their ends.
+    In one dimension the optimal classes are intervals, found by dynamic programming.
 
     References
     ----------

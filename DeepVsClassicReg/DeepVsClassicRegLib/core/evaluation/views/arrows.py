@@ -1,4 +1,4 @@
-"""Arrows: where the deformable part of the map takes points of the fixed space."""
+"""Arrows: displacements of fixed points by the deformable part of the transform."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from .base import UPPER, View
 VIEW = View(
     name="arrows",
     title="Arrows",
-    caption="Where each point of the fixed volume goes in the moving volume; shift, rotation, scale and shear are "
-    "taken away.",
+    caption="Displacement of each point of the fixed volume; shift, rotation, scale and shear are removed.",
     needs=("fixed", UPPER, "transform"),
     options={"spacing": "Arrow distance:"},
 )

@@ -1,4 +1,4 @@
-"""What the panel and the report both need to know of a way of looking at a registration."""
+"""The description of a view, used by the panel and the report."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Legend:
     Attributes
     ----------
     title : str
-        Quantity; `{upper}` stands for 'Warped', or 'Moving' in the picture before registration.
+        Quantity; `{upper}` is replaced by 'Warped', or by 'Moving' in the picture before registration.
     note : str
-        Unit or what a special color means.
+        Unit, or meaning of a special color.
     low, high : float
         Values at the ends of the color scale.
     names : mapping of float to str
         Values named in the report, and their names.
     marks_folds : bool
-        Whether folds have a color of their own.
+        Whether folds have a separate color.
     ticks : int
         Number of values in the slice views' legend.
     number_format : str
-        Of these values, as C's printf wants it.
+        Number format of these values in C's printf syntax.
     """
 
     title: str
@@ -52,32 +52,33 @@ class Legend:
 
 @dataclass(frozen=True)
 class View:
-    """One way of looking at a registration.
+    """One view of a registration.
 
     Attributes
     ----------
     name : str
-        Such as 'red-cyan'.
+        For example 'red-cyan'.
     title : str
-        A word or two: the panel's button and the report's heading.
+        One or two words: text of the panel's button and heading in the report.
     caption : str
-        What is seen and how to read it: the button's tooltip and the text below the report's heading.
+        What is shown and how to interpret it: tooltip of the button and text below the heading in the report.
     needs : tuple of str
-        Roles of what is shown; `UPPER` is 'warped', or 'moving' before registration.
+        Roles of the shown data; `UPPER` is 'warped', or 'moving' before registration.
     options : mapping of str to str
-        Options that can be changed while looking ('opacity', 'tile', 'spacing', 'flicker') and their labels.
+        Options of the view ('opacity', 'tile', 'spacing', 'flicker') and their labels.
     legend : Legend or None
-        What its colors mean.
+        Meaning of its colors.
     row : callable or None
-        `row(pictures, side)` returns what draws a row of the report's picture; None when only the panel has the view.
+        `row(pictures, side)` returns the function that draws a row of the report's picture; None when only the panel
+        has the view.
     before : bool
         Whether the report also shows it before registration.
     with_fixed : bool
-        Whether the report shows the fixed volume above.
+        Whether the report shows the fixed volume above it.
     in_panel : bool
-        Whether the panel has a button for it; `mrml/views` then has a file of the same name that shows it.
+        Whether the panel has a button for it; a file of the same name in `mrml/views` then shows it.
     has_picture : callable
-        Whether a pair holds what the report's picture needs.
+        Whether a pair has the data for the report's picture.
     """
 
     name: str
@@ -93,5 +94,5 @@ class View:
     has_picture: Callable[[Pictures], bool] = lambda _pictures: True
 
     def roles(self, *, before: bool) -> tuple[str, ...]:
-        """Return the roles of what is shown before or after registration."""
+        """Return the roles of the data shown before or after registration."""
         return tuple(("moving" if before else "warped") if role == UPPER else role for role in self.needs)

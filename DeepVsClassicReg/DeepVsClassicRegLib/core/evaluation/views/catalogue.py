@@ -1,4 +1,4 @@
-"""The list of ways of looking at a registration: the panel's buttons and the report's pictures, in this order."""
+"""The list of views: the panel's buttons and the report's pictures, in this order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkerboard: squares of the fixed and the warped volume in turn."""
+"""Checkerboard: alternating squares of the fixed and the warped volume."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .base import View
 if TYPE_CHECKING:
     from ..figures import Pictures, Side
 
-SQUARES = 7  # along the longer edge of a picture of the report
+SQUARES = 7  # along the longer edge of a picture in the report
 
 
 def checkerboard(first: npt.NDArray[Any], second: npt.NDArray[Any], grid: Grid, tile_mm: float) -> npt.NDArray[Any]:
-    """Return squares of the first and the second volume in turn, (Z, Y, X).
+    """Return alternating squares of the first and the second volume, (Z, Y, X).
 
     Parameters
     ----------
     first, second : (Z, Y, X) array
-        The corner voxel shows the first one.
+        The corner voxel is of the first volume.
     grid : Grid
-        Of both.
+        Grid of both volumes.
     tile_mm : float
-        Edge of a square; at least one voxel.
+        Edge length of a square; at least one voxel.
     """
     odd = [(np.arange(n) // max(1, round(tile_mm / s))) % 2 for n, s in zip(grid.size, grid.spacing_mm, strict=True)]
     mixed = first.copy()
@@ -49,7 +49,7 @@ def _row(pictures: Pictures, side: Side) -> Draw:
 VIEW = View(
     name="checkerboard",
     title="Checkerboard",
-    caption="Fixed and warped in alternate squares: edges should run on across the squares.",
+    caption="Fixed and warped volume in alternating squares: edges should continue across the squares.",
     options={"tile": "Square size:"},
     row=_row,
 )

@@ -1,4 +1,4 @@
-"""Contours: outlines of the structures of both sides over the warped volume."""
+"""Contours: outlines of the fixed and the warped structures over the warped volume."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .base import View
 if TYPE_CHECKING:
     from ..figures import Pictures, Side
 
-LOWEST = 25.0  # of 255: below is air
+LOWEST = 25.0  # of 255; lower values are air
 
 
 def tissue_levels(fixed: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return 1 for bright and 2 for the brightest tissue of a smoothed volume, whose outlines are iso contours.
+    """Return 1 for bright and 2 for the brightest tissue of a smoothed volume; their outlines are isocontours.
 
-    They take the place of the outlines of structures when there is no segmentation.
+    They replace the outlines of structures when there is no segmentation.
     """
     import SimpleITK as sitk
 
@@ -61,8 +61,8 @@ def _outline(axes: Any, labels: npt.NDArray[np.int32], color: Color, width: floa
 VIEW = View(
     name="contours",
     title="Contours",
-    caption="Outlines of the fixed structures (amber) and the warped ones (cyan) over the warped volume: they should "
-    "coincide. Without segmentations, contours of the fixed intensities.",
+    caption="Outlines of the fixed (amber) and the warped structures (cyan) over the warped volume: they should "
+    "coincide. Without segmentations, contours of the fixed intensities are shown.",
     row=_row,
     has_picture=lambda pictures: pictures.pair.fixed_labels is not None,
 )

@@ -22,7 +22,7 @@ def difference(fixed: npt.NDArray[np.uint8], upper: npt.NDArray[np.uint8]) -> np
     Parameters
     ----------
     fixed, upper : uint8 array
-        Volumes as they are displayed, 0 to 255.
+        Displayed gray values, 0 to 255.
     """
     result = np.subtract(upper, fixed, dtype=np.int16)
     result *= 100
@@ -45,8 +45,8 @@ def _displayed(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 VIEW = View(
     name="difference",
     title="Difference",
-    caption="Warped minus fixed: orange where the warped volume is brighter, blue where it is darker. Of use when both "
-    "have the same contrast.",
+    caption="Warped minus fixed: orange where the warped volume is brighter, blue where it is darker. Useful when both "
+    "volumes have the same contrast.",
     legend=Legend(
         title="{upper} - fixed",
         note="% of window",

@@ -1,4 +1,4 @@
-"""Flicker: the fixed and the warped volume in turn."""
+"""Flicker: the fixed and the warped volume alternately."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from .base import View
 VIEW = View(
     name="flicker",
     title="Flicker",
-    caption="Fixed and warped in turn: what jumps is not aligned.",
+    caption="Fixed and warped volume alternately: structures that jump are not aligned.",
     options={"flicker": "Change every:"},
 )

@@ -1,4 +1,4 @@
-"""Grid: regular lines of the fixed space where the deformable part of the map takes them."""
+"""Grid: a regular grid of fixed space, deformed by the deformable part of the transform."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from ..planes import Plane
 
 GRID_LINES = 24
-SPACING = 3.0  # of the field that is shown, in units of the grid, mm for a head
+SPACING = 3.0  # of the displayed field, in units of the grid (mm for a head)
 
 
 def deformable_part(transform: Transform, grid: Grid) -> Transform:
-    """Return what is left of a map on a grid, sampled coarsely, when its linear part is undone.
+    """Return the deformable part of a transform on a grid, sampled coarsely: its linear part is removed.
 
     Parameters
     ----------
     transform : Transform
         Fixed-to-moving map.
     grid : Grid
-        Where it is looked at.
+        Region of the samples.
     """
     from ...transforms.field import DisplacementField
     from ...transforms.transform import Transform
@@ -54,7 +54,7 @@ def _linear_part(points: npt.NDArray[np.floating], moved: npt.NDArray[np.floatin
     from ...transforms.affine import fit_affine, is_flat
 
     chosen = points[::3, ::3, ::3]
-    # A single slice says nothing about the direction across it.
+    # A single slice does not determine the component perpendicular to it.
     return fit_affine(chosen, moved[::3, ::3, ::3], kind="rigid" if is_flat(chosen.reshape(-1, 3)) else "affine")
 
 
@@ -75,7 +75,7 @@ def _row(pictures: Pictures, side: Side) -> Draw:
 
 
 def _moved_pixels(plane: Plane, transform: Transform, undone: Affine) -> npt.NDArray[np.float64]:
-    """Return where each pixel of a picture goes, (rows, columns, 2), in pixels (x, y) of the picture."""
+    """Return the mapped position of each pixel, (rows, columns, 2), in pixels (x, y) of the picture."""
     moved = undone.apply(_moved(transform, plane.grid)[0])
     return np.asarray(plane.grid.point_to_index(moved)[..., :2], dtype=np.float64)
 
@@ -83,8 +83,8 @@ def _moved_pixels(plane: Plane, transform: Transform, undone: Affine) -> npt.NDA
 VIEW = View(
     name="grid",
     title="Grid",
-    caption="A regular grid on the fixed volume, carried along by the map to the moving volume; shift, rotation, scale "
-    "and shear are taken away. Lines that cross are folds.",
+    caption="A regular grid of the fixed volume, deformed by the transform to the moving volume; shift, rotation, "
+    "scale and shear are removed. Crossing lines are folds.",
     needs=("fixed", UPPER, "transform"),
     options={"spacing": "Line distance:"},
     row=_row,

@@ -1,4 +1,4 @@
-"""Jacobian: the local volume change of the map from fixed to moving, folds marked."""
+"""Jacobian: the local volume change from fixed to moving, with folds marked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLD_CODE = -1.5
 
 
 def coded_log_jacobian(determinant: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the natural logarithm of the determinant, clipped to -1..1, and `FOLD_CODE` where it folds."""
+    """Return the natural logarithm of the determinant, clipped to -1..1, and `FOLD_CODE` in folds."""
     folded = determinant <= 0
     logs = np.log(np.where(folded, 1, determinant), dtype=np.float32)
     np.clip(logs, -LIMIT, LIMIT, out=logs)
@@ -50,8 +50,8 @@ VIEW = View(
     name="jacobian",
     title="Jacobian",
     caption="Local volume change from fixed to moving (logarithm of the Jacobian determinant): orange where tissue is "
-    "larger in the moving volume, blue where it is smaller. Smooth, moderate colors are plausible; green is folded, "
-    "which is impossible for tissue.",
+    "larger in the moving volume, blue where it is smaller. Smooth, moderate colors are plausible; green marks folds, "
+    "which are impossible for tissue.",
     needs=("fixed", "jacobian"),
     options={"opacity": "Opacity:"},
     legend=Legend(

@@ -1,4 +1,4 @@
-"""The report's pictures, made from the views."""
+"""Creates the report's pictures from the views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .catalogue import report_views
 
 
 def figure_of(view: View, pictures: Pictures) -> Any:
-    """Return the picture of a view of one registration, before and after where it has both."""
+    """Return the picture of a view of one registration, before and after if it has both."""
     sides = (pictures.before, pictures.after) if view.before else (pictures.after,)
     rows = [(side.title if view.before else view.title, pictures, side) for side in sides]
     return figure_of_rows(view, rows)
@@ -31,9 +31,9 @@ def figure_of_rows(view: View, rows: Iterable[tuple[str, Pictures, Side]]) -> An
     Parameters
     ----------
     view : View
-        What draws the rows.
+        The view that draws the rows.
     rows : iterable of (title, pictures, side)
-        What they show.
+        Content of the rows.
     """
     if view.row is None:
         raise ValueError(f"The view '{view.name}' has no picture.")
@@ -45,7 +45,7 @@ def figure_of_rows(view: View, rows: Iterable[tuple[str, Pictures, Side]]) -> An
 
 
 def pictures_of(pictures: Pictures) -> list[tuple[View, Any]]:
-    """Return the picture of every view that this pair has, in the order of the catalogue."""
+    """Return the pictures of all views available for this pair, in the order of the catalogue."""
     return [(view, figure_of(view, pictures)) for view in report_views() if view.has_picture(pictures)]
 
 
@@ -75,6 +75,6 @@ def _bar(view: View) -> Bar | None:
     legend = view.legend
     if legend is None:
         return None
-    # The mark of folds beside the bar says what the note says.
+    # The color of folds is explained beside the bar, not by the note.
     title = legend.title if legend.marks_folds else legend.text(before=False)
     return Bar(title, legend.low, legend.high, legend.names, fold=legend.marks_folds)

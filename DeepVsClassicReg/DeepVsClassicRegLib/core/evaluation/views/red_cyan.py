@@ -1,4 +1,4 @@
-"""Red/cyan: the fixed volume in red and the warped one in cyan, added."""
+"""Red/cyan: the sum of the fixed volume in red and the warped volume in cyan."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def _row(pictures: Pictures, side: Side) -> Draw:
 VIEW = View(
     name="red-cyan",
     title="Red/cyan",
-    caption="Fixed in red, warped in cyan: gray where they agree, colored edges where they do not.",
+    caption="Fixed volume in red, warped volume in cyan: gray where they agree, colored edges where they do not.",
     row=_row,
 )

@@ -1,4 +1,4 @@
-"""Side by side: the fixed volume and the moving one before and after, at the same place."""
+"""Side by side: the fixed volume and the moving volume before and after, at the same location."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _row(_pictures: Pictures, side: Side) -> Draw:
 VIEW = View(
     name="side-by-side",
     title="Side by side",
-    caption="The fixed volume, and the moving volume before and after registration, at the same place.",
+    caption="The fixed volume, and the moving volume before and after registration, at the same location.",
     row=_row,
     with_fixed=True,
     in_panel=False,
