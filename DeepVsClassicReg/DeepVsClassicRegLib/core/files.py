@@ -101,7 +101,7 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int = 1) -> Pa
 
 
 def read_json(path: Path, *, what: str = "", hint: str = "") -> dict[str, Any]:
-    """Return the object in a JSON file; `FileError` (mentioning `what`) when it is missing, invalid or not an object."""
+    """Return the object in a JSON file; `FileError` (with `what`) when it is missing, invalid or not an object."""
     content = read_any_json(path, what=what, hint=hint)
     if not isinstance(content, dict):
         raise FileError(f"{path} holds a {type(content).__name__}, expected an object.", hint=hint)
