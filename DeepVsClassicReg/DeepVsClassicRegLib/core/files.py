@@ -104,7 +104,7 @@ def read_json(path: Path, *, what: str = "", hint: str = "") -> dict[str, Any]:
     """Return the object in a JSON file; `FileError` (with `what`) when it is missing, invalid or not an object."""
     content = read_any_json(path, what=what, hint=hint)
     if not isinstance(content, dict):
-        raise FileError(f"{path} holds a {type(content).__name__}, expected an object.", hint=hint)
+        raise FileError(f"{path} contains a {type(content).__name__}, expected an object.", hint=hint)
     return content
 
 

@@ -78,18 +78,18 @@ def problems(inputs: Inputs) -> list[InputProblem]:
 def _gone(inputs: Inputs) -> Iterator[InputProblem]:
     for role, node in inputs.given():
         if node.GetScene() is None:
-            yield InputProblem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Choose another one."))
+            yield InputProblem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Select another one."))
 
 
 def _volume(role: str, node: Any) -> Iterator[InputProblem]:
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
-        yield InputProblem(role, _("{title} holds no image.").format(title=title), _("Load it again."))
+        yield InputProblem(role, _("{title} contains no image.").format(title=title), _("Load it again."))
         return
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         yield InputProblem(
-            role, _("{title} is a segmentation.").format(title=title), _("Choose the image it was drawn on.")
+            role, _("{title} is a segmentation.").format(title=title), _("Select the image it was drawn on.")
         )
         return
     components = image.GetNumberOfScalarComponents()
@@ -136,7 +136,7 @@ def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> I
     # A few voxels nearly always suffice; all are compared only when those are equal.
     if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
         message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
-        yield InputProblem(role, message, _("Choose another volume."))
+        yield InputProblem(role, message, _("Select another volume."))
 
 
 def _is_frame(node: Any) -> bool:
@@ -150,9 +150,9 @@ def _is_frame(node: Any) -> bool:
 
 def _same(inputs: Inputs) -> Iterator[InputProblem]:
     if inputs.fixed is not None and inputs.fixed is inputs.moving:
-        yield InputProblem("moving", _("Fixed and moving are the same volume."), _("Choose two different volumes."))
+        yield InputProblem("moving", _("Fixed and moving are the same volume."), _("Select two different volumes."))
     if inputs.fixed_points is not None and inputs.fixed_points is inputs.moving_points:
-        yield InputProblem("moving_points", _("Fixed and moving landmarks are the same list."), _("Choose two lists."))
+        yield InputProblem("moving_points", _("Fixed and moving landmarks are the same list."), _("Select two lists."))
     if (
         inputs.fixed_labels is not None
         and inputs.fixed_labels is inputs.moving_labels
@@ -186,7 +186,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
         yield InputProblem(role, error.message, error.hint)
         return
     if segments.is_empty(node, segment):
-        yield InputProblem(role, _("{title} is empty.").format(title=title), _("Draw it, or choose none."), severity)
+        yield InputProblem(role, _("{title} is empty.").format(title=title), _("Draw it, or select none."), severity)
     elif not _near(node, getattr(inputs, role.partition("_")[0])):
         side = role.partition("_")[0]
         yield InputProblem(
@@ -213,7 +213,7 @@ def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
     if (fixed is None) != (moving is None):
         absent = "fixed_labels" if fixed is None else "moving_labels"
         hint = _("Select the {what} as well to measure the overlap.").format(what=TITLES[absent])
-        yield InputProblem(absent, _("Only one segmentation is chosen."), hint, WARNING)
+        yield InputProblem(absent, _("Only one segmentation is selected."), hint, WARNING)
     if fixed is None or moving is None:
         return
     sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
@@ -228,7 +228,9 @@ def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
             WARNING,
         )
     elif numbers.by_value:
-        yield InputProblem("moving_labels", numbers.matching, _("Name the structures to match them by name."), NOTE)
+        yield InputProblem(
+            "moving_labels", numbers.matching, _("Name the structures so that they match by name."), NOTE
+        )
 
 
 def _points(inputs: Inputs) -> Iterator[InputProblem]:
@@ -281,7 +283,7 @@ def _stray_points(inputs: Inputs) -> Iterator[InputProblem]:
             message = _("{outside} of the {side} landmarks are outside the {side} volume.").format(
                 outside=outside, side=side
             )
-            yield InputProblem(f"{side}_points", message, _("Check that they belong to it."), WARNING)
+            yield InputProblem(f"{side}_points", message, _("Check that they belong to this volume."), WARNING)
 
 
 def points_mm(node: Any) -> np.ndarray:
