@@ -76,7 +76,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves(program, call, tmp_path):
     process = program(*TRAIN, "--log-every", 1, "--out", tmp_path)
     wait_for_rows(process, tmp_path / "curves.csv", 2)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 3, err
     assert (out, err) == ("", "")  # quiet
     assert "stopped at step" in (tmp_path / "train.log").read_text()

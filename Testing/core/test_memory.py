@@ -33,7 +33,7 @@ print(usual, kept, faults())
 
 @pytest.mark.skipif(not GLIBC, reason="only glibc can be told")
 def test_arrays_are_made_from_the_memory_of_those_before():
-    answer = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True, timeout=120)
+    answer = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True, timeout=300)
     usual, kept, after = map(int, answer.stdout.split())
     assert kept < usual / 20
     assert after > 10 * kept  # the former habit is back

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from DeepVsClassicRegLib.core.api import register
+from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.engine_input import native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
 from DeepVsClassicRegLib.core.engines.partial_views import is_partial, known, never_worse, objection, open_faces
@@ -18,11 +19,12 @@ from DeepVsClassicRegLib.core.images.resample import continued, sampled_on, warp
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.result import Result
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
-from . import Case, Gives
+from . import Case, Gives, NotInstalled
 
 SIZE = 48
 LOW, HIGH = 18, 32
@@ -62,12 +64,18 @@ def error(pair: Pair, transform: Transform, side: str) -> float:
     return float(np.linalg.norm(transform.apply(pair.fixed_points) - pair.moving_points, axis=1)[inside].mean())
 
 
+def registered(pair: Pair, engine: str) -> Result:
+    if missing := get_engine(engine).info.missing():
+        raise NotInstalled(f"engine '{engine}' needs {', '.join(need.name for need in missing)}")
+    return register(pair, engine, threads=1)
+
+
 def worse_than_linear(engine: str, side: str = "moving", axis: int = 2) -> Callable[[], float]:
     """How much worse than its linear start the landmarks inside the slab are, mm."""
 
     def call() -> float:
         pair, start = slab_pair(side, axis), start_of(side, axis)
-        result = register(pair.replace(initial=start), engine, threads=1)
+        result = registered(pair.replace(initial=start), engine)
         return max(0.0, error(pair, result.transform, side) - error(pair, start, side))
 
     return call
@@ -149,7 +157,7 @@ def not_worse(make: Callable[[], Pair], engine: str) -> Callable[[], float]:
     def call() -> float:
         pair = make()
         start = register(pair, "linear", threads=1).transform
-        result = register(pair.replace(initial=start), engine, threads=1)
+        result = registered(pair.replace(initial=start), engine)
         return max(0.0, error(pair, result.transform, "moving") - error(pair, start, "moving"))
 
     return call
@@ -290,6 +298,14 @@ CASES = [
             ("network", "fixed", 2),
             ("elastix", "moving", 0),
             ("sitk-bspline", "moving", 2),
+            ("sitk-bspline", "fixed", 2),
+            ("network+refine", "moving", 2),
+            ("convexadam", "moving", 2),
+            ("convexadam", "fixed", 2),
+            ("ants", "moving", 2),
+            ("ants", "fixed", 2),
+            ("fireants", "moving", 2),
+            ("niftyreg", "moving", 2),
         )
     ],
 ]

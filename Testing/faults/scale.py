@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.device import Compute
-from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.engines.catalogue import engine_names, get_engine
 from DeepVsClassicRegLib.core.engines.elastix.engine import ElastixSettings, stage_parameters
 from DeepVsClassicRegLib.core.engines.engine_input import in_units, native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.external.greedy import GreedySettings, greedy_arguments
@@ -168,6 +168,11 @@ def bspline_mesh(grid: Grid) -> list[int]:
     return _mesh(grid.scaled(1 / unit), HEAD_GRID_SPACING)
 
 
+def engines_left_out() -> list[str]:
+    """Engines of the catalogue whose scale no case below changes."""
+    return sorted({*engine_names()} ^ {*QUICK, *SLOW})
+
+
 def preset_lengths() -> list[str]:
     """Settings in absolute millimeters that a preset fixes; they would mean other things at another size."""
     kinds = {name: get_engine(name).info.settings for name in (*QUICK, *SLOW)}
@@ -235,6 +240,7 @@ CASES = [
     plain("lines of the deformed grid in a mouse brain", lambda: nearest_step(0.08), 0.08, 1e-9),
     plain("a length below a millimeter keeps its digits", lambda: length_text(0.0123), "0.012 mm"),
     plain("no preset fixes a length in millimeters", preset_lengths, []),
+    plain("every engine is tried at two scales", engines_left_out, []),
     *[
         plain(f"{engine}, header {factor:g} times, Dice as unscaled", difference(engine, factor), 0.0, 0.005)
         for engine in QUICK

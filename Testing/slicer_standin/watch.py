@@ -11,7 +11,7 @@ from slicer_standin import ownership
 from slicer_standin.pythonqt import QtCore
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float = 180.0) -> Any:
     """Run the event loop until `condition()` is true and return its value.
 
     Raises

@@ -142,7 +142,7 @@ print(core.home)
 def test_process_ends_cleanly_and_removes_its_folder(end, code):
     script = SCRIPT.format(testing=str(Path(__file__).parents[1]), tiny=str(TINY), end=end)
     child = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", timeout=120
+        [sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", timeout=300
     )
     assert child.returncode == code, child.stderr
     assert child.stderr == ""

@@ -13,7 +13,7 @@ def run(environment, *arguments):
     clean = {name: value for name, value in os.environ.items() if "DISPLAY" not in name and name != "QT_QPA_PLATFORM"}
     command = [sys.executable, str(SHOW), "--module", str(TINY), *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, encoding="utf-8", timeout=120, env=clean | environment
+        command, capture_output=True, text=True, encoding="utf-8", timeout=300, env=clean | environment
     )
 
 

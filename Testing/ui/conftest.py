@@ -354,7 +354,7 @@ def settle(rounds: int = 3) -> None:
     screenshots.settle(rounds)
 
 
-def wait(condition, timeout_s: float = 60.0):
+def wait(condition, timeout_s: float = 300.0):
     """Run the event loop until a condition holds."""
     from slicer_standin.watch import wait_until
 

@@ -37,12 +37,12 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
     ui.fixedSelector.setCurrentNode(fixed)
     ui.movingSelector.setCurrentNode(moving)
     choose(ui.engineCombo, "elastix")
-    wait(lambda: ui.registerButton.enabled, 120)
+    wait(lambda: ui.registerButton.enabled, 600)
 
     ui.registerButton.click()
     wait(lambda: panel.runner.current is not None and panel.runner.current.fraction > 0.06, 600)
     ui.registerButton.click()
-    wait(lambda: not panel.busy, 60)
+    wait(lambda: not panel.busy, 300)
     assert "ancel" in ui.stageLabel.text
     assert not panel.results.runs and not worker_processes()
 
@@ -62,14 +62,14 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
 
     for look in LOOKS:
         getattr(ui, f"{look}Button").click()
-        wait(lambda: not panel.busy, 120)
+        wait(lambda: not panel.busy, 600)
         assert getattr(ui, f"{look}Button").checked
     for run in range(3):
         panel.results._tabs.currentIndex = run
-        wait(lambda: not panel.busy, 120)
+        wait(lambda: not panel.busy, 600)
     for button in (ui.structureButton, ui.disagreementButton, ui.foldButton):
         button.click()
-        wait(lambda: not panel.busy, 120)
+        wait(lambda: not panel.busy, 600)
         assert ui.spotLabel.text
     ui.closeViewButton.click()
 
@@ -86,4 +86,4 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
     assert {run.engine for run in panel.results.runs} == {"elastix", "linear", "sitk-demons"}
     assert all(run.warped is not None and run.transform is not None for run in panel.results.runs)
     ui.checkerboardButton.click()
-    wait(lambda: not panel.busy, 120)
+    wait(lambda: not panel.busy, 600)

@@ -19,13 +19,13 @@ def slow_run(panel, picked, ui):
     form._fields["iterations"].widget.editingFinished.emit()
     wait(lambda: ui.registerButton.enabled and not panel._validator.active)
     press(panel)
-    wait(lambda: panel.runner.current.state == "computing" and worker_processes(), 60)
+    wait(lambda: panel.runner.current.state == "computing" and worker_processes())
     yield panel.runner.current
     wait(lambda: not worker_processes())
 
 
 def test_a_killed_worker_is_reported(panel, slow_run, ui):
-    wait(lambda: len(worker_processes()) >= 2, 60)
+    wait(lambda: len(worker_processes()) >= 2)
     os.kill(slow_run.process.pid, signal.SIGKILL)
     wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
@@ -34,7 +34,7 @@ def test_a_killed_worker_is_reported(panel, slow_run, ui):
 
 
 def test_a_killed_computation_is_reported(panel, slow_run, ui):
-    wait(lambda: slow_run.process.session._groups, 60)
+    wait(lambda: slow_run.process.session._groups)
     os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
     wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
@@ -49,7 +49,7 @@ def test_a_real_cancel_ends_the_processes(panel, slow_run, ui):
 
 
 def test_a_worker_that_ignores_the_wish_is_killed(panel, slow_run, ui):
-    wait(lambda: slow_run.process.session._groups, 60)
+    wait(lambda: slow_run.process.session._groups)
     for process in worker_processes():
         os.kill(process, signal.SIGSTOP)
     slow_run.process._killer.interval = 300
@@ -116,8 +116,8 @@ def test_a_disk_that_is_really_full_while_inputs_are_written(panel, picked, ui, 
 def test_a_disk_that_is_really_full_while_results_are_written(panel, picked, ui):
     before = node_ids()
     press(panel)
-    wait(worker_processes, 60)
+    wait(worker_processes)
     with full_disk(*worker_processes()):  # the process that computes inherits it
-        wait(lambda: not panel.busy, 60)
+        wait(lambda: not panel.busy)
     assert "Could not write" in ui.stageLabel.text or "cut off" in ui.stageLabel.text, ui.stageLabel.text
     assert panel.results.run is None and node_ids() == before and not worker_processes()

@@ -21,7 +21,7 @@ class Stuck:
 
     def run(self, pair, settings, progress, compute):
         progress.report(0.5, "Stuck in native code")
-        ctypes.PyDLL(None).sleep(120)
+        ctypes.PyDLL(None).sleep(1200)
 
 
 class Broken:

@@ -53,25 +53,26 @@ def stuck(job, folder, progress):
     """Native code that holds Python's lock: no thread of this process can run."""
     progress.report(0.1, "Stuck")
     time.sleep(0.1)
-    ctypes.PyDLL(None).sleep(120)
+    ctypes.PyDLL(None).sleep(1200)
 
 
 def leaves_scratch(job, folder, progress):
     tempfile.mkdtemp()
     Path("stray.txt").write_text("in the current folder", encoding="utf-8")
     progress.report(0.1, "Dirty")
-    ctypes.PyDLL(None).sleep(120)
+    ctypes.PyDLL(None).sleep(1200)
 
 
 def children(job, folder, progress):
-    child = subprocess.Popen(["sleep", "120"])
+    child = subprocess.Popen(["sleep", "1200"])
     progress.report(0.2, f"child {child.pid}")
     child.wait()
 
 
 def ignoring_children(job, folder, progress):
-    child = subprocess.Popen([sys.executable, "-c", "import signal,time\nsignal.signal(15,1)\ntime.sleep(120)"])
-    time.sleep(0.3)
+    code = "import signal,time\nsignal.signal(15,1)\nprint(flush=True)\ntime.sleep(1200)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child.stdout.readline()  # it ignores SIGTERM from now on
     progress.report(0.2, f"child {child.pid}")
     child.wait()
 
