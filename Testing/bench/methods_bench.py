@@ -34,6 +34,8 @@ ROWS = HERE / "methods"
 TRAINING = Path("training/indomain_1mm/hippocampus_msd")
 CLASSICAL = ("linear", "instance", "elastix", "greedy", "ants:quick")
 SUPERVISION = {"labels": "labels", "images": "none"}
+# Networks without normalization (VoxelMorph) stand still at 1e-3 and begin to learn after 200 steps at 4e-4.
+LEARNING_RATE = "4e-4"
 IN_DOMAIN, ELSEWHERE = "in_domain", "elsewhere"
 
 
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--supervision", default="labels,images")
     parser.add_argument("--minutes", type=float, default=6.0, help="CPU minutes of every training")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learning-rate", default=LEARNING_RATE)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the method")
     arguments = parser.parse_args()
     ROWS.mkdir(exist_ok=True)
@@ -62,9 +65,15 @@ def main() -> None:
 
 def row_name(method: str, supervision: str, arguments: argparse.Namespace) -> str:
     """Return the name of a row, which tells all that may differ between trainings of a method."""
-    settings = "".join(f"-{entry.replace('=', '')}" for entry in arguments.set)
+    settings = "".join(f"-{entry.replace('=', '')}" for entry in shown_settings(arguments))
     seed = f"-seed{arguments.seed}" if arguments.seed else ""
     return f"{method}-{supervision}-{arguments.minutes:g}min{settings}{seed}"
+
+
+def shown_settings(arguments: argparse.Namespace) -> list[str]:
+    """Return what differs from the trainings of all other methods."""
+    rate = [] if arguments.learning_rate == LEARNING_RATE else [f"learning-rate={arguments.learning_rate}"]
+    return [*arguments.set, *rate]
 
 
 def is_measured(path: Path, arguments: argparse.Namespace) -> bool:
@@ -109,7 +118,7 @@ def learned_row(
 ) -> dict:
     """Train, judge, and return the row; a training that fails becomes a row that says so."""
     row = {"method": method, "supervision": supervision, "budget_minutes": arguments.minutes, "seed": arguments.seed}
-    row["settings"] = arguments.set
+    row["settings"] = shown_settings(arguments)
     folder = arguments.out / row_name(method, supervision, arguments)
     code = train(method, supervision, folder, arguments)
     if code:
@@ -127,7 +136,16 @@ def train(method: str, supervision: str, folder: Path, arguments: argparse.Names
     command += ["--method", method, "--data", str(arguments.data / TRAINING), "--supervision", SUPERVISION[supervision]]
     command += ["--size", "own", "--augment", "usual", "--validation", "20", "--threads", "1"]
     command += ["--hours", str(round(arguments.minutes / 60, 5)), "--clock", "cpu", "--schedule", "cosine"]
-    command += ["--learning-rate", "1e-3", "--average", "0.99", "--validate-every", "200"]
+    command += [
+        "--learning-rate",
+        arguments.learning_rate,
+        "--warmup",
+        "50",
+        "--average",
+        "0.99",
+        "--validate-every",
+        "200",
+    ]
     command += ["--seed", str(arguments.seed)]
     for entry in arguments.set:
         command += ["--set", entry]
