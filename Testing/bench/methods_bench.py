@@ -48,6 +48,9 @@ def main() -> None:
     parser.add_argument("--supervision", default="labels,images")
     parser.add_argument("--minutes", type=float, default=6.0, help="CPU minutes of every training")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--trained", type=Path, help="judge this training of `dvcreg train` too; --minutes: its CPU time"
+    )
     parser.add_argument("--learning-rate", default=LEARNING_RATE)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the method")
     arguments = parser.parse_args()
@@ -55,6 +58,10 @@ def main() -> None:
     sets = {IN_DOMAIN: arguments.data, ELSEWHERE: make_crops(arguments.data, arguments.out / "crops")}
     cases = {IN_DOMAIN: read_cases(arguments.data, only="hippo"), ELSEWHERE: read_cases(sets[ELSEWHERE])}
     judge_classical(cases, sets, arguments.out)
+    if arguments.trained is not None:
+        row = {**adopted(arguments.trained, arguments), **judge(arguments.trained, cases, sets, arguments.out)}
+        row["cpu_minutes"] = arguments.minutes
+        write_row(ROWS / f"{arguments.trained.name}-{arguments.minutes:g}min.json", row)
     for method, supervision in wanted(arguments.methods, arguments.supervision):
         path = ROWS / f"{row_name(method, supervision, arguments)}.json"
         if not is_measured(path, arguments):
@@ -123,11 +130,34 @@ def learned_row(
     code = train(method, supervision, folder, arguments)
     if code:
         return {**row, "status": "failed", "reason": f"dvcreg train ended with exit code {code}"}
+    return {**row, **judge(folder, cases, sets, arguments.out)}
+
+
+def adopted(folder: Path, arguments: argparse.Namespace) -> dict:
+    """Return the first entries of the row of a training that was not made by this program."""
+    from DeepVsClassicRegLib.core.networks.catalogue import get_method
+    from DeepVsClassicRegLib.core.settings import to_json
+    from DeepVsClassicRegLib.core.training.config import read_config
+
+    config = read_config(folder)
+    usual = to_json(get_method(config.method).info.settings())
+    changed = [f"{name}={value}" for name, value in config.method_settings.items() if value != usual[name]]
+    return {
+        "method": config.method,
+        "supervision": next(words for words, way in SUPERVISION.items() if way == config.supervision),
+        "budget_minutes": arguments.minutes,
+        "seed": config.train.seed,
+        "settings": [*changed, f"learning-rate={config.train.learning_rate:g}", f"steps={config.train.steps}"],
+    }
+
+
+def judge(folder: Path, cases: dict[str, list[Case]], sets: dict[str, Path], out: Path) -> dict:
+    """Return the entries of a row that tell how a training went and what its model reaches."""
     runs = {
-        name: [judged(case, sets[name], folder / "model", arguments.out / f"classical-{name}") for case in chosen]
+        name: [judged(case, sets[name], folder / "model", out / f"classical-{name}") for case in chosen]
         for name, chosen in cases.items()
     }
-    return {**row, **training_facts(folder), **scores(runs)}
+    return {**training_facts(folder), **scores(runs)}
 
 
 def train(method: str, supervision: str, folder: Path, arguments: argparse.Namespace) -> int:

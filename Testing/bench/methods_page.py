@@ -28,7 +28,7 @@ Written by `methods_bench.py` (one command, resumable; see its help).
 **In-domain:** the 15 visible hippocampus pairs, of other persons than the 200 of the training; mean Dice of the
 anterior and posterior part. **Elsewhere:** 22 pairs of hippocampus crops from OASIS, LPBA40 and FreeSurfer brains; Dice
 of the whole hippocampus. Every training: one thread, batch 1, the stated CPU minutes (validation included), Adam with a
-learning rate of 0.0004 that falls along a cosine, averaged weights, the usual augmentation, no affine stage; the weights
+learning rate of 0.0004 (or as stated) that falls along a cosine, averaged weights, the usual augmentation; the weights
 of the best of 20 validation pairs are kept. Every engine starts from the same linear alignment. Seconds are the median
 of one thread, the network's without loading torch. p values: Wilcoxon signed-rank tests over the pairs, two-sided,
 adjusted for their number (Holm).
