@@ -13,6 +13,7 @@ from DeepVsClassicRegLib.core.networks.patch import (  # noqa: E402
     PatchNetwork,
     PatchSettings,
     at_voxels,
+    edge_channels,
     patch_means,
     patch_weights,
 )
@@ -86,7 +87,7 @@ def test_scores_and_gradients(method, shape):
 
 
 def test_batches_do_not_mix(method):
-    network, pairs = method.network(from_json(method.info.settings, SMALL), dimensions=2), batch((32, 32), 3)
+    network, pairs = method.network(from_json(method.info.settings, SMALL), dimensions=2).eval(), batch((32, 32), 3)
     with torch.no_grad():
         together = network(pairs.fixed, pairs.moving).values[1:2]
         alone = network(pairs.fixed[1:2], pairs.moving[1:2]).values
@@ -104,7 +105,7 @@ def test_batches_without_a_known_error_are_refused(method):
 
 
 def test_a_patch_sees_32_voxels_and_nothing_beyond():
-    network = PatchNetwork(PatchSettings(), dimensions=2)
+    network = PatchNetwork(PatchSettings(inputs="images"), dimensions=2).eval()
     image = torch.rand(1, 1, 96, 96, requires_grad=True)
     network(image, image.detach()).values[0, 0, 12, 12].backward()
     (seen,) = image.grad[0, 0].abs().sum(1).nonzero(as_tuple=True)
@@ -112,7 +113,7 @@ def test_a_patch_sees_32_voxels_and_nothing_beyond():
 
 
 def test_a_volume_is_scored_as_its_patches_are():
-    network = PatchNetwork(PatchSettings(widths=(4, 8), hidden=8), dimensions=2)
+    network = PatchNetwork(PatchSettings(widths=(4, 8), hidden=8), dimensions=2).eval()
     fixed, moving = torch.rand(1, 1, 96, 96), torch.rand(1, 1, 96, 96)
     with torch.no_grad():
         whole = network(fixed, moving).values[..., 12, 12]
@@ -131,6 +132,22 @@ def test_scores_of_a_ramp_are_the_ramp_at_the_voxels():
     ramp = torch.arange(32.0).expand(1, 1, 32, 32)
     found = at_voxels(PatchScores(patch_means(ramp, 4), 4), (32, 32))
     assert torch.allclose(found[..., 2:-2], ramp[..., 2:-2], atol=1e-5)
+
+
+def test_edges_are_the_same_in_another_contrast():
+    disk = ((torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 2, indexing="ij")) - 11.5).norm(dim=0) < 7).float()
+    disk = disk[None, None]
+    here, there, parallel = edge_channels(disk, 1 - disk)
+    assert torch.equal(here, there) and torch.allclose(parallel, here**2, atol=1e-6)
+    assert parallel.max() > 0.9 and parallel[0, 0, 11, 11] == 0
+    apart = edge_channels(disk, 1 - disk.roll(5, 2))[2]
+    assert apart.sum() < 0.5 * parallel.sum()
+
+
+def test_flat_images_have_a_gradient():
+    flat = torch.full((1, 1, 16, 16), 0.5, requires_grad=True)
+    sum(channel.sum() for channel in edge_channels(flat, flat)).backward()
+    assert torch.isfinite(flat.grad).all()
 
 
 def test_only_a_background_of_zeros_does_not_count():
@@ -170,8 +187,10 @@ LEARNS = {
 
 
 def judged(method, network, settings, pairs):
+    network.eval()
     with torch.no_grad():
         context = LossContext(network, network(pairs.fixed, pairs.moving), pairs, settings, "error")
+    network.train()
     numbers = dict(method.measures(context))
     if method.info.name == "haskins":
         truth = pairs.error.mean(dim=(1, 2, 3))
