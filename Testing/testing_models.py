@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from DeepVsClassicRegLib.core.networks.base import Method, MethodInfo, Predictio
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
 from DeepVsClassicRegLib.core.networks.flow import integrate, resize_field, warp
-from DeepVsClassicRegLib.core.networks.model_store import save_model
+from DeepVsClassicRegLib.core.networks.model_store import fresh_network, save_model
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
@@ -150,3 +150,15 @@ def write_shift(
     module.shift.copy_(torch.tensor(shift_vox_zyx))
     module.log_variance.fill_(2 * float(torch.tensor(max(deviation, 1e-9)).log()))
     return save_model(folder, card(SHIFT, **changes), module)
+
+
+def write_constant_error(folder: Path, *, quantiles: Sequence[float] = (0.1, 0.5, 0.9), **changes: object) -> Card:
+    """Write a model folder that estimates 1, 2, 3 ... voxels for its quantiles, everywhere."""
+    settings = {"quantiles": list(quantiles), "widths": [2], "hidden": 2}
+    about = card("eppenhof", name="constant", title="Constant", kind="error", settings=settings, **changes)
+    network = fresh_network(about)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    last = network.head[-1]  # type: ignore[index]
+    torch.nn.init.constant_(last.bias, float(torch.tensor(1.0).expm1().log()))  # softplus of it is 1
+    return save_model(folder, about, network)

@@ -125,3 +125,25 @@ def test_inputs_are_not_overwritten(call, files, tmp_path):
     code, _, err = call("register", "--fixed", mine, "--moving", files["moving"], "--out", tmp_path)
     assert code == 2 and "would be overwritten" in err
     assert mine.read_bytes() == files["fixed"].read_bytes()
+
+
+def test_the_error_is_estimated_on_request(call, pair, tmp_path):
+    pytest.importorskip("torch")
+    from testing_models import write_constant_error
+
+    write_constant_error(tmp_path / "model")
+    arguments = ["register", *pair, *FAST, "--error-map", "--error-model", tmp_path / "model", "--json"]
+    code, out, err = call(*arguments, "--out", tmp_path / "r")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["measures"]["after"]["estimated_error_mm_max"] > 0
+    assert report["locations"]["error"] and report["look_at"][-1] == report["locations"]["error"][0]
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "r" / "estimated_error.nii.gz"))).max() > 0
+    assert "Estimated error" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_wrong_error_model_is_told_before_the_run(call, pair, tmp_path):
+    code, _out, err = call(
+        "register", *pair, *QUICK, "--error-map", "--error-model", "nothing", "--out", tmp_path / "r"
+    )
+    assert code == 2 and "no model 'nothing'" in err and not (tmp_path / "r").exists()

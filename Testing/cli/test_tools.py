@@ -41,6 +41,31 @@ def test_evaluate_without_transform_changes_nothing(call, files):
     assert code == 0 and measures["before"]["dice_mean"] == measures["after"]["dice_mean"]
 
 
+def test_the_estimated_error_is_shown_and_written(call, files, tmp_path):
+    pytest.importorskip("torch")
+    from testing_models import write_constant_error
+
+    write_constant_error(tmp_path / "model")
+    model = ["--error-model", tmp_path / "model", "--threads", 1]
+    arguments = [*everything(files), "--transform", files["truth"], *model]
+    written = tmp_path / "error.nii.gz", tmp_path / "measures.json"
+    code, out, err = call("evaluate", *arguments, f"--error-map={written[0]}", "--out", written[1])
+    assert code == 0 and "Estimated error, median" in out and "80 %" in out and "generated images only" in err
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(written[0])))
+    report = json.loads(written[1].read_text(encoding="utf-8"))
+    assert report["measures"]["after"]["estimated_error_mm_max"] == pytest.approx(float(values.max()), rel=1e-3)
+    assert "Estimated error" in report["look_at"][-1]["text"]
+    code, out, _ = call("evaluate", *arguments, "--error-map", "--json")
+    assert code == 0 and json.loads(out)["measures"] == report["measures"]
+    code, out, _ = call("evaluate", *arguments, "--json")
+    assert code == 0 and "estimated_error_mm_max" not in json.loads(out)["measures"]["after"]
+
+
+def test_the_map_of_the_error_replaces_no_input(call, files):
+    code, _, err = call("evaluate", *everything(files), f"--error-map={files['fixed']}")
+    assert code == 2 and "would be overwritten" in err
+
+
 def test_points_there_and_back(call, files, tmp_path):
     there, back = tmp_path / "there.fcsv", tmp_path / "back.csv"
     call_there = call("transform", "-t", files["truth"], "--points", files["fixed_points"], "--out", there)

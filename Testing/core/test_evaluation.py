@@ -7,6 +7,7 @@ import pytest
 from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result
 from DeepVsClassicRegLib.core.errors import Cancelled, SettingsError
 from DeepVsClassicRegLib.core.evaluation.consistency import inverse_consistency_errors, round_trip_measures
+from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.measures import MEASURES, scalars
 from DeepVsClassicRegLib.core.evaluation.overlap import Scored, scored_labels
@@ -267,7 +268,8 @@ def test_every_number_has_a_described_measure():
     grid = Grid((16, 16, 16))
     points = np.array([[5.0, 5, 5], [8, 8, 8]])
     pair = labeled_pair(cube(grid, 4, 6), cube(grid, 5, 6), grid).replace(fixed_points=points, moving_points=points)
-    found = evaluate(pair, Transform((smooth_field(grid, 0.5),)))
+    estimate = ErrorMap(Volume(np.ones(grid.shape, np.float32), grid), np.ones(grid.shape, bool))
+    found = evaluate(pair, Transform((smooth_field(grid, 0.5),)), error_map=estimate)
     assert set(found.before) | set(found.after) == set(MEASURES)
     for measure in MEASURES.values():
         assert measure.title

@@ -95,6 +95,16 @@ def show_options(command: F) -> F:
     )(command)
 
 
+def error_model_option(command: F) -> F:
+    """Add `--error-model`."""
+    return click.option(
+        "--error-model",
+        default="auto",
+        show_default=True,
+        help="Model of the kind 'error' that estimates the error, by name or folder; auto: the one that ships.",
+    )(command)
+
+
 def page_option(command: F) -> F:
     """Add `--no-html`."""
     return click.option("--no-html", is_flag=True, help="Skip the HTML pages (saves a few seconds per run).")(command)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..core.evaluation.locations import Location
 from ..core.evaluation.report import Verdict
 
 PIPE_WIDTH = 120
@@ -74,6 +76,14 @@ def show_notes(notes: Iterable[str], *, quiet: bool = False) -> None:
     """Print each of the notes once, unless `quiet`."""
     for note in () if quiet else dict.fromkeys(notes):
         show_note(note)
+
+
+def show_places(places: Iterable[Location], *, most: int = 3) -> None:
+    """Show the first of some locations: where they are (x, y, z in mm, LPS) and what is there."""
+    screen = console()
+    for place in islice(places, most):
+        x, y, z = place.point_mm
+        screen.print(f"  At ({x:.1f}, {y:.1f}, {z:.1f}) mm: {escape(place.text)}", soft_wrap=True)
 
 
 @contextmanager

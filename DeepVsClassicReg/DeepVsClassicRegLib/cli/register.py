@@ -10,11 +10,12 @@ import click
 from ..core.engines.catalogue import default_engine
 from ..core.evaluation.report import read_report
 from ..core.files import protect_inputs
-from ..core.job import FILE_NAMES, Job
+from ..core.job import ERROR_MODEL, FILE_NAMES, Job
 from .folders import job_folder, publish
 from .options import (
     compute_of,
     compute_options,
+    error_model_option,
     inputs_of,
     outputs_of,
     page_option,
@@ -40,6 +41,7 @@ Written to --out:
   transform.h5        the complete fixed-to-moving transform, for SimpleITK.Resample and Slicer
   jacobian.nii.gz     Jacobian determinant: volume change at every voxel (1: none, below 1: shrinks, 0 or less: folds)
   uncertainty.nii.gz  standard deviation of the displacement in mm (networks that predict a distribution)
+  estimated_error.nii.gz  estimated error at every voxel in mm (with --error-map)
   extra_NAME          further outputs of the engine: maps, label maps (.nii.gz), transforms (.h5)
   report.json         verdict, measures before and after, notes, seconds, memory, versions
   report.html         the same with pictures, as a self-contained page
@@ -64,6 +66,8 @@ Examples:
 @click.option("--preset", "-p", default="default", show_default=True, help="Preset of the engine.")
 @setting_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
+@click.option("--error-map", is_flag=True, help="Estimate the error of the result at every place (needs PyTorch).")
+@error_model_option
 @compute_options
 @page_option
 @show_options
@@ -78,6 +82,7 @@ def command(**options: Any) -> int:
         settings=settings_of(options["settings"]),
         compute=compute_of(options),
         outputs=outputs,
+        options={ERROR_MODEL: options["error_model"]} if options["error_map"] else {},
         ephemeral=True,
     )
     protect_inputs(map(Path, job.inputs.values()), [out / name for name in FILE_NAMES])

@@ -12,6 +12,7 @@ from .choice import Choice
 from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
 from .engines.engine_view import engine_view
+from .engines.error_map import estimate_error
 from .engines.partial_views import never_worse
 from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
@@ -30,7 +31,7 @@ from .transforms.field import DisplacementField
 from .transforms.files import read_transform
 from .transforms.transform import Transform
 
-__all__ = ["compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
+__all__ = ["compare", "engine_names", "estimate_error", "evaluate", "load_pair", "recommend", "register"]
 
 LINEAR_SHARE = 0.2
 

@@ -20,6 +20,8 @@ SCRATCH_FOLDER = "tmp"
 # Options of 'register': return the linear alignment in result.json; start from such an alignment.
 SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
+# Option of 'register': estimate the error of the result with this model ('auto' for the one that ships).
+ERROR_MODEL = "error_model"
 INPUTS = (
     "fixed",
     "moving",
@@ -37,6 +39,7 @@ OUTPUTS: Mapping[str, str] = {
     "transform": "transform.h5",
     "jacobian": "jacobian.nii.gz",
     "uncertainty": "uncertainty.nii.gz",
+    "error": "estimated_error.nii.gz",
     "extras": "extra.nii.gz",
     "report": "report.json",
     "html": "report.html",
@@ -65,15 +68,15 @@ class Job:
         Device, threads, seed.
     outputs : mapping of str to str
         Requested outputs, entry of `OUTPUTS` -> file name in the job's `out` folder; the ending selects the format.
-        'warped_labels' is skipped when there is no moving segmentation, 'uncertainty' when the engine has none.
-        'extras' gives the names of further outputs of an engine: extra_NAME.nii.gz for volumes and label maps,
-        extra_NAME.h5 for transforms.
+        'warped_labels' is skipped when there is no moving segmentation, 'uncertainty' when the engine has none, 'error'
+        without the option `ERROR_MODEL`. 'extras' gives the names of further outputs of an engine: extra_NAME.nii.gz
+        for volumes and label maps, extra_NAME.h5 for transforms.
     label_names : mapping of str to str
         Names of label numbers for the report.
     evaluate : bool
         Whether the measures before and after are computed (the report needs them).
     options : mapping
-        Further options of the task, such as `SHARE_START` and `START`.
+        Further options of the task, such as `SHARE_START`, `START` and `ERROR_MODEL`.
     ephemeral : bool
         Whether the worker removes the whole job folder when its parent process ends.
     """

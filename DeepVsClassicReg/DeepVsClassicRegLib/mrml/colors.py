@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..core.evaluation.colors import FOLD, Color, diverging
+from ..core.evaluation.colors import FOLD, Color, diverging, rising
 from ..core.evaluation.views.base import Legend
 from ..core.evaluation.views.jacobian import FOLD_CODE, LIMIT
 from .hidden import hidden_node
@@ -26,6 +26,11 @@ def ramp_table(name: str, color: Color) -> Any:
 def difference_table(name: str) -> Any:
     """Return the color table of differences: blue below zero, black at zero, orange above."""
     return _table(name, diverging(COUNT))
+
+
+def rising_table(name: str) -> Any:
+    """Return the table of values that begin at zero: black, orange, bright."""
+    return _table(name, rising(COUNT))
 
 
 def jacobian_table(name: str) -> Any:

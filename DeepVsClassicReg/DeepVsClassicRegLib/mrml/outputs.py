@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.evaluation.report import Report
+from ..core.evaluation.views.error import HIGHEST
 from .arrays import Image
 from .frames import place
 from .inputs import TITLES, Inputs
@@ -26,6 +27,7 @@ from .volumes import GRAY, remove_node, show_volume
 if TYPE_CHECKING:
     from .results import Loaded, LoadedExtra
 
+# What a run gives unless other outputs are asked for; the estimated error is only made on request.
 WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "uncertainty", "report_table"})
 CLASSES = {
     "transform": "vtkMRMLTransformNode",
@@ -33,6 +35,7 @@ CLASSES = {
     "warped_labels": "vtkMRMLSegmentationNode",
     "jacobian": "vtkMRMLScalarVolumeNode",
     "uncertainty": "vtkMRMLScalarVolumeNode",
+    "error": "vtkMRMLScalarVolumeNode",
     "report_table": "vtkMRMLTableNode",
 }
 EXTRA_CLASSES = {"labels": "vtkMRMLSegmentationNode", "transform": "vtkMRMLTransformNode"}
@@ -42,6 +45,7 @@ SUFFIXES = {
     "warped_labels": "segmentation",
     "jacobian": "Jacobian",
     "uncertainty": "uncertainty",
+    "error": "estimated error",
     "report_table": "measures",
 }
 HOT = "vtkMRMLColorTableNodeFileInferno.txt"
@@ -57,6 +61,7 @@ class Targets:
     warped_labels: slicer.vtkMRMLSegmentationNode | None = None
     jacobian: slicer.vtkMRMLScalarVolumeNode | None = None
     uncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
+    error: slicer.vtkMRMLScalarVolumeNode | None = None
     report_table: slicer.vtkMRMLTableNode | None = None
     wanted: frozenset[str] = WANTED
 
@@ -133,6 +138,7 @@ class _Publication:
             ("warped_labels", self._fill_labels),
             ("jacobian", self._fill_jacobian),
             ("uncertainty", self._fill_uncertainty),
+            ("error", self._fill_error),
         ):
             if role in self.targets.wanted and (role == "transform" or getattr(self.loaded, role) is not None):
                 fill(self._node(role))
@@ -224,6 +230,10 @@ class _Publication:
         color = HOT if slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY
         highest = self.loaded.uncertainty.data.GetScalarRange()[1]
         self._fill_volume(node, self.loaded.uncertainty, highest, highest / 2, color)
+
+    def _fill_error(self, node: Any) -> None:
+        color = HOT if slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY
+        self._fill_volume(node, self.loaded.error, HIGHEST, HIGHEST / 2, color)
 
     def _fill_volume(self, node: Any, image: Image | None, window: float, level: float, color: str) -> None:
         if image is None:

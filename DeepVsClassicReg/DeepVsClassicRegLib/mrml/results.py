@@ -60,6 +60,8 @@ class Loaded:
         On the fixed grid.
     uncertainty : Image or None
         In mm, on its own grid; only some engines provide it.
+    error : Image or None
+        Estimated error in mm, on its own grid; only when requested.
     extras : tuple of LoadedExtra
         Additional outputs of the engine.
     warped_labels : Image or None
@@ -75,6 +77,7 @@ class Loaded:
     warped: Image | None = None
     jacobian: Image | None = None
     uncertainty: Image | None = None
+    error: Image | None = None
     extras: tuple[LoadedExtra, ...] = ()
     warped_labels: Image | None = None
     label_numbers: tuple[int, ...] = ()
@@ -104,6 +107,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
         warped=read_volume(files["warped"]) if "warped" in files else None,
         jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
         uncertainty=read_volume(files["uncertainty"]) if "uncertainty" in files else None,
+        error=read_volume(files["error"]) if "error" in files else None,
         extras=[
             (entry, readers.get(entry["kind"], read_volume)(files["extra:" + entry["name"]]))
             for entry in result.get("extras", ())
@@ -122,6 +126,7 @@ def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
         warped=evaluation.warped,
         jacobian=evaluation.jacobian,
         uncertainty=result.uncertainty,
+        error=None if evaluation.error_map is None else evaluation.error_map.volume,
         extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in result.extras],
         warped_labels=evaluation.warped_labels,
         report=make_report(pair, result, evaluation),
@@ -134,6 +139,7 @@ def _loaded(
     warped: Volume | None,
     jacobian: Volume | None,
     uncertainty: Volume | None,
+    error: Volume | None,
     extras: Sequence[tuple[Mapping[str, Any], Any]],
     warped_labels: LabelMap | None,
     report: Report,
@@ -146,6 +152,7 @@ def _loaded(
         warped=_image(warped),
         jacobian=_image(jacobian),
         uncertainty=_image(uncertainty),
+        error=_image(error),
         extras=tuple(_loaded_extra(about, value) for about, value in extras),
         warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
         label_numbers=warped_labels.labels if warped_labels is not None else (),

@@ -24,8 +24,8 @@ RUN_ROLE = "DeepVsClassicReg.Run"
 RECORD_MARK = "DeepVsClassicReg.RunRecord"
 INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
-# Outputs of some engines only.
-RARE_ROLES = ("uncertainty",)
+# Outputs of some engines, or on request, only.
+RARE_ROLES = ("uncertainty", "error")
 # Any number of nodes with additional outputs of an engine.
 EXTRAS = "extras"
 ROLE_TITLES = {
@@ -35,6 +35,7 @@ ROLE_TITLES = {
     "warped_labels": _("warped segmentation"),
     "jacobian": _("Jacobian"),
     "uncertainty": _("uncertainty"),
+    "error": _("estimated error"),
     "report_table": _("table of measures"),
 }
 
@@ -100,7 +101,7 @@ class Run:
         return list(self.report.look_at)
 
     def locations(self, kind: str) -> list[Location] | None:
-        """Return the locations of a kind ('fold', 'match', 'structure') from the report, worst first.
+        """Return the locations of a kind ('fold', 'match', 'structure', 'error') from the report, worst first.
 
         None when they were not measured, as in runs of version 0.1 and earlier.
         """

@@ -10,6 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.device import DEVICES
+from ..core.engines.base import needs, remedy
+from ..core.engines.error_map import missing
 from ..mrml.outputs import Targets
 from .preferences import TARGET, Preferences, SceneParameters
 
@@ -20,11 +22,14 @@ OUTPUTS = {
     "warped_labels": "warpedLabels",
     "jacobian": "jacobian",
     "uncertainty": "uncertainty",
+    "error": "error",
     "report_table": "reportTable",
 }
-# Outputs that only some engines produce; a run needs at least one other output.
-RARE = {"uncertainty"}
-UNWANTED, SEED = "UnwantedOutputs", "Seed"
+# Outputs that only some engines produce or that only assess the result; a run needs at least one other output.
+RARE = {"uncertainty", "error"}
+# Outputs that are made on request only.
+ON_REQUEST = {"error"}
+UNWANTED, REQUESTED, SEED = "UnwantedOutputs", "RequestedOutputs", "Seed"
 DEVICE_TITLES = {"auto": _("Automatic"), "cpu": "CPU", "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
 
 
@@ -35,6 +40,10 @@ class OutputsSection:
         self._ui, self._changed = ui, changed
         self._parameters: SceneParameters | None = None
         self._loading = False
+        lacking = missing()
+        if lacking:
+            ui.errorCheck.enabled = ui.errorTarget.enabled = False
+            ui.errorCheck.toolTip = _("Needs {what}. {remedy}").format(what=needs(lacking), remedy=remedy(lacking))
         for name in OUTPUTS.values():
             getattr(ui, f"{name}Check").connect("toggled(bool)", lambda _on: self._on_changed())
             getattr(ui, f"{name}Target").connect("currentNodeChanged(vtkMRMLNode*)", lambda _node: self._on_changed())
@@ -42,7 +51,8 @@ class OutputsSection:
     def targets(self) -> Targets:
         """Return the wanted outputs and their nodes."""
         nodes = {entry: getattr(self._ui, f"{name}Target").currentNode() for entry, name in OUTPUTS.items()}
-        wanted = {entry for entry, name in OUTPUTS.items() if getattr(self._ui, f"{name}Check").checked}
+        checks = {entry: getattr(self._ui, f"{name}Check") for entry, name in OUTPUTS.items()}
+        wanted = {entry for entry, check in checks.items() if check.checked and check.enabled}
         return Targets(**{entry: nodes[entry] for entry in wanted}, wanted=frozenset(wanted))
 
     def problem(self) -> str:
@@ -53,8 +63,11 @@ class OutputsSection:
         """Show the choices stored in a scene."""
         self._parameters, self._loading = parameters, True
         unwanted = parameters.value(UNWANTED, []) if parameters is not None else []
+        requested = parameters.value(REQUESTED, []) if parameters is not None else []
         for entry, name in OUTPUTS.items():
-            getattr(self._ui, f"{name}Check").checked = entry not in unwanted
+            getattr(self._ui, f"{name}Check").checked = (
+                entry in requested if entry in ON_REQUEST else entry not in unwanted
+            )
             node = parameters.node(TARGET + entry) if parameters is not None else None
             getattr(self._ui, f"{name}Target").setCurrentNode(node)
         self._loading = False
@@ -65,7 +78,8 @@ class OutputsSection:
         if self._parameters is not None:
             targets = self.targets()
             with self._parameters.together():
-                self._parameters.set_value(UNWANTED, sorted(set(OUTPUTS) - targets.wanted))
+                self._parameters.set_value(UNWANTED, sorted(set(OUTPUTS) - ON_REQUEST - targets.wanted))
+                self._parameters.set_value(REQUESTED, sorted(ON_REQUEST & targets.wanted))
                 for entry, name in OUTPUTS.items():
                     self._parameters.set_node(TARGET + entry, getattr(self._ui, f"{name}Target").currentNode())
         self._changed()

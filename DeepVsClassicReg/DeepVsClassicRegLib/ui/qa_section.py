@@ -24,7 +24,10 @@ JUMPS = {
     "fold": ("foldButton", _("Nothing folds.")),
     "match": ("disagreementButton", _("Nothing disagrees.")),
     "structure": ("structureButton", _("No structure was measured.")),
+    "error": ("errorPlaceButton", _("No error was estimated.")),
 }
+# Kinds of places that a run may have been made without.
+ASKED = {"structure", "error"}
 REDRAW_MS = 150
 
 
@@ -143,7 +146,7 @@ class QaSection:
         self._ui.beforeButton.enabled = run is not None
         for kind, (name, _nothing) in JUMPS.items():
             places = run.locations(kind) if run is not None else None
-            getattr(self._ui, name).enabled = bool(places) if kind == "structure" else places is not None
+            getattr(self._ui, name).enabled = bool(places) if kind in ASKED else places is not None
 
     def _obstacle(self, run: Run, view: str) -> RegistrationError | None:
         """Return why a view cannot be shown."""

@@ -19,8 +19,9 @@ from slicer.i18n import tr as _
 
 from ..core.choice import Choice
 from ..core.device import Compute
+from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
-from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, START, Job
 from ..mrml.fingerprint import fingerprint
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets, publish
@@ -43,6 +44,7 @@ OUTPUTS = {
     "transform": "transform.h5",
     "jacobian": "jacobian.nrrd",
     "uncertainty": "uncertainty.nrrd",
+    "error": "estimated_error.nrrd",
     "extras": "extra.nrrd",
     "report": "report.json",
 }
@@ -348,6 +350,8 @@ class RegistrationTask(WorkerTask):
     def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
         """Return the requested registration."""
         request, shared = self.request, self.request.shared_start
+        wants_error = request.targets is not None and "error" in request.targets.wanted
+        options = shared.options(self.need_folder, self._seen) if shared is not None else {}
         return Job(
             inputs=files,
             engine=request.engine,
@@ -356,7 +360,7 @@ class RegistrationTask(WorkerTask):
             compute=request.compute,
             outputs=OUTPUTS,
             label_names=label_names,
-            options=shared.options(self.need_folder, self._seen) if shared is not None else {},
+            options={**options, **({ERROR_MODEL: AUTO} if wants_error else {})},
             ephemeral=not request.keep_files,
         )
 

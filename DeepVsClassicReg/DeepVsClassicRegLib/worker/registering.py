@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core import api
 from ..core.engines.catalogue import get_engine
+from ..core.engines.error_map import error_model, estimate_error, require
 from ..core.engines.start import align_linearly, read_start, with_start, write_start
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
@@ -19,7 +20,7 @@ from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
 from ..core.images.volume import LabelMap
-from ..core.job import OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.pair import Pair
 from ..core.progress import Progress
 from ..core.result import Extra, Result
@@ -30,7 +31,7 @@ from ..core.transforms.transform import Transform
 log = logging.getLogger(__name__)
 EXTRA, TRANSFORM_ENDING = "extra:", ".h5"  # role of an extra: EXTRA + its name
 PAGE_PACKAGES = ("matplotlib", "jinja2")
-READ, ALIGNED, REGISTERED, MEASURED = 0.02, 0.19, 0.85, 0.93
+READ, ALIGNED, REGISTERED, ESTIMATED, MEASURED = 0.02, 0.19, 0.85, 0.88, 0.93
 
 
 def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -45,6 +46,9 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     """
     progress.report(0.0, "Reading the images")
     job = _possible(job)
+    if ERROR_MODEL in job.options:
+        require()  # a long run must not end at that
+        error_model(job.options[ERROR_MODEL])
     protect_inputs(job.input_paths(folder).values(), [folder / OUTPUT_FOLDER / name for name in job.outputs.values()])
     pair = read_pair(job, folder)
     start = find_start(job, folder, pair, progress.part(READ, ALIGNED))
@@ -59,12 +63,23 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         progress=progress.part(READ if start is None or START in job.options else ALIGNED, REGISTERED),
     )
     result = result if start is None else with_start(result, start)
+    estimate = None
+    if ERROR_MODEL in job.options:
+        estimate = estimate_error(
+            pair,
+            result,
+            model=job.options[ERROR_MODEL],
+            device=job.compute.device,
+            threads=job.compute.threads,
+            progress=progress.part(REGISTERED, ESTIMATED),
+        )
     evaluation = evaluate(
         pair,
         result,
-        measures=None if job.evaluate else (),
+        error_map=estimate,
+        measures=None if job.evaluate else () if estimate is None else ("estimate",),
         threads=job.compute.threads,
-        progress=progress.part(REGISTERED, MEASURED),
+        progress=progress.part(ESTIMATED, MEASURED),
     )
     files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
     wanted = result.extras if "extras" in job.outputs else ()
@@ -159,6 +174,8 @@ class _Writer:
             write_volume(evaluation.jacobian, path)
         if result.uncertainty is not None and (path := self._wanted("uncertainty", 0.65)):
             write_volume(result.uncertainty, path)
+        if evaluation.error_map is not None and (path := self._wanted("error", 0.66)):
+            write_volume(evaluation.error_map.volume, path)
         for extra in result.extras if "extras" in self.job.outputs else ():
             self._write_extra(extra)
         self._write_report(pair, result, evaluation)

@@ -20,6 +20,11 @@ NEGATIVE, POSITIVE = np.array([[0.13, 0.45, 1.0], [0.62, 0.84, 1.0]]), np.array(
 FULL = 0.7  # fraction of the range at which the color is saturated; beyond it gets brighter
 
 
+def rising(count: int) -> npt.NDArray[np.float64]:
+    """Return the colors of values that begin at zero: black, orange, bright; (count, 4) RGBA, 0 to 1."""
+    return diverging(2 * count - 1)[count - 1 :]
+
+
 def diverging(count: int) -> npt.NDArray[np.float64]:
     """Return the colors of signed values: blue below zero, black at zero, orange above.
 

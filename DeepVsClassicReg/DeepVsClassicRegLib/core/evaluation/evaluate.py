@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ..pair import Pair
 from ..progress import Progress
 from ..result import Result
 from ..transforms.transform import Transform
+from .error_map import ErrorMap
 from .evaluator import Evaluator, lost_label_note
 from .locations import Location, Locations
 from .measures import FAMILIES
@@ -46,6 +48,8 @@ class Evaluation:
         Locations to check: folds, bad matches, structures, and the most severe of all.
     seconds, cpu_seconds : float
         Time of the evaluation itself.
+    error_map : ErrorMap or None
+        Estimated error, when it was given.
     """
 
     before: Mapping[str, Any]
@@ -60,6 +64,7 @@ class Evaluation:
     locations: Locations = field(default_factory=Locations)
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    error_map: ErrorMap | None = None
 
     @property
     def look_at(self) -> tuple[Location, ...]:
@@ -73,6 +78,7 @@ def evaluate(
     *,
     labels: Sequence[int] | None = None,
     measures: Iterable[str] | None = None,
+    error_map: ErrorMap | None = None,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -87,8 +93,10 @@ def evaluate(
     labels : sequence of int, optional
         Labels to evaluate; default: all that exist in both segmentations.
     measures : iterable of str, optional
-        Families to compute, of 'overlap', 'surface', 'landmarks', 'similarity', 'regularity' and 'consistency';
-        default: all.
+        Families to compute, of 'overlap', 'surface', 'landmarks', 'similarity', 'regularity', 'consistency' and
+        'estimate'; default: all.
+    error_map : ErrorMap, optional
+        Estimated error (`estimate_error`), for its measures, locations and picture.
     threads : int
         Maximum number of CPU threads, 0 for all cores.
     progress : Progress, optional
@@ -130,20 +138,35 @@ def evaluate(
     listener.report(1.0, "Measured")
     if after.jacobian is None:
         raise TypeError("The final column has no Jacobian.")
+    estimate = error_map if error_map is not None and "estimate" in wanted else None
     return Evaluation(
         before=before.values,
-        after=after.values,
+        after={**after.values, **(estimate.measures() if estimate else {})},
         start=first.values if first else None,
         warped=after.warped,
         warped_labels=after.labels,
         jacobian=after.jacobian,
         labels=evaluator.labels.scored.labels if evaluator.labels else (),
         region=evaluator.region_name,
-        notes=(*evaluator.notes, *lost_label_note(before.values, "Before"), *lost_label_note(after.values, "After")),
-        locations=after.locations,
+        notes=(
+            *evaluator.notes,
+            *lost_label_note(before.values, "Before"),
+            *lost_label_note(after.values, "After"),
+            *(estimate.notes if estimate else ()),
+        ),
+        locations=_with_errors(after.locations, estimate, pair),
         seconds=time.perf_counter() - wall,
         cpu_seconds=cpu_seconds() - cpu,
+        error_map=estimate,
     )
+
+
+def _with_errors(locations: Locations, estimate: ErrorMap | None, pair: Pair) -> Locations:
+    """Return the locations with those of the largest estimated errors, the worst of them among those to look at."""
+    if estimate is None:
+        return locations
+    places = estimate.locations(pair.fixed.grid)
+    return dataclasses.replace(locations, error=places, look_at=(*locations.look_at, *places[:1]))
 
 
 def _checked_families(measures: Iterable[str] | None) -> frozenset[str]:

@@ -13,7 +13,7 @@ from ..transforms.transform import Transform
 from .colors import FOLD
 from .evaluate import Evaluation
 from .planes import Picture, Plane, Slices
-from .plotting import INK, PANEL, Draw, diverging, new_figure
+from .plotting import INK, PANEL, Draw, diverging, new_figure, rising
 
 WIDTH_IN = 11.0
 LEFT_IN, RIGHT_IN, TOP_IN, GAP_IN = 0.42, 0.12, 0.34, 0.08
@@ -78,7 +78,7 @@ EDGES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A color bar of signed values below a picture.
+    """A color bar below a picture.
 
     Attributes
     ----------
@@ -90,6 +90,8 @@ class Bar:
         Values with a name.
     fold : bool
         Whether the color of folds is shown.
+    signed : bool
+        Whether both signs are shown; other scales begin at zero.
     """
 
     title: str
@@ -97,6 +99,7 @@ class Bar:
     high: float
     names: Mapping[float, str]
     fold: bool = False
+    signed: bool = True
 
 
 def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = None) -> Any:
@@ -160,7 +163,7 @@ def _color_bar(figure: Any, height: float, bar: Bar) -> None:
     from matplotlib.colors import Normalize
 
     axes = figure.add_axes((0.33, 0.46 / height, 0.34, 0.13 / height))
-    colors = ScalarMappable(Normalize(bar.low, bar.high), diverging())
+    colors = ScalarMappable(Normalize(bar.low, bar.high), diverging() if bar.signed else rising())
     drawn = figure.colorbar(colors, cax=axes, orientation="horizontal", ticks=list(bar.names))
     drawn.set_ticklabels(list(bar.names.values()))
     drawn.outline.set_edgecolor(PANEL)

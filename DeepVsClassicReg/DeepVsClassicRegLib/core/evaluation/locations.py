@@ -66,6 +66,8 @@ class Locations:
         The worst matches of the intensities.
     structure : tuple of Location
         The evaluated structures, lowest Dice first.
+    error : tuple of Location
+        Largest estimated errors, when they were requested.
     look_at : tuple of Location
         The worst location of each kind and the worst landmark, the most severe first.
     """
@@ -73,11 +75,13 @@ class Locations:
     fold: tuple[Location, ...] = ()
     match: tuple[Location, ...] = ()
     structure: tuple[Location, ...] = ()
+    error: tuple[Location, ...] = ()
     look_at: tuple[Location, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the locations of each kind as plain JSON values, without `look_at`, a separate entry of the report."""
-        return {kind: [place.to_json() for place in getattr(self, kind)] for kind in ("fold", "match", "structure")}
+        kinds = ("fold", "match", "structure", *(("error",) if self.error else ()))
+        return {kind: [place.to_json() for place in getattr(self, kind)] for kind in kinds}
 
 
 def locations_of(
@@ -112,7 +116,7 @@ def locations_of(
         *structures[:1],
         *matches[:1],
     ]
-    return Locations(folds, matches, structures, tuple(worst))
+    return Locations(folds, matches, structures, look_at=tuple(worst))
 
 
 def worst_folds(jacobian: Volume, inside: npt.NDArray[np.bool_], *, count: int = COUNT) -> tuple[Location, ...]:
@@ -137,7 +141,7 @@ def worst_folds(jacobian: Volume, inside: npt.NDArray[np.bool_], *, count: int =
     index = np.stack(np.unravel_index(folded[order], jacobian.array.shape), axis=-1)[:, ::-1]
     points = grid.index_to_point(index)
     return tuple(
-        _location(grid, points[place], f"Folded: Jacobian {values[order[place]]:.2f}.")
+        location_at(grid, points[place], f"Folded: Jacobian {values[order[place]]:.2f}.")
         for place in separate(points, apart_mm=APART * grid.view_unit_mm, count=count)
     )
 
@@ -148,7 +152,7 @@ def worst_matches(mismatches: Sequence[Mismatch], grid: Grid, *, count: int = CO
         return ()
     points = np.array([each.point_mm for each in mismatches])
     return tuple(
-        _location(
+        location_at(
             grid,
             points[place],
             f"Poor match: intensities differ by {mismatches[place].percent:.0f} % of their range after a linear fit.",
@@ -174,7 +178,7 @@ def lowest_dice(labels: LabelMap | None, scores: Mapping[Any, float | None], gri
     middles = label_middles(labels.array, labels.grid)
     scored = {int(label): float(score) for label, score in scores.items() if score is not None and score == score}
     return tuple(
-        _location(grid, middles[label], f"{labels.names.get(label, f'Label {label}')}: Dice {scored[label]:.2f}.")
+        location_at(grid, middles[label], f"{labels.names.get(label, f'Label {label}')}: Dice {scored[label]:.2f}.")
         for label in sorted(scored, key=lambda each: scored[each])
         if label in middles
     )
@@ -209,7 +213,8 @@ def separate(points_mm: npt.NDArray[np.floating], *, apart_mm: float, count: int
     return taken
 
 
-def _location(grid: Grid, point_mm: npt.ArrayLike, text: str) -> Location:
+def location_at(grid: Grid, point_mm: npt.ArrayLike, text: str) -> Location:
+    """Return the location of a point with its nearest voxel of a grid."""
     x, y, z = (float(value) for value in np.asarray(point_mm))
     nearest = np.clip(np.rint(grid.point_to_index([x, y, z])), 0, np.array(grid.size) - 1).astype(int)
     i, j, k = (int(value) for value in nearest)
@@ -227,7 +232,7 @@ def _squeezed(jacobian: Volume | None, inside: npt.NDArray[np.bool_]) -> tuple[L
         return ()
     k, j, i = np.unravel_index(place, values.shape)
     point = jacobian.grid.index_to_point([i, j, k])
-    return (_location(jacobian.grid, point, f"Strongest compression: Jacobian {lowest:.2f}."),)
+    return (location_at(jacobian.grid, point, f"Strongest compression: Jacobian {lowest:.2f}."),)
 
 
 def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> tuple[Location, ...]:
@@ -236,4 +241,4 @@ def _worst_landmark(pair: Pair, values: Mapping[str, Any]) -> tuple[Location, ..
         return ()
     number = int(np.argmax(errors))
     text = f"Landmark {number + 1}: error {length_text(float(errors[number]))}, the largest."
-    return (_location(pair.fixed.grid, pair.fixed_points[number], text),)
+    return (location_at(pair.fixed.grid, pair.fixed_points[number], text),)

@@ -9,7 +9,7 @@ from typing import Any
 
 HIGHER, LOWER, NEUTRAL = "higher", "lower", ""
 ROUNDING_ERROR = 1e-12
-FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "consistency")
+FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "consistency", "estimate")
 
 
 @dataclass(frozen=True)
@@ -270,6 +270,37 @@ _ALL = (
         definition="Distance of points from their start after the transform and its numerical inverse.",
     ),
     Measure("inverse_residual_mm_max", "Round trip error, largest", "consistency", LOWER, "mm", 2),
+    Measure(
+        "estimated_error_mm_median",
+        "Estimated error, median",
+        "estimate",
+        LOWER,
+        "mm",
+        2,
+        main=True,
+        short="Est. error",
+        definition=f"Median of the error that a network estimates from both images, {_SEEN}; no truth is known.",
+    ),
+    Measure(
+        "estimated_error_mm_p95",
+        "Estimated error, 95th percentile",
+        "estimate",
+        LOWER,
+        "mm",
+        2,
+        main=True,
+        short="Est. error, 95 %",
+        definition=f"95 % of the places have a smaller estimated error, {_SEEN}.",
+    ),
+    Measure(
+        "estimated_error_mm_max",
+        "Estimated error, largest",
+        "estimate",
+        LOWER,
+        "mm",
+        2,
+        definition=f"Largest estimated error {_SEEN}.",
+    ),
 )
 MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in _ALL}
 SECONDS = Measure("seconds", "Time", "cost", LOWER, "s", 1, main=True, definition="Wall time of all stages.")

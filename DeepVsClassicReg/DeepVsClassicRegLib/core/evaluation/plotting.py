@@ -70,3 +70,11 @@ def diverging() -> Any:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colors.diverging(256), "blue-black-orange")
+
+
+@cache
+def rising() -> Any:
+    """Return the color map of values that begin at zero, the same as in the slice views (`colors.rising`)."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colors.rising(256), "black-orange")

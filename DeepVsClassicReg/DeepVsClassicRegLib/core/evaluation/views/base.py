@@ -30,6 +30,8 @@ class Legend:
         Values named in the report, and their names.
     marks_folds : bool
         Whether folds have a separate color.
+    signed : bool
+        Whether both signs are shown; other scales begin at zero.
     ticks : int
         Number of values in the slice views' legend.
     number_format : str
@@ -42,6 +44,7 @@ class Legend:
     high: float
     names: Mapping[float, str]
     marks_folds: bool = False
+    signed: bool = True
     ticks: int = 5
     number_format: str = "%.1f"
 

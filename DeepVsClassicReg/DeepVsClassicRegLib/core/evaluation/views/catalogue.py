@@ -21,6 +21,7 @@ VIEWS = Registry(
         "grid": "grid:VIEW",
         "arrows": "arrows:VIEW",
         "jacobian": "jacobian:VIEW",
+        "error": "error:VIEW",
     },
 )
 

@@ -77,4 +77,4 @@ def _bar(view: View) -> Bar | None:
         return None
     # The color of folds is explained beside the bar, not by the note.
     title = legend.title if legend.marks_folds else legend.text(before=False)
-    return Bar(title, legend.low, legend.high, legend.names, fold=legend.marks_folds)
+    return Bar(title, legend.low, legend.high, legend.names, fold=legend.marks_folds, signed=legend.signed)

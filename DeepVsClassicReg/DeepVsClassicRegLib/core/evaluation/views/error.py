@@ -1,0 +1,56 @@
+"""Estimated error: how far off the registration may be at every place, as a network tells from both images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..plotting import EXTENT, INK, Draw, gray, rising
+from .base import Legend, View
+
+if TYPE_CHECKING:
+    from ..figures import Pictures, Side
+
+HIGHEST = 10.0  # mm, at the bright end of the color scale
+CLEAR = 0.6  # opacity over the fixed volume
+
+
+def _row(pictures: Pictures, _side: Side) -> Draw:
+    estimate = pictures.evaluation.error_map
+    if estimate is None:
+        raise ValueError("No error was estimated.")
+    fixed = gray(pictures.fixed)
+    values = pictures.slices.values(estimate.volume, fill=0.0)
+    inside = pictures.slices.inside()
+
+    def draw(axes: Any, n: int) -> None:
+        fixed(axes, n)
+        shown = np.where(values[n] > 0, CLEAR, 0.0)
+        axes.imshow(values[n], cmap=rising(), vmin=0.0, vmax=HIGHEST, alpha=shown, **EXTENT)
+        axes.contour(inside[n], levels=[0.5], colors=[INK], linewidths=0.5, alpha=0.6)
+
+    return draw
+
+
+VIEW = View(
+    name="error",
+    title="Estimated error",
+    caption="How far off the registration is estimated to be at every place, in mm: dark is near, bright is 10 mm and "
+    "more. A network that saw generated images only tells it from both volumes; no truth is known. Do not trust it in "
+    "areas without structure, nor where the anatomies differ.",
+    needs=("fixed", "error"),
+    options={"opacity": "Opacity:"},
+    legend=Legend(
+        title="Estimated error",
+        note="mm",
+        low=0.0,
+        high=HIGHEST,
+        names={0.0: "0", HIGHEST / 2: f"{HIGHEST / 2:g}", HIGHEST: f"{HIGHEST:g} and more"},
+        signed=False,
+        ticks=6,
+    ),
+    row=_row,
+    before=False,
+    has_picture=lambda pictures: pictures.evaluation.error_map is not None,
+)
