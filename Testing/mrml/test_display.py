@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+from types import SimpleNamespace
 
 import mrml_helpers as helpers
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import slicer
 import vtk
 from DeepVsClassicRegLib.core.errors import RegistrationError
+from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
 from DeepVsClassicRegLib.core.evaluation.locations import Location, worst_folds
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
 from DeepVsClassicRegLib.core.evaluation.views.jacobian import FOLD_CODE
@@ -19,6 +22,7 @@ from DeepVsClassicRegLib.mrml import arrays, overlays
 from DeepVsClassicRegLib.mrml.arrays import array_of
 from DeepVsClassicRegLib.mrml.display import Inspection
 from DeepVsClassicRegLib.mrml.frames import flipped, grid_of
+from DeepVsClassicRegLib.mrml.outputs import WANTED, Targets
 from DeepVsClassicRegLib.mrml.slice_views import composite_nodes, slice_nodes
 from DeepVsClassicRegLib.mrml.views.catalogue import SLICE_VIEWS, get_slice_view
 
@@ -27,9 +31,19 @@ STATE = ("BackgroundVolumeID", "ForegroundVolumeID", "LabelVolumeID", "Foregroun
          "Compositing", "LinkedControl", "HotLinkedControl")  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def judged(result):
+    """The result with an estimated error: 0 in the middle, more outward, on a grid of its own."""
+    grid = result.pair.fixed.grid.with_spacing(4.0)
+    distance = np.linalg.norm(grid.points() - grid.center_mm, axis=-1)
+    estimate = ErrorMap(Volume((distance / 8).astype(np.float32), grid), np.ones(grid.shape, bool))
+    evaluation = dataclasses.replace(result.evaluation, error_map=estimate)
+    return SimpleNamespace(pair=result.pair, result=result.result, evaluation=evaluation)
+
+
 @pytest.fixture
-def run(nodes, result):
-    return helpers.publish_truth(nodes, result)
+def run(nodes, judged):
+    return helpers.publish_truth(nodes, judged, targets=Targets(wanted=WANTED | {"error"}))
 
 
 @pytest.fixture
@@ -241,6 +255,23 @@ def test_every_view_of_the_panel_has_a_file():
     for name in MODES:
         assert callable(get_slice_view(name).show)
     assert set(SLICE_VIEWS) == set(MODES)
+
+
+def test_the_estimated_error_is_shown_in_its_own_lengths(run, inspection, judged):
+    inspection.show(run, "error", opacity=0.5)
+    fixed, shown, _ = layers()
+    assert fixed is run.fixed and shown.GetDisplayNode().GetWindow() == 10.0
+    assert grid_of(shown).same_as(judged.evaluation.error_map.volume.grid)
+    assert np.array_equal(array_of(shown), judged.evaluation.error_map.volume.array)
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(shown)
+    assert "Estimated error" in legend.GetTitleText() and "mm" in legend.GetTitleText()
+
+
+def test_runs_without_an_estimate_say_so(nodes, result, inspection):
+    plain = helpers.publish_truth(nodes, result, targets=Targets(wanted=WANTED | {"error"}))
+    assert plain.node("error") is None and not plain.had("error")
+    with pytest.raises(RegistrationError, match="has no estimated error"):
+        inspection.show(plain, "error")
 
 
 def test_switching_runs_with_one_call(run, nodes, result, inspection):
