@@ -6,18 +6,26 @@ from DeepVsClassicRegLib.core.engines import error_map
 from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.job import ERROR_MODEL, Job
 from DeepVsClassicRegLib.ui.outputs_section import OutputsSection
+from panel_helpers import wait
 
 
-def test_it_is_made_on_request_only(ui, fake, finish):
-    ui.keepFilesCheck.checked = True
-    assert not ui.errorCheck.checked
-    finish()
+def finished_job(panel, fake):
+    """Run a fake registration to its end and return the job it was given."""
+    wait(lambda: panel.ui.registerButton.enabled)
+    panel.ui.registerButton.click()
+    wait(lambda: panel.runner.current is not None and panel.runner.current.state == "computing")
     job = Job.read(fake.process.folder)
-    assert ERROR_MODEL not in job.options
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    return job
+
+
+def test_it_is_made_on_request_only(panel, picked, ui, fake):
+    assert not ui.errorCheck.checked
+    assert ERROR_MODEL not in finished_job(panel, fake).options
     assert not ui.errorButton.enabled and not ui.errorPlaceButton.enabled
     ui.errorCheck.checked = True
-    finish()
-    job = Job.read(fake.process.folder)
+    job = finished_job(panel, fake)
     assert job.options[ERROR_MODEL] == "auto" and "error" in job.outputs
 
 

@@ -148,7 +148,7 @@ def _estimated(network: RegistrationNetwork, inputs: NetworkInputs, device: str)
     import torch
 
     from ..networks.patch import at_voxels
-    from .network.device_fallback import with_cpu_fallback
+    from .device_fallback import with_cpu_fallback
 
     def work(where: str) -> torch.Tensor:
         images = [torch.from_numpy(np.ascontiguousarray(image))[None, None] for image in (inputs.fixed, inputs.moving)]
