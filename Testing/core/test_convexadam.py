@@ -24,4 +24,4 @@ def test_a_large_volume_is_worked_coarser_and_said():
     grid, notes = working_grid(FIXED, ConvexAdamSettings(most_voxels=20_000, grid_vox=4, fine_grid_vox=2))
     assert grid.spacing_mm[0] > 1
     assert np.prod(grid.size) < 40_000
-    assert "Worked at" in notes[0]
+    assert "Working spacing" in notes[0]

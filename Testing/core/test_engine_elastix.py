@@ -132,7 +132,7 @@ def test_unknown_stage_transform_and_broken_file_are_said(tmp_path):
     grid = Grid((32, 32, 32))
     with pytest.raises(SettingsError, match="no elastix stage"):
         stage_parameters(ElastixSettings(stages=("bsplin",)), seed=1, grid=grid)
-    with pytest.raises(SettingsError, match="no stage"):
+    with pytest.raises(SettingsError, match="no elastix stage"):
         stage_parameters(ElastixSettings(stages=()), seed=1, grid=grid)
     with pytest.raises(SettingsError, match="SplineKernelTransform"):
         prepared({"Transform": ("SplineKernelTransform",)}, seed=1, source="mine.txt")
@@ -184,5 +184,5 @@ def test_program_is_found_by_variable_extension_and_setting(tmp_path, monkeypatc
         monkeypatch.setenv("ELASTIX_PATH", str(given))
         assert elastix.find_program() == program
     assert elastix.backend(str(program)) == [str(program)]
-    with pytest.raises(SettingsError, match="no program"):
+    with pytest.raises(SettingsError, match="not an executable program"):
         elastix.backend(str(tmp_path / "nothing"))

@@ -1,4 +1,4 @@
-"""What every registration engine is: its description, its one method, and what it returns."""
+"""The interface of registration engines: description, requirements, the method `run` and its diagnostics."""
 
 from __future__ import annotations
 
@@ -34,25 +34,24 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package, a program or a system an engine needs.
+    """A package, a program or a system that an engine needs.
 
     Attributes
     ----------
     name : str
         Import name of the package, or name of the program on PATH.
     package : str
-        What pip installs; '' for what pip cannot install.
+        Name of the package for pip; '' when pip cannot install it.
     title : str
-        What a person reads; `package` or `name` when empty.
+        Name shown to users; `package` or `name` when empty.
     how : str
-        What the user does when it is missing, in the imperative and without a period; when empty, `package` is
-        installed by pip.
+        How to install it, in the imperative and without a period; when empty, `package` is installed with pip.
     no_deps : bool
-        Whether pip must leave its dependencies alone, because they would replace versions others need.
+        Whether pip must not install its dependencies, because they would replace versions that others need.
     program : bool
-        Whether it is a program rather than a Python package.
+        Whether it is a program, not a Python package.
     final : bool
-        Whether nothing can be done about it on this computer, whatever else is missing.
+        Whether it cannot be installed on this computer.
     """
 
     name: str
@@ -82,13 +81,13 @@ TORCH = Requirement(
 
 
 def needs(missing: Iterable[Requirement]) -> str:
-    """Return the names of requirements, each once, at most three of them."""
+    """Return the names of requirements without repetition, at most three."""
     names = list(dict.fromkeys(need.title or need.package or need.name for need in _decisive(missing)))
     return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def remedy(missing: Iterable[Requirement]) -> str:
-    """Return what the user does about everything that is missing, in one sentence; '' when nothing is missing.
+    """Return how to install all missing requirements, in one sentence; '' when nothing is missing.
 
     Examples
     --------
@@ -110,19 +109,19 @@ nibabel convexAdam".'
 
 
 def _decisive(missing: Iterable[Requirement]) -> tuple[Requirement, ...]:
-    """Return what nothing can be done about, if there is any, else everything."""
+    """Return the requirements that cannot be installed, if any, otherwise all of them."""
     missing = tuple(missing)
     return tuple(need for need in missing if need.final) or missing
 
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Everything the panel, the command line and the recommendation know about an engine.
+    """The description of an engine for the panel, the command line and the recommendation.
 
     Attributes
     ----------
     name, title, summary : str
-        Name used in commands, name shown, one sentence.
+        Name used in commands, title shown to users, one sentence.
     family : str
         'linear', 'classical' or 'deep'.
     settings : type
@@ -130,23 +129,23 @@ class EngineInfo:
     citation : str
         The paper to cite, with DOI or arXiv number.
     requires : tuple of Requirement
-        What must be installed; all of them.
+        Packages and programs that must be installed.
     licence : str
-        Licence of the back end when it is not ours.
+        License of the back end, when it is not part of this project.
     uses_labels : bool
-        Whether it may see segmentations and landmarks; every other engine gets a pair without them.
+        Whether it may use segmentations and landmarks; other engines receive a pair without them.
     uses_masks : bool
         Whether the masks of the pair have an effect.
     starts_linear : bool
-        Whether it wants the linear alignment done before (every deformable engine).
+        Whether it needs the linear alignment first (all deformable engines).
     multimodal : bool
         Whether it can match different contrasts with some of its settings.
     interruptible : bool
-        Whether it stops by itself soon after a cancel; others are killed with their worker process.
+        Whether it stops by itself soon after a cancel; otherwise its worker process is killed.
     single_slices : bool
-        Whether it also registers volumes of one slice; those are not aligned linearly first.
+        Whether it also registers volumes of one slice; these get no linear alignment first.
     devices : tuple of str
-        Where it can compute.
+        Supported devices.
     """
 
     name: str
@@ -174,15 +173,15 @@ class EngineInfo:
         missing = self.missing()
         if missing:
             raise EngineUnavailable(
-                f"Engine '{self.name}' needs {needs(missing)}, not found here.", hint=remedy(missing)
+                f"Engine '{self.name}' needs {needs(missing)}, which is not installed.", hint=remedy(missing)
             )
 
 
 class Engine(Protocol):
-    """The one thing an engine does.
+    """The interface of an engine.
 
-    `run` starts at `pair.initial` (identity when None), never changes the pair, calls
-    `progress.report` often enough to be cancelled, and returns the complete transform.
+    `run` starts at `pair.initial` (identity when None), does not change the pair, calls `progress.report` often enough
+    to be canceled, and returns the complete transform.
     """
 
     info: ClassVar[EngineInfo]
@@ -193,7 +192,7 @@ class Engine(Protocol):
 
 
 class Recorder:
-    """Collects the diagnostics of a run while it goes on.
+    """Collects the diagnostics of a run in progress.
 
     Examples
     --------
@@ -216,7 +215,7 @@ class Recorder:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to the stage."""
+        """Add the time of the block to the stage."""
         wall, cpu = time.perf_counter(), cpu_seconds()
         try:
             yield
@@ -225,11 +224,11 @@ class Recorder:
             self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + cpu_seconds() - cpu
 
     def trace(self, stage: str, iteration: int, metric: float) -> None:
-        """Note the objective (lower is better) of an iteration."""
+        """Record the objective (lower is better) of an iteration."""
         self._trace.append(TracePoint(stage, iteration, float(metric)))
 
     def diagnostics(self, stop_condition: str) -> Diagnostics:
-        """Return what was collected."""
+        """Return the collected diagnostics."""
         return Diagnostics(
             trace=tuple(self._trace),
             stop_condition=stop_condition,
@@ -246,7 +245,7 @@ class Recorder:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the installed versions of distributions, leaving out those without metadata."""
+    """Return the installed versions of distributions; those without metadata are skipped."""
     found = {}
     for name in ("numpy", "SimpleITK", *packages):
         try:

@@ -1,4 +1,4 @@
-"""The list of engines: name -> where its class is. Nothing is imported before it is asked for."""
+"""The list of engines: name -> location of its class, imported on first use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENGINES = Registry(
     },
 )
 
-# What is chosen when the user names no engine: the first one that is installed; the last one always is.
+# Default engine: the first one that is installed; the last one always is.
 PREFERRED = ("instance", "elastix", "sitk-demons")
 
 
@@ -47,7 +47,7 @@ def get_engine(name: str) -> Engine:
 
 
 def engine_infos() -> tuple[EngineInfo, ...]:
-    """Return what is known about every engine, without importing their packages."""
+    """Return the descriptions of all engines, without importing their packages."""
     return tuple(get_engine(name).info for name in ENGINES)
 
 
@@ -57,5 +57,5 @@ def available_engines() -> tuple[str, ...]:
 
 
 def default_engine() -> str:
-    """Return the engine used when none is named: the first installed one of `PREFERRED`."""
+    """Return the default engine: the first installed one of `PREFERRED`."""
     return next(name for name in PREFERRED if not get_engine(name).info.missing())

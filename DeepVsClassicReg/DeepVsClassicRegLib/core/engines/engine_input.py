@@ -1,4 +1,4 @@
-"""What a back end gets of a pair: an affine start, the rest of it absorbed, and lengths as those of a head."""
+"""Input of a back end: the pair with an affine start, other starts applied, and lengths scaled to those of a head."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ SPACING_DIGITS, PLACE_DIGITS = 5, 3
 
 @dataclass(frozen=True, eq=False)
 class EngineInput:
-    """A pair as a back end shall see it.
+    """A pair in the form for a back end.
 
     Attributes
     ----------
     fixed, moving : Volume
-        What is registered; `moving` already went through `tail`.
+        The volumes to register; `moving` is already resampled with `tail`.
     fixed_mask, moving_mask : LabelMap or None
         Masks on the grids of their volumes.
     affine : Affine
-        Where the back end starts (identity when everything was absorbed).
+        Start of the back end (identity when the whole start is in `tail`).
     tail : Transform
-        What follows the back end's map to reach the moving volume of the pair.
+        Transform after that of the back end, to the moving volume of the pair.
     unit_mm : float
-        All lengths are divided by it (see `in_units`).
+        Unit by which all lengths are divided (see `in_units`).
     """
 
     fixed: Volume
@@ -53,17 +53,17 @@ class EngineInput:
         return not np.array_equal(self.affine.homogeneous, np.eye(4))
 
     def complete(self, *parts: Part | Transform) -> Transform:
-        """Return the complete fixed-to-moving map in mm: the given parts, then the tail."""
+        """Return the complete fixed-to-moving transform in mm: the given parts, then the tail."""
         return Transform.of([*parts, self.tail]).scaled(self.unit_mm)
 
 
 def in_units(pair: Pair, unit_mm: float | None = None) -> tuple[Pair, float]:
     """Return the pair with all lengths divided by the unit of its fixed grid (`Grid.unit_mm`), and that unit.
 
-    A mouse brain or a whole body gets about the size of a head, so that the fixed millimeters inside back ends
-    (grids, steps, tolerances) mean the same. A head at 1 mm has the unit 1 and is handed over as it is. Grids are
-    rounded to less than a thousandth of the unit, so that a header in other units of length gives the very same
-    numbers: some back ends answer a change in the seventh digit with another result.
+    A mouse brain or a whole body is scaled to about the size of a head, so that constants in millimeters inside back
+    ends (grids, steps, tolerances) have the same meaning. A head at 1 mm has the unit 1 and does not change. Grids are
+    rounded to less than a thousandth of the unit, so that a header in other units of length gives identical numbers:
+    some back ends are sensitive to a change in the seventh digit.
     """
     unit = pair.fixed.grid.unit_mm if unit_mm is None else unit_mm
     if unit == 1:
@@ -91,11 +91,11 @@ def _rounded_part(part: Part) -> Part:
 
 
 def native_start(pair: Pair, *, unit_mm: float | None = None) -> EngineInput:
-    """Return the pair for a back end that takes an affine start; any other start is absorbed.
+    """Return the pair for a back end that accepts an affine start; any other start is applied to the moving volume.
 
-    A start that is not linear warps the moving volume onto the fixed volume's field of view, widened by
-    a tenth on every side, at the finer of both spacings, so that nothing is lost twice.
-    Fixed voxels that the start maps beyond a moving volume that shows a part of the body are masked out.
+    With a start that is not linear the moving volume is resampled in the fixed volume's field of view, enlarged by 10 %
+    on every side, at the finer of both spacings, to limit the loss of detail.
+    Fixed voxels that the start maps outside a moving volume with a partial view of the body are masked out.
     Lengths are divided by `unit_mm`, that of the fixed grid when none is given.
     """
     pair, unit = in_units(pair, unit_mm)
@@ -105,14 +105,14 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> EngineInput:
         fixed_mask = _within(_on(pair.fixed_mask, pair.fixed.grid), within, pair.fixed.grid)
         masks = fixed_mask, _on(pair.moving_mask, pair.moving.grid)
         return EngineInput(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
-    # A mask of what a back end moves pulls at its edges; in the fixed volume it stays where it is.
+    # A mask of the moving volume causes forces at its edges; a mask of the fixed volume does not move.
     absorbed = _absorbed(pair, _wide_grid(pair), unit)
     within = known(pair.moving, pair.fixed.grid, absorbed.tail)
     return dataclasses.replace(absorbed, fixed_mask=_within(absorbed.fixed_mask, within, pair.fixed.grid))
 
 
 def same_grid_start(pair: Pair) -> EngineInput:
-    """Return the pair with the moving volume brought onto the fixed grid through the whole start."""
+    """Return the pair with the moving volume resampled on the fixed grid with the whole start."""
     pair, unit = in_units(pair)
     absorbed = _absorbed(pair, pair.fixed.grid, unit)
     within = known(pair.moving, pair.fixed.grid, absorbed.tail)
@@ -130,14 +130,14 @@ def _absorbed(pair: Pair, grid: Grid, unit_mm: float) -> EngineInput:
 
 def _wide_grid(pair: Pair) -> Grid:
     fine = np.minimum(pair.fixed.grid.spacing_mm, min(pair.moving.grid.spacing_mm))
-    # A thin-sliced moving volume must not blow up the memory: at most 8 times the fixed volume's voxels.
+    # Limits the memory for moving volumes with thin slices: at most 8 times the voxels of the fixed volume.
     fine = np.maximum(fine, np.array(pair.fixed.grid.spacing_mm) / 2)
     grid = pair.fixed.grid.with_spacing([float(s) for s in fine])
     return grid.padded([int(np.ceil(MARGIN * n)) for n in grid.size])
 
 
 def _within(mask: LabelMap | None, within: npt.NDArray[np.bool_] | None, grid: Grid) -> LabelMap | None:
-    """Return a mask cut to where the moving volume is known; what lies beyond must not enter a similarity."""
+    """Return a mask restricted to known voxels of the moving volume; others must not enter a similarity."""
     if within is None:
         return mask
     inside = within if mask is None else within & mask.mask()

@@ -1,4 +1,4 @@
-"""A pair as engines see it: dark backgrounds, and masks of what was measured."""
+"""The pair as engines receive it: dark background, and masks of the measured voxels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..pair import Pair, marked_pair
 
 
 def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
-    """Return the pair as engines see it, and remarks about what differs from the volumes themselves.
+    """Return the pair for engines, and notes on its differences from the given volumes.
 
-    Padding and other voxels that were not measured get the background and are left out by a mask, merged with the
-    user's own. A background inside or above the range of the body is made dark. The geometry stays, so a transform
-    found for this pair is one for the original.
+    Padding and other voxels that were not measured get the background value and are excluded by a mask, combined with
+    the user's mask. A background inside or above the intensity range of the body is made dark. The geometry does not
+    change, so the transform of this pair is valid for the original.
     """
     pair = marked_pair(pair)
     changes: dict[str, Any] = {}
@@ -31,12 +31,12 @@ def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
         if volume.valid is not None:
             changes[f"{side}_mask"] = _merged(volume, getattr(pair, f"{side}_mask"))
         elif seen.array is not volume.array:
-            remarks.append(f"The background of the {side} volume is not dark; engines see it as dark.")
+            remarks.append(f"The background of the {side} volume is not dark; engines receive it as dark.")
     return (pair.replace(**changes), remarks) if changes else (pair, remarks)
 
 
 def _merged(volume: Volume, mask: LabelMap | None) -> LabelMap:
-    """Return the mask of the measured voxels, within the user's mask where there is one."""
+    """Return the mask of the measured voxels, inside the user's mask if there is one."""
     inside = np.ones(volume.grid.shape, dtype=bool) if volume.valid is None else volume.valid
     if mask is not None:
         inside = inside & warp_labels(mask, volume.grid).mask()

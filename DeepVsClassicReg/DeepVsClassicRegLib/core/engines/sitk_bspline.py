@@ -23,13 +23,13 @@ from .sitk_watch import Watch
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12
-# In units of the fixed grid, mm for a head; a view of few voxels gets at least ten cells along its longest edge.
+# In units of the fixed grid (mm for a head); a small field of view gets at least ten cells along its longest edge.
 HEAD_GRID_SPACING, FEWEST_CELLS = 16.0, 10
 
 
 @dataclass(frozen=True)
 class SitkBSplineSettings:
-    """What drives the free-form deformation."""
+    """Settings of the free-form deformation."""
 
     metric: str = option("mutual-information", "Similarity", choices=METRICS)
     grid_spacing_mm: float = option(
@@ -38,19 +38,19 @@ class SitkBSplineSettings:
         unit="mm",
         minimum=0,
         maximum=2000,
-        tooltip="Of the finest level; 0: 16 mm for a head, in proportion for other volumes. Halving it makes ITK's "
-        "metric about eight times slower.",
+        tooltip="Grid spacing of the finest level; 0 is 16 mm for a head and proportional for other volumes. Half the "
+        "spacing makes the metric about eight times slower.",
         special="automatic",
     )
     iterations: tuple[int, ...] = option(
-        (30, 30, 20), "Iterations", minimum=1, maximum=10000, tooltip="Most per level, coarsest first."
+        (30, 30, 20), "Iterations", minimum=1, maximum=10000, tooltip="Maximum per level, coarsest first."
     )
-    shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="Of each level.")
+    shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="One per level.")
     grid_factors: tuple[int, ...] = option(
-        (4, 2, 1), "Grid factors", minimum=1, maximum=32, tooltip="Grid coarseness per level, 1 last.", advanced=True
+        (4, 2, 1), "Grid factors", minimum=1, maximum=32, tooltip="Factor of the grid spacing per level.", advanced=True
     )
     samples: tuple[int, ...] = option(
-        (5000, 10000, 20000), "Samples", minimum=100, maximum=10**9, tooltip="Voxels compared per level."
+        (5000, 10000, 20000), "Samples", minimum=100, maximum=10**9, tooltip="Sampled voxels per level."
     )
     bins: int = option(32, "Histogram bins", minimum=5, maximum=512, advanced=True)
 
@@ -61,7 +61,7 @@ class SitkBSplineEngine:
     info: ClassVar[EngineInfo] = EngineInfo(
         name="sitk-bspline",
         title="B-spline (SimpleITK)",
-        summary="Smooth B-spline registration for any contrast; needs nothing but SimpleITK.",
+        summary="Smooth B-spline registration for any contrast; needs only SimpleITK.",
         family="classical",
         settings=SitkBSplineSettings,
         citation="Rueckert et al., IEEE TMI 18:712-721, 1999, doi 10.1109/42.796284",
@@ -97,10 +97,10 @@ def _check(settings: SitkBSplineSettings) -> None:
 def _optimized(
     start: EngineInput, settings: SitkBSplineSettings, progress: Progress, recorder: Recorder
 ) -> tuple[sitk.BSplineTransform, str]:
-    """Return the spline of the finest level and why the optimizer stopped.
+    """Return the spline of the finest level and the stop condition of the optimizer.
 
-    Each level is a run of its own, so that every level has its own images, samples and progress, and a
-    cancel never waits for more than one iteration.
+    Each level is a separate run with its own images, samples and progress, so that a cancel takes at most one
+    iteration.
     """
     fixed, moving = to_sitk(start.fixed), to_sitk(start.moving)
     costs = np.array([i * s for i, s in zip(settings.iterations, settings.samples, strict=True)], dtype=float)
@@ -125,7 +125,7 @@ def _optimized(
 
 
 def _stop_words(description: str) -> str:
-    """Return why the optimizer stopped; it calls its own limit of iterations a wish of the user."""
+    """Return the stop condition; the optimizer describes the iteration limit as requested by the user."""
     return "all iterations done" if "User requested" in description else description
 
 
@@ -177,13 +177,13 @@ def _mesh(grid: Grid, spacing: float) -> list[int]:
 
 
 def _refined(spline: sitk.BSplineTransform | None, fixed: sitk.Image, mesh: list[int]) -> sitk.BSplineTransform:
-    """Return a spline with this mesh over the fixed volume that bends as the given one does."""
+    """Return a spline with this mesh over the fixed volume that equals the given one."""
     finer = sitk.BSplineTransformInitializer(fixed, mesh, 3)
     if spline is None:
         return finer
     images = []
     for coarse, fine in zip(spline.GetCoefficientImages(), finer.GetCoefficientImages(), strict=True):
-        # Sampling the coarse spline at the finer nodes and deconvolving gives the finer coefficients.
+        # The finer coefficients are the samples of the coarse spline at the finer nodes, deconvolved.
         values = sitk.Resample(coarse, fine, sitk.Transform(), sitk.sitkBSplineResampler, 0.0, sitk.sitkFloat64)
         images.append(sitk.BSplineDecomposition(values, 3))
     for decomposed, fine in zip(images, finer.GetCoefficientImages(), strict=True):

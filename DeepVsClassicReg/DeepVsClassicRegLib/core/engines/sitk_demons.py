@@ -1,4 +1,4 @@
-"""The demons engine of SimpleITK: the paper's log-demons recipe, or multi-resolution diffeomorphic demons."""
+"""The demons engine of SimpleITK: the log-demons of the paper, or multi-resolution diffeomorphic demons."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ FORCES = {
     "symmetric": sitk.SymmetricForcesDemonsRegistrationFilter,
 }
 SMALLEST = 12
-# A level ends when the field changes less than this (root mean square): ITK's own bound for a head, in its units.
+# A level ends when the root mean square change of the field is below this value: ITK's default, for a head.
 SETTLED_RMS = 0.02
 
 
 @dataclass(frozen=True)
 class SitkDemonsSettings:
-    """What drives the demons."""
+    """Settings of the demons."""
 
     variant: str = option(
         "diffeomorphic",
         "Variant",
         choices=tuple(FORCES),
-        tooltip="Diffeomorphic: the field is composed of small smooth steps and does not fold.",
+        tooltip="Variant of the demons. Diffeomorphic composes small smooth steps and does not fold.",
     )
     iterations: tuple[int, ...] = option(
         (100, 60, 30), "Iterations", minimum=0, maximum=10000, tooltip="Per level, coarsest first."
     )
-    shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="Of each level.")
+    shrink: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=16, tooltip="One per level.")
     sigma_vox: float = option(
-        1.5, "Field smoothing", unit="voxels", minimum=0, maximum=10, tooltip="Gaussian on the field, each iteration."
+        1.5, "Field smoothing", unit="voxels", minimum=0, maximum=10, tooltip="Gaussian sigma, in each iteration."
     )
     update_sigma_vox: float = option(
         0.0, "Update smoothing", unit="voxels", minimum=0, maximum=10, tooltip="0: none.", special="none", advanced=True
@@ -54,14 +54,14 @@ class SitkDemonsSettings:
         0.5, "Longest step", unit="voxels", minimum=0.1, maximum=10, tooltip="Per iteration.", advanced=True
     )
     match_levels: int = option(
-        1024, "Histogram levels", minimum=16, maximum=65536, tooltip="Of the intensity matching.", advanced=True
+        1024, "Histogram levels", minimum=16, maximum=65536, tooltip="For the histogram matching.", advanced=True
     )
     match_points: int = option(
         7,
         "Histogram match points",
         minimum=0,
         maximum=100,
-        tooltip="0: no intensity matching.",
+        tooltip="Points of the histogram matching; 0 disables it.",
         special="none",
         advanced=True,
     )
@@ -73,7 +73,7 @@ class SitkDemonsEngine:
     info: ClassVar[EngineInfo] = EngineInfo(
         name="sitk-demons",
         title="Demons (SimpleITK)",
-        summary="Dense registration of volumes with the same contrast; quick, needs nothing but SimpleITK.",
+        summary="Dense registration of volumes with the same contrast; fast, needs only SimpleITK.",
         family="classical",
         settings=SitkDemonsSettings,
         citation="Vercauteren et al., Diffeomorphic demons, NeuroImage 45:S61-S72, 2009, "
@@ -94,7 +94,7 @@ class SitkDemonsEngine:
             field = _pyramid(fixed, moving, settings, progress, recorder)
         found = DisplacementField.from_sitk(field)
         if not np.isfinite(found.array_mm).all():
-            raise EngineFailed("The demons diverged.", hint="Raise the field smoothing or shorten the step.")
+            raise EngineFailed("The demons diverged.", hint="Increase the field smoothing or reduce the step length.")
         progress.report(1.0, "Demons done")
         return Result(start.complete(found), recorder.diagnostics("all iterations done"), settings=settings)
 
@@ -102,21 +102,22 @@ class SitkDemonsEngine:
 def _check(settings: SitkDemonsSettings) -> None:
     if len(settings.iterations) != len(settings.shrink) or not settings.iterations:
         raise SettingsError(
-            f"Demons needs as many shrink factors as levels of iterations, got {settings.shrink} and "
-            f"{settings.iterations}."
+            f"Demons needs one shrink factor per level of iterations, got {settings.shrink} and {settings.iterations}."
         )
 
 
 def _prepared(start: EngineInput, settings: SitkDemonsSettings) -> tuple[sitk.Image, sitk.Image]:
-    """Return both volumes with matched intensities; what a mask leaves out is made equal, so no force acts there.
+    """Return both volumes with matched intensities; outside of the masks they are equal, so that there are no forces.
 
-    The left-out part must not bend the matching either, so it is background while the histograms are taken.
+    The region outside must not affect the matching either, so it is background when the histograms are computed.
     """
     grid = start.fixed.grid
     masks = [mask.mask() for mask in (start.fixed_mask, start.moving_mask) if mask is not None]
     inside = np.logical_and.reduce(masks) if masks else np.ones(grid.shape, dtype=bool)
     if not inside.any():
-        raise RegistrationError("The masks do not meet at the start.", hint="Check the linear alignment, or the masks.")
+        raise RegistrationError(
+            "The masks do not overlap at the start.", hint="Check the linear alignment or the masks."
+        )
     fixed, moving = (
         image_from_array(np.where(inside, volume.array, volume.array[inside].min()), grid)
         for volume in (start.fixed, start.moving)
@@ -132,7 +133,7 @@ def _prepared(start: EngineInput, settings: SitkDemonsSettings) -> tuple[sitk.Im
 def _pyramid(
     fixed: sitk.Image, moving: sitk.Image, settings: SitkDemonsSettings, progress: Progress, recorder: Recorder
 ) -> sitk.Image:
-    """Return the displacement field on the fixed grid, found from coarse to fine."""
+    """Return the displacement field on the fixed grid, computed from coarse to fine."""
     costs = np.array([n / s**3 + 1e-6 for n, s in zip(settings.iterations, settings.shrink, strict=True)])
     ends = [0.02, *(0.02 + 0.97 * np.cumsum(costs / costs.sum())).tolist()]
     field: sitk.Image | None = None
@@ -183,7 +184,7 @@ def _level(
 
 
 def _shrunk(image: sitk.Image, shrink: int) -> sitk.Image:
-    """Return the image smoothed and sampled `shrink` times coarser; thick or few slices are kept."""
+    """Return the image smoothed and downsampled by `shrink`; thick or few slices are kept."""
     finest = min(image.GetSpacing())
     factors = [
         max(1, min(round(shrink * finest / spacing), size // SMALLEST))
@@ -191,7 +192,7 @@ def _shrunk(image: sitk.Image, shrink: int) -> sitk.Image:
     ]
     if max(factors) == 1:
         return image
-    # 0.5 voxel of the coarse grid is the usual compromise of aliasing and blur.
+    # 0.5 voxel of the coarse grid is the usual compromise between aliasing and blur.
     sigmas = [0.5 * f * s if f > 1 else 1e-3 * s for f, s in zip(factors, image.GetSpacing(), strict=True)]
     smooth = sitk.SmoothingRecursiveGaussian(image, sigmas)
     grid = Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
@@ -202,7 +203,7 @@ def _shrunk(image: sitk.Image, shrink: int) -> sitk.Image:
 
 
 def _on_grid(field: sitk.Image, like: sitk.Image) -> sitk.Image:
-    """Return the field sampled on the grid of another image; beyond its border the border value goes on."""
+    """Return the field sampled on the grid of another image; outside it has its border values."""
     if field.GetSize() == like.GetSize() and np.allclose(field.GetOrigin(), like.GetOrigin()):
         return field
     resampler = sitk.ResampleImageFilter()

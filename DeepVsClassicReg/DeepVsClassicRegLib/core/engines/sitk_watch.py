@@ -1,4 +1,4 @@
-"""Progress, metric trace and cancel of SimpleITK's own registration filters."""
+"""Progress, metric trace and cancel check of SimpleITK's registration filters."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .base import Recorder
 
 
 class Watch:
-    """Follows one run of a SimpleITK process object.
+    """Observes one run of a SimpleITK process object.
 
-    An exception must not cross SimpleITK's callback, so a cancel is kept, the filter aborted, and the
-    exception raised again by `guard` once the filter has returned.
+    An exception must not leave SimpleITK's callback. It is stored, the filter is aborted, and `guard` raises the
+    exception again after the filter has returned.
 
     Parameters
     ----------
     process : sitk.ProcessObject
         The filter or registration method.
     progress : Progress
-        The part of the job this run stands for.
+        Progress of this part of the job.
     recorder : Recorder
-        Gets the metric of every iteration.
+        Receives the metric of every iteration.
     """
 
     def __init__(self, process: Any, progress: Progress, recorder: Recorder) -> None:
@@ -35,7 +35,7 @@ class Watch:
         self._raised: BaseException | None = None
 
     def on(self, event: int, report: Callable[[], None]) -> None:
-        """Call `report` at every event of this kind; what it raises aborts the filter."""
+        """Call `report` at every event of this kind; an exception aborts the filter."""
         self.process.AddCommand(event, lambda: self._guarded(report))
 
     def note(self, fraction: float, stage: str, iteration: int, metric: float) -> None:
@@ -47,7 +47,7 @@ class Watch:
 
     @contextlib.contextmanager
     def guard(self, hint: str) -> Iterator[None]:
-        """Run the filter inside; raise what a callback raised, or `EngineFailed` with the filter's complaint."""
+        """Run the filter inside the block; raise the exception of a callback, or `EngineFailed`."""
         try:
             yield
         except RuntimeError as error:
@@ -70,5 +70,5 @@ class Watch:
 
 
 def watch_progress(watch: Watch) -> None:
-    """Also look for a cancel at the filter's progress events, which come within an iteration."""
+    """Check for a cancel also at progress events, which occur within an iteration."""
     watch.on(sitk.sitkProgressEvent, watch.progress.check)

@@ -1,4 +1,4 @@
-"""The linear alignment that registrations begin with: found once, in one way, for everybody."""
+"""The linear start of registrations, computed in the same way by all callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINEAR = "linear"
 
 
 def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
-    """Align a pair with the default settings of the engine `linear`, from `pair.initial` where there is one.
+    """Align a pair with the default settings of the engine `linear`, from `pair.initial` if there is one.
 
     Segmentations and landmarks are not used: they evaluate the result.
 
@@ -38,16 +38,15 @@ def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
 
 
 def with_start(result: Result, start: Result) -> Result:
-    """Return the result of an engine with the linear alignment it began with: its time, trace and confidence.
+    """Return the result of an engine with time, trace and confidence of its linear start.
 
-    The seconds of a run are what its user waits for, the linear alignment included, whether the run did that
-    alignment itself or took over the one of another run.
+    The time of a run includes the linear alignment, whether the run computed it or reused that of another run.
     """
     return dataclasses.replace(result, diagnostics=result.diagnostics.after(start.diagnostics))
 
 
 def write_start(start: Result, folder: Path) -> dict[str, Any]:
-    """Write the alignment into a folder for other jobs and return the entry that `read_start` takes."""
+    """Write the alignment to a folder for other jobs and return the entry for `read_start`."""
     write_transform(start.transform, folder / START_FILE)
     return start_entry(START_FILE, start.diagnostics.to_json())
 

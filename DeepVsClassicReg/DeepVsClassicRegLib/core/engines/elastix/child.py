@@ -1,7 +1,7 @@
-"""Stands in for the elastix program with the itk-elastix package: same arguments, same output files.
+"""Replaces the elastix program by the itk-elastix package, with the same arguments and output files.
 
 Run as `python -m DeepVsClassicRegLib.core.engines.elastix.child -f F -m M -out FOLDER -p FILE ...`. The wrapped
-classes are imported one by one because `import itk` followed by the first use costs ten seconds, this two.
+classes are imported individually, which takes two seconds; `import itk` with the first use takes ten.
 """
 
 from __future__ import annotations

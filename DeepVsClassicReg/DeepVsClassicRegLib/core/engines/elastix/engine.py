@@ -1,4 +1,4 @@
-"""The elastix engine: the itk-elastix package or an elastix program, driven by the same parameter files."""
+"""The elastix engine: the itk-elastix package or an elastix program, with the same parameter files."""
 
 from __future__ import annotations
 
@@ -48,13 +48,11 @@ ITERATION = re.compile(r"^(\d+)\t([-+.\deE]+)\t")
 
 @dataclass(frozen=True)
 class ElastixSettings:
-    """Stages of an elastix run and what is changed in all of them."""
+    """Stages of an elastix run and parameters that replace those of all stages."""
 
-    stages: tuple[str, ...] = option(
-        ("bspline",), "Stages", tooltip="Parameter files shipped with this extension, run one after the other."
-    )
+    stages: tuple[str, ...] = option(("bspline",), "Stages", tooltip="Bundled parameter files, run one after another.")
     parameter_files: tuple[str, ...] = option(
-        (), "Parameter files", tooltip="Your own elastix parameter files, run instead of the stages."
+        (), "Parameter files", tooltip="Your own elastix parameter files, used instead of the stages."
     )
     grid_spacing_mm: float = option(
         0.0,
@@ -62,8 +60,8 @@ class ElastixSettings:
         unit="mm",
         minimum=0,
         maximum=2000,
-        tooltip="0: as in the stage, whose lengths are those of a head and follow the size of other volumes. "
-        "Smaller follows detail.",
+        tooltip="Final B-spline grid spacing. 0 uses the value of the stage, which is for a head and is scaled to the "
+        "size of other volumes. Smaller values capture finer details.",
         special="automatic",
     )
     iterations: int = option(
@@ -71,7 +69,7 @@ class ElastixSettings:
         "Iterations per level",
         minimum=0,
         maximum=100000,
-        tooltip="0: as in the stage. More is slower.",
+        tooltip="Iterations per resolution level. 0 uses the value of the stage; more iterations are slower.",
         special="automatic",
     )
     samples: int = option(
@@ -79,7 +77,7 @@ class ElastixSettings:
         "Samples per iteration",
         minimum=0,
         maximum=1000000,
-        tooltip="0: as in the stage.",
+        tooltip="Samples per iteration. 0 uses the value of the stage.",
         special="automatic",
         advanced=True,
     )
@@ -87,20 +85,20 @@ class ElastixSettings:
         "",
         "Similarity",
         choices=METRICS,
-        tooltip="Empty: as in the stage; a bending penalty stays.",
+        tooltip="Replaces the metric of the stages; empty keeps it. A bending penalty is kept.",
         special="automatic",
         advanced=True,
     )
     executable: str = option(
-        "", "elastix program", tooltip="Path of an elastix program; empty: package, ELASTIX_PATH, PATH.", advanced=True
+        "", "elastix program", tooltip="Path of elastix; empty uses the package, ELASTIX_PATH or PATH.", advanced=True
     )
 
 
 class ElastixRequirement(Requirement):
-    """The itk-elastix package or an elastix program: one of both is enough."""
+    """The itk-elastix package or an elastix program; one of them suffices."""
 
     def found(self) -> bool:
-        """Return whether one of both is there, without importing it."""
+        """Return whether one of them is installed, without importing it."""
         return package_installed() or find_program() is not None
 
 
@@ -110,7 +108,7 @@ class ElastixEngine(ExternalEngine[ElastixSettings]):
     info: ClassVar[EngineInfo] = EngineInfo(
         name="elastix",
         title="elastix",
-        summary="B-spline registration driven by parameter files; fast, smooth, any contrast, any organ.",
+        summary="B-spline registration with parameter files; fast, smooth, for any contrast and any organ.",
         family="classical",
         settings=ElastixSettings,
         citation="Klein et al., elastix, IEEE TMI 29:196-205, 2010, doi 10.1109/TMI.2009.2035616",
@@ -133,31 +131,31 @@ class ElastixEngine(ExternalEngine[ElastixSettings]):
         Complaint(
             "Too many samples map outside moving image buffer",
             "The volumes hardly overlap at the start.",
-            "Check the linear alignment first (engine 'linear'), or give landmarks or an initial transform.",
+            "Check the linear alignment first (engine 'linear'), or use landmarks or an initial transform.",
         ),
         Complaint(
             "Could not find enough image samples",
-            "The mask leaves too few voxels to compare.",
+            "The mask contains too few voxels.",
             "Enlarge the mask, or run without it.",
         ),
         Complaint(
             "Please select a smaller SampleRegionSize",
             "The sample region of the parameter file is larger than the fixed volume.",
-            "Set SampleRegionSize to a third of the volume, or use a shipped stage.",
+            "Set SampleRegionSize to a third of the volume, or use a bundled stage.",
         ),
         Complaint(
             "No entry found in file for",
             "The elastix parameter files are incomplete.",
-            "Compare with a shipped stage.",
+            "Compare them with a bundled stage.",
         ),
     )
 
     def start(self, pair: Pair, settings: ElastixSettings) -> EngineInput:
-        """Return the pair as elastix gets it."""
+        """Return the pair in the form for elastix."""
         return native_start(pair, unit_mm=_unit_mm(pair.fixed.grid, settings))
 
     def register(self, run: ExternalRun[ElastixSettings]) -> Sequence[Part | Transform]:
-        """Run all stages; the affine start comes before what they find."""
+        """Run all stages; the affine start precedes their transforms."""
         start, settings = run.start, run.settings
         seed = FIRST_SEED + run.compute.seed
         stages = stage_parameters(settings, seed=seed, grid=start.fixed.grid, unit_mm=start.unit_mm)
@@ -180,32 +178,32 @@ class ElastixEngine(ExternalEngine[ElastixSettings]):
 
 
 def _unit_mm(grid: Grid, settings: ElastixSettings) -> float:
-    """Return 1 for the user's own parameter files, whose lengths are real; those of shipped stages are a head's."""
+    """Return 1 for the user's own parameter files, whose lengths are not scaled; bundled stages are for a head."""
     return 1.0 if settings.parameter_files else grid.unit_mm
 
 
 def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid, unit_mm: float = 1.0) -> list[ParameterMap]:
-    """Return the parameter maps of all stages, ready to be written; shipped ones are fitted to the fixed grid.
+    """Return the parameter maps of all stages, ready to be written; bundled ones are adapted to the fixed grid.
 
     Parameters
     ----------
     settings : ElastixSettings
-        Stages and what is changed in them.
+        Stages and changed parameters.
     seed : int
-        Seed of elastix' samples.
+        Seed of the random samples.
     grid : Grid
-        The fixed grid as elastix sees it, its lengths divided by `unit_mm`.
+        The fixed grid of elastix, with lengths divided by `unit_mm`.
     unit_mm : float
-        By which the lengths in the settings, real mm, are divided as well.
+        Unit by which the lengths in the settings, in mm, are divided as well.
 
     Raises
     ------
     SettingsError
-        When a stage does not exist, none is given, or one cannot be used.
+        When a stage does not exist, none is given, or one is not supported.
     """
     paths = [Path(name).expanduser() for name in settings.parameter_files] or [stage_file(s) for s in settings.stages]
     if not paths:
-        raise SettingsError("elastix was given no stage.", hint="Choose a preset, a stage or a parameter file.")
+        raise SettingsError("There is no elastix stage.", hint="Choose a preset, a stage or a parameter file.")
     maps = [prepared(read_parameters(path), seed=seed, source=path.name) for path in paths]
     if not settings.parameter_files:
         maps = [fitted(entries, grid) for entries in maps]
@@ -213,7 +211,7 @@ def stage_parameters(settings: ElastixSettings, *, seed: int, grid: Grid, unit_m
 
 
 def stage_file(name: str) -> Path:
-    """Return the shipped parameter file of a stage; `SettingsError` when there is none."""
+    """Return the bundled parameter file of a stage; `SettingsError` when there is none."""
     folder = resource_folder() / "Presets" / "elastix"
     known = {path.stem: path for path in folder.glob("*.txt")}
     if name not in known:
@@ -222,7 +220,7 @@ def stage_file(name: str) -> Path:
 
 
 def package_installed() -> bool:
-    """Return whether the itk-elastix package is installed (itk alone is not enough)."""
+    """Return whether the itk-elastix package is installed (itk alone does not suffice)."""
     try:
         metadata.version("itk-elastix")
         return importlib.util.find_spec("itk") is not None
@@ -248,7 +246,7 @@ def find_program() -> Path | None:
 
 
 def backend(executable: str) -> list[str | os.PathLike[str]]:
-    """Return the beginning of the command line: the given program, the package, or a program that is found.
+    """Return the start of the command line: the given program, the package, or an installed program.
 
     Raises
     ------
@@ -258,13 +256,13 @@ def backend(executable: str) -> list[str | os.PathLike[str]]:
     if executable:
         given = shutil.which(executable)
         if given is None:
-            raise SettingsError(f"'{executable}' is no program that can be run.", hint="Give the full path of elastix.")
+            raise SettingsError(f"'{executable}' is not an executable program.", hint="Give the full path of elastix.")
         return [given]
     if package_installed():
         return python_child(f"{__package__}.child")
     program = find_program()
     if program is None:
-        raise SettingsError("No elastix was found.", hint='Run "pip install itk-elastix", or set ELASTIX_PATH.')
+        raise SettingsError("elastix was not found.", hint='Run "pip install itk-elastix", or set ELASTIX_PATH.')
     return [program]
 
 
@@ -300,7 +298,7 @@ def _write_inputs(run: ExternalRun[ElastixSettings], stages: list[ParameterMap])
 
 
 class _Parser:
-    """Reads elastix' log."""
+    """Parses the log of elastix."""
 
     def __init__(self, stages: list[ParameterMap]) -> None:
         self.planned = [iterations_of(entries) for entries in stages]
@@ -309,7 +307,7 @@ class _Parser:
         self.stage, self.level, self.before = 0, -1, 0
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         if line.startswith("Resolution: "):
             self._next_level()
             return None
@@ -331,7 +329,7 @@ class _Parser:
 
 
 def _library_path(command: list[str | os.PathLike[str]]) -> dict[str, str]:
-    """Return where an elastix program finds the libraries that lie beside it (its download has ../lib)."""
+    """Return the environment in which an elastix program finds the libraries beside it (its download has ../lib)."""
     program = Path(command[0])
     if len(command) > 1 or not program.is_absolute():
         return {}

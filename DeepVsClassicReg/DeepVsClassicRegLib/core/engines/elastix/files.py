@@ -1,4 +1,4 @@
-"""elastix' text files: parameter files in, transform parameter files out and back as exact transforms."""
+"""Text files of elastix: reads and writes parameter files, and converts transform parameter files exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_parameters(path: Path) -> ParameterMap:
     Raises
     ------
     FileError
-        When it is missing, no text, or has no entry.
+        When it is missing, not a text file, or without entries.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -37,24 +37,24 @@ def read_parameters(path: Path) -> ParameterMap:
         raise FileError(f"Could not read the elastix parameter file {path}: {error}.") from error
     found = parameters_of(text)
     if not found:
-        raise FileError(f"{path} is no elastix parameter file: it has no line like (Name value).")
+        raise FileError(f"{path} is not an elastix parameter file: it has no line like (Name value).")
     return found
 
 
 def write_parameters(entries: Mapping[str, Sequence[str]], path: Path) -> Path:
-    """Write entries as elastix reads them; words are quoted, numbers are not."""
+    """Write entries in the format of elastix; words are quoted, numbers are not."""
     lines = [f"({name} {' '.join(_quoted(value) for value in values)})" for name, values in entries.items()]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def prepared(entries: ParameterMap, *, seed: int, source: str) -> ParameterMap:
-    """Return a stage's entries with what this library decides itself: seed, outputs, start, composition.
+    """Return the entries of a stage with those set by this library: seed, outputs, start, composition.
 
     Raises
     ------
     SettingsError
-        When the stage uses a transform that cannot be read back exactly.
+        When the transform of the stage cannot be converted exactly.
     """
     kind = entries.get("Transform", ("",))[0]
     if kind not in TRANSFORMS:
@@ -79,11 +79,11 @@ def prepared(entries: ParameterMap, *, seed: int, source: str) -> ParameterMap:
 
 
 def fitted(entries: ParameterMap, grid: Grid) -> ParameterMap:
-    """Return a shipped stage fitted to the fixed volume: thick slices and small crops are smoothed less.
+    """Return a bundled stage adapted to the fixed volume: thick slices and small crops are smoothed less.
 
-    The pyramid factors count in finest voxels, so an axis with thicker voxels gets smaller ones, and no
-    factor goes beyond a sixth of the axis; sample regions stay within half of the field of view (elastix
-    refuses larger ones than the volume).
+    Pyramid factors are in units of the finest voxel edge, so an axis with thicker voxels gets smaller factors, and no
+    factor exceeds a sixth of the axis. Sample regions are at most half of the field of view (elastix rejects regions
+    larger than the volume).
     """
     changed = dict(entries)
     if "ImagePyramidSchedule" in entries:
@@ -95,11 +95,11 @@ def fitted(entries: ParameterMap, grid: Grid) -> ParameterMap:
     if "SampleRegionSize" in entries:
         wanted = np.array(entries["SampleRegionSize"], dtype=float)
         region = np.minimum(wanted, (np.array(grid.size) - 1) * np.array(grid.spacing_mm) / 2)
-        # elastix reads three values per level, and takes the first one where a later level has none.
+        # elastix reads three values per level, and uses the first one when a later level has none.
         repeats = 1 if np.ptp(region) == 0 else len(iterations_of(entries))
         changed["SampleRegionSize"] = tuple(f"{size:.3f}" for size in region) * repeats
         if "SP_a" in entries:
-            # In a smaller region every control point meets more of the samples, so its gradient is larger.
+            # In a smaller region more samples affect each control point, so its gradient is larger.
             gain = float(entries["SP_a"][0]) * float(np.prod(region / wanted))
             changed["SP_a"] = (f"{gain:.3f}",)
     return changed
@@ -113,7 +113,7 @@ def iterations_of(entries: ParameterMap) -> list[int]:
 
 
 def write_initial(affine: Affine, grid: Grid, path: Path) -> Path:
-    """Write an affine start as a transform parameter file (elastix' -t0)."""
+    """Write an affine start as a transform parameter file (option -t0 of elastix)."""
     numbers = [*affine.matrix.ravel(), *affine.translation_mm]
     direction = grid.axes.T.ravel()  # elastix lists direction cosines column by column
     entries = {
@@ -138,17 +138,17 @@ def write_initial(affine: Affine, grid: Grid, path: Path) -> Path:
 
 
 def read_part(path: Path) -> Part:
-    """Return what a TransformParameters file holds, exactly, without the transform it starts from.
+    """Return the transform of a TransformParameters file, exactly, without its initial transform.
 
     Raises
     ------
     EngineFailed
         When the file is missing.
     FileError
-        When it holds something unknown.
+        When its transform is not supported.
     """
     if not path.is_file():
-        raise EngineFailed("elastix ended without writing its transform.", hint="See the log for its last words.")
+        raise EngineFailed("elastix ended without writing its transform.", hint="See the end of the log.")
     return elastix_part(path.name, read_parameters(path))
 
 

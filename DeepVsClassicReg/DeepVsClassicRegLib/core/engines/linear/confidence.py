@@ -1,4 +1,4 @@
-"""How sure the linear alignment may be of itself, and what to tell the user."""
+"""Confidence of the linear alignment and its notes for the user."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Array = npt.NDArray[np.floating]
 POSES = 40
 SAME_POSE = 0.06
 WIDE_HANDICAP = 1.0
-# Logistic weights. Right alignments of the visible pairs have contrast 18..60, sharpness 0.34..0.6, agreement
-# 0.57..1; impossible pairs (brain onto lung, ...) 2..10, 0.02..0.25 (one 0.4) and 0..0.3.
+# Logistic weights. Correct alignments of the visible pairs have contrast 18..60, sharpness 0.34..0.6, agreement
+# 0.57..1; impossible pairs (brain to lung, ...) 2..10, 0.02..0.25 (one 0.4) and 0..0.3.
 CONTRAST_MIDDLE, SHARPNESS_MIDDLE, AGREEMENT_MIDDLE = 13.0, 0.28, 0.45
 
 
 @dataclass(frozen=True)
 class LinearConfidence:
-    """What speaks for an alignment.
+    """The evidence for an alignment.
 
     Attributes
     ----------
     confidence : float
-        0 (surely wrong) to 1.
+        0 (wrong) to 1.
     contrast : float
-        Score above that of random poses, in their standard deviations.
+        Difference to the mean score of random poses, in their standard deviations.
     sharpness : float
-        Share of the score that a small disturbance of the pose destroys.
+        Fraction of the score lost by a small perturbation of the pose.
     agreement : float or None
-        Share of the starts that ended at this pose; None when there was only one.
+        Fraction of the starts that converge to this pose; None when there is only one.
     overlap : float
-        Share of the smaller object inside both views.
+        Fraction of the smaller object inside both fields of view.
     """
 
     confidence: float
@@ -52,21 +52,21 @@ class LinearConfidence:
 
     @property
     def doubtful(self) -> bool:
-        """Whether somebody should look before using the result."""
+        """Whether the user should check the result before using it."""
         return self.confidence < DOUBTFUL_CONFIDENCE
 
     def notes(self) -> list[str]:
-        """Return what the user should know, in plain words."""
+        """Return the notes for the user."""
         percent = f"{100 * self.confidence:.0f} %"
         if self.failed:
             return [
                 f"The linear alignment probably failed (confidence {percent}): no pose matches clearly better than "
-                "chance. Check that both volumes show the same body part, or give an initial transform or landmarks."
+                "chance. Check that both volumes show the same body part, or use an initial transform or landmarks."
             ]
         if self.doubtful:
-            return [f"The linear alignment is doubtful (confidence {percent}); look at the overlay before using it."]
+            return [f"The linear alignment is uncertain (confidence {percent}); check the overlay before using it."]
         if self.overlap < 0.3:
-            return [f"The volumes share only {100 * self.overlap:.0f} % of the smaller object."]
+            return [f"Only {100 * self.overlap:.0f} % of the smaller object is visible in both volumes."]
         return []
 
 
@@ -81,24 +81,24 @@ def judge(
     seed: int,
     wide: bool = False,
 ) -> LinearConfidence:
-    """Compare the final pose with disturbed and random poses and with where the other starts ended.
+    """Compare the final pose with perturbed and random poses and with the end poses of the other starts.
 
     Parameters
     ----------
     level : SampledLevel
         A coarse level.
     final, rigid : Affine
-        The result and the rigid pose it was refined from.
+        The result and the rigid pose before its refinement.
     ends : list of Affine
-        Where the coarse optimization of each start ended; empty when there was one start only.
+        End pose of the coarse optimization of each start; empty when there is only one start.
     probes : (N, 3) array
-        Fixed points, LPS mm, at which poses are compared.
+        Fixed points in LPS mm at which poses are compared.
     size_mm : float
-        Edge of the smaller view.
+        Edge length of the smaller field of view.
     seed : int
         Seed of the random poses.
     wide : bool
-        Whether all orientations were tried, which makes agreement rare and chance matches likelier.
+        Whether all orientations were tried, with less agreement and more matches by chance.
     """
     here = score(level, final)
     if here.value <= 0:

@@ -1,4 +1,4 @@
-"""The robust linear alignment every engine starts from: many starts, mutual information, quasi-Newton steps."""
+"""The robust linear alignment from which all engines start: many starts, mutual information, quasi-Newton steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LinearEngine:
     info: ClassVar[EngineInfo] = EngineInfo(
         name="linear",
         title="Linear alignment",
-        summary="Robust rigid to affine alignment from many starts by mutual information, any modality.",
+        summary="Robust rigid to affine alignment by mutual information from many starts, for any modality.",
         family="linear",
         settings=LinearSettings,
         citation="Mattes et al., IEEE TMI 22(1):120-128, 2003, doi 10.1109/TMI.2003.809072",
@@ -43,18 +43,18 @@ class LinearEngine:
     def run(self, pair: Pair, settings: LinearSettings, progress: Progress, compute: Compute) -> Result:
         """Align the pair.
 
-        A linear `pair.initial` (or, with `use_landmarks`, the landmarks) is the only start. A deformable
-        one is refused, since a linear step after it could not be undone separately. It runs in
-        one thread, so the map depends on the seed alone.
+        A linear `pair.initial` (or, with `use_landmarks`, the landmarks) is the only start. A deformable initial
+        transform is not supported, because a linear step after it cannot be separated. The engine uses one thread, so
+        that the transform depends on the seed alone.
 
         Raises
         ------
         RegistrationError
-            When the initial transform is not linear or mirrors, or landmarks are wanted and missing.
+            When the initial transform is not linear or has a reflection, or required landmarks are missing.
         """
         recorder = Recorder(compute)
         pair, unit = in_units(pair)
-        # The points are sampled in the smaller view, since a small part of them would meet it otherwise.
+        # Points are sampled in the smaller field of view, because few points of the larger one are inside it.
         swapped = _view_mm3(pair, "moving") < SMALLER_VIEW * _view_mm3(pair, "fixed")
         given = _given(pair, settings, recorder)
         seen = _swapped(pair) if swapped else pair
@@ -63,7 +63,7 @@ class LinearEngine:
             found = search(work) if given is None else PoseSearchResult(given.inverse() if swapped else given)
         with recorder.stage("Linear refinement"):
             refined = refine(work, found.start)
-        progress.report(0.92, "Linear alignment: judging the result")
+        progress.report(0.92, "Linear alignment: estimating the confidence")
         with recorder.stage("Linear confidence"):
             verdict = _judged(work, found, refined, compute.seed)
         if verdict.doubtful and settings.wide_search and given is None:
@@ -82,10 +82,10 @@ class LinearEngine:
 def _rescued(
     work: LinearRun, found: PoseSearchResult, refined: Refined, verdict: LinearConfidence, seed: int
 ) -> tuple[PoseSearchResult, Refined, LinearConfidence]:
-    """Try all orientations; keep the outcome only when it convinces."""
+    """Try all orientations; keep the result only when its confidence is high."""
     work = replace(work, progress=work.progress.part(0.93, 0.99))
     with work.recorder.stage("Linear wide search"):
-        work.progress.report(0.0, "Linear alignment: no convincing match yet, trying all orientations")
+        work.progress.report(0.0, "Linear alignment: no reliable match yet, trying all orientations")
         wide = search_widely(work, seed)
         outcome = refine(work, wide.start)
         second = _judged(work, wide, outcome, seed, wide=True)
@@ -119,14 +119,14 @@ def _swapped(pair: Pair) -> Pair:
 
 
 def _given(pair: Pair, settings: LinearSettings, recorder: Recorder) -> Affine | None:
-    """Return the start the user demands, None when it is to be searched."""
+    """Return the start given by the user, None when it must be searched."""
     if pair.initial is not None:
         return _initial(pair.initial)
     if not settings.use_landmarks:
         return None
     if pair.fixed_points is None or pair.moving_points is None:
-        raise RegistrationError("'use_landmarks' is set but the pair has no landmarks.", hint="Give landmarks.")
-    recorder.notes.append("Landmarks were used for the start, so their error does not judge this result.")
+        raise RegistrationError("'use_landmarks' is set but the pair has no landmarks.", hint="Add landmarks.")
+    recorder.notes.append("Landmarks were used for the start, so their error does not evaluate this result.")
     return fit_affine(pair.fixed_points, pair.moving_points)
 
 
@@ -135,8 +135,8 @@ def _initial(initial: Transform) -> Affine:
     if linear is None:
         raise RegistrationError(
             "The linear alignment cannot start from a deformable transform.",
-            hint="Give a linear initial transform, or choose a deformable engine, which does start from it.",
+            hint="Use a linear initial transform, or a deformable engine, which can start from it.",
         )
     if np.linalg.det(linear.matrix) < 0:
-        raise RegistrationError("The initial transform mirrors the patient.", hint="Give one without a reflection.")
+        raise RegistrationError("The initial transform mirrors the patient.", hint="Use one without a reflection.")
     return linear

@@ -1,4 +1,4 @@
-"""The pair at several resolutions: coarse copies, sample points, and what the steps of one alignment share."""
+"""The pair at several resolutions: coarse copies, sample points, and the shared state of one alignment."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Coarse:
     grid : Grid
         Geometry of the copy.
     closed_low, closed_high : (3,) bool
-        Along i, j, k: whether nothing but background lies at the first or last slice, so that what
-        lies beyond is known to be background too.
+        Along i, j, k: whether the first or last slice is background only, so that the region beyond is known to be
+        background as well.
     foreground : (Z, Y, X) bool
         Voxels that are not background.
     """
@@ -49,36 +49,36 @@ class Coarse:
 
     @property
     def closed(self) -> bool:
-        """Whether the object lies wholly inside its field of view."""
+        """Whether the whole object is inside the field of view."""
         return bool(self.closed_low.all() and self.closed_high.all())
 
 
 @dataclass(frozen=True, eq=False)
 class SampledLevel:
-    """Everything needed to score a linear map at one resolution.
+    """The data to score a linear transform at one resolution.
 
     Attributes
     ----------
     points : (3, N) float32
         Sampled fixed points minus `center`, LPS mm.
     values : (N,) float32
-        Fixed intensities there in bin units.
+        Fixed intensities at the points, in bin units.
     center : (3,) array
         Center of rotation, LPS mm.
     radius_mm : float
         Root mean square distance of the points from the center.
     moving : Coarse
-        What is sampled.
+        The moving volume to sample.
     moving_mask : LabelMap or None
-        Where it may be sampled.
+        Region of the moving volume that may be sampled.
     bins : int
-        Histogram bins.
+        Number of histogram bins.
     step_mm : float
         Voxel size of this level.
     objects : (3, M) float32
-        A part of `points`: those in the fixed foreground, which the overlap is measured with.
+        The subset of `points` in the fixed foreground, used to measure the overlap.
     volume_ratio : float
-        Fixed foreground divided by the smaller one of both, for the overlap.
+        Volume of the fixed foreground divided by that of the smaller foreground, for the overlap.
     """
 
     points: npt.NDArray[np.float32]
@@ -94,7 +94,7 @@ class SampledLevel:
 
 
 def pair_size_mm(pair: Pair) -> float:
-    """Return the edge of a cube as large as the smaller of the two fields of view, mm."""
+    """Return the edge length in mm of a cube with the volume of the smaller field of view."""
     return float(min(np.prod(v.grid.extent_mm) for v in (pair.fixed, pair.moving)) ** (1 / 3))
 
 
@@ -106,15 +106,15 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
     pair : Pair
         Volumes and masks.
     voxel_mm : float
-        Wanted voxel size; axes that are coarser stay as they are.
+        Target voxel size; coarser axes do not change.
     samples : int
         Number of sample points.
     bins : int
-        Histogram bins of either volume.
+        Number of histogram bins of each volume.
     seed : int
         Seed of the sample points.
     smooth : int
-        Passes of a (1 2 1)/4 filter over the coarse copies.
+        Number of passes of a (1 2 1)/4 filter over the coarse copies.
     """
     fixed = coarse_copy(pair.fixed, voxel_mm, bins=bins, smooth=smooth)
     moving = coarse_copy(pair.moving, voxel_mm, bins=bins, smooth=smooth)
@@ -154,7 +154,7 @@ def coarse_copy(volume: Volume, voxel_mm: float, *, bins: int, smooth: int = 0) 
 
 
 def shrink(volume: Volume, voxel_mm: float) -> tuple[npt.NDArray[np.float32], Grid]:
-    """Average blocks of voxels so that the spacing becomes about `voxel_mm`, never finer than it is."""
+    """Average blocks of voxels to a spacing of about `voxel_mm`, never finer than the original."""
     size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing_mm)
     factor = np.clip(np.round(voxel_mm / spacing), 1, np.maximum(1, size // 4)).astype(int)
     count = size // factor
@@ -187,11 +187,11 @@ def interpolate(
     Parameters
     ----------
     coarse : Coarse
-        What is sampled; indices beyond it are clamped.
+        The volume to sample; indices outside are clamped.
     index : (3, N) array
         Continuous indices (i, j, k).
     gradient : bool
-        Whether derivatives (3, N) are wanted.
+        Whether to return derivatives (3, N).
     """
     shape = coarse.array.shape
     flat = coarse.array.ravel()
@@ -240,7 +240,7 @@ def inside_view(coarse: Coarse, index: npt.NDArray[np.float32]) -> Bools | None:
 
 
 def inside_object(coarse: Coarse, points: Array) -> Bools:
-    """Return which points (N, 3), LPS mm, lie in the foreground."""
+    """Return which points (N, 3), LPS mm, are in the foreground."""
     index = np.rint(coarse.grid.point_to_index(points)).astype(int)
     held = ((index >= 0) & (index < np.array(coarse.grid.size))).all(axis=1)
     i, j, k = np.clip(index, 0, np.array(coarse.grid.size) - 1).T
@@ -248,7 +248,7 @@ def inside_object(coarse: Coarse, points: Array) -> Bools:
 
 
 def inside_mask(mask: LabelMap, points: Array) -> Bools:
-    """Return which points (N, 3), LPS mm, lie in the mask."""
+    """Return which points (N, 3), LPS mm, are in the mask."""
     index = np.rint(mask.grid.point_to_index(points)).astype(int)
     held = ((index >= 0) & (index < np.array(mask.grid.size))).all(axis=1)
     i, j, k = np.clip(index, 0, np.array(mask.grid.size) - 1).T
@@ -264,10 +264,10 @@ def _range(array: npt.NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _spread(scaled: npt.NDArray[np.float32], inside: Bools) -> npt.NDArray[np.float32]:
-    """Widen crowded intensity ranges: the mean of the linear scale and the foreground's rank.
+    """Spread densely occupied intensity ranges: the mean of the linear scale and the rank in the foreground.
 
-    Mutual information does not change under a monotone map, but its bins are then spent where the
-    tissue is (soft tissue in CT fills a small part of the range).
+    Mutual information is invariant under monotone maps, but more bins are then used for the tissue (soft tissue in CT
+    has a small part of the intensity range).
     """
     values = scaled[inside][:: max(1, int(inside.sum()) // 100_000)]
     if values.size < 100:
@@ -295,7 +295,7 @@ def _closed_faces(inside: Bools) -> tuple[Bools, Bools]:
 
 
 def _sample_points(fixed: Coarse, mask: LabelMap | None, samples: int, random: np.random.Generator) -> Array:
-    """Return jittered points of the fixed view: half of them everywhere, half in the foreground."""
+    """Return jittered points of the fixed field of view: half of them everywhere, half in the foreground."""
     size = np.array(fixed.grid.size)
     margin = MARGIN * size
     low = -0.5 - np.where(fixed.closed_low, margin, 0)
@@ -320,22 +320,22 @@ def _sample_points(fixed: Coarse, mask: LabelMap | None, samples: int, random: n
 
 @dataclass(frozen=True, eq=False)
 class LinearRun:
-    """One run.
+    """The state of one run.
 
     Attributes
     ----------
     pair : Pair
-        Volumes, shrunk where they are much finer than needed, with masks.
+        Volumes, reduced where they are much finer than needed, with masks.
     settings, progress, recorder
-        As the engine got them.
+        As given to the engine.
     levels : tuple of SampledLevel
         Coarse to fine.
     coarse_fixed : Coarse
         The fixed volume at the coarsest level.
     size_mm : float
-        Edge of a cube as large as the smaller field of view.
+        Edge length of a cube with the volume of the smaller field of view.
     probes : (N, 3) array
-        A few fixed points, LPS mm, at which poses are compared.
+        A few fixed points in LPS mm at which poses are compared.
     """
 
     pair: Pair
@@ -349,11 +349,11 @@ class LinearRun:
 
     @property
     def finer(self) -> tuple[SampledLevel, ...]:
-        """The levels after the coarsest, or that one when there is no other."""
+        """The levels after the coarsest one, or the only level."""
         return self.levels[1:] or self.levels
 
     def watch(self, stage: str) -> Callable[[int, float], None]:
-        """Return a watcher that traces the objective and stops the optimization on cancel."""
+        """Return a callback that records the objective and stops the optimization on cancel."""
 
         def note(iteration: int, metric: float) -> None:
             self.recorder.trace(stage, iteration, metric)
@@ -363,7 +363,7 @@ class LinearRun:
 
 
 def prepare(pair: Pair, settings: LinearSettings, progress: Progress, recorder: Recorder, seed: int) -> LinearRun:
-    """Return the work with its levels made."""
+    """Return the state of a run with its levels."""
     size_mm = pair_size_mm(pair)
     finest = size_mm / max(settings.resolutions)
     small = pair

@@ -1,4 +1,4 @@
-"""Mutual information under a linear map, and climbing to its best rigid, similarity or affine map near a start."""
+"""Mutual information of a pair under a linear transform, and its maximization from a start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HALVINGS = 8
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How well a linear map brings the pair together.
+    """The score of a linear transform.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Score:
     information : float
         The mutual information alone.
     overlap : float
-        Share of the fixed object inside the moving field of view, relative to the smaller object, 0 to 1.
+        Fraction of the fixed object inside the moving field of view, relative to the smaller object, 0 to 1.
     by_matrix, by_translation : (3, 3) and (3,) arrays
         Derivative of `value` by the map's matrix (about the level's center) and translation; zero when it
         was not asked for.
@@ -46,16 +46,16 @@ NOTHING = Score(0.0, 0.0, 0.0)
 
 
 def score(level: SampledLevel, transform: Affine, *, gradient: bool = False) -> Score:
-    """Return the score of a fixed-to-moving map at this level.
+    """Return the score of a fixed-to-moving transform at this level.
 
     Parameters
     ----------
     level : SampledLevel
         Sampled fixed points and the moving volume.
     transform : Affine
-        The map to judge.
+        The transform to score.
     gradient : bool
-        Whether the derivative is wanted.
+        Whether to compute the derivative.
 
     References
     ----------
@@ -94,7 +94,7 @@ def score(level: SampledLevel, transform: Affine, *, gradient: bool = False) -> 
 
 
 def _turned(matrix: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return matrix @ vectors without BLAS, whose threads know no bound here and may change the last bits."""
+    """Return matrix @ vectors without BLAS, whose threads are not limited here and may change the last bits."""
     return np.asarray(np.einsum("ij,jn->in", matrix, vectors))
 
 
@@ -105,7 +105,7 @@ def _overlap(level: SampledLevel, index: npt.NDArray[np.float32], growth: float)
 
 
 def overlap_weight(overlap: float) -> float:
-    """Return 1 for a good overlap, falling smoothly towards 0 for a poor one."""
+    """Return 1 for a large overlap, decreasing smoothly to 0 for a small one."""
     return overlap * (2.0 - overlap)
 
 
@@ -114,8 +114,8 @@ def mutual_information(
 ) -> tuple[float, npt.NDArray[np.float32] | None]:
     """Return mutual information in nats and, per sample, its derivative by the moving value.
 
-    The fixed value falls into one bin, the moving one into three with quadratic spline weights, which
-    makes the result differentiable.
+    The fixed value is in one bin, the moving value in three bins with quadratic spline weights, so that the result is
+    differentiable.
     """
     count = len(fixed)
     row = (fixed + np.float32(0.5)).astype(np.int32)
@@ -137,7 +137,7 @@ def mutual_information(
     information = float((table * ratio).sum()) - float(used[0] * used[1]) / (4 * count)
     if not gradient:
         return information, None
-    # The marginals' derivatives cancel because spline weights sum to one.
+    # The derivatives of the marginals cancel because the spline weights sum to one.
     ratio[full] = np.log(table[full] / np.broadcast_to(by_moving, table.shape)[full])
     lookup = np.append(ratio.ravel(), [0.0, 0.0]).astype(np.float32)
     slope = (
@@ -150,14 +150,14 @@ def mutual_information(
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """A linear map about a center: rotation after a symmetric stretch, then a shift.
+    """A linear transform about a center: a symmetric stretch, a rotation, then a translation.
 
     Attributes
     ----------
     rotation : (3, 3) array
         Proper rotation.
     log_stretch : (3, 3) array
-        Symmetric; zero for rigid maps, its eigenvalues are the logarithms of the scales.
+        Symmetric matrix; zero for rigid transforms, its eigenvalues are the logarithms of the scales.
     center, target : (3,) arrays
         The fixed point `center` is mapped to the moving point `target`, LPS mm.
     """
@@ -169,14 +169,14 @@ class Pose:
 
     @classmethod
     def of(cls, transform: Affine, center: npt.ArrayLike) -> Pose:
-        """Return the polar decomposition of a map without reflection."""
+        """Return the polar decomposition of a transform without reflection."""
         u, scales, vt = np.linalg.svd(transform.matrix)
         middle = np.asarray(center, dtype=float)
         return cls(u @ vt, vt.T @ np.diag(np.log(scales)) @ vt, middle, transform.apply(middle))
 
     @property
     def affine(self) -> Affine:
-        """The map itself."""
+        """The transform as an affine."""
         matrix = self.rotation @ _exponential(self.log_stretch)
         return Affine(matrix, self.target - matrix @ self.center)
 
@@ -186,7 +186,7 @@ class Pose:
         return np.asarray(np.exp(np.linalg.eigvalsh(self.log_stretch)))
 
     def moved(self, change_mm: Array, radius_mm: float) -> Pose:
-        """Return the pose changed by parameters that all move the points by about that many mm."""
+        """Return the changed pose; each parameter moves the points by about its value in mm."""
         rotation = self.rotation @ rotation_matrix(change_mm[3:6] / radius_mm)
         stretch = self.log_stretch
         if len(change_mm) == PARAMETERS["similarity"]:
@@ -198,18 +198,18 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class Climb:
-    """Where an optimization ended.
+    """The result of an optimization.
 
     Attributes
     ----------
     pose : Pose
-        The best map found.
+        The best pose.
     score : Score
         Its score.
     objective : float
-        Score minus the penalty for stretching.
+        Score minus the penalty on the stretch.
     iterations : int
-        Steps taken.
+        Number of steps.
     """
 
     pose: Pose
@@ -233,17 +233,17 @@ def climb(
     Parameters
     ----------
     level : SampledLevel
-        Resolution to work at.
+        Resolution of the optimization.
     start : Affine
-        First map, without reflection.
+        Initial transform, without reflection.
     kind : {'rigid', 'similarity', 'affine'}
-        What may change; the stretch of the start is kept where it may not.
+        Degrees of freedom; a stretch of the start that is not among them is kept.
     iterations : int
-        Most steps.
+        Maximum number of steps.
     stiffness : float
         Weight of the squared log-stretch subtracted from the score.
     tolerance : float
-        Step length, in voxels of the level, below which it stops.
+        Step length in voxels of the level below which the optimization stops.
     watch : callable, optional
         Called with iteration and objective (lower is better); may raise to stop.
     """
@@ -286,7 +286,7 @@ def climb(
 
 
 def _updated(inverse: Array | None, change: Array, bend: Array, unit: Array) -> Array | None:
-    """Return the BFGS update of the inverse curvature; None while nothing is known."""
+    """Return the BFGS update of the inverse Hessian; None while there is no estimate."""
     product = float(change @ bend)
     if product <= 1e-12:
         return inverse
@@ -314,7 +314,7 @@ def evaluate(level: SampledLevel, pose: Pose, free: int, stiffness: float) -> tu
 
 
 def rotation_matrix(vector: Array) -> Array:
-    """Return the turn about a vector by its length in radians (Rodrigues)."""
+    """Return the rotation about a vector by its length in radians (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     cross = np.array([[0, -vector[2], vector[1]], [vector[2], 0, -vector[0]], [-vector[1], vector[0], 0]])
     if angle < 1e-8:

@@ -1,4 +1,4 @@
-"""Finding the pose among many starts, then refining it with more freedom, coarse to fine."""
+"""Searches the best pose from many starts, then refines it with more degrees of freedom, coarse to fine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEARLY_BEST = 0.8
 FINALISTS = 3
 WIDE_STARTS = 80
 WIDE_REFINED = 16
-# Once the headers have not led to a convincing match they count less.
+# When the headers have not led to a reliable match, they get less weight.
 WIDE_LEAST_PLAUSIBLE = 0.85
 DISTINCT_STARTS = 0.06
 DISTINCT_ENDS = 0.03
@@ -37,16 +37,16 @@ DISTINCT_ENDS = 0.03
 
 @dataclass(frozen=True, eq=False)
 class PoseSearchResult:
-    """What the search found.
+    """The result of the search.
 
     Attributes
     ----------
     start : Affine
         The rigid pose to refine.
     ends : tuple of Affine
-        Where every climbed start ended.
+        End pose of every optimized start.
     anchor : CandidatePose or None
-        The best of the plain starts (headers, centers), for when nothing better can be trusted.
+        The best of the simple starts (headers, centers), used when no other pose is reliable.
     """
 
     start: Affine
@@ -55,12 +55,12 @@ class PoseSearchResult:
 
 
 def search(work: LinearRun) -> PoseSearchResult:
-    """Return the best rigid pose over all starts the settings ask for."""
+    """Return the best rigid pose over all starts selected by the settings."""
     return _best_of(work, _candidates(work), work.settings.refined_starts, LEAST_PLAUSIBLE)
 
 
 def search_widely(work: LinearRun, seed: int) -> PoseSearchResult:
-    """Return the best rigid pose over all orientations; several times as slow as `search`."""
+    """Return the best rigid pose over all orientations; several times slower than `search`."""
     starts = [header_start(), *center_starts(work.coarse_fixed, work.levels[0].moving)]
     middle = work.pair.fixed.grid.center_mm
     for number, start in enumerate(starts[1:3]):
@@ -118,7 +118,7 @@ def _plausible(work: LinearRun, starts: list[CandidatePose], transform: Affine, 
 
 
 def _chosen(work: LinearRun, judged: list[tuple[float, CandidatePose]], count: int) -> list[CandidatePose]:
-    """Return the anchors and the best of the other starts, all different from each other."""
+    """Return the anchors and the best of the other starts, all different."""
     order = [start for _, start in sorted(judged, key=lambda entry: (not entry[1].anchor, -entry[0]))]
     kept = distinct((start.transform for start in order), work.probes, DISTINCT_STARTS * work.size_mm)
     anchors = [order[n] for n in kept if order[n].anchor]
@@ -127,7 +127,7 @@ def _chosen(work: LinearRun, judged: list[tuple[float, CandidatePose]], count: i
 
 
 def _compared(work: LinearRun, starts: list[CandidatePose], ends: list[tuple[float, Affine]], least: float) -> Affine:
-    """Return the best of the few best poses after a climb on the next finer level."""
+    """Return the best of the few best poses after optimization on the next finer level."""
     kept = distinct((transform for _, transform in ends), work.probes, DISTINCT_ENDS * work.size_mm)
     few = [ends[n] for n in kept if ends[n][0] >= NEARLY_BEST * ends[0][0]][:FINALISTS] or ends[:1]
     if len(few) == 1:
@@ -142,14 +142,14 @@ def _compared(work: LinearRun, starts: list[CandidatePose], ends: list[tuple[flo
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """The map and the freedom it ended with ('rigid', 'similarity' or 'affine')."""
+    """The refined transform and its kind ('rigid', 'similarity' or 'affine')."""
 
     transform: Affine
     kind: str
 
 
 def refine(work: LinearRun, start: Affine) -> Refined:
-    """Return the refined map; a step that does not help or stretches too much is undone and noted."""
+    """Return the refined transform; a step without improvement or with too much stretch is undone and noted."""
     wanted = work.settings.kind
     steps = KINDS[: KINDS.index(wanted) + 1]
     here, kept = Refined(start, "rigid"), start

@@ -1,4 +1,4 @@
-"""Candidate poses a linear alignment may start from, from headers, centers, moments and a translation search."""
+"""Candidate start poses of a linear alignment, from headers, centers, moments and a translation search."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class CandidatePose:
     Attributes
     ----------
     name : str
-        Where it comes from, in words.
+        Description of its origin.
     transform : Affine
-        Fixed-to-moving map.
+        Fixed-to-moving transform.
     anchor : bool
-        Whether it keeps the headers' orientation and states where the views belong.
+        Whether it keeps the orientation of the headers and determines the position.
     """
 
     name: str
@@ -41,12 +41,12 @@ class CandidatePose:
 
 
 def header_start() -> CandidatePose:
-    """Return the pose the headers state."""
+    """Return the pose of the headers."""
     return CandidatePose("headers as they are", Affine.identity(), anchor=True)
 
 
 def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
-    """Yield poses that bring centers together, orientations kept."""
+    """Yield poses with aligned centers and unchanged orientation."""
     between = moving.grid.center_mm - fixed.grid.center_mm
     yield CandidatePose("centers of the fields of view", Affine.shift(between), anchor=True)
     for name, binary in (("centers of the objects", True), ("centers of the intensities", False)):
@@ -55,7 +55,7 @@ def center_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
 
 
 def mask_starts(fixed: LabelMap | None, moving: LabelMap | None) -> Iterator[CandidatePose]:
-    """Yield the pose that brings the masks' centers together, when both have one."""
+    """Yield the pose with aligned centers of the masks, if there are two masks."""
     if fixed is None or moving is None:
         return
     centers = [mask.grid.index_to_point(np.argwhere(mask.mask())[:, ::-1].mean(axis=0)) for mask in (fixed, moving)]
@@ -63,7 +63,7 @@ def mask_starts(fixed: LabelMap | None, moving: LabelMap | None) -> Iterator[Can
 
 
 def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
-    """Yield the four proper rotations that bring the objects' principal axes together."""
+    """Yield the four proper rotations that align the principal axes of the objects."""
     (center_f, axes_f), (center_m, axes_m) = _moments(fixed, binary=True), _moments(moving, binary=True)
     for signs in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):
         rotation = axes_m @ np.diag(signs) @ axes_f.T
@@ -73,7 +73,7 @@ def moment_starts(fixed: Coarse, moving: Coarse) -> Iterator[CandidatePose]:
 
 
 def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[float]) -> Iterator[CandidatePose]:
-    """Yield turns about each axis in both senses, for objects tilted between the scans."""
+    """Yield rotations about each axis in both directions, for different patient positions."""
     for angle in degrees:
         for axis, sign in product(range(3), (-1, 1)):
             radians = sign * np.radians(angle)
@@ -82,11 +82,11 @@ def turn_starts(center_fixed: Array, center_moving: Array, *, degrees: Iterable[
             rotation[one, one] = rotation[two, two] = np.cos(radians)
             rotation[one, two], rotation[two, one] = -np.sin(radians), np.sin(radians)
             shift = center_moving - center_fixed
-            yield CandidatePose(f"turned by {angle:g} degrees", Affine.about(rotation, center_fixed, shift))
+            yield CandidatePose(f"rotated by {angle:g} degrees", Affine.about(rotation, center_fixed, shift))
 
 
 def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[CandidatePose]:
-    """Yield the 23 proper turns that swap or flip patient axes, for headers with wrong orientations."""
+    """Yield the 23 proper rotations that swap or flip patient axes, for headers with wrong orientations."""
     for order, signs in product(permutations(range(3)), product((1, -1), repeat=3)):
         rotation = np.zeros((3, 3))
         rotation[order, range(3)] = signs
@@ -96,7 +96,7 @@ def axis_starts(center_fixed: Array, center_moving: Array) -> Iterator[Candidate
 
 
 def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: int) -> Iterator[CandidatePose]:
-    """Yield turns spread over all orientations, for volumes whose orientation is unknown.
+    """Yield rotations distributed over all orientations, for volumes with unknown orientation.
 
     References
     ----------
@@ -104,7 +104,7 @@ def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: 
     """
     random = np.random.default_rng(seed)
     for number in range(count):
-        # Strata in the first coordinate spread the turns more evenly than plain random numbers.
+        # Stratified sampling of the first coordinate distributes the rotations more evenly than random numbers.
         height = (number + random.random()) / count
         one, two = 2 * np.pi * random.random(2)
         low, high = np.sqrt(1 - height), np.sqrt(height)
@@ -122,17 +122,17 @@ def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: 
 def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[CandidatePose]:
     """Return the best translations of an exhaustive search with mutual information.
 
-    The joint histogram at every offset of a coarse grid is a sum of correlations of bin memberships, so a
-    few Fourier transforms give the mutual information of all offsets at once.
+    The joint histogram at every offset of a coarse grid is a sum of correlations of bin memberships, so a few Fourier
+    transforms give the mutual information of all offsets.
 
     Parameters
     ----------
     fixed, moving : Coarse
         Coarse copies.
     rotation : (3, 3) array
-        Turn applied to fixed points before the shift.
+        Rotation applied to fixed points before the translation.
     count : int
-        How many well separated maxima to return.
+        Number of well separated maxima to return.
     """
     cell = float(max(*fixed.grid.extent_mm, *moving.grid.extent_mm)) / SEARCH_CELLS
     first, mask_f, origin_f = _binned(fixed, cell, np.eye(3))
@@ -154,24 +154,24 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
 def plausibility(
     transform: Affine, center_fixed: Array, anchors: Array, size_mm: float, *, least: float = LEAST_PLAUSIBLE
 ) -> float:
-    """Return a factor for scores: 1 for likely poses, less for turned or far shifted ones.
+    """Return a factor for scores: 1 for likely poses, less for strongly rotated or shifted ones.
 
-    Headers know the patient's orientation nearly always, and views are mostly centered on what matters. In
-    pairs of weak contrast a flipped pose or a far corner may score a little higher than the true one; where
-    a header is truly wrong, the wrong pose loses by much more than this factor.
+    The orientation in the headers is nearly always correct, and fields of view are usually centered on the structures
+    of interest. In pairs with low contrast a flipped pose or a distant corner may score slightly higher than the true
+    pose. When a header is wrong, the score of the wrong pose is lower by much more than this factor.
 
     Parameters
     ----------
     transform : Affine
-        The pose to judge.
+        The pose.
     center_fixed : (3,) array
-        Center of the fixed view, LPS mm.
+        Center of the fixed field of view, LPS mm.
     anchors : (K, 3) array
-        Where the headers and the centers of views and objects put it in the moving volume.
+        Its positions in the moving volume by headers and by centers of fields of view and objects.
     size_mm : float
-        Edge of the smaller view.
+        Edge length of the smaller field of view.
     least : float
-        Lowest factor for a turn and for a shift.
+        Lowest factor of a rotation and of a translation.
     """
     u, _, vt = np.linalg.svd(transform.matrix)
     angle = np.degrees(np.arccos(np.clip((np.trace(u @ vt) - 1) / 2, -1, 1)))
@@ -181,7 +181,7 @@ def plausibility(
 
 
 def distinct(ranked: Iterable[Affine], points: Array, least_mm: float) -> list[int]:
-    """Return which maps differ from all better ones by at least this root mean square distance."""
+    """Return which transforms differ from all better ones by at least this root mean square distance."""
     kept: list[int] = []
     places: list[Array] = []
     for number, transform in enumerate(ranked):
@@ -207,7 +207,7 @@ def _moments(coarse: Coarse, *, binary: bool) -> tuple[Array, Array]:
 
 
 def _binned(coarse: Coarse, cell_mm: float, rotation: Array) -> tuple[npt.NDArray[np.int32], Array, Array]:
-    """Return bins and mask of the copy on an upright grid in the turned frame, with that grid's origin."""
+    """Return bins and mask of the copy on an axis-aligned grid in the rotated frame, with the origin of that grid."""
     corners = np.array(list(product(*((-0.5, n - 0.5) for n in coarse.grid.size))))
     turned = coarse.grid.index_to_point(corners) @ rotation
     low, high = turned.min(axis=0), turned.max(axis=0)
@@ -253,7 +253,7 @@ def _information_of_offsets(
 
 
 def _fast_length(least: int) -> int:
-    """Return the next length with no prime factor above 5, which Fourier transforms like."""
+    """Return the next length without prime factors above 5, for fast Fourier transforms."""
     length = least
     while True:
         rest = length
@@ -270,7 +270,7 @@ def _n_log_n(counts: Array) -> Array:
 
 
 def _maxima(value: Array, count: int) -> list[tuple[int, ...]]:
-    """Return the places of the highest values that are no neighbors of a higher one."""
+    """Return the indices of the highest values that are not adjacent to a higher one."""
     left = value.copy()
     found = []
     for _ in range(count):

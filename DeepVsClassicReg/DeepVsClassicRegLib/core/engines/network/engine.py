@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 CITATION = (
     "Hoffmann et al., SynthMorph, IEEE TMI 41:543-558, 2022, doi 10.1109/TMI.2021.3116879; "
-    "the chosen model's card names its own paper"
+    "the card of the selected model names its own paper"
 )
 WORTH_A_NOTE = 1.02
 FEWEST_VOXELS = 8
@@ -41,27 +41,27 @@ FEWEST_VOXELS = 8
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Which model is asked, and how."""
+    """Settings of the network engine."""
 
     model: str = option(
         "auto",
         "Model",
         listing="models",
-        tooltip="auto: the model whose training images look like the volumes. Or a model's name, or its folder.",
+        tooltip="A model by name or folder; auto selects the one whose training images resemble the volumes.",
     )
     passes: int = option(
         1,
         "Passes",
         minimum=1,
         maximum=8,
-        tooltip="2: the network is asked again about what the first pass left over.",
+        tooltip="Number of passes; in each further pass the network registers the remaining difference.",
     )
     samples: int = option(
         8,
         "Samples for the uncertainty",
         minimum=0,
         maximum=200,
-        tooltip="Fields drawn by models that predict a distribution; below 2: no uncertainty map.",
+        tooltip="Random fields of models that predict a distribution; with fewer than 2 there is no uncertainty map.",
     )
     resolution_mm: float = option(
         0.0,
@@ -69,7 +69,7 @@ class NetworkSettings:
         unit="mm",
         minimum=0,
         maximum=20,
-        tooltip="0: as the model was trained; models that work at any scale: as fine as the number of voxels allows.",
+        tooltip="Voxel size of the network. 0 uses that of the training; models for any scale use the limit of voxels.",
         special="automatic",
         advanced=True,
     )
@@ -79,14 +79,14 @@ class NetworkSettings:
         unit="million",
         minimum=0.05,
         maximum=1000,
-        tooltip="About how many voxels a model that works at any scale gets: finer takes longer, and finds more.",
+        tooltip="Approximate number of voxels for models that work at any scale; more are slower and more accurate.",
     )
     min_determinant: float = option(
         0.02,
         "Least Jacobian determinant",
         minimum=0,
         maximum=0.5,
-        tooltip="The field is relaxed where it shrinks further; 0 leaves the network's folds (reported).",
+        tooltip="Where the Jacobian determinant is lower, the field is smoothed; 0 keeps the folds of the network.",
         advanced=True,
     )
     memory_gib: float = option(
@@ -95,7 +95,7 @@ class NetworkSettings:
         unit="GiB",
         minimum=0,
         maximum=1024,
-        tooltip="0: what is free. The working spacing grows until the network fits.",
+        tooltip="Memory limit; 0 uses the free memory. The voxel size is increased until the network fits.",
         special="automatic",
         advanced=True,
     )
@@ -104,21 +104,19 @@ class NetworkSettings:
         "Adaptation steps",
         minimum=-1,
         maximum=1000,
-        tooltip="Gradient steps on this very pair, of networks made for that; -1: as the network suggests, 0: none.",
+        tooltip="Gradient steps on this pair, for networks that support it; -1: default of the network, 0: none.",
         advanced=True,
     )
-    models_folder: str = option(
-        "", "Folder of more models", tooltip="Searched besides the usual places.", advanced=True
-    )
+    models_folder: str = option("", "Folder of more models", tooltip="Additional folder with models.", advanced=True)
 
 
 class NetworkEngine:
-    """A trained network predicts the field at once."""
+    """Registration by one forward pass of a trained network."""
 
     info: ClassVar[EngineInfo] = EngineInfo(
         name="network",
         title="Deep network",
-        summary="A trained network predicts the deformation in seconds; it comes with a model for any anatomy.",
+        summary="A trained network predicts the deformation in seconds; a model for any anatomy is included.",
         family="deep",
         settings=NetworkSettings,
         citation=CITATION,
@@ -136,7 +134,7 @@ class NetworkEngine:
     def run_with_field(
         self, pair: Pair, settings: NetworkSettings, progress: Progress, compute: Compute
     ) -> tuple[Result, DisplacementField]:
-        """Register the pair, and return what the network added to the start as one field as well."""
+        """Register the pair, and also return the displacement relative to the start as one field."""
         from ...networks.model_store import load_model
         from .model_choice import choose_model
 
@@ -163,14 +161,14 @@ class NetworkEngine:
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """What a network makes of a pair.
+    """The result of a network for a pair.
 
     Attributes
     ----------
     transform : Transform
-        The complete map.
+        The complete transform.
     field : DisplacementField
-        What the network added to the start.
+        Displacement relative to the start.
     uncertainty : Volume or None
         As in `Result`.
     extras : tuple of Extra
@@ -192,7 +190,7 @@ def register_with(
     compute: Compute,
     recorder: Recorder,
 ) -> Registered:
-    """Register a pair with a network and the card of its model; also how trainings judge their validation pairs.
+    """Register a pair with a network and the card of its model; also used to validate networks in training.
 
     Parameters
     ----------
@@ -201,11 +199,11 @@ def register_with(
     card : Card
         Voxel size, orientation and dimensions.
     pair : Pair
-        With the linear start, when there is one.
+        The pair with its linear start, if there is one.
     settings, progress, compute
         As of an engine.
     recorder : Recorder
-        Receives times, trace and notes; its device is corrected when a GPU cannot do the work.
+        Receives times, trace and notes; its device is set to the CPU when the GPU fails.
     """
     from .model_choice import training_unit_mm
     from .output import finished_field, in_space, result_extras, transform_parts
@@ -216,7 +214,7 @@ def register_with(
     if settings.adaptation > 0 and not network.adaptation_steps:
         raise SettingsError(
             f"The model '{card.name}' has no test-time adaptation, got {settings.adaptation} adaptation steps.",
-            hint="Leave adaptation at -1.",
+            hint="Set adaptation to -1.",
         )
     with recorder.stage("Preparation"):
         progress.report(0.0, "Preparing the volumes")
@@ -243,7 +241,7 @@ def _only_field(transform: Transform) -> DisplacementField:
 
 
 def transform_with(network: RegistrationNetwork, card: Card, pair: Pair, compute: Compute) -> Transform:
-    """Return the complete map of a pair that the engine finds with a network and the engine's default settings."""
+    """Return the complete transform of a pair from a network with the default settings of the engine."""
     recorder = Recorder(compute, device=torch_device(compute.device))
     return register_with(network, card, pair, NetworkSettings(samples=0), Progress(), compute, recorder).transform
 
@@ -258,19 +256,19 @@ def _inputs(
     device: str,
     notes: list[str],
 ) -> NetworkInputs:
-    """Return both volumes on the model's grid, coarser when the memory is short.
+    """Return both volumes on the model's grid, coarser if memory is limited.
 
     Parameters
     ----------
     pair, start : Pair, Transform
-        Their lengths already divided by the unit.
+        Pair and start with lengths divided by the unit.
     unit_mm : float
-        What a millimeter of the training images is in the headers; settings are in the lengths of the headers.
+        Length in the headers that corresponds to 1 mm of the training images; settings are in the headers' unit.
 
     Raises
     ------
     RegistrationError
-        When the fixed volume is too small for the voxel size the model was trained at.
+        When the fixed volume is too small for the voxel size of the model.
     """
     from .grid import affordable_spacing, model_grid, plane_grid
     from .inputs import make_inputs
@@ -290,7 +288,7 @@ def _inputs(
     if network.scale_free and not settings.resolution_mm and not plane:
         spacing = affordable_spacing(grid, pair, voxels=1e6 * settings.voxels_millions)
         grid = grid_at(spacing)
-        notes.append(f"Worked at {spacing:.3g} mm.")
+        notes.append(f"Working spacing: {spacing:.3g} mm.")
     bound = settings.memory_gib * GIB if settings.memory_gib else free_bytes(device)
     if bound is not None:
 
@@ -302,8 +300,8 @@ def _inputs(
         if factor > WORTH_A_NOTE:
             grid = grid_at(spacing * factor)
             notes.append(
-                f"Worked at {spacing * factor:.3g} mm instead of {spacing:g} mm to stay within {bound / GIB:.1f} GiB "
-                "of memory; details are lost."
+                f"Working spacing: {spacing * factor:.3g} mm instead of {spacing:g} mm to stay within "
+                f"{bound / GIB:.1f} GiB of memory; details are lost."
             )
     return make_inputs(pair, start, grid, plane=plane)
 
@@ -312,7 +310,7 @@ def _check_size(fixed: Grid, spacing_mm: float, card: Card) -> None:
     longest = float(max(fixed.extent_mm))
     if longest < FEWEST_VOXELS * spacing_mm:
         raise RegistrationError(
-            f"The fixed volume is {longest:.3g} mm long; {card.title} looks at voxels of {spacing_mm:.3g} mm.",
+            f"The fixed volume is {longest:.3g} mm long; {card.title} needs voxels of {spacing_mm:.3g} mm.",
             hint="Check the voxel size in the header, set a finer working spacing, or choose another model.",
         )
 
@@ -327,7 +325,7 @@ def _output(
     *,
     device: str,
 ) -> NetworkOutput:
-    """Ask the network, tracing minus the mutual information before and after each pass."""
+    """Run the network; the trace is the negative mutual information before and after each pass."""
     from ...histogram import bin_numbers, joint_histogram, mutual_information
     from .predict import predict
 
@@ -360,5 +358,5 @@ def _uncertainty(output: NetworkOutput, inputs: NetworkInputs, unit_mm: float, n
     shown = volume.array[inputs.fixed.reshape(grid.shape) > 0.1]
     if shown.size:
         middle, high = np.percentile(shown, [50, 95])
-        notes.append(f"The network's own uncertainty: {middle:.3g} mm (median), {high:.3g} mm (95th percentile).")
+        notes.append(f"Uncertainty of the network: {middle:.3g} mm (median), {high:.3g} mm (95th percentile).")
     return volume

@@ -1,4 +1,4 @@
-"""Exact parts of a network's map, in voxels of its grid, as parts of a transform in LPS mm."""
+"""Converts exact parts of a network's prediction, in voxels of its grid, to parts of a transform in LPS mm."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ...transforms.units import channels_to_mm
 from .fading import faded
 
 Array = npt.NDArray[np.floating]
-# A spline is 0 beyond three control points that are 0.
+# A spline is 0 beyond three control points with value 0.
 SUPPORT = 3
 
 
 def exact_parts(parts: Sequence[NetworkPart], grid: Grid) -> tuple[Part, ...]:
-    """Return the parts of a network of volumes as parts of a transform.
+    """Return the parts predicted by a 3D network as parts of a transform.
 
     Parameters
     ----------
     parts : sequence of network parts
-        Of one sample, on the CPU; the first one is applied first.
+        Parts of one sample, on the CPU; the first one is applied first.
     grid : Grid
-        The network's grid. Fields and splines fade to 0 outside of it; an affine part holds everywhere.
+        The network's grid. Fields and splines decrease to 0 outside of it; an affine part is valid everywhere.
     """
     return tuple(_exact(part, grid) for part in parts)
 
@@ -58,7 +58,7 @@ def affine_of(matrix_zyx: Array, translation_zyx: Array, grid: Grid) -> Affine:
 def _spline(part: SplinePart, grid: Grid) -> BSpline:
     values = part.coefficients[0].numpy()
     own = _coarse(grid, part.spacing, tuple(values.shape[1:]), first=-part.spacing)
-    # Coefficients are voxels of the image; `faded` wants voxels of their own grid.
+    # Coefficients are in voxels of the image; `faded` expects voxels of their own grid.
     wide, around = faded((values / part.spacing).astype(np.float32), own)
     wide = np.pad(wide, [(0, 0), *[(SUPPORT, SUPPORT)] * 3])
     around = around.padded(SUPPORT)
@@ -66,7 +66,7 @@ def _spline(part: SplinePart, grid: Grid) -> BSpline:
 
 
 def _coarse(grid: Grid, stride: int, shape: tuple[int, ...], first: int = 0) -> Grid:
-    """Return the grid whose voxel k lies at voxel first + k * stride."""
+    """Return the grid whose voxel k is at voxel first + k * stride."""
     spacing = tuple(stride * spacing for spacing in grid.spacing_mm)
     origin = grid.index_to_point([first] * 3)
     return Grid(tuple(shape[::-1]), spacing, tuple(origin.tolist()), grid.direction)  # type: ignore[arg-type]

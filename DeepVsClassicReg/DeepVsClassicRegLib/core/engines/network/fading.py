@@ -1,4 +1,4 @@
-"""Fields that end at the border of a network's grid, continued so that they fall to 0 without a fold."""
+"""Extends the field of a network's grid by a rim in which it decreases to 0 without folds."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy.typing as npt
 from ...images.grid import Grid
 
 Field = npt.NDArray[np.float32]
-# A cosine ramp this many times wider than the displacement across it never turns a cell over.
+# A cosine ramp this many times wider than the displacement across it does not cause folds.
 RAMP = 2.6
 WIDEST = 32
 
 
 def faded(u: Field, grid: Grid) -> tuple[Field, Grid]:
-    """Return the displacements continued over a rim in which they fall to 0, and the grid with the rim.
+    """Return the displacements extended by a rim in which they decrease to 0, and the grid with the rim.
 
     Parameters
     ----------
     u : (3, Z, Y, X) array
         z, y, x in voxels of `grid`.
     grid : Grid
-        Where they live.
+        Grid of the displacements.
     """
     widths = []
     for axis in range(3):
@@ -38,5 +38,5 @@ def faded(u: Field, grid: Grid) -> tuple[Field, Grid]:
 
 
 def _ramp(count: int) -> Field:
-    """Return weights that rise from 0 at the outermost node towards 1."""
+    """Return weights that increase from 0 at the outermost node toward 1."""
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.arange(count) / count), dtype=np.float32)

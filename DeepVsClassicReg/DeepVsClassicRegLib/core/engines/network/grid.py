@@ -1,4 +1,4 @@
-"""The grid a network works on: isotropic, along the patient's axes, around what the volumes show."""
+"""The grid of a network: isotropic, along the patient axes, around the foreground of the volumes."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ FINEST = 0.5
 def model_grid(
     pair: Pair, start: Transform, *, spacing_mm: float, orientation: str = "LPS", multiple: int = 16
 ) -> Grid:
-    """Return the box around the foreground of a pair, as a network wants to see it.
+    """Return the grid of a network for a pair, a box around the foreground.
 
     Parameters
     ----------
     pair : Pair
-        What is to be registered; grids of any spacing, orientation and size.
+        The pair to register; grids of any spacing, orientation and size.
     start : Transform
-        Fixed-to-moving map to start from.
+        Fixed-to-moving transform of the start.
     spacing_mm : float
         Voxel size, the same along all axes.
     orientation : str
-        Where the index axes point to, e.g. 'LPS'.
+        Directions of the index axes, for example 'LPS'.
     multiple : int
-        Every size is rounded up to a multiple of it.
+        Sizes are rounded up to a multiple of it.
 
     Notes
     -----
-    The box holds what either volume shows inside the fixed field of view, with a margin; empty voxels
-    beyond cost nothing. Where the fixed volume has the same axes and voxel size, its voxel centers
-    become the nodes, so that nothing is blurred.
+    The box contains the foreground of both volumes inside the fixed field of view, with a margin; empty voxels beyond
+    it are not computed. When the fixed volume has the same axes and voxel size, its voxel centers are the nodes, so
+    that it is not blurred.
     """
     axes = orientation_axes(orientation)
     low, high = _foreground_bounds(pair, start, axes, MARGIN_VOX * spacing_mm)
@@ -66,12 +66,12 @@ def model_grid(
 
 
 def plane_grid(fixed: Grid, *, spacing_mm: float, multiple: int = 16) -> Grid:
-    """Return the grid of a network of plane images for a fixed volume that is one slice.
+    """Return the grid of a 2D network for a fixed volume that is a single slice.
 
     Parameters
     ----------
     fixed : Grid
-        With one voxel along one axis, which becomes the third one.
+        A grid with one voxel along one axis, which becomes the third axis.
     spacing_mm : float
         Pixel size, the same along both axes.
     multiple : int
@@ -86,27 +86,27 @@ def plane_grid(fixed: Grid, *, spacing_mm: float, multiple: int = 16) -> Grid:
     if not np.allclose(own[:2], spacing_mm, rtol=SAME_SPACING):
         steps[:2] = spacing_mm
     size = np.ceil(np.ceil(extent / steps[:2] - SAME_SPACING) / multiple) * multiple
-    # Pixel centers stay where they are when the pixel size is that of the fixed image; else the edges do.
+    # With the pixel size of the fixed image the pixel centers are kept, otherwise the edges of the image.
     origin = np.asarray(fixed.origin_mm) + axes[:, :2] @ ((steps - own)[:2] / 2)
     return Grid((int(size[0]), int(size[1]), 1), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel()))
 
 
 def is_plane(grid: Grid) -> bool:
-    """Return whether a volume is one slice."""
+    """Return whether a volume is a single slice."""
     return sorted(grid.size)[0] == 1 and sorted(grid.size)[1] > 1
 
 
 def affordable_spacing(grid: Grid, pair: Pair, *, voxels: float) -> float:
-    """Return the voxel size at which the box of a grid holds about so many voxels.
+    """Return the voxel size at which the box of a grid has about `voxels` voxels.
 
-    Never finer than half the finest voxel edge of the fixed volume, which would show nothing more.
+    It is at least half of the finest voxel edge of the fixed volume, because finer voxels show no more details.
     """
     box_mm3 = float(np.prod(np.array(grid.size) * grid.spacing_mm))
     return max((box_mm3 / voxels) ** (1 / 3), FINEST * min(pair.fixed.grid.spacing_mm))
 
 
 def orientation_axes(code: str) -> Array:
-    """Return the (3, 3) direction matrix of axis codes; column a is where index axis a points to, LPS.
+    """Return the (3, 3) direction matrix of axis codes; column a is the LPS direction of index axis a.
 
     Raises
     ------
@@ -119,17 +119,17 @@ def orientation_axes(code: str) -> Array:
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     if len(code) != 3 or any(letter not in TOWARD for letter in code.upper()):
-        raise SettingsError(f"'{code}' is no orientation, expected three letters like 'LPS'.")
+        raise SettingsError(f"'{code}' is not an orientation, expected three letters like 'LPS'.")
     axes = np.array([TOWARD[letter] for letter in code.upper()], dtype=float).T
     if abs(np.linalg.det(axes)) < 0.5:
-        raise SettingsError(f"The orientation '{code}' names an axis twice.")
+        raise SettingsError(f"The orientation '{code}' contains an axis twice.")
     return axes + 0.0
 
 
 def _foreground_bounds(pair: Pair, start: Transform, axes: Array, margin_mm: float) -> tuple[Array, Array]:
-    """Return the lowest and highest coordinates along `axes` of what is shown inside the fixed field of view.
+    """Return the lowest and highest coordinates along `axes` of the foreground inside the fixed field of view.
 
-    The margin around it ends where the field of view does.
+    The margin around it does not exceed the field of view.
     """
     grid = pair.fixed.grid
     ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * grid.size - 0.5
@@ -164,7 +164,7 @@ def _shown(array: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
 
 
 def _nodes(fixed: Grid, axes: Array, spacing_mm: float) -> tuple[Array, Array]:
-    """Return the distance of the nodes along `axes` and the coordinates of one node."""
+    """Return the spacing of the nodes along `axes` and the coordinates of one node."""
     turned = axes.T @ fixed.axes
     straight = np.allclose(np.abs(turned).max(axis=0), 1, atol=STRAIGHT)
     origin = np.asarray(fixed.origin_mm) @ axes

@@ -1,4 +1,4 @@
-"""What a network is shown: both volumes on its grid, intensities 0 to 1."""
+"""Input of a network: both volumes on its grid, intensities 0 to 1."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class NetworkInputs:
     Attributes
     ----------
     grid : Grid
-        Of the network; one voxel along the third axis for plane images.
+        Grid of the network; one voxel along the third axis for 2D images.
     fixed, moving : (Z, Y, X) or (Y, X) arrays
-        The moving image already went through the start.
+        The images; the moving image is resampled with the start.
     """
 
     grid: Grid
@@ -34,7 +34,7 @@ class NetworkInputs:
 
 
 def make_inputs(pair: Pair, start: Transform, grid: Grid, *, plane: bool = False) -> NetworkInputs:
-    """Return what the network is shown of a pair on this grid; `plane` for networks of plane images."""
+    """Return the network input for a pair on this grid; `plane` for 2D networks."""
     images = [normalized(sampled_on(pair.fixed, grid)), normalized(sampled_on(pair.moving, grid, start))]
     fixed, moving = (image[0] if plane else image for image in images)
     return NetworkInputs(grid, fixed, moving)

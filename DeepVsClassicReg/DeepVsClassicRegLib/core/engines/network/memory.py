@@ -1,4 +1,4 @@
-"""How much memory a network needs for a volume, and how much there is."""
+"""Memory that a network needs for a volume, and available memory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ GIB = 2**30
 
 
 def forward_bytes(network: RegistrationNetwork, shape: Sequence[int]) -> float:
-    """Return an estimate of the memory of a forward pass on images of this shape: the network's own, or measured."""
+    """Return the estimated memory of a forward pass on images of this shape, given by the network or measured."""
     told = network.memory_bytes(shape)
     return math.prod(shape) * bytes_per_voxel(network, len(shape)) if told is None else told
 
 
 def bytes_per_voxel(network: nn.Module, dimensions: int = 3) -> float:
-    """Return an estimate of the memory a forward pass takes per input voxel, by looking at a small one.
+    """Return the estimated memory of a forward pass per input voxel, from a small forward pass.
 
-    Counted are the largest outputs of the network's layers; inference frees the others on the way.
+    Only the largest outputs of the layers are counted; inference frees the others.
     """
     sizes: list[int] = []
 
@@ -55,7 +55,7 @@ def bytes_per_voxel(network: nn.Module, dimensions: int = 3) -> float:
 
 
 def free_bytes(device: str) -> float | None:
-    """Return the memory that may be taken on a device, None where nobody knows."""
+    """Return the available memory of a device, None when unknown."""
     if device == "cuda":
         return SHARE * torch.cuda.mem_get_info()[0]
     if importlib.util.find_spec("psutil") is not None:
@@ -82,11 +82,11 @@ def fitting_factor(shape_at: Callable[[float], Sequence[int]], network: Registra
     Parameters
     ----------
     shape_at : callable
-        Returns the shape of the images when the grid is so many times coarser.
+        Returns the shape of the images for a coarsening factor.
     network : RegistrationNetwork
-        May tell its memory itself, which then need not grow with the number of voxels.
+        May provide its own memory estimate, which need not be proportional to the number of voxels.
     bound : float
-        Bytes.
+        Memory limit in bytes.
     """
     shape = shape_at(1.0)
     if network.memory_bytes(shape) is None:

@@ -1,4 +1,4 @@
-"""Which model suits a pair: by name, or the one whose training images look like the volumes."""
+"""Selects the model for a pair: by name, or the one whose training images resemble the volumes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ANY = "any"
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model and what the user should know about it.
+    """A model with notes for the user.
 
     Attributes
     ----------
     model : Model
         The model.
     notes : tuple of str
-        Why it was taken, and what speaks against it.
+        Reasons for the choice, and warnings.
     unit_mm : float
-        What a millimeter of the training images is in the headers of the pair, a power of ten: 1 unless the body part
-        is about ten times (or more) smaller or larger than in the training images.
+        Length in the headers of the pair that corresponds to 1 mm of the training images, a power of ten: 1 unless the
+        body part is about ten times (or more) smaller or larger than in the training images.
     """
 
     model: Model
@@ -42,17 +42,17 @@ class ModelChoice:
 
 
 def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
-    """Return the model of this name (or folder), or for 'auto' the one that suits the pair best.
+    """Return the model of this name (or folder), or for 'auto' the best one for the pair.
 
-    A model made for one anatomy is taken when both volumes lie inside its domain, the closest of several; else one
-    made for any anatomy; else the closest one, with a warning.
+    A model for one anatomy is selected when both volumes are inside its domain, the closest of several; otherwise a
+    model for any anatomy; otherwise the closest one, with a warning.
 
     Raises
     ------
     FileError
         When there is no such model, or none at all.
     RegistrationError
-        When the model works on plane images and the fixed volume has several slices, or it is of another kind.
+        When a 2D model is used for a fixed volume with several slices, or the model is of another kind.
     """
     dimensions = 2 if is_plane(pair.fixed.grid) else 3
     extra = (Path(folder).expanduser(),) if folder else ()
@@ -69,19 +69,19 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
     if model.card.kind != "field":
         raise RegistrationError(
             f"Model '{model.card.name}' is of kind '{model.card.kind}'; this engine needs one that predicts a field.",
-            hint="Choose another one.",
+            hint="Choose another model.",
         )
     if not fits(model, dimensions):
         raise RegistrationError(
-            f"Model '{model.card.name}' registers planes, not volumes.",
-            hint="Choose another one, or volumes of one slice.",
+            f"Model '{model.card.name}' registers 2D images, not volumes.",
+            hint="Choose another model, or volumes of one slice.",
         )
     reasons = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
     return _in_units(ModelChoice(model, reasons), pair)
 
 
 def fits(model: Model, dimensions: int) -> bool:
-    """Return whether a model registers images of so many dimensions; one of volumes also takes a single slice."""
+    """Return whether a model registers images of these dimensions; a 3D model also accepts a single slice."""
     return model.card.kind == "field" and model.card.dimensions >= dimensions
 
 
@@ -94,13 +94,13 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     if fitting:
         card = fitting[0].card
         limit = max(report.threshold for report in reports[card.name].values())
-        reason = f"both volumes look like its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
+        reason = f"both volumes resemble its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
         return _in_units(ModelChoice(fitting[0], (f"Model: {card.title}, because {reason}.",)), pair)
     general = [model for model in models if model.card.anatomy == ANY]
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
         return _in_units(
-            ModelChoice(general[0], (f"Model: {general[0].card.title}, made for any anatomy{others}.",)), pair
+            ModelChoice(general[0], (f"Model: {general[0].card.title}, trained for any anatomy{others}.",)), pair
         )
     model = special[0] if special else models[0]
     found = reports.get(model.card.name, {})
@@ -109,7 +109,7 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
 
 
 def training_unit_mm(pair: Pair, card: Card) -> float:
-    """Return the power of ten that brings the pair nearest to the size of what the model was trained on.
+    """Return the power of ten that scales the pair closest to the size of the training images.
 
     A header in centimeters or micrometers, or an animal, differs by powers of ten; patients differ by much less.
     """
@@ -121,17 +121,17 @@ def training_unit_mm(pair: Pair, card: Card) -> float:
 
 
 def _in_units(choice: ModelChoice, pair: Pair) -> ModelChoice:
-    """Return the choice with the unit of length in which its model sees the pair, and a note when it is not mm."""
+    """Return the choice with the unit of length of the pair for its model, and a note when it is not 1 mm."""
     unit = training_unit_mm(pair, choice.model.card)
     if unit == 1 or choice.model.card.anatomy == ANY:
         return replace(choice, unit_mm=unit)
     how = f"{1 / unit:g} times smaller" if unit < 1 else f"{unit:g} times larger"
-    note = f"The volumes are about {how} than what {choice.model.card.title} was trained on; lengths were scaled."
+    note = f"The volumes are about {how} than the training images of {choice.model.card.title}; lengths were scaled."
     return replace(choice, unit_mm=unit, notes=(*choice.notes, note))
 
 
 def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
-    """Return how far both volumes are from the model's domain; nothing for models made for anything."""
+    """Return the distance of both volumes from the model's domain; empty for models for any anatomy."""
     if not model.card.domain or model.card.anatomy == ANY:
         return {}
     statistics = DomainStatistics.from_json(model.card.domain)
@@ -142,7 +142,7 @@ def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
 
 def _warnings(model: Model, reports: dict[str, DomainReport]) -> list[str]:
     return [
-        f"The {side} volume differs from what {model.card.title} was trained on: {'; '.join(report.reasons)}."
+        f"The {side} volume differs from the training images of {model.card.title}: {'; '.join(report.reasons)}."
         for side, report in reports.items()
         if not report.inside
     ]

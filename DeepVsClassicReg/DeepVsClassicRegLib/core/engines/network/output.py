@@ -1,4 +1,4 @@
-"""From what a network says to what the engine returns: fields without folds, exact parts, extras, all in mm."""
+"""Converts the prediction of a network to the result of the engine: field without folds, exact parts, extras."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ BACKWARD = "backward"
 
 @dataclass(frozen=True, eq=False)
 class FinishedField:
-    """The field and what the user should know about it.
+    """The field with notes for the user.
 
     Attributes
     ----------
     field : DisplacementField
         In mm, 0 at its border.
     folded_percent : float
-        Part of the network's own nodes that were folded, percent.
+        Percentage of the network's nodes that were folded.
     notes : tuple of str
-        Repairs and what they left.
+        Notes on corrections and remaining folds.
     relaxed : bool
         Whether the field differs from the network's.
     """
@@ -50,7 +50,7 @@ class FinishedField:
 
 
 def finished_field(u: Field, grid: Grid, *, lowest: float) -> FinishedField:
-    """Return the network's displacements as a field in mm that fades to 0 outside of its grid.
+    """Return the network's displacements as a field in mm that decreases to 0 outside of its grid.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def finished_field(u: Field, grid: Grid, *, lowest: float) -> FinishedField:
     grid : Grid
         The network's grid.
     lowest : float
-        Least Jacobian determinant; the field is relaxed around nodes below it, 0 leaves them.
+        Lowest Jacobian determinant; the field is smoothed around nodes below it, 0 keeps them.
     """
     wide, around = faded(u, grid)
     if numba_found():
@@ -70,22 +70,22 @@ def finished_field(u: Field, grid: Grid, *, lowest: float) -> FinishedField:
     notes = [f"The network's field folded at {folded} nodes ({percent:.3g} %)."] if folded else []
     if low:
         wide, repair = unfolded(wide, lowest=lowest)
-        notes.append(f"Relaxed the field around {repair.folded} nodes that folded or came near a fold.")
+        notes.append(f"The field was smoothed around {repair.folded} nodes with folds or nearly folds.")
         if repair.left:
-            notes.append(f"{repair.left} nodes stay below the least determinant after {repair.rounds} relaxations.")
+            notes.append(f"{repair.left} nodes remain below the lowest determinant after {repair.rounds} iterations.")
     field = DisplacementField(channels_to_mm(wide, around), around)
     return FinishedField(field, percent, tuple(notes), bool(low))
 
 
 def transform_parts(parts: Sequence[NetworkPart], finished: FinishedField, grid: Grid) -> tuple[Part, ...]:
-    """Return the map of a network as parts of a transform: exact ones where nothing was relaxed, else the field.
+    """Return the prediction of a network as parts of a transform: exact ones if the field is unchanged, else the field.
 
     Parameters
     ----------
     parts : sequence of network parts
         As in `NetworkOutput`.
     finished : FinishedField
-        The same map as a field.
+        The same prediction as a field.
     grid : Grid
         The network's grid.
     """
@@ -96,7 +96,7 @@ def transform_parts(parts: Sequence[NetworkPart], finished: FinishedField, grid:
 
 
 def in_space(u: Field) -> Field:
-    """Return the displacement of a network of plane images, (2, Y, X), as one of volumes, (3, 1, Y, X)."""
+    """Return the displacement of a 2D network, (2, Y, X), as one of volumes, (3, 1, Y, X)."""
     if u.shape[0] == 3:
         return u
     return np.ascontiguousarray(np.concatenate([np.zeros_like(u[:1]), u])[:, None])
@@ -105,20 +105,20 @@ def in_space(u: Field) -> Field:
 def result_extras(
     output: NetworkOutput, grid: Grid, start: Transform, *, lowest: float, unit_mm: float = 1.0
 ) -> tuple[Extra, ...]:
-    """Return what else a network predicts, as extras of a result.
+    """Return the further outputs of a network as extras of a result.
 
     Parameters
     ----------
     output : NetworkOutput
-        What the network says.
+        Output of the network.
     grid : Grid
         Its grid.
     start : Transform
-        What the moving image went through before the network saw it.
+        Transform with which the moving image was resampled for the network.
     lowest : float
-        Least Jacobian determinant of the map from the moving to the fixed volume.
+        Lowest Jacobian determinant of the moving-to-fixed map.
     unit_mm : float
-        What the lengths of the grid and of the start are multiplied with in the extras.
+        Factor of the lengths of the grid and of the start in the extras.
     """
     extras = [_extra(name, entry, grid, lowest, unit_mm) for name, entry in output.extras.items()]
     if output.backward is not None and start.affine is not None:

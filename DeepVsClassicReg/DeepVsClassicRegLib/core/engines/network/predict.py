@@ -1,4 +1,4 @@
-"""The forward pass: from two images on a grid to a map in voxels, how sure the network is of it, and extras."""
+"""The forward pass: computes displacements in voxels, their uncertainty and extras from two images on a grid."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Field = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """What the network says about a pair of images of D dimensions.
+    """The output of a network for a pair of images of D dimensions.
 
     Attributes
     ----------
     displacement : (D, *spatial) array
         z, y, x (or y, x) in voxels of the grid.
     parts : tuple of Part
-        The same map in exact parts of one sample on the CPU, the first one applied first; empty when it has none.
+        The same map as exact parts of one sample on the CPU, the first one applied first; may be empty.
     spread : (*spatial) array or None
-        Root mean square distance of sampled displacements from their mean, voxels; None for networks
-        that predict no distribution.
+        Root mean square distance of sampled displacements from their mean in voxels; None for networks that do not
+        predict a distribution.
     backward : (D, *spatial) array or None
-        The map from the moving to the fixed image, of networks that predict both directions in one pass.
+        The moving-to-fixed map of networks that predict both directions in one pass.
     extras : mapping of str to ExtraMap
-        What else the network predicts, of one sample on the CPU.
+        Further outputs of the network, of one sample on the CPU.
     """
 
     displacement: Field
@@ -60,7 +60,7 @@ def predict(
     after_pass: Callable[[int, Field], None],
     adaptation_steps: int = 0,
 ) -> NetworkOutput:
-    """Return the map of a network in evaluation mode.
+    """Return the output of a network in evaluation mode.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ def predict(
     device : str
         A torch device.
     passes : int
-        How often the network is asked; each time the moving image is warped by what was found before.
+        Number of passes; before each one the moving image is warped with the previous result.
     samples : int
-        Fields drawn for the uncertainty of the first pass; below 2: none.
+        Number of random fields for the uncertainty of the first pass; none when below 2.
     seed : int
-        Of the drawn fields.
+        Seed of the random fields.
     progress : Progress
-        Receives a report for every layer, where the run can be cancelled.
+        Receives a report for every layer, where the run can be canceled.
     after_pass : callable
-        Gets the number of the pass and the warped moving image.
+        Receives the number of the pass and the warped moving image.
     adaptation_steps : int
-        Gradient steps on this very pair in each pass (networks with test-time adaptation).
+        Gradient steps on this pair in each pass (networks with test-time adaptation).
     """
     network = network.to(device)
     fixed, moving = (_tensor(array, device) for array in (inputs.fixed, inputs.moving))
@@ -97,7 +97,7 @@ def predict(
             _check(prediction, fixed)
             predictions.append(prediction)
             with torch.inference_mode():
-                # The new map is the inner one: it lives where the moving image was warped to.
+                # The new map is applied first, because it is defined on the grid of the warped image.
                 u = prediction.displacement
                 total = u if total is None else compose(u, total)
                 if number == 0 and samples > 1 and prediction.distribution is not None:
@@ -131,7 +131,7 @@ def _asked(
 
 
 def _all_parts(predictions: list[Prediction]) -> tuple[Part, ...]:
-    """Return the parts of all passes, those of the last pass first; nothing when a pass has none."""
+    """Return the parts of all passes, those of the last pass first; empty when a pass has none."""
     if not all(prediction.parts for prediction in predictions):
         return ()
     parts = tuple(part for prediction in reversed(predictions) for part in prediction.parts)
@@ -140,7 +140,7 @@ def _all_parts(predictions: list[Prediction]) -> tuple[Part, ...]:
 
 
 def _spread(distribution: Distribution, samples: int, seed: int, progress: Progress) -> Tensor:
-    """Return the spread of drawn displacements, (1, *spatial) voxels.
+    """Return the spread of random displacements, (1, *spatial) voxels.
 
     References
     ----------
@@ -162,17 +162,17 @@ def _check(prediction: Prediction, fixed: Tensor) -> None:
     got = tuple(prediction.displacement.shape)
     if got != wanted:
         raise EngineFailed(f"The network returned a field of shape {got}, expected {wanted}.", hint="Update the model.")
-    # Not-a-number fails this comparison as well.
+    # NaN also fails this comparison.
     if not float(prediction.displacement.abs().max()) <= max(wanted[2:]):
         raise EngineFailed(
-            "The network returned displacements longer than the volume, or no numbers at all.",
+            "The network returned displacements longer than the volume, or NaN.",
             hint="Choose another model, or device 'cpu'.",
         )
 
 
 @contextmanager
 def _watched(network: nn.Module, progress: Progress, title: str) -> Iterator[None]:
-    """Report progress at every layer inside the block, so that a run can be cancelled within the forward pass."""
+    """Report progress at every layer inside the block, so that a run can be canceled within the forward pass."""
     leaves = [part for part in network.modules() if not list(part.children())]
     count = max(len(leaves), 1)
     done = 0
@@ -193,7 +193,7 @@ def _watched(network: nn.Module, progress: Progress, title: str) -> Iterator[Non
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Make the GPU's convolutions give the same numbers each time inside the block."""
+    """Make convolutions on the GPU deterministic inside the block."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         yield
 

@@ -1,4 +1,4 @@
-"""The network engine followed by the instance engine: a quick start, then optimization of this very pair."""
+"""The network engine followed by the instance engine: a fast start, then optimization of the pair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NETWORK_SHARE = 0.4
 
 @dataclass(frozen=True)
 class NetworkRefineSettings(NetworkSettings):
-    """Settings of the network, and how its field is refined."""
+    """Settings of the network and of the refinement."""
 
     voxels_millions: float = option(
         1.0,
@@ -29,32 +29,32 @@ class NetworkRefineSettings(NetworkSettings):
         unit="million",
         minimum=0.05,
         maximum=1000,
-        tooltip="About how many voxels a model that works at any scale gets; more are not worth their time here.",
+        tooltip="Approximate number of voxels for models that work at any scale; more give little gain here.",
         advanced=True,
     )
     refine_preset: str = option(
         "default",
         "Refinement",
         choices=tuple(presets("instance")),
-        tooltip="Preset of the instance engine that improves the network's field.",
+        tooltip="Preset of the instance engine that refines the field of the network.",
     )
     refine_levels: int = option(
         2,
         "Levels of the refinement",
         minimum=1,
         maximum=8,
-        tooltip="The finest ones; the network's field stands in for the coarser ones.",
+        tooltip="Number of the finest levels that are optimized; the field of the network replaces the coarser ones.",
     )
 
 
 class NetworkRefineEngine:
-    """A network's field, refined by optimizing the pair itself."""
+    """A network's field, refined by optimization of the pair."""
 
     info: ClassVar[EngineInfo] = dataclasses.replace(
         NetworkEngine.info,
         name="network+refine",
         title="Deep network + refinement",
-        summary="A trained network's field improved by our own optimization of this very pair.",
+        summary="The field of a trained network, refined by optimization of the pair.",
         settings=NetworkRefineSettings,
         uses_masks=True,
         single_slices=False,
@@ -78,10 +78,10 @@ class NetworkRefineEngine:
 
 
 def _refinement(settings: NetworkRefineSettings) -> InstanceSettings:
-    """Return the instance engine's settings: those of the preset, without the levels the network stands in for.
+    """Return the settings of the instance engine: those of the preset without the levels replaced by the network.
 
-    Agreeing on the coarse levels is left out as well: with the network's field it costs a third of the time and gains
-    0.001 Dice (Testing/bench/MODELS.md).
+    Agreement of both directions on the coarse levels is disabled: with the network's field it takes a third of the time
+    and gains 0.001 Dice (Testing/bench/MODELS.md).
     """
     whole = make_settings(InstanceSettings, "instance", settings.refine_preset)
     finest = whole.iterations[-settings.refine_levels :]
