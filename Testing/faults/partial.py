@@ -258,21 +258,19 @@ CASES = [
     plain("a worse deformation of a fixed slab is not kept", guard_keeps(same_pair("fixed"), AWAY), True),
     plain(
         "a head squeezed into a slab is not kept",
-        lambda: "strained" in never_worse(same_pair(), start_off(), squeezed())[1],
+        lambda: "high strain" in never_worse(same_pair(), start_off(), squeezed())[1],
         True,
     ),
     plain("strain of whole lungs is no objection", lambda: objection(Gain(0.62, 0.96, 0.007, 0.54, 0.95)), ""),
     plain("strain of two slabs that come to agree is none", lambda: objection(Gain(0.17, 0.22, 0.0, 0.42, 0.64)), ""),
     plain("strain of crops of two persons is none", lambda: objection(Gain(0.62, 0.96, 0.007, 0.54, 0.7)), ""),
-    plain("strain of a slab is one", lambda: "strained" in objection(Gain(0.62, 0.96, 0.007, 0.59, 0.3)), True),
+    plain("strain of a slab is one", lambda: "high strain" in objection(Gain(0.62, 0.96, 0.007, 0.59, 0.3)), True),
     plain("demons, moving slab across i", worse_than_linear("sitk-demons", "moving", 0), 0.0),
     plain("demons, moving slab across j", worse_than_linear("sitk-demons", "moving", 1), 0.0),
     plain("demons, fixed slab across i", worse_than_linear("sitk-demons", "fixed", 0), 0.0),
     plain("demons, moving corner", not_worse(corner_pair, "sitk-demons"), 0.0),
     plain("demons, oblique moving slab", not_worse(oblique_slab, "sitk-demons"), 0.0),
-    plain(
-        "the guard says why", lambda: "linear start was kept" in never_worse(same_pair(), Transform(), AWAY)[1], True
-    ),
+    plain("the guard says why", lambda: "linear start is kept" in never_worse(same_pair(), Transform(), AWAY)[1], True),
     plain(
         "the guard leaves whole heads alone",
         lambda: never_worse(Pair(phantom().fixed, phantom().fixed), Transform(), AWAY)[1],

@@ -1,4 +1,4 @@
-"""What happens when a graphics processor cannot do the work: another attempt is made, and a note says so."""
+"""Fallback when a GPU cannot do the work: another attempt is made and reported in a note."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial views: where a volume is known, and where the body goes on beyond what was imaged."""
+"""Partial views: where a volume is known, and where the body extends beyond the field of view."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..transforms.affine import Affine
 from ..transforms.transform import Transform
 
 Mask = npt.NDArray[np.bool_]
-# A face of a volume with less than this share of foreground shows that nothing but background lies beyond it.
+# Beyond a face of a volume with less than this fraction of foreground there is only background.
 OPEN_FACE = 0.03
 FOREGROUND = 0.05
 MUCH_FOLDING_PERCENT = 1.0
-# Two voxels in five then change their volume by more than half. Measured: 0.59 and 0.88 for maps that squeeze a head
-# into a slab; 0.09 to 0.24 for slabs that come closer, 0.42 and 0.54 for pairs of two persons that gain 0.2 of Dice.
+# Two of five voxels then change their volume by more than half. Measured: 0.59 and 0.88 for maps that compress a head
+# into a slab; 0.09 to 0.24 for improved slabs, 0.42 and 0.54 for pairs of two subjects that gain 0.2 Dice.
 MUCH_STRAIN = 0.56
-# Strain speaks only where the start sees less than this share of the fixed body: lungs that both volumes show whole
-# are strained by breathing alone (0.54 with greedy).
+# Strain is checked only when the start maps less than this fraction of the fixed body into the moving volume: breathing
+# alone strains lungs that both volumes show completely (0.54 with greedy).
 SMALL_PART = 0.75
 
 
 def open_faces(volume: Volume) -> tuple[Mask, Mask]:
-    """Return whether the body goes on beyond the first and beyond the last slice along i, j, k."""
+    """Return whether the body extends beyond the first and beyond the last slice along i, j, k."""
     step = max(1, round((volume.array.size / 200_000) ** (1 / 3)))
     lower, upper = robust_range(volume.array[::step, ::step, ::step])
     level = lower + FOREGROUND * (upper - lower)
@@ -38,24 +38,24 @@ def open_faces(volume: Volume) -> tuple[Mask, Mask]:
 
 
 def is_partial(pair: Pair) -> bool:
-    """Return whether the body goes on beyond the view of a volume of the pair."""
+    """Return whether the body extends beyond the field of view of a volume of the pair."""
     return any(faces.any() for volume in (pair.fixed, pair.moving) for faces in open_faces(volume))
 
 
 def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transform, str]:
-    """Return the found transform and '', or its start and why, where views are partial and the deformation failed.
+    """Return the found transform and '', or the start and a reason when the deformation of partial views failed.
 
-    A view that shows a part of the other one has borders at which a deformation can follow what is not there. What
-    speaks is measured where both maps see both volumes: the local agreement of the intensities fell, or much is
-    folded; or the moving volume shows a part only and the map is strained there. The agreement alone
-    does not tell: a map that squeezes a whole head into a slab raises it.
+    At the borders of a partial view a deformation can match structures that are not visible in the other volume. It is
+    checked where both transforms map into the moving volume: the local agreement of the intensities decreases, many
+    voxels fold, or the moving volume is partial and the strain is high. The agreement alone does not suffice: a map
+    that compresses a whole head into a slab increases it.
 
     Parameters
     ----------
     pair : Pair
-        As engines see it.
+        As engines receive it.
     start, found : Transform
-        Fixed-to-moving maps before and after the deformation.
+        Fixed-to-moving transforms before and after the deformation.
     """
     if not is_partial(pair):
         return found, ""
@@ -64,26 +64,26 @@ def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transfo
 
 
 def objection(gain: Gain) -> str:
-    """Return why a deformation between partial views is not kept, '' when it is."""
-    what = f"made the intensities agree less (local agreement {gain.before:.2f} before, {gain.after:.2f} after)"
+    """Return why a deformation of partial views is rejected, '' when it is accepted."""
+    what = f"reduces the agreement of intensities (local agreement {gain.before:.2f} before, {gain.after:.2f} after)"
     if gain.folding_percent > MUCH_FOLDING_PERCENT:
-        what = f"folded {gain.folding_percent:.1f} % of what both show"
+        what = f"folds {gain.folding_percent:.1f} % of the common region"
     elif gain.seen_share < SMALL_PART and gain.strain > MUCH_STRAIN:
-        what = f"strained what it shows (standard deviation of its log Jacobian: {gain.strain:.2f})"
+        what = f"has a high strain (standard deviation of the log Jacobian: {gain.strain:.2f})"
     elif not gain.after < gain.before:
         return ""
-    return f"The linear start was kept: the views show parts of the body, and the deformation {what}."
+    return f"The linear start is kept: the fields of view are partial, and the deformation {what}."
 
 
 def known(volume: Volume, grid: Grid, start: Transform) -> Mask | None:
-    """Return where a volume is known through the start: inside its view, or beyond a face that shows background only.
+    """Return where a volume is known at the start: inside its field of view, or beyond a face with background only.
 
     Parameters
     ----------
     volume : Volume
-        What is sampled.
+        The volume to sample.
     grid : Grid
-        Where it is asked for.
+        Grid of the samples.
     start : Transform
         Maps points of the grid to points of the volume.
 

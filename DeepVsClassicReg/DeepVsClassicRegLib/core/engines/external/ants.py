@@ -25,23 +25,23 @@ LEVEL = "XXDIAGNOSTIC,Iteration"
 
 @dataclass(frozen=True)
 class AntsSettings:
-    """What drives SyN."""
+    """Settings of SyN."""
 
     metric: str = option(
         "CC", "Similarity", choices=("CC", "MI", "Demons"), tooltip="CC: local correlation; MI: any contrast."
     )
     metric_parameter: int = option(
-        2, "Radius or bins", minimum=1, maximum=256, tooltip="Radius in voxels of CC, number of bins of MI."
+        2, "Radius or bins", minimum=1, maximum=256, tooltip="Radius in voxels for CC, number of bins for MI."
     )
-    step: float = option(0.2, "Gradient step", minimum=0.01, maximum=2, tooltip="Larger is faster and rougher.")
+    step: float = option(0.2, "Gradient step", minimum=0.01, maximum=2, tooltip="Larger is faster and less smooth.")
     update_sigma_vox2: float = option(
-        3.0, "Update smoothing", unit="voxels²", minimum=0, maximum=20, tooltip="Variance, as ANTs counts it."
+        3.0, "Update smoothing", unit="voxels²", minimum=0, maximum=20, tooltip="Variance of the Gaussian, as in ANTs."
     )
     total_sigma_vox2: float = option(
         0.0, "Field smoothing", unit="voxels²", minimum=0, maximum=20, tooltip="Variance.", advanced=True
     )
     iterations: tuple[int, ...] = option(
-        (100, 70, 50, 20), "Iterations", minimum=0, maximum=10000, tooltip="Most per level, coarsest first."
+        (100, 70, 50, 20), "Iterations", minimum=0, maximum=10000, tooltip="Maximum per level, coarsest first."
     )
     shrink: tuple[int, ...] = option((8, 4, 2, 1), "Shrink factors", minimum=1, maximum=32)
     smoothing_vox: tuple[float, ...] = option((3.0, 2.0, 1.0, 0.0), "Smoothing", unit="voxels", minimum=0, maximum=20)
@@ -50,7 +50,7 @@ class AntsSettings:
     winsorize: tuple[float, ...] = option(
         (0.005, 0.995), "Clip intensities", minimum=0, maximum=1, tooltip="Quantiles.", advanced=True
     )
-    match_histograms: bool = option(False, "Match histograms", tooltip="Same contrast only.", advanced=True)
+    match_histograms: bool = option(False, "Match histograms", tooltip="For equal contrasts only.", advanced=True)
 
 
 class AntsEngine(ExternalEngine[AntsSettings]):
@@ -59,7 +59,7 @@ class AntsEngine(ExternalEngine[AntsSettings]):
     info: ClassVar[EngineInfo] = EngineInfo(
         name="ants",
         title="ANTs SyN",
-        summary="Symmetric diffeomorphic registration; the reference of brain mapping, thorough and slow.",
+        summary="Symmetric diffeomorphic registration; the reference method of brain mapping, accurate and slow.",
         family="classical",
         settings=AntsSettings,
         citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004",
@@ -84,12 +84,12 @@ class AntsEngine(ExternalEngine[AntsSettings]):
         Complaint(
             "All samples map outside moving image buffer",
             "the volumes do not overlap at the start.",
-            "Check the linear alignment first (engine 'linear'), or give landmarks or an initial transform.",
+            "Check the linear alignment first (engine 'linear'), or use landmarks or an initial transform.",
         ),
     )
 
     def check(self, settings: AntsSettings) -> None:
-        """Raise `SettingsError` unless every level has its numbers."""
+        """Raise `SettingsError` unless all settings have one value per level."""
         levels = {len(settings.iterations), len(settings.shrink), len(settings.smoothing_vox)}
         if len(levels) != 1 or not settings.shrink:
             raise SettingsError("ANTs needs one number of iterations, shrink factor and smoothing per level.")
@@ -97,11 +97,11 @@ class AntsEngine(ExternalEngine[AntsSettings]):
             raise SettingsError(f"Clipping needs 2 quantiles, got {settings.winsorize}.")
 
     def register(self, run: ExternalRun[AntsSettings]) -> Sequence[Part | Transform]:
-        """Run antsRegistration; its composite transform holds the affine start."""
+        """Run antsRegistration; its composite transform includes the affine start."""
         shrink = run.settings.shrink
         levels = usable_levels(run.start.fixed.grid, shrink, fewest=FEWEST_VOXELS)
         if len(levels) < len(shrink):
-            run.recorder.notes.append(f"The volume is small: {len(levels)} of {len(shrink)} levels were run.")
+            run.recorder.notes.append(f"The volume is small: only {len(levels)} of {len(shrink)} levels were run.")
         arguments = _write_inputs(run) + _arguments(run, levels)
         command = python_child(f"{__package__}.ants_child", *arguments)
         output = run.execute(command, _Parser(run.settings, levels).parse)
@@ -150,16 +150,17 @@ def _arguments(run: ExternalRun[AntsSettings], levels: list[int]) -> list[str]:
 
 
 class _Parser:
-    """Reads antsRegistration's log."""
+    """Parses the log of antsRegistration."""
 
     def __init__(self, settings: AntsSettings, levels: list[int]) -> None:
         self.iterations = [max(1, settings.iterations[level]) for level in levels]
-        # An iteration costs by its voxels; levels often converge early, so these are upper bounds.
+        # The time of an iteration is proportional to its voxels; levels often converge early, so these are upper
+        # bounds.
         self.costs = [n / settings.shrink[level] ** 3 for n, level in zip(self.iterations, levels, strict=True)]
         self.level = -1
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         if LEVEL in line:
             self.level = min(self.level + 1, len(self.iterations) - 1)
             return None

@@ -1,4 +1,4 @@
-"""Stands in for the antsRegistration program with the antspyx package: same arguments, same output files.
+"""Replaces the antsRegistration program by the antspyx package, with the same arguments and output files.
 
 Run as `python -m DeepVsClassicRegLib.core.engines.external.ants_child --dimensionality 3 ...`.
 """

@@ -1,7 +1,7 @@
-"""The base of engines that run a program or a package in a process of its own.
+"""The base of engines that run an external program or package in a separate process.
 
-An engine says how its inputs are written, how a line of its log is read and how its result is read back; what is the
-same for all of them happens here: the temporary folder, progress, metric trace, cancel, and failures as sentences.
+An engine defines how its inputs are written, how a line of its log is parsed and how its result is read. The base
+provides the temporary folder, progress, metric trace, cancel and error messages.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Step:
-    """What a line of a log says about the run.
+    """The information of one line of a log.
 
     Attributes
     ----------
     stage : str
-        What is being done, in words a clinician reads.
+        The current step in words for clinicians.
     done : float
-        Done part of the program's work, 0 to 1.
+        Completed fraction of the program's work, 0 to 1.
     iteration : int or None
         Iteration within the stage.
     metric : float or None
         Objective, lower is better.
     shown : bool
-        Whether it becomes progress; a metric enters the trace either way.
+        Whether it is reported as progress; a metric is always added to the trace.
     """
 
     stage: str
@@ -67,7 +67,7 @@ LogParser = Callable[[str], Step | None]
 
 @dataclass(frozen=True)
 class Complaint:
-    """A complaint of a program in our words: what its log holds, what is wrong, what to do."""
+    """A known error of a program: text in its log, message and hint."""
 
     text: str
     message: str
@@ -76,12 +76,12 @@ class Complaint:
 
 @dataclass(frozen=True, eq=False)
 class ExternalRun(Generic[Settings]):
-    """What an engine has at hand while its program runs.
+    """The state of an engine while its program runs.
 
     Attributes
     ----------
     start : EngineInput
-        The pair as the program gets it.
+        The pair in the form for the program.
     settings : dataclass
         Settings of the engine.
     folder : path
@@ -96,12 +96,12 @@ class ExternalRun(Generic[Settings]):
     compute: Compute
 
     def write_volumes(self, suffix: str = ".mha") -> None:
-        """Write the volumes as fixed and moving with this suffix."""
+        """Write the volumes as files `fixed` and `moving` with this suffix."""
         for name, volume in (("fixed", self.start.fixed), ("moving", self.start.moving)):
             sitk.WriteImage(to_sitk(volume), str(self.folder / f"{name}{suffix}"))
 
     def write_mask(self, mask: LabelMap, file: str, dtype: npt.DTypeLike = np.uint8) -> str:
-        """Write a mask as 0 and 1 of this type; return the name of its file."""
+        """Write a mask with values 0 and 1 of this type; return the file name."""
         sitk.WriteImage(image_from_array(mask.mask().astype(dtype), mask.grid), str(self.folder / file))
         return file
 
@@ -112,7 +112,7 @@ class ExternalRun(Generic[Settings]):
         *,
         environment: dict[str, str] | None = None,
     ) -> Output:
-        """Run the program until it ends or the user cancels; its lines become progress and the metric trace."""
+        """Run the program until it ends or the user cancels; report progress and record the metric from its output."""
 
         def on_line(line: str) -> None:
             if step := parse(line):
@@ -128,9 +128,9 @@ class ExternalRun(Generic[Settings]):
         )
 
     def execute_package(self, child: str, parse: LogParser, **more: Any) -> Output:
-        """Run a module of this room that calls a Python package on the folder.
+        """Run a module of this package that calls a Python package on the folder.
 
-        Its job.json holds the settings, 'device', 'threads' and `more`.
+        Its job.json contains the settings, 'device', 'threads' and `more`.
         """
         job = {**asdict(cast("Any", self.settings)), "device": self.recorder.device}
         write_json(self.folder / JOB_FILE, {**job, "threads": self.compute.thread_count, **more})
@@ -145,22 +145,22 @@ class ExternalRun(Generic[Settings]):
 
 
 class ExternalEngine(ABC, Generic[Settings]):
-    """An engine whose work another program does.
+    """An engine that runs an external program.
 
     Attributes
     ----------
     info : EngineInfo
-        What every engine says about itself.
+        Description of the engine.
     program : str
-        What messages call the program.
+        Name of the program in messages.
     packages : tuple of str
-        Distributions whose versions enter the diagnostics.
+        Distributions whose versions are in the diagnostics.
     stop_condition : str
-        Why a run that succeeds has ended.
+        Stop condition of a successful run.
     memory_hint : str
-        What to do when it runs out of memory.
+        Hint when it runs out of memory.
     complaints : tuple of Complaint
-        What else its log may hold when it fails.
+        Known errors in its log.
     """
 
     info: ClassVar[EngineInfo]
@@ -172,17 +172,17 @@ class ExternalEngine(ABC, Generic[Settings]):
 
     @abstractmethod
     def register(self, run: ExternalRun[Settings]) -> Sequence[Part | Transform]:
-        """Run the program; return its map from the fixed to the moving volume of `run.start`, first part first."""
+        """Run the program; return the fixed-to-moving transform for `run.start`, first part first."""
 
     def check(self, settings: Settings) -> None:
-        """Raise `SettingsError` for settings that do not fit each other."""
+        """Raise `SettingsError` for inconsistent settings."""
 
     def start(self, pair: Pair, settings: Settings) -> EngineInput:
-        """Return the pair as the program gets it."""
+        """Return the pair in the form for the program."""
         return native_start(pair)
 
     def device(self, compute: Compute) -> str:
-        """Return where it computes: 'cpu' or 'cuda'."""
+        """Return the device, 'cpu' or 'cuda'."""
         return "cpu"
 
     def run(self, pair: Pair, settings: Settings, progress: Progress, compute: Compute) -> Result:
@@ -199,18 +199,18 @@ class ExternalEngine(ABC, Generic[Settings]):
     def check_output(
         self, output: Output, result: Path | None = None, *, program: str = "", hint: str = "See the log."
     ) -> None:
-        """Raise `EngineFailed` unless the program ended well and its result, where one is named, is there.
+        """Raise `EngineFailed` unless the program succeeded and its result file, if given, exists.
 
         Parameters
         ----------
         output : Output
-            What the program left.
+            Exit status and last lines of the program.
         result : path, optional
-            File that it must have written.
+            File that must exist.
         program : str
-            Its name in the message, where the engine runs several.
+            Name of the program in the message, when the engine runs several.
         hint : str
-            What to do about a failure that is none of the known ones.
+            Hint for unknown errors.
         """
         if output.status == 0 and (result is None or result.is_file()):
             return
@@ -223,7 +223,7 @@ class ExternalEngine(ABC, Generic[Settings]):
         raise EngineFailed(f"{program} stopped with status {output.status}: {self.reason(output)}", hint=hint)
 
     def reason(self, output: Output) -> str:
-        """Return what the program says about a failure: its last lines."""
+        """Return the reason of a failure: the last lines of the program."""
         return output.last_words()
 
     def check_finite(self, values: npt.ArrayLike, hint: str) -> None:
@@ -233,6 +233,6 @@ class ExternalEngine(ABC, Generic[Settings]):
 
 
 def cpu_or_cuda(compute: Compute) -> str:
-    """Return the device for packages that do not know Apple's graphics processors."""
+    """Return the device for packages without support for Apple GPUs."""
     device = "cpu" if compute.device == "mps" else torch_device(compute.device)
     return "cpu" if device == "mps" else device

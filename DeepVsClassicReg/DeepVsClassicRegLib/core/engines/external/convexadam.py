@@ -23,28 +23,28 @@ from ..base import TORCH, EngineInfo, Requirement
 from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
 
-# The package pools features to blocks and divides by the number of blocks minus one.
+# The package averages features over blocks and divides by the number of blocks minus one.
 FEWEST_BLOCKS = 4
 ITERATION = re.compile(r"^ITERATION (\d+) LOSS ([-+.\deEnaif]+)")
 STAGE = re.compile(r"^STAGE (.+)")
-# Share of the run before the iterations begin; measured on brains it is about a third.
+# Fraction of the run before the iterations; measured on brains: about a third.
 SEARCH_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class ConvexAdamSettings:
-    """What drives ConvexAdam; the defaults are those of the package."""
+    """Settings of ConvexAdam; the defaults are those of the package."""
 
-    radius_vox: int = option(1, "Patch radius", unit="voxels", minimum=1, maximum=4, tooltip="Of the MIND features.")
+    radius_vox: int = option(1, "Patch radius", unit="voxels", minimum=1, maximum=4, tooltip="For the MIND features.")
     dilation_vox: int = option(2, "Patch distance", unit="voxels", minimum=1, maximum=4, tooltip="Of MIND.")
     grid_vox: int = option(
-        6, "Search lattice", unit="voxels", minimum=2, maximum=16, tooltip="Blocks whose displacements are searched."
+        6, "Search grid", unit="voxels", minimum=2, maximum=16, tooltip="Block size of the displacement search."
     )
-    reach_blocks: int = option(4, "Search reach", unit="blocks", minimum=1, maximum=8, tooltip="Along every axis.")
+    reach_blocks: int = option(4, "Search range", unit="blocks", minimum=1, maximum=8, tooltip="Along each axis.")
     iterations: int = option(80, "Adam iterations", minimum=1, maximum=10000)
     weight: float = option(1.25, "Smoothness", minimum=0.01, maximum=100, tooltip="Weight of the diffusion term.")
     fine_grid_vox: int = option(
-        2, "Field lattice", unit="voxels", minimum=1, maximum=8, tooltip="Spacing of the field that Adam moves."
+        2, "Field grid", unit="voxels", minimum=1, maximum=8, tooltip="Spacing of the field optimized by Adam."
     )
     final_smoothing: int = option(
         0,
@@ -52,12 +52,12 @@ class ConvexAdamSettings:
         unit="voxels",
         minimum=0,
         maximum=15,
-        tooltip="0: none, else odd.",
+        tooltip="Kernel size of the final smoothing, an odd number; 0 disables it.",
         special="none",
         advanced=True,
     )
     consistent: bool = option(
-        True, "Inverse consistent start", tooltip="Searches both ways and balances them.", advanced=True
+        True, "Inverse consistent start", tooltip="Searches in both directions and averages them.", advanced=True
     )
     spacing_mm: float = option(
         0.0,
@@ -65,7 +65,7 @@ class ConvexAdamSettings:
         unit="mm",
         minimum=0,
         maximum=20,
-        tooltip="0: the fixed volume's finest spacing.",
+        tooltip="Isotropic voxel size; 0 uses the finest spacing of the fixed volume.",
         special="automatic",
     )
     most_voxels: int = option(
@@ -73,7 +73,7 @@ class ConvexAdamSettings:
         "Most voxels",
         minimum=10_000,
         maximum=500_000_000,
-        tooltip="The working spacing grows until it fits; about 0.35 GB per million voxels.",
+        tooltip="The working spacing is increased until it fits; about 0.35 GB per million voxels.",
         advanced=True,
     )
 
@@ -84,7 +84,7 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
     info: ClassVar[EngineInfo] = EngineInfo(
         name="convexadam",
         title="ConvexAdam",
-        summary="Discrete search and Adam refinement on self-similarity features; strong on large motion.",
+        summary="Discrete search and Adam refinement on self-similarity features; suited for large motion.",
         family="classical",
         settings=ConvexAdamSettings,
         citation="Siebert et al., IEEE Trans. Med. Imaging 44:738-748, 2025, doi 10.1109/TMI.2024.3462248; "
@@ -101,22 +101,22 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
         devices=("cpu", "cuda"),
     )
 
-    # Random seeds do not matter: nothing in the package is drawn.
+    # Random seeds have no effect: the package uses no random numbers.
     program = "ConvexAdam"
     packages = ("convexAdam", "torch")
     stop_condition = "all iterations"
-    memory_hint = "Raise the working spacing, or use device 'cpu'."
+    memory_hint = "Increase the working spacing, or use device 'cpu'."
 
     def device(self, compute: Compute) -> str:
         """Return where it computes: 'cpu' or 'cuda'."""
         return cpu_or_cuda(compute)
 
     def start(self, pair: Pair, settings: ConvexAdamSettings) -> EngineInput:
-        """Return the pair as it is: the whole start is absorbed when the moving volume is brought to the lattice."""
+        """Return the unchanged pair: the moving volume is resampled on the working grid with the whole start."""
         return EngineInput(pair.fixed, pair.moving, None, None, Affine.identity(), pair.initial or Transform())
 
     def register(self, run: ExternalRun[ConvexAdamSettings]) -> Sequence[Part | Transform]:
-        """Run the package on an isotropic lattice over the fixed volume."""
+        """Run the package on an isotropic grid over the fixed volume."""
         start = run.start
         grid, notes = working_grid(start.fixed.grid, run.settings)
         run.recorder.notes.extend(notes)
@@ -126,24 +126,24 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
         result = run.folder / "field.npy"
         self.check_output(output, result)
         voxels = np.load(result)
-        self.check_finite(voxels, "Raise the smoothness.")
+        self.check_finite(voxels, "Increase the smoothness.")
         return [DisplacementField(channels_to_mm(voxels, grid), grid)]
 
 
 def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[str]]:
-    """Return an isotropic grid over the fixed volume made of whole blocks, and a note when it had to be coarse.
+    """Return an isotropic grid of whole blocks over the fixed volume, and a note when it is coarser.
 
     Notes
     -----
-    The package counts in voxels alike along all axes, and scales its field by sizes rounded down to blocks:
-    both are harmless on such a grid only.
+    The package assumes the same voxel size along all axes, and scales its field by sizes rounded down to blocks. Both
+    are correct only on such a grid.
     """
     finest = settings.spacing_mm or min(fixed.spacing_mm)
     spacing = max(finest, (math.prod(fixed.extent_mm) / settings.most_voxels) ** (1 / 3))
     notes = []
     if spacing > finest * 1.001:
         notes.append(
-            f"Worked at {spacing:.3g} mm instead of {finest:.3g} mm to stay within {settings.most_voxels} voxels."
+            f"Working spacing: {spacing:.3g} mm, not {finest:.3g} mm, to stay within {settings.most_voxels} voxels."
         )
     origin = fixed.index_to_point(0.5 * (spacing / np.array(fixed.spacing_mm) - 1))
     count = [math.ceil(extent / spacing - 1e-6) for extent in fixed.extent_mm]
@@ -155,13 +155,13 @@ def working_grid(fixed: Grid, settings: ConvexAdamSettings) -> tuple[Grid, list[
 
 
 class _Parser:
-    """Reads the lines of `convexadam_child`."""
+    """Parses the output of `convexadam_child`."""
 
     def __init__(self, iterations: int) -> None:
         self.iterations, self.stages = iterations, 0
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         if match := STAGE.match(line):
             self.stages += 1
             return Step(f"ConvexAdam, {match[1]}", SEARCH_SHARE * min(self.stages, 5) / 6)

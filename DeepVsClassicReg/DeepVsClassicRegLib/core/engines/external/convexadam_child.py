@@ -61,7 +61,7 @@ def _say(title: str) -> None:
 
 
 def _report_losses(torch: Any) -> None:
-    """Print every loss that is differentiated: the package tells nothing on its own, and this process ends with it."""
+    """Print every differentiated loss, because the package prints none; only this short-lived process is changed."""
     plain = torch.Tensor.backward
     done = 0
 

@@ -1,4 +1,4 @@
-"""The FireANTs engine: the optional fireants package (own licence), run as a child process."""
+"""The FireANTs engine: the optional fireants package (separate license), run as a child process."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ ITERATION = re.compile(r"^LEVEL (\d+) ITERATION (\d+) LOSS ([-+.\deEnaif]+)")
 
 @dataclass(frozen=True)
 class FireAntsSettings:
-    """What drives FireANTs; the defaults are the paper's greedy mode."""
+    """Settings of FireANTs; the defaults are the greedy mode of the paper."""
 
     mode: str = option("greedy", "Mode", choices=("greedy", "syn"), tooltip="syn: symmetric, slower, smoother.")
     metric: str = option("cc", "Similarity", choices=("cc", "mi", "mse"), tooltip="mi: any contrast.")
     scales: tuple[int, ...] = option((4, 2, 1), "Shrink factors", minimum=1, maximum=32)
     iterations: tuple[int, ...] = option(
-        (250, 200, 100), "Iterations", minimum=1, maximum=10000, tooltip="Most per level, coarsest first."
+        (250, 200, 100), "Iterations", minimum=1, maximum=10000, tooltip="Maximum per level, coarsest first."
     )
     learning_rate: float = option(0.25, "Learning rate", minimum=0.001, maximum=10)
-    kernel_vox: int = option(7, "Window", unit="voxels", minimum=3, maximum=31, tooltip="Odd; of the correlation.")
+    kernel_vox: int = option(7, "Window", unit="voxels", minimum=3, maximum=31, tooltip="For the correlation; odd.")
     gradient_sigma_vox: float = option(1.0, "Update smoothing", unit="voxels", minimum=0, maximum=10)
     warp_sigma_vox: float = option(0.25, "Field smoothing", unit="voxels", minimum=0, maximum=10)
     beta1: float = option(
@@ -47,12 +47,12 @@ class FireAntsSettings:
 
 
 class FireAntsEngine(ExternalEngine[FireAntsSettings]):
-    """Adam on the group of diffeomorphisms; fast on graphics processors."""
+    """Adam on the group of diffeomorphisms; fast on GPUs."""
 
     info: ClassVar[EngineInfo] = EngineInfo(
         name="fireants",
         title="FireANTs",
-        summary="Dense diffeomorphic registration with torch; meant for graphics processors.",
+        summary="Dense diffeomorphic registration with torch; intended for GPUs.",
         family="classical",
         settings=FireAntsSettings,
         citation="Jena et al., FireANTs, arXiv 2404.01249, 2024",
@@ -60,7 +60,7 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
             Requirement(
                 name="fcntl",
                 title="Linux or macOS",
-                how="choose another engine, since this one needs Linux or macOS",
+                how="choose another engine, because this one needs Linux or macOS",
                 final=True,
             ),
             TORCH,
@@ -82,7 +82,7 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
     memory_hint = "Use device 'cpu' or a smaller volume."
 
     def check(self, settings: FireAntsSettings) -> None:
-        """Raise `SettingsError` unless every level has its numbers and the window a middle."""
+        """Raise `SettingsError` unless all settings have one value per level and the window is odd."""
         if len(settings.scales) != len(settings.iterations) or not settings.scales:
             raise SettingsError("FireANTs needs one number of iterations per shrink factor.")
         if settings.kernel_vox % 2 == 0:
@@ -93,7 +93,7 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
         return cpu_or_cuda(compute)
 
     def register(self, run: ExternalRun[FireAntsSettings]) -> Sequence[Part | Transform]:
-        """Run the package; its field comes before the affine start."""
+        """Run the package; its field precedes the affine start."""
         start = run.start
         for name, volume in (("fixed", start.fixed), ("moving", start.moving)):
             sitk.WriteImage(_scaled(_roomy(volume)), str(run.folder / f"{name}.mha"))
@@ -104,30 +104,30 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
         result = run.folder / "field.npy"
         self.check_output(output, result)
         field = DisplacementField(np.load(result), _roomy(start.fixed).grid)
-        self.check_finite(field.array_mm, "Lower the learning rate or raise the smoothing.")
+        self.check_finite(field.array_mm, "Reduce the learning rate or increase the smoothing.")
         return [field, start.affine] if start.affine_matters else [field]
 
 
 def _roomy(volume: Volume) -> Volume:
-    """Return the volume widened to at least 32 voxels per axis, which the package needs."""
+    """Return the volume padded to at least 32 voxels per axis, which the package needs."""
     missing = [max(0, FEWEST_VOXELS - n) for n in volume.grid.size]
     return warp_volume(volume, volume.grid.padded([-(-n // 2) for n in missing])) if any(missing) else volume
 
 
 def _scaled(volume: Volume) -> sitk.Image:
-    """Return the volume with its robust range at 0..1, which the package's metrics expect."""
+    """Return the volume with its robust range scaled to 0..1, as the metrics of the package expect."""
     return image_from_array(normalized(volume), volume.grid)
 
 
 class _Parser:
-    """Reads the lines of `fireants_child`."""
+    """Parses the output of `fireants_child`."""
 
     def __init__(self, settings: FireAntsSettings) -> None:
         self.iterations = settings.iterations
         self.costs = [n / s**3 for n, s in zip(settings.iterations, settings.scales, strict=True)]
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         match = ITERATION.match(line)
         if not match:
             return None

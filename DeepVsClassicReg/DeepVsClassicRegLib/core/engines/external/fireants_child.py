@@ -16,7 +16,7 @@ from ...files import read_json
 
 
 class _Levels:
-    """Takes the place of the package's progress bar: one per level, one printed line per iteration."""
+    """Replaces the progress bar of the package: one per level, with one printed line per iteration."""
 
     count = 0
     planned = 0
@@ -31,7 +31,7 @@ class _Levels:
             yield number
 
     def set_description(self, text: str) -> None:
-        """Print the loss the package describes, unless it is inverting a warp after the last level."""
+        """Print the loss of the package, unless it inverts a warp after the last level."""
         if self.level >= _Levels.planned:
             return
         loss = text.rpartition("loss:")[2].strip()

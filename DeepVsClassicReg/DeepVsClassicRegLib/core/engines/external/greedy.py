@@ -30,19 +30,19 @@ FEWEST_VOXELS = 8
 
 @dataclass(frozen=True)
 class GreedySettings:
-    """What drives greedy."""
+    """Settings of greedy."""
 
     metric: str = option(
         "WNCC", "Similarity", choices=("WNCC", "NCC", "SSD", "MI", "NMI"), tooltip="NMI and MI: any contrast."
     )
     radius_vox: int = option(
-        2, "Radius", unit="voxels", minimum=1, maximum=20, tooltip="Of the window of NCC and WNCC."
+        2, "Radius", unit="voxels", minimum=1, maximum=20, tooltip="Window radius of NCC and WNCC."
     )
     iterations: tuple[int, ...] = option(
-        (100, 100, 40), "Iterations", minimum=0, maximum=10000, tooltip="Per level, coarsest first; levels halve."
+        (100, 100, 40), "Iterations", minimum=0, maximum=10000, tooltip="Per level, coarsest first."
     )
     update_sigma_vox: float = option(
-        1.5, "Update smoothing", unit="voxels", minimum=0.01, maximum=50, tooltip="Of the finest fixed voxel edge."
+        1.5, "Update smoothing", unit="voxels", minimum=0.01, maximum=50, tooltip="Gaussian sigma on updates."
     )
     total_sigma_vox: float = option(0.5, "Field smoothing", unit="voxels", minimum=0.01, maximum=50)
     step: float = option(1.0, "Step", unit="voxels", minimum=0.01, maximum=10, advanced=True)
@@ -57,7 +57,7 @@ class GreedyEngine(ExternalEngine[GreedySettings]):
     info: ClassVar[EngineInfo] = EngineInfo(
         name="greedy",
         title="greedy",
-        summary="Greedy diffeomorphic registration: the most accurate classical engine on brains here.",
+        summary="Greedy diffeomorphic registration; very accurate on brains.",
         family="classical",
         settings=GreedySettings,
         citation="Yushkevich et al., Alzheimer's & Dementia 12:P126-P127, 2016, doi 10.1016/j.jalz.2016.06.205",
@@ -73,29 +73,29 @@ class GreedyEngine(ExternalEngine[GreedySettings]):
     stop_condition = "all iterations done"
 
     def check(self, settings: GreedySettings) -> None:
-        """Raise `SettingsError` when there is nothing to do."""
+        """Raise `SettingsError` when there are no iterations."""
         if not settings.iterations or sum(settings.iterations) == 0:
-            raise SettingsError("greedy was given no iterations.", hint="Give one number per level, e.g. 100,100,40.")
+            raise SettingsError("greedy has no iterations.", hint="Give one number per level, for example 100,100,40.")
 
     def register(self, run: ExternalRun[GreedySettings]) -> Sequence[Part | Transform]:
-        """Run greedy; its field comes before the affine start."""
+        """Run greedy; its field precedes the affine start."""
         start, wanted = run.start, run.settings.iterations
-        # A level too small for its window is left out; the coarsest come first.
+        # Levels too small for the window are skipped; the coarsest come first.
         iterations = wanted[-_levels(start.fixed.grid, len(wanted)) :]
         if len(iterations) < len(wanted):
-            run.recorder.notes.append(f"The volume is small: {len(iterations)} of {len(wanted)} levels run.")
+            run.recorder.notes.append(f"The volume is small: only {len(iterations)} of {len(wanted)} levels were run.")
         arguments = _write_inputs(run) + greedy_arguments(start, run.settings, iterations, run.compute)
         command = python_child(f"{__package__}.greedy_child", *arguments)
         output = run.execute(command, _Parser(run.settings, iterations).parse)
         result = run.folder / "warp.mha"
         self.check_output(output, result)
         field = DisplacementField.from_sitk(sitk.ReadImage(str(result), sitk.sitkVectorFloat32))
-        self.check_finite(field.array_mm, "Raise the smoothing or take the stationary velocity mode.")
+        self.check_finite(field.array_mm, "Increase the smoothing or use the stationary velocity mode.")
         return [field, start.affine] if start.affine_matters else [field]
 
 
 def _levels(grid: Grid, wanted: int) -> int:
-    """Return how many halvings leave enough voxels along the shortest axis, at least one level."""
+    """Return the number of levels with enough voxels along the shortest axis, at least one."""
     return max(1, min(wanted, 1 + int(np.log2(max(1.0, min(grid.size) / FEWEST_VOXELS)))))
 
 
@@ -116,7 +116,7 @@ def _write_inputs(run: ExternalRun[GreedySettings]) -> list[str]:
 def greedy_arguments(
     start: EngineInput, settings: GreedySettings, iterations: tuple[int, ...], compute: Compute
 ) -> list[str]:
-    """Return greedy's arguments beside those that name its inputs; lengths are multiples of the finest voxel edge."""
+    """Return the arguments of greedy other than its inputs; lengths are multiples of the finest voxel edge."""
     metric = [settings.metric]
     edge = min(start.fixed.grid.spacing_mm)
     if settings.metric in ("NCC", "WNCC"):
@@ -127,13 +127,13 @@ def greedy_arguments(
         *("-s", f"{settings.update_sigma_vox * edge:g}mm", f"{settings.total_sigma_vox * edge:g}mm"),
         *("-e", f"{settings.step:g}", "-o", "warp.mha", "-wp", "0"),
         *("-bg", f"{background_value(start.moving):g}", "-threads", str(compute.thread_count), "-V", "2"),
-        *("-seed", str(compute.seed + 1)),  # of the faint noise greedy adds; 0 would mean the wall clock
+        *("-seed", str(compute.seed + 1)),  # seed of the weak noise that greedy adds; 0 would use the clock
     ]
     return [*arguments, "-sv"] if settings.stationary else arguments
 
 
 class _Parser:
-    """Reads greedy's log."""
+    """Parses the log of greedy."""
 
     def __init__(self, settings: GreedySettings, iterations: tuple[int, ...]) -> None:
         # Every level has eight times the voxels of the one before.
@@ -142,7 +142,7 @@ class _Parser:
         self.sign = 1.0 if settings.metric == "SSD" else -1.0
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         match = ITERATION.match(line)
         if not match or int(match[1]) >= len(self.iterations):
             return None

@@ -1,4 +1,4 @@
-"""Stands in for the greedy program with the picsl_greedy package: same arguments, same output files.
+"""Replaces the greedy program by the picsl_greedy package, with the same arguments and output files.
 
 Run as `python -m DeepVsClassicRegLib.core.engines.external.greedy_child -d 3 ...`.
 """
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         Greedy3D().execute(shlex.join(arguments))
-    except Exception as error:  # the package raises plain exceptions of C++
+    except Exception as error:  # the package raises C++ exceptions of any type
         sys.stdout.write(f"{error}\n")
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The levels of a pyramid: which ones a volume is large enough for, and how much of the work they are."""
+"""The levels of a pyramid: which ones are usable for a volume, and their fractions of the work."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ...images.grid import Grid
 
 
 def usable_levels(grid: Grid, shrink: Sequence[int], *, fewest: int) -> list[int]:
-    """Return the numbers of the levels whose shrunk volume keeps `fewest` voxels along every axis.
+    """Return the numbers of the levels whose reduced volume has at least `fewest` voxels along every axis.
 
-    The last level always stays. Axes with thicker voxels are shrunk less (ANTs does so). Small crops would
-    otherwise crash back ends whose windows do not fit (a hippocampus of 35 voxels shrunk by 8 has 4).
+    The last level is always used. Axes with thicker voxels are reduced less, as in ANTs. Small crops would otherwise
+    crash back ends whose windows do not fit (a hippocampus of 35 voxels reduced by 8 has 4).
     """
     finest = min(grid.spacing_mm)
     relative = [spacing / finest for spacing in grid.spacing_mm]
@@ -25,7 +25,7 @@ def usable_levels(grid: Grid, shrink: Sequence[int], *, fewest: int) -> list[int
 
 
 def work_done(costs: Sequence[float], level: int, share: float) -> float:
-    """Return the done part of the whole work, 0 to 1, with a share of a level done and all levels before it.
+    """Return the completed fraction of the whole work, 0 to 1, from the fraction of the current level.
 
     Parameters
     ----------
@@ -34,6 +34,6 @@ def work_done(costs: Sequence[float], level: int, share: float) -> float:
     level : int
         The level that is running.
     share : float
-        Done part of this level; more than 1 counts as 1.
+        Completed fraction of this level; values above 1 are clipped.
     """
     return (sum(costs[:level]) + costs[level] * min(1.0, share)) / sum(costs)

@@ -1,4 +1,4 @@
-"""The NiftyReg engine: the programs reg_f3d and reg_transform a user has on PATH."""
+"""The NiftyReg engine: the programs reg_f3d and reg_transform on PATH."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ NIFTI_TYPES = {16: "f4", 64: "f8"}
 
 @dataclass(frozen=True)
 class NiftyRegSettings:
-    """What drives reg_f3d; the defaults are the program's own."""
+    """Settings of reg_f3d; the defaults are those of the program."""
 
     metric: str = option("nmi", "Similarity", choices=("nmi", "lncc", "ssd"), tooltip="nmi: any contrast.")
     lncc_sigma_vox: float = option(
-        5.0, "LNCC window", unit="voxels", minimum=0.5, maximum=50, tooltip="Gaussian, with lncc.", advanced=True
+        5.0, "LNCC window", unit="voxels", minimum=0.5, maximum=50, tooltip="Gaussian sigma of lncc.", advanced=True
     )
     grid_spacing_vox: float = option(5.0, "Grid spacing", unit="voxels", minimum=1, maximum=100)
     bending: float = option(0.001, "Bending penalty", minimum=0, maximum=1)
     linear_energy: float = option(0.01, "Linear energy", minimum=0, maximum=1, advanced=True)
     levels: int = option(3, "Levels", minimum=1, maximum=8)
-    iterations: int = option(150, "Iterations", minimum=1, maximum=10000, tooltip="Most at the finest level.")
+    iterations: int = option(150, "Iterations", minimum=1, maximum=10000, tooltip="Maximum at the finest level.")
     velocity: bool = option(False, "Velocity field", tooltip="Diffeomorphic; slower.", advanced=True)
 
 
@@ -70,19 +70,19 @@ class NiftyRegEngine(ExternalEngine[NiftyRegSettings]):
     stop_condition = "converged or all iterations"
 
     def check(self, settings: NiftyRegSettings) -> None:
-        """Raise `EngineUnavailable` when a program is not on PATH (any more)."""
+        """Raise `EngineUnavailable` when a program is not on PATH."""
         self.info.require()
 
     def register(self, run: ExternalRun[NiftyRegSettings]) -> Sequence[Part | Transform]:
-        """Run reg_f3d, then reg_transform, which turns control points into a field."""
+        """Run reg_f3d, then reg_transform, which converts control points to a field."""
         start, settings = run.start, run.settings
         if start.moving_mask is not None and not settings.velocity:
-            run.recorder.notes.append("reg_f3d uses a moving mask only with a velocity field; it was left out.")
+            run.recorder.notes.append("The moving mask was not used: reg_f3d supports it only with a velocity field.")
         self._execute(run, "reg_f3d", *_write_inputs(run), *_arguments(settings, run.compute))
         self._execute(run, "reg_transform", "-ref", "fixed.nii", "-disp", "spline.nii", "field.nii")
         field = _read_field(run.folder / "field.nii", start.fixed.grid)
-        self.check_finite(field.array_mm, "Raise the bending penalty.")
-        # The control points of reg_f3d hold the affine start, so the field is the whole map.
+        self.check_finite(field.array_mm, "Increase the bending penalty.")
+        # The control points of reg_f3d include the affine start, so the field is the complete transform.
         return _split(field, start)
 
     def _execute(self, run: ExternalRun[NiftyRegSettings], name: str, *arguments: str) -> None:
@@ -118,15 +118,15 @@ def _arguments(settings: NiftyRegSettings, compute: Compute) -> list[str]:
 
 
 class _Parser:
-    """Reads reg_f3d's log; its objective is maximized."""
+    """Parses the log of reg_f3d; its objective is maximized."""
 
     def __init__(self, settings: NiftyRegSettings) -> None:
         self.level, self.iterations = 0, settings.iterations
-        # A level costs eight times the one before.
+        # A level takes eight times as long as the one before.
         self.costs = [8.0**level for level in range(settings.levels)]
 
     def parse(self, line: str) -> Step | None:
-        """Return what a line says."""
+        """Return the step of a line."""
         if match := LEVEL.search(line):
             self.level = min(int(match[1]), len(self.costs)) - 1
             return None
@@ -141,7 +141,7 @@ class _Parser:
 def _read_field(path: Path, grid: Grid) -> DisplacementField:
     """Return the displacement field of an uncompressed NIfTI file of reg_transform.
 
-    Read by hand because ITK's versions differ in whether they turn vectors from RAS to LPS.
+    It is parsed here because versions of ITK differ in the conversion of vectors from RAS to LPS.
     """
     if not path.is_file():
         raise EngineFailed("reg_transform ended without writing the field.", hint="See the log.")
@@ -158,7 +158,7 @@ def _read_field(path: Path, grid: Grid) -> DisplacementField:
 
 
 def _split(field: DisplacementField, start: EngineInput) -> list[Part]:
-    """Return a whole map as a small field followed by the affine start, so that it stays sane off the grid."""
+    """Return a complete transform as a small field followed by the affine start, so that it is valid outside."""
     if not start.affine_matters:
         return [field]
     points = start.fixed.grid.points()

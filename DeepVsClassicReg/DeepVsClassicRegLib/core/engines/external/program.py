@@ -1,4 +1,4 @@
-"""Runs a back end as a program of its own: its lines become progress, a cancel ends it at once."""
+"""Runs an external program: passes on its output lines, and kills it on cancel."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from ...progress import Progress
 
 POLL_SECONDS = 0.2
 TAIL_LINES = 200
-KILLED = 137  # 128 + SIGKILL: mostly by the system, for lack of memory
+KILLED = 137  # 128 + SIGKILL: usually by the system, when memory runs out
 PACKAGE_ROOT = Path(__file__).resolve().parents[4]
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a program left: its exit status and the last lines it wrote."""
+    """The exit status of a program and its last output lines."""
 
     status: int
     tail: tuple[str, ...]
 
     def said(self, text: str) -> bool:
-        """Return whether one of the last lines holds this text (any case)."""
+        """Return whether one of the last lines contains this text (ignoring case)."""
         return any(text.lower() in line.lower() for line in self.tail)
 
     def last_words(self, count: int = 3) -> str:
@@ -42,7 +42,7 @@ class Output:
 
 @contextmanager
 def scratch_folder(name: str) -> Iterator[Path]:
-    """Give a private temporary folder (below TMPDIR) that is gone after the block."""
+    """Create a private temporary folder (below TMPDIR) that is removed after the block."""
     with tempfile.TemporaryDirectory(prefix=f"dvcreg-{name}-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -56,7 +56,7 @@ def run_program(
     threads: int,
     environment: dict[str, str] | None = None,
 ) -> Output:
-    """Run a program in a folder and hand its lines (stdout and stderr) to a listener.
+    """Run a program in a folder and pass its lines (stdout and stderr) to a listener.
 
     Parameters
     ----------
@@ -65,18 +65,18 @@ def run_program(
     folder : path
         Working directory.
     progress : Progress
-        Asked for a cancel five times a second; the program is killed when it comes.
+        Checked for a cancel five times per second; on cancel the program is killed.
     on_line : callable
-        Called in this thread with every line; may raise, which also ends the program.
+        Called in this thread with every line; an exception also kills the program.
     threads : int
-        Bound given to the program through the usual environment variables.
+        Thread limit, passed to the program in the usual environment variables.
     environment : dict, optional
         Further environment variables.
 
     Raises
     ------
     Cancelled
-        When the user asked to stop.
+        When the user canceled.
     EngineFailed
         When the program cannot be started.
     """
@@ -143,7 +143,7 @@ def _next_line(lines: queue.SimpleQueue[str | None], progress: Progress) -> str 
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Close the program's lifeline and wait; its supervisor kills what is still running."""
+    """Close the program's standard input and wait; its supervisor then kills what is still running."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.close()
     try:

@@ -1,4 +1,4 @@
-"""Right-anterior-superior values of those back ends whose files hold them (greedy, niftyreg); ours are LPS."""
+"""Conversion between LPS and the RAS coordinates in files of some back ends (greedy, NiftyReg)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def ras_matrix(affine: Affine) -> npt.NDArray[np.float64]:
-    """Return the (4, 4) matrix that does in RAS mm what the affine does in LPS mm (its own inverse operation)."""
+    """Return the (4, 4) matrix in RAS mm of an affine in LPS mm."""
     return np.asarray(FLIP @ affine.homogeneous @ FLIP)
 
 
 def lps_vectors(vectors_ras: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Return vectors (..., 3) given in RAS as LPS, or the other way round."""
+    """Return vectors (..., 3) given in RAS as LPS, or vice versa."""
     return vectors_ras * np.array([-1, -1, 1], dtype=vectors_ras.dtype)
 
 

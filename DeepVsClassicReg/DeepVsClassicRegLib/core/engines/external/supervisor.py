@@ -1,4 +1,4 @@
-"""Runs one program and ends it when its own standard input closes, so that no program outlives its parent.
+"""Runs one program and kills it when its own standard input closes, so that no program outlives its parent.
 
 Started as `python -m DeepVsClassicRegLib.core.engines.external.supervisor PROGRAM ARGUMENT...`; standard library only.
 """
@@ -25,7 +25,7 @@ def main(command: list[str]) -> int:
 
 
 def _end_with_parent(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child once standard input is at its end: the parent closed it or has died."""
+    """Kill the child at the end of standard input: the parent has closed it or ended."""
     with contextlib.suppress(OSError, ValueError):
         while os.read(0, 1):  # not sys.stdin: its lock aborts the interpreter when it ends first
             continue

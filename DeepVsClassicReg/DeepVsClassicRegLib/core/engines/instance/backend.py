@@ -1,4 +1,4 @@
-"""Which back end computes: numba on the CPU, torch on a GPU or where numba is missing."""
+"""Selects the back end: numba on the CPU, torch on a GPU or when numba is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a run computes.
+    """The back end of a run.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Backend:
     threads : int
         CPU threads.
     notes : tuple of str
-        What the user should know about the choice.
+        Notes on the choice for the user.
     """
 
     kind: str
@@ -47,12 +47,12 @@ class Backend:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Distributions whose versions belong into the diagnostics."""
+        """Distributions whose versions are in the diagnostics."""
         return (self.kind,)
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Bound the threads inside the block and restore the former bound."""
+        """Limit the threads inside the block and restore the previous limit."""
         if self.kind == NUMBA:
             with thread_bound(self.threads):
                 yield
@@ -69,14 +69,14 @@ class Backend:
 
 
 def choose_backend(compute: Compute, progress: Progress) -> Backend:
-    """Return the back end for the wanted device.
+    """Return the back end for the requested device.
 
     Raises
     ------
     EngineUnavailable
         When neither numba nor torch is installed.
     RegistrationError
-        When a GPU was asked for by name and is not there.
+        When a GPU was requested by name and is not available.
     """
     has_torch = importlib.util.find_spec("torch") is not None
     wants_gpu = compute.device in ("cuda", "mps") or (compute.device == "auto" and has_torch and _gpu_likely())
@@ -86,9 +86,13 @@ def choose_backend(compute: Compute, progress: Progress) -> Backend:
         if device != "cpu" and samples_volumes(device):
             return Backend(TORCH, device, compute.thread_count)
         if compute.device == device != "cpu":
-            raise RegistrationError(f"This torch cannot sample volumes on '{device}'.", hint="Use device 'auto'.")
+            raise RegistrationError(
+                f"This version of torch cannot sample volumes on '{device}'.", hint="Use device 'auto'."
+            )
         if device != "cpu":
-            notes += (f"This torch cannot sample volumes on '{device}': computed on the CPU (a newer torch can).",)
+            notes += (
+                f"This version of torch cannot sample volumes on '{device}': computed on the CPU (a newer torch can).",
+            )
     if numba_found():
         use_user_cache()
         if not kernels_are_compiled():
@@ -98,22 +102,22 @@ def choose_backend(compute: Compute, progress: Progress) -> Backend:
         note = "numba is not installed: computed with torch, several times slower (pip install numba)."
         return Backend(TORCH, "cpu", compute.thread_count, (*notes, note))
     raise EngineUnavailable(
-        "Engine 'instance' needs numba (CPU) or torch (GPU), neither found here.", hint="pip install numba"
+        "Engine 'instance' needs numba (CPU) or torch (GPU); neither is installed.", hint="pip install numba"
     )
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Where and within how much memory a run is tried.
+    """Back end and memory limit of an attempt.
 
     Attributes
     ----------
     backend : Backend
-        Where.
+        The back end.
     memory_gib : float
-        How much the working grid may ask for.
+        Memory limit of the working grid.
     number : int
-        Attempts before this one.
+        Number of previous attempts.
     """
 
     backend: Backend
@@ -124,10 +128,10 @@ class Attempt:
 def first_that_fits(
     solve: Callable[[Attempt], T], first: Attempt, *, compute: Compute, progress: Progress, recorder: Recorder
 ) -> T:
-    """Return `solve` of the first attempt that finds enough memory; `recorder` notes every change.
+    """Return `solve` of the first attempt with enough memory; `recorder` notes every change.
 
-    The CPU at full resolution is preferred to a coarse result, and takes seconds with numba. Without numba the
-    graphics processor gets two more tries on half the voxels each before torch computes on the CPU.
+    The CPU at full resolution is preferred to a coarser result, and takes seconds with numba. Without numba there are
+    two more attempts on the GPU, each with half the voxels, before torch computes on the CPU.
     """
 
     def work(attempt: Attempt) -> T:
@@ -137,11 +141,11 @@ def first_that_fits(
 
     def following(attempt: Attempt, reason: str) -> tuple[Attempt, str]:
         device = attempt.backend.device
-        progress.report(0.0, f"The graphics processor {reason}")
+        progress.report(0.0, f"The GPU {reason}")
         cpu = choose_backend(Compute(device="cpu", threads=compute.thread_count, seed=compute.seed), progress)
         if cpu.kind != NUMBA and attempt.number + 1 < ATTEMPTS:
             memory = attempt.memory_gib / COARSER
-            note = f"Device '{device}' {reason}: tried again within {memory:.2g} GiB, which is coarser."
+            note = f"Device '{device}' {reason}: repeated within {memory:.2g} GiB at coarser spacing."
             return Attempt(attempt.backend, memory, attempt.number + 1), note
         return Attempt(cpu, attempt.memory_gib), f"Device '{device}' {reason}: computed on the CPU instead."
 
@@ -151,7 +155,7 @@ def first_that_fits(
 
 
 def samples_volumes(device: str) -> bool:
-    """Return whether torch interpolates volumes on a device; older versions do not on MPS."""
+    """Return whether torch supports interpolation of volumes on a device; older versions do not on MPS."""
     import torch
 
     image, grid = torch.zeros((1, 1, 2, 2, 2), device=device), torch.zeros((1, 2, 2, 2, 3), device=device)
@@ -163,7 +167,7 @@ def samples_volumes(device: str) -> bool:
 
 
 def _gpu_likely() -> bool:
-    """Return whether it is worth the seconds of importing torch to look for a GPU."""
+    """Return whether a GPU is likely, so that importing torch, which takes seconds, is worthwhile."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if sys.platform == "win32":

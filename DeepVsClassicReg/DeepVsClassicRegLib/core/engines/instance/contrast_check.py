@@ -1,4 +1,4 @@
-"""Do two volumes match at their start better than by chance: descriptors there against those of shifted copies."""
+"""Checks whether two volumes match at their start better than by chance, by comparison with shifted copies."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .problem import Image, OptimizationProblem, pooled
 
 COARSE = 40
 SHIFTS = 32
-# Shares of the longest edge, far enough that nothing matches by being smooth.
+# Fractions of the longest edge, large enough that smooth structures do not match.
 NEAREST, FARTHEST = 0.12, 0.25
 FEWEST_VOXELS = 100
 SHOWS = 0.05
 
 
 def contrast_of_start(problem: OptimizationProblem) -> float:
-    """Return how many standard deviations the start matches better than shifted copies of the moving volume.
+    """Return by how many standard deviations the start matches better than shifted copies of the moving volume.
 
     Notes
     -----
-    The similarity is the mean squared difference of self-similarity descriptors where both volumes show
-    something, on a coarse lattice. Shifts go in all directions, the same for every pair. Values about 0 to
-    2 are what chance gives: then nothing local speaks for the start, and local forces would follow noise.
+    The similarity is the mean squared difference of self-similarity descriptors in the common foreground, on a coarse
+    grid. The shifts cover all directions and are the same for every pair. Values of about 0 to 2 occur by chance: there
+    is no local evidence for the start, and local forces would follow noise.
     """
     size = problem.fixed.shape
     z, y, x = (int(2 ** max(0, round(float(np.log2(n / COARSE))))) for n in size)
@@ -41,20 +41,20 @@ def contrast_of_start(problem: OptimizationProblem) -> float:
 
 
 def _shifts(shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Return shifts evenly spread over directions (a spiral on the sphere) and lengths."""
+    """Return shifts distributed evenly over directions (a spiral on the sphere) and lengths."""
     number = np.arange(SHIFTS) + 0.5
     height, turn = 1 - 2 * number / SHIFTS, np.pi * (1 + 5**0.5) * number
     ring = np.sqrt(1 - height**2)
     directions = np.stack([height, ring * np.sin(turn), ring * np.cos(turn)], axis=1)
     lengths = np.linspace(NEAREST, FARTHEST, SHIFTS)[(np.arange(SHIFTS) * 7) % SHIFTS] * sorted(shape)[-1]
-    # A thin volume would lose its overlap: along its short edge the shifts stay within a quarter of it.
+    # To keep an overlap in thin volumes, shifts are at most a quarter of the short edge.
     reach = np.array(shape) // 4
     voxels = np.clip(np.rint(directions * lengths[:, None]), -reach, reach).astype(int)
     return [(int(z), int(y), int(x)) for z, y, x in voxels]
 
 
 def _distance(fixed: Image, moving: Image, both: npt.NDArray[np.bool_], shift: tuple[int, int, int]) -> float:
-    """Return the mean squared difference over the voxels that show something in both, NaN when there are few."""
+    """Return the mean squared difference over the common foreground, NaN when it has few voxels."""
     here, there = _overlapping(both.shape, shift)
     inside = both[here] & both[there]
     if int(inside.sum()) < FEWEST_VOXELS:
@@ -65,7 +65,7 @@ def _distance(fixed: Image, moving: Image, both: npt.NDArray[np.bool_], shift: t
 
 
 def _overlapping(shape: tuple[int, ...], shift: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the parts of a lattice and of its shifted copy that lie on each other."""
+    """Return the overlapping parts of a grid and its shifted copy."""
     here = tuple(slice(max(0, s), n + min(0, s)) for s, n in zip(shift, shape, strict=True))
     there = tuple(slice(max(0, -s), n + min(0, -s)) for s, n in zip(shift, shape, strict=True))
     return here, there

@@ -1,4 +1,4 @@
-"""MIND-SSC descriptors in numpy: what the neighborhood of a voxel looks like, whatever the contrast."""
+"""MIND-SSC descriptors in NumPy: the local structure around a voxel, independent of contrast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FACES = np.array([(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 
 
 
 def pairs_of_faces() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the 12 pairs of the six neighbors that lie diagonally to each other."""
+    """Return the 12 pairs of the six neighbors that are diagonal to each other."""
     found = []
     for a in range(6):
         for b in range(a + 1, 6):
@@ -43,14 +43,14 @@ def mind_ssc(image: Image, *, radius: int = 1, dilation: int = 2) -> Image:
     channels -= channels.min(axis=0)
     spread = channels.mean(axis=0)
     middle = float(spread.mean())
-    # A flat region has no structure to describe; bounds keep its noise from looking like one.
+    # The limits keep noise in flat regions from being amplified to structure.
     np.clip(spread, middle * 1e-3, middle * 1e3, out=spread)
     channels /= np.maximum(spread, np.float32(1e-12))
     return np.exp(-channels, out=channels)
 
 
 def box_mean(image: Image, radius: int) -> Image:
-    """Return the mean of the cube of `radius` around every voxel, the border repeated."""
+    """Return the mean in the cube of `radius` around every voxel, with repeated border."""
     result = image
     for axis in range(3):
         widths = [(0, 0)] * 3

@@ -1,4 +1,4 @@
-"""A global start for large motion: coarse blocks try all displacements of a window, neighbors agree step by step."""
+"""A global start for large motion: a discrete search over coarse blocks, coupled with a smoothness constraint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .problem import OptimizationProblem
 
 Array = npt.NDArray[np.float32]
 NODES = 36
-# The weight of what is usual, as a share of a node's surroundings, and what a step of displacement adds to it.
+# Weight of the mean cost, as a fraction of a node's neighborhood, and its increase per displacement step.
 UNSEEN = np.float32(0.1)
 SHORTER = 1e-3
 COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -25,16 +25,16 @@ COUPLING = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True)
 class DiscreteSearchResult:
-    """What the search found.
+    """The result of the search.
 
     Attributes
     ----------
     field : (3, z, y, x) array
-        Displacements in voxels of a coarse lattice over the same box as the working lattice.
+        Displacements in voxels of a coarse grid over the same box as the working grid.
     reach_mm : float
-        Largest displacement along an axis that was tried.
+        Largest displacement along an axis in the search.
     largest_mm : float
-        Largest displacement that came out.
+        Largest displacement of the result.
     """
 
     field: Field
@@ -43,16 +43,16 @@ class DiscreteSearchResult:
 
 
 def discrete_start(problem: OptimizationProblem, *, reach_mm: float, progress: Progress) -> DiscreteSearchResult:
-    """Return the field that best explains both volumes among displacements up to `reach_mm` per axis.
+    """Return the field that best matches both volumes among displacements up to `reach_mm` per axis.
 
     Parameters
     ----------
     problem : OptimizationProblem
-        The pair on its working lattice.
+        The pair on its working grid.
     reach_mm : float
-        How far to search along each axis.
+        Search range along each axis.
     progress : Progress
-        Hears about it.
+        Receives progress updates.
 
     References
     ----------
@@ -88,7 +88,7 @@ def _coarse(array: Array, fine: Grid, grid: Grid) -> Array:
 
 
 def _coarse_mask(mask: npt.NDArray[np.bool_] | None, fine: Grid, grid: Grid) -> Array | None:
-    """Return the share of each node of the coarser grid that lies in the mask; None without one."""
+    """Return the fraction of each node of the coarser grid inside the mask; None without a mask."""
     return None if mask is None else _coarse(mask.astype(np.float32), fine, grid)
 
 
@@ -100,10 +100,10 @@ def _costs(
     fixed_mask: Array | None,
     moving_mask: Array | None,
 ) -> Array:
-    """Return the descriptor distance of every node under every displacement, (D, nodes).
+    """Return the descriptor distance of every node for every displacement, (D, nodes).
 
-    Only what lies in both masks is compared. The less of a node's surroundings does, the nearer its cost comes to what
-    is usual at the start: displacements that nothing speaks for or against cost the same, short ones a little less.
+    Only voxels inside both masks are compared. The smaller this part of a node's neighborhood, the closer its cost is
+    to the mean cost at the start: displacements without evidence have the same cost, short ones a slightly lower one.
     """
     reach = np.abs(offsets).max(axis=0)
     shape = fixed.shape[1:]
@@ -142,7 +142,7 @@ def _costs(
 
 
 def _coupled(costs: Array, offsets: Array, grid: Grid) -> Field:
-    """Alternate between each node's best displacement and a smooth field, coupling them ever tighter."""
+    """Alternate between the best displacement of each node and a smooth field, with increasing coupling."""
     shape = grid.shape
     best = offsets[costs.argmin(axis=0)]
     field = _smooth(best.T.reshape(3, *shape))

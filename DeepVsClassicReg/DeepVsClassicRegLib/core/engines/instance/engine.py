@@ -1,4 +1,4 @@
-"""The instance engine: this project's own dense diffeomorphic optimization for one pair at a time."""
+"""The instance engine: dense diffeomorphic optimization of one pair, implemented in this project."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InstanceEngine:
     info: ClassVar[EngineInfo] = EngineInfo(
         name="instance",
         title="Instance optimization",
-        summary="Our own dense diffeomorphic registration: accurate, fold-free, seconds on a laptop.",
+        summary="Dense diffeomorphic registration of this project: accurate, without folds, seconds on a laptop.",
         family="classical",
         settings=InstanceSettings,
         citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004 (local correlation); "
@@ -54,14 +54,14 @@ class InstanceEngine:
         progress: Progress,
         compute: Compute,
     ) -> Result:
-        """Register the pair, going on from a field that another engine found after the same start.
+        """Register the pair, starting from the field of another engine with the same linear start.
 
-        Unlike a start that is a field, it is regularized and freed of folds together with what is added to it.
+        Unlike a field in `pair.initial`, it is regularized and unfolded together with the added displacement.
 
         Parameters
         ----------
         field : DisplacementField or None
-            Applied before `pair.initial`; its coarse part is trusted, so the search of large motion is left out.
+            Applied before `pair.initial`; the search of large motion is skipped.
         """
         progress.report(0.0, "Preparing the volumes")
         backend = choose_backend(compute, progress)
@@ -81,7 +81,7 @@ class InstanceEngine:
         problem, u, endings = first_that_fits(attempted, first, compute=compute, progress=progress, recorder=recorder)
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
-                recorder.notes.append("Folds were not prevented (least determinant 0).")
+                recorder.notes.append("Folds were not prevented (lowest determinant 0).")
             found = to_transform_field(u, problem.grid, pair.fixed.grid)
         progress.report(1.0, "Deformation done")
         transform = Transform.of([found, problem.start])
@@ -91,7 +91,7 @@ class InstanceEngine:
 def _prepared(
     pair: Pair, settings: InstanceSettings, pause: Callable[[], None]
 ) -> tuple[OptimizationProblem, InstanceSettings, list[str]]:
-    """Return the problem, the settings with the similarity decided, and what the user should know."""
+    """Return the problem, the settings with the selected similarity, and notes for the user."""
 
     def make(similarity: str) -> tuple[OptimizationProblem, list[str]]:
         return make_problem(
@@ -115,17 +115,17 @@ def _prepared(
 
 
 def to_transform_field(u: Field, grid: Grid, fixed: Grid) -> DisplacementField:
-    """Return the displacements in mm on the working lattice, widened to cover the fixed volume.
+    """Return the displacements in mm on the working grid, extended to cover the fixed volume.
 
     Parameters
     ----------
     u : (3, Z, Y, X) array
         z, y, x in voxels of `grid`.
     grid : Grid
-        The working lattice.
+        The working grid.
     fixed : Grid
-        What must be covered; a field counts as 0 beyond its lattice, so the border values are
-        continued up to the border of the fixed volume and no step arises inside of it.
+        The grid to cover. A field is 0 outside its grid, so the border values are continued up to the border of the
+        fixed volume to avoid a discontinuity inside.
     """
     corners = np.array([[i, j, k] for i in (-0.5, 1) for j in (-0.5, 1) for k in (-0.5, 1)])
     ends = np.where(corners < 0, -0.5, np.array(fixed.size) - 0.5)
@@ -141,6 +141,6 @@ def to_transform_field(u: Field, grid: Grid, fixed: Grid) -> DisplacementField:
 
 
 def to_working_field(field: DisplacementField, grid: Grid) -> Field:
-    """Return displacements (3, Z, Y, X), z, y, x in voxels of the working lattice, of a field in mm."""
+    """Return displacements (3, Z, Y, X), z, y, x in voxels of the working grid, from a field in mm."""
     sampled = Transform((field,)).displacement_on(grid).array_mm
     return np.ascontiguousarray(mm_to_channels(sampled, grid), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Label and landmark supervision of one pair, brought onto a level's lattice."""
+"""Label and landmark terms of one pair on the grid of a level."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MOST_LABELS = 60
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Both segmentations on the working lattice.
+    """Both segmentations on the working grid.
 
     Attributes
     ----------
     fixed, moving : (Z, Y, X) int32 arrays
-        Label numbers; `moving` already went through the start.
+        Label numbers; `moving` is resampled with the start.
     labels : tuple of int
-        Those that both have, the largest ones when there are very many.
+        Labels that exist in both, the largest ones when there are very many.
     """
 
     fixed: npt.NDArray[np.int32]
@@ -31,16 +31,16 @@ class Segments:
     labels: tuple[int, ...]
 
     def members(self, shrink: tuple[int, int, int]) -> tuple[list[Image], list[Image]]:
-        """Return the memberships of every label on the level with these blocks."""
+        """Return the memberships of all labels on the level with these block sizes."""
         fixed = [pooled((self.fixed == label).astype(np.float32), shrink) for label in self.labels]
         moving = [pooled((self.moving == label).astype(np.float32), shrink) for label in self.labels]
         return fixed, moving
 
 
 def make_segments(pair: Pair, problem: OptimizationProblem, *, back: bool = False) -> Segments | None:
-    """Return the pair's segmentations on the working lattice, None without a shared label.
+    """Return the segmentations of the pair on the working grid, None without a common label.
 
-    `back`: the pair's roles are exchanged, so its fixed side is the one that goes through the start.
+    `back`: fixed and moving are swapped, so the fixed side is resampled with the start.
     """
     if pair.fixed_labels is None or pair.moving_labels is None:
         return None
@@ -57,28 +57,28 @@ def make_segments(pair: Pair, problem: OptimizationProblem, *, back: bool = Fals
 
 @dataclass(frozen=True, eq=False)
 class LandmarkTerm:
-    """Where landmarks lie on the working lattice and where they shall go.
+    """Positions and targets of landmarks on the working grid.
 
     Attributes
     ----------
     at, target : (N, 3) arrays
-        z, y, x in voxels of the working lattice.
+        z, y, x in voxels of the working grid.
     """
 
     at: npt.NDArray[np.floating]
     target: npt.NDArray[np.floating]
 
     def pull(self, u: Image, shrink: tuple[int, int, int], *, reach: float, longest: float) -> Image:
-        """Return a smooth update that brings the landmarks of a level closer to their targets.
+        """Return a smooth update that moves the landmarks of a level toward their targets.
 
         Parameters
         ----------
         u : (3, Z, Y, X) array
-            The level's field in its voxels.
+            Field of the level in its voxels.
         reach : float
             Sigma of the Gaussian around every landmark, voxels.
         longest : float
-            Longest pull of a landmark, voxels.
+            Longest update of a landmark, voxels.
         """
         scale = np.array(shrink, dtype=float)
         at, target = (self.at + 0.5) / scale - 0.5, (self.target + 0.5) / scale - 0.5
@@ -104,7 +104,7 @@ class LandmarkTerm:
 
 
 def make_landmarks(pair: Pair, problem: OptimizationProblem) -> LandmarkTerm | None:
-    """Return the pair's landmarks on the working lattice, moving ones taken back through the start."""
+    """Return the landmarks of the pair on the working grid, moving ones mapped back through the start."""
     if pair.fixed_points is None or pair.moving_points is None or len(pair.fixed_points) == 0:
         return None
     from ...transforms.invert import invert

@@ -1,4 +1,4 @@
-"""One level of the pyramid: the interface of its back ends, its steps, and the voxels worth computing."""
+"""One level of the pyramid: interface of the back ends, parameters of the steps, and region of computation."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Field = npt.NDArray[np.float32]
 
 
 def nothing() -> None:
-    """Do nothing: the pause of those who cannot be stopped."""
+    """Do nothing: the default cancel check."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How updates are made of forces.
+    """Parameters of the updates.
 
     Attributes
     ----------
     sigma_update, sigma_field : float
-        Gaussians in units of the level's finest spacing; on the force, and on the field after each step.
+        Sigma of the Gaussians on the force and on the field after each step, in units of the level's finest spacing.
     step : float
-        Length that a single update may reach, same units.
+        Maximum length of an update, in the same units.
     momentum : float
-        Share of the former updates that goes on, 0 to below 1.
+        Momentum factor, from 0 to below 1.
     softness : float
-        Forces this many times the root mean square are halved in length, much stronger ones are cut to 1.
+        Forces of this multiple of the root mean square are halved; much stronger ones are limited to 1.
     """
 
     sigma_update: float = 1.5
@@ -47,17 +47,16 @@ class LevelOptimizer(Protocol):
     Attributes
     ----------
     patience : int
-        After how many evaluations the objectives are worth asking for: reading a number from a graphics
-        processor stops the queue of its work.
+        Number of evaluations between reads of the objectives, because reading a number from a GPU synchronizes it.
     pause : callable
-        Called between the parts of a step; raises when the user asked to stop.
+        Called between the parts of a step; raises when the user cancels.
     """
 
     patience: int
     pause: Callable[[], None]
 
     def evaluate(self) -> None:
-        """Compute the force at the present field and keep the objective."""
+        """Compute the force at the current field and store the objective."""
         ...
 
     def objectives(self) -> list[float]:
@@ -69,12 +68,12 @@ class LevelOptimizer(Protocol):
         ...
 
     def field(self) -> Field:
-        """Return the present displacements (3, Z, Y, X), z, y, x in voxels of the level."""
+        """Return the current displacements (3, Z, Y, X), z, y, x in voxels of the level."""
         ...
 
 
 def taps(sigma: float) -> npt.NDArray[np.float32]:
-    """Return half of a Gaussian kernel, the center first, the whole kernel summing to 1."""
+    """Return half of a Gaussian kernel, the center first; the whole kernel sums to 1."""
     if sigma < 0.1:
         return np.array([1.0, 0.0], np.float32)
     reach = max(1, int(2.5 * sigma + 0.5))
@@ -83,16 +82,16 @@ def taps(sigma: float) -> npt.NDArray[np.float32]:
 
 
 def sigmas_vox(sigma: float, spacing: Sequence[float]) -> tuple[float, float, float]:
-    """Return the sigma along z, y, x in voxels, given it in units of the finest spacing."""
+    """Return the sigma along z, y, x in voxels from a sigma in units of the finest spacing."""
     finest = min(spacing)
     z, y, x = (sigma * finest / s for s in spacing)
     return z, y, x
 
 
 def settled(values: Sequence[float], *, window: int, tolerance: float) -> bool:
-    """Return whether the objective falls by less than `tolerance` (relative) per iteration.
+    """Return whether the objective decreases by less than `tolerance` (relative) per iteration.
 
-    The slope is that of a straight line through the last `window` values, so single jumps do not matter.
+    The slope is that of a line fitted to the last `window` values, so that single jumps have little effect.
     """
     if len(values) < window:
         return False
@@ -107,16 +106,16 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """One run of voxels per row, so that loops stay long and empty voxels cost nothing.
+    """One interval of voxels per row, so that inner loops are long and empty voxels are not computed.
 
     Attributes
     ----------
     rows : (Z, Y, 2) int64 array
-        First voxel and end of the run of every row; equal when the row is empty.
+        First voxel and end of the interval of every row; equal when the row is empty.
     planes : (Z, 4) int64 array
-        y start, y end, x start, x end of the rectangle around the runs of every plane.
+        y start, y end, x start, x end of the rectangle around the intervals of every plane.
     voxels : int
-        Number of voxels inside the runs.
+        Number of voxels in the intervals.
     """
 
     rows: Ints
@@ -125,26 +124,26 @@ class Region:
 
     @property
     def mask(self) -> Mask:
-        """The voxels inside the runs, (Z, Y, X) up to the last used column."""
+        """The voxels in the intervals, (Z, Y, X) up to the last used column."""
         columns = np.arange(int(self.rows.max(initial=0)))
         return np.asarray((columns >= self.rows[..., :1]) & (columns < self.rows[..., 1:]))
 
     def cuts(self, count: int) -> Ints:
-        """Return the `count` + 1 planes that divide the lattice into slabs of about equally many voxels."""
+        """Return the `count` + 1 planes that divide the grid into slabs with about the same number of voxels."""
         found = np.cumsum((self.rows[..., 1] - self.rows[..., 0]).sum(axis=1))
         inner = np.searchsorted(found, found[-1] * np.arange(1, count) / count)
         return np.array([0, *inner, len(found)], np.int64)
 
 
 def region_of(mask: Mask, *, margin: int) -> Region:
-    """Return the runs that cover a mask widened by a margin.
+    """Return the intervals that cover a mask dilated by a margin.
 
     Parameters
     ----------
     mask : (Z, Y, X) bool array
-        What must be inside.
+        Voxels that must be inside.
     margin : int
-        Voxels added on every side (a cube); clipped at the border of the lattice.
+        Number of voxels added on every side (a cube), clipped at the border of the grid.
     """
     wide = widened(mask, margin)
     count = mask.shape[2]

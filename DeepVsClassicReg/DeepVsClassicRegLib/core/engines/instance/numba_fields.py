@@ -1,4 +1,4 @@
-"""Kernels in numba that work on fields: warp an image, take a compositive step, smooth."""
+"""Numba kernels on fields: warp an image, take a compositive step, smooth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ...numba_setup import F32, JIT, use_user_cache
 
-use_user_cache()  # numba settles the cache folder when a function is decorated
+use_user_cache()  # numba sets the cache folder when a function is decorated
 
 
 @nb.njit(inline="always", **JIT)
@@ -19,7 +19,7 @@ def _inside(position: Any, last: Any) -> Any:
 
 @nb.njit(inline="always", **JIT)
 def _corner_mean(image: Any, at: Any, row: Any, plane: Any, a: Any, b: Any, c: Any) -> Any:
-    """Trilinear mean of the eight voxels from flat index `at` on; a, b, c are the offsets along z, y, x."""
+    """Return the trilinear mean of the eight voxels from flat index `at`; a, b, c are the offsets along z, y, x."""
     v00 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
     at = at + row
     v01 = image[at] + c * (image[at + nb.uint64(1)] - image[at])
@@ -34,10 +34,10 @@ def _corner_mean(image: Any, at: Any, row: Any, plane: Any, a: Any, b: Any, c: A
 
 @nb.njit(inline="always", **JIT)
 def spread(index: Any, count: Any) -> Any:
-    """Return which of `count` planes comes at this place when every eighth plane goes to one thread.
+    """Return which of `count` planes is computed at this index when every eighth plane is for one thread.
 
-    Threads get neighboring places; a head has more voxels in its upper half, so neighboring planes would
-    leave one thread waiting. Places run to `places(count)`; those beyond the last plane are to be skipped.
+    Threads process consecutive indices. A head has more voxels in its upper half, so with consecutive planes one thread
+    would wait. Indices go up to `places(count)`; those beyond the last plane must be skipped.
     """
     share = (count + 7) // 8
     return (nb.int64(index) % share) * 8 + nb.int64(index) // share
@@ -45,13 +45,13 @@ def spread(index: Any, count: Any) -> Any:
 
 @nb.njit(inline="always", **JIT)
 def places(count: Any) -> Any:
-    """Return the number of places that `spread` needs."""
+    """Return the number of indices for `spread`."""
     return 8 * ((count + 7) // 8)
 
 
 @nb.njit(parallel=True, **JIT)
 def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
-    """Write image(x + u(x)) inside the rows; u is (3, Z, Y, X) in voxels (z, y, x), borders are continued."""
+    """Write image(x + u(x)) inside the rows; u is (3, Z, Y, X) in voxels (z, y, x), border values are continued."""
     zs, ys, xs = out.shape
     flat = image.reshape(image.size)
     row, plane = nb.uint64(xs), nb.uint64(xs * ys)
@@ -75,11 +75,11 @@ def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
 def advance(
     u: Any, force: Any, memory: Any, aspect: Any, keep: Any, scale: Any, step: Any, rows: Any, out: Any
 ) -> None:
-    """Take one step: out(x) = v(x) + u(x + v(x)), with v made of the force and of the steps before.
+    """Take one step: out(x) = v(x) + u(x + v(x)), where v combines the force and the previous steps.
 
-    Each force vector f becomes f / (|f| + scale), so strong edges do not silence weak ones; `memory`
-    gathers keep * memory + that, and v = step * memory. `aspect` is the finest spacing divided by the
-    spacing along z, y, x: it makes a step along a coarse axis as long in mm as the force asks for.
+    Each force vector f is normalized to f / (|f| + scale), so that strong edges do not dominate weak ones. It is added
+    to keep * memory, and v = step * memory. `aspect` is the finest spacing divided by the spacing along z, y, x, so
+    that steps have the same length in mm along all axes.
     """
     zs, ys, xs = u.shape[1:]
     a0, a1, a2 = aspect[0], aspect[1], aspect[2]
@@ -143,9 +143,9 @@ def compose(first: Any, second: Any, rows: Any, out: Any) -> None:
 
 @nb.njit(parallel=True, **JIT)
 def upsample(coarse: Any, out: Any) -> None:
-    """Write a (3, z, y, x) voxel field on a finer lattice over the same box, in the finer lattice's voxels.
+    """Write a (3, z, y, x) voxel field on a finer grid over the same box, in voxels of the finer grid.
 
-    Both lattices fill the same box with equal voxels, so centers map by (i + 0.5) * ratio - 0.5.
+    Both grids fill the same box with equal voxels, so centers are mapped by (i + 0.5) * ratio - 0.5.
     """
     zs, ys, xs = out.shape[1:]
     cz, cy, cx = coarse.shape[1:]
@@ -187,7 +187,7 @@ def _mix4(t: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
 
 @nb.njit(inline="always", **JIT)
 def _weighted(taps: Any, source: Any, at: Any, low: Any, high: Any, out: Any) -> None:
-    """Write the sum of taps[k] * (source[at - k] + source[at + k]) over rows, rows beyond low..high-1 repeated."""
+    """Write the sum of taps[k] * (source[at - k] + source[at + k]) over rows; rows outside low..high-1 are repeated."""
     reach = taps.size - 1
     if reach == 4 and at - 4 >= low and at + 4 < high:
         _mix4(
@@ -235,8 +235,8 @@ def smooth(
 ) -> None:  # fmt: skip
     """Write the Gaussian-smoothed field inside the rows, and the sum of squares of every plane.
 
-    The taps are halves of the kernels, the center first; values outside the lattice repeat the border.
-    `aspect` (z, y, x) weighs the components in the sum of squares; `cuts` are the planes at which the work is divided.
+    The taps are halves of the kernels, the center first; values outside the grid repeat the border. `aspect` (z, y, x)
+    weights the components in the sum of squares; `cuts` are the planes at which the work is divided.
     """
     zs, ys, xs = field.shape[1:]
     reach, reach_y = taps_x.size - 1, taps_y.size - 1

@@ -1,4 +1,4 @@
-"""One level of the pyramid on the CPU by the numba kernels, and the terms of its objective."""
+"""One level of the pyramid on the CPU with numba kernels, and the terms of its objective."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Lncc:
     Parameters
     ----------
     fixed, moving : (Z, Y, X) float32 arrays
-        Images of the level, foreground scaled to about 0..1.
+        Images of the level, with the foreground scaled to about 0..1.
     region : Region
-        Where it is computed.
+        Region of computation.
     radius : int
         Cubes of 2 * radius + 1 voxels.
     threads : int
-        Slabs that run side by side.
+        Number of parallel slabs.
     weight, moving_weight : (Z, Y, X) float32 array, optional
-        Masks: which windows count, in the fixed and in the moving volume.
+        Masks of the windows in the fixed and the moving volume.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Lncc:
     ) -> None:
         self.fixed, self.moving, self.region = fixed, moving, region
         self.radius, self.eps = radius, F32(eps)
-        # Every slab computes `radius` planes more at both ends, so thin ones are not worth it.
+        # Every slab computes `radius` additional planes at both ends, so thin slabs are inefficient.
         slabs = max(1, min(threads, fixed.shape[0] // (2 * radius + 1)))
         self.cuts = region.cuts(slabs)
         self._mean = np.empty_like(fixed)
@@ -56,7 +56,7 @@ class Lncc:
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
-        # A constant copy outside of the region keeps the windows at its border quiet.
+        # A constant copy outside of the region avoids forces in windows at its border.
         self._warped = moving.copy()
         self._values = np.zeros(fixed.shape[0], F32)
         self._count = max(float(self._weight.sum(dtype=np.float64)) if weight is not None else region.voxels, 1.0)
@@ -177,7 +177,7 @@ class InformationTerm:
 
 
 class Overlap:
-    """Soft Dice of corresponding segments, 1 minus its mean: supervision by labels of this very pair.
+    """Soft Dice of corresponding segments, 1 minus its mean: supervision by the labels of the pair.
 
     Parameters
     ----------
@@ -214,14 +214,14 @@ class Overlap:
 
 
 def _compared(count: float, now: Image, moving_weight: Image | None, rows: Any) -> float:
-    """Return over how many voxels a mean goes: what a moving mask leaves changes with the field."""
+    """Return the number of voxels of a mean; with a moving mask it depends on the field."""
     if moving_weight is None:
         return count
     return max(numba_similarities.sum_in_rows(now, rows), 1.0)
 
 
 def in_bins(image: Image, bins: int) -> Image:
-    """Return the intensities in units of histogram bins, with room for a cubic spline at both ends."""
+    """Return the intensities in units of histogram bins, with margins for a cubic spline at both ends."""
     low, high = float(image.min()), float(image.max())
     scale = (bins - 4.0) / max(high - low, 1e-6)
     return np.asarray(1.0 + (image - np.float32(low)) * np.float32(scale), dtype=np.float32)
@@ -231,7 +231,7 @@ def information_table(histogram: npt.NDArray[np.float64]) -> tuple[float, Image]
     """Return the mutual information in nats and log(p(f, w) / p(w)) of a joint histogram."""
     joint = histogram / max(float(histogram.sum()), 1e-12)
     of_fixed, of_warped = joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True)
-    # Empty cells get a floor, so that a voxel about to enter one feels a finite force.
+    # Empty cells get a minimum value, so that the force on a voxel that enters one is finite.
     floor = 1e-9
     table = np.log(np.maximum(joint, floor) / np.maximum(of_warped, floor))
     full = joint > 0
@@ -245,21 +245,21 @@ class NumbaLevel:
     Parameters
     ----------
     terms : sequence of (term, weight)
-        Similarity terms made for this level; their weights compare forces of equal root mean square.
+        Similarity terms of this level; the weights are for forces with equal root mean square.
     region : Region
-        What is worth computing.
+        Region of computation.
     start : (3, z, y, x) array or None
         The coarser level's field.
     shape : (Z, Y, X)
-        The level's lattice.
+        Size of the level's grid.
     spacing : (z, y, x)
         Its spacing in mm.
     threads : int
-        Number of slabs that run side by side; the field does not depend on it.
+        Number of parallel slabs; the result does not depend on it.
     pull : callable, optional
-        Gives the update (voxels) that landmarks ask for at a field, at most so long.
+        Returns the landmark update (voxels) for a field and a maximum length.
     pause : callable
-        Called between the parts of a step; raises when the user asked to stop.
+        Called between the parts of a step; raises when the user cancels.
     """
 
     def __init__(
@@ -285,7 +285,7 @@ class NumbaLevel:
             numba_fields.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
         pause()
         self._next = self.u.copy()
-        # Not zeros_like: fresh zeros cost nothing until the kernels touch them, in all threads, and only in the rows.
+        # Not zeros_like: memory from zeros is allocated only when the kernels first write it, in parallel and in rows.
         self._force, self._smooth, self._memory = (np.zeros((3, *shape), F32) for _ in range(3))
         pause()
         self._everywhere = np.zeros((*shape[:2], 2), np.int64)
@@ -300,7 +300,7 @@ class NumbaLevel:
         return found
 
     def evaluate(self) -> None:
-        """Compute the force at the present field and keep the objective."""
+        """Compute the force at the current field and store the objective."""
         total = 0.0
         for number, (term, weight) in enumerate(self.terms):
             term.pause = self.pause
@@ -335,7 +335,7 @@ class NumbaLevel:
             self.u, self._next = self._next, self.u
 
     def field(self) -> Field:
-        """Return the present displacements (3, Z, Y, X), z, y, x in voxels of the level."""
+        """Return the current displacements (3, Z, Y, X), z, y, x in voxels of the level."""
         return self.u
 
     def _blur(self, field: Field, sigma: float, out: Field) -> None:

@@ -1,4 +1,4 @@
-"""Kernels in numba that compare images: local correlation, squared difference, overlap, mutual information."""
+"""Numba kernels of similarities: local correlation, squared difference, overlap, mutual information."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ...numba_setup import F32, JIT, use_user_cache
 from .numba_fields import places, spread
 
-use_user_cache()  # numba settles the cache folder when a function is decorated
+use_user_cache()  # numba sets the cache folder when a function is decorated
 
 
 @nb.njit(inline="always", **JIT)
@@ -32,7 +32,7 @@ def _box_row(line: Any, radius: Any, out: Any) -> None:
 
 @nb.njit(inline="always", **JIT)
 def _box_column(rows: Any, y: Any, radius: Any, low: Any, high: Any, out: Any) -> None:
-    """Write the sum of the rows y - radius .. y + radius that lie in low..high-1."""
+    """Write the sum of the rows y - radius .. y + radius that are in low..high-1."""
     n = out.size
     if radius == 2 and y - 2 >= low and y + 2 < high:
         a, b, c, d, e = rows[y - 2], rows[y - 1], rows[y], rows[y + 1], rows[y + 2]
@@ -73,7 +73,7 @@ def _box_planes(ring: Any, count: Any, out: Any) -> None:
 
 @nb.njit(parallel=True, **JIT)
 def local_statistics(image: Any, radius: Any, slabs: Any, mean: Any, variance: Any) -> None:
-    """Write mean and variance in the cube of `radius` around every voxel, zeros beyond the lattice."""
+    """Write mean and variance in the cube of `radius` around every voxel, with zeros outside the grid."""
     zs, ys, xs = image.shape
     count = 2 * radius + 1
     share = F32(1.0 / count**3)
@@ -116,11 +116,11 @@ def lncc_force(
 ) -> None:  # fmt: skip
     """Write the ascent direction of the squared local correlation, and its sum over every plane.
 
-    With f, w the windows of both images, a and b their variances and c their covariance, the value of a
-    window is c^2 / ((a + eps)(b + eps)). Its derivative to a voxel of w is linear in three numbers of the
-    window (p = c/(ab), q = pc/b, r = p mean f - q mean w), so the exact gradient at a voxel is
-    F box(p) - W box(q) - box(r) times the slope of the warped image. `weight` (Z, Y, X) counts windows;
-    `cuts` are the planes at which the work is divided.
+    With f, w the windows of both images, a and b their variances and c their covariance, the value of a window is
+    c^2 / ((a + eps)(b + eps)). Its derivative by a voxel of w is linear in three numbers of the window (p = c/(ab),
+    q = pc/b, r = p mean f - q mean w), so the exact gradient at a voxel is F box(p) - W box(q) - box(r) times the slope
+    of the warped image. `weight` (Z, Y, X) contains the weights of windows; `cuts` are the planes at which the work is
+    divided.
     """
     zs, ys, xs = fixed.shape
     count = 2 * radius + 1
@@ -235,7 +235,7 @@ def _window_sums(
 
 @nb.njit(inline="always", **JIT)
 def _edge_column(rows: Any, y: Any, radius: Any, low: Any, high: Any, out: Any) -> None:
-    """Like `_box_column` for a row that itself lies outside low..high-1."""
+    """Like `_box_column` for a row that is itself outside low..high-1."""
     out[:] = 0
     for other in range(max(y - radius, low), min(y + radius + 1, high)):
         more = rows[other]
@@ -301,8 +301,8 @@ def overlap_force(fixed: Any, warped: Any, gain: Any, loss: Any, rows: Any, forc
 def joint_histogram(fixed: Any, warped: Any, weight: Any, rows: Any, bins: Any, partial: Any) -> None:
     """Write the joint histograms of 16 chunks of planes: fixed to the nearest bin, warped by cubic splines.
 
-    Intensities are in units of bins, 1 to bins - 2. The number of chunks is fixed, so the sum does not
-    depend on the threads.
+    Intensities are in units of bins, 1 to bins - 2. The number of chunks is fixed, so that the sum does not depend on
+    the number of threads.
     """
     zs, ys, _xs = fixed.shape
     for place in nb.prange(CHUNKS):

@@ -1,4 +1,4 @@
-"""The optimization problem: the pair brought onto one working lattice, with its pyramid of coarser lattices."""
+"""The optimization problem: the pair on one working grid, with a pyramid of coarser grids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .level import Region, nothing, region_of
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-# Measured need of the local correlation; self-similarity adds 24 channels.
+# Measured memory of the local correlation; self-similarity adds 24 channels.
 BYTES_PER_VOXEL = {"mind": 215}
 BYTES_USUAL = 110
 PROBE = 64
@@ -33,22 +33,22 @@ SLAB_VOXELS = 12_000_000
 
 @dataclass(frozen=True, eq=False)
 class OptimizationProblem:
-    """Both images on one lattice; displacements are voxels of it.
+    """Both images on one working grid; displacements are in its voxels.
 
     Attributes
     ----------
     grid : Grid
-        The working lattice; its sizes are multiples of the largest shrink factor of each axis.
+        The working grid; its sizes are multiples of the largest shrink factor of each axis.
     fixed, moving : (Z, Y, X) float32 arrays
-        Intensities, the foreground scaled to about 0..1; `moving` already went through the start.
+        Intensities, with the foreground scaled to about 0..1; `moving` is resampled with the start.
     foreground : (Z, Y, X) bool array
-        Where either image shows something.
+        Foreground of at least one image.
     fixed_mask, moving_mask : (Z, Y, X) bool array or None
-        Where the similarity is measured: inside the masks of the pair, and where the volume is known.
+        Region where the similarity is measured: inside the masks of the pair and where the volume is known.
     start : Transform
-        Where the registration starts; follows the found field.
+        Start of the registration; applied after the field.
     partial : bool
-        Whether the body goes on beyond the view of a volume, within the lattice.
+        Whether the body extends beyond the field of view of a volume inside the grid.
     """
 
     grid: Grid
@@ -62,7 +62,7 @@ class OptimizationProblem:
 
     @property
     def compared(self) -> Mask | None:
-        """Where both volumes are compared before anything is deformed; None is everywhere."""
+        """Region where both volumes are compared before deformation; None means everywhere."""
         masks = [mask for mask in (self.fixed_mask, self.moving_mask) if mask is not None]
         return np.logical_and.reduce(masks) if masks else None
 
@@ -76,22 +76,22 @@ def make_problem(
     similarity: str = "lncc",
     pause: Callable[[], None] = nothing,
 ) -> tuple[OptimizationProblem, list[str]]:
-    """Return the pair on its working lattice, and what the user should know about it.
+    """Return the pair on its working grid, and notes for the user.
 
     Parameters
     ----------
     pair : Pair
-        What is to be registered.
+        The pair to register.
     coarsen : float
         Working spacing in units of the fixed volume's finest spacing (1: full resolution, 2: half).
     resolution_mm : float
-        Finest working spacing wanted; 0 leaves it to `coarsen`.
+        Finest working spacing; 0 uses `coarsen` alone.
     memory_gib : float
-        Memory the optimization may take; the working spacing grows until it fits.
+        Memory limit of the optimization; the working spacing is increased until it fits.
     similarity : str
-        Descriptors take more memory than intensities.
+        The similarity; descriptors need more memory than intensities.
     pause : callable
-        Called between the parts of the work; raises when the user asked to stop.
+        Called between the parts of the work; raises when the user cancels.
     """
     start = pair.initial or Transform()
     box = _foreground_box(pair, start)
@@ -107,7 +107,7 @@ def make_problem(
             target *= 1.05
             spacing = np.maximum(native, target)
         notes.append(
-            f"Worked at {target:.3g} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
+            f"Working spacing: {target:.3g} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
         )
     grid = _lattice(pair.fixed.grid, box, spacing)
     pause()
@@ -137,8 +137,8 @@ def make_problem(
 def shrinks(grid: Grid, levels: int) -> list[tuple[int, int, int]]:
     """Return the shrink factors (z, y, x) of each level, coarsest first, the last one (1, 1, 1).
 
-    Coarse axes are not shrunk before the fine ones have caught up, and no axis falls below 8 nodes or is
-    shrunk more than 16 times.
+    Coarse axes are not reduced before fine axes have the same spacing, and no axis gets fewer than 8 nodes or a factor
+    above 16.
     """
     spacing = np.array(grid.spacing_mm[::-1])
     size = np.array(grid.shape)
@@ -170,7 +170,7 @@ def pooled(array: Image, shrink: tuple[int, int, int]) -> Image:
 
 
 def _foreground_box(pair: Pair, start: Transform) -> Grid:
-    """Return the part of the fixed grid where either image shows something, with a margin."""
+    """Return the part of the fixed grid with foreground of at least one image, with a margin."""
     grid = pair.fixed.grid
     probe = grid.with_spacing([max(s, e / PROBE) for s, e in zip(grid.spacing_mm, grid.extent_mm, strict=True)])
     fixed = warp_volume(_thinned(pair.fixed, probe), probe).array
@@ -189,7 +189,7 @@ def _foreground_box(pair: Pair, start: Transform) -> Grid:
 
 
 def _thinned(volume: Volume, probe: Grid) -> Volume:
-    """Return every so many voxels, so that a probe does not need a copy of the whole volume."""
+    """Return a subsampled volume, so that a coarse probe does not need a copy of the whole volume."""
     step = np.maximum(np.array(probe.spacing_mm) / volume.grid.spacing_mm, 1).astype(int)
     array = np.ascontiguousarray(volume.array[:: step[2], :: step[1], :: step[0]])
     z, y, x = array.shape
@@ -198,7 +198,7 @@ def _thinned(volume: Volume, probe: Grid) -> Volume:
 
 
 def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
-    """Return the lattice over the box; at native spacing its nodes are the fixed volume's voxels."""
+    """Return the grid over the box; at native spacing its nodes are the voxels of the fixed volume."""
     native = np.allclose(spacing, fixed.spacing_mm, rtol=1e-3)
     grid = box if native else box.with_spacing([float(s) for s in spacing])
     size = np.array(grid.size)
@@ -208,7 +208,7 @@ def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
 
 
 def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """Return the largest power of two that leaves every axis its fewest nodes, once padded to a multiple of it."""
+    """Return the largest power of two that keeps the minimum number of nodes on every (padded) axis."""
     factor = np.ones_like(size)
     while True:
         grow = (factor < LARGEST_SHRINK) & (size // (factor * 2) >= FEWEST_NODES)
@@ -218,10 +218,10 @@ def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 
 
 def _seen(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> tuple[Image, Mask | None]:
-    """Return the volume on the lattice and where it is known (None: everywhere).
+    """Return the volume on the grid and the region where it is known (None: everywhere).
 
-    Where the body goes on beyond the view, the last voxels are continued: the windows at the border see something
-    plausible, and the mask keeps what lies beyond out of the objective.
+    Where the body extends beyond the field of view, the border voxels are continued: windows at the border contain
+    plausible values, and the mask excludes the region beyond from the objective.
     """
     sampled = _sampled(volume, grid, start, pause)
     within = known(volume, grid, start or Transform())
@@ -239,7 +239,7 @@ def _both(first: Mask | None, second: Mask | None) -> Mask | None:
 
 
 def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> Image:
-    """Return the volume on the lattice, averaged first where the lattice is clearly coarser; slab by slab."""
+    """Return the volume on the grid, averaged first where the grid is clearly coarser; computed in slabs."""
     ratio = np.array(grid.spacing_mm) / volume.grid.spacing_mm
     factors = tuple(int(2 ** np.floor(np.log2(max(r, 1.0)) + 0.3)) for r in ratio[::-1])
     source = volume
@@ -259,7 +259,7 @@ def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callabl
 
 
 def _cropped(volume: Volume, grid: Grid) -> Image:
-    """Return the voxels of the volume that are the lattice's nodes; beyond the volume the border goes on."""
+    """Return the voxels of the volume at the grid's nodes; outside the volume the border values are continued."""
     first = np.rint(volume.grid.point_to_index(grid.origin_mm)).astype(int)[::-1]
     stop = [min(f + n, size) for f, n, size in zip(first, grid.shape, volume.array.shape, strict=True)]
     part = volume.array[tuple(slice(f, s) for f, s in zip(first, stop, strict=True))]
@@ -305,16 +305,16 @@ def _mask(mask: LabelMap | None, grid: Grid, start: Transform | None) -> Mask | 
 
 @dataclass(frozen=True, eq=False)
 class LevelImages:
-    """What a level works on.
+    """The images of a level.
 
     Attributes
     ----------
     fixed, moving : (Z, Y, X) float32 arrays
         Block means of the working images.
     region : Region
-        What is computed.
+        Region of computation.
     fixed_mask, moving_mask : (Z, Y, X) float32 arrays or None
-        Masks as shares of each block.
+        Masks as fractions of each block.
     spacing : (z, y, x)
         mm.
     shrink : (z, y, x)
@@ -330,12 +330,12 @@ class LevelImages:
     shrink: tuple[int, int, int]
 
 
-# Several beginnings pass through the same levels; they are forgotten with their problem.
+# Several runs use the same levels; the images are freed with their problem.
 LEVELS: WeakKeyDictionary[OptimizationProblem, dict[tuple[int, int, int], LevelImages]] = WeakKeyDictionary()
 
 
 def level_images(problem: OptimizationProblem, shrink: tuple[int, int, int]) -> LevelImages:
-    """Return the images of the level with these block sizes, made once per problem."""
+    """Return the images of the level with these block sizes, computed once per problem."""
     made = LEVELS.setdefault(problem, {})
     if shrink not in made:
         made[shrink] = _level_images(problem, shrink)

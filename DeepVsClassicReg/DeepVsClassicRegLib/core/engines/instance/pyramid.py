@@ -1,4 +1,4 @@
-"""The coarse-to-fine loop: from settings to levels, and one level after the other until each has settled."""
+"""The coarse-to-fine loop: creates the levels from the settings and runs each until convergence."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def run_levels(
     recorder: Recorder,
     name: str = "Deformation",
 ) -> tuple[Field, list[str], int]:
-    """Register over the levels; return the finest field, how each level ended, and the nodes relaxed in the last.
+    """Run the levels; return the finest field, the stop condition of each level, and the nodes smoothed in the last.
 
     Parameters
     ----------
     plan : sequence of (shrink, iterations)
         Coarsest first.
     make_level : callable
-        Makes a back end's level of its images, the coarser field, and whether it is the finest.
+        Creates a level of the back end from its images, the coarser field, and whether it is the finest.
     start : (3, z, y, x) array or None
-        Field over the same box to start from, on any lattice.
+        Initial field over the same box, on any grid.
     tolerance : float
-        A level ends when its objective falls by less than this share per iteration; 0 never.
+        A level ends when its objective decreases by less than this fraction per iteration; 0 disables this.
     lowest : float
-        Least Jacobian determinant of the field after every level; 0 to allow folds.
+        Lowest Jacobian determinant of the field after every level; 0 allows folds.
     name : str
-        What this is, for the progress and the stages.
+        Name for progress and stages.
     """
     costs = np.array([n / np.prod(shrink) + 1e-3 for shrink, n in plan])
     ends = np.concatenate([[0.0], np.cumsum(costs) / costs.sum()])
@@ -69,17 +69,17 @@ def run_levels(
             level = make_level(images, field, last)
             done, ending, worse = _run_level(level, steps, iterations, tolerance, title, part, recorder)
             if worse:
-                # Steps have a given length, so volumes that match already can only get worse: begin anew.
+                # Steps have a fixed length, so volumes that already match can only get worse: start again from zero.
                 level = make_level(images, field, last)
             field = level.field()
             if lowest > 0:
-                # Folds of a coarse level would only grow on the finer ones.
+                # Folds of a coarse level would grow on finer levels.
                 field, repair = unfolded(field, lowest=lowest, pause=part.check)
         endings.append(f"level {number + 1}: {done} iterations{ending}")
     if repair.left:
         raise EngineFailed(
-            f"The field keeps {repair.left} folded nodes after {repair.rounds} relaxations.",
-            hint="Raise the field smoothing, or set the least determinant to 0 to accept folds.",
+            f"The field still has {repair.left} folded nodes after {repair.rounds} smoothing iterations.",
+            hint="Increase the field smoothing, or set the lowest determinant to 0 to accept folds.",
         )
     if field is None:
         field = np.zeros((3, *problem.fixed.shape), np.float32)
@@ -89,7 +89,7 @@ def run_levels(
 def objective_at(
     problem: OptimizationProblem, shrink: tuple[int, int, int], make_level: LevelMaker, field: Field
 ) -> float:
-    """Return the objective (lower is better) of a field, judged on the level with these block sizes."""
+    """Return the objective (lower is better) of a field on the level with these block sizes."""
     level = make_level(level_images(problem, shrink), field, False)
     level.evaluate()
     return level.objectives()[-1]
@@ -104,7 +104,7 @@ def _run_level(
     progress: Progress,
     recorder: Recorder,
 ) -> tuple[int, str, bool]:
-    """Iterate and return the iterations done, how it ended in words, and whether the objective got worse."""
+    """Iterate; return the number of iterations, the stop condition, and whether the objective got worse."""
     values: list[float] = []
     for number in range(iterations):
         level.evaluate()
@@ -118,10 +118,10 @@ def _run_level(
         progress.report(number / iterations, title, metric=values[-1], iteration=number)
         if tolerance > 0 and settled(values, window=WINDOW, tolerance=tolerance):
             worse = values[-1] > values[0]
-            return number, ", nothing to gain" if worse else ", settled", worse
+            return number, ", no improvement" if worse else ", converged", worse
         level.advance(steps)
     worse = len(values) > WINDOW and values[-1] > values[0]
-    return iterations, ", nothing to gain" if worse else "", worse
+    return iterations, ", no improvement" if worse else "", worse
 
 
 Plan = Sequence[tuple[tuple[int, int, int], int]]
@@ -136,10 +136,10 @@ def make_plan(
     back: bool,
     pause: Callable[[], None] = nothing,
 ) -> tuple[Plan, LevelMaker]:
-    """Return the levels with their iterations, and what makes a level.
+    """Return the levels with their iterations, and the function that creates a level.
 
-    `back` says that the problem's roles are exchanged: its labels are, its landmarks stay out. `pause` is called
-    between the parts of the work and raises when the user asked to stop.
+    With `back`, fixed and moving of the problem are swapped: labels are swapped as well, landmarks are not used.
+    `pause` is called between the parts of the work and raises when the user cancels.
     """
     levels = shrinks(problem.grid, len(settings.iterations))
     plan = list(zip(levels, settings.iterations[-len(levels) :], strict=True))
@@ -183,8 +183,8 @@ def _segments(pair: Pair, problem: OptimizationProblem, settings: InstanceSettin
     segments = make_segments(pair, problem, back=back)
     if segments is None:
         raise RegistrationError(
-            "The label weight is set, but the pair has no label that both segmentations share.",
-            hint="Give two segmentations with the same label numbers, or set the label weight to 0.",
+            "The label weight is set, but the two segmentations have no common label.",
+            hint="Use two segmentations with the same label numbers, or set the label weight to 0.",
         )
     return segments
 

@@ -1,4 +1,4 @@
-"""How much detail a pair can bear: clean, cut-out organs allow finer deformation than whole fields of view."""
+"""Selects the regularization: segmented organs without noise allow finer deformation than whole fields of view."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SMOOTH = 1.2
 
 @dataclass(frozen=True)
 class FieldSmoothing:
-    """The field smoothing to use and why.
+    """The selected field smoothing and its reason.
 
     Attributes
     ----------
     sigma_field : float
         In units of the level's finest spacing.
     reason : str
-        For the report.
+        Reason for the report.
     """
 
     sigma_field: float
@@ -30,13 +30,13 @@ class FieldSmoothing:
 
 
 def field_smoothing(problem: OptimizationProblem, wanted: float) -> FieldSmoothing:
-    """Return the wanted smoothing for clean cut-out organs, at least 1.2 for everything else.
+    """Return the requested smoothing for segmented organs without noise, at least 1.2 otherwise.
 
     Notes
     -----
-    In a whole field of view much of what local windows match is noise, and organs slide along each
-    other; in skull-stripped brains nearly every edge is anatomy. The noise is measured by second
-    differences, which anatomy hardly changes from voxel to voxel, against the spread of the tissue.
+    In a whole field of view local windows often match noise, and organs slide along each other; in skull-stripped
+    brains nearly every edge is anatomy. Noise is measured by second differences, on which anatomy has little influence,
+    relative to the spread of the tissue.
     """
     if wanted >= SMOOTH:
         return FieldSmoothing(wanted, "")
@@ -44,12 +44,12 @@ def field_smoothing(problem: OptimizationProblem, wanted: float) -> FieldSmoothi
     noise = max(_noise(problem.fixed), _noise(problem.moving))
     numbers = f"{100 * empty:.0f} % of the box empty, noise {noise:.2f} of the tissue's spread"
     if empty >= CUT_OUT and noise <= NOISY:
-        return FieldSmoothing(wanted, f"Fine deformation: clean, cut-out organs ({numbers}).")
+        return FieldSmoothing(wanted, f"Fine deformation: segmented organs with little noise ({numbers}).")
     return FieldSmoothing(SMOOTH, f"Smoother deformation (field smoothing {SMOOTH:g}): {numbers}.")
 
 
 def _empty(image: Image) -> float:
-    """Return the share of voxels that hold exactly the lowest value."""
+    """Return the fraction of voxels with exactly the lowest value."""
     return float(np.mean(image <= image.min()))
 
 

@@ -11,24 +11,24 @@ SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
 
 @dataclass(frozen=True)
 class InstanceSettings:
-    """What drives the optimization; lengths in units of the finest spacing of a level unless said otherwise."""
+    """Settings of the optimization; lengths are in units of the finest spacing of a level unless stated otherwise."""
 
     similarity: str = option(
         "auto",
         "Similarity",
         choices=SIMILARITIES,
-        tooltip="auto looks at the pair: lncc for one contrast, mind for different ones; the reason is reported.",
+        tooltip="auto selects lncc for equal and mind for different contrasts; the reason is reported.",
     )
     iterations: tuple[int, ...] = option(
         (40, 40, 40, 30, 15),
         "Iterations",
         minimum=0,
         maximum=5000,
-        tooltip="At most, per level, coarsest first; every level halves the spacing, up to 16 times the finest. "
-        "Small volumes leave out the first ones.",
+        tooltip="Maximum per level, coarsest first. Each level halves the spacing, starting at up to 16 times the "
+        "finest. For small volumes the first levels are skipped.",
     )
     coarsen: float = option(
-        1.0, "Working spacing", unit="x fixed", minimum=1, maximum=8, tooltip="1: full resolution, 2: half."
+        1.0, "Working spacing", unit="x fixed", minimum=1, maximum=8, tooltip="1: full resolution, 2: half resolution."
     )
     resolution_mm: float = option(
         0.0,
@@ -36,12 +36,12 @@ class InstanceSettings:
         unit="mm",
         minimum=0,
         maximum=20,
-        tooltip="0: as the fixed volume.",
+        tooltip="Finest working spacing; 0 uses that of the fixed volume.",
         special="automatic",
         advanced=True,
     )
     radius_vox: int = option(
-        2, "Window radius", unit="voxels", minimum=1, maximum=8, tooltip="Of the local correlation.", advanced=True
+        2, "Window radius", unit="voxels", minimum=1, maximum=8, tooltip="For the local correlation.", advanced=True
     )
     second_radius_vox: int = option(
         0,
@@ -49,22 +49,22 @@ class InstanceSettings:
         unit="voxels",
         minimum=0,
         maximum=8,
-        tooltip="Windows of this size count as much as the others on the finest level (local correlation); 0: none.",
+        tooltip="Additional windows with equal weight on the finest level (local correlation); 0 disables them.",
         special="none",
         advanced=True,
     )
     step: float = option(
-        0.5, "Longest step", unit="voxels", minimum=0.05, maximum=2, tooltip="Of one iteration.", advanced=True
+        0.5, "Longest step", unit="voxels", minimum=0.05, maximum=2, tooltip="In one iteration.", advanced=True
     )
     momentum: float = option(
-        0.5, "Momentum", minimum=0, maximum=0.95, tooltip="How much of the last steps goes on.", advanced=True
+        0.5, "Momentum", minimum=0, maximum=0.95, tooltip="Weight of the previous steps.", advanced=True
     )
     softness: float = option(
         1.0,
         "Equalization of forces",
         minimum=0.1,
         maximum=100,
-        tooltip="Small: weak edges move as fast as strong ones; large: steps are proportional to the force.",
+        tooltip="Small values let weak edges move as fast as strong ones; with large values steps follow the force.",
         advanced=True,
     )
     sigma_update: float = option(
@@ -78,7 +78,7 @@ class InstanceSettings:
         "Weight of segmentations",
         minimum=0,
         maximum=100,
-        tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot judge the result.",
+        tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot evaluate the result.",
         special="not used",
     )
     landmark_weight: float = option(
@@ -86,11 +86,11 @@ class InstanceSettings:
         "Weight of landmarks",
         minimum=0,
         maximum=1,
-        tooltip="0: not used; 1: landmarks are pulled onto each other in every step.",
+        tooltip="0: not used; 1: corresponding landmarks are pulled together in every step.",
         special="not used",
     )
     landmark_reach: float = option(
-        4.0, "Reach of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Sigma around each.", advanced=True
+        4.0, "Range of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Gaussian sigma.", advanced=True
     )
     search_vox: float = option(
         0.0,
@@ -98,26 +98,26 @@ class InstanceSettings:
         unit="voxels",
         minimum=0,
         maximum=500,
-        tooltip="0: none. Tries all displacements up to here (in finest fixed voxel edges) on a coarse lattice first: "
-        "lung, abdomen.",
+        tooltip="First tries all displacements up to this value, in finest fixed voxel edges, on a coarse grid, for "
+        "large motion of lung or abdomen; 0: none.",
         special="none",
     )
     symmetric: bool = option(
         False,
         "Both directions",
-        tooltip="Registers both ways and returns their consistent mean: several times the time, less detail.",
+        tooltip="Registers in both directions and returns the consistent mean; several times slower, less detail.",
     )
     consensus: bool = option(
         True,
         "Consensus of coarse levels",
-        tooltip="Registers all but the finest level both ways and goes on from the mean: steadier, a quarter slower. "
-        "Not with mind, nor with landmarks.",
+        tooltip="Registers all levels except the finest in both directions and continues from the mean: more robust, "
+        "25 % slower. Not used with mind or landmarks.",
         advanced=True,
     )
     adapt: bool = option(
         True,
         "Adapt to the pair",
-        tooltip="Raises the field smoothing to 1.2 unless both volumes show clean, cut-out organs (skull-stripped).",
+        tooltip="Increases the field smoothing to 1.2 unless both volumes show segmented organs (skull-stripped).",
         advanced=True,
     )
     tolerance: float = option(
@@ -125,17 +125,17 @@ class InstanceSettings:
         "Settled at",
         minimum=0,
         maximum=0.1,
-        tooltip="A level ends when its objective falls by less than this share per iteration; 0: never.",
+        tooltip="A level ends when its objective decreases by less than this fraction per iteration; 0 disables this.",
         advanced=True,
     )
     min_determinant: float = option(
         0.02,
-        "Least Jacobian determinant",
+        "Lowest Jacobian determinant",
         minimum=0,
         maximum=0.5,
         tooltip="The field is relaxed where a cell shrinks further; 0 allows folds (reported).",
         advanced=True,
     )
     memory_gib: float = option(
-        3.0, "Memory", unit="GiB", minimum=0.25, maximum=1024, tooltip="The working spacing grows until it fits."
+        3.0, "Memory", unit="GiB", minimum=0.25, maximum=1024, tooltip="The working spacing is increased to fit."
     )

@@ -1,4 +1,4 @@
-"""Which similarity suits a pair: do its two volumes show tissue in one contrast or in different ones."""
+"""Selects the similarity of a pair, depending on whether its volumes have equal or different contrasts."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .problem import OptimizationProblem, make_problem, pooled
 CLASSES = 32
 SAME_CONTRAST = 0.3
 LINEAR_SHARE = 0.6
-# Of the visible pairs of different contrasts, those that match at their start have 4 and more, the others up to 1.4.
+# Visible pairs of different contrasts have at least 4 when they match at their start, and at most 1.4 otherwise.
 BY_CHANCE = 2.5
 VERY_SMOOTH = 2.5
 
 
 @dataclass(frozen=True)
 class SelectedSimilarity:
-    """A similarity and why it was taken.
+    """A similarity and the reason of its selection.
 
     Attributes
     ----------
     name : str
         'lncc', 'mind' or 'mi'.
     reason : str
-        For the report.
+        Reason for the report.
     sigma_field : float
-        Least field smoothing that the pair can bear with it.
+        Lowest field smoothing for it.
     comparable : bool
-        Whether the contrasts of the volumes could be compared; False where they hardly overlap.
+        Whether the contrasts of the volumes could be compared; False when they hardly overlap.
     """
 
     name: str
@@ -41,33 +41,32 @@ class SelectedSimilarity:
 
 
 def similarity_for(pair: Pair, *, resolution_mm: float, memory_gib: float) -> SelectedSimilarity:
-    """Return the similarity that suits a pair at `pair.initial`, looked at with this resolution.
+    """Return the similarity for a pair at `pair.initial`, evaluated at this resolution.
 
     Parameters
     ----------
     pair : Pair
-        As engines see it (`engine_view`), without segmentations.
+        As engines receive it (`engine_view`), without segmentations.
     resolution_mm : float
-        Spacing of the lattice on which the volumes are compared; 0: that of the fixed volume.
+        Spacing of the grid on which the volumes are compared; 0 uses that of the fixed volume.
     memory_gib : float
-        What the lattice may need; it becomes coarser until it fits.
+        Memory limit of the grid; its spacing is increased until it fits.
     """
     problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=resolution_mm, memory_gib=memory_gib)
     return select_similarity(problem)
 
 
 def select_similarity(problem: OptimizationProblem) -> SelectedSimilarity:
-    """Return 'lncc' for volumes of one contrast, 'mind' for different ones, 'mi' where nothing local matches.
+    """Return 'lncc' for equal contrasts, 'mind' for different ones, 'mi' without any local match.
 
     Notes
     -----
-    Looked at are the voxels where both volumes show something, at the start of the registration and
-    smoothed by block means, so that a rough alignment is enough. Volumes of one contrast brighten
-    together: their correlation is positive and explains most of what any function of the moving
-    intensity could explain (the correlation ratio). Descriptors of different contrasts are trusted only
-    when they match at the start better than at random shifts; otherwise (speckle, artifacts, a failed
-    start) every window would be pulled to where noise happens to agree, and only the joint histogram of
-    the whole volumes, followed by a very smooth field, is left.
+    The common foreground is compared at the start of the registration, smoothed by block means, so that a coarse
+    alignment suffices. Volumes of equal contrast have a positive correlation that explains most of the variance that
+    any function of the moving intensity could explain (the correlation ratio). Descriptors for different contrasts are
+    used only when they match at the start better than at random shifts. Otherwise (speckle, artifacts, a failed start)
+    every window would follow matches of noise; then the joint histogram of the whole volumes and a very smooth field
+    are used.
 
     References
     ----------
@@ -87,8 +86,8 @@ def select_similarity(problem: OptimizationProblem) -> SelectedSimilarity:
     ratio = max(_correlation_ratio(f, m), _correlation_ratio(m, f))
     numbers = f"correlation {correlation:.2f}, correlation ratio {ratio:.2f}"
     if correlation >= SAME_CONTRAST and correlation**2 >= LINEAR_SHARE * ratio:
-        return SelectedSimilarity("lncc", f"the volumes brighten together ({numbers}): one contrast")
-    return _unlike(problem, f"the volumes do not brighten together ({numbers}): different contrasts")
+        return SelectedSimilarity("lncc", f"the volumes have the same contrast ({numbers})")
+    return _unlike(problem, f"the volumes have different contrasts ({numbers})")
 
 
 def _unlike(problem: OptimizationProblem, reason: str) -> SelectedSimilarity:
@@ -98,14 +97,14 @@ def _unlike(problem: OptimizationProblem, reason: str) -> SelectedSimilarity:
         return SelectedSimilarity("mind", reason)
     chance = (
         f"{reason}, and their structures match at the start no better than by chance ({contrast:.1f} standard "
-        "deviations above random shifts). Only a very smooth deformation is looked for; look at the overlay, "
-        "the linear alignment alone may be better"
+        "deviations above random shifts). Only a very smooth deformation is computed; check the overlay, because the "
+        "linear alignment alone may be better"
     )
     return SelectedSimilarity("mi", chance, VERY_SMOOTH)
 
 
 def _correlation_ratio(values: np.ndarray, classes: np.ndarray) -> float:
-    """Return the share of the variance of `values` that a function of `classes` can explain."""
+    """Return the fraction of the variance of `values` that a function of `classes` can explain."""
     edges = np.quantile(classes, np.linspace(0, 1, CLASSES + 1)[1:-1])
     number = np.searchsorted(edges, classes)
     counts = np.bincount(number, minlength=CLASSES)
@@ -114,5 +113,5 @@ def _correlation_ratio(values: np.ndarray, classes: np.ndarray) -> float:
     if variance == 0:
         return 0.0
     between = float((counts * (means - values.mean()) ** 2).sum() / len(values))
-    # Every class fits a little noise; take away what chance would explain.
+    # Every class fits some noise; the variance explained by chance is subtracted.
     return max(between / variance - (CLASSES - 1) / len(values), 0.0)

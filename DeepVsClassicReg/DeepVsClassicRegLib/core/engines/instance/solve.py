@@ -1,4 +1,4 @@
-"""From a problem to its field: global start, pyramid, and both directions made consistent when they are wanted."""
+"""Solves a problem: global start, pyramid and, if requested, consistency of both directions."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .settings import InstanceSettings
 
 Endings = list[str]
 ALL, COARSE, FINEST = slice(None), slice(None, -1), slice(-1, None)
-# Enough for the mean of two fields that are optimized further.
+# Sufficient for the mean of two fields that are optimized further.
 ROUGH_VOX = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class RegistrationDirection:
-    """One direction of a registration: what is to be done, how, where, and who notes it.
+    """One direction of a registration: problem, settings, back end and recorder.
 
     Attributes
     ----------
     back : bool
-        Whether fixed and moving have exchanged their roles.
+        Whether fixed and moving are swapped.
     """
 
     pair: Pair
@@ -46,7 +46,7 @@ class RegistrationDirection:
     back: bool = False
 
     def turned(self) -> RegistrationDirection:
-        """Return the work of the other direction, on the same lattice; landmarks stay out of it."""
+        """Return the other direction on the same grid, without landmarks."""
         pair = self.pair.replace(
             fixed_labels=self.pair.moving_labels,
             moving_labels=self.pair.fixed_labels,
@@ -65,12 +65,12 @@ def solve(
     recorder: Recorder,
     start: Field | None = None,
 ) -> tuple[Field, Endings]:
-    """Return the displacements (3, Z, Y, X) in voxels of the working lattice and how the levels ended.
+    """Return the displacements (3, Z, Y, X) in voxels of the working grid and the stop conditions of the levels.
 
-    `start` is a field on that lattice to go on from.
+    `start` is the initial field on that grid.
     """
     if _match_already(problem):
-        recorder.notes.append("The volumes are the same after the start; nothing was deformed.")
+        recorder.notes.append("The volumes are identical after the start; there is no deformation.")
         return np.zeros((3, *problem.fixed.shape), np.float32), ["nothing to do"]
     work = RegistrationDirection(pair, problem, settings, _steps(problem, settings, recorder), backend, recorder)
     part = progress
@@ -84,10 +84,10 @@ def solve(
 
 
 def _can_agree(problem: OptimizationProblem, settings: InstanceSettings) -> bool:
-    """Return whether the mean of both directions can be better than one of them.
+    """Return whether the mean of both directions can be better than a single one.
 
-    Landmarks pull in one direction only. Descriptors of different contrasts see other things in each
-    volume: the mean of both directions was worse there (see Testing/bench/INSTANCE_TRIES.md).
+    Landmarks are used in one direction only. For different contrasts the mean of both directions was worse (see
+    Testing/bench/INSTANCE_TRIES.md).
     """
     levels = len(shrinks(problem.grid, len(settings.iterations)))
     return levels > 1 and settings.landmark_weight == 0 and settings.similarity != "mind"
@@ -104,7 +104,7 @@ def _steps(problem: OptimizationProblem, settings: InstanceSettings, recorder: R
 
 
 def _searched(work: RegistrationDirection, progress: Progress) -> Field:
-    """Return the start that a search of large displacements gives."""
+    """Return the start from a search of large displacements."""
     with work.recorder.stage("Search of large displacements"):
         reach = work.settings.search_vox * min(work.pair.fixed.grid.spacing_mm)
         found = discrete_start(work.problem, reach_mm=reach, progress=progress)
@@ -116,10 +116,10 @@ def _searched(work: RegistrationDirection, progress: Progress) -> Field:
 
 
 def _by_consensus(work: RegistrationDirection, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
-    """Register all but the finest level both ways, start the finest one from the mean of both.
+    """Register all levels except the finest in both directions, and start the finest from the mean.
 
-    Each direction ends in other wrong matches; the mean keeps what both agree on, and the finest level
-    sharpens what averaging has blurred.
+    The two directions have different false matches. The mean keeps the common part, and the finest level restores the
+    details blurred by averaging.
     """
     there, endings = _from_the_best_level(work, start, progress.part(0.0, 0.15), "Coarse deformation")
     back_start = None if start is None else inverted(start, work.backend)
@@ -133,10 +133,10 @@ def _by_consensus(work: RegistrationDirection, start: Field | None, progress: Pr
 def _from_the_best_level(
     work: RegistrationDirection, start: Field | None, progress: Progress, name: str
 ) -> tuple[Field, Endings]:
-    """Register over the coarse levels from the beginning that explains the volumes best, and say how they ended.
+    """Run the coarse levels from the best first level; return the field and the stop conditions.
 
-    The coarsest levels find large motion, but lead astray where the start was good; they cost nothing, so
-    the pyramid is begun at each of them and judged on the level that all beginnings pass through.
+    The coarsest levels find large motion, but can make a good start worse. They take little time, so the pyramid is
+    started at each of them, and the results are compared on a common level.
     """
     plan, maker = make_plan(work.pair, work.problem, work.settings, work.backend, back=work.back, pause=progress.check)
     common = len(plan) - 3
@@ -154,7 +154,7 @@ def _from_the_best_level(
 
 
 def _both_ways(work: RegistrationDirection, start: Field | None, progress: Progress) -> tuple[Field, Endings]:
-    """Register both ways on all levels and return the forward field made consistent with the backward one."""
+    """Register in both directions on all levels and return the forward field, consistent with the backward field."""
     settings, backend, recorder = work.settings, work.backend, work.recorder
     forward, endings = _one_way(work, start, progress.part(0.0, 0.5))
     back_start = None if start is None else inverted(start, backend)
@@ -166,15 +166,15 @@ def _both_ways(work: RegistrationDirection, start: Field | None, progress: Progr
             if repair.left:
                 raise EngineFailed("Both directions contradict each other.", hint="Switch the symmetric option off.")
         gap = _gap_mm(forward, backward, work.problem, backend)
-    recorder.notes.append(f"Both directions were registered; going there and back misses by {gap:.2g} mm on average.")
+    recorder.notes.append(f"Both directions were registered; their mean inverse consistency error is {gap:.2g} mm.")
     return forward, [*endings, *(f"back: {ending}" for ending in back_endings)]
 
 
 def _match_already(problem: OptimizationProblem) -> bool:
-    """Return whether the volumes differ by no more than a ten-thousandth of their range.
+    """Return whether the volumes differ by at most 1/10000 of their range.
 
-    Steps have a given length and windows of almost no contrast reward any change, so equal volumes must
-    be recognized before.
+    Steps have a fixed length, and windows with almost no contrast favor any change, so equal volumes must be detected
+    first.
     """
     inside = problem.foreground if problem.compared is None else problem.foreground & problem.compared
     return bool(inside.any() and np.abs(problem.fixed - problem.moving)[inside].mean() < 1e-4)
@@ -188,7 +188,7 @@ def _one_way(
     levels: slice = ALL,
     name: str = "Deformation",
 ) -> tuple[Field, Endings]:
-    """Register over some of the levels and say how many nodes the finest of all was relaxed at."""
+    """Run some of the levels and note the number of nodes smoothed on the finest one."""
     settings = work.settings
     plan, maker = make_plan(work.pair, work.problem, settings, work.backend, back=work.back, pause=progress.check)
     field, endings, relaxed = run_levels(
@@ -204,7 +204,7 @@ def _one_way(
         name=name,
     )
     if relaxed and levels in (ALL, FINEST):
-        work.recorder.notes.append(f"Relaxed the field around {relaxed} nodes that came near a fold.")
+        work.recorder.notes.append(f"The field was smoothed around {relaxed} nodes that were nearly folded.")
     return field, endings
 
 
@@ -215,12 +215,12 @@ def _gap_mm(forward: Field, backward: Field, problem: OptimizationProblem, backe
 
 ITERATIONS = 30
 TOLERANCE_VOX = 0.01
-# Where a point leaves the box there is no inverse; what is left there does not shrink, so a standstill ends it too.
+# Points mapped outside the box have no inverse and a constant residual, so stagnation also ends the iteration.
 STANDSTILL = 0.97
 
 
 def swapped(problem: OptimizationProblem) -> OptimizationProblem:
-    """Return the problem with fixed and moving exchanged, on the same lattice."""
+    """Return the problem with fixed and moving swapped, on the same grid."""
     return dataclasses.replace(
         problem,
         fixed=problem.moving,
@@ -231,7 +231,7 @@ def swapped(problem: OptimizationProblem) -> OptimizationProblem:
 
 
 def consistent(forward: Field, backward: Field, backend: Backend) -> tuple[Field, Field]:
-    """Return both fields, each the mean of itself and the inverse of the other (voxels of one lattice)."""
+    """Return both fields, each as the mean of itself and the inverse of the other (voxels of one grid)."""
     inverse_of_backward = inverted(backward, backend)
     inverse_of_forward = inverted(forward, backend)
     half = np.float32(0.5)
@@ -239,7 +239,7 @@ def consistent(forward: Field, backward: Field, backend: Backend) -> tuple[Field
 
 
 def inverted(u: Field, backend: Backend, *, tolerance_vox: float = TOLERANCE_VOX) -> Field:
-    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration, to this error at most points."""
+    """Return v with u(x + v(x)) = -v(x), by fixed-point iteration up to this error at most points."""
     before = np.inf
 
     def is_done(error: Field) -> bool:

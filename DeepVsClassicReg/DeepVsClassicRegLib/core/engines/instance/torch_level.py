@@ -1,4 +1,4 @@
-"""One level of the pyramid in torch: the same algorithm as on the CPU, without leaving the device between steps."""
+"""One level of the pyramid in torch: the algorithm of the CPU version, without data transfers between steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 
 
 def warp(image: Tensor, u: Tensor) -> Tensor:
-    """Return image(x + u(x)) of a (1, C, Z, Y, X) image, trilinear, the border continued."""
+    """Return image(x + u(x)) of a (1, C, Z, Y, X) image, trilinear, with continued border values."""
     shape = u.shape[2:]
     axes = [torch.arange(n, dtype=u.dtype, device=u.device) for n in shape]
     parts = []
@@ -47,7 +47,7 @@ def slopes(image: Tensor) -> Tensor:
 
 
 def upsample(coarse: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return a voxel field on a finer lattice over the same box, in the finer lattice's voxels."""
+    """Return a voxel field on a finer grid over the same box, in voxels of the finer grid."""
     gain = torch.tensor([n / c for n, c in zip(shape, coarse.shape[2:], strict=True)], device=coarse.device)
     fine = functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=False)
     return fine * gain.to(fine.dtype).view(1, 3, 1, 1, 1)
@@ -59,8 +59,8 @@ Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 class TorchTerm:
     """A loss of two (1, C, Z, Y, X) tensors as a term of the objective.
 
-    The loss is differentiated only to the warped channels, so that nothing is propagated back through
-    the sampling; the slope of the warped image gives the force of a compositive step.
+    The loss is differentiated by the warped channels only, without back-propagation through the sampling; multiplied by
+    the slope of the warped image, it gives the force of a compositive step.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class TorchLevel:
         return [float(value) for value in torch.stack(found).tolist()] if found else []
 
     def evaluate(self) -> None:
-        """Compute the force at the present field and keep the objective."""
+        """Compute the force at the current field and store the objective."""
         total = torch.zeros((), device=self.device)
         force = torch.zeros_like(self.u)
         for number, (term, weight) in enumerate(self.terms):
@@ -195,7 +195,7 @@ class TorchLevel:
         self.u = moved * self.inside + self.u * (1 - self.inside)
 
     def field(self) -> Field:
-        """Return the present displacements (3, Z, Y, X), z, y, x in voxels of the level."""
+        """Return the current displacements (3, Z, Y, X), z, y, x in voxels of the level."""
         return self.u[0].cpu().numpy()
 
     def _blur(self, field: Tensor, sigma: float) -> Tensor:
