@@ -110,6 +110,35 @@ def _with_file(name: str, content: bytes) -> Callable[[Path], Path]:
     return write
 
 
+def _one_uid(number: int, found: Any) -> None:
+    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
+
+
+def _copied(folder: Path) -> Path:
+    series(folder, change=_one_uid)
+    shutil.copy(folder / "003.dcm", folder / "copy.dcm")
+    return folder
+
+
+def _thirteen_bits(number: int, found: Any) -> None:
+    stored = np.frombuffer(found.PixelData, "<i2").astype(np.uint16) & 0x1FFF
+    found.BitsStored, found.HighBit, found.PixelData = 13, 12, stored.tobytes()
+
+
+def _longer(number: int, found: Any) -> None:
+    found.PixelData += bytes(6)
+
+
+def _thirty_two_bits(number: int, found: Any) -> None:
+    found.BitsAllocated, found.BitsStored, found.HighBit = 32, 32, 31
+    found.PixelData = np.frombuffer(found.PixelData, "<i2").astype("<i4").tobytes()
+
+
+def _without_pixels(number: int, found: Any) -> None:
+    if number == 2:
+        del found.PixelData
+
+
 def _ninth(**facts: Any) -> Callable[[Path], Path]:
     """Return a maker of a series that goes on with a slice with other facts."""
     return beside(lambda: a_slice(positions()[-1] + [0, 0, SPACING[2]], **facts), "008.dcm")
@@ -186,6 +215,14 @@ VALUE_CASES = [
         reads(_ninth(SamplesPerPixel=3, PhotometricInterpretation="RGB", sop=CAPTURE)),
         true("008.dcm", "color image", "left out"),
     ),
+    Case("A", "one UID for all slices", reads(folder_of(change=_one_uid)), true()),
+    Case("A", "one UID for all slices, and a copy", reads(_copied), true("copies")),
+    Case("A", "a slope of 0", reads(folder_of(RescaleSlope=0)), true("scales values by 0")),
+    Case("A", "13 bits stored, the sign not carried on", reads(folder_of(change=_thirteen_bits)), true()),
+    Case("A", "bytes behind the pixels", reads(folder_of(change=_longer)), true()),
+    Case("A", "pixels of 32 bits", reads(folder_of(change=_thirty_two_bits)), true()),
+    Case("A", "no pixels", reads(folder_of(change=_without_pixels)), Refused(FileError, "002.dcm")),
+    Case("A", "bits stored missing", reads(folder_of(BitsStored=None)), Refused(FileError, "000.dcm")),
     Case("A", "truncated file", reads(_sample("MR_truncated.dcm")), Refused(FileError, "MR_truncated.dcm")),
 ]
 

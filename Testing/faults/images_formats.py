@@ -139,4 +139,25 @@ CASES = [
         for name in ("field.mha", "field.nrrd")
         for share in (0.1, 0.5, 0.99)
     ),
+    *(
+        Case("B", f"{what}, named as NIfTI", by_hand(name, content), Refused(FileError, name))
+        for name, what, content in (
+            ("page.nii.gz", "an error page of a web server", b"<html>404</html>" * 50),
+            ("pointer.nii.gz", "a pointer of Git LFS", b"version https://git-lfs.github.com/spec/v1\nsize 12\n"),
+            ("empty.nii.gz", "an empty file", b""),
+            ("zeros.nii", "zeros alone", bytes(1000)),
+        )
+    ),
+    Case(
+        "B",
+        "a text named as MetaImage",
+        by_hand("text.mha", b"ObjectType is not here\n"),
+        Refused(FileError, "text.mha"),
+    ),
+    Case(
+        "B",
+        "numbers beyond single precision",
+        by_hand("huge.mha", meta(kind="MET_DOUBLE", data=np.r_[1e300, np.ones(63)].tobytes())),
+        Gives(1, read=lambda run: int((~run.value.valid).sum()), notes=["NaN or Inf"], silent=["overflow"]),
+    ),
 ]

@@ -34,6 +34,7 @@ from .dicom_stacks import Stack, chosen, stacks_of
 from .raw import RawImage
 
 _RLE = "1.2.840.10008.1.2.5"
+_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _SUBFOLDERS = 20
 _NAMED_DICOM = (".dcm", ".ima")
 _EXPORT = "Export the series as CT, MR or PET images (not as captures), or convert it with dcm2niix first."
@@ -72,6 +73,8 @@ def read_dicom(path: Path, series: str | None = None) -> RawImage:
     first = stack.slices[0]
     if first.inverted:
         notes.append("The file says that low values are shown bright (MONOCHROME1); the values are read as they are.")
+    if any(entry.slope_is_zero for entry in stack.slices):
+        notes.append("The header scales values by 0, which cannot be meant; they are read as they are stored.")
     about = {
         "series": stack.describe(),
         "slices": len(stack.slices),
@@ -242,10 +245,17 @@ def _by_itk(dataset: Any) -> npt.NDArray[Any]:
     ):
         if tag in dataset:
             del dataset[tag]
+    if "JPEG" in dataset.file_meta.TransferSyntaxUID.name and not _ends(bytes(dataset.PixelData)):
+        raise EOFError("the compressed pixels do not end")  # the decoders would print lines of their own
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "stored.dcm"
         dataset.save_as(copy)
         return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
+
+
+def _ends(encapsulated: bytes) -> bool:
+    """Return whether the last compressed frame ends with the marker that all kinds of JPEG end with."""
+    return encapsulated.removesuffix(_DELIMITER).rstrip(b"\0\xff").endswith(b"\xff\xd9")
 
 
 def _span(values: Iterator[float]) -> list[float]:

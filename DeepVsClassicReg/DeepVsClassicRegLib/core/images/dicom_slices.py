@@ -69,6 +69,8 @@ class Slice:
         What distinguishes echoes, times, b-values and kinds of images of one series.
     inverted : bool
         Whether low values are meant to be shown bright (MONOCHROME1).
+    slope_is_zero : bool
+        Whether the header says 0 for the slope, which nobody means; `slope` is 1 then.
     """
 
     path: Path
@@ -90,6 +92,7 @@ class Slice:
     padding: tuple[int, int] | None
     marks: Mapping[str, str]
     inverted: bool
+    slope_is_zero: bool = False
 
     @property
     def normal(self) -> Array:
@@ -363,11 +366,12 @@ def _make(dataset: Any, path: Path, frame: int, place: Any, measures: Any, scale
         position_mm=position,
         row=row / np.linalg.norm(row),
         column=column / np.linalg.norm(column),
-        slope=1.0 if slope is None else float(slope),
+        slope=1.0 if slope is None or float(slope) == 0 else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
         padding=_padding(dataset),
         marks=marks,
         inverted=str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1",
+        slope_is_zero=slope is not None and float(slope) == 0,
     )
 
 

@@ -66,12 +66,14 @@ class Stack:
 
 def stacks_of(slices: Iterable[Slice], notes: list[str]) -> list[Stack]:
     """Return the stacks that the slices make, ordered by series; copies of a slice are left out with a note."""
-    unique: dict[str, Slice] = {}
+    unique: dict[tuple[object, ...], Slice] = {}
     copies = []
     for entry in slices:
-        if entry.uid in unique:
+        # Some anonymizers give all slices of a series one UID: only at one place they are copies.
+        key = (entry.uid, entry.series, entry.position_mm.round(3).tobytes(), *sorted(entry.marks.items()))
+        if key in unique:
             copies.append(entry.path.name)
-        unique.setdefault(entry.uid, entry)
+        unique.setdefault(key, entry)
     if copies:
         notes.append(f"{len(copies)} copies of other files are left out, such as {copies[0]}.")
     groups: dict[tuple[object, ...], list[list[Slice]]] = {}

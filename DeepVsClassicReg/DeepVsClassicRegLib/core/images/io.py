@@ -49,7 +49,8 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None,
 
 def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:
     """Return the stored image as a volume; see `read_volume`."""
-    array = raw.array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision cannot hold becomes Inf, and is said to be
+        array = raw.array.astype(np.float32)
     if not repair and not np.isfinite(array).all():
         raise RegistrationError(f"'{name}' has values that are not finite (NaN or Inf).")
     return marked(Volume.filled(array, raw.grid, name, notes=raw.notes, valid=raw.valid))

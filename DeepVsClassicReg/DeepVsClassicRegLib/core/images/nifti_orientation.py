@@ -131,5 +131,7 @@ def _compare(
         text = (
             f"The header's two orientations disagree by up to {apart / voxel:.3g} voxels: the {used} is used, as "
             f"nibabel does; the {other} is ignored."
+            if np.isfinite(apart)
+            else f"The header's {other} holds numbers that are not finite; the {used} is used."
         )
         notes.append(Note(text, unsound=int(header["sform_code"]) not in _TEMPLATES))
