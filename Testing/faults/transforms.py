@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError
+from DeepVsClassicRegLib.core.transforms.files import read_transform
 from scipy.spatial.transform import Rotation
 from transform_samples import (
     HEAD,
@@ -30,7 +31,7 @@ from transform_samples import (
     written,
 )
 
-from . import Call, Case, Refused
+from . import Call, Case, Gives, Refused
 
 # The field moves by (3, 4, 5), which is the center of the shear.
 AFTER_FIELD = SHEARED @ POINT + [3, 4, 5] + [10, -5, 2]
@@ -224,4 +225,76 @@ CUT_CASES = [
     Case("D", f".h5 cut at {n} tenths", _cut_h5(n), Refused(FileError, "cut.h5", "cut off")) for n in range(1, 10)
 ]
 
-CASES = [*ITK_CASES, *CUT_CASES]
+AFFINE = itk(("AffineTransform_double_3_3", SHEAR, "3 4 5"))
+TWO = itk(
+    ("AffineTransform_double_3_3", SHEAR, "3 4 5"), ("TranslationTransform_double_3_3", "1 2 3", ""), composite=True
+)
+
+
+def _cut_text(content: str) -> Callable[[Path], Call]:
+    """Cut a text before every byte up to its last line; return where that was not refused, but for ends of parts."""
+
+    def build(folder: Path) -> Call:
+        return lambda: _unnoticed(folder / "cut.tfm", content)
+
+    return build
+
+
+def _unnoticed(path: Path, content: str) -> list[int]:
+    found = []
+    ends = {content.find("\n#Transform 2") + line for line in (0, 1)}  # a composite of one part is whole
+    for length in range(content.rstrip().rindex("\n") + len("\nFixedParameters")):
+        path.write_text(content[:length], encoding="utf-8")
+        try:
+            read_transform(path)
+            found += [length] if length not in ends else []
+        except FileError:
+            pass
+    return found
+
+
+def _swapped(content: str) -> str:
+    """The fixed parameters above the others."""
+    lines = content.splitlines()
+    return "\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n"
+
+
+TEXT_CASES = [
+    Case("D", "ITK text cut at every byte", _cut_text(AFFINE), Gives([])),
+    Case("D", "composite text cut at every byte", _cut_text(TWO), Gives([])),
+    Case(
+        "D",
+        "ITK text without fixed parameters",
+        text("t.tfm", AFFINE[: AFFINE.index("Fixed")]),
+        Refused(FileError, "fixed parameters"),
+    ),
+    Case(
+        "D",
+        "fixed parameters before the others",
+        text("t.tfm", _swapped(AFFINE)),
+        gives(about(SHEARED, (10, -5, 2), (3, 4, 5))),
+    ),
+    *(
+        Case("D", f"ITK text with {what}", binary("t.tfm", content), gives(about(SHEARED, (10, -5, 2), (3, 4, 5))))
+        for what, content in (
+            ("line ends of Windows", AFFINE.replace("\n", "\r\n").encode()),
+            ("a byte order mark", AFFINE.encode("utf-8-sig")),
+            ("a comment", AFFINE.replace("#Transform 0", "# from the scanner\n#Transform 0").encode()),
+        )
+    ),
+    *(
+        Case(
+            "D", f"ITK text with {what}", text("t.tfm", AFFINE.replace("10 -5 2", numbers)), Refused(FileError, "t.tfm")
+        )
+        for what, numbers in (
+            ("decimal commas", "10,0 -5,0 2,0"),
+            ("a number too few", "10 -5"),
+            ("a number too many", "10 -5 2 1"),
+            ("NaN", "nan -5 2"),
+            ("a number beyond all", "1e400 -5 2"),
+        )
+    ),
+    Case("D", "ITK text of UTF-16", binary("t.tfm", AFFINE.encode("utf-16")), Refused(FileError, "t.tfm")),
+]
+
+CASES = [*ITK_CASES, *CUT_CASES, *TEXT_CASES]

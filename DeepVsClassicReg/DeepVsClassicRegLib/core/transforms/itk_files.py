@@ -72,13 +72,13 @@ class Section:
     dimension : int
         Of its points.
     parameters, fixed : tuple of float
-        Its numbers.
+        Its numbers; `fixed` is None when the file does not give any.
     """
 
     kind: str
     dimension: int
     parameters: tuple[float, ...] = ()
-    fixed: tuple[float, ...] = ()
+    fixed: tuple[float, ...] | None = None
 
 
 def read_itk_text(path: Path, text: str) -> Transform:
@@ -167,7 +167,12 @@ def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) ->
 def _check_numbers(path: Path, section: Section) -> None:
     if section.kind in LINEAR:
         _check_count(path, section, LINEAR[section.kind])
-    if not all(math.isfinite(number) for number in (*section.parameters, *section.fixed)):
+    if section.fixed is None and section.kind != COMPOSITE:  # ITK would leave the transform at the identity
+        raise FileError(
+            f"{path.name}: {section.kind} has no line of fixed parameters.",
+            hint="The file is damaged or was cut off; write it again.",
+        )
+    if not all(math.isfinite(number) for number in (*section.parameters, *(section.fixed or ()))):
         raise FileError(
             f"{path.name} holds numbers that are not finite ({section.kind}).",
             hint="The registration failed; repeat it.",
@@ -206,6 +211,13 @@ def _sections(path: Path, text: str) -> list[Section]:
             )
     if not sections:
         raise FileError(f"{path.name} is an ITK transform file without any transform.", hint="Write it again.")
+    lines = text.splitlines()
+    announced = sum(re.match(r"#Transform \d", line) is not None for line in lines)
+    if announced > len(sections) or not (text.endswith(("\n", "\r")) or "Parameters:" in lines[-1]):
+        raise FileError(
+            f"{path.name} is cut off: it announces more than the {len(sections)} transform(s) it holds.",
+            hint="Write or copy it again.",
+        )
     return sections
 
 
