@@ -66,7 +66,7 @@ def restoreViews(caller, event):
 
 
 class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
-    """The module widget; holds the panel of `DeepVsClassicRegLib.ui`."""
+    """The module widget; contains the panel of `DeepVsClassicRegLib.ui`."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)

@@ -70,7 +70,7 @@ def test_bad_volumes(call, pair, tmp_path, kind, message):
         (["-e", "sitk-demons", "--fixed-points", "FIXED_POINTS"], "one side only"),
         (["-e", "sitk-demons", "--fixed-mask", "EMPTY"], "mask 'empty' is empty"),
         (["-e", "sitk-demons", "--initial", "GARBAGE"], "no transform file"),
-        (["-e", "sitk-demons", "--moving-seg", "FIXED"], "is no label map"),
+        (["-e", "sitk-demons", "--moving-seg", "FIXED"], "is not a label map"),
     ],
 )
 def test_bad_options(call, pair, files, tmp_path, arguments, message):

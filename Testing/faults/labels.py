@@ -135,15 +135,15 @@ VALUE_CASES = [
     ),
     Case("C", "doubles beyond 2**24", values(1, 2**24 + 1, kind=np.float64), Gives([1, 2**24 + 1], read=found)),
     Case("C", "doubles beyond 32 bits", values(1, 2**33, kind=np.float64), Refused(RegistrationError, "8589934592")),
-    Case("C", "half labels", values(1.5, 2, kind=np.float32), Refused(RegistrationError, "not whole numbers")),
+    Case("C", "half labels", values(1.5, 2, kind=np.float32), Refused(RegistrationError, "not integers")),
     Case(
         "C",
         "probabilities",
         numbers("p.mha", np.linspace(0, 1, 512, dtype=np.float32).reshape(8, 8, 8)),
         Refused(RegistrationError, "probability"),
     ),
-    Case("C", "NaN", values(np.nan, 1, kind=np.float32), Refused(RegistrationError, "not whole numbers")),
-    Case("C", "infinite", values(np.inf, 1, kind=np.float32), Refused(RegistrationError, "not whole numbers")),
+    Case("C", "NaN", values(np.nan, 1, kind=np.float32), Refused(RegistrationError, "not integers")),
+    Case("C", "infinite", values(np.inf, 1, kind=np.float32), Refused(RegistrationError, "not integers")),
     Case("C", "uint16 as NIfTI", values(1, 40_000, kind=np.uint16, name="s.nii.gz"), Gives([1, 40_000], read=found)),
     Case(
         "C",

@@ -200,7 +200,7 @@ ITK_CASES = [
         "D",
         "an HDF5 file without a transform",
         binary("t.h5", b"\x89HDF\r\n\x1a\n" + bytes(500)),
-        Refused(FileError, "holds no ITK transform"),
+        Refused(FileError, "contains no ITK transform"),
     ),
     Case(
         "D",

@@ -182,7 +182,7 @@ FIELD_CASES = [
         "D",
         "a volume instead of a field",
         nifti(intent=0, shape=(6, 6, 6)),
-        Refused(FileError, "no displacement field"),
+        Refused(FileError, "not a displacement field"),
     ),
     Case("D", "NiftyReg displacement field (RAS)", nifti(intent_name="NREG_TRANS", kind=1), gives((7, 16, 35))),
     Case(
@@ -209,7 +209,7 @@ FIELD_CASES = [
         nifti("y_t1.nii", intent_name="Mapping", values=coordinates),
         gives((13, 24, 35)),
     ),
-    Case("D", "field of integers", nifti(dtype=np.int16), Refused(FileError, "no displacement field")),
+    Case("D", "field of integers", nifti(dtype=np.int16), Refused(FileError, "not a displacement field")),
 ]
 
 

@@ -123,7 +123,7 @@ MATRIX_CASES = [
         "D",
         "an ITK transform said to be RAS",
         text("t.tfm", itk(("TranslationTransform_double_3_3", "1 2 3", "")), form="ras"),
-        Refused(FileError, "no plain matrix", "leave the form out"),
+        Refused(FileError, "not a plain matrix", "leave the form out"),
     ),
     Case("D", "unknown form", text("a.txt", RAS_ROWS, form="spm"), Refused(SettingsError, "no form of matrix 'spm'")),
 ]

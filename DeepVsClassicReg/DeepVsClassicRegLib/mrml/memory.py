@@ -1,6 +1,6 @@
 """Stores the user's views in the scene before a comparison changes them.
 
-Slicer sends no event before it saves, so a scene saved during a comparison holds the views of the comparison.
+Slicer sends no event before it saves, so a scene saved during a comparison contains the views of the comparison.
 The user's views are therefore saved with it in a hidden node and restored when the scene is loaded.
 """
 

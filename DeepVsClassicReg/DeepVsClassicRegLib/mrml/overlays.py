@@ -69,7 +69,7 @@ def _twin(segment: Any, color: tuple[float, float, float], copies: dict[str, Any
     """Return a copy of a segment in another color with its own voxels.
 
     Segments of one layer share a label map, and a removed segmentation erases its segments from its label maps. The
-    voxels are copied so that the user's are not erased. `copies` holds one copy of each shared label map.
+    voxels are copied so that the user's are not erased. `copies` contains one copy of each shared label map.
     """
     twin = slicer.vtkSegment()
     twin.SetName(segment.GetName())

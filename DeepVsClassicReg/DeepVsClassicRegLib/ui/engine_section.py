@@ -126,7 +126,7 @@ class EngineSection:
             self._add_engine(availability)
         combo.insertSeparator(combo.count)
         combo.addItem(_("Compare several..."), COMPARE)
-        combo.setItemData(combo.count - 1, _("Runs the checked engines one after the other on the same pair."), _TIP)
+        combo.setItemData(combo.count - 1, _("Runs the checked engines one after another on the same pair."), _TIP)
         combo.currentIndex = max(0, combo.findData(chosen or RECOMMENDED))
         combo.blockSignals(False)
         self._name_recommended()

@@ -82,7 +82,7 @@ class InputsSection:
         self._on_changed()
 
     def pick_the_only_pair(self) -> None:
-        """Select fixed and moving when nothing is selected and the scene holds exactly two volumes."""
+        """Select fixed and moving when nothing is selected and the scene contains exactly two volumes."""
         found = self.inputs()
         if any(True for _entry in found.given()):
             return

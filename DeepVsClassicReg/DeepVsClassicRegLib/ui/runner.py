@@ -1,4 +1,4 @@
-"""The queue of registrations, which run one after the other; shared by the panel and the console."""
+"""The queue of registrations, which run one after another; shared by the panel and the console."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask
 
 
 class Runner:
-    """Runs requests one after the other in the background.
+    """Runs requests one after another in the background.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ class Event:
     kind : str
         'started' (pid, group), 'progress' (fraction, stage, metric, iteration), 'note' (text),
         'result' (files), 'cancelled', 'error' (cause, type, message, hint), 'log' (text: a line of standard
-        error) or 'noise' (text: a line of standard output that is no event).
+        error) or 'noise' (text: a line of standard output that is not an event).
     data : mapping
         The entries named above.
     """

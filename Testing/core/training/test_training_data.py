@@ -145,9 +145,9 @@ def test_what_is_no_dataset(tmp_path):
     with pytest.raises(FileError, match="There is no dataset"):
         read_manifest(tmp_path / "data.json")
     (tmp_path / "data.xyz").touch()
-    with pytest.raises(FileError, match="is no dataset"):
+    with pytest.raises(FileError, match="is not a dataset"):
         read_manifest(tmp_path / "data.xyz")
-    with pytest.raises(FileError, match="holds 0 images"):
+    with pytest.raises(FileError, match="contains 0 images"):
         read_manifest(tmp_path)
 
 

@@ -274,5 +274,5 @@ def test_the_config_survives_the_file(tmp_path):
     (tmp_path / CONFIG_FILE).write_text('{"method": 3}')
     with pytest.raises(FileError, match="no training plan"):
         read_config(tmp_path)
-    with pytest.raises(FileError, match="holds no training"):
+    with pytest.raises(FileError, match="contains no training"):
         read_config(tmp_path / "nowhere")

@@ -1,7 +1,7 @@
-"""Whether a file that ITK reads is as long as it says.
+"""Checks that a file read by ITK has the length given in its header.
 
-Some of ITK's readers fill what is missing with what happens to lie in memory (VTK, GIPL, MRC), some leave slices out
-(TIFF), others print lines of their own before they fail (MetaImage, HDF5). So the lengths are compared first.
+Some of ITK's readers fill missing voxels with uninitialized memory (VTK, GIPL, MRC), some skip slices (TIFF), and
+others print messages before they fail (MetaImage, HDF5). Therefore the lengths are compared first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TIFF_LETTERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def check_complete(path: Path) -> None:
-    """Compare the length of an image file with what its header announces.
+    """Compare the length of an image file with that of its header.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def check_complete(path: Path) -> None:
 
 
 def check_hdf5(path: Path) -> None:
-    """Compare the length that HDF5's first block states with the file's, before ITK prints HDF5's long complaint.
+    """Compare the length that HDF5's first block states with the file's, before ITK prints a long HDF5 error.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def check_hdf5(path: Path) -> None:
     stated = int.from_bytes(head[place : place + 8], "little") if place is not None else 0
     there = path.stat().st_size
     if there < stated:
-        raise FileError(f"{path.name} is cut off: it states {stated} bytes and has {there}.", hint=AGAIN)
+        raise FileError(f"{path.name} is cut off: its header gives {stated} bytes, the file has {there}.", hint=AGAIN)
 
 
 def _start(path: Path) -> bytes:
@@ -77,7 +77,7 @@ def _start(path: Path) -> bytes:
 def _compare(path: Path, needed: int, there: int) -> None:
     if there < needed:
         raise FileError(
-            f"{path.name} is cut off: its header announces {needed} bytes of voxels, the file holds {max(there, 0)} "
+            f"{path.name} is cut off: its header gives {needed} bytes of voxels, the file contains {max(there, 0)} "
             f"({100 * max(there, 0) / needed:.0f} %).",
             hint=AGAIN,
         )
@@ -98,7 +98,7 @@ def _check_meta(path: Path, head: bytes) -> None:
     needed = _meta_bytes(facts)
     source = path if facts["ElementDataFile"].upper() == "LOCAL" else path.parent / facts["ElementDataFile"]
     if needed is None or not source.is_file():
-        return  # a list of files, or nothing there: ITK names it
+        return  # a list of files, or a missing file: ITK reports it
     skipped = place if source == path else max(int(facts.get("HeaderSize", "0") or 0), 0)
     there = source.stat().st_size - skipped
     if facts.get("CompressedData", "").lower() != "true":
@@ -136,13 +136,13 @@ def _meta_bytes(facts: dict[str, str]) -> int | None:
 
 
 def _check_raw(path: Path, kind: str) -> None:
-    """Check a format that holds its voxels as they are, behind a header."""
+    """Check a format with uncompressed voxels after a header."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return  # the reader of images says what is wrong
+        return  # the image reader reports the error
     needed = reader.GetNumberOfComponents() * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
     for size in reader.GetSize():
         needed *= int(size)

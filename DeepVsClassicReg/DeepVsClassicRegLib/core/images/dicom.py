@@ -1,7 +1,7 @@
-"""DICOM series: the headers of all slices are read first, then those that make one volume.
+"""DICOM series: reads the headers of all slices, then the slices that form one volume.
 
-ITK's series reader takes the position of the first slice and the distance of the first two for the whole stack, and the
-scale of one slice for all; missing slices, tilted gantries, several echoes and PET come out wrong without a word.
+ITK's series reader uses the position of the first slice, the distance of the first two and the scale of one slice for
+the whole stack, so that missing slices, tilted gantries, several echoes and PET give wrong volumes without a warning.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def read_dicom(path: Path, series: str | None = None) -> RawImage:
     path : Path
         Folder or file.
     series : str, optional
-        Which series, when there are several: its number as an error lists it, its UID or its description.
+        The series, when there are several: its number in the list of the error, its UID or its description.
 
     Raises
     ------
     FileError
-        When there is no DICOM volume, the choice is not clear, or a file is damaged or compressed in an unknown way.
+        When there is no DICOM volume, the choice is ambiguous, or a file is damaged or its compression is unknown.
     GeometryError
-        When the slices make no regular volume.
+        When the slices do not form a regular volume.
     """
     notes: list[str] = []
     slices, unfit = _scan(path)
@@ -106,7 +106,7 @@ def _scan(path: Path) -> tuple[list[Slice], dict[str, LeftOut]]:
         if dataset is None:
             if file.suffix.lower() in _NAMED_DICOM:
                 size = file.stat().st_size
-                unfit[file.name] = LeftOut(Incomplete(f"no DICOM file, whatever its name ({size} bytes)"))
+                unfit[file.name] = LeftOut(Incomplete(f"not a DICOM file, despite its name ({size} bytes)"))
             continue
         try:
             slices += slices_of(dataset, file)
@@ -130,7 +130,7 @@ def _check_left_out(unfit: dict[str, LeftOut], stack: Stack, notes: list[str]) -
         )
     if unfit:
         others = {name: left.reason for name, left in unfit.items()}
-        notes.append(f"{len(unfit)} files of the folder are no slices and are left out: {_said(others)}.")
+        notes.append(f"{len(unfit)} files of the folder are not slices and are ignored: {_said(others)}.")
 
 
 def _said(unfit: Mapping[str, Unfit]) -> str:
@@ -142,7 +142,7 @@ def _said(unfit: Mapping[str, Unfit]) -> str:
 def _nothing(path: Path, unfit: dict[str, LeftOut]) -> FileError:
     if unfit:
         said = _said({name: left.reason for name, left in unfit.items()})
-        return FileError(f"{path} holds no DICOM image that a volume can be made of: {said}.", hint=_EXPORT)
+        return FileError(f"{path} contains no DICOM images that form a volume: {said}.", hint=_EXPORT)
     below = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _has_dicom(folder)]
     hint = (
         f"Give one of its folders: {', '.join(below[:5])}." if below else "Give a folder with the slices of a series."
@@ -165,7 +165,7 @@ def _values(stack: Stack, notes: list[str]) -> tuple[npt.NDArray[Any], npt.NDArr
     for number, stored in _stored(slices):
         entry = slices[number]
         if stored.shape != shape[1:]:
-            raise FileError(f"{entry.path.name} holds {stored.shape} pixels, its header says {shape[1:]}.")
+            raise FileError(f"{entry.path.name} contains {stored.shape} pixels, its header says {shape[1:]}.")
         if whole and stored.dtype.kind == "f":
             whole, array = False, array.astype(np.float32)
         array[number] = stored + int(entry.intercept) if whole else stored * entry.slope + entry.intercept
@@ -174,7 +174,7 @@ def _values(stack: Stack, notes: list[str]) -> tuple[npt.NDArray[Any], npt.NDArr
     if not padded.any() or padded.all():
         return array, None
     share = 100 * padded.mean()
-    notes.append(f"{share:.2g} % of the voxels are padding by the header; they count as not measured.")
+    notes.append(f"{share:.2g} % of the voxels are padding according to the header; they are treated as not measured.")
     return array, ~padded
 
 
@@ -195,7 +195,7 @@ def decoded(path: Path) -> npt.NDArray[Any]:
     Raises
     ------
     FileError
-        When the file is cut off or its compression is not known here.
+        When the file is cut off or its compression is not supported.
     """
     dataset = read_dataset(path, pixels=True)
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)

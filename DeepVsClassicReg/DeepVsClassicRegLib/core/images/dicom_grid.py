@@ -1,4 +1,4 @@
-"""From a stack of slices to a regular grid: equal steps as they are, tilt and varying steps resampled, gaps refused."""
+"""Converts a stack of slices to a regular grid: tilt and varying steps are resampled, gaps are errors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from .notes import Note
 from .orientation import grid_from_lps
 
 Array = npt.NDArray[np.floating]
-# Of a pixel: how far slices may shift sideways, and slices lie beside the stack's line, before it is not straight.
+# Fraction of a pixel by which slices may deviate from the line through the stack.
 _STRAIGHT = _BESIDE = 0.1
-# Of a step: how far slices may lie from equal steps before they are resampled.
+# Fraction of a step by which slices may deviate from equal steps before they are resampled.
 _EQUAL = 0.05
-# A step this many times the usual one is a gap, unless so many of its kind follow each other.
+# A step of this multiple of the usual one is a gap, unless several such steps follow each other.
 _GAP, _RUN = 1.5, 3
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a stack lies, and how its slices come onto the grid.
+    """The grid of a stack, and the positions of its slices.
 
     Parameters
     ----------
     grid : Grid
         Regular, LPS mm.
     shifts_vox : (N, 2) array, optional
-        How many pixels each slice lies behind the grid's first column and row; None when they all begin there.
+        Offset of each slice from the grid's first column and row in pixels; None when all are 0.
     heights_vox : (N,) array, optional
-        Where each slice lies along the grid's third axis; None when slice n lies at n.
+        Position of each slice along the grid's third axis; None when slice n is at n.
     """
 
     grid: Grid
@@ -43,7 +43,7 @@ class Placement:
 
     @property
     def resamples(self) -> bool:
-        """Whether the stack's slices lie elsewhere than the grid's."""
+        """Whether the slices of the stack are not at those of the grid."""
         return self.shifts_vox is not None or self.heights_vox is not None
 
     def placed(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -59,12 +59,12 @@ class Placement:
 
 
 def placement(stack: Stack, notes: list[str]) -> Placement:
-    """Return where a stack lies.
+    """Return the grid and slice positions of a stack.
 
     Raises
     ------
     GeometryError
-        When slices are missing, lie at one position, or do not follow one line.
+        When slices are missing, have the same position, or are not on one line.
     """
     slices = stack.slices
     where = coordinates(slices)
@@ -100,21 +100,21 @@ def _check_positions(stack: Stack, where: Array, pixel: float) -> None:
     if len(same):
         pairs = ", ".join(f"{_called(stack, n)} and {_called(stack, n + 1)}" for n in same[:_MOST_NAMED])
         raise GeometryError(
-            f"{len(same)} slices of series {stack.key} lie at the position of another one: {pairs}.",
+            f"{len(same)} slices of series {stack.key} have the position of another slice: {pairs}.",
             hint="Keep one image per position: export a single echo, phase or time point.",
         )
     beside = off_line_mm(where)
     if beside.max() > _BESIDE * pixel:
         worst = int(beside.argmax())
         raise GeometryError(
-            f"The slices of series {stack.key} do not follow a straight line: {_called(stack, worst)} lies "
-            f"{beside[worst]:.3g} mm beside it ({len(slices)} slices).",
+            f"The slices of series {stack.key} are not on a straight line: {_called(stack, worst)} is "
+            f"{beside[worst]:.3g} mm from it ({len(slices)} slices).",
             hint="Export the acquisition as one parallel stack; a scan of several blocks cannot be one volume.",
         )
 
 
 def _step(stack: Stack, heights: Array, notes: list[str]) -> tuple[float, bool]:
-    """Return the distance of the grid's slices, and whether the stack's own lie there."""
+    """Return the slice distance of the grid, and whether the slices of the stack are at the grid's."""
     count = len(heights)
     if count == 1:
         return stack.slices[0].thickness_mm or 1.0, True
@@ -141,7 +141,7 @@ def _step(stack: Stack, heights: Array, notes: list[str]) -> tuple[float, bool]:
 
 
 def _run(steps: Array, number: int) -> int:
-    """Return how many steps of about this length follow each other around this one."""
+    """Return the number of consecutive steps of about this length around this one."""
     alike = np.abs(steps - steps[number]) <= 0.2 * steps[number]
     low = high = number
     while low > 0 and alike[low - 1]:
@@ -159,7 +159,7 @@ def _called(stack: Stack, number: int) -> str:
 
 
 def _shifted(plane: npt.NDArray[np.generic], shift_vox: Array, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return a slice moved by a part of a pixel inside a larger plane, NaN outside."""
+    """Return a slice shifted by a fraction of a pixel in a larger plane, NaN outside."""
     moved = np.asarray(plane, dtype=np.float64)
     for axis, shift in ((1, float(shift_vox[0])), (0, float(shift_vox[1]))):
         length = size[axis]
@@ -175,7 +175,7 @@ def _shifted(plane: npt.NDArray[np.generic], shift_vox: Array, size: tuple[int, 
 
 
 def _lifted(array: npt.NDArray[np.generic], heights_vox: Array, count: int) -> npt.NDArray[np.float32]:
-    """Return the slices at whole heights, linearly interpolated between their neighbors."""
+    """Return the slices at integer positions, interpolated linearly between their neighbors."""
     wanted = np.arange(count, dtype=float)
     high = np.clip(np.searchsorted(heights_vox, wanted), 1, len(heights_vox) - 1)
     low = high - 1

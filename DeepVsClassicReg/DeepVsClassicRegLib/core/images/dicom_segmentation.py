@@ -18,9 +18,9 @@ from .grid import Grid
 from .orientation import grid_from_lps
 
 LABELMAP = SEGMENTATIONS[1]
-# Of a step: how far a frame may lie from the planes of the grid.
+# Fraction of a step by which a frame may deviate from the planes of the grid.
 _BESIDE = 0.05
-# A voxel belongs to a fractional segment from half of the highest value on.
+# A voxel belongs to a fractional segment if its value is at least half of the highest one.
 _HALF = 0.5
 
 
@@ -50,11 +50,11 @@ def read_dicom_segments(path: Path) -> tuple[Grid, list[DicomSegment], tuple[str
     FileError
         When the file is damaged or describes no segments.
     GeometryError
-        When its frames do not lie on the planes of one regular grid.
+        When its frames are not on the planes of one regular grid.
     """
     dataset = read_dataset(path, pixels=False)
     if dataset is None:
-        raise FileError(f"{path.name} is no DICOM file.")
+        raise FileError(f"{path.name} is not a DICOM file.")
     about = {int(item.SegmentNumber): item for item in dataset.get("SegmentSequence") or []}
     is_map = dataset.SOPClassUID == LABELMAP or dataset.get("SegmentationType") == "LABELMAP"
     grid, planes, notes = _planes(dataset, path)
@@ -62,7 +62,7 @@ def read_dicom_segments(path: Path) -> tuple[Grid, list[DicomSegment], tuple[str
     fractional = dataset.get("SegmentationType") == "FRACTIONAL"
     if fractional:
         frames = frames >= _HALF * float(dataset.get("MaximumFractionalValue") or 255)
-        notes.append("A fractional segmentation: voxels from half of the highest value on belong to a segment.")
+        notes.append("A fractional segmentation: voxels with at least half of the highest value belong to a segment.")
     masks: dict[int, npt.NDArray[np.bool_]] = {}
     for frame, plane in enumerate(planes):
         numbers = np.unique(frames[frame]).tolist() if is_map else [_segment_of(dataset, frame)]
@@ -80,7 +80,7 @@ def read_dicom_segments(path: Path) -> tuple[Grid, list[DicomSegment], tuple[str
 
 
 def _planes(dataset: Any, path: Path) -> tuple[Grid, list[int], list[str]]:
-    """Return the grid, on which of its planes each frame lies, and notes."""
+    """Return the grid, the plane of each frame, and notes."""
     try:
         frames = slices_of(dataset, path, segmentations=True)
     except Unfit as reason:
@@ -92,7 +92,7 @@ def _planes(dataset: Any, path: Path) -> tuple[Grid, list[int], list[str]]:
         np.linalg.norm(frame.normal - frames[0].normal) > 2e-3 for frame in frames
     ):
         raise GeometryError(
-            f"The frames of {path.name} do not lie behind each other.",
+            f"The frames of {path.name} are not stacked along one line.",
             hint="Resample the segmentation onto a regular volume first (in Slicer: Export to label map).",
         )
     heights = where[:, 2] - where[:, 2].min()
@@ -101,7 +101,7 @@ def _planes(dataset: Any, path: Path) -> tuple[Grid, list[int], list[str]]:
     planes = np.rint(heights / step)
     if np.abs(heights - planes * step).max() > _BESIDE * step:
         raise GeometryError(
-            f"The frames of {path.name} do not lie at equal steps of {step:.4g} mm.",
+            f"The frames of {path.name} do not have equal distances of {step:.4g} mm.",
             hint="Resample the segmentation onto a regular volume first (in Slicer: Export to label map).",
         )
     notes: list[str] = []

@@ -1,4 +1,4 @@
-"""The headers of DICOM files: each slice or frame with its place in the patient, its scale and what sets it apart."""
+"""Headers of DICOM files: position, scale and distinguishing attributes of each slice or frame."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _DIRECTORY = "1.2.840.10008.1.3.10"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("1", "1.1", "2", "2.1", "4", "4.1", "20", "128", "130"))
 _CUT_OFF = "an image whose header ends early: the file is cut off or damaged"
-# What files without pixels hold, by modality, and what to do about it.
+# Description and remedy of files without pixels, by modality.
 _NO_IMAGES = {
     "RTSTRUCT": "contours of a radiotherapy plan; turn them into a segmentation first (in Slicer: SlicerRT)",
     "RTPLAN": "a radiotherapy plan without an image",
-    "REG": "a registration; it is no image",
+    "REG": "a registration; it is not an image",
     "SR": "a report",
     "PR": "a presentation state",
     "KO": "a list of key images",
@@ -64,9 +64,9 @@ class Slice:
     slope, intercept : float
         From stored to real values.
     padding : tuple of 2 int, optional
-        Lowest and highest stored value that means that nothing was measured.
+        Lowest and highest stored value of voxels that were not measured.
     marks : mapping of str to str
-        What distinguishes echoes, times, b-values and kinds of images of one series.
+        Attributes that distinguish echoes, times, b-values and image types of one series.
     inverted : bool
         Whether low values are meant to be shown bright (MONOCHROME1).
     slope_is_zero : bool
@@ -101,19 +101,19 @@ class Slice:
 
     @property
     def is_scout(self) -> bool:
-        """Whether the file says that it is a localizer."""
+        """Whether the file is marked as a localizer."""
         return "LOCALIZER" in self.marks.get("image type", "").upper()
 
 
 class Unfit(Exception):
-    """A DICOM object that is no slice of a volume; the text says what it is."""
+    """A DICOM object that is not a slice of a volume; the text says what it is."""
 
 
 class Incomplete(Unfit):
-    """An image that lacks what places it in a volume: a slice of its series is missing without it."""
+    """An image without a position in the volume, so that a slice of its series is missing."""
 
 
-# What is raised inside pydicom and ITK for files that are cut off or changed, besides pydicom's own error.
+# Exceptions of pydicom and ITK for truncated or damaged files, in addition to pydicom's own error.
 _DAMAGES = (
     EOFError,
     ValueError,
@@ -129,19 +129,19 @@ _DAMAGES = (
 
 
 def damages() -> tuple[type[Exception], ...]:
-    """Return what readers raise for damaged files, at once or when a value is first asked for."""
+    """Return the exceptions that readers raise for damaged files, immediately or on first access to a value."""
     return (*_DAMAGES, pydicom().errors.BytesLengthException)
 
 
 @contextlib.contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Turn what pydicom raises for a damaged file into a `FileError` that names it.
+    """Convert exceptions of pydicom for a damaged file to a `FileError` with its name.
 
-    Values are parsed when they are asked for, so this belongs around every use of a dataset.
+    Values are parsed on first access, so every use of a dataset needs this context.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd values are checked here, where they matter
+            warnings.simplefilter("ignore")  # relevant values are checked in this file
             yield
     except damages() as error:
         raise FileError(
@@ -169,7 +169,7 @@ def pydicom() -> Any:
 
 
 def read_dataset(path: Path, *, pixels: bool) -> Any | None:
-    """Return the content of a DICOM file, None when it is no DICOM file.
+    """Return the content of a DICOM file, None when it is not a DICOM file.
 
     Raises
     ------
@@ -185,17 +185,17 @@ def read_dataset(path: Path, *, pixels: bool) -> Any | None:
             return dataset
         meta = getattr(dataset, "file_meta", {})
         if _is_marked(path) and meta.get("MediaStorageSOPClassUID") != _DIRECTORY:
-            raise EOFError("nothing but its first lines is left")
+            raise EOFError("the file ends after its first lines")
         return None
 
 
 def _is_marked(path: Path) -> bool:
-    """Return whether the file has DICOM's mark behind its preamble."""
+    """Return whether the file has the DICOM prefix after its preamble."""
     return _start(path)[128:132] == b"DICM"
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Return whether the file has DICOM's mark, or begins like a DICOM file without it."""
+    """Return whether the file has the DICOM prefix, or starts like a DICOM file without it."""
     start = _start(path)
     return start[128:132] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
 
@@ -214,7 +214,7 @@ def slices_of(dataset: Any, path: Path, *, segmentations: bool = False) -> list[
     Raises
     ------
     Unfit
-        When it holds none that a volume can be made of.
+        When it contains none that a volume can be made of.
     FileError
         When its header is damaged.
     """
@@ -402,6 +402,6 @@ def _padding(dataset: Any) -> tuple[int, int] | None:
 
 
 def _signed(value: int, dataset: Any) -> int:
-    """Return the number as it is stored; some files write a negative one without its sign."""
+    """Return the number as stored; some files write a negative one without its sign."""
     bits = int(dataset.get("BitsAllocated", 16))
     return value - (1 << bits) if dataset.get("PixelRepresentation") == 1 and value >= 1 << (bits - 1) else value

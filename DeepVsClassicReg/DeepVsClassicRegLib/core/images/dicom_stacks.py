@@ -1,4 +1,4 @@
-"""From slices to stacks: what in a folder or file belongs into one volume, and which stack the user means."""
+"""Groups slices of a folder or file into stacks, and selects a stack."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .dicom_slices import Slice
 
 # Slices whose directions differ by more than this (sine of the angle) are not parallel.
 _PARALLEL = 2e-3
-# Of a pixel: how far slices may lie beside the line through the stack, and how near two count as one position.
+# Fraction of a pixel: allowed deviation from the line through the stack, and distance of identical positions.
 _BESIDE, _SAME = 0.1, 0.01
 _MOST_LISTED = 20
-# What sets stacks of one series apart, tried in this order.
+# Attributes that separate stacks of one series, in this order.
 _MARKS = (
     "echo",
     "echo time",
@@ -42,7 +42,7 @@ class Stack:
     slices : tuple of Slice
         At least one.
     key : str
-        What the user chooses it by: its series number, with a count behind it where several stacks share that.
+        Identifier for the user: its series number, followed by a count when several stacks have it.
     """
 
     slices: tuple[Slice, ...]
@@ -75,7 +75,7 @@ def stacks_of(slices: Iterable[Slice], notes: list[str]) -> list[Stack]:
             copies.append(entry.path.name)
         unique.setdefault(key, entry)
     if copies:
-        notes.append(f"{len(copies)} copies of other files are left out, such as {copies[0]}.")
+        notes.append(f"{len(copies)} copies of other files are ignored, such as {copies[0]}.")
     groups: dict[tuple[object, ...], list[list[Slice]]] = {}
     for entry in unique.values():
         alike = groups.setdefault((entry.series, entry.size, np.round(entry.spacing_mm, 4).tobytes()), [])
@@ -97,23 +97,23 @@ def stacks_of(slices: Iterable[Slice], notes: list[str]) -> list[Stack]:
 
 
 def chosen(stacks: Sequence[Stack], series: str | None, where: str, notes: list[str]) -> Stack:
-    """Return the stack that the user means.
+    """Return the stack selected by the user.
 
     Parameters
     ----------
     stacks : sequence of Stack
         At least one.
     series : str, optional
-        Key, series instance UID or description. Without it a stack beside scouts and single slices is taken.
+        Key, series instance UID or description. By default the only stack other than scouts and single slices is used.
     where : str
         Folder or file, for messages.
     notes : list of str
-        Gets a sentence about what was left out.
+        Receives a sentence about ignored images.
 
     Raises
     ------
     FileError
-        When no stack, or not just one, is meant.
+        When no stack, or more than one, matches.
     """
     if series is not None:
         return _named(stacks, series, where)
@@ -122,13 +122,13 @@ def chosen(stacks: Sequence[Stack], series: str | None, where: str, notes: list[
     volumes = [stack for stack in stacks if len(stack.slices) > 1 and not all(s.is_scout for s in stack.slices)]
     if len(volumes) == 1:
         others = "; ".join(stack.describe() for stack in stacks if stack is not volumes[0])
-        notes.append(f"Series {volumes[0].describe()} is read; scouts and single slices are left out ({others}).")
+        notes.append(f"Series {volumes[0].describe()} is read; scouts and single slices are ignored ({others}).")
         return volumes[0]
-    raise FileError(f"{where} holds {len(stacks)} DICOM series or parts of one:\n{_listed(stacks)}", hint=_CHOOSE)
+    raise FileError(f"{where} contains {len(stacks)} DICOM series or parts of one:\n{_listed(stacks)}", hint=_CHOOSE)
 
 
 def coordinates(slices: Sequence[Slice]) -> np.ndarray:
-    """Return where the slices begin along row, column and normal of the first, in mm, shape (N, 3)."""
+    """Return the positions of the slices along row, column and normal of the first, in mm, shape (N, 3)."""
     first = slices[0]
     axes = np.array([first.row, first.column, first.normal])
     return np.array([entry.position_mm for entry in slices]) @ axes.T
@@ -150,8 +150,8 @@ def _named(stacks: Sequence[Stack], series: str, where: str) -> Stack:
         if len(found) == 1:
             return found[0]
         if found:
-            raise FileError(f"{where} holds {len(found)} series '{wanted}':\n{_listed(found)}", hint=_CHOOSE)
-    raise FileError(f"{where} holds no series '{wanted}', but:\n{_listed(stacks)}", hint=_CHOOSE)
+            raise FileError(f"{where} contains {len(found)} series '{wanted}':\n{_listed(found)}", hint=_CHOOSE)
+    raise FileError(f"{where} contains no series '{wanted}', but:\n{_listed(stacks)}", hint=_CHOOSE)
 
 
 def _listed(stacks: Sequence[Stack]) -> str:
@@ -182,7 +182,7 @@ def _parallel(one: Slice, other: Slice) -> bool:
 
 
 def _split(slices: list[Slice], marks: Sequence[str]) -> list[list[Slice]]:
-    """Return the slices as one part where they make a line of unique positions, else parted by what sets them apart."""
+    """Return the slices as one part if they form a line of unique positions, else split by their attributes."""
     if _makes_a_line(slices):
         return [slices]
     for number, mark in enumerate(marks):
@@ -205,7 +205,7 @@ def _makes_a_line(slices: Sequence[Slice]) -> bool:
 
 
 def off_line_mm(where_mm: np.ndarray) -> np.ndarray:
-    """Return how far each slice lies beside the straight line through the stack, from `coordinates`, shape (N,)."""
+    """Return the distance of each slice from the line through the stack, from `coordinates`, shape (N,)."""
     if len(where_mm) < 3:
         return np.zeros(len(where_mm))
     along = where_mm[:, 2] - where_mm[:, 2].mean()

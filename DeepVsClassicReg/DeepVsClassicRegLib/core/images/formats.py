@@ -1,4 +1,4 @@
-"""Which reader reads a file: every image goes through `read_raw`, every ITK image file through `write_image`."""
+"""Selects the reader of a file: all images are read by `read_raw`, ITK images are written by `write_image`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     path : path
         File or DICOM folder; `folder#4` is series 4 of a DICOM folder.
     series : str, optional
-        Which series of a DICOM folder with several; see `read_dicom`.
+        The series of a DICOM folder with several; see `read_dicom`.
 
     Raises
     ------

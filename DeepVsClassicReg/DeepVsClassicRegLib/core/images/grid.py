@@ -1,4 +1,4 @@
-"""Grid: where the voxels of a volume or a field lie in the patient, in LPS millimeters."""
+"""Grid: the positions of the voxels of a volume or field in the patient, in LPS millimeters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular 3D lattice of points.
+    """A regular 3D grid of points.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Grid:
         LPS position of the center of voxel (0, 0, 0).
     direction : tuple of 9 float
         Row-major 3x3 matrix whose columns are the unit vectors of the index axes in LPS.
-        Left-handed and oblique matrices are fine, sheared ones are not.
+        Left-handed and oblique matrices are allowed, sheared ones are not.
 
     Raises
     ------
@@ -58,7 +58,7 @@ class Grid:
         _check_lengths(self)
         numbers = np.array([*self.spacing_mm, *self.origin_mm, *self.direction], dtype=float)
         if not np.isfinite(numbers).all():
-            raise GeometryError("The geometry holds numbers that are not finite.", hint="Repair the file's header.")
+            raise GeometryError("The geometry contains numbers that are not finite.", hint="Repair the file's header.")
         if min(self.size) < 1:
             raise GeometryError(f"Every size must be at least 1 voxel, got {self.size}.")
         if min(self.spacing_mm) <= 0:
@@ -110,11 +110,11 @@ class Grid:
 
     @property
     def unit_mm(self) -> float:
-        """What 1 mm is in a clinical image: every length that is not counted in voxels is a multiple of it.
+        """The unit of length that corresponds to 1 mm in a clinical image: lengths not in voxels are multiples of it.
 
         It is the power of ten nearest to the voxel edge (of a cube as large as a voxel): 1 from 0.45 to 4.4 mm, which
-        holds a crop of the hippocampus as well as a PET of the whole body. A mouse brain or a microscope gets a smaller
-        one, and a header written in centimeters or micrometers changes nothing but the unit.
+        covers a crop of the hippocampus as well as a whole-body PET. A mouse brain or a microscopy image has a smaller
+        unit, and a header in centimeters or micrometers changes only the unit.
 
         Examples
         --------
@@ -128,9 +128,9 @@ class Grid:
 
     @property
     def view_unit_mm(self) -> float:
-        """Unit of lengths in pictures and places to look at: `unit_mm`, but never longer than the voxel edge.
+        """Unit of lengths in pictures and locations: `unit_mm`, but never longer than the voxel edge.
 
-        Blocks, distances and grids that are shown stay within a volume of few, coarse voxels.
+        With it, displayed blocks, distances and grids fit into a volume with few, coarse voxels.
         """
         return min(self.unit_mm, self.voxel_volume_mm3 ** (1 / 3))
 
@@ -186,11 +186,11 @@ class Grid:
         return Grid(_three_ints(size), _three(spacing), _three(first), self.direction)
 
     def cropped(self, start: Sequence[int], size: Sequence[int]) -> Grid:
-        """Return the part of `size` voxels beginning at index `start` (negative starts pad)."""
+        """Return the part of `size` voxels starting at index `start` (negative values pad)."""
         return Grid(_three_ints(size), self.spacing_mm, _three(self.index_to_point(start)), self.direction)
 
     def padded(self, voxels: int | Sequence[int]) -> Grid:
-        """Return this grid with so many voxels more on either side of each axis."""
+        """Return this grid padded by this number of voxels on both sides of each axis."""
         margin = np.broadcast_to(np.asarray(voxels, dtype=int), 3)
         return self.cropped([int(-m) for m in margin], [int(n) for n in np.array(self.size) + 2 * margin])
 

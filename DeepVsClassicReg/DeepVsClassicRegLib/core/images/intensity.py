@@ -12,17 +12,17 @@ from .padding import border_values
 from .volume import Volume
 
 Array = npt.NDArray[np.float32]
-# A value is the background when this share of the outermost voxels has it, or has nearly it.
+# A value is the background when this fraction of the outermost voxels has it, exactly or nearly.
 DOMINATES = 0.5
 ALONE = 0.8
 BINS = 64
-# Where the background lies in the range of what is not background: below, it is dark as usual.
+# Position of the background in the range of the other values: below this it is dark, as usual.
 DARK, BRIGHT = 0.15, 0.75
 
 
 @dataclass(frozen=True)
 class Background:
-    """What surrounds the body.
+    """The background around the body.
 
     Attributes
     ----------
@@ -62,10 +62,10 @@ def normalized(volume: Volume, *, low: float = 0.5, high: float = 99.5) -> Array
 
 
 def background_of(volume: Volume) -> Background:
-    """Return what surrounds the body: the value that dominates the outermost voxels that were measured.
+    """Return the background: the most frequent value of the outermost measured voxels.
 
-    Air in CT, zero in skull-stripped MR, the middle of the range in z-scored brains. A view that is cut out of tissue
-    has no such value; its low end stands in for it.
+    Air in CT, zero in skull-stripped MR, the middle of the range in z-scored brains. A field of view inside
+    tissue has no such value; the low end of its range is used.
     """
     edge = border_values(volume.array, volume.valid)
     if edge.size:
@@ -85,16 +85,16 @@ def background_of(volume: Volume) -> Background:
 
 
 def background_value(volume: Volume) -> float:
-    """Return the intensity outside the body; used to fill what lies beyond the moving volume."""
+    """Return the intensity outside the body; used to fill the region outside the moving volume."""
     return background_of(volume).value
 
 
 def with_dark_background(volume: Volume) -> Volume:
-    """Return the volume as engines expect it: a background darker than the body, nothing that was not measured.
+    """Return the volume in the form for engines: a background darker than the body, also in voxels not measured.
 
-    Voxels that were not measured get the background. A constant background inside the range of the body (z-scored,
-    inverted with zeros around it) is set to the low end of that range; a bright background with noise (inverted)
-    turns all intensities around. Usual volumes are returned as they are.
+    Voxels that were not measured get the background value. A constant background inside the range of the body
+    (z-scored, inverted with zeros around it) is set to the low end of that range; a bright background with noise
+    (inverted) inverts all intensities. Other volumes are returned unchanged.
     """
     background = background_of(volume)
     array = volume.array
@@ -112,7 +112,7 @@ def with_dark_background(volume: Volume) -> Volume:
 
 
 def foreground(volume: Volume, *, fraction: float = 0.1) -> npt.NDArray[np.bool_]:
-    """Return voxels that stand out of the background by `fraction` of the robust range, (Z, Y, X).
+    """Return the voxels that exceed the background by `fraction` of the robust range, (Z, Y, X).
 
     Skull-stripped volumes give the organ; volumes without a dark background give nearly everything.
     """

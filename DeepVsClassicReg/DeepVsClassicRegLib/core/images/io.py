@@ -42,7 +42,7 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None,
     GeometryError
         When the volume is not 3D or its axes are sheared.
     RegistrationError
-        When it is a color image, holds no finite value, or holds NaN or Inf and `repair` is False.
+        When it is a color image, contains no finite value, or contains NaN or Inf and `repair` is False.
     """
     return volume_of(read_raw(path, series=series), name or stem(path), repair=repair)
 

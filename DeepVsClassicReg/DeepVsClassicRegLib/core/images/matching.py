@@ -1,4 +1,4 @@
-"""Which structure of the fixed segmentation is which of the moving one, and the numbers they share."""
+"""Matches the structures of the fixed and the moving segmentation, and gives them common numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Names that say nothing but a number: 'Label 3', 'Segment_3', '3'.
+# Names that contain only a number: 'Label 3', 'Segment_3', '3'.
 GENERIC = re.compile(r"(label|segment|region|structure|class|value)?[\s_#-]*\d*", re.IGNORECASE)
 Key = tuple[str, int]
 
@@ -21,9 +21,9 @@ class Structure:
     name : str
         Empty when unknown.
     value : int
-        Of its voxels; 0 when it has none yet.
+        Value of its voxels; 0 when it has none yet.
     is_segment : bool
-        Segments are known by their names and may get another number; labels of a label map keep their values.
+        Segments are identified by name and may get another number; labels of a label map keep their values.
     from_palette : bool
         Whether the name comes from a color table that was made for any image.
     """
@@ -35,13 +35,13 @@ class Structure:
 
     @property
     def is_generic(self) -> bool:
-        """Whether the name says nothing but a number."""
+        """Whether the name contains only a number."""
         return self.from_palette or GENERIC.fullmatch(self.name.strip()) is not None
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers that mean the same on both sides.
+    """Numbers that have the same meaning on both sides.
 
     Attributes
     ----------
@@ -57,12 +57,12 @@ class Numbers:
 
 
 def common_numbers(fixed: Sequence[Structure], moving: Sequence[Structure]) -> Numbers:
-    """Return numbers for the structures of both sides; what is the same structure gets the same number.
+    """Return numbers for the structures of both sides; the same structure gets the same number.
 
-    Structures are matched by name, without regard to case, blanks and underscores; of repeated names the first meets
-    the first. Those without a namesake are matched by value when the name on either side is generic, such as
-    'Segment_3', and no other structure of its side has this value. A single segment on either side is the same
-    structure whatever it is called. Label maps keep their values, so two of them are matched by value whatever their
+    Structures are matched by name, without regard to case, blanks and underscores; repeated names are matched
+    in order. Those without an equal name are matched by value when the name on either side is generic, such as
+    'Segment_3', and no other structure of its side has this value. A single segment on each side is the same
+    structure, independent of its name. Label maps keep their values, so two of them are matched by value whatever their
     names are. Segments keep theirs where they are free; the moving ones take those of the fixed ones.
 
     Examples
@@ -130,7 +130,7 @@ def _unique_values(side: Sequence[Structure]) -> dict[int, int]:
 
 
 def _keyed(side: Sequence[Structure]) -> Iterator[tuple[Key, int]]:
-    """Number repeated names, so that the second 'Tumor' of one side meets the second of the other."""
+    """Number repeated names, so that the second 'Tumor' of one side matches the second of the other."""
     seen: Counter[str] = Counter()
     for place, one in enumerate(side):
         name = " ".join(one.name.replace("_", " ").split()).casefold()

@@ -73,7 +73,7 @@ def read_mgh(path: Path) -> RawImage:
     there, needed = len(content) - _DATA_START, count * stored.itemsize
     if there < needed:
         raise FileError(
-            f"{path.name} is cut off: its header announces {needed} bytes of voxels, the file holds {there} "
+            f"{path.name} is cut off: its header gives {needed} bytes of voxels, the file contains {there} "
             f"({100 * there / needed:.0f} %).",
             hint="Copy or download the file again.",
         )

@@ -1,7 +1,7 @@
 """NIfTI-1, NIfTI-2 and Analyze 7.5 files, read by their raw header.
 
-ITK's reader hides what matters here: it fills what a cut file lacks with zeros, turns NaN into 0 and does not report
-which of a header's two orientations it took. The rules of orientation are those of NIfTI as nibabel applies them.
+ITK's reader fills missing voxels of truncated files with zeros, converts NaN to 0 and does not report which of the two
+orientations of a header it uses. The rules of orientation are those of NIfTI as implemented by nibabel.
 
 Reference
 ---------
@@ -52,7 +52,7 @@ def read_nifti(path: Path) -> RawImage:
     Raises
     ------
     FileError
-        When the file is no NIfTI, is shorter than its header says, or has a voxel type that cannot be used.
+        When the file is not a NIfTI, is shorter than its header says, or has a voxel type that cannot be used.
     GeometryError
         When it is not 3D or its axes are sheared.
     RegistrationError
@@ -76,7 +76,7 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     Raises
     ------
     FileError
-        When the file is no NIfTI or is shorter than its header says.
+        When the file is not a NIfTI or is shorter than its header says.
     """
     file = _File.open(path)
     file.voxels()
@@ -96,7 +96,7 @@ def stored_numbers(path: Path, kind: str) -> npt.NDArray[Any]:
     Raises
     ------
     FileError
-        When the file is no NIfTI or is shorter than its header says.
+        When the file is not a NIfTI or is shorter than its header says.
     """
     file = _File.open(path)
     return np.frombuffer(file.voxels(), np.dtype(kind).newbyteorder(file.header.dtype["datatype"].byteorder))
@@ -147,7 +147,7 @@ class _File:
         lengths = [int(n) for n in self.header["dim"][1 : count + 1]]
         if not 1 <= count <= 7 or min(lengths) < 1:
             raise FileError(
-                f"{self.path.name}: the header's dimensions {self.header['dim'].tolist()} make no sense.",
+                f"{self.path.name}: the header's dimensions {self.header['dim'].tolist()} are not valid.",
                 hint="The header is damaged; export or convert the image again.",
             )
         while len(lengths) > 3 and lengths[-1] == 1:
@@ -181,7 +181,7 @@ class _File:
             )
         if code in _COMPLEX:
             raise RegistrationError(
-                f"{self.path.name} holds {_COMPLEX[code]} numbers.",
+                f"{self.path.name} contains {_COMPLEX[code]} numbers.",
                 hint="Save its magnitude as a float image first (fslcomplex -realabs, or abs() with nibabel).",
             )
         if code not in _TYPES:
@@ -199,7 +199,7 @@ class _File:
         there = max(0, len(self.data) - self.offset)
         if there < needed:
             raise FileError(
-                f"{self.path.name} is cut off: its header announces {needed} bytes of voxels, the file holds {there} "
+                f"{self.path.name} is cut off: its header gives {needed} bytes of voxels, the file has {there} "
                 f"({100 * there / needed:.0f} %).",
                 hint="Copy or download the file again.",
             )

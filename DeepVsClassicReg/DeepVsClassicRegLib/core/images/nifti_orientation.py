@@ -1,4 +1,4 @@
-"""Where the voxels of a NIfTI file lie: sform, qform or neither, by the rules of NIfTI as nibabel applies them."""
+"""Orientation of a NIfTI file: sform, qform or neither, by the rules of NIfTI as implemented by nibabel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .orientation import grid_from_ras
 
 Size = tuple[int, int, int]
 _FORMS = {0: "unknown", 1: "scanner", 2: "aligned to another image", 3: "Talairach", 4: "MNI 152", 5: "template"}
-# An sform of these codes differs from the qform by design: it leads into a template's space.
+# An sform with these codes intentionally differs from the qform: it maps to a template space.
 _TEMPLATES = (3, 4, 5)
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _UNITS = {0: "not stated", 1: "meters", 2: "millimeters", 3: "micrometers"}
@@ -24,12 +24,12 @@ _GUESSED = (
     ": left and right are unknown. It is taken as x toward left, y toward anterior, z toward superior, centered at "
     "the origin, as nibabel does; check it in a viewer."
 )
-# Two orientations of one header that move a corner by more than this many voxels disagree.
+# Two orientations of one header disagree when a corner differs by more than this number of voxels.
 _DISAGREE_VOX = 0.1
 
 
 def nifti_grid(header: Any, size: Size, name: str, notes: list[str]) -> Grid:
-    """Return where the voxels lie; the notes report what was unusual."""
+    """Return the grid of the voxels; the notes report irregular headers."""
     scale = _mm_per_unit(header, notes)
     forms = _forms(header, size, notes)
     names = list(forms)

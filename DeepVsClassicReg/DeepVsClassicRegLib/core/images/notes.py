@@ -1,20 +1,20 @@
-"""What a reader has to say about a file: sentences, some of which put the result in doubt."""
+"""Notes of a reader on a file, some of which mean that an input may be wrong."""
 
 from __future__ import annotations
 
 
 class Note(str):
-    """A sentence about an input that the user should know.
+    """A sentence about an input for the user.
 
-    It is an ordinary string wherever strings go; only the verdict uses `unsound`.
+    It is a string; only the verdict uses `unsound`.
 
     Parameters
     ----------
     text : str
         One sentence.
     unsound : bool
-        The input may not be what the patient was: a gap closed by interpolation, an orientation that was guessed,
-        voxels that were not measured. A registration of it is never called good without a look.
+        The input may be wrong: a gap closed by interpolation, an assumed orientation, voxels that were not measured.
+        The verdict on its registration is at best to check.
 
     Examples
     --------
@@ -37,10 +37,10 @@ class Note(str):
         return (str(self),), {"unsound": self.unsound}
 
     def about(self, what: str) -> Note:
-        """Return the note with what it is about in front, as grave as before."""
+        """Return the note with its subject as prefix and the same severity."""
         return Note(f"{what}: {self}", unsound=self.unsound)
 
 
 def is_unsound(note: str) -> bool:
-    """Return whether a note says that an input may be wrong; a plain string does not."""
+    """Return whether a note means that an input may be wrong; False for a plain string."""
     return isinstance(note, Note) and note.unsound

@@ -1,4 +1,4 @@
-"""What in a volume was never measured: circles, corners and frames that hold one value far from all others."""
+"""Detects padding: circles, corners and frames with one value far from all others, which were not measured."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .volume import Volume
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float32]
-# Padding is looked for on every n-th voxel of volumes with more than these.
+# In volumes with more voxels than this, padding is detected on a subset of voxels.
 MOST_VOXELS = 2_000_000
 ROUNDS = 3
-# Least share of the outermost voxels that hold the value.
+# Minimum fraction of the outermost voxels with the value.
 LEAST_BORDER = 0.02
-# Least distance from the other values, in units of their own spread: 60 HU beside a body without metal.
+# Minimum distance from the other values, in units of their own spread: 60 HU beside a body without metal.
 GAP = 0.04
 RIM = 3
 # The rim inside of the padding is air: this much of the spread around an end of the range, nearly all alike.
@@ -29,14 +29,14 @@ LEAST_LEFT = 0.4
 
 
 def marked(volume: Volume) -> Volume:
-    """Return the volume with its padding marked as not measured (`Volume.valid`), and a note that says so.
+    """Return the volume with its padding marked as not measured (`Volume.valid`), and a note about it.
 
     Notes
     -----
-    Scanners and resampling write one value where nothing was measured: -1100 to -3024 around the circle of a CT, 0 or
-    the largest number around a turned box. Such a value is the lowest or highest of the volume, reaches its border, and
-    is separated from all others by a gap. The zeros around a skull-stripped brain are like that too, but they are
-    background, which has to match: padding differs from them by what it borders on (air, not tissue) or by its shape
+    Scanners and resampling programs fill unmeasured regions with one value: -1100 to -3024 around the circle of a CT, 0
+    or the largest number around a rotated box. Such a value is the lowest or highest of the volume, reaches its border,
+    and is separated from all others by a gap. The zeros around a skull-stripped brain have these properties too, but
+    are background, which must match: padding differs in its neighborhood (air, not tissue) or its shape
     (the same in every slice).
     """
     notes, valid = [], volume.valid
@@ -47,8 +47,8 @@ def marked(volume: Volume) -> Volume:
         value, outside = found
         valid = ~outside if valid is None else valid & ~outside
         notes.append(
-            f"{100 * outside.mean():.2g} % of the voxels hold {value:g}, far from all others: they lie outside of what "
-            "was measured and are left out."
+            f"{100 * outside.mean():.2g} % of the voxels hold {value:g}, far from all others: they are outside "
+            "the measured region and are left out."
         )
     if not notes:
         return volume
@@ -107,7 +107,7 @@ def _threshold(values: Array, extreme: float, sign: int) -> float | None:
 
 
 def _is_padding(array: Array, beyond: Mask, inside: Mask) -> bool:
-    """Return whether the voxels beyond the gap are padding, not the background of a cut-out organ."""
+    """Return whether the voxels beyond the gap are padding, not the background of a segmented organ."""
     if not inside.any():
         return False
     if inside.mean() >= LEAST_LEFT and any(_is_prism(beyond, axis) for axis in range(3)):

@@ -1,4 +1,4 @@
-"""Which fixed landmark is which moving one."""
+"""Matches fixed and moving landmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Paired:
-    """Landmarks of both sides, partner by partner.
+    """Corresponding landmarks of both sides.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Paired:
     names : tuple of str
         Of the pairs.
     notes : tuple of str
-        How they were paired and which were left out.
+        How they were matched and which were excluded.
     """
 
     fixed_mm: Array
@@ -35,10 +35,10 @@ class Paired:
 
 
 def paired_landmarks(fixed: Landmarks, moving: Landmarks) -> Paired:
-    """Return which fixed landmark is which moving one.
+    """Return the corresponding landmarks of both sides.
 
     Landmarks are paired by name where both lists have names and share some; else in their order, which needs lists of
-    one length. A pair is left out when one of its landmarks is not placed. Notes say what was done.
+    one length. A pair is excluded when one of its landmarks is not placed. Notes describe the matching.
 
     Raises
     ------

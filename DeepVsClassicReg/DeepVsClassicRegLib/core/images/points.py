@@ -45,7 +45,7 @@ class Landmarks:
     names : tuple of str
         One a row; empty where it has none.
     notes : tuple of str
-        Sentences the user should read.
+        Notes for the user.
     """
 
     all_mm: Array
@@ -95,12 +95,12 @@ def read_landmarks(path: Pathlike, *, prefix: str = "") -> Landmarks:
     try:
         text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{source.name} is no UTF-8 text.", hint="Save it as UTF-8.") from error
+        raise FileError(f"{source.name} is not a UTF-8 text file.", hint="Save it as UTF-8.") from error
     if source.suffix.lower() == ".csv" and text.lstrip().startswith("# Markups fiducial"):
         reader = _fcsv  # Slicer writes this also under the ending .csv
     found = reader(source.name, text, prefix)
     if not len(found.all_mm):
-        raise FileError(f"{source.name} holds no landmarks.", hint="Place them, and save the file again.")
+        raise FileError(f"{source.name} contains no landmarks.", hint="Place them, and save the file again.")
     if not found.is_placed.any():
         raise FileError(
             f"{source.name}: none of its {len(found.all_mm)} landmarks is placed.", hint="Place them first."
@@ -197,7 +197,7 @@ class _Rows:
         except (TypeError, ValueError) as error:
             comma = isinstance(value, str) and "," in value
             raise FileError(
-                f"{self.file}, {where}: '{value}' is no number.",
+                f"{self.file}, {where}: '{value}' is not a number.",
                 hint="Write decimals with a point." if comma else "Each landmark needs three numbers.",
             ) from error
 
@@ -244,7 +244,7 @@ def _columns(
         if separator in first:
             hint = f"Its columns are separated by {word}; save it with commas between them and points in decimals."
     if not prefix and any(column.startswith(("fixed_", "moving_")) for column in header):
-        hint = "It holds both sides; give the same file as --fixed-points and as --moving-points."
+        hint = "It contains both sides; give the same file as --fixed-points and as --moving-points."
     raise FileError(
         f"{name}, line {lines[0][0]}: the header '{first.strip()[:60]}' has no {', '.join(wanted)}.", hint=hint
     )
@@ -297,16 +297,16 @@ def _json(name: str, text: str, _prefix: str) -> Landmarks:
         return _triples(name, content)
     lists = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(lists, list) or not lists:
-        raise FileError(f"{name} holds no markups of Slicer.", hint="Save the landmarks in Slicer as .mrk.json.")
+        raise FileError(f"{name} contains no markups of Slicer.", hint="Save the landmarks in Slicer as .mrk.json.")
     if len(lists) > 1:
-        raise FileError(f"{name} holds {len(lists)} lists of markups.", hint="Save each list into a file of its own.")
+        raise FileError(f"{name} contains {len(lists)} lists of markups.", hint="Save each list to its own file.")
     return _markup(name, lists[0])
 
 
 def _markup(name: str, markup: Mapping[str, Any]) -> Landmarks:
     kind = markup.get("type", "Fiducial")
     if kind not in POINT_LISTS:
-        raise FileError(f"{name} holds a markup of the type {kind}, no landmarks.", hint="Give a point list.")
+        raise FileError(f"{name} contains a markup of the type {kind}, no landmarks.", hint="Give a point list.")
     signs = _signs(name, str(markup.get("coordinateSystem", "LPS")))
     scale, notes = _scale(name, markup.get("coordinateUnits", "mm"))
     if kind != "Fiducial":
@@ -333,10 +333,10 @@ def _triples(name: str, content: Sequence[Any]) -> Landmarks:
     rows = _Rows(name)
     for number, point in enumerate(content, 1):
         if not isinstance(point, list) or len(point) != 3:
-            hint = "A .json list holds one [x, y, z] in LPS mm for each landmark."
+            hint = "A .json list contains one [x, y, z] in LPS mm for each landmark."
             if len(content) == 3:
                 hint += " This one seems to hold all x, all y and all z; transpose it."
-            raise FileError(f"{name}, entry {number} is no list of three numbers.", hint=hint)
+            raise FileError(f"{name}, entry {number} is not a list of three numbers.", hint=hint)
         rows.add(f"entry {number}", point, "")
     return rows.landmarks()
 

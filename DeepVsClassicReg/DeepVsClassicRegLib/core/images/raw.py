@@ -1,4 +1,4 @@
-"""RawImage: what a file holds, before it becomes a volume or a segmentation."""
+"""RawImage: the content of an image file, before it becomes a volume or a segmentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pathlike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class RawImage:
-    """A scalar 3D image as it is stored.
+    """A scalar 3D image as stored.
 
     Parameters
     ----------
@@ -25,15 +25,15 @@ class RawImage:
         Voxel values in their stored type (integers stay integers), or float32/float64 where the file gives
         a scale; may hold NaN and Inf.
     grid : Grid
-        Where the voxels lie, LPS mm.
+        Grid of the voxels, LPS mm.
     stored_as : str
         The file's format and voxel type, for `dvcreg info`.
     notes : tuple of str
-        Sentences the user should read: what was odd in the file and how it was read.
+        Notes for the user: what was odd in the file and how it was read.
     about : mapping of str to plain values
-        What else the header says, for `dvcreg info`.
+        Further entries of the header, for `dvcreg info`.
     valid : (Z, Y, X) bool array, optional
-        False where the header says that nothing was measured (padding). None is everywhere.
+        False in padding according to the header. None means measured everywhere.
     """
 
     array: npt.NDArray[Any]

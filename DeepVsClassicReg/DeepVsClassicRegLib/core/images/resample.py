@@ -1,4 +1,4 @@
-"""The only resampler: brings a volume, a label map or one-hot labels onto a grid through a transform."""
+"""Resamples volumes, label maps and one-hot labels on a grid with a transform; all resampling is done here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUND_UP = 0.3
 
 
 class Mapping(Protocol):
-    """Anything that can be handed to SimpleITK as a fixed-to-moving point map."""
+    """A fixed-to-moving transform that can be converted to SimpleITK."""
 
     def to_sitk(self) -> sitk.Transform:
         """Return the map as a SimpleITK transform."""
@@ -34,13 +34,13 @@ def warp_volume(
     Parameters
     ----------
     moving : Volume
-        What is sampled.
+        The volume to resample.
     grid : Grid
-        Where the result lives, usually the fixed volume's grid.
+        Grid of the result, usually the fixed volume's grid.
     transform : optional
         Maps points of `grid` to points of `moving` (fixed to moving); identity when not given.
     fill : float, optional
-        Value beyond the moving volume; its background value when not given.
+        Value outside the moving volume; default: its background.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def warp_volume(
 
 
 def continued(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:
-    """Return the volume on the grid, linearly interpolated; beyond its view its outermost voxels go on."""
+    """Return the volume on the grid, linearly interpolated; outside it the border voxels are continued."""
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(grid.size)
     resampler.SetOutputOrigin(grid.origin_mm)

@@ -23,7 +23,7 @@ from .volume import LABEL_RANGE, LabelMap, Segment
 
 NRRD = (".nrrd", ".nhdr")
 ENTRY = re.compile(r"Segment(\d+)_(\w+)")
-# What is stored about the voxels; everything else of a segment is kept as it is.
+# Entries about the voxels; all other entries of a segment are kept unchanged.
 OWN = ("Name", "LabelValue", "Layer", "Extent")
 MOST_NAMED = 6
 
@@ -35,11 +35,11 @@ class Segmentation:
     Parameters
     ----------
     layers : tuple of LabelMap
-        On one grid; within a layer nothing overlaps. The same value may stand for other segments in other layers.
+        Layers on one grid, each without overlap. A value may denote different segments in different layers.
     name : str
-        Shown in messages and reports.
+        Name in messages and reports.
     notes : tuple of str
-        Sentences the user should read.
+        Notes for the user.
     """
 
     layers: tuple[LabelMap, ...]
@@ -47,7 +47,7 @@ class Segmentation:
     notes: tuple[str, ...] = ()
 
     def flattened(self) -> LabelMap:
-        """Return one label map, later layers over earlier ones; its notes name what is hidden by that."""
+        """Return one label map, later layers overwrite earlier ones; its notes list hidden segments."""
 
         def called(segments: Mapping[int, Segment], number: int) -> str:
             return segments[number].name or str(number)
@@ -76,7 +76,7 @@ class Segmentation:
 
 
 def is_slicer_segmentation(path: Pathlike) -> bool:
-    """Return whether a file is a NRRD that lists segments, whatever it is called."""
+    """Return whether a file is a NRRD that lists segments, independent of its name."""
     return bool(_segment_facts(Path(path)))
 
 
@@ -84,7 +84,7 @@ def read_labels(path: Pathlike, *, name: str | None = None) -> LabelMap:
     """Read a segmentation or mask.
 
     Segments of a Slicer segmentation (.seg.nrrd) keep their label values, names, colors and terminology; where they
-    overlap, the later layer counts and a note says so. See `read_segmentation` for all layers.
+    overlap, the later layer is used and noted. See `read_segmentation` for all layers.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_labels(path: Pathlike, *, name: str | None = None) -> LabelMap:
     GeometryError
         When the segmentation is not 3D or its axes are sheared.
     RegistrationError
-        When it is a color image or holds values that are no labels.
+        When it is a color image or contains values that are no labels.
     """
     return read_segmentation(path, name=name).flattened()
 
@@ -118,7 +118,7 @@ def write_labels(labels: LabelMap | Segmentation, path: Pathlike) -> Path:
     Raises
     ------
     FileError
-        When the file cannot be written, or is no NRRD and the segments overlap.
+        When the file cannot be written, or is not an NRRD and the segments overlap.
     """
     layers = labels.layers if isinstance(labels, Segmentation) else (labels,)
     is_nrrd = str(path).lower().endswith(NRRD)
@@ -137,7 +137,7 @@ def write_labels(labels: LabelMap | Segmentation, path: Pathlike) -> Path:
 
 
 def matched_labels(fixed: LabelMap | None, moving: LabelMap | None) -> tuple[LabelMap | None, LabelMap | None]:
-    """Return both segmentations with numbers that mean the same structure on both sides, see `common_numbers`.
+    """Return both segmentations with the same numbers for the same structures on both sides, see `common_numbers`.
 
     Without segments on either side (plain label maps) they are returned as they are. Notes of the moving one say
     what was matched how.
@@ -200,7 +200,7 @@ def _some(words: Sequence[str]) -> str:
 
 
 def _segment_facts(path: Path) -> dict[str, str]:
-    """Return the entries of a NRRD file that speak of segments; empty when it is no segmentation of Slicer."""
+    """Return the entries of an NRRD file about segments; empty when it is not a segmentation of Slicer."""
     if not path.name.lower().endswith(NRRD) or not path.is_file():
         return {}
     reader = sitk.ImageFileReader()
@@ -208,7 +208,7 @@ def _segment_facts(path: Path) -> dict[str, str]:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return {}  # the reader of images says what is wrong
+        return {}  # the image reader reports the error
     keys = [key for key in reader.GetMetaDataKeys() if key.startswith("Segment")]
     return {key: _text(reader.GetMetaData(key)) for key in keys}
 
@@ -293,7 +293,7 @@ def _whole(path: Path, entry: Mapping[str, str], key: str, default: int) -> int:
         return int(entry.get(key, default))
     except ValueError as error:
         raise FileError(
-            f"{path.name}: {key} of a segment is '{entry[key]}', expected a whole number.",
+            f"{path.name}: {key} of a segment is '{entry[key]}', expected an integer.",
             hint="Save the segmentation in Slicer again.",
         ) from error
 

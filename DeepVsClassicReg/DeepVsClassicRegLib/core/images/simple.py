@@ -1,4 +1,4 @@
-"""Crossing between our objects and SimpleITK images (both LPS, so nothing is flipped)."""
+"""Conversion between objects of the library and SimpleITK images (both LPS, without flips)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole files in memory, unpacked when they are gzip, with a word on what is odd at their end."""
+"""Reads whole files, decompresses gzip, and notes irregular ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AGAIN = "Copy or download the file again."
 
 
 def read_whole(path: Path) -> tuple[bytes, list[str]]:
-    """Return the content of a file, unpacked when its first bytes are those of gzip, and notes.
+    """Return the content of a file, decompressed when it starts with the gzip signature, and notes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Volume and LabelMap: arrays with their grid, checked once when they are made."""
+"""Volume and LabelMap: arrays with their grid, checked at construction."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Volume:
     grid : Grid
         Where the voxels lie, LPS mm.
     name : str
-        Shown in messages and reports.
+        Name in messages and reports.
     valid : (Z, Y, X) bool array, optional
-        False where nothing was measured (NaN, padding); those voxels hold a fill value. None is everywhere.
+        False in voxels that were not measured (NaN, padding), which have a fill value. None means measured everywhere.
     notes : tuple of str
-        Sentences the user should read: what was odd in the file and how it was read.
+        Notes for the user: what was odd in the file and how it was read.
 
     Raises
     ------
@@ -80,7 +80,9 @@ class Volume:
         if measured.all():
             return cls(values, grid, name, notes=notes)
         if not measured.any():
-            raise RegistrationError(f"'{name}' holds no finite value at all.", hint="Check that the file is whole.")
+            raise RegistrationError(
+                f"'{name}' contains no finite value at all.", hint="Check that the file is complete."
+            )
         lowest = values[measured].min()
         count = int((~finite).sum())
         note = (
@@ -101,14 +103,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class Segment:
-    """What a segmentation file says of a segment beside its voxels.
+    """The entries of a segmentation file about a segment, without its voxels.
 
     Parameters
     ----------
     name : str
         Such as 'Left kidney'.
     facts : mapping of str to str
-        What Slicer keeps with it, as it is written: ID, Color, Tags (terminology) and others.
+        Entries of Slicer, unchanged: ID, Color, Tags (terminology) and others.
     """
 
     name: str
@@ -122,24 +124,24 @@ class LabelMap:
     Parameters
     ----------
     array : (Z, Y, X) integer array
-        Labels, whole numbers of 32 bits with sign; stored as int32, not writable. Masks are label maps.
+        Labels, integers of 32 bits with sign; stored as int32, not writable. Masks are label maps.
     grid : Grid
         Where the voxels lie, LPS mm.
     names : mapping of int to str
         Names of labels, when known; those of `segments` when not given.
     name : str
-        Shown in messages and reports.
+        Name in messages and reports.
     notes : tuple of str
-        Sentences the user should read: what was odd in the file and how it was read.
+        Notes for the user: what was odd in the file and how it was read.
     segments : mapping of int to Segment
-        What a Slicer segmentation says of its labels; kept when it is warped and written.
+        Entries of a Slicer segmentation about its labels; kept when it is warped and written.
 
     Raises
     ------
     GeometryError
         When the array's shape is not the grid's.
     RegistrationError
-        When a value is not a whole number of 32 bits.
+        When a value is not an integer of 32 bits.
     """
 
     array: Labels
@@ -186,18 +188,18 @@ def _check_labels(array: npt.NDArray[Any], name: str) -> None:
     if not np.issubdtype(array.dtype, np.integer):
         if not (np.isfinite(array).all() and np.array_equal(np.rint(array), array)):
             raise RegistrationError(
-                f"'{name}' is no label map: it has values that are not whole numbers.",
+                f"'{name}' is not a label map: it has values that are not integers.",
                 hint="Give a segmentation whose voxels hold label numbers; turn a probability map into one first.",
             )
         if array.dtype.itemsize <= 4 and np.abs(array).max() >= 1 << 24:
             raise RegistrationError(
-                f"'{name}' holds labels as 32-bit floats above {1 << 24}, where several numbers become one.",
+                f"'{name}' contains labels as 32-bit floats above {1 << 24}, which cannot represent all integers.",
                 hint="Save the segmentation as integers again, from where it was made.",
             )
     low, high = array.min(), array.max()
     if low < LABEL_RANGE.min or high > LABEL_RANGE.max:
         raise RegistrationError(
-            f"'{name}' holds the label {high if high > LABEL_RANGE.max else low}; "
+            f"'{name}' contains the label {high if high > LABEL_RANGE.max else low}; "
             f"labels from {LABEL_RANGE.min} to {LABEL_RANGE.max} can be kept apart.",
             hint="Renumber the labels, on both sides alike.",
         )

@@ -47,7 +47,7 @@ def bending(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
 def folding(u: Tensor) -> Tensor:
     """Return the mean of max(0, -det) of x -> x + u(x), by forward differences.
 
-    `u` (N, D, *spatial) holds voxels, its components in the order of the spatial axes.
+    `u` (N, D, *spatial) contains voxels, its components in the order of the spatial axes.
     """
     count = u.ndim - 2
     inner = [slice(None), slice(None), *(slice(0, n - 1) for n in u.shape[2:])]
@@ -64,7 +64,7 @@ def folding(u: Tensor) -> Tensor:
 def antifold(u: Tensor) -> Tensor:
     """Return how far voxels overtake their neighbors along the axes: mean of max(0, -(1 + du_i/dx_i)) ** 3, summed.
 
-    Cheaper than `folding`, and blind to folds by shear or rotation. `u` (N, D, *spatial) holds voxels, its
+    Cheaper than `folding`, and blind to folds by shear or rotation. `u` (N, D, *spatial) contains voxels, its
     components in the order of the spatial axes.
 
     References
@@ -79,7 +79,7 @@ def antifold(u: Tensor) -> Tensor:
 
 
 def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Return the mean squared distance between a voxel and where both maps, one after the other, bring it.
+    """Return the mean squared distance between a voxel and where both maps, one after another, bring it.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs to learn from, all on one grid. What it holds is the supervision.
+    """Pairs to learn from, all on one grid. What it contains is the supervision.
 
     Attributes
     ----------

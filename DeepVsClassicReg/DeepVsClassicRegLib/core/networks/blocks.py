@@ -118,7 +118,7 @@ def upsample(features: Tensor) -> Tensor:
 
 
 def padded_shape(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
-    """Return the smallest shape that holds `shape` and whose sizes are multiples of `multiple`."""
+    """Return the smallest shape that contains `shape` and whose sizes are multiples of `multiple`."""
     return tuple(-(-size // multiple) * multiple for size in shape)
 
 

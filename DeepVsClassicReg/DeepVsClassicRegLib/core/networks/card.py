@@ -47,11 +47,11 @@ class Card:
     domain : mapping
         Statistics of the training images for the shift detector (`recommendation.domain.DomainStatistics` as JSON).
     training : mapping
-        Data and its licence, supervision, steps, hours, command, seed, date, versions.
+        Data and its license, supervision, steps, hours, command, seed, date, versions.
     validation : mapping
         Measured numbers of the kept weights.
     citation, licence : str
-        The paper; the licence of the weights.
+        The paper; the license of the weights.
     sha256 : str
         Of the weights file.
     """
@@ -121,7 +121,7 @@ def _is_required(entry: dataclasses.Field[Any]) -> bool:
 def _checked(name: str, value: Any, where: str) -> Any:
     if name == "size":
         if not isinstance(value, (list, tuple)) or len(value) != 3 or not all(_is_count(entry) for entry in value):
-            raise FileError(f"{where}: 'size' must be three whole numbers, got {value!r}.")
+            raise FileError(f"{where}: 'size' must be three integers, got {value!r}.")
         return tuple(value)
     if name == "dimensions":
         valid = value in (2, 3)

@@ -146,7 +146,7 @@ class ImageAndSpatialTransformer(RegistrationNetwork):
         return self._predicted(self.spatial, *(self.image(image).float() for image in (fixed, moving)))
 
     def adapted(self, fixed: Tensor, moving: Tensor, steps: int, check_cancelled: Callable[[], None]) -> Prediction:
-        """Return the transform after steps of the spatial transformer towards equal maps of this pair."""
+        """Return the transform after steps of the spatial transformer toward equal maps of this pair."""
         spatial = copy.deepcopy(self.spatial).requires_grad_(True)
         with torch.no_grad():
             fixed_map, moving_map = (self.image(image).float() for image in (fixed, moving))

@@ -52,7 +52,7 @@ class LapIRN(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="lapirn",
         title="LapIRN",
-        summary="Laplacian pyramid of three networks that are trained one after the other, coarse to fine.",
+        summary="Laplacian pyramid of three networks that are trained one after another, coarse to fine.",
         citation="Mok and Chung, MICCAI 2020, doi 10.1007/978-3-030-59716-0_21, arXiv 2006.16148",
         settings=LapIRNSettings,
     )

@@ -166,7 +166,7 @@ def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
     try:
         stored = load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise FileError(f"{path} is no safetensors file: {error}.", hint=AGAIN) from error
+        raise FileError(f"{path} is not a safetensors file: {error}.", hint=AGAIN) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.items()}
 
 
@@ -227,11 +227,11 @@ def facts(model: Model) -> dict[str, str]:
         "Training grid": f"{' x '.join(map(str, card.size))} voxels ({card.orientation})",
         "Aligned structures": ", ".join(card.supervised_labels.values()),
         "Training data": _data(card.training.get("data")),
-        "Licence of the data": _text(card.training.get("data_licence")),
+        "License of the data": _text(card.training.get("data_licence")),
         "Training": _training(card.training),
         "Domain": _domain(card.domain),
         "Validation": _text(card.validation),
-        "Licence": card.licence,
+        "License": card.licence,
         "Citation": card.citation,
         "Weights": f"{size_mb(model):.1f} MB, sha256 {card.sha256[:16]}…" if card.sha256 else "",
         "Folder": f"{model.folder}{' (ships with the extension)' if model.bundled else ''}",
@@ -265,7 +265,7 @@ def add_model(source: Path, *, into: Path | None = None) -> Model:
     Raises
     ------
     FileError
-        When it is no model folder, its weights are not those of the card, its name is taken, or it cannot be copied.
+        When it is not a model folder, its weights are not those of the card, its name is taken, or it cannot be copied.
     """
     card = read_card(source)
     _check(source, card)
@@ -333,7 +333,7 @@ def _check(folder: Path, card: Card) -> None:
     # A safetensors file begins with the length of its JSON header; a pickle does not.
     length = int.from_bytes(content[:SAFETENSORS_HEADER], "little")
     if content[SAFETENSORS_HEADER : SAFETENSORS_HEADER + 1] != b"{" or length > len(content):
-        raise FileError(f"{path} is no safetensors file.", hint="Other formats can hide programs and are not used.")
+        raise FileError(f"{path} is not a safetensors file.", hint="Other formats can hide programs and are not used.")
 
 
 def _data(about: Any) -> str:

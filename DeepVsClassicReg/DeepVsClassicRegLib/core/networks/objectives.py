@@ -57,7 +57,7 @@ def displacement_term(batch: Batch, displacement: Tensor) -> Tensor:
     Raises
     ------
     RegistrationError
-        When the batch holds no displacement.
+        When the batch contains no displacement.
     """
     return (displacement - known_displacement(batch)).square().sum(1).mean()
 
@@ -121,7 +121,7 @@ def labels_of(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def known_displacement(batch: Batch) -> Tensor:
-    """Return the displacement to learn; `RegistrationError` when the batch holds none."""
+    """Return the displacement to learn; `RegistrationError` when the batch contains none."""
     if batch.displacement is None:
         raise RegistrationError(
             "Training with supervision 'displacement' needs pairs whose displacement is known.",

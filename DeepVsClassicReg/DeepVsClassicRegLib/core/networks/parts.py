@@ -102,7 +102,7 @@ Part = AffinePart | SplinePart | VelocityPart | DisplacementPart
 
 
 def total_displacement(parts: Sequence[Part], shape: Sequence[int]) -> Tensor:
-    """Return the displacement (N, D, *shape) of parts applied one after the other, the first part first."""
+    """Return the displacement (N, D, *shape) of parts applied one after another, the first part first."""
     total = parts[-1].displacement(shape)
     for part in reversed(parts[:-1]):
         total = compose(part.displacement(shape), total)

@@ -168,7 +168,7 @@ def scores_of(context: LossContext) -> PatchScores:
 
 
 def known_error(batch: Batch) -> Tensor:
-    """Return the error to learn, (N, 1, *spatial) voxels; `RegistrationError` when the batch holds none."""
+    """Return the error to learn, (N, 1, *spatial) voxels; `RegistrationError` when the batch contains none."""
     if batch.error is None:
         raise RegistrationError(
             "Training with supervision 'error' needs moving images that were warped with a known error.",

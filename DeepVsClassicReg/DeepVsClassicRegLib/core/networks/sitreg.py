@@ -90,7 +90,7 @@ class SITReg(Method):
 
 
 class SymmetricPyramid(RegistrationNetwork):
-    """Two images -> features of all scales -> velocities, coarse to fine, that move both images towards each other.
+    """Two images -> features of all scales -> velocities, coarse to fine, that move both images toward each other.
 
     With v1 (coarsest) to vK and exp the flow, the half way of the fixed image is a = exp(v1) o ... o exp(vK), that of
     the moving image b = exp(-v1) o ... o exp(-vK); the map is b o a^-1, its inverse a o b^-1.

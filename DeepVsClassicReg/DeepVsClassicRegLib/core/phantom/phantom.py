@@ -134,7 +134,7 @@ def cube(size: int, edge_mm: float) -> Grid:
 
 
 def write_phantom(phantom: Phantom, folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Write everything a phantom holds and return the files by role.
+    """Write everything a phantom contains and return the files by role.
 
     Roles are fixed, moving, fixed_labels, moving_labels, fixed_points, moving_points and truth.
     """

@@ -192,10 +192,10 @@ def read_config(folder: Path) -> TrainingConfig:
     """Read the config of a training folder; `FileError` when there is none."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise FileError(f"{folder} holds no training.", hint="Leave out --resume to start one there.")
+        raise FileError(f"{folder} contains no training.", hint="Leave out --resume to start one there.")
     content = read_json(path)
     try:
         train = from_json(TrainSettings, content.pop("train"))
         return TrainingConfig(**content, train=train)
     except (KeyError, TypeError) as error:
-        raise FileError(f"{path} is no training plan of this version: {error}.") from error
+        raise FileError(f"{path} is not a training plan of this version: {error}.") from error

@@ -1,4 +1,4 @@
-"""The training loop: updates, curves, validation, checkpoints, until it is finished or cancelled."""
+"""The training loop: updates, curves, validation, checkpoints, until it is finished or canceled."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TrainingOutcome:
     Attributes
     ----------
     finished : bool
-        Whether the wanted steps or hours were reached (else it was cancelled; it can be resumed).
+        Whether the wanted steps or hours were reached (else it was canceled; it can be resumed).
     step : int
         Updates made altogether.
     hours : float
@@ -83,7 +83,7 @@ def train(
     compute : Compute
         Device and threads; the seed is the config's.
     progress : Progress
-        Receives every step; when cancelled, the training writes a checkpoint and returns.
+        Receives every step; when canceled, the training writes a checkpoint and returns.
     register : callable, optional
         Registers a pair with a network as the network engine does; real validation pairs are then judged that way.
     """

@@ -102,7 +102,7 @@ def read_manifest(path: Path, *, validation: int = 20) -> Manifest:
     elif path.suffix.lower() == ".json":
         found = _from_json(path, validation)
     else:
-        raise FileError(f"{path} is no dataset.", hint=KINDS_HINT)
+        raise FileError(f"{path} is not a dataset.", hint=KINDS_HINT)
     _check(found, path)
     return found
 
@@ -137,7 +137,7 @@ def _from_csv(path: Path, validation: int) -> Manifest:
         pairs = [_csv_pair(book, row) for row in rows]
         return _of_pairs(path.stem, book, pairs, [_is_held(row) for row in rows], validation)
     if "image" not in columns:
-        raise FileError(f"{path} is no manifest, its columns are {sorted(columns)}.", hint=CSV_HINT)
+        raise FileError(f"{path} is not a manifest, its columns are {sorted(columns)}.", hint=CSV_HINT)
     places = [book.place(row["image"], row.get("label"), row.get("mask")) for row in rows]
     cases, held = list(book.cases.values()), {place for place, row in zip(places, rows, strict=True) if _is_held(row)}
     return _of_cases(path.stem, cases, validation, held=held)
@@ -168,7 +168,7 @@ def _from_json(path: Path, validation: int) -> Manifest:
         pairs = [_json_pair(book, entry) for entry in listed]
         own = [_json_pair(book, entry) for entry in content.get("registration_val", ())]
     except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path} is no dataset description of Learn2Reg ({error!r}).") from error
+        raise FileError(f"{path} is not a dataset description of Learn2Reg ({error!r}).") from error
     if pairs:
         return _of_pairs(name, book, [*pairs, *own], [False] * len(pairs) + [True] * len(own), validation, **about)
     held = {place for pair in own for place in pair}
@@ -268,7 +268,7 @@ def labelled_files(folder: Path) -> list[tuple[Path, Path | None]]:
     files = [path for path in sorted(place.iterdir()) if path.is_file() and ENDINGS.search(path.name)]
     images = [path for path in files if not _says_labels(path)]
     if len(images) < 2:
-        raise FileError(f"{place} holds {len(images)} images, a training needs two at least.", hint="Check the folder.")
+        raise FileError(f"{place} contains {len(images)} images; at least two are needed.", hint="Check the folder.")
     beside = {_person(path): path for path in files if _says_labels(path)}
     apart = {stem(path): path for name in LABEL_FOLDERS if (folder / name).is_dir() for path in _volumes(folder / name)}
     return [(image, _labels_of(image, apart, beside)) for image in images]

@@ -80,7 +80,7 @@ def snapped(grid: Grid, own: Grid) -> Grid:
 
 
 def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int, int], float]:
-    """Return size and spacing of a training grid that holds every volume of a dataset voxel by voxel.
+    """Return size and spacing of a training grid that contains every volume of a dataset voxel by voxel.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def _check_view(volume: Volume, sampled: Volume, transform: Transform | None) ->
 
 
 def _middle(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
-    """Return the center (i, j, k) of the box that holds all but the outermost hundredth along each axis."""
+    """Return the center (i, j, k) of the box that contains all but the outermost hundredth along each axis."""
     ends = []
     for axis in (2, 1, 0):
         share = np.cumsum(mask.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64))

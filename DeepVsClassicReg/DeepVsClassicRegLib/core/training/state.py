@@ -83,7 +83,7 @@ def mixed_type(train: TrainSettings, device: torch.device) -> torch.dtype | None
 
 @torch.no_grad()
 def update_average(state: State, decay: float) -> None:
-    """Move the running average towards the present weights; it starts quickly, as the first weights are random."""
+    """Move the running average toward the present weights; it starts quickly, as the first weights are random."""
     if state.averaged is None:
         return
     rate = min(decay, (1 + state.step) / (10 + state.step))

@@ -38,7 +38,7 @@ class Affine:
         matrix = np.array(self.matrix, dtype=np.float64).reshape(3, 3)
         translation = np.array(self.translation_mm, dtype=np.float64).reshape(3)
         if not (np.isfinite(matrix).all() and np.isfinite(translation).all()):
-            raise GeometryError("An affine transform holds numbers that are not finite.")
+            raise GeometryError("An affine transform contains numbers that are not finite.")
         if abs(np.linalg.det(matrix)) < 1e-9:
             raise GeometryError("An affine transform is not invertible (its determinant is 0).")
         object.__setattr__(self, "matrix", matrix)
@@ -76,7 +76,7 @@ class Affine:
             When the transform is not linear.
         """
         if not transform.IsLinear():
-            raise RegistrationError(f"'{transform.GetName()}' is no linear transform.")
+            raise RegistrationError(f"'{transform.GetName()}' is not a linear transform.")
         origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
         columns = [np.array(transform.TransformPoint(tuple(unit))) - origin for unit in np.eye(3)]
         return cls(np.stack(columns, axis=1), origin)

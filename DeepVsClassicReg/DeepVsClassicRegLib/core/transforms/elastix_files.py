@@ -130,7 +130,7 @@ def _initial(path: Path, entries: ParameterMap, seen: tuple[Path, ...]) -> tuple
         )
     text = read_text(file)
     if not parameters_of(text):
-        raise FileError(f"{file.name}, the initial transform of {path.name}, is no elastix file.", hint=FIELD_HINT)
+        raise FileError(f"{file.name}, the initial transform of {path.name}, is not an elastix file.", hint=FIELD_HINT)
     return read_elastix(file, text, seen), notes
 
 
@@ -207,7 +207,7 @@ def _bspline(name: str, entries: ParameterMap, numbers: np.ndarray) -> BSpline:
 def _one(entries: ParameterMap, key: str, name: str) -> str:
     if not entries.get(key):
         raise FileError(
-            f'{name} is no transform of elastix: it has no line (Transform "...").',
+            f'{name} is not a transform of elastix: it has no line (Transform "...").',
             hint="Give TransformParameters.0.txt, not the parameter file that the registration was started with.",
         )
     return entries[key][0]

@@ -146,7 +146,7 @@ def _checked(array: Any, grid: Grid) -> Array:
     if checked.shape != (*grid.shape, 3):
         raise GeometryError(f"The field has shape {checked.shape}, its grid needs {(*grid.shape, 3)}.")
     if not np.isfinite(checked).all():
-        raise GeometryError("The field holds values that are not finite.")
+        raise GeometryError("The field contains values that are not finite.")
     view = checked.view()
     view.flags.writeable = False
     return view

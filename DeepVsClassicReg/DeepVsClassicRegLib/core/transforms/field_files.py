@@ -82,7 +82,7 @@ def _check_nrrd(path: Path, facts: Mapping[str, str]) -> None:
     kinds = set(facts.get("kinds", "vector").lower().split()) - {"domain", "space"}
     if not kinds <= {"vector", "covariant-vector", "3-vector", "none", "???"}:
         raise FileError(
-            f"{path.name} is no displacement field: its values are of the kind '{', '.join(sorted(kinds))}'.",
+            f"{path.name} is not a displacement field: its values are of the kind '{', '.join(sorted(kinds))}'.",
             hint=EXPECTED,
         )
 
@@ -113,20 +113,20 @@ def _header(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise FileError(f"{path.name} is no image that ITK can read, or it is cut off.", hint=EXPECTED) from error
+        raise FileError(f"{path.name} is not an image that ITK can read, or it is cut off.", hint=EXPECTED) from error
     return reader
 
 
 def _vectors(path: Path, header: sitk.ImageFileReader) -> sitk.Image:
     if header.GetDimension() != 3 or header.GetNumberOfComponents() != 3:
         raise FileError(
-            f"{path.name} is no displacement field: it is {header.GetDimension()}D {header.GetSize()} with "
+            f"{path.name} is not a displacement field: it is {header.GetDimension()}D {header.GetSize()} with "
             f"{header.GetNumberOfComponents()} component(s) for each voxel.",
             hint=EXPECTED,
         )
     if header.GetPixelID() not in FLOATS:
         kind = sitk.GetPixelIDValueAsString(header.GetPixelID())
-        raise FileError(f"{path.name} is no displacement field but a color image ({kind}).", hint=EXPECTED)
+        raise FileError(f"{path.name} is not a displacement field but a color image ({kind}).", hint=EXPECTED)
     try:
         image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     except RuntimeError as error:
@@ -148,7 +148,7 @@ def _nifti(path: Path, facts: Mapping[str, str]) -> Transform:
             hint=FSL_HINT,
         )
     if len(shape) != 5 or shape[3:] != (1, 3):
-        raise FileError(f"{path.name} is no displacement field: its shape is {shape}.", hint=EXPECTED)
+        raise FileError(f"{path.name} is not a displacement field: its shape is {shape}.", hint=EXPECTED)
     _check_voxels(path, facts)
     _check_orientation(path, facts)
     if name in NIFTYREG:

@@ -166,7 +166,7 @@ def _matrix_text(path: Path, form: str) -> str:
     text = "" if b"\0" in raw else raw.decode("utf-8-sig", "replace")
     if not looks_like_matrix(text):
         raise FileError(
-            f"{path.name} is no plain matrix of 3 or 4 rows of 4 numbers, so it has no form '{form}'.",
+            f"{path.name} is not a plain matrix of 3 or 4 rows of 4 numbers, so it has no form '{form}'.",
             hint="Leave the form out; files of other kinds say themselves what they are.",
         )
     return text

@@ -109,7 +109,7 @@ def read_itk_binary(path: Path) -> Transform:
     kinds = _stored_kinds(path)
     if not kinds:
         raise FileError(
-            f"{path.name} holds no ITK transform.", hint="Give the .h5, .tfm or .mat file that a registration wrote."
+            f"{path.name} contains no ITK transform.", hint="Give the .h5, .tfm or .mat file of a registration."
         )
     _check_kinds(path, kinds)
     # SimpleITK cannot open these, and there is no text to rename.
@@ -129,7 +129,7 @@ def refuse_kind(name: str, kind: str, dimension: int = 3) -> FileError:
     what, hint = REASONS.get(kind, (f"a {kind}", CONVERT_HINT))
     if dimension != 3:
         what, hint = f"a {dimension}D {kind}", "Only transforms of 3D points can be used."
-    return FileError(f"{name} holds {what}, which cannot be applied.", hint=hint)
+    return FileError(f"{name} contains {what}, which cannot be applied.", hint=hint)
 
 
 def _check_kinds(path: Path, kinds: Sequence[tuple[str, int]]) -> None:
@@ -141,16 +141,16 @@ def _check_kinds(path: Path, kinds: Sequence[tuple[str, int]]) -> None:
 def _check_together(path: Path, kinds: Sequence[str]) -> None:
     if COMPOSITE in kinds[1:]:
         raise FileError(
-            f"{path.name} holds a composite transform inside another one, which ITK cannot read back.",
+            f"{path.name} contains a composite transform inside another one, which ITK cannot read back.",
             hint="Flatten the composite before it is written.",
         )
     if len(kinds) > 1 and kinds[0] != COMPOSITE:
         raise FileError(
-            f"{path.name} holds {len(kinds)} transforms ({', '.join(kinds)}) and does not say how they are combined.",
-            hint="Write them as one composite transform, or each into a file of its own.",
+            f"{path.name} contains {len(kinds)} transforms ({', '.join(kinds)}) and not how they are combined.",
+            hint="Write them as one composite transform, or each to a separate file.",
         )
     if list(kinds) == [COMPOSITE]:
-        raise FileError(f"{path.name} holds a composite transform without any part.", hint="Write it again as .h5.")
+        raise FileError(f"{path.name} contains a composite transform without any part.", hint="Write it again as .h5.")
 
 
 def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) -> Transform:
@@ -174,7 +174,7 @@ def _check_numbers(path: Path, section: Section) -> None:
         )
     if not all(math.isfinite(number) for number in (*section.parameters, *(section.fixed or ()))):
         raise FileError(
-            f"{path.name} holds numbers that are not finite ({section.kind}).",
+            f"{path.name} contains numbers that are not finite ({section.kind}).",
             hint="The registration failed; repeat it.",
         )
 
@@ -236,7 +236,7 @@ def _numbers(path: Path, text: str, line: int) -> tuple[float, ...]:
         return tuple(float(word) for word in text.split())
     except ValueError as error:
         raise FileError(
-            f"{path.name}, line {line}: '{_first_bad(text)}' is no number.",
+            f"{path.name}, line {line}: '{_first_bad(text)}' is not a number.",
             hint="Numbers need a decimal point and blanks.",
         ) from error
 
@@ -274,6 +274,6 @@ def _read_file(path: Path, name: str = "") -> sitk.Transform:
         return sitk.ReadTransform(str(path))
     except RuntimeError as error:
         raise FileError(
-            f"{name or path.name} is no transform that ITK can read.",
+            f"{name or path.name} is not a transform that ITK can read.",
             hint="The file is damaged or was cut off; write it again.",
         ) from error

@@ -67,7 +67,7 @@ def read_matrix(path: Path, text: str, form: str, images: Images) -> Transform:
 
 
 def looks_like_matrix(text: str) -> bool:
-    """Whether a text holds numbers only, 12 or 16 of them, or one row of AFNI."""
+    """Whether a text contains numbers only, 12 or 16 of them, or one row of AFNI."""
     words = [word for line in _rows(text) for word in line.split()]
     return len(words) in (12, 16) and all(_is_number(word) for word in words)
 
@@ -78,11 +78,11 @@ def read_lta(path: Path, text: str) -> Transform:
     Raises
     ------
     FileError
-        When it holds several transforms, is of a kind other than voxel or RAS, or misses the images it needs.
+        When it contains several transforms, is of a kind other than voxel or RAS, or misses the images it needs.
     """
     facts = _lta_facts(path, text)
     if facts.count != 1:
-        raise FileError(f"{path.name} holds {facts.count} transforms of FreeSurfer.", hint="Give a file with one.")
+        raise FileError(f"{path.name} contains {facts.count} transforms of FreeSurfer.", hint="Give a file with one.")
     if facts.kind == 1:
         ras = facts.matrix
     elif facts.kind == 0:
@@ -190,7 +190,7 @@ def _lta_facts(path: Path, text: str) -> _Lta:
         elif row:
             numbers.append(row)
     if not {"type", "nxforms"} <= set(facts) or not numbers[1:]:
-        raise FileError(f"{path.name} is no complete FreeSurfer transform.", hint="The file is damaged or cut off.")
+        raise FileError(f"{path.name} is not a complete FreeSurfer transform.", hint="The file is damaged or cut off.")
     return _Lta(int(facts["type"]), int(facts["nxforms"]), _numbers(path, "\n".join(numbers[1:5])), volumes)
 
 
@@ -225,7 +225,7 @@ def _numbers(path: Path, text: str, hint: str = "The file is damaged or cut off.
     matrix = np.eye(4)
     matrix[: len(words) // 4] = np.array(words, dtype=float).reshape(-1, 4)
     if not np.isfinite(matrix).all():
-        raise FileError(f"{path.name} holds numbers that are not finite.", hint="The registration failed; repeat it.")
+        raise FileError(f"{path.name} contains values that are not finite.", hint="The registration failed; repeat it.")
     if not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
         raise FileError(
             f"{path.name}: the last row of the matrix is {matrix[3].tolist()}, not 0 0 0 1.",

@@ -25,5 +25,5 @@ def read_text(path: Path) -> str:
 
 
 def unknown(path: Path) -> FileError:
-    """Return the error for a file that is no transform of any kind known here."""
-    return FileError(f"{path.name} is no transform file that is known here.", hint=KNOWN)
+    """Return the error for a file that is not a transform of any kind known here."""
+    return FileError(f"{path.name} is not a transform file that is known here.", hint=KNOWN)

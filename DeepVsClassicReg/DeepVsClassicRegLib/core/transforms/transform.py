@@ -21,14 +21,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """A map from fixed to moving points: the parts applied one after the other, first part first.
+    """A map from fixed to moving points: the parts applied one after another, first part first.
 
     Parameters
     ----------
     parts : tuple of Affine, DisplacementField, VelocityField or BSpline
         No part means identity.
     notes : tuple of str
-        Sentences the user should read: how the file it comes from was understood.
+        Notes for the user: how the file it comes from was understood.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class Transform:
         Raises
         ------
         RegistrationError
-            When it holds a kind of transform that is not known here.
+            When it contains a kind of transform that is not known here.
         """
         return cls.of(_parts_of(transform))
 

@@ -52,7 +52,7 @@ def unfolded(
     rounds : int
         Most relaxations.
     pause : callable, optional
-        Called before each of them; raises when the user asked to stop.
+        Called before each of them; raises when the user cancels.
 
     Notes
     -----

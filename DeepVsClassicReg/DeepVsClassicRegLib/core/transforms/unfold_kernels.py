@@ -8,7 +8,7 @@ import numba as nb
 
 from ..numba_setup import F32, JIT, use_user_cache
 
-use_user_cache()  # numba settles the cache folder when a function is decorated
+use_user_cache()  # numba sets the cache folder when a function is decorated
 
 
 @nb.njit(parallel=True, **JIT)

@@ -260,7 +260,7 @@ def smooth(
                     if end <= start:
                         continue
                     a, b = max(start - reach, 0), min(end + reach, xs)
-                    # line[j] holds column start - reach + j
+                    # line[j] contains column start - reach + j
                     shift = a - (start - reach)
                     _weighted(taps_y, mixed[:, a:b], y, top, bottom, line[shift : shift + b - a])
                     for j in range(shift):

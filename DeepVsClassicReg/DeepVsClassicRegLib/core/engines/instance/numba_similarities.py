@@ -331,7 +331,7 @@ def joint_histogram(fixed: Any, warped: Any, weight: Any, rows: Any, bins: Any, 
 def information_force(
     fixed: Any, warped: Any, weight: Any, table: Any, rows: Any, bins: Any, force: Any
 ) -> None:  # fmt: skip
-    """Write the gradient of the mutual information; `table` holds log(p(f, w) / p(w)) of the histogram."""
+    """Write the gradient of the mutual information; `table` contains log(p(f, w) / p(w)) of the histogram."""
     zs, ys, xs = fixed.shape
     for place in nb.prange(places(zs)):
         z = spread(place, zs)

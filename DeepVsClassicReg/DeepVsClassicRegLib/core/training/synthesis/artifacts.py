@@ -76,7 +76,7 @@ def normalized(image: Tensor) -> Tensor:
     subset of at most some ten thousand voxels.
     """
     flat = image.reshape(-1)
-    # An odd stride that is no multiple of a row meets every column.
+    # An odd stride that is not a multiple of a row meets every column.
     stride = max(1, flat.numel() // _COUNTED) | 1
     ordered = flat[::stride].sort().values
     low, high = (ordered[round(p / 100 * (len(ordered) - 1))] for p in PERCENTILES)

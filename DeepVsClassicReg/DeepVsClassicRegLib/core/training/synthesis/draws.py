@@ -49,7 +49,7 @@ class Draws:
         return self.uniform(0, 1) < probability
 
     def integer(self, low: int, high: int) -> int:
-        """Return a whole number from `low` to `high`, both possible."""
+        """Return an integer from `low` to `high`, both possible."""
         return int(torch.randint(low, high + 1, (), generator=self._numbers))
 
     def order(self, count: int) -> list[int]:

@@ -66,7 +66,7 @@ def read_subjects(folder: Path) -> tuple[tuple[LabelMapSubject, ...], tuple[int,
     paths = sorted(path for path in Path(folder).glob("*") if path.name.endswith(_ENDINGS))
     if len(paths) < 2:
         raise FileError(
-            f"{folder} holds {len(paths)} label maps, at least 2 are needed.",
+            f"{folder} contains {len(paths)} label maps, at least 2 are needed.",
             hint="Give the folder of the label maps themselves (.nii.gz, .nii, .nrrd, .mha).",
         )
     maps = [read_labels(path, name=stem(path)) for path in paths]
