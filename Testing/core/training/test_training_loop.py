@@ -247,7 +247,7 @@ def test_learning_rate():
     constant = partial(learning_rate_factor, TrainSettings())
     assert constant(0) == constant(10**6) == 1
     assert math.isclose(learning_rate_factor(TrainSettings(warmup=3), 1), 0.5)
-    with pytest.raises(SettingsError, match="length of the training"):
+    with pytest.raises(SettingsError, match="limit of the training length"):
         TrainSettings(schedule="cosine")
 
 
@@ -274,5 +274,5 @@ def test_the_config_survives_the_file(tmp_path):
     (tmp_path / CONFIG_FILE).write_text('{"method": 3}')
     with pytest.raises(FileError, match="no training plan"):
         read_config(tmp_path)
-    with pytest.raises(FileError, match="contains no training"):
+    with pytest.raises(FileError, match="contains no training run"):
         read_config(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Augmentation: pairs in other poses, bent a little, with other intensities; labels and known displacements follow."""
+"""Augmentation of pairs: pose, elastic deformation and intensities; labels and known displacements are updated."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How far pairs are changed; the defaults change nothing. Ranges are symmetric about 0."""
+    """Ranges of the augmentation, symmetric about 0; the defaults change nothing."""
 
-    chance: float = option(1.0, "Chance that a pair is changed at all", minimum=0, maximum=1)
+    chance: float = option(1.0, "Probability of augmentation of a pair", minimum=0, maximum=1)
     rotation_deg: float = option(0.0, "Rotation of the pair", unit="degrees", minimum=0, maximum=180)
-    scale: float = option(0.0, "Size of the pair", tooltip="Logarithm, along each axis.", minimum=0, maximum=0.7)
+    scale: float = option(0.0, "Scale of the pair", tooltip="Logarithm, along each axis.", minimum=0, maximum=0.7)
     shear: float = option(0.0, "Shear of the pair", minimum=0, maximum=0.5)
-    translation_mm: float = option(0.0, "Shift of the pair", unit="mm", minimum=0)
-    apart_rotation_deg: float = option(0.0, "Rotation of each image by itself", unit="degrees", minimum=0, maximum=90)
-    apart_scale: float = option(0.0, "Size of each image by itself", minimum=0, maximum=0.7)
-    apart_translation_mm: float = option(0.0, "Shift of each image by itself", unit="mm", minimum=0)
+    translation_mm: float = option(0.0, "Translation of the pair", unit="mm", minimum=0)
+    apart_rotation_deg: float = option(0.0, "Independent rotation of each image", unit="degrees", minimum=0, maximum=90)
+    apart_scale: float = option(0.0, "Independent scale of each image", minimum=0, maximum=0.7)
+    apart_translation_mm: float = option(0.0, "Independent translation of each image", unit="mm", minimum=0)
     elastic_mm: float = option(
         0.0, "Elastic deformation of each image", unit="mm", tooltip="Standard deviation of the velocity.", minimum=0
     )
@@ -38,7 +38,7 @@ class AugmentationSettings:
     gamma: float = option(0.0, "Gamma", tooltip="Standard deviation of its logarithm.", minimum=0)
     bias: float = option(0.0, "Bias field", tooltip="Standard deviation of its logarithm.", minimum=0)
     bias_scale_mm: float = option(60.0, "Scale of the bias field", unit="mm", minimum=1)
-    noise: float = option(0.0, "Noise", tooltip="Largest standard deviation; intensities are 0 to 1.", minimum=0)
+    noise: float = option(0.0, "Noise", tooltip="Maximum standard deviation; intensities are 0 to 1.", minimum=0)
 
 
 USUAL = AugmentationSettings(
@@ -58,16 +58,16 @@ USUAL = AugmentationSettings(
 
 
 class AugmentedSource(WrappedSource):
-    """Training pairs that never come twice the same.
+    """Training pairs with random augmentation.
 
     Parameters
     ----------
     inner : Source
-        Where the pairs come from; its validation pairs stay as they are.
+        Source of the pairs; its validation pairs do not change.
     settings : AugmentationSettings
-        How far they are changed.
+        Ranges of the augmentation.
     seed : int
-        Decides, with the step, how each pair is changed.
+        Determines, with the step, the augmentation of each pair.
     """
 
     def __init__(self, inner: Source, settings: AugmentationSettings, *, seed: int) -> None:
@@ -75,7 +75,7 @@ class AugmentedSource(WrappedSource):
         self.settings, self.seed = settings, seed
 
     def changed(self, batch: Batch, step: int) -> Batch:
-        """Return the batch with every pair changed in its own way."""
+        """Return the batch with an independent augmentation of every pair."""
         device = batch.fixed.device
         samples = []
         for number in range(len(batch.fixed)):
@@ -98,7 +98,7 @@ def augmented(draws: Draws, pair: Batch, settings: AugmentationSettings, spacing
     pair : Batch
         One pair.
     settings : AugmentationSettings
-        How far it is changed.
+        Ranges of the augmentation.
     spacing_mm : float
         Voxel size.
     """
@@ -136,9 +136,9 @@ def carried_displacement(displacement: Tensor, fixed_map: RandomMap, moving_map:
     Parameters
     ----------
     displacement : (1, D, *shape) tensor
-        Between the images as they were, voxels.
+        Displacement between the original images, voxels.
     fixed_map, moving_map : RandomMap
-        The new fixed image at x shows the former one at fixed_map(x), the moving one likewise.
+        The new fixed image at x is the original one at fixed_map(x), the moving one likewise.
     """
     x = identity_grid(displacement.shape[2:], displacement)
     there = fixed_map.applied(x)
@@ -152,7 +152,7 @@ def _seen(image: Tensor, mapping: RandomMap, padding: str) -> Tensor:
 
 
 def _scanned(draws: Draws, image: Tensor, settings: AugmentationSettings, spacing_mm: float) -> Tensor:
-    """Return the image (1, 1, *shape) with another gamma, a bias field and noise."""
+    """Return the image (1, 1, *shape) with random gamma, bias field and noise."""
     plain = image[0, 0]
     if settings.bias:
         scan = SynthesisSettings(bias=settings.bias, bias_scale_mm=settings.bias_scale_mm)

@@ -1,4 +1,4 @@
-"""The checkpoint: one safetensors file with weights, optimizer and counters, always whole, no pickles."""
+"""The checkpoint: one safetensors file with weights, optimizer and counters, written atomically, without pickles."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ WEIGHTS, AVERAGE, OPTIMIZER = "weights/", "average/", "optimizer/"
 
 
 def write_checkpoint(folder: Path, state: State) -> Path:
-    """Write the state; a reader finds the former checkpoint or the whole new one."""
+    """Write the state atomically; a reader finds the previous or the new checkpoint."""
     path = folder / CHECKPOINT_FILE
     return write_bytes(path, save(_tensors(state), metadata={"training": json.dumps(_counters(state))}))
 
 
 def read_checkpoint(folder: Path, state: State) -> None:
-    """Bring a fresh state to where the checkpoint was written.
+    """Restore the state of the checkpoint.
 
     Raises
     ------
@@ -44,12 +44,12 @@ def read_checkpoint(folder: Path, state: State) -> None:
     state.scaler.load_state_dict(counters["scaler"])
     state.step, state.seconds = counters["step"], counters["seconds"]
     state.best, state.skipped = counters["best"], counters["skipped"]
-    # Checkpoints of the first release know no stages.
+    # Checkpoints of the first release have no stages.
     state.stage, state.stage_step = counters.get("stage", 0), counters.get("stage_step", 0)
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a training can be resumed there."""
+    """Return whether a training run can be resumed there."""
     return (folder / CHECKPOINT_FILE).is_file()
 
 
@@ -83,7 +83,7 @@ def _counters(state: State) -> dict[str, Any]:
 
 def _opened(path: Path) -> Any:
     if not path.is_file():
-        raise FileError(f"There is no checkpoint {path}.", hint="Leave out --resume to start from the beginning.")
+        raise FileError(f"There is no checkpoint {path}.", hint="Omit --resume to start from the beginning.")
     try:
         return safetensors.safe_open(path, framework="pt")
     except (safetensors.SafetensorError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The configuration of a training: frozen, kept as JSON beside the checkpoint so that a resume needs no options."""
+"""The configuration of a training run, stored as JSON beside the checkpoint so that resuming needs no options."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from ..settings import from_json, option, to_json
 CONFIG_FILE = "training.json"
 SHAPES, FIRST = "shapes", "first"
 FOLDER_GENERATORS = ("labels",)
-"""Names that, followed by ':FOLDER', generate pairs from what a folder holds."""
+"""Names that, followed by ':FOLDER', generate pairs from the files of a folder."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """How the weights are optimized (Adam)."""
 
-    steps: int = option(0, "Steps", tooltip="Stop after so many steps altogether; 0 for no limit.", minimum=0)
+    steps: int = option(0, "Steps", tooltip="Maximum total number of steps; 0 for no limit.", minimum=0)
     hours: float = option(
-        0.0, "Hours", unit="h", tooltip="Stop after so many hours altogether (resumed ones count); 0 for no limit.",
+        0.0, "Hours", unit="h", tooltip="Maximum total time, including resumed runs; 0 for no limit.",
         minimum=0.0,
     )  # fmt: skip
     clock: str = option(
         "wall", "Clock", choices=("wall", "cpu"),
-        tooltip="What the hours are measured by; 'cpu' gives trainings on a busy machine the same budget.",
+        tooltip="Clock of the hours; 'cpu' gives the same budget on a busy computer.",
     )  # fmt: skip
     learning_rate: float = option(1e-4, "Learning rate", minimum=1e-9, maximum=1.0)
     schedule: str = option(
-        "constant", "Schedule", tooltip="'cosine' falls to 1 % of the learning rate at the end of --steps or --hours.",
+        "constant", "Schedule", tooltip="'cosine' decreases to 1 % of the learning rate at --steps or --hours.",
         choices=("constant", "cosine"),
     )  # fmt: skip
-    warmup: int = option(0, "Warm-up", unit="steps", tooltip="The learning rate rises linearly at first.", minimum=0)
-    clip: float = option(1.0, "Gradient clipping", tooltip="Largest gradient norm; 0 for none.", minimum=0.0)
+    warmup: int = option(0, "Warm-up", unit="steps", tooltip="Linear increase of the learning rate.", minimum=0)
+    clip: float = option(1.0, "Gradient clipping", tooltip="Maximum gradient norm; 0 for none.", minimum=0.0)
     average: float = option(
         0.0, "Averaging", minimum=0.0, maximum=0.99999,
-        tooltip="Decay of the running average of the weights that is validated and kept; 0 keeps the weights as is.",
+        tooltip="Decay of the running average of the weights, which is validated and saved; 0 saves the weights.",
     )  # fmt: skip
     precision: str = option(
         "auto", "Precision", choices=("auto", "full", "mixed"),
-        tooltip="'mixed' computes convolutions with 16 bits; 'auto' does so on CUDA alone.",
+        tooltip="'mixed' computes convolutions with 16 bits; 'auto' does so on CUDA only.",
     )  # fmt: skip
     validate_every: int = option(250, "Validate every", unit="steps", minimum=1)
-    log_every: int = option(10, "A row of the curves every", unit="steps", minimum=1)
+    log_every: int = option(10, "Interval of the curves", unit="steps", minimum=1)
     checkpoint_minutes: float = option(5.0, "Checkpoint every", unit="min", minimum=0.0)
     half: bool = option(False, "Half precision weights", tooltip="Halves the size of the model folder.")
     seed: int = option(0, "Seed", minimum=0)
@@ -57,13 +57,13 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.schedule == "cosine" and not (self.steps or self.hours):
             raise SettingsError(
-                "The schedule 'cosine' needs the length of the training.", hint="Give --steps or --hours as well."
+                "The schedule 'cosine' needs the length of the training run.", hint="Give --steps or --hours as well."
             )
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What a training learns from.
+    """The data of a training run.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class DataSettings:
         'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a
         CSV manifest, a folder.
     size : tuple of int
-        (X, Y, Z) of the training grid; (X, Y) for plane images (generators only). Multiples of 16 suit all networks.
+        (X, Y, Z) of the training grid; (X, Y) for 2D images (generators only). Multiples of 16 work with all networks.
     spacing_mm : float
         Its isotropic voxel size.
     batch : int
@@ -79,20 +79,20 @@ class DataSettings:
     synthesis : mapping
         Settings of the generator that differ from its defaults.
     linear : str
-        For real data: '' when their headers align them, else the volume that all are aligned to first, or 'first'
-        for the first training image.
+        For real data: '' to use the headers, else the volume to which all are aligned first, or 'first' for the
+        first training image.
     labels_per_step : int
-        For real data: labels drawn per step, 0 for all.
+        For real data: number of random labels per step, 0 for all.
     validation : int
-        Number of fixed validation pairs; small data sets hold out fewer, and real data may name their own.
+        Number of fixed validation pairs; small data sets have fewer, and real data may define their own.
     teacher : str
         For real data: engine, or engine:preset, whose fields are learned with supervision 'displacement'.
     teacher_pairs : int
-        Training pairs that the teacher registers (each once, kept on the disk); no others are shown then.
+        Number of training pairs that the teacher registers (once, stored on disk); only these are used.
     patch : tuple of int
-        (X, Y, Z) of the patches that are cut from the pairs at random places; empty for whole images.
+        (X, Y, Z) of the patches at random positions; empty for whole images.
     augmentation : mapping
-        Settings of the augmentation that differ from its defaults, which change nothing.
+        Settings of the augmentation that differ from the defaults, which change nothing.
     misalignment : mapping
         For supervision 'error': settings of the known errors that differ from their defaults.
     """
@@ -123,9 +123,7 @@ class DataSettings:
         if self.patch and any(part > whole for part, whole in zip(self.patch, self.size, strict=True)):
             raise SettingsError(f"The patch {self.patch} is larger than the training grid {self.size}.")
         if self.teacher and self.generated:
-            raise SettingsError(
-                "Generated pairs need no teacher: their displacement is known.", hint="Leave out --teacher."
-            )
+            raise SettingsError("Generated pairs need no teacher: their displacement is known.", hint="Omit --teacher.")
 
     @property
     def generated(self) -> bool:
@@ -134,19 +132,19 @@ class DataSettings:
 
 
 def parts_of(spec: str) -> list[str]:
-    """Return the generators that a specification joins by '+'; a plus within a path stays."""
+    """Return the generators joined by '+' in a specification; a plus in a path is kept."""
     names = "|".join(f"{name}:" for name in FOLDER_GENERATORS)
     return re.split(rf"\+(?={names}|{SHAPES}(?:$|\+(?:{names}|{SHAPES})))", spec)
 
 
 def is_generated(part: str) -> bool:
-    """Return whether a part of a specification names a generator rather than a dataset."""
+    """Return whether a part of a specification is a generator, not a dataset."""
     return part == SHAPES or part.partition(":")[0] in FOLDER_GENERATORS
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What is trained.
+    """The configuration of a training run.
 
     Attributes
     ----------
@@ -157,13 +155,13 @@ class TrainingConfig:
     supervision : str
         'none', 'labels', 'displacement' or 'error'.
     data : mapping
-        What the source is made of (`DataSettings` as JSON).
+        The data (`DataSettings` as JSON).
     train : TrainSettings
         How the weights are optimized.
     card : mapping
         Texts of the card: name, title, summary, contrasts, anatomy, licence.
     start : mapping
-        Model whose weights the training began with (name, sha256, folder); empty for fresh weights.
+        Model with the initial weights (name, sha256, folder); empty for random weights.
     command : str
         The command line, for the card.
     """
@@ -192,7 +190,7 @@ def read_config(folder: Path) -> TrainingConfig:
     """Read the config of a training folder; `FileError` when there is none."""
     path = folder / CONFIG_FILE
     if not path.is_file():
-        raise FileError(f"{folder} contains no training.", hint="Leave out --resume to start one there.")
+        raise FileError(f"{folder} contains no training run.", hint="Omit --resume to start one there.")
     content = read_json(path)
     try:
         train = from_json(TrainSettings, content.pop("train"))

@@ -1,4 +1,4 @@
-"""Curves of a training: two CSV files that grow row by row, and a picture of them."""
+"""Training curves: two CSV files to which rows are appended, and a picture."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Curve:
     Parameters
     ----------
     path : Path
-        Continued when it is there.
+        An existing file is continued.
     step : int
-        Where the training stands; later rows (of a run that was killed after its last checkpoint) are dropped.
+        Current step; later rows (of a run killed after its last checkpoint) are removed.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -63,7 +63,7 @@ def mean_row(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def read_curve(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a curve, without a last row that was cut off; none when there is no file."""
+    """Return the rows of a curve without an incomplete last row; empty when there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -72,7 +72,7 @@ def read_curve(path: Path) -> list[dict[str, str]]:
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw `curves.png` from the CSV files of a training folder; without matplotlib the log says that it is missing."""
+    """Draw `curves.png` from the CSV files of a training folder; without matplotlib a warning is logged."""
     if importlib.util.find_spec("matplotlib") is None:
         log.warning("No picture of the curves: matplotlib is not installed. The numbers are in %s.", folder)
         return

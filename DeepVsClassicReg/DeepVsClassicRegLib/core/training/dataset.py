@@ -1,4 +1,4 @@
-"""Real pairs as a training source: every epoch shows every training pair once, in an order drawn with the seed."""
+"""Real pairs as a training source: every epoch uses each training pair once, in random order."""
 
 from __future__ import annotations
 
@@ -34,30 +34,31 @@ class DatasetSource:
     manifest : Manifest
         Cases and pairs.
     frame : Frame
-        The grid, and how cases get there.
+        The grid, and the alignment of cases to it.
     cache : Path
         Folder for preprocessed arrays.
     seed : int
-        Decides the order of the pairs.
+        Determines the order of the pairs.
     batch : int
         Pairs per step.
     labels_per_step : int
-        Labels shown per step, drawn among those of the fixed image; 0 for all.
+        Number of random labels of the fixed image per step; 0 for all.
     partial_labels : bool
-        Whether batches may hold the labels of one side only; else labels are shown when all training cases have some.
+        Whether batches may contain labels of one side only; otherwise labels are used when all training cases have
+        some.
     teacher : Teacher, optional
-        Whose displacements the batches hold.
+        Provides the displacements of the batches.
     teacher_pairs : int
-        Training pairs that are drawn for the teacher.
+        Number of training pairs for the teacher.
     align : callable, optional
         `align(fixed, moving)` returns the linear map with which the engine starts; used for `validation_pairs`.
     progress : Progress, optional
-        Receives which case is being prepared.
+        Receives the case being prepared.
 
     Raises
     ------
     FileError, RegistrationError
-        When a case cannot be read or lies beyond the grid.
+        When a case cannot be read or is outside the grid.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class DatasetSource:
         }
 
     def _label_names(self) -> dict[int, str]:
-        """Return the labels of the training cases; none when one lacks some and partial labels are not used."""
+        """Return the labels of the training cases; empty when a case has none and partial labels are not used."""
         maps = [self._cases[place][1] for place in self._used]
         found: set[int] = set()
         for labels in maps:

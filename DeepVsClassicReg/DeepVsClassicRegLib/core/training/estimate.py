@@ -1,4 +1,4 @@
-"""How long a training takes and how much memory, measured on a few steps whose result is discarded."""
+"""Time and memory of a training run, measured on a few steps whose result is discarded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WARM, MEASURED = 1, 2
 
 @dataclass(frozen=True)
 class TrainingEstimate:
-    """What was measured.
+    """The measured time and memory.
 
     Attributes
     ----------
@@ -48,18 +48,18 @@ class TrainingEstimate:
     validation_pairs: int
 
     def steps_in(self, hours: float, validate_every: int) -> int:
-        """Return how many updates fit into so many hours, validations included."""
+        """Return the number of steps in a time, including validation."""
         each = self.seconds_per_step + self.validation_pairs * self.seconds_per_validation / validate_every
         return int(3600 * hours / each)
 
     def hours_for(self, steps: int, validate_every: int) -> float:
-        """Return how many hours so many updates take, validations included."""
+        """Return the hours for a number of steps, including validation."""
         each = self.seconds_per_step + self.validation_pairs * self.seconds_per_validation / validate_every
         return steps * each / 3600
 
 
 def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> TrainingEstimate:
-    """Make a few updates and a validation of a config, write nothing, and return what they took."""
+    """Run a few steps and a validation without writing files; return their time and memory."""
     compute = compute or Compute()
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _measured(config, source, group)

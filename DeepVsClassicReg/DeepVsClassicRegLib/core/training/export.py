@@ -1,4 +1,4 @@
-"""Writing the model folder of a training: its card and its weights."""
+"""Writes the model folder of a training run: card and weights."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
 
 
 def domain_of(source: Source, name: str) -> dict[str, Any]:
-    """Return the statistics of the training images for the card; empty when the source shows none."""
+    """Return the statistics of the training images for the card; empty when the source has no examples."""
     examples = list(source.domain_examples())
     return domain_statistics(examples, name=name).to_json() if examples else {}
 
 
 def write_model(folder: Path, card: Card, config: TrainingConfig, state: State) -> Card:
-    """Write the present weights and their card to `folder`/model."""
+    """Write the current weights and their card to `folder`/model."""
     return save_model(folder / MODEL_FOLDER, card, state.kept, half=config.train.half)
 
 
 def card_of(
     folder: Path, config: TrainingConfig, source: Source, state: State, domain: Mapping[str, Any], device: str
 ) -> Card:
-    """Return the card of the present weights."""
+    """Return the card of the current weights."""
     info = get_method(config.method).info
     texts = config.texts()
     supervised = config.supervision == "labels"
@@ -65,7 +65,7 @@ def card_of(
 
 
 def refresh_card(folder: Path, config: TrainingConfig, state: State) -> None:
-    """Put the config's present texts and the length of the whole training on the card of the kept weights."""
+    """Update the card of the saved weights with the current texts and the total length of training."""
     model = folder / MODEL_FOLDER
     card = read_card(model)
     whole = {"steps_altogether": state.step, "hours_altogether": round(state.seconds / 3600, 3)}
@@ -75,7 +75,7 @@ def refresh_card(folder: Path, config: TrainingConfig, state: State) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what did the work."""
+    """Return the versions of the packages used."""
     found = {"DeepVsClassicReg": VERSION}
     for package in PACKAGES:
         found[package] = importlib.metadata.version(package)

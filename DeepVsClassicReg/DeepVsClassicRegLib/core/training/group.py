@@ -1,4 +1,4 @@
-"""The processes of a training: one, or several started by torchrun, each with a GPU (or CPU threads) of its own."""
+"""The processes of a training run: one, or several started by torchrun, each with its own GPU (or CPU threads)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..device import torch_device
 
 @dataclass(frozen=True)
 class Group:
-    """A process among those of a training.
+    """A process of a training run.
 
     Attributes
     ----------
     device : torch.device
-        Where it computes.
+        Its device.
     rank, size : int
-        Its number, and how many there are.
+        Its number, and the number of processes.
     """
 
     device: torch.device
@@ -36,7 +36,7 @@ class Group:
         return self.rank == 0
 
     def any_true(self, mine: bool) -> bool:
-        """Return whether it is true in any process (all must call)."""
+        """Return whether the value is true in any process (all must call)."""
         if self.size == 1:
             return mine
         flag = torch.tensor([float(mine)], device=self.device)
@@ -59,13 +59,13 @@ class Group:
 
 
 def group_rank() -> int:
-    """Return the number of this process as torchrun set it, 0 without torchrun."""
+    """Return the number of this process set by torchrun, 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager
 def joined_group(wanted_device: str) -> Iterator[Group]:
-    """Join the processes that torchrun started; a group of one without torchrun.
+    """Join the processes started by torchrun; a group of one without torchrun.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The training loop: updates, curves, validation, checkpoints, until it is finished or canceled."""
+"""The training loop: steps, curves, validation and checkpoints, until it is finished or canceled."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How a call of `train` ended.
+    """The outcome of `train`.
 
     Attributes
     ----------
     finished : bool
-        Whether the wanted steps or hours were reached (else it was canceled; it can be resumed).
+        Whether the requested steps or hours were reached (otherwise it was canceled and can be resumed).
     step : int
-        Updates made altogether.
+        Total number of steps.
     hours : float
-        Training time altogether.
+        Total training time.
     best : dict
-        Validation numbers of the kept weights.
+        Validation measures of the saved weights.
     model : Path
         The model folder.
     """
@@ -70,22 +70,22 @@ def train(
     progress: Progress | None = None,
     register: Register | None = None,
 ) -> TrainingOutcome:
-    """Train from the folder's checkpoint, or from the beginning when it has none.
+    """Train from the checkpoint of the folder, or from the beginning when there is none.
 
     Parameters
     ----------
     config : TrainingConfig
-        What is trained; the same as before when resuming.
+        The configuration; the same as before when resuming.
     source : Source
-        What it learns from.
+        Training data.
     folder : Path
-        Gets the checkpoint, the curves and the model; made when it is not there.
+        Receives checkpoint, curves and model; created when it does not exist.
     compute : Compute
         Device and threads; the seed is the config's.
     progress : Progress
-        Receives every step; when canceled, the training writes a checkpoint and returns.
+        Receives every step; on cancel a checkpoint is written and the function returns.
     register : callable, optional
-        Registers a pair with a network as the network engine does; real validation pairs are then judged that way.
+        Registers a pair with a network as the network engine does; used to validate on real pairs.
     """
     compute = compute or Compute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ class _Loop:
         if self.group.leads:
             self.training_curve = Curve(self.folder / TRAINING_FILE, self.state.step)
             self.validation_curve = Curve(self.folder / VALIDATION_FILE, self.state.step)
-        log.info("Training begins at step %d on %s.", self.state.step, self.group.device)
+        log.info("Training starts at step %d on %s.", self.state.step, self.group.device)
         if self.state.step == 0:
             self._validate()
             self._warn_of_misaligned_data()
@@ -146,16 +146,16 @@ class _Loop:
         return self._outcome()
 
     def _advance(self) -> None:
-        """Go to the next stages that are due, judging the weights with which the former one ended."""
+        """Enter the next stages that are due, after validating the weights at the end of the previous one."""
         while self.stepper.is_stage_over():
             self._flush()
             if self.state.step % self.config.train.validate_every:
                 self._validate()
             former = self.stepper.stage.name
             self.stepper.advance()
-            log.info("Step %d: stage '%s' ended, '%s' begins.", self.state.step, former, self.stepper.stage.name)
+            log.info("Step %d: stage '%s' ended, '%s' starts.", self.state.step, former, self.stepper.stage.name)
             if "dice" not in self.state.best:
-                # Objectives of different stages cannot be compared: the next validation is kept.
+                # Objectives of different stages are not comparable: the weights of the next validation are saved.
                 self.state.best = {}
             self._save()
 
@@ -170,7 +170,7 @@ class _Loop:
             self._validate()
             self._save()
         elif at_row and time.monotonic() - self.saved > 60 * self.config.train.checkpoint_minutes:
-            self._save()  # between rows a kill would cost the beginning of the next one
+            self._save()  # at a row of the curves, so that a killed run loses no part of a row
 
     def _done(self) -> bool:
         train, state = self.config.train, self.state
@@ -220,14 +220,14 @@ class _Loop:
     def _warn_of_misaligned_data(self) -> None:
         before = self.state.best.get("dice_before", 1.0)
         if before < POOR_DICE:
-            log.warning("Validation pairs overlap by a Dice of %.2f only: align real data with --linear first.", before)
+            log.warning("The Dice of validation pairs is only %.2f: align real data with --linear first.", before)
 
     def _draw(self) -> None:
         draw_curves(self.folder)
         self.drawn = time.monotonic()
 
     def _keep(self, numbers: dict[str, Any]) -> None:
-        """Write the present weights as the model: the best so far, or the last without validation pairs."""
+        """Save the current weights as the model: the best so far, or the last ones without validation pairs."""
         self.state.best = {"step": self.state.step, **numbers}
         write_model(self.folder, self._card(), self.config, self.state)
 
@@ -259,7 +259,7 @@ class _Loop:
 
 
 def begun(config: TrainingConfig, source: Source, folder: Path, device: torch.device) -> State:
-    """Return the state to go on from: the folder's checkpoint, the weights to start from, or fresh weights."""
+    """Return the initial state: the folder's checkpoint, the weights of a model, or random weights."""
     state = new_state(config, len(source.size), device)
     if has_checkpoint(folder):
         read_checkpoint(folder, state)

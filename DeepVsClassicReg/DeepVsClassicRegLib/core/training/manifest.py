@@ -1,4 +1,4 @@
-"""Which volumes and pairs a dataset offers: a Learn2Reg JSON, a CSV manifest, or a folder."""
+"""The volumes and pairs of a dataset: a Learn2Reg JSON, a CSV manifest, or a folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or i
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """A volume to learn from.
+    """A training volume.
 
     Attributes
     ----------
@@ -55,13 +55,13 @@ class Manifest:
     Attributes
     ----------
     name, licence : str
-        As the dataset says, for the card.
+        As given by the dataset, for the card.
     cases : tuple of TrainingCase
         All volumes.
     training, validation : tuple of (int, int)
         Pairs; no validation case is in a training pair.
     label_names : mapping of int to str
-        As the dataset says; empty when it does not.
+        As given by the dataset; may be empty.
     """
 
     name: str
@@ -78,15 +78,15 @@ def read_manifest(path: Path, *, validation: int = 20) -> Manifest:
     Parameters
     ----------
     path : Path
-        A Learn2Reg JSON ('training' with 'registration_val', 'training_paired_images', or 'pairs'), a CSV manifest,
-        or a folder (with one of these, with images and labels in folders of their own, or named alike).
+        A Learn2Reg JSON ('training' with 'registration_val', 'training_paired_images', or 'pairs'), a CSV manifest, or
+        a folder (with one of these, with images and labels in separate folders, or with matching names).
     validation : int
-        Pairs to hold out when the dataset does not say which, drawn over all cases; of small datasets fewer.
+        Number of random validation pairs when the dataset defines none; small datasets have fewer.
 
     Raises
     ------
     FileError
-        When nothing of the kind is found, a named file is missing, or too little is left for training.
+        When there is no dataset, a file is missing, or no pair is left for training.
     """
     if path.is_dir():
         listed = [*sorted(path.glob("*_dataset.json")), path / "dataset.json", path / "pairs.csv"]
@@ -115,7 +115,7 @@ class _Book:
         self.cases: dict[Path, TrainingCase] = {}
 
     def place(self, image: str, labels: str | None = None, mask: str | None = None) -> int:
-        """Return the position of a case, adding what is new about it."""
+        """Return the position of a case, adding new information about it."""
         path = self.folder / image
         known = self.cases.get(path, TrainingCase(path))
         self.cases[path] = TrainingCase(path, self._path(labels) or known.labels, self._path(mask) or known.mask)
@@ -181,7 +181,7 @@ def _json_pair(book: _Book, entry: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _label_names(given: Any) -> dict[int, str]:
-    """Return names as {1: 'hippocampus'}; some datasets nest them below the number of the modality."""
+    """Return names as {1: 'hippocampus'}; some datasets nest them under the number of the modality."""
     if not isinstance(given, Mapping):
         return {}
     if given and all(isinstance(value, Mapping) for value in given.values()):
@@ -198,7 +198,7 @@ def _of_cases(
     own: Sequence[tuple[int, int]] = (),
     **about: Any,
 ) -> Manifest:
-    """Return all ordered pairs of cases, apart from some held out: those named, else some drawn over all."""
+    """Return all ordered pairs of cases except the validation cases, which are given or random."""
     away = sorted(set(held)) or _drawn(len(cases), _held_count(len(cases), validation))
     kept = [place for place in range(len(cases)) if place not in set(away)]
     pairs = own or _balanced_pairs(away)[: validation or None]
@@ -206,14 +206,14 @@ def _of_cases(
 
 
 def _drawn(count: int, wanted: int) -> list[int]:
-    """Return some positions out of so many, always the same."""
+    """Return random positions out of `count`, always the same."""
     return sorted(np.random.default_rng(0).permutation(count)[:wanted].tolist())
 
 
 def _held_count(cases: int, pairs: int) -> int:
-    """Return how many cases to hold out: one per pair, at most a tenth of them, but enough for so many ordered pairs.
+    """Return the number of validation cases: one per pair, at most a tenth of all, but enough for the ordered pairs.
 
-    Of few cases never more than a fifth is held out, or two.
+    Of few cases at most a fifth, or two, are used for validation.
     """
     if not pairs:
         return 0
@@ -222,7 +222,7 @@ def _held_count(cases: int, pairs: int) -> int:
 
 
 def _balanced_pairs(places: Sequence[int]) -> list[tuple[int, int]]:
-    """Return all ordered pairs, in an order in which every place takes part about equally often from the beginning."""
+    """Return all ordered pairs, in an order in which every case occurs about equally often from the beginning."""
     count = len(places)
     return [(places[n], places[(n + step) % count]) for step in range(1, count) for n in range(count)]
 
@@ -230,7 +230,7 @@ def _balanced_pairs(places: Sequence[int]) -> list[tuple[int, int]]:
 def _of_pairs(
     name: str, book: _Book, pairs: Sequence[tuple[int, int]], held: Sequence[bool], validation: int, **about: Any
 ) -> Manifest:
-    """Return the pairs apart from those held out: those named, else some drawn; their cases train nowhere."""
+    """Return the pairs except the validation pairs, given or random, whose cases are not used for training."""
     chosen = set(_drawn(len(pairs), min(validation, max(1, len(pairs) // 5))))
     away = list(held) if any(held) else [number in chosen for number in range(len(pairs))]
     judged = [pair for pair, out in zip(pairs, away, strict=True) if out]
@@ -243,12 +243,14 @@ def _check(manifest: Manifest, path: Path) -> None:
     for case in manifest.cases:
         for file in (case.image, case.labels, case.mask):
             if file is not None and not file.exists():
-                raise FileError(f"{path} names {file}, which is not there.", hint="Paths are relative to the list.")
+                raise FileError(
+                    f"{path} contains {file}, which does not exist.", hint="Paths are relative to the list."
+                )
     if not manifest.training:
         raise FileError(
             f"{path} leaves no pair for training: {len(manifest.cases)} cases, {len(manifest.validation)} validation "
-            "pairs whose cases are kept apart.",
-            hint="Give more cases, fewer --validation pairs, or a column 'split' with train and val.",
+            "pairs whose cases are not used for training.",
+            hint="Use more cases, fewer --validation pairs, or a column 'split' with train and val.",
         )
 
 

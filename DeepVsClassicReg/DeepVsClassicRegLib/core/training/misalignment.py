@@ -1,4 +1,4 @@
-"""Misaligned pairs whose error is known: what metrics and estimates of the error learn from."""
+"""Misaligned pairs with known error, for training of metrics and error estimates."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ PARTS = ("rigid", "affine", "spline")
 
 @dataclass(frozen=True)
 class MisalignmentSettings:
-    """How far, and in what way, registrations err; lengths are mm on the training grid, all values our choice."""
+    """Distribution of registration errors; lengths are mm on the training grid, all values are our choice."""
 
     poses: int = option(1, "Registrations of each pair", minimum=1, maximum=64)
-    aligned: float = option(0.15, "Chance that a registration is right", minimum=0, maximum=1)
-    jitter_mm: float = option(0.25, "Error of one that is right", unit="mm", minimum=0)
-    rigid: float = option(0.3, "Share of rigid errors", minimum=0, maximum=1)
-    affine: float = option(0.2, "Share of affine errors", minimum=0, maximum=1)
+    aligned: float = option(0.15, "Probability of a correct registration", minimum=0, maximum=1)
+    jitter_mm: float = option(0.25, "Error of a correct registration", unit="mm", minimum=0)
+    rigid: float = option(0.3, "Fraction of rigid errors", minimum=0, maximum=1)
+    affine: float = option(0.2, "Fraction of affine errors", minimum=0, maximum=1)
     spline: float = option(
-        0.5, "Share of B-spline errors", tooltip="Half of them come with a rigid or affine one.", minimum=0, maximum=1
+        0.5, "Fraction of B-spline errors", tooltip="Half of them include a rigid or affine one.", minimum=0, maximum=1
     )
     rotation_deg: float = option(10.0, "Largest rotation", unit="degrees", minimum=0, maximum=180)
-    translation_mm: float = option(10.0, "Largest shift along each axis", unit="mm", minimum=0)
+    translation_mm: float = option(10.0, "Largest translation along each axis", unit="mm", minimum=0)
     scale: float = option(0.1, "Largest relative change of size", minimum=0, maximum=0.7)
     shear: float = option(0.05, "Largest shear", minimum=0, maximum=0.5)
     spline_scales_mm: tuple[float, ...] = option(
-        (16.0, 32.0, 64.0), "Distances of control points, one of them is drawn", unit="mm", minimum=1
+        (16.0, 32.0, 64.0), "Control point distances, selected at random", unit="mm", minimum=1
     )
     spline_mm: float = option(6.0, "Largest standard deviation of B-spline errors", unit="mm", minimum=0)
-    local: float = option(0.3, "Chance that a B-spline error is limited to one region", minimum=0, maximum=1)
+    local: float = option(0.3, "Probability of a local B-spline error", minimum=0, maximum=1)
 
     def __post_init__(self) -> None:
         if not self.rigid + self.affine + self.spline > 0:
             raise SettingsError(
-                "Errors need a kind: the shares of rigid, affine and B-spline errors are all 0.",
-                hint="Give one of rigid, affine and spline a positive share.",
+                "The fractions of rigid, affine and B-spline errors are all 0.",
+                hint="Use a positive fraction for rigid, affine or spline.",
             )
 
 
 class MisalignedSource(WrappedSource):
-    """Pairs whose moving image went through a registration with a known error.
+    """Pairs whose moving image is resampled with a registration of known error.
 
-    A batch whose displacement is known gives the true map; other batches must be aligned as they are (contrasts of one
+    A batch with known displacement gives the true map; other batches must be aligned already (contrasts of one
     subject). The registration is the true map plus the error, and `Batch.error` is the length of that error.
 
     Parameters
@@ -63,13 +63,13 @@ class MisalignedSource(WrappedSource):
     inner : Source
         Where the pairs come from.
     settings : MisalignmentSettings
-        What the errors are like.
+        Distribution of the errors.
     seed : int
-        Decides, with the step, each error.
+        Determines, with the step, each error.
 
     Notes
     -----
-    Both images are sampled off their voxel centers: were an aligned image left as it is, its lack of blur would tell.
+    Both images are interpolated: an aligned image without interpolation blur could be recognized by the network.
 
     References
     ----------
@@ -128,7 +128,7 @@ def misaligned(
     displacement : (1, D, *shape) tensor or None
         The true map, voxels; None for images that are aligned.
     settings : MisalignmentSettings
-        What errors are like.
+        Distribution of the errors.
     spacing_mm : float
         Voxel size.
     """
@@ -194,7 +194,7 @@ def _spline_error(draws: Draws, shape: Sequence[int], settings: MisalignmentSett
 
 
 def _region(draws: Draws, shape: Sequence[int]) -> Tensor:
-    """Return a smooth bump of height 1 somewhere in the grid, 0 far away from it."""
+    """Return a smooth bump of height 1 at a random position in the grid, 0 far from it."""
     x = identity_grid(shape, torch.zeros((), device=draws.device))[0]
     square = torch.zeros(tuple(shape), device=draws.device)
     for axis, count in enumerate(shape):
@@ -204,5 +204,5 @@ def _region(draws: Draws, shape: Sequence[int]) -> Tensor:
 
 
 def _shift(draws: Draws, dimensions: int, most: float) -> Tensor:
-    """Return a shift of at most so many voxels along each axis, (1, D, 1, ...)."""
+    """Return a random translation of at most `most` voxels along each axis, (1, D, 1, ...)."""
     return draws.uniforms(-most, most, dimensions).view(1, dimensions, *[1] * dimensions)

@@ -1,4 +1,4 @@
-"""Patches as a source: parts of the pairs, cut at random places where the fixed image shows something."""
+"""Patches as a source: parts of the pairs at random positions in the foreground of the fixed image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..networks.base import Batch, map_tensors
 from .sources import Source, WrappedSource
 
 TRIES = 8
-SHOWN, LEAST = 0.1, 0.1  # intensity that counts as content, and the part of a patch that should have some
+SHOWN, LEAST = 0.1, 0.1  # lowest intensity of the foreground, and its minimum fraction in a patch
 
 
 class PatchSource(WrappedSource):
@@ -21,11 +21,11 @@ class PatchSource(WrappedSource):
     Parameters
     ----------
     inner : Source
-        Where the pairs come from; its validation pairs stay whole.
+        Source of the pairs; its validation pairs are not cropped.
     size : sequence of int
         (X, Y, Z) of a patch, or (X, Y).
     seed : int
-        Decides, with the step, where it is cut.
+        Determines, with the step, the position of the patch.
     """
 
     def __init__(self, inner: Source, size: Sequence[int], *, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Real volumes brought onto the training grid once, kept as arrays on the disk."""
+"""Resamples real volumes on the training grid once and stores the arrays on disk."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from .manifest import Manifest, TrainingCase
 
 Align = Callable[[Volume, Volume], Transform]
 Array = npt.NDArray[Any]
-LEAST_SHOWN = 0.5  # part of what a volume shows that must lie on the training grid
+LEAST_SHOWN = 0.5  # minimum fraction of the foreground inside the training grid
 VERSION = 2
 SAME_SPACING, STRAIGHT = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where all volumes are brought to.
+    """The grid and alignment of the training volumes.
 
     Attributes
     ----------
     grid : Grid
         The training grid.
     template : Volume or None
-        What they are aligned to first; None when their headers are believed.
+        Volume to which they are aligned first; None to use their headers.
     align : callable or None
         `align(template, volume)` returns the linear map from template to volume points.
     """
@@ -52,7 +52,7 @@ class Frame:
 def training_frame(
     reference: Volume, size: tuple[int, int, int], spacing_mm: float, align: Align | None = None
 ) -> Frame:
-    """Return the frame around what a volume shows, axes along the patient's."""
+    """Return the frame around the foreground of a volume, with axes along the patient axes."""
     center = reference.grid.index_to_point(_middle(foreground(reference)))
     origin = center - (np.array(size) - 1) / 2 * spacing_mm
     grid = Grid(size, (spacing_mm,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])))
@@ -60,14 +60,14 @@ def training_frame(
 
 
 def snapped(grid: Grid, own: Grid) -> Grid:
-    """Return a grid moved by less than a voxel so that its voxels are voxels of a volume: nothing is interpolated.
+    """Return a grid shifted by less than a voxel so that its voxels are voxels of a volume, without interpolation.
 
     Parameters
     ----------
     grid : Grid
         The training grid.
     own : Grid
-        That of the volume; where axes or spacing differ from the training grid's, that one is returned as it is.
+        Grid of the volume; if its axes or spacing differ from those of the training grid, the latter is returned.
     """
     turned = np.abs(grid.axes.T @ own.axes)
     if not np.allclose(turned.max(axis=0), 1, atol=STRAIGHT):
@@ -92,7 +92,7 @@ def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int,
     Raises
     ------
     SettingsError
-        When the voxel sizes differ from each other or along the axes.
+        When the voxel sizes differ between volumes or axes.
     """
     sizes, spacings = [], set()
     for case in manifest.cases:
@@ -103,14 +103,14 @@ def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int,
     if max(spacings) - min(spacings) > SAME_SPACING * max(spacings):
         raise SettingsError(
             f"The voxel sizes of the dataset differ, {min(spacings):g} to {max(spacings):g} mm.",
-            hint="Give --size and --spacing in numbers; the volumes are resampled then.",
+            hint="Give --size and --spacing in numbers to resample the volumes.",
         )
     whole = np.ceil(np.max(sizes, axis=0) / multiple).astype(int) * multiple
     return (int(whole[0]), int(whole[1]), int(whole[2])), float(min(spacings))
 
 
 def preprocessed(case: TrainingCase, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
-    """Return a case on the training grid, from the cache when it was there before.
+    """Return a case on the training grid, from the cache if available.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def preprocessed(case: TrainingCase, frame: Frame, cache: Path) -> tuple[Array, 
     Raises
     ------
     RegistrationError
-        When most of what it shows lies beyond the grid.
+        When most of its foreground is outside the grid.
     """
     image, labels = (cache / f"{case.name}-{_key(case, frame)}-{part}.npy" for part in ("image", "labels"))
     if not image.is_file() or (case.labels is not None and not labels.is_file()):
@@ -164,8 +164,8 @@ def _check_view(volume: Volume, sampled: Volume, transform: Transform | None) ->
     shown = float((sampled.array > cut).sum()) * sampled.grid.voxel_volume_mm3 * scale
     if whole == 0 or shown < LEAST_SHOWN * whole:
         raise RegistrationError(
-            f"'{volume.name}' shows {100 * shown / max(whole, 1e-9):.0f} % of its contents on the training grid.",
-            hint="Give --linear first to align the images, or a larger --size or --spacing.",
+            f"Only {100 * shown / max(whole, 1e-9):.0f} % of '{volume.name}' is inside the training grid.",
+            hint="Use --linear first to align the images, or a larger --size or --spacing.",
         )
 
 
@@ -188,10 +188,10 @@ def _key(case: TrainingCase, frame: Frame) -> str:
 
 
 def write_array(path: Path, array: Array) -> None:
-    """Write an array as .npy, whole or not at all, making its folder when needed."""
+    """Write an array as .npy atomically, creating its folder when needed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"Could not make {path.parent}: {error.strerror or error}.", hint=NO_SPACE) from error
+        raise FileError(f"Could not create {path.parent}: {error.strerror or error}.", hint=NO_SPACE) from error
     with atomic(path) as draft, draft.open("wb") as file:
         np.save(file, array)

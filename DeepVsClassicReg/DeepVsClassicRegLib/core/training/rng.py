@@ -1,4 +1,4 @@
-"""Torch's global random generators, which a training restores when it ends."""
+"""Torch's global random generators, which are restored after training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def kept_random(device: torch.device) -> Iterator[None]:
-    """Put torch's random generators back after the block as they were."""
+    """Restore the state of torch's random generators after the block."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield

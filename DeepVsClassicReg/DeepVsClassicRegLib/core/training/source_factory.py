@@ -1,4 +1,4 @@
-"""The source of a config: data named by one line of text, with augmentation and patches around it."""
+"""Creates the source of a config: the data of a specification, with augmentation and patches."""
 
 from __future__ import annotations
 
@@ -48,37 +48,37 @@ def make_source(
     Parameters
     ----------
     data : DataSettings
-        What is wanted.
+        The data settings.
     seed : int
-        Of every random choice of the source.
+        Seed of the source.
     device : device
-        Where generators compute.
+        Device of the generators.
     cache : Path, optional
         Folder for prepared volumes of real data.
     align : callable, optional
         `align(template, volume)` returns the linear map from template to volume points; needed with `data.linear`.
-        (The engines are not known here: training and engines are rooms beside each other.)
+        (It is a parameter because training must not import engines.)
     teach : callable, optional
-        Returns the map that the teacher engine finds for a pair; needed with `data.teacher`.
+        Returns the transform of the teacher engine for a pair; needed with `data.teacher`.
     supervision : str
-        With 'displacement' the batches hold known displacements, or those of the teacher; with 'error' the moving
+        With 'displacement' the batches contain known displacements or those of the teacher; with 'error' the moving
         images are warped with a known error (`data.misalignment`).
     partial_labels : bool
-        Whether pairs with labels of one image only are welcome; else all training images need labels.
+        Whether pairs with labels of one image only are allowed; otherwise all training images need labels.
     progress : Progress, optional
-        Receives which real volume is being prepared.
+        Receives the real volume being prepared.
 
     Raises
     ------
     SettingsError
-        When the data cannot give what the supervision needs.
+        When the data do not provide the supervision.
     """
     if data.generated:
         source = _generated(data, seed, device, known=supervision in ("displacement", "error"))
     else:
         if supervision == "displacement" and not data.teacher:
             raise SettingsError(
-                "The displacement between real images is not known.", hint="Give --teacher ENGINE, or generated pairs."
+                "The displacement between real images is not known.", hint="Use --teacher ENGINE, or generated pairs."
             )
         source = _dataset(
             data, seed, cache, align, teach if data.teacher else None, partial_labels, progress or Progress()
@@ -104,9 +104,9 @@ def _dataset(
     if len(data.size) != 3 or cache is None:
         raise SettingsError(f"Real data need a grid of 3 sizes and a cache folder, got {data.size}, {cache}.")
     if data.linear and align is None:
-        raise SettingsError("Linear alignment was asked for, but no way to do it was given.")
+        raise SettingsError("Linear alignment needs the argument 'align'.")
     if data.teacher and teach is None:
-        raise SettingsError("A teacher engine was asked for, but no way to run it was given.")
+        raise SettingsError("A teacher engine needs the argument 'teach'.")
     manifest = read_manifest(Path(data.spec), validation=data.validation)
     first = manifest.cases[manifest.training[0][0]].image
     reference = read_volume(first if data.linear in ("", FIRST) else data.linear)

@@ -1,4 +1,4 @@
-"""Sources of batches: what a training learns from; `source_factory` makes those of a config."""
+"""Sources of training batches; `source_factory` creates those of a config."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from ..pair import Pair
 class Source(Protocol):
     """Generated or real pairs on one grid.
 
-    A source has no memory: `sample(step)` returns the same batch whatever was sampled before, which is all that an
-    exact resume needs. It never touches the global random generators. With several processes the trainer asks
-    process r of w for `sample(step * w + r)`.
+    A source has no state: `sample(step)` does not depend on previous samples, so that training can be resumed exactly.
+    It does not use the global random generators. With w processes, process r uses `sample(step * w + r)`.
 
     Attributes
     ----------
     size : tuple of int
-        (X, Y, Z) of every batch; (X, Y) for plane images.
+        (X, Y, Z) of every batch; (X, Y) for 2D images.
     spacing_mm : float
         Isotropic voxel size of that grid.
     labels : mapping of int to str
         Label value -> name, in the order of the label channels of a batch; empty without labels.
     licence : str
-        What the data allow, in words, for the card.
+        License of the data in words, for the card.
     """
 
     size: tuple[int, ...]
@@ -35,33 +34,33 @@ class Source(Protocol):
     licence: str
 
     def sample(self, step: int) -> Batch:
-        """Return the batch of a step, on the device the source was made for."""
+        """Return the batch of a step, on the device of the source."""
         ...
 
     def validation(self) -> Sequence[Batch]:
-        """Return fixed pairs, always the same, never among the training samples; those with labels give a Dice."""
+        """Return the validation pairs, always the same, never among the training samples; labels give a Dice."""
         ...
 
     def validation_pairs(self) -> Sequence[Pair]:
-        """Return the same pairs as the user would register them, none for generated ones; see `validate_pairs`."""
+        """Return the original volumes of the validation pairs, none for generated ones; see `validate_pairs`."""
         ...
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return a few images as the network sees them, for the statistics on the card (plane images with Z = 1)."""
+        """Return a few network inputs for the statistics on the card (2D images with Z = 1)."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Return what the card says about the data, as plain JSON values."""
+        """Return the description of the data for the card, as plain JSON values."""
         ...
 
 
 class LazyBatches(Sequence[Batch]):
-    """Batches that are made when they are looked at, so that many of them need no memory.
+    """Batches that are created on access, so that many of them need no memory.
 
     Parameters
     ----------
     count : int
-        How many.
+        Number of batches.
     make : callable
         Returns the batch of a number.
     """
@@ -83,12 +82,12 @@ class LazyBatches(Sequence[Batch]):
 
 
 class WrappedSource:
-    """Everything as in the source inside, but for the training batches; see `Source`.
+    """A source with changed training batches; see `Source`.
 
     Parameters
     ----------
     inner : Source
-        Where the batches come from.
+        The original source.
     """
 
     def __init__(self, inner: Source) -> None:
@@ -103,19 +102,19 @@ class WrappedSource:
         return self.changed(self.inner.sample(step), step)
 
     def changed(self, batch: Batch, step: int) -> Batch:
-        """Return what becomes of a batch; a function of the batch, the seed and the step alone."""
+        """Return the changed batch, a function of batch, seed and step only."""
         raise NotImplementedError
 
     def validation(self) -> Sequence[Batch]:
-        """Return the validation batches of the source inside."""
+        """Return the validation batches of the original source."""
         return self.inner.validation()
 
     def validation_pairs(self) -> Sequence[Pair]:
-        """Return the validation pairs of the source inside."""
+        """Return the validation pairs of the original source."""
         return self.inner.validation_pairs()
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return the examples of the source inside."""
+        """Return the examples of the original source."""
         return self.inner.domain_examples()
 
     def describe(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Everything a training changes: weights, optimizer, counters."""
+"""The state of training: weights, optimizer, counters."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .stages import begin_stage
 
 @dataclass
 class State:
-    """A training at some step; `step` counts the updates made.
+    """The state of training at a step; `step` is the number of completed updates.
 
     Attributes
     ----------
     module : RegistrationNetwork
-        The network that learns.
+        The network being trained.
     optimizer : Adam
-        Of all its parameters; those that are frozen keep their moments.
+        Optimizer of all parameters; frozen ones keep their moments.
     averaged : RegistrationNetwork or None
         Running average of its weights.
     seconds : float
-        Training time so far, resumed runs included.
+        Training time so far, including resumed runs.
     best : dict
-        Validation numbers of the kept weights; empty before the first validation.
+        Validation measures of the saved weights; empty before the first validation.
     skipped : int
-        Updates left out in a row because the gradient was not finite.
+        Number of consecutive updates skipped because the gradient was not finite.
     stage, stage_step : int
-        Position of the stage that is being trained, and the step at which it began.
+        Index of the current stage, and the step at which it started.
     """
 
     module: RegistrationNetwork
@@ -50,12 +50,12 @@ class State:
 
     @property
     def kept(self) -> RegistrationNetwork:
-        """The network to validate and to keep."""
+        """The network to validate and save."""
         return self.module if self.averaged is None else self.averaged
 
 
 def new_state(config: TrainingConfig, dimensions: int, device: torch.device) -> State:
-    """Return a training at step 0, its weights drawn with the config's seed."""
+    """Return the state at step 0, with random weights from the seed of the config."""
     method, train = get_method(config.method), config.train
     torch.manual_seed(train.seed)
     settings = method_settings(method, config)
@@ -83,7 +83,7 @@ def mixed_type(train: TrainSettings, device: torch.device) -> torch.dtype | None
 
 @torch.no_grad()
 def update_average(state: State, decay: float) -> None:
-    """Move the running average toward the present weights; it starts quickly, as the first weights are random."""
+    """Update the running average of the weights; it adapts faster at first, because the first weights are random."""
     if state.averaged is None:
         return
     rate = min(decay, (1 + state.step) / (10 + state.step))

@@ -24,25 +24,25 @@ from .stages import (
 from .state import State, method_settings, mixed_type, update_average
 from .workarounds import narrow_in_full_precision
 
-PATIENCE = 20  # updates with a gradient that is not finite, in a row
+PATIENCE = 20  # consecutive updates with a gradient that is not finite
 STRIDE = 1_000_003
 
 
 class Stepper:
-    """Makes the updates of a training.
+    """Runs the training steps.
 
     Parameters
     ----------
     config : TrainingConfig
-        What is trained.
+        The configuration.
     source : Source
-        What it learns from.
+        Training data.
     method : Method
         The method of the config.
     state : State
         Changed in place.
     group : Group
-        The processes that learn together.
+        The processes of the training run.
     """
 
     def __init__(self, config: TrainingConfig, source: Source, method: Method, state: State, group: Group) -> None:
@@ -51,7 +51,8 @@ class Stepper:
         self.stages = checked_stages(method.stages(self.settings), config.train)
         if group.size > 1 and any(stage.turns for stage in self.stages):
             raise SettingsError(
-                f"'{config.method}' alternates what learns, which needs one process.", hint="Start without torchrun."
+                f"'{config.method}' alternates between parameter groups, which needs a single process.",
+                hint="Start without torchrun.",
             )
         self.sixteen_bit = mixed_type(config.train, group.device)
         if self.sixteen_bit is not None:
@@ -60,12 +61,12 @@ class Stepper:
 
     @property
     def stage(self) -> Stage:
-        """The stage that is being trained."""
+        """The current stage."""
         return self.stages[self.state.stage]
 
     @property
     def supervision(self) -> str:
-        """The supervision of the present stage."""
+        """The supervision of the current stage."""
         return self.stage.supervision or self.config.supervision
 
     def is_stage_over(self) -> bool:
@@ -75,12 +76,12 @@ class Stepper:
         return self.group.any_true(over)
 
     def advance(self) -> None:
-        """Go to the next stage."""
+        """Enter the next stage."""
         self.state.stage, self.state.stage_step = self.state.stage + 1, self.state.step
         self._enter()
 
     def context(self, prediction: Prediction, batch: Batch) -> LossContext:
-        """Return what the objective sees of a batch."""
+        """Return the input of the loss for a batch."""
         state = self.state
         return LossContext(
             network=state.module,
@@ -94,12 +95,12 @@ class Stepper:
         )
 
     def step(self) -> dict[str, float]:
-        """Make one update and return the terms of the objective and the gradient's norm.
+        """Run one step and return the terms of the loss and the norm of the gradient.
 
         Raises
         ------
         RegistrationError
-            When the gradient was not finite many times in a row.
+            When many consecutive gradients are not finite.
         """
         state = self.state
         index = state.step * self.group.size + self.group.rank
@@ -140,13 +141,13 @@ class Stepper:
         return in_full_precision(prediction)
 
     def _is_sound(self, prediction: Prediction, loss: torch.Tensor) -> bool:
-        """Return whether all processes may go backward; `grid_sample` crashes there at positions that are NaN."""
+        """Return whether all processes can run the backward pass; `grid_sample` crashes there for NaN positions."""
         values = prediction.values if isinstance(prediction, PatchScores) else prediction.displacement
         sound = bool(loss.isfinite()) and bool(values.isfinite().all())
         return not self.group.any_true(not sound)
 
     def _update(self, loss: torch.Tensor) -> float:
-        """Change the weights and return the gradient's norm; when that is not finite, leave them as they are."""
+        """Update the weights and return the norm of the gradient; without update when it is not finite."""
         state, limit = self.state, self.config.train.clip
         for group in state.optimizer.param_groups:
             group["lr"] = self.learning_rate()
@@ -163,8 +164,8 @@ class Stepper:
         self.state.skipped = 0 if updated else self.state.skipped + 1
         if self.state.skipped >= PATIENCE:
             raise RegistrationError(
-                f"The training diverged: {PATIENCE} gradients in a row were not finite (step {self.state.step}).",
-                hint="Lower --learning-rate or --clip; a resume goes on from the last checkpoint.",
+                f"Training diverged: {PATIENCE} consecutive gradients were not finite (step {self.state.step}).",
+                hint="Reduce --learning-rate or --clip; resuming continues from the last checkpoint.",
             )
 
 

@@ -1,4 +1,4 @@
-"""A classical engine as a teacher: its displacements of training pairs, computed once and kept on the disk."""
+"""A classical engine as a teacher: displacements of training pairs, computed once and stored on disk."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Teacher:
     name : str
         Engine, or engine:preset.
     register : callable
-        Returns the map that the engine finds for a pair.
+        Returns the transform of the engine for a pair.
     grid : Grid
         The training grid.
     folder : Path
-        Keeps a file per pair.
+        Contains a file per pair.
     """
 
     def __init__(self, name: str, register: Callable[[Pair], Transform], grid: Grid, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Teacher:
         self._register, self._grid = register, grid
 
     def displacement(self, fixed: Volume, moving: Volume) -> Array:
-        """Return the displacement of a pair, (3, Z, Y, X) voxels, from the disk when it was found before."""
+        """Return the displacement of a pair, (3, Z, Y, X) voxels, from disk if it was computed before."""
         path = self.folder / f"{self._key(fixed, moving)}.npy"
         if not path.is_file():
             transform = self._register(Pair(fixed, moving, initial=Transform()))

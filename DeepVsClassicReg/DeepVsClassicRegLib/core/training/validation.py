@@ -1,4 +1,4 @@
-"""Judging a network on fixed pairs: objective, Dice, folds; real pairs as the engine registers them."""
+"""Validates a network on fixed pairs: loss, Dice, folds; real pairs are registered by the engine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..transforms.transform import Transform
 Tensor = torch.Tensor
 MakeContext = Callable[[Prediction, Batch], LossContext]
 Register = Callable[[RegistrationNetwork, Card, Pair], Transform]
-"""How the network engine registers a pair with a network; handed in, since engines are a room beside this one."""
+"""Registers a pair with a network; a parameter, because training must not import engines."""
 
 
 @torch.no_grad()
 def validate(
     network: RegistrationNetwork, method: Method, context: MakeContext, batches: Iterable[Batch]
 ) -> dict[str, float]:
-    """Return the mean objective, Dice and folds over fixed batches; the network is put back into its mode.
+    """Return the mean loss, Dice and folds over fixed batches; the mode of the network is restored.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def validate(
 def validate_pairs(
     network: RegistrationNetwork, card: Card, pairs: Iterable[Pair], register: Register, *, threads: int
 ) -> dict[str, float]:
-    """Return the mean Dice and folds over real pairs, registered as the engine does it and measured as everywhere.
+    """Return the mean Dice and folds over real pairs, registered by the engine and measured by the common measures.
 
     Returns
     -------
@@ -79,12 +79,12 @@ def start_dice(pairs: Iterable[Pair], *, threads: int) -> float | None:
 
 
 def score(numbers: dict[str, float]) -> float:
-    """Return what is to be maximized: the Dice, or without labels the negative objective."""
+    """Return the score to maximize: the Dice, or without labels the negative loss."""
     return numbers["dice"] if "dice" in numbers else -numbers["loss"]
 
 
 def hard_dice(fixed: Tensor, warped: Tensor) -> Tensor:
-    """Return the Dice of every pair of memberships cut at one half, averaged over the labels that are there.
+    """Return the Dice of every pair of memberships thresholded at one half, averaged over the present labels.
 
     Parameters
     ----------

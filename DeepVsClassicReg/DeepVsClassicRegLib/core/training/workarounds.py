@@ -15,8 +15,8 @@ NARROW = 4  # voxels
 def narrow_in_full_precision(module: nn.Module) -> None:
     """Let a module's convolutions compute images less than 4 voxels wide with 32 bits under autocast on the CPU.
 
-    oneDNN (torch 2.13) returns whatever the memory held, up to 1e34, as the bfloat16 gradient of the weights where
-    an image is 2 voxels wide. Such images cost next to nothing.
+    oneDNN (torch 2.13) returns uninitialized memory, up to 1e34, as the bfloat16 gradient of the weights when an image
+    is 2 voxels wide. Computing such images takes almost no time.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Conv3d):

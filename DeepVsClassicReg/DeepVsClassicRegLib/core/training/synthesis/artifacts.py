@@ -1,4 +1,4 @@
-"""What a scanner and its user do to an image: bias field, blur, thick slices, ringing, noise, gamma, windowing."""
+"""Simulated image artifacts: bias field, blur, thick slices, ringing, noise, gamma, windowing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COUNTED = 60_000
 
 
 def degraded(draws: Draws, image: Tensor, spacing_mm: float, settings: SynthesisSettings) -> Tensor:
-    """Return the image after a random scan.
+    """Return the image with random artifacts.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def degraded(draws: Draws, image: Tensor, spacing_mm: float, settings: Synthesis
     spacing_mm : float
         Voxel size.
     settings : SynthesisSettings
-        Strengths and chances.
+        Strengths and probabilities.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def biased(draws: Draws, image: Tensor, spacing_mm: float, settings: SynthesisSe
 
 
 def resolved(draws: Draws, image: Tensor, spacing_mm: float, settings: SynthesisSettings) -> Tensor:
-    """Return the image as a scan of lower resolution shows it: blur, thick slices along one axis, truncated k-space."""
+    """Return the image at a lower resolution: blur, thick slices along one axis, truncated k-space."""
     blur = draws.uniform(0, settings.blur_mm) / spacing_mm
     sigmas = [blur * draws.uniform(0.5, 1.0) for _ in image.shape]
     thick_axis = draws.integer(0, image.ndim - 1) if draws.chance(settings.thick) else -1
@@ -72,11 +72,11 @@ def resolved(draws: Draws, image: Tensor, spacing_mm: float, settings: Synthesis
 def normalized(image: Tensor) -> Tensor:
     """Return the image with its robust range mapped to 0..1 and clipped there.
 
-    The same percentiles as `core.images.intensity.normalized`, which prepares real images, counted on a regular
-    subset of at most some ten thousand voxels.
+    The percentiles are those of `core.images.intensity.normalized`, which prepares real images, computed on a regular
+    subset of some ten thousand voxels.
     """
     flat = image.reshape(-1)
-    # An odd stride that is not a multiple of a row meets every column.
+    # An odd stride that is not a multiple of the row length covers all columns.
     stride = max(1, flat.numel() // _COUNTED) | 1
     ordered = flat[::stride].sort().values
     low, high = (ordered[round(p / 100 * (len(ordered) - 1))] for p in PERCENTILES)
@@ -88,7 +88,7 @@ def normalized(image: Tensor) -> Tensor:
 
 
 def field_of_view(draws: Draws, shape: Sequence[int], settings: SynthesisSettings) -> tuple[slice, ...]:
-    """Return the part of the grid both images show: all of it, or a box."""
+    """Return the common field of view of both images: the whole grid, or a box."""
     whole = tuple(slice(0, count) for count in shape)
     if not draws.chance(settings.cropped):
         return whole

@@ -1,4 +1,4 @@
-"""What the generator knows about brain label maps: names, sides and tissues of FreeSurfer's labels."""
+"""FreeSurfer's brain labels: names, sides and tissues, as used by the generator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STRUCTURES = {
     54: "right amygdala",
     60: "right ventral diencephalon",
 }
-"""The 27 structures that the brain model aligns."""
+"""The 27 structures aligned by the brain model."""
 
 SIDES = (
     (2, 41), (3, 42), (4, 43), (5, 44), (7, 46), (8, 47), (10, 49), (11, 50), (12, 51), (13, 52), (17, 53), (18, 54),
@@ -45,16 +45,16 @@ TISSUES = (
     (10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58),
     (24, 4, 43, 5, 44, 14, 15, 72),
 )
-"""Labels that usually look alike: white matter, cortex, deep grey matter, fluid."""
+"""Labels with similar intensities: white matter, cortex, deep gray matter, fluid."""
 
 FLUID = 24
-"""Fluid around the brain: some brain extractions keep it."""
+"""Fluid around the brain, kept by some brain extractions."""
 
 OUTSIDE = 500
-"""Labels from here on lie around the brain: skull, skin, eyes, neck."""
+"""Labels from this value on are outside the brain: skull, skin, eyes, neck."""
 
 LANDMARKS = (2, 41, 3, 42, 4, 43, 7, 46, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 16, 17, 53, 18, 54, 28, 60)
-"""Labels whose centers align one person with another."""
+"""Labels whose centers align one subject with another."""
 
 CORTEX = (3, 42)
-"""Labels whose eight parts are landmarks too, to reach the outline of the brain."""
+"""Labels whose eight parts are also landmarks, near the outline of the brain."""

@@ -33,7 +33,7 @@ def random_contrast(
     count : int
         Labels 1..count.
     settings : SynthesisSettings
-        Ranges of the means and deviations, chance that labels are merged.
+        Ranges of means and standard deviations, probability of merged labels.
     alike : sequence of groups of labels
         Labels whose means differ by about `spread` only (left and right, one tissue).
     spread : float
@@ -57,20 +57,20 @@ def random_contrast(
 
 
 def similar(draws: Draws, contrast: Contrast, *, spread: float = 0.03) -> Contrast:
-    """Return the contrast of another image of the same kind: the same but for small differences."""
+    """Return the contrast of another image of the same kind, with small differences."""
     shift = spread * draws.normals(len(contrast.means)).to(draws.device)
     return Contrast((contrast.means + shift).clamp(0, 1), contrast.deviations)
 
 
 def painted(draws: Draws, samples: Tensor, contrast: Contrast) -> Tensor:
-    """Return an image of the labels found at several points of every voxel.
+    """Return an image from the labels at several points of every voxel.
 
     Parameters
     ----------
     draws : Draws
         Where the noise comes from.
     samples : (points, *shape) int64 tensor
-        Labels found by `sampling.lookup`; their means are averaged, which gives partial volumes.
+        Labels from `sampling.lookup`; their means are averaged, which gives partial volumes.
     contrast : Contrast
         Intensities of the labels.
 
@@ -86,7 +86,7 @@ def painted(draws: Draws, samples: Tensor, contrast: Contrast) -> Tensor:
 
 
 def _merged(draws: Draws, means: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
-    """Give some labels the intensities of other labels."""
+    """Assign the intensities of other labels to some labels."""
     count = len(means)
     number = draws.integer(1, max(1, count // 3))
     order = torch.tensor(draws.order(count))

@@ -1,4 +1,4 @@
-"""Random numbers of one sample: a function of (seed, step, sample) alone, never of torch's global generator."""
+"""Random numbers of one sample: a function of (seed, step, sample), independent of torch's global generator."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Tensor = torch.Tensor
 
 
 class Draws:
-    """Everything random about one sample, always drawn in the same order.
+    """The random numbers of one sample, always in the same order.
 
-    Numbers and control grids come from a CPU generator, so that CPU and GPU see the same shapes, warps and
-    contrasts; only the noise of single voxels is drawn on the device, where it is cheap.
+    Numbers and control grids are generated on the CPU, so that shapes, warps and contrasts are the same on CPU and GPU;
+    only voxel noise is generated on the device.
 
     Parameters
     ----------
     key : int or str
-        What the draws depend on, in this order: seed, step, sample, purpose.
+        Key of the random numbers: seed, step, sample, purpose.
     device : torch.device or str
-        Where the tensors are made.
+        Device of the tensors.
 
     Examples
     --------

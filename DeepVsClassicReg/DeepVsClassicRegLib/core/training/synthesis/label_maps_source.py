@@ -25,29 +25,29 @@ from .source import GeneratedSource
 from .subjects import LabelMapSubject, read_subjects
 
 Tensor = torch.Tensor
-# Plane images are cut at a random height of this range.
+# 2D images are slices at a random height in this range.
 _PLANE_MM = 30.0
-# Whole heads fit into a cube of this edge; scans leave this much room around what they show.
+# Whole heads fit into a cube with this edge length; scans have this margin around the foreground.
 _WHOLE_MM = 224.0
 _ROOM_MM = (4.0, 40.0)
 _SHOWN = 0.1
 
 
 class LabelMapsSource(GeneratedSource):
-    """Two different subjects, roughly aligned, each warped a little, all labels painted, some structures compared.
+    """Pairs of different subjects, coarsely aligned, each slightly warped; images show all labels, losses use some.
 
     Parameters
     ----------
     folder : path
         Label maps with FreeSurfer's numbers, any geometry.
     structures : mapping of int to str
-        Labels that are compared, and their names.
+        Labels in the batches, and their names.
     held_out : int
-        So many subjects, the last ones by file name, are kept for validation.
+        Number of subjects for validation, the last ones by file name.
     settings, seed, size, spacing_mm, batch, device, validation_pairs, known_displacement
         As for `GeneratedSource`.
     licence : str
-        What the label maps allow, for the card.
+        License of the label maps, for the card.
 
     Raises
     ------
@@ -85,14 +85,14 @@ class LabelMapsSource(GeneratedSource):
         )
         if known_displacement and len(self.shape) == 2:
             raise RegistrationError(
-                "Slices of label maps are warped out of their plane, so that their displacement is not known in it.",
-                hint="Give three sizes, or the data 'shapes'.",
+                "Slices of label maps are warped out of their plane, so their displacement in the plane is not known.",
+                hint="Use three sizes, or the data 'shapes'.",
             )
         self.folder, self.labels, self.licence = Path(folder), dict(structures), licence
         subjects, self._values = read_subjects(self.folder)
         if held_out < 2 or len(subjects) - held_out < 2:
             raise RegistrationError(
-                f"{len(subjects)} label maps with {held_out} held out: both parts need at least 2 subjects."
+                f"{len(subjects)} label maps with {held_out} for validation: both parts need at least 2 subjects."
             )
         self._subjects, self._held_out = subjects[:-held_out], subjects[-held_out:]
         self._maps = {subject.name: subject.codes.to(self.device) for subject in subjects}
@@ -116,7 +116,7 @@ class LabelMapsSource(GeneratedSource):
         }
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return images as they come to the trained network: whole heads and brains, not the crops it learned from."""
+        """Return inputs of the trained network: whole heads and brains, not the crops used in training."""
         if len(self.shape) == 2:
             return super().domain_examples()
         whole = copy(self)
@@ -138,7 +138,7 @@ class LabelMapsSource(GeneratedSource):
         self, draws: Draws, subjects: Sequence[LabelMapSubject], settings: SynthesisSettings
     ) -> GeneratedPair:
         first, second = draws.order(len(subjects))[:2]
-        # Between two persons nobody knows the displacement: both images then show one.
+        # The displacement between two subjects is not known, so both images show the same one.
         if self.known_displacement or (settings.same_person and draws.chance(settings.same_person)):
             second = first
         pose = warps.pose_of(draws, 3, settings)
@@ -195,7 +195,7 @@ class LabelMapsSource(GeneratedSource):
         return Looked(kept[true], true, RandomMap(affine, warp, inverse) if inverse is not None else None)
 
     def _kept(self, draws: Draws) -> Tensor:
-        """Return the table that removes what an automatic brain extraction removes, or nothing."""
+        """Return the table that removes labels as an automatic brain extraction does, or none."""
         around = [value for value in self._values if value >= OUTSIDE]
         if not draws.chance(self.settings.stripped):
             return self._table({})
@@ -226,13 +226,13 @@ class LabelMapsSource(GeneratedSource):
         return channel_of.to(self.device)
 
     def _table(self, changes: Mapping[int, int]) -> Tensor:
-        """Return the code every code becomes when labels change."""
+        """Return the new code of every code when labels change."""
         codes = [self._code.get(changes.get(value, value), 0) for value in self._values]
         return torch.tensor(codes, dtype=torch.int64, device=self.device)
 
 
 def _with_room(volume: Volume, draws: Draws) -> Volume:
-    """Return the part of the volume that a scan would hold: what it shows, and some room around."""
+    """Return the part of the volume in a typical scan: the foreground with a margin."""
     spacing = volume.grid.spacing_mm[0]
     shown = np.argwhere(volume.array > _SHOWN)
     if not len(shown):

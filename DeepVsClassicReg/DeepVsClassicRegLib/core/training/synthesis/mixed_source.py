@@ -1,4 +1,4 @@
-"""Several generators as one source, taking turns."""
+"""Several generators that alternate as one source."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .source import GeneratedSource
 
 
 class MixedSource:
-    """Generators on one grid that take turns from step to step; the first one names the labels and validates.
+    """Generators on one grid that alternate from step to step; labels and validation are those of the first one.
 
-    A network that sees few subjects again and again overfits to them; shapes, which never come twice, keep it
-    general (Hoffmann et al., IEEE TMI 41(3), 2022, train on either).
+    A network trained on few subjects overfits them; random shapes improve its generalization (Hoffmann et al., IEEE TMI
+    41(3), 2022, train on either).
 
     Parameters
     ----------
     sources : sequence of GeneratedSource
-        At least one; one that occurs twice is asked twice as often.
+        At least one; a source that occurs twice is used twice as often.
     """
 
     def __init__(self, sources: Sequence[GeneratedSource]) -> None:
@@ -32,7 +32,7 @@ class MixedSource:
         self.licence = "; ".join(dict.fromkeys(source.licence for source in self.sources))
 
     def sample(self, step: int) -> Batch:
-        """Return the batch of the source whose turn it is."""
+        """Return the batch of the source of this step."""
         return self.sources[step % len(self.sources)].sample(step)
 
     def validation(self) -> Sequence[Batch]:
@@ -44,11 +44,11 @@ class MixedSource:
         return ()
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return what the first source shows: what the network is for."""
+        """Return the examples of the first source, which defines the domain of the network."""
         return self.first.domain_examples()
 
     def describe(self) -> dict[str, Any]:
-        """Return what the card says about the data: the first source, how often it takes turns, all settings."""
+        """Return the description for the card: the first source, the frequency of each source, all settings."""
         found = [source.describe() for source in self.sources]
         turns = Counter(about["kind"] for about in found)
         kind = " and ".join(f"{kind} ({times} of {len(found)} steps)" for kind, times in turns.items())

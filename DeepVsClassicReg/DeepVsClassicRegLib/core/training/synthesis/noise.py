@@ -1,4 +1,4 @@
-"""Smooth random fields of unit variance: the raw material of shapes, warps and bias fields."""
+"""Smooth random fields of unit variance, used for shapes, warps and bias fields."""
 
 from __future__ import annotations
 

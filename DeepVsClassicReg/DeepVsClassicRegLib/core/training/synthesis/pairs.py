@@ -1,4 +1,4 @@
-"""From labels looked up for two images to a pair: contrasts, scans, fields of view, memberships."""
+"""Creates a pair from the labels of two images: contrasts, artifacts, fields of view, memberships."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class GeneratedPair:
-    """One pair: images of (*shape), 0 to 1, memberships of (K, *shape), and maybe the displacement (D, *shape)."""
+    """One pair: images (*shape), 0 to 1, memberships (K, *shape), and optionally the displacement (D, *shape)."""
 
     fixed: Tensor
     moving: Tensor
@@ -33,11 +33,11 @@ class Looked:
     Attributes
     ----------
     painted : (points, *shape) int64 tensor
-        Labels that the image shows (some may have been removed).
+        Labels visible in the image (some may be removed).
     true : (points, *shape) int64 tensor
-        Labels that are compared.
+        Labels of the memberships.
     mapping : RandomMap or None
-        Where the voxels lie in the label map, when the displacement of the pair is wanted.
+        Positions of the voxels in the label map, when the displacement of the pair is needed.
     """
 
     painted: Tensor
@@ -57,7 +57,7 @@ def finished_pair(
     settings: SynthesisSettings,
     alike: Sequence[Sequence[int]] = (),
 ) -> GeneratedPair:
-    """Paint both images, scan them, and count the memberships of the chosen labels.
+    """Create both images with artifacts, and compute the memberships of the selected labels.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ def finished_pair(
     count : int
         Labels 1..count.
     channel_of : (count + 1,) int64 tensor
-        Channel of every label, 0 for labels that are not compared, else 1..channels.
+        Channel of every label, 1..channels; 0 for labels without a channel.
     channels : int
         Number of channels.
     spacing_mm : float
         Voxel size.
     settings : SynthesisSettings
-        What images look like.
+        Settings of the images.
     alike : groups of labels
         Labels of similar intensity (`contrast.random_contrast`).
     """

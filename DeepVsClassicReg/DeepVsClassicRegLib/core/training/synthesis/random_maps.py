@@ -31,11 +31,11 @@ class RandomMap:
     inverse_warp: Tensor | None = None
 
     def applied(self, points: Tensor) -> Tensor:
-        """Return where points (1, D, *shape), voxels, are mapped to."""
+        """Return the mapped points of (1, D, *shape) points in voxels."""
         return _affine(self.affine, _moved(points, self.warp))
 
     def undone(self, points: Tensor) -> Tensor:
-        """Return which points are mapped to these."""
+        """Return the points that are mapped to the given ones."""
         return _moved(_affine(inverted(self.affine), points), self.inverse_warp)
 
 
@@ -58,15 +58,15 @@ def random_map(
     draws : Draws
         Where the random numbers come from.
     shape : sequence of int
-        Of the grid.
+        Shape of the grid.
     spacing_mm : float
         Its voxel size.
     rotation_deg, scale, shear, translation_mm : float
         As in `warps.random_affine`.
     elastic_mm : tuple of 2 float
-        Standard deviation of the velocity of a smooth warp that comes first, and the distance of its control points.
+        Standard deviation of the velocity of a smooth warp, applied first, and the distance of its control points.
     after : RandomMap, optional
-        An affine map that follows.
+        An affine map to apply afterwards.
     """
     affine = warps.random_affine(
         draws, len(shape), rotation_deg=rotation_deg, scale=scale, shear=shear, translation_mm=translation_mm
@@ -85,7 +85,7 @@ def random_map(
 
 
 def known_displacement(fixed_map: RandomMap, moving_map: RandomMap, shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return the displacement (D, *shape) between two images that show one scene, each along its own map.
+    """Return the displacement (D, *shape) between two images of the same scene, each with its own map.
 
     The fixed image at x shows the scene at fixed_map(x), the moving image at y shows it at moving_map(y).
     """

@@ -1,4 +1,4 @@
-"""Looking up label maps through an affine map and a warp, several times per voxel for partial volumes."""
+"""Samples label maps with an affine map and a warp, at several points per voxel for partial volumes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lookup(
     points : int
         1: the voxel's center; up to 4: points a quarter voxel off along each axis; 5: those and the center.
     beyond : 'zero' or 'border'
-        What points beyond the label map find: 0 or the nearest voxel.
+        Label of points outside the label map: 0 or that of the nearest voxel.
 
     Returns
     -------
@@ -55,14 +55,14 @@ def lookup(
 
 
 def memberships(samples: Tensor, channel_of: Tensor, channels: int) -> Tensor:
-    """Return how much of every voxel belongs to each structure.
+    """Return the fraction of every voxel that belongs to each structure.
 
     Parameters
     ----------
     samples : (points, *shape) int64 tensor
-        Labels found by `lookup`.
+        Labels from `lookup`.
     channel_of : (labels,) int64 tensor
-        Channel of every label, 0 for labels without one, else 1..channels.
+        Channel of every label, 1..channels; 0 for labels without a channel.
     channels : int
         Number of structures.
 

@@ -1,4 +1,4 @@
-"""Smoothing, slice profiles and interpolation along the axes as small matrices: fast on CPU and GPU alike."""
+"""Smoothing, slice profiles and interpolation along the axes as small matrices, fast on CPU and GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def along_axes(image: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
     image : (C, *spatial) tensor
         Channels first.
     matrices : one (out, in) tensor or None per spatial axis
-        None leaves the axis as it is.
+        None does not change the axis.
 
     Returns
     -------
@@ -55,12 +55,12 @@ def slices(count: int, thickness: float, offset: float, device: torch.device | s
     thickness : float
         Slice thickness and distance, voxels, at least 1.
     offset : float
-        Where the first slice lies, as a fraction of the thickness.
+        Position of the first slice as a fraction of the thickness.
     """
     number = max(2, math.ceil(count / thickness) + 1)
     centers = (torch.arange(number, dtype=torch.float32, device=device) + offset - 0.5) * thickness
     index = torch.arange(count, dtype=torch.float32, device=device)
-    # How much of each voxel (width 1) lies inside the slice (width `thickness`).
+    # Fraction of each voxel (width 1) inside the slice (width `thickness`).
     overlap = (thickness + 1) / 2 - (centers[:, None] - index[None, :]).abs()
     profile = overlap.clamp(0, 1) + 1e-6 * torch.exp(-(centers[:, None] - index[None, :]).abs())
     profile = profile / profile.sum(dim=1, keepdim=True)

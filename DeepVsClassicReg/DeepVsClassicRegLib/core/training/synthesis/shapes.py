@@ -1,4 +1,4 @@
-"""Label maps from nothing: smooth random shapes, thin sheets between them, an empty background around them."""
+"""Random label maps: smooth shapes, thin sheets between them, an empty background around them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def random_shapes(
 ) -> tuple[Tensor, int]:
     """Return a label map of smooth random shapes.
 
-    Every label has a noise image of several scales; a voxel belongs to the label whose noise is highest there. Some
-    maps get sheets (level sets of one more noise image, as thin as a cortex) and a background around a round body.
+    Every label has a noise image with several scales; a voxel gets the label with the highest noise. Some maps get
+    sheets (level sets of another noise image, as thin as a cortex) and a background around a round body.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ def random_shapes(
     spacing_mm : float
         Its voxel size.
     settings : SynthesisSettings
-        How many shapes, how large.
+        Number and sizes of shapes.
 
     Returns
     -------
     labels : uint8 tensor of `shape`
-        0 is background, which only maps with a body have.
+        0 is background, only in maps with a body.
     count : int
         Number of labels; some may be absent.
     """
@@ -62,7 +62,7 @@ def _highest(draws: Draws, shape: Sequence[int], spacing_mm: float, settings: Sy
 
 
 def _with_sheets(draws: Draws, labels: Tensor, spacing_mm: float, settings: SynthesisSettings, label: int) -> Tensor:
-    """Lay a label along level sets of a noise image, one to a few voxels thick."""
+    """Add a label along level sets of a noise image, one to a few voxels thick."""
     scale = settings.shape_scales_mm[0] / spacing_mm
     values = smooth_noise(draws, labels.shape, scale=scale)[0]
     # Unit variance over about two control distances: the slope is about 1 / scale per voxel.

@@ -1,4 +1,4 @@
-"""Generated shapes as a source: any anatomy, any contrast, from no data at all."""
+"""Generated shapes as a source: for any anatomy and contrast, without data."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ShapesSource(GeneratedSource):
 
 
 def _present(draws: Draws, fixed: Tensor, moving: Tensor, count: int) -> list[int]:
-    """Return the labels both images show, shuffled."""
+    """Return the labels visible in both images, shuffled."""
     shown = [torch.bincount(samples[0].reshape(-1), minlength=count + 1) for samples in (fixed, moving)]
     both = (torch.minimum(*shown) > 0).tolist()
     return [label + 1 for label in draws.order(count) if both[label + 1]]

@@ -1,4 +1,4 @@
-"""Sources of generated pairs: shapes from nothing, and label maps of persons, with random contrasts."""
+"""Base of the sources of generated pairs: random shapes and label maps of subjects, with random contrasts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SMALLEST = 16
 
 
 class GeneratedSource:
-    """What both sources share: batches, fixed validation pairs, examples for the card.
+    """Batches, validation pairs and examples of generated pairs.
 
     Parameters
     ----------
     settings : SynthesisSettings
-        What the pairs look like.
+        Settings of the pairs.
     seed : int
-        All batches follow from it and the step.
+        Determines, with the step, all batches.
     size : tuple of int
         (X, Y, Z) of the grid, or (X, Y).
     spacing_mm : float
@@ -37,11 +37,11 @@ class GeneratedSource:
     batch : int
         Pairs per step.
     device : torch.device or str
-        Where batches are made.
+        Device of the batches.
     validation_pairs : int
         Number of fixed pairs.
     known_displacement : bool
-        Whether the batches hold the displacement between the images.
+        Whether the batches contain the displacement between the images.
     """
 
     labels: Mapping[int, str] = {}
@@ -76,11 +76,11 @@ class GeneratedSource:
         return self.size[::-1]
 
     def sample(self, step: int) -> Batch:
-        """Return the batch of a step; the same for the same seed and step, whatever was sampled before."""
+        """Return the batch of a step, a function of seed and step."""
         return _batch([self._pair(step, number) for number in range(self.batch)])
 
     def validation(self) -> Sequence[Batch]:
-        """Return fixed pairs of one sample each, with all structures, never among the training samples."""
+        """Return validation pairs with all structures, never among the training samples."""
         return LazyBatches(self.validation_count, lambda number: _batch([self._validation_pair(number)]))
 
     def validation_pairs(self) -> Sequence[Pair]:
@@ -88,7 +88,7 @@ class GeneratedSource:
         return ()
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return a few fixed images as the network sees them."""
+        """Return a few network inputs."""
         x, y, *z = self.size
         grid = Grid((x, y, z[0] if z else 1), (self.spacing_mm,) * 3)
         images = [self._pair(-1 - number, 0).fixed for number in range(self.examples)]

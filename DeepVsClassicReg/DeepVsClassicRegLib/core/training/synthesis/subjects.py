@@ -1,4 +1,4 @@
-"""Label maps of subjects, read once and aligned with each other by the centers of their structures."""
+"""Label maps of subjects, read once and aligned by the centers of their structures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FEWEST = 4
 
 @dataclass(frozen=True, eq=False)
 class LabelMapSubject:
-    """A label map at its own resolution, and where the common frame lies in it.
+    """A label map at its own resolution, and its map from the common frame.
 
     Attributes
     ----------
     codes : uint8 tensor, 3 axes
-        Position of every voxel's label in the list of all labels.
+        Index of every voxel's label in the list of all labels.
     index_of_frame : (3, 4) float64 tensor
         Maps a point of the common frame, mm (z, y, x) with x to the left, y to posterior, z to superior, to indices
         of `codes`. The frame is centered on the brain and symmetric about x = 0.
@@ -67,7 +67,7 @@ def read_subjects(folder: Path) -> tuple[tuple[LabelMapSubject, ...], tuple[int,
     if len(paths) < 2:
         raise FileError(
             f"{folder} contains {len(paths)} label maps, at least 2 are needed.",
-            hint="Give the folder of the label maps themselves (.nii.gz, .nii, .nrrd, .mha).",
+            hint="Use the folder that contains the label maps (.nii.gz, .nii, .nrrd, .mha).",
         )
     maps = [read_labels(path, name=stem(path)) for path in paths]
     labels = (0, *sorted({label for labelmap in maps for label in labelmap.labels} - {0}))
@@ -113,7 +113,7 @@ def fitted_affine(origins: Array, targets: Array) -> Array:
 
 def _landmarks(labelmap: LabelMap) -> Array:
     """Return centers of structures, and of the eight parts of the cortex of each side, mm (z, y, x)."""
-    # Every other voxel of a fine map is plenty for a center.
+    # Every other voxel of a fine map suffices for a center.
     step = 2 if max(labelmap.grid.spacing_mm) < _FINE_MM else 1
     array = labelmap.array[::step, ::step, ::step]
     marks = []
@@ -121,7 +121,7 @@ def _landmarks(labelmap: LabelMap) -> Array:
         index = np.argwhere(array == label)
         if len(index) < _FEWEST:
             raise FileError(
-                f"'{labelmap.name}' has no label {label}, which is needed to align the persons.",
+                f"'{labelmap.name}' has no label {label}, which is needed to align the subjects.",
                 hint="Brain label maps need FreeSurfer's numbers.",
             )
         points = labelmap.grid.index_to_point(step * index[:, ::-1])[:, ::-1]

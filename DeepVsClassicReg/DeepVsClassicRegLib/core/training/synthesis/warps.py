@@ -1,4 +1,4 @@
-"""Random maps of space: affine ones, and fold-free smooth warps of several scales from stationary velocities."""
+"""Random affine maps, and smooth warps without folds from stationary velocities of several scales."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def random_warp(draws: Draws, shape: Sequence[int], *, scales: Sequence[float], 
 def random_warp_and_inverse(
     draws: Draws, shape: Sequence[int], *, scales: Sequence[float], strengths: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Return the warp that `random_warp` draws, and its inverse: the flow along the opposite velocity."""
+    """Return the warp of `random_warp` and its inverse, the flow along the opposite velocity."""
     forward, backward = _flows(draws, shape, scales, strengths, (1.0, -1.0))
     return forward, backward
 
@@ -104,7 +104,7 @@ def random_affine(
 
 
 def chain(outer: Tensor, inner: Tensor) -> Tensor:
-    """Return the affine map that does `inner` first, then `outer`; (D, D + 1) both."""
+    """Return the affine map that applies `inner` first, then `outer`; both (D, D + 1)."""
     linear = outer[:, :-1] @ inner[:, :-1]
     shift = outer[:, :-1] @ inner[:, -1:] + outer[:, -1:]
     return torch.cat([linear, shift], dim=1)
@@ -130,7 +130,7 @@ def warp_of(draws: Draws, shape: Sequence[int], spacing_mm: float, settings: Syn
 def warp_and_inverse_of(
     draws: Draws, shape: Sequence[int], spacing_mm: float, settings: SynthesisSettings
 ) -> tuple[Tensor, Tensor]:
-    """Return the warp that `warp_of` draws, and its inverse."""
+    """Return the warp of `warp_of` and its inverse."""
     return random_warp_and_inverse(draws, shape, **_scales_and_strengths(draws, spacing_mm, settings))
 
 
@@ -142,7 +142,7 @@ def _scales_and_strengths(draws: Draws, spacing_mm: float, settings: SynthesisSe
 
 
 def jitter_of(draws: Draws, dimensions: int, settings: SynthesisSettings) -> Tensor:
-    """Return what an imperfect linear alignment leaves: a small affine map of mm around the center."""
+    """Return the residual of an imperfect linear alignment: a small affine map in mm around the center."""
     return random_affine(
         draws,
         dimensions,
@@ -154,7 +154,7 @@ def jitter_of(draws: Draws, dimensions: int, settings: SynthesisSettings) -> Ten
 
 
 def pose_of(draws: Draws, dimensions: int, settings: SynthesisSettings) -> Tensor:
-    """Return how a pair lies in its grid: an affine map of mm around the center."""
+    """Return the pose of a pair in its grid: an affine map in mm around the center."""
     return random_affine(
         draws,
         dimensions,
