@@ -48,7 +48,7 @@ def test_every_model_is_listed_with_its_card(page):
     assert rows(page) == ["Core model"]
     card = page.ui.cardBrowser.toPlainText()
     assert "1.8 mm" in card
-    assert "ships with the extension" in card
+    assert "bundled with the extension" in card
     assert not page.ui.removeButton.enabled
 
 

@@ -19,7 +19,7 @@ from .volumes import remove_node
 
 @dataclass
 class DisplayOptions:
-    """What the user can change while looking.
+    """Options of the view modes.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class DisplayOptions:
 
 
 class SliceDisplay:
-    """The slice views as a way of looking sees them.
+    """Layers, overlays and options of the slice views.
 
     Parameters
     ----------

@@ -100,7 +100,7 @@ def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
         make_settings(info.settings, choice.engine, choice.preset)
         info.require()
     if len(set(wanted)) != len(wanted):
-        raise SettingsError("An engine is named twice.", hint="Name each engine and preset once.")
+        raise SettingsError("An engine is given twice.", hint="Give each engine and preset once.")
     return tuple(wanted)
 
 

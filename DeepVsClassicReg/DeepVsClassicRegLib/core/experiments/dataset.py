@@ -181,7 +181,7 @@ def read_study(path: Path) -> Study:
         When nothing of the kind is found, or a named file is missing.
     """
     if not path.exists():
-        raise FileError(f"{path} does not exist.", hint="Name a folder with labeled volumes.")
+        raise FileError(f"{path} does not exist.", hint="Give a folder with labeled volumes.")
     if path.is_file():
         return _from_learn2reg(path)
     if (path / "manifest.json").is_file():
@@ -228,7 +228,7 @@ def _from_manifest(folder: Path) -> Study:
 def _from_learn2reg(path: Path) -> Study:
     content = read_any_json(path)
     if not isinstance(content, Mapping) or "training" not in content:
-        raise FileError(f"{path} is no dataset description of Learn2Reg.", hint="It needs the list 'training'.")
+        raise FileError(f"{path} is not a dataset description of Learn2Reg.", hint="It needs the list 'training'.")
     dataset = str(content.get("name") or path.stem)
     subjects: dict[Path, Labeled] = {}
     for entry in content["training"]:
@@ -288,7 +288,7 @@ def _stem(path: Path) -> tuple[str, bool]:
 def _labeled(dataset: str, image: Path, labels: Path) -> Labeled:
     for path in (image, labels):
         if not path.is_file():
-            raise FileError(f"{path} is named by the list of the data, but it is not there.")
+            raise FileError(f"{path} is in the list of the data, but does not exist.")
     stem = _stem(image)[0]
     contrast = [word for word in SUFFIX.sub("", image.name).split("_") if re.match(r"^t2w?$|^flair$", word, re.I)]
     where = {"image": str(image.resolve()), "labels": str(labels.resolve())}

@@ -209,8 +209,8 @@ def _data_splits(study: Study) -> dict[str, list[Any]]:
     validated = min(VALIDATION_SUBJECTS, max(2, len(subjects) // 10))
     if len(subjects) < tested + validated + 4:
         raise RegistrationError(
-            f"The data set '{home}' has {len(subjects)} labeled volumes; learning and evaluation need 9 at least.",
-            hint="Give more data, or use --phantom.",
+            f"The data set '{home}' has {len(subjects)} labeled volumes; training and evaluation need at least 9.",
+            hint="Use more data, or --phantom.",
         )
     splits = {
         NEW: subjects[:tested],

@@ -149,7 +149,7 @@ def dataset_table(points: Sequence[Row]) -> Table:
         )  # fmt: skip
     return Table(
         "datasets",
-        "Data set by data set",
+        "Results per data set",
         "Mean ± standard deviation over pairs; r is that of the pairs within the data set.",
         ["Data set", "Pairs", "Information, nats", "Inside the labels, nats", "Dice", "r within"],
         rows,
@@ -166,8 +166,8 @@ def left_out_table(points: Sequence[Row]) -> Table:
             rows.append([dataset, len(rest), linear.text(), log.text()])
     return Table(
         "left_out",
-        "Without each data set in turn",
-        "A correlation over few data sets can hang on one of them.",
+        "Leave-one-data-set-out",
+        "A correlation over few data sets can depend on one of them.",
         ["Left out", "Pairs", "r, linear", "r, logarithm"],
         rows,
     )
@@ -183,7 +183,7 @@ def _claims(points: Sequence[Row], per_image: Sequence[Row], per_label: Sequence
     )
     claims = [
         Claim(
-            "The more an intensity tells about the label, the better classical registration overlaps the labels.",
+            "The more information the intensity carries on the label, the higher the overlap after registration.",
             f"Pearson r = {PAPER_LINEAR} over the pairs of four brain data sets (Fig. 1).",
             f"r = {linear.text()} over {linear.count} pairs; r = {images[0].text()} over {images[0].count} "
             "fixed images.",
@@ -230,9 +230,9 @@ def _own_claims(points: Sequence[Row], per_label: Sequence[Row]) -> list[Claim]:
         inside = correlation(x, y, _images(points))
         claims.append(
             Claim(
-                "It holds among the pairs of one data set as well, not only between data sets.",
+                "It also holds within data sets, not only between them.",
                 "Not tested: all pairs of the four data sets are in one plot.",
-                f"r = {inside.text()} after the mean of each data set is taken away from both.",
+                f"r = {inside.text()} after subtracting the mean of each data set from both.",
                 "holds when the 95 % interval of r is above 0; fails when it is below 0",
                 by_sign(inside),
                 ours_alone=True,
@@ -243,7 +243,7 @@ def _own_claims(points: Sequence[Row], per_label: Sequence[Row]) -> list[Claim]:
         size = correlation(np.log([row["volume_mm3"] for row in per_label]), _dice(per_label))
         claims.append(
             Claim(
-                "It holds label by label: labels that the intensity shows well overlap better.",
+                "It holds for individual labels: labels with high information overlap better.",
                 "Not tested: the information is that of all labels together.",
                 f"r = {share.text()} between the share of a label's entropy that the intensity explains and its "
                 "Dice, over "
@@ -281,7 +281,7 @@ def _variants(points: Sequence[Row], engines: Sequence[str]) -> Drawing:
                 found.append((f"{engine}: {VARIANTS[name]} ({len(own)})", pair[0], pair[1]))
     return Drawing(
         "correlations",
-        "How strong, by definition and engine",
+        "Correlation by definition and engine",
         "Pearson's r with its 95 % interval; dashed: the paper's values. In brackets the number of pairs.",
         variants_figure(found, PAPER_LINEAR, PAPER_LOG),
     )
@@ -292,7 +292,7 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
     size = correlation(np.log([row["volume_mm3"] for row in per_label]), _dice(per_label))
     return Drawing(
         "per_label",
-        "Label by label",
+        "Results per label",
         "One point per label of a data set. Left: the share of its entropy that the intensity explains; right: its "
         "volume, because thin and small labels lose more at their border whatever the intensity shows.",
         label_figure(per_label, share, size),
@@ -301,14 +301,14 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
 
 def _notes(points: Sequence[Row], options: ExperimentOptions) -> list[str]:
     notes = [
-        "The paper registers all pairs of four brain data sets with ANTs; it states neither bins nor range nor "
+        "The paper registers all pairs of four brain data sets with ANTs; it gives neither bins nor range nor "
         "whether the "
         "background counts. Here: 64 bins between the 0.1 and 99.9 percentile, natural logarithm, Miller-Madow "
         "corrected.",
         "Pairs share images and images share a data set. The intervals resample images; with so few data sets, "
         "each with "
         "its own label protocol, the relation between data sets rests on as many independent points as there are data "
-        "sets. See 'Without each data set in turn'.",
+        "sets. See 'Leave-one-data-set-out'.",
         "A finer protocol can only raise the information of the same image while it lowers the Dice, so number "
         "and size "
         "of the labels confound the relation.",
@@ -317,7 +317,7 @@ def _notes(points: Sequence[Row], options: ExperimentOptions) -> list[str]:
         notes.append(
             "On the phantom contrast, noise and label protocol were varied together between the data sets, so "
             "part of the "
-            "correlation is built in: this shows that the measurement works, not that the claim is true of patients."
+            "correlation is built in: this tests the measurement, not the claim for patients."
         )
     reused = {run.get("engine") for run in options.runs} & {row["engine"] for row in points}
     if reused:

@@ -94,7 +94,7 @@ def comparison_notes(options: ExperimentOptions) -> list[str]:
     """Return what limits the comparison with the paper."""
     notes = [
         "The networks are small and trained briefly here; the paper evaluates five published systems trained for "
-        "days on 364 brains. A loss of ours is no proof about theirs.",
+        "days on 364 brains. Their results may differ.",
         "The classical engines run their presets to convergence; both sides start from the same linear "
         "alignment and are "
         "measured by the same code.",
@@ -112,8 +112,8 @@ def comparison_notes(options: ExperimentOptions) -> list[str]:
             "shows; the held-out labels are ventricles and deep nuclei.",
             "A subject's parcels are carried by the same warp as the visible tissue, so a classical engine is "
             "not at the "
-            "disadvantage it has with a labelling protocol that folds of the cortex do not follow.",
+            "disadvantage it has with a label protocol that folds of the cortex do not follow.",
         ]
     if len(options.seeds) < 3:
-        notes.append("Fewer than three seeds: nothing here shows that another training would give the same.")
+        notes.append("Fewer than three seeds: the variation between training runs is not known.")
     return notes

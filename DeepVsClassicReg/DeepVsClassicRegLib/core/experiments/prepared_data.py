@@ -23,9 +23,9 @@ from .dataset import load_subject
 Images = npt.NDArray[np.float32]
 SHIFTS = {
     "none": "as in training",
-    "inverted": "contrast turned around",
+    "inverted": "inverted contrast",
     "gamma": "gamma 2.2 and a strong bias field",
-    "noise": "noise of a tenth of the range added",
+    "noise": "added noise of 10 % of the range",
 }
 # A plane is registered by the 3D engines as a slab of equal slices: no force points out of the plane then.
 SLAB = 8

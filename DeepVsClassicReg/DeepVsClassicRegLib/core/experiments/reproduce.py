@@ -104,7 +104,7 @@ def reproduce(
         finished += run_tasks(tasks, folder, workers=workers, threads=wanted.threads, progress=part)
     failures = failures_of(finished)
     if finished and len(failures) == len(finished):
-        raise RegistrationError(f"No task came to an answer; the first: {failures[0].task}: {failures[0].reason}")
+        raise RegistrationError(f"No task has a result; the first: {failures[0].task}: {failures[0].reason}")
     found = experiment.findings(finished, chosen, wanted)
     run = {"experiment": name, "data": chosen.source, **_described(wanted), "processes": max(1, workers)}
     return Reproduction(found, tuple(finished), write_all(folder, name, found, finished, run))

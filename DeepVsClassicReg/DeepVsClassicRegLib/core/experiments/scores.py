@@ -99,10 +99,10 @@ class Scores:
                     spread = f"{np.min(runs):.3f} to {np.max(runs):.3f}" if len(runs) > 1 else ""
                     rows.append([condition, name, family, len(values), f"{values.mean():.3f} ± {values.std():.3f}",
                                  f"{np.median(values):.3f}", spread])  # fmt: skip
-        kind = "labels that no training saw" if held else "labels that training may use"
+        kind = "labels not used in training" if held else "labels available for training"
         return Table(
             measure,
-            "Dice of the labels no training saw" if held else "Dice",
+            "Dice of the labels not used in training" if held else "Dice",
             f"Mean ± standard deviation over pairs of the mean over {kind}; networks: mean over seeds first.",
             ["Condition", "Method", "Family", "Pairs", "Mean ± SD", "Median", "Means of the seeds"],
             rows,

@@ -47,9 +47,9 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
     ]
     words = "; ".join(f"{name}: {text}" for name, text in SHIFTS.items() if name != "none")
     return Findings(
-        title="What is left on images unlike those of the training?",
+        title="Does the gain persist on images unlike the training images?",
         figure_of_paper="Figure 5",
-        summary=f"{study.source}. Trained at home, tested on shifted images ({words}) and on other data; "
+        summary=f"{study.source}. Trained on one data set, tested on shifted images ({words}) and on other data; "
         f"{len(options.seeds)} seeds per training.",
         claims=_claims(scores, engines),
         tables=[scores.table(), test_table("tests", "Every comparison", tests)],
@@ -57,7 +57,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
             scores.boxes(
                 "shift",
                 "Dice under every condition",
-                "The first panel is the training's own kind of image. Boxes: quartiles over pairs, best median first.",
+                "The first panel is the training data set. Boxes: quartiles over pairs, best median first.",
             )
         ],
         notes=[
@@ -105,7 +105,7 @@ def _hierarchy(scores: Scores, taught: str, first: str, away: Sequence[str], aga
     lost = sum(test is not None and test.winner == test.second for test in against)
     holds = home_won and won == len(away)
     return Claim(
-        "Supervised at home is better than classical, and classical is better than supervised elsewhere.",
+        "Supervised is better than classical on the training data set, classical is better elsewhere.",
         "'Observed: SupDL-ID > Classical > SupDL-OOD' (section 6).",
         f"At home: {in_words(home)} Elsewhere '{first}' wins {won} of {len(away)} conditions and loses {lost}.",
         "holds when '" + taught + "' wins at home and '" + first + "' wins under every other condition (both tests, "

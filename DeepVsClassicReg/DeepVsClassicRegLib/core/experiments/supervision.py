@@ -49,7 +49,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
         drawings=[
             scores.boxes(
                 "supervision",
-                "Dice of the labels that training may use",
+                "Dice of the labels available for training",
                 "Left the subjects the networks were trained on, right new ones. Boxes: quartiles over pairs, "
                 "best median first.",
             )
@@ -91,7 +91,7 @@ def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
         if held is not None:
             claims.append(
                 test_claim(
-                    "Labels in training cost accuracy on labels that were not among them.",
+                    "Labels in training reduce the accuracy on other labels.",
                     "Not tested; the paper says that gains do not transfer to other label collections.",
                     held,
                     ours_alone=True,

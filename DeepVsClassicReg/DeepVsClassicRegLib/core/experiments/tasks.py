@@ -203,7 +203,12 @@ def _run_in_processes(
         for task in suspects:
             waiting.remove(task)
             if _until_broken([task], 1, threads, keep, listener):
-                keep(_finish(task, {"status": CRASHED, "reason": "Its process died (out of memory, or a crash)."}))
+                keep(
+                    _finish(
+                        task,
+                        {"status": CRASHED, "reason": "Its process ended unexpectedly (out of memory, or a crash)."},
+                    )
+                )
 
 
 def _until_broken(

@@ -73,7 +73,7 @@ LOSSES: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "diffusion": ("Squared first derivatives", FIELD, regularity.diffusion),
     "bending": ("Squared second derivatives", FIELD, regularity.bending),
     "folding": ("Negative Jacobian determinants", FIELD, regularity.folding),
-    "antifold": ("Voxels that overtake their neighbors", FIELD, regularity.antifold),
+    "antifold": ("Voxels mapped beyond their neighbors", FIELD, regularity.antifold),
 }
 """Name -> title, what it compares, the function (or, for losses that prepare images, what makes it)."""
 

@@ -28,11 +28,13 @@ INPUTS = 4  # fixed, moving, their difference, the slope of the fixed image
 class BIRNetSettings:
     """Network and objective; where not said otherwise the numbers are our choice."""
 
-    channels: int = option(8, "Channels", tooltip="Of the finest level, twice as many at each below.", minimum=1)
+    channels: int = option(
+        8, "Channels", tooltip="Channels of the finest level, doubled at each coarser one.", minimum=1
+    )
     gaps: tuple[int, ...] = option(
         (1, 1, 1),
         "Gap filling",
-        tooltip="Convolutions between both ends of the U, fine to coarse; the number of levels follows.",
+        tooltip="Convolutions in the skip connections, fine to coarse; one entry per level.",
         minimum=1,
         maximum=8,
         advanced=True,
@@ -41,23 +43,27 @@ class BIRNetSettings:
         True, "Half-resolution field", tooltip="Scales of 2, 4 and 8 voxels instead of the authors' 1, 2 and 4."
     )
     similarity: str = option(
-        "mse", "Image term", tooltip="The authors': mean squared difference.", choices=SIMILARITIES
+        "mse", "Image term", tooltip="The authors use the mean squared difference.", choices=SIMILARITIES
     )
-    radius: int = option(2, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        2, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     image_weight: float = option(300.0, "Image weight", minimum=0.0)
     displacement_weight: float = option(
-        0.1, "Displacement weight", tooltip="Of the distance to the known displacement, voxels.", minimum=0.0
+        0.1, "Displacement weight", tooltip="Weight of the distance to the known displacement, voxels.", minimum=0.0
     )
     floor: float = option(
         0.1,
         "Least share",
-        tooltip="Of the images at first and of the displacement at the end; both shares always sum to 1.",
+        tooltip="Initial weight of the images, final weight of the displacement; the two weights sum to 1.",
         minimum=0.0,
         maximum=0.5,
         advanced=True,
     )
-    smoothness: float = option(1.0, "Smoothness", tooltip="Of the squared slopes.", minimum=0.0)
-    label_weight: float = option(1.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels.", minimum=0.0)
+    smoothness: float = option(1.0, "Smoothness", tooltip="Weight of the squared slopes.", minimum=0.0)
+    label_weight: float = option(
+        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
 
     def __post_init__(self) -> None:
         if len(self.gaps) < SCALES:
@@ -77,7 +83,7 @@ class BIRNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="birnet",
         title="BIRNet",
-        summary="U-Net guided by the displacements of a teacher first and by the images later, at three scales.",
+        summary="U-Net guided first by the displacements of a teacher and later by the images, at three scales.",
         citation="Fan et al., Med. Image Anal. 54:193-206, 2019, doi 10.1016/j.media.2019.03.006, arXiv 1802.04692",
         settings=BIRNetSettings,
         supervision=("displacement", "none", "labels"),

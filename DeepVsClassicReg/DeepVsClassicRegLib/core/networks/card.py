@@ -103,7 +103,7 @@ def from_json(content: Mapping[str, Any], *, where: str = "The card") -> Card:
     missing = [name for name, entry in fields.items() if name not in content and _is_required(entry)]
     if missing:
         raise FileError(
-            f"{where} lacks {', '.join(missing)}.", hint="Is this a model folder written by `dvcreg train`?"
+            f"{where} lacks {', '.join(missing)}.", hint="Check that this is a model folder of `dvcreg train`."
         )
     return Card(**{name: _checked(name, content[name], where) for name in fields if name in content})
 

@@ -28,28 +28,32 @@ POOLED = 2  # halvings of the field before the bottleneck
 class CooperativeSettings(DenseSettings):
     """Registration network, auto-encoder and objective; all numbers are our choice."""
 
-    steps: int = option(0, "Squarings", tooltip="The authors predict the displacement itself: 0.", maximum=0, minimum=0)
+    steps: int = option(0, "Squarings", tooltip="0 predicts the displacement, as the authors do.", maximum=0, minimum=0)
     channels: int = option(8, "Auto-encoder channels", minimum=1, maximum=256, advanced=True)
     bottleneck: int = option(
-        32, "Bottleneck", tooltip="Numbers that must explain a displacement field.", minimum=1, maximum=1024
+        32, "Bottleneck", tooltip="Number of variables that represent a displacement field.", minimum=1, maximum=1024
     )
     cells: int = option(
         6,
         "Cells per axis",
-        tooltip="Of the coarse grid before the bottleneck, so that images of any size fit.",
+        tooltip="Size of the coarse grid before the bottleneck, independent of the image size.",
         minimum=1,
         maximum=16,
         advanced=True,
     )
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(2, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        2, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     population: float = option(
-        0.1, "Population weight", tooltip="Of what the auto-encoder cannot explain, squared voxels.", minimum=0.0
+        0.1, "Population weight", tooltip="Weight of the residual of the auto-encoder, squared voxels.", minimum=0.0
     )
     smoothness: float = option(
-        1.0, "Smoothness", tooltip="Of the squared slopes; falls to 0 during the training.", minimum=0.0
+        1.0, "Smoothness", tooltip="Weight of the squared slopes; decreases to 0 in training.", minimum=0.0
     )
-    label_weight: float = option(1.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels.", minimum=0.0)
+    label_weight: float = option(
+        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
+    )
 
 
 class Cooperative(Method):
@@ -64,7 +68,7 @@ class Cooperative(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="cooperative",
         title="Cooperative auto-encoder",
-        summary="A U-Net whose displacements are kept close to those of a population by an auto-encoder.",
+        summary="A U-Net whose displacements are regularized by an auto-encoder of a population.",
         citation="Bhalodia et al., MICCAI 2019, doi 10.1007/978-3-030-32245-8_44, arXiv 1908.05825",
         settings=CooperativeSettings,
     )
@@ -102,7 +106,7 @@ class CooperativeNetwork(RegistrationNetwork):
         field = part.values.float()
         explained = self.population(field)
         rest = upsample_field(field - explained, part.stride, shape).norm(dim=1, keepdim=True)
-        extras = {"atypical": ExtraMap(rest.detach(), title="Displacement unlike the population's", unit="voxels")}
+        extras = {"atypical": ExtraMap(rest.detach(), title="Displacement atypical of the population", unit="voxels")}
         return replace(found, extras=extras, features={"field": field, "explained": explained})
 
 

@@ -21,12 +21,12 @@ class DenseSettings:
     """What shapes the network; a card stores it."""
 
     encoder: tuple[int, ...] = option(
-        (16, 32, 32, 32), "Encoder channels", tooltip="One entry per halving of the size.", minimum=1, advanced=True
+        (16, 32, 32, 32), "Encoder channels", tooltip="One entry per downsampling by 2.", minimum=1, advanced=True
     )
     decoder: tuple[int, ...] = option(
         (32, 32, 32, 32, 32, 16, 16),
         "Decoder channels",
-        tooltip="One entry per doubling of the size, then one per convolution at the final size.",
+        tooltip="One entry per upsampling by 2, then one per convolution at the final size.",
         minimum=1,
         advanced=True,
     )
@@ -36,7 +36,7 @@ class DenseSettings:
     steps: int = option(
         7,
         "Squarings",
-        tooltip="Of scaling and squaring, which makes the map invertible; 0 predicts the displacement itself.",
+        tooltip="Steps of scaling and squaring, which makes the map invertible; 0 predicts the displacement.",
         minimum=0,
         maximum=12,
         advanced=True,

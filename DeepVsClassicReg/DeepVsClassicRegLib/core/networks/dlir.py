@@ -30,12 +30,14 @@ class DLIRSettings:
     """Networks and objective of DLIR; the authors use 32 channels."""
 
     channels: int = option(16, "Channels", minimum=1, maximum=256)
-    affine_levels: int = option(4, "Halvings of the affine network", minimum=1, maximum=6, advanced=True)
+    affine_levels: int = option(4, "Downsamplings of the affine network", minimum=1, maximum=6, advanced=True)
     spacings: tuple[int, ...] = option(
         (16, 8), "Spacings of the splines", tooltip="Coarse to fine, powers of 2.", unit="voxels", minimum=2, maximum=64
     )
     similarity: str = option("ncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the bending energy (our choice).", minimum=0.0)
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
@@ -52,7 +54,7 @@ class DLIR(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="dlir",
         title="DLIR",
-        summary="An affine network and B-spline networks from coarse to fine, each trained with the former frozen.",
+        summary="An affine network and B-spline networks from coarse to fine, trained one after another.",
         citation="de Vos et al., Med. Image Anal. 52:128-143, 2019, doi 10.1016/j.media.2018.11.010, arXiv 1809.06130",
         settings=DLIRSettings,
     )

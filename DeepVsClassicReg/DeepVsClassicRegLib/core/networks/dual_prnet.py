@@ -28,15 +28,17 @@ class DualPRNetSettings:
     """Network and objective of Dual-PRNet."""
 
     encoder: tuple[int, ...] = option(
-        (8, 16, 32, 32), "Encoder", tooltip="Channels at the image's resolution and after each halving.", minimum=1
+        (8, 16, 32, 32), "Encoder", tooltip="Channels at full resolution and after each downsampling.", minimum=1
     )
     channels: int = option(
         8, "Pyramid channels", tooltip="Features per voxel of every level; the authors use 32.", minimum=1
     )
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes of what each level adds.", minimum=0.0
+        1.0, "Smoothness", tooltip="Weight of the squared slopes of the increment of each level.", minimum=0.0
     )
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels; our choice.", minimum=0.0
@@ -49,7 +51,7 @@ class DualPRNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="dual-prnet",
         title="Dual-PRNet",
-        summary="Feature pyramids of both images; each level warps, adds to the field and composes.",
+        summary="Feature pyramids of both images; each level warps, and composes an increment with the field.",
         citation="Hu et al., MICCAI 2019, doi 10.1007/978-3-030-32245-8_43, arXiv 1909.11966",
         settings=DualPRNetSettings,
     )

@@ -32,7 +32,7 @@ class ErrorSettings(PatchSettings):
 
     def __post_init__(self) -> None:
         if list(self.quantiles) != sorted(set(self.quantiles)):
-            raise SettingsError(f"Quantiles must rise, got {self.quantiles}.")
+            raise SettingsError(f"Quantiles must increase, got {self.quantiles}.")
 
 
 class Eppenhof(Method):
@@ -41,7 +41,7 @@ class Eppenhof(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="eppenhof",
         title="Error estimation",
-        summary="Estimates the error of any registration at every place from the fixed and the warped image.",
+        summary="Estimates the error of a registration at every voxel from the fixed and the warped image.",
         citation="Eppenhof and Pluim, J. Med. Imaging 5(2):024003, 2018, doi 10.1117/1.JMI.5.2.024003",
         settings=ErrorSettings,
         supervision=("error",),

@@ -35,10 +35,10 @@ class ICNetSettings:
         0.5, "Smoothness", tooltip="Weight of the squared slopes of each displacement.", minimum=0.0
     )
     inverse: float = option(
-        0.05, "Inverse consistency", tooltip="Weight of the squared way there and back, voxels.", minimum=0.0
+        0.05, "Inverse consistency", tooltip="Weight of the squared inverse consistency error, voxels.", minimum=0.0
     )
     antifold: float = option(
-        1e5, "Anti-folding", tooltip="Weight of voxels that overtake their neighbors.", minimum=0.0, advanced=True
+        1e5, "Anti-folding", tooltip="Weight of voxels mapped beyond their neighbors.", minimum=0.0, advanced=True
     )
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels; our choice.", minimum=0.0
@@ -51,7 +51,7 @@ class ICNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="icnet",
         title="ICNet",
-        summary="One U-Net finds both directions; their inconsistency and folds are penalized.",
+        summary="One U-Net predicts both directions; their inconsistency and folds are penalized.",
         citation="Zhang, Inverse-consistent deep networks for unsupervised deformable registration, arXiv 1809.03443",
         settings=ICNetSettings,
     )

@@ -36,10 +36,17 @@ class ISTNSettings:
     """Networks, objective and refinement; where not said otherwise the defaults are the authors'."""
 
     channels: int = option(
-        4, "Channels of the image transformer", tooltip="Of its finest level, twice as many at each below.", minimum=2
+        4,
+        "Channels of the image transformer",
+        tooltip="Channels of its finest level, doubled at each coarser one.",
+        minimum=2,
     )
     spatial_channels: tuple[int, ...] = option(
-        (8, 16, 32), "Channels of the spatial transformer", tooltip="One entry per halving.", minimum=1, advanced=True
+        (8, 16, 32),
+        "Channels of the spatial transformer",
+        tooltip="One entry per downsampling by 2.",
+        minimum=1,
+        advanced=True,
     )
     transform: str = option(
         SPLINE,
@@ -48,19 +55,23 @@ class ISTNSettings:
         choices=(SPLINE, AFFINE),
     )
     reach: float = option(
-        0.2, "Largest displacement of a control point", tooltip="Part of half the image.", minimum=0.01, maximum=1.0
+        0.2,
+        "Largest displacement of a control point",
+        tooltip="Fraction of half the image size.",
+        minimum=0.01,
+        maximum=1.0,
     )
     variant: str = option(
         EXPLICIT,
         "Variant",
         tooltip="explicit: the maps are compared with the labels; implicit: each map is compared with the labels of "
-        "the other image through the transform, which need not be drawn exactly.",
+        "the other image through the transform, so that structures need not be exact.",
         choices=(EXPLICIT, IMPLICIT),
     )
     refinement_steps: int = option(
         20,
         "Steps of the refinement",
-        tooltip="Gradient steps of the spatial transformer on the very pair that is registered; the authors': 50.",
+        tooltip="Gradient steps of the spatial transformer on the registered pair; the authors use 50.",
         minimum=0,
         maximum=1000,
     )
@@ -86,7 +97,7 @@ class ISTN(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="istn",
         title="Image-and-spatial transformer network",
-        summary="Draws a map of the structures of each image and aligns the maps, refined on each pair.",
+        summary="Predicts a structure map of each image and aligns the maps, with refinement on each pair.",
         citation="Lee et al., MICCAI 2019, doi 10.1007/978-3-030-32245-8_38, arXiv 1907.09200",
         settings=ISTNSettings,
         supervision=("labels", "none"),

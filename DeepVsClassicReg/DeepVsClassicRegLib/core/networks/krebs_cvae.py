@@ -33,17 +33,21 @@ class KrebsCVAESettings:
     """Network and objective; where not said otherwise the defaults are the authors'."""
 
     widths: tuple[int, ...] = option(
-        (16, 32, 32), "Encoder channels", tooltip="One entry per halving.", minimum=1, advanced=True
+        (16, 32, 32), "Encoder channels", tooltip="One entry per downsampling by 2.", minimum=1, advanced=True
     )
     squeezed: int = option(
-        4, "Channels before the code", tooltip="Of the encoder's last convolution.", minimum=1, advanced=True
+        4,
+        "Channels before the code",
+        tooltip="Channels of the last convolution of the encoder.",
+        minimum=1,
+        advanced=True,
     )
-    code: int = option(32, "Length of the code", tooltip="Numbers that describe a deformation.", minimum=1)
+    code: int = option(32, "Length of the code", tooltip="Number of latent variables of a deformation.", minimum=1)
     channels: int = option(16, "Decoder channels", tooltip="Our choice.", minimum=1, maximum=256, advanced=True)
     cells: int = option(
         4,
         "Cells per axis",
-        tooltip="Features are averaged over them before the code, so that images of any size fit (our choice).",
+        tooltip="Features are averaged over cells before the code, for images of any size (our choice).",
         minimum=1,
         maximum=16,
         advanced=True,
@@ -53,12 +57,17 @@ class KrebsCVAESettings:
     )
     squarings: int = option(4, "Squarings", minimum=1, maximum=12, advanced=True)
     radius: int = option(
-        4, "Window radius", tooltip="Of the local correlation (our choice).", unit="voxels", minimum=1, maximum=12
+        4,
+        "Window radius",
+        tooltip="Window of the local correlation (our choice).",
+        unit="voxels",
+        minimum=1,
+        maximum=12,
     )
     similarity_weight: float = option(
         5000.0,
         "Image weight",
-        tooltip="Of the correlation against the divergence of the code; the objective is divided by it (our choice).",
+        tooltip="Weight of the correlation against the divergence of the code; the loss is divided by it (our choice).",
         minimum=1e-3,
     )
 
@@ -75,7 +84,7 @@ class KrebsCVAE(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="krebs-cvae",
         title="Krebs' variational auto-encoder",
-        summary="Codes deformations in a few numbers, from which they are sampled or transported to another image.",
+        summary="Encodes deformations in a few latent variables, for sampling or transfer to another image.",
         citation="Krebs et al., IEEE TMI 38:2165-2176, 2019, doi 10.1109/TMI.2019.2897112, arXiv 1812.07460",
         settings=KrebsCVAESettings,
         supervision=("none",),

@@ -34,7 +34,7 @@ class LapIRNSettings:
     range_flow: float = option(
         0.4,
         "Largest velocity",
-        tooltip="Of each level, as a part of half the image's size.",
+        tooltip="For each level, as a fraction of half the image size.",
         minimum=0.01,
         maximum=2.0,
         advanced=True,

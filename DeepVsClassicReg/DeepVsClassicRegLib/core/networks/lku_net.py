@@ -31,13 +31,15 @@ class LKUNetSettings:
     squarings: int = option(
         7,
         "Squarings",
-        tooltip="Of the authors' diffeomorphic variant; 0: the network predicts the displacement itself.",
+        tooltip="Steps of the diffeomorphic variant; 0 predicts the displacement.",
         minimum=0,
         maximum=12,
         advanced=True,
     )
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(
         1.0,
         "Smoothness",
@@ -55,7 +57,7 @@ class LKUNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="lku-net",
         title="LKU-Net",
-        summary="U-Net with parallel large, usual and point-wise kernels and a shortcut in its encoder.",
+        summary="U-Net with parallel large, small and point-wise kernels and an identity shortcut in its encoder.",
         citation="Jia et al., MLMI 2022, doi 10.1007/978-3-031-21014-3_16, arXiv 2208.04939",
         settings=LKUNetSettings,
     )

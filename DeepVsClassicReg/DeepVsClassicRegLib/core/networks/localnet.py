@@ -31,7 +31,7 @@ PAPER = "Hu et al., Med. Image Anal. 49:1-13, 2018, doi 10.1016/j.media.2018.07.
 class GlobalNetSettings:
     """Network of GlobalNet; the authors use 8 start channels."""
 
-    channels: int = option(4, "Start channels", tooltip="Doubled at each of four halvings; our choice.", minimum=1)
+    channels: int = option(4, "Start channels", tooltip="Doubled at each of four downsamplings; our choice.", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LocalNetSettings:
     channels: int = option(
         8,
         "Start channels",
-        tooltip="Doubled at each of four halvings, our choice; the affine network has a quarter of them.",
+        tooltip="Doubled at each of four downsamplings, our choice; the affine network has a quarter of them.",
         minimum=1,
     )
     smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the bending energy.", minimum=0.0)
@@ -53,7 +53,7 @@ class GlobalNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="globalnet",
         title="GlobalNet",
-        summary="An affine map of images of any two contrasts, learned from labels alone.",
+        summary="An affine map between any two contrasts, learned from labels only.",
         citation=PAPER,
         settings=GlobalNetSettings,
         supervision=("labels",),
@@ -75,7 +75,7 @@ class LocalNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="localnet",
         title="LocalNet",
-        summary="An affine and a dense map of images of any two contrasts, learned from labels alone.",
+        summary="An affine and a dense map between any two contrasts, learned from labels only.",
         citation=PAPER,
         settings=LocalNetSettings,
         supervision=("labels",),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .base import RegistrationNetwork
 
 MODELS_VARIABLE = "DVCREG_MODELS"
-AGAIN = "Copy the model folder again from where it came; weights of unknown origin are never loaded."
+AGAIN = "Copy the model folder again from its source; weights of unknown origin are not loaded."
 SAFETENSORS_HEADER = 8
 # Numbers of a card that tell how good a model is, best known first.
 MEASURED = ("dice", "tre", "folds")
@@ -62,7 +62,7 @@ def find_models(extra: Sequence[Path] = ()) -> tuple[Model, ...]:
         try:
             card = read_card(folder)
         except FileError as error:
-            log.warning("Model folder left out: %s", error)
+            log.warning("Model folder skipped: %s", error)
             continue
         if card.name in found:
             if found[card.name].folder != folder:
@@ -85,7 +85,7 @@ def get_model(name: str, extra: Sequence[Path] = ()) -> Model:
         return Model(read_card(folder), folder)
     models = {model.card.name: model for model in find_models(extra)}
     if name not in models:
-        hint = did_you_mean(name, models) if models else "No model is installed; give a model folder."
+        hint = did_you_mean(name, models) if models else "No model is installed; use a model folder."
         raise FileError(f"There is no model '{name}'.", hint=hint)
     return models[name]
 
@@ -114,7 +114,7 @@ def save_model(folder: Path, card: Card, module: nn.Module, *, half: bool = Fals
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"Could not make {folder}: {error.strerror or error}.", hint=NO_SPACE) from error
+        raise FileError(f"Could not create {folder}: {error.strerror or error}.", hint=NO_SPACE) from error
     write_bytes(folder / WEIGHTS_FILE, content)
     write_json(folder / CARD_FILE, card.to_json())
     return card
@@ -234,7 +234,7 @@ def facts(model: Model) -> dict[str, str]:
         "License": card.licence,
         "Citation": card.citation,
         "Weights": f"{size_mb(model):.1f} MB, sha256 {card.sha256[:16]}…" if card.sha256 else "",
-        "Folder": f"{model.folder}{' (ships with the extension)' if model.bundled else ''}",
+        "Folder": f"{model.folder}{' (bundled with the extension)' if model.bundled else ''}",
     }
     return {title: text for title, text in found.items() if text}
 
@@ -271,8 +271,8 @@ def add_model(source: Path, *, into: Path | None = None) -> Model:
     _check(source, card)
     if card.name in {model.card.name for model in find_models()}:
         raise FileError(
-            f"There is a model '{card.name}' already.",
-            hint="Remove that one first (`dvcreg models remove`), or change the name in card.json.",
+            f"A model '{card.name}' already exists.",
+            hint="Remove it first (`dvcreg models remove`), or change the name in card.json.",
         )
     shelf = into or user_models_folder()
     target = shelf / card.name
@@ -300,11 +300,13 @@ def remove_model(name: str) -> Path:
     """
     model = get_model(name)
     if model.bundled:
-        raise FileError(f"Model '{name}' ships with the extension and stays.", hint="Choose another model to use.")
+        raise FileError(
+            f"Model '{name}' is bundled with the extension and cannot be removed.", hint="Select another model to use."
+        )
     if not is_removable(model):
         raise FileError(
-            f"Model '{name}' lies in {model.folder}, outside of {user_models_folder()}.",
-            hint="Remove that folder yourself, or take it out of DVCREG_MODELS.",
+            f"Model '{name}' is in {model.folder}, outside {user_models_folder()}.",
+            hint="Delete that folder yourself, or remove it from DVCREG_MODELS.",
         )
     try:
         shutil.rmtree(model.folder)
@@ -333,7 +335,9 @@ def _check(folder: Path, card: Card) -> None:
     # A safetensors file begins with the length of its JSON header; a pickle does not.
     length = int.from_bytes(content[:SAFETENSORS_HEADER], "little")
     if content[SAFETENSORS_HEADER : SAFETENSORS_HEADER + 1] != b"{" or length > len(content):
-        raise FileError(f"{path} is not a safetensors file.", hint="Other formats can hide programs and are not used.")
+        raise FileError(
+            f"{path} is not a safetensors file.", hint="Other formats can contain programs and are not supported."
+        )
 
 
 def _data(about: Any) -> str:

@@ -30,21 +30,21 @@ class MultilayerSettings:
     """Network and objective; all numbers are our choice."""
 
     widths: tuple[int, ...] = option(
-        (8, 16, 16, 16), "Channels of a stream", tooltip="One entry per halving of the size.", minimum=1, advanced=True
+        (8, 16, 16, 16), "Channels of a stream", tooltip="One entry per downsampling by 2.", minimum=1, advanced=True
     )
     steps: int = option(5, "Squarings", minimum=1, maximum=12, advanced=True)
     image_sigma: float = option(
         0.02, "Image noise", tooltip="Standard deviation of fixed minus warped, intensities 0 to 1.", minimum=1e-4
     )
     feature_sigma: float = option(
-        1.0, "Feature noise", tooltip="The same of features, whose standard deviation is 1.", minimum=1e-4
+        1.0, "Feature noise", tooltip="The same for features, which have standard deviation 1.", minimum=1e-4
     )
     precision: float = option(
-        10.0, "Prior precision", tooltip="How smooth velocities are a priori; higher is smoother.", minimum=1e-3
+        10.0, "Prior precision", tooltip="Smoothness of velocities a priori; higher values are smoother.", minimum=1e-3
     )
-    layer_weight: float = option(0.1, "Layer weight", tooltip="Of the terms of the hidden layers.", minimum=0.0)
+    layer_weight: float = option(0.1, "Layer weight", tooltip="Weight of the terms of the hidden layers.", minimum=0.0)
     label_weight: float = option(
-        10.0, "Label weight", tooltip="Of 1 - soft Dice when trained with labels.", minimum=0.0
+        10.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
     )
 
 
@@ -60,7 +60,7 @@ class Multilayer(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="multilayer",
         title="Probabilistic multilayer regularization",
-        summary="Two feature streams whose hidden layers are registered as well, with a distribution at each of them.",
+        summary="Two feature streams whose hidden layers are also registered, with a distribution at each of them.",
         citation="Liu et al., MICCAI 2019, doi 10.1007/978-3-030-32245-8_39, arXiv 1907.01922",
         settings=MultilayerSettings,
         probabilistic=True,

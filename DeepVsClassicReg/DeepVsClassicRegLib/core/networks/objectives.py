@@ -115,7 +115,7 @@ def labels_of(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.fixed_labels is None or batch.moving_labels is None:
         raise RegistrationError(
             "Training with labels needs labels of both images of every pair.",
-            hint="Give data with label maps, or train with supervision 'none'.",
+            hint="Use data with label maps, or train with supervision 'none'.",
         )
     return batch.fixed_labels, batch.moving_labels
 
@@ -125,7 +125,7 @@ def known_displacement(batch: Batch) -> Tensor:
     if batch.displacement is None:
         raise RegistrationError(
             "Training with supervision 'displacement' needs pairs whose displacement is known.",
-            hint="Give generated pairs (shapes), or --teacher ENGINE for real ones.",
+            hint="Use generated pairs (shapes), or --teacher ENGINE for real pairs.",
         )
     return batch.displacement
 

@@ -171,7 +171,7 @@ def known_error(batch: Batch) -> Tensor:
     """Return the error to learn, (N, 1, *spatial) voxels; `RegistrationError` when the batch contains none."""
     if batch.error is None:
         raise RegistrationError(
-            "Training with supervision 'error' needs moving images that were warped with a known error.",
-            hint="Give generated pairs (shapes), pairs that are aligned, or --teacher ENGINE for others.",
+            "Training with supervision 'error' needs moving images warped with a known error.",
+            hint="Use generated pairs (shapes), aligned pairs, or --teacher ENGINE for others.",
         )
     return batch.error

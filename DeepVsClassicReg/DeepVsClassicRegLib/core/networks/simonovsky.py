@@ -23,7 +23,7 @@ class DeepMetricSettings(PatchSettings):
     """Network and objective of the deep metric."""
 
     aligned: float = option(
-        0.5, "Aligned up to", unit="voxels", tooltip="Our choice; patches in between are left out.", minimum=0.0
+        0.5, "Aligned up to", unit="voxels", tooltip="Our choice; patches between the limits are not used.", minimum=0.0
     )
     misaligned: float = option(1.5, "Misaligned from", unit="voxels", tooltip="Our choice.", minimum=0.0)
 
@@ -31,7 +31,7 @@ class DeepMetricSettings(PatchSettings):
         if self.misaligned < self.aligned:
             raise SettingsError(
                 f"'misaligned' ({self.misaligned:g}) is less than 'aligned' ({self.aligned:g}).",
-                hint="Give distances that rise.",
+                hint="Use increasing distances.",
             )
 
 
@@ -41,7 +41,7 @@ class Simonovsky(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="simonovsky",
         title="Deep metric",
-        summary="A metric for two contrasts, linear or deformable: tells aligned from misaligned patches.",
+        summary="A metric for two contrasts, linear or deformable: distinguishes aligned from misaligned patches.",
         citation="Simonovsky et al., MICCAI 2016, LNCS 9902:10-18, doi 10.1007/978-3-319-46726-9_2, arXiv 1609.05396",
         settings=DeepMetricSettings,
         supervision=("error",),

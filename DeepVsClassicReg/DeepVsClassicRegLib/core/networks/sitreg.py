@@ -30,15 +30,25 @@ class SITRegSettings:
     """Network and objective; where not said otherwise the numbers are our choice."""
 
     widths: tuple[int, ...] = option(
-        (8, 16, 32, 32), "Channels", tooltip="Of the features after each halving; a field for each.", minimum=1
+        (8, 16, 32, 32),
+        "Channels",
+        tooltip="Channels of the features after each downsampling; each has a field.",
+        minimum=1,
     )
     reach: float = option(
-        2.0, "Largest velocity", tooltip="Of each level, in its voxels.", minimum=0.1, maximum=10.0, advanced=True
+        2.0, "Largest velocity", tooltip="For each level, in its voxels.", minimum=0.1, maximum=10.0, advanced=True
     )
     squarings: int = option(5, "Squarings", minimum=1, maximum=12, advanced=True)
-    similarity: str = option("lncc", "Image term", tooltip="The authors': local correlation.", choices=SIMILARITIES)
+    similarity: str = option(
+        "lncc", "Image term", tooltip="The authors use the local correlation.", choices=SIMILARITIES
+    )
     radius: int = option(
-        3, "Window radius", tooltip="Of the local correlation; the authors': 3.", unit="voxels", minimum=1, maximum=12
+        3,
+        "Window radius",
+        tooltip="Window of the local correlation; the authors': 3.",
+        unit="voxels",
+        minimum=1,
+        maximum=12,
     )
     smoothness: float = option(
         1.0, "Smoothness", tooltip="Weight of the squared slopes of both displacements; the authors': 1.", minimum=0.0
@@ -62,7 +72,7 @@ class SITReg(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="sitreg",
         title="Symmetric invertible pyramid (SITReg)",
-        summary="Warps both images half the way, level by level; exchanging the images inverts the map exactly.",
+        summary="Warps both images half way, level by level; swapping the images inverts the map exactly.",
         citation="Honkamaa and Marttinen, MELBA 2:2148-2194, 2024, doi 10.59275/j.melba.2024-276b, arXiv 2303.10211",
         settings=SITRegSettings,
     )

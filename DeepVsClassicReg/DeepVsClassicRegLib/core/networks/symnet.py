@@ -30,13 +30,15 @@ class SymNetSettings:
     range_flow: float = option(100.0, "Largest velocity", unit="voxels", minimum=1.0, maximum=1000.0, advanced=True)
     squarings: int = option(7, "Squarings", minimum=1, maximum=12, advanced=True)
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(3, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        3, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(3.0, "Smoothness", tooltip="Weight of the squared slopes of both velocities.", minimum=0)
     orientation: float = option(
         100.0, "Orientation", tooltip="Weight of negative Jacobian determinants.", minimum=0.0, advanced=True
     )
     magnitude: float = option(
-        0.1, "Magnitude", tooltip="Weight of the difference of both ways' lengths.", minimum=0.0, advanced=True
+        0.1, "Magnitude", tooltip="Weight of the difference in length of both velocities.", minimum=0.0, advanced=True
     )
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
@@ -49,7 +51,7 @@ class SymNet(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="symnet",
         title="SymNet",
-        summary="Brings both images half the way by two velocities; both directions invert each other.",
+        summary="Warps both images half way with two velocities; the two directions are inverse to each other.",
         citation="Mok and Chung, CVPR 2020, doi 10.1109/CVPR42600.2020.00470, arXiv 2003.09514",
         settings=SymNetSettings,
     )

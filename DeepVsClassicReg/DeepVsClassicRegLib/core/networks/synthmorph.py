@@ -28,11 +28,11 @@ class SynthMorphSettings(DenseSettings):
     architecture: str = option(
         "pyramid",
         "Network",
-        tooltip="pyramid: coarse-to-fine matching, learns from few steps; unet: the network of the paper.",
+        tooltip="pyramid: coarse-to-fine matching, needs few steps; unet: the network of the paper.",
         choices=("pyramid", "unet"),
     )
     channels: tuple[int, ...] = option((8, 24, 32, 48), "Channels of the pyramid's features", minimum=1, advanced=True)
-    features: int = option(16, "Features that are matched", minimum=1, maximum=256, advanced=True)
+    features: int = option(16, "Matched features", minimum=1, maximum=256, advanced=True)
     width: int = option(32, "Channels of the matching unit", minimum=1, maximum=512, advanced=True)
     levels: int = option(3, "Scales of the pyramid", minimum=1, maximum=6)
     iterations: int = option(2, "Matchings per coarse scale", minimum=1, maximum=8)
@@ -46,7 +46,7 @@ class SynthMorph(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="synthmorph",
         title="SynthMorph",
-        summary="Trained on labels of generated images of random contrast, so that it needs no real images.",
+        summary="Trained on labels of synthetic images with random contrast; needs no real images.",
         citation="Hoffmann et al., IEEE TMI 41:543-558, 2022, doi 10.1109/TMI.2021.3116879, arXiv 2004.10282",
         settings=SynthMorphSettings,
         supervision=("labels",),

@@ -34,18 +34,20 @@ class TransMorphSettings:
     30 % of the residual branches at random, which small networks do not need.
     """
 
-    channels: int = option(24, "Channels", tooltip="Of the first tokens; our choice.", minimum=1)
+    channels: int = option(24, "Channels", tooltip="Channels of the first tokens; our choice.", minimum=1)
     depths: tuple[int, ...] = option(
         (2, 2, 2), "Blocks per level", tooltip="Windows of every other block are shifted; our choice.", minimum=1
     )
     heads: tuple[int, ...] = option((2, 4, 8), "Heads per level", tooltip="Our choice.", minimum=1, advanced=True)
     window: int = option(4, "Window", tooltip="Tokens per axis; our choice.", minimum=2, maximum=16, advanced=True)
     growth: int = option(
-        4, "Hidden layer", tooltip="Times the channels of a block.", minimum=1, maximum=8, advanced=True
+        4, "Hidden layer", tooltip="Multiple of the channels of a block.", minimum=1, maximum=8, advanced=True
     )
     head_channels: int = option(16, "Head channels", tooltip="At the image's resolution.", minimum=1, advanced=True)
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(
         1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
     )
@@ -222,14 +224,14 @@ def check(settings: TransMorphSettings) -> None:
     if not settings.depths or len(settings.depths) != len(settings.heads):
         raise SettingsError(
             f"TransMorph has blocks for {len(settings.depths)} and heads for {len(settings.heads)} levels.",
-            hint="Give 'depths' and 'heads' one number per level each.",
+            hint="Use one number per level in 'depths' and 'heads'.",
         )
     for level, heads in enumerate(settings.heads):
         width = settings.channels * 2**level
         if width % heads:
             raise SettingsError(
-                f"The {width} channels of level {level + 1} cannot be shared by {heads} heads.",
-                hint="Give channels that are a multiple of the heads.",
+                f"The {width} channels of level {level + 1} cannot be divided by {heads} heads.",
+                hint="Use a multiple of the heads.",
             )
 
 

@@ -27,14 +27,16 @@ class VFASettings:
     """Network and objective of vector-field attention."""
 
     channels: int = option(
-        8, "Start channels", tooltip="Twice as many after the first two halvings each; our choice.", minimum=1
+        8, "Start channels", tooltip="Doubled at each of the first two downsamplings; our choice.", minimum=1
     )
-    features: int = option(16, "Features", tooltip="That are matched per voxel; our choice.", minimum=1)
+    features: int = option(16, "Features", tooltip="Matched features per voxel; our choice.", minimum=1)
     levels: int = option(
         4, "Levels", tooltip="The finest has half the image's resolution; our choice.", minimum=1, maximum=5
     )
     similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(
         1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
     )
@@ -49,7 +51,7 @@ class VFA(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="vfa",
         title="Vector-field attention",
-        summary="Fixed features attend to moving features around them; what is averaged are displacements.",
+        summary="Fixed features attend to moving features in their neighborhood; the output is the mean displacement.",
         citation="Liu et al., J. Med. Imaging 11(6):064001, 2024, doi 10.1117/1.JMI.11.6.064001, arXiv 2407.10209",
         settings=VFASettings,
     )

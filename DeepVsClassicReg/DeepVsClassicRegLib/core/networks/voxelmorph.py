@@ -25,17 +25,19 @@ class VoxelMorphSettings(DenseSettings):
     affine: bool = option(
         False,
         "Affine stage first",
-        tooltip="For training data that is not linearly aligned; the engine aligns linearly by itself.",
+        tooltip="For training data without linear alignment; the engine always aligns linearly first.",
         advanced=True,
     )
     similarity: str = option(
         "lncc",
         "Image term",
-        tooltip="lncc: local correlation, indifferent to slow changes of brightness; mse: same contrast and scale; "
+        tooltip="lncc: local correlation, robust to bias fields; mse: same contrast and scale; "
         "mi, nmi, mind: different contrasts.",
         choices=SIMILARITIES,
     )
-    radius: int = option(4, "Window radius", tooltip="Of the local correlation.", unit="voxels", minimum=1, maximum=12)
+    radius: int = option(
+        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    )
     smoothness: float = option(
         1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
     )

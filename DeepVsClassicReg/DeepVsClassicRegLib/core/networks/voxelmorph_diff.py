@@ -27,7 +27,7 @@ class VoxelMorphDiffSettings(DenseSettings):
         0.02, "Image noise", tooltip="Standard deviation of fixed minus warped, intensities 0 to 1.", minimum=1e-4
     )
     precision: float = option(
-        10.0, "Prior precision", tooltip="How smooth velocities are a priori; higher is smoother.", minimum=1e-3
+        10.0, "Prior precision", tooltip="Smoothness of velocities a priori; higher values are smoother.", minimum=1e-3
     )
     label_weight: float = option(
         10.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
@@ -40,7 +40,7 @@ class VoxelMorphDiff(Method):
     info: ClassVar[MethodInfo] = MethodInfo(
         name="voxelmorph-diff",
         title="VoxelMorph, probabilistic",
-        summary="U-Net that predicts a distribution of diffeomorphic maps, so that its uncertainty can be shown.",
+        summary="U-Net that predicts a distribution of diffeomorphic maps and its uncertainty.",
         citation="Dalca et al., Med. Image Anal. 57:226-236, 2019, doi 10.1016/j.media.2019.07.006",
         settings=VoxelMorphDiffSettings,
         probabilistic=True,

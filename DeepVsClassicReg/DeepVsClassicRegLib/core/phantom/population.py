@@ -27,10 +27,10 @@ DISCS_MM = ((28.0, -38.0, 12.0), (-28.0, -38.0, 12.0), (30.0, 48.0, 12.0), (-30.
 DISC_RADIUS_MM = 11.0
 NUCLEI = (4, 43, 10, 49, 11, 50, 12, 51, 17, 53, 14)
 PROTOCOLS = {
-    "tissues": "cortex, white matter, fluid and deep nuclei: what the intensity shows",
-    "structures": "the 18 structures of the head, left and right apart",
-    "parcels": "the cortex cut into sectors, and discs inside the white matter: borders that no intensity shows",
-    "nuclei": "ventricles and deep nuclei alone",
+    "tissues": "cortex, white matter, fluid and deep nuclei: visible in the intensity",
+    "structures": "the 18 structures of the head, left and right separate",
+    "parcels": "sectors of the cortex and discs in the white matter: borders not visible in the intensity",
+    "nuclei": "ventricles and deep nuclei only",
 }
 
 

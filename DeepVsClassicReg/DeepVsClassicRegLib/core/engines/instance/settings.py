@@ -133,7 +133,7 @@ class InstanceSettings:
         "Lowest Jacobian determinant",
         minimum=0,
         maximum=0.5,
-        tooltip="The field is relaxed where a cell shrinks further; 0 allows folds (reported).",
+        tooltip="The field is smoothed where the determinant is lower; 0 allows folds, which are reported.",
         advanced=True,
     )
     memory_gib: float = option(
