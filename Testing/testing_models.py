@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from DeepVsClassicRegLib.core.networks.base import Method, MethodInfo, Prediction, RegistrationNetwork
+from DeepVsClassicRegLib.core.networks.base import Method, MethodInfo, PatchScores, Prediction, RegistrationNetwork
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
 from DeepVsClassicRegLib.core.networks.flow import integrate, resize_field, warp
 from DeepVsClassicRegLib.core.networks.model_store import fresh_network, save_model
+from DeepVsClassicRegLib.core.networks.patch import patch_means
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
-DEMONS, SHIFT = "test-demons", "test-shift"
+DEMONS, SHIFT, DIFFERENCES = "test-demons", "test-shift", "test-differences"
 MODULE = "DeepVsClassicRegLib.core.networks.testing_methods"
 
 
@@ -115,17 +116,41 @@ class ShiftMethod(Method):
         return Shift()
 
 
+class Differences(RegistrationNetwork):
+    """A metric without weights: the mean squared difference of each block of 4 voxels."""
+
+    scale_free, stride, multiple = True, 4, 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.ones(1))
+
+    def forward(self, fixed: torch.Tensor, moving: torch.Tensor) -> PatchScores:
+        return PatchScores(self.factor * patch_means((fixed - moving).square(), self.stride), self.stride)
+
+
+class DifferencesMethod(Method):
+    info = MethodInfo(
+        DIFFERENCES, "Differences", "Squared differences.", "doi none", ShiftSettings, ("error",), kind="metric"
+    )
+
+    def network(self, settings: ShiftSettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        return Differences()
+
+
 @contextmanager
 def known_methods() -> Iterator[None]:
-    """Have both methods in the catalogue inside the block."""
+    """Have these methods in the catalogue inside the block."""
     module = types.ModuleType(MODULE)
-    module.DemonsMethod, module.ShiftMethod = DemonsMethod, ShiftMethod  # type: ignore[attr-defined]
+    known = {DEMONS: DemonsMethod, SHIFT: ShiftMethod, DIFFERENCES: DifferencesMethod}
+    for method in known.values():
+        setattr(module, method.__name__, method)
     sys.modules[MODULE] = module
-    METHODS.update({DEMONS: "testing_methods:DemonsMethod", SHIFT: "testing_methods:ShiftMethod"})
+    METHODS.update({name: f"testing_methods:{method.__name__}" for name, method in known.items()})
     try:
         yield
     finally:
-        for name in (DEMONS, SHIFT):
+        for name in known:
             del METHODS[name]
         del sys.modules[MODULE]
 
@@ -150,6 +175,11 @@ def write_shift(
     module.shift.copy_(torch.tensor(shift_vox_zyx))
     module.log_variance.fill_(2 * float(torch.tensor(max(deviation, 1e-9)).log()))
     return save_model(folder, card(SHIFT, **changes), module)
+
+
+def write_differences(folder: Path, **changes: object) -> Card:
+    """Write a model folder of the metric of squared differences."""
+    return save_model(folder, card(DIFFERENCES, kind="metric", **changes), Differences())
 
 
 def write_constant_error(folder: Path, *, quantiles: Sequence[float] = (0.1, 0.5, 0.9), **changes: object) -> Card:

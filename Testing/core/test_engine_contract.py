@@ -36,6 +36,7 @@ FASTER = {
     "ants": {"iterations": (30, 30, 20, 10)},
     "greedy": {"update_sigma_vox": 2.2, "total_sigma_vox": 0.8},
     "fireants": {"iterations": (60, 40, 20)},
+    "learned-metric": {"model": "test-differences", "kind": "affine"},
     "network": {"model": "test-demons"},
     "network+refine": {"model": "test-demons", "refine_levels": 1},
 }
@@ -54,11 +55,12 @@ def testing_model(tmp_path_factory):
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
         yield
         return
-    from testing_models import DEMONS, known_methods, write_demons
+    from testing_models import DEMONS, DIFFERENCES, known_methods, write_demons, write_differences
 
     folder = tmp_path_factory.mktemp("models")
     with known_methods(), pytest.MonkeyPatch.context() as patch:
         write_demons(folder / DEMONS)
+        write_differences(folder / DIFFERENCES)
         patch.setenv("DVCREG_MODELS", str(folder))
         yield
 

@@ -43,7 +43,17 @@ CHANGES: dict[str, dict[str, Any]] = {
     "instance": {"iterations": (20, 20, 10)},
 }
 QUICK = ("linear", "instance", "sitk-demons", "greedy")
-SLOW = ("elastix", "sitk-bspline", "ants", "network", "network+refine", "convexadam", "fireants", "niftyreg")
+SLOW = (
+    "learned-metric",
+    "elastix",
+    "sitk-bspline",
+    "ants",
+    "network",
+    "network+refine",
+    "convexadam",
+    "fireants",
+    "niftyreg",
+)
 
 
 def plain(name: str, call: Callable[[], Any], truth: Any, tolerance: float = 0.0) -> Case:

@@ -15,6 +15,7 @@ ENGINES = Registry(
         "instance": "instance.engine:InstanceEngine",
         "network": "network.engine:NetworkEngine",
         "network+refine": "network.refine:NetworkRefineEngine",
+        "learned-metric": "learned_metric.engine:LearnedMetricEngine",
         "elastix": "elastix.engine:ElastixEngine",
         "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
         "sitk-demons": "sitk_demons:SitkDemonsEngine",

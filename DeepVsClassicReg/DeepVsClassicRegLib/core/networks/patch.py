@@ -162,6 +162,24 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum(axes) / weights.sum(axes).clamp(min=1e-6)
 
 
+def dissimilarity(network: RegistrationNetwork, fixed: Tensor, warped: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return what a metric says of a fixed and a warped image, lower is better; differentiable by the warped image.
+
+    Parameters
+    ----------
+    network : PatchNetwork
+        Of a model of the kind 'metric', or 'error' (its middle quantile).
+    fixed, warped : (N, 1, *spatial) tensors
+        Intensities, 0 to 1.
+    weight : (N, 1, *spatial) tensor, optional
+        Where it is measured; everywhere the fixed image is not exactly 0 when not given.
+    """
+    scores: PatchScores = network(fixed, warped)
+    middle = (scores.values.shape[1] - 1) // 2
+    where = patch_weights(fixed, scores.stride) if weight is None else patch_means(weight, scores.stride)
+    return weighted_mean(scores.values[:, middle : middle + 1], where).mean()
+
+
 def scores_of(context: LossContext) -> PatchScores:
     """Return the scores of a context."""
     return cast("PatchScores", context.prediction)
