@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,14 +55,16 @@ class MetricObjective:
         self.radius_mm = 0.5 * float(np.mean(grid.extent_mm))
         spacing = float(np.mean(grid.spacing_mm))
         moving = pair.moving.grid.with_spacing([max(spacing, own) for own in pair.moving.grid.spacing_mm])
-        self.moving = self._tensor(normalized(sampled_on(pair.moving, moving)))
+        # Scaled before they are sampled: two equal volumes stay equal on every grid.
+        first, second = (dataclasses.replace(each, array=normalized(each)) for each in (pair.fixed, pair.moving))
+        self.moving = self._tensor(sampled_on(second, moving).array)
         self.to_index = np.linalg.inv(moving.matrix)
         self.seen: list[tuple[Tensor, Tensor]] = []
         for number in range(passes):
             shift = network.stride * number / passes * np.asarray(grid.spacing_mm)
             shifted = Grid(grid.size, grid.spacing_mm, tuple(grid.origin_mm - grid.axes @ shift), grid.direction)
             points = torch.from_numpy(shifted.points() - self.center).float().to(device)
-            self.seen.append((self._tensor(normalized(sampled_on(pair.fixed, shifted))), points))
+            self.seen.append((self._tensor(sampled_on(first, shifted).array), points))
 
     def affine(self, parameters: Array) -> Affine:
         """Return the complete fixed-to-moving map of parameters (see `__call__`)."""
@@ -105,7 +108,7 @@ class MetricObjective:
         return functional.grid_sample(self.moving, where[None], padding_mode="border", align_corners=True)
 
     def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None, None].to(self.device)
+        return torch.from_numpy(np.array(array, np.float32))[None, None].to(self.device)
 
 
 def bounds(kind: str, translation_mm: float, rotation_deg: float, stretch: float, radius_mm: float) -> list[Any]:
