@@ -58,7 +58,7 @@ def facts(case: Case, starts: Path) -> dict:
     record["rough_moving"] = rough_information(pair.moving).to_json()
     record["rough_cpu_s"] = round(time.process_time() - began, 3)
     began = time.process_time()
-    aligned = pair.without_answers().replace(initial=read_transform(starts / f"{safe(case.name)}.h5"))
+    aligned = pair.without_annotations().replace(initial=read_transform(starts / f"{safe(case.name)}.h5"))
     selected = similarity_for(aligned, resolution_mm=WORKING_MM, memory_gib=4.0)
     record["contrast"] = {"name": selected.name, "reason": selected.reason}
     record["contrast_cpu_s"] = round(time.process_time() - began, 3)

@@ -78,7 +78,7 @@ def run(entry: dict, data: Path, settings: LinearSettings, seed: int) -> dict[st
     compute = Compute(device="cpu", threads=1, seed=seed)
     with sitk_threads(1):
         begin = cpu_seconds()
-        result = LinearEngine().run(pair.without_answers(), settings, Progress(), compute)
+        result = LinearEngine().run(pair.without_annotations(), settings, Progress(), compute)
         seconds = cpu_seconds() - begin
         row = {
             "id": entry["id"],

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> dict:
     from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 
     case = next(case for case in read_cases(arguments.data) if case.name == arguments.case)
-    pair = case.load().without_answers()
+    pair = case.load().without_annotations()
     name, _, preset = arguments.engine.partition(":")
     if name != "linear":
         pair = pair.replace(initial=read_transform(arguments.start))

@@ -122,7 +122,7 @@ def safe(text: str) -> str:
 
 def make(case: Case, engine: str, kind: str, other: Case | None, arguments: argparse.Namespace) -> dict:
     """Register, keep the transform, and return the line."""
-    pair = prepared(case, kind, other).without_answers()
+    pair = prepared(case, kind, other).without_annotations()
     if kind in ("plain", "misplaced"):
         start = read_transform(arguments.starts / f"{safe(case.name)}.h5")
         pair = pair.replace(initial=misplaced(start, pair) if kind == "misplaced" else start)

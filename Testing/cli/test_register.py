@@ -110,7 +110,7 @@ def test_same_seed_same_result(call, pair, tmp_path):
     assert np.array_equal(*images)
 
 
-def test_some_nan_is_repaired_and_told(call, pair, files, tmp_path):
+def test_some_nan_is_repaired_and_reported(call, pair, files, tmp_path):
     image = sitk.Cast(sitk.ReadImage(str(files["fixed"])), sitk.sitkFloat32)
     image[3, 3, 3] = float("nan")
     sitk.WriteImage(image, str(tmp_path / "nan.nrrd"))

@@ -122,7 +122,7 @@ def test_a_training_is_not_overwritten_or_changed(trained, call):
         (("--method", "voxelmorph", "--data", "shapes", "--set", "depth=3"), "no setting 'depth'"),
         (("--method", "voxelmorph", "--data", "shapes", "--synth", "depth=3"), "no setting 'depth'"),
         (("--method", "voxelmorph", "--data", "shapes", "--size", "a,b"), "--size needs"),
-        (("--method", "voxelmorph", "--data", "shapes", "--schedule", "cosine"), "number of steps"),
+        (("--method", "voxelmorph", "--data", "shapes", "--schedule", "cosine"), "length of the training"),
         (("--method", "voxelmorph", "--data", "nowhere.csv", "--size", "32"), "no dataset"),
     ],
 )

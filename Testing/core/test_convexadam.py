@@ -1,4 +1,4 @@
-"""The lattice that ConvexAdam works on: isotropic, made of whole blocks, never beyond the memory asked for."""
+"""The grid that ConvexAdam works on: isotropic, made of whole blocks, never beyond the memory asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from testing_grids import oblique_grid
 FIXED = oblique_grid((61, 40, 9), (0.9, 1.1, 4.0), seed=1, left_handed=True)
 
 
-def test_lattice_is_isotropic_in_whole_blocks_and_covers_the_fixed_volume():
+def test_grid_is_isotropic_in_whole_blocks_and_covers_the_fixed_volume():
     grid, notes = working_grid(FIXED, ConvexAdamSettings())
     assert np.allclose(grid.spacing_mm, 0.9)
     assert all(n % 6 == 0 and n >= 24 for n in grid.size)

@@ -218,7 +218,7 @@ def test_labels_pull_where_images_say_nothing(pair):
     plain = dice(run(blind, similarity="mse").transform)
     assert dice(run(blind, similarity="mse", label_weight=2.0).transform) > plain + 0.05
     with pytest.raises(RegistrationError, match="no label"):
-        run(blind.without_answers(), similarity="mse", label_weight=1.0)
+        run(blind.without_annotations(), similarity="mse", label_weight=1.0)
 
 
 def test_landmarks_are_met(phantom, pair):

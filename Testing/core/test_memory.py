@@ -31,7 +31,7 @@ print(usual, kept, faults())
 """
 
 
-@pytest.mark.skipif(not GLIBC, reason="only glibc can be told")
+@pytest.mark.skipif(not GLIBC, reason="only glibc has these settings")
 def test_arrays_are_made_from_the_memory_of_those_before():
     answer = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True, timeout=300)
     usual, kept, after = map(int, answer.stdout.split())
@@ -40,19 +40,19 @@ def test_arrays_are_made_from_the_memory_of_those_before():
 
 
 class Spy:
-    """Notes what the C library is told."""
+    """Notes the calls of the C library."""
 
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def mallopt(self, name, value):
-        self.told.append((name, value))
+        self.calls.append((name, value))
 
     def malloc_trim(self, _pad):
-        self.told.append("trim")
+        self.calls.append("trim")
 
 
-def test_only_the_outermost_block_tells_the_library(monkeypatch):
+def test_only_the_outermost_block_changes_the_library(monkeypatch):
     spy = Spy()
     monkeypatch.setattr(memory, "_glibc", lambda: spy)
 
@@ -61,14 +61,14 @@ def test_only_the_outermost_block_tells_the_library(monkeypatch):
             pass
 
     with kept_memory():
-        begun = list(spy.told)
+        begun = list(spy.calls)
         other = threading.Thread(target=work)
         other.start()
         other.join()
         work()
-        assert spy.told == begun
-    assert spy.told[-1] == "trim"
-    assert len(spy.told) > len(begun)
+        assert spy.calls == begun
+    assert spy.calls[-1] == "trim"
+    assert len(spy.calls) > len(begun)
 
 
 def test_an_error_inside_ends_the_block(monkeypatch):
@@ -76,7 +76,7 @@ def test_an_error_inside_ends_the_block(monkeypatch):
     monkeypatch.setattr(memory, "_glibc", lambda: spy)
     with pytest.raises(ZeroDivisionError), kept_memory():
         _ = 1 / 0
-    assert spy.told[-1] == "trim"
+    assert spy.calls[-1] == "trim"
 
 
 def test_elsewhere_nothing_happens(monkeypatch):
@@ -89,7 +89,7 @@ def test_elsewhere_nothing_happens(monkeypatch):
         memory._glibc.cache_clear()
 
 
-@pytest.mark.skipif(not GLIBC, reason="only glibc can be told")
+@pytest.mark.skipif(not GLIBC, reason="only glibc has these settings")
 def test_the_library_accepts_every_wish():
     library = ctypes.CDLL(None)
     wishes = [(memory._MMAP_MAX, 0), (memory._TRIM_THRESHOLD, memory._NEVER)]
@@ -106,7 +106,7 @@ def test_the_library_leaves_the_process_alone(monkeypatch):
     monkeypatch.setattr(memory, "_glibc", lambda: spy)
     pair = make_phantom("head", size=24).pair
     evaluate(pair, register(pair, engine="linear", preset="fast", threads=1))
-    assert spy.told == []
+    assert spy.calls == []
 
 
 def test_the_command_line_keeps_memory(monkeypatch, capsys):
@@ -115,5 +115,5 @@ def test_the_command_line_keeps_memory(monkeypatch, capsys):
     spy = Spy()
     monkeypatch.setattr(memory, "_glibc", lambda: spy)
     assert main(["engines"]) == 0
-    assert spy.told[0] == (memory._MMAP_MAX, 0) and spy.told[-1] == "trim"
+    assert spy.calls[0] == (memory._MMAP_MAX, 0) and spy.calls[-1] == "trim"
     assert capsys.readouterr().out

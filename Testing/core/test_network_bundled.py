@@ -26,7 +26,7 @@ MOST_MB = 8
 @pytest.fixture(scope="module")
 def head():
     phantom = make_phantom("head", size=48)
-    return phantom, phantom.pair.without_answers().replace(initial=Transform((phantom.warp.affine,)))
+    return phantom, phantom.pair.without_annotations().replace(initial=Transform((phantom.warp.affine,)))
 
 
 def run(pair, folder):

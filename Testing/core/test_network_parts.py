@@ -115,7 +115,7 @@ def test_faded_field_is_zero_at_its_border_and_never_folds():
     np.testing.assert_array_equal(inner, u)
 
 
-def test_folds_are_told_and_relaxed_or_left():
+def test_folds_are_reported_and_relaxed_or_left():
     u = np.zeros((3, 16, 16, 16), np.float32)
     u[2, 6:10, 6:10, 7], u[2, 6:10, 6:10, 9] = 2.5, -2.5
     grid = Grid((16, 16, 16))

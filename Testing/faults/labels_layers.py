@@ -243,16 +243,16 @@ def _swapped(folder: Path, *command: str) -> list[str]:
 
 
 def _true_dice(run: Run) -> list[float]:
-    """Return the Dice of both labels as told, minus that of SimpleITK's resampling of the NIfTI labels."""
+    """Return the Dice of both labels as reported, minus that of SimpleITK's resampling of the NIfTI labels."""
     fixed, moving = (sitk.ReadImage(str(run.folder / f"{side}_seg.nii.gz")) for side in ("fixed", "moving"))
     truth = sitk.ReadTransform(str(run.folder / "truth.h5"))
     arrays = [
         sitk.GetArrayFromImage(image)
         for image in (fixed, sitk.Resample(moving, fixed, truth, sitk.sitkNearestNeighbor))
     ]
-    told = run.json("measures.json")["measures"]["after"]["dice_per_label"]
+    reported = run.json("measures.json")["measures"]["after"]["dice_per_label"]
     dice = [2 * np.logical_and(*(a == n for a in arrays)).sum() / sum((a == n).sum() for a in arrays) for n in (2, 8)]
-    return [told["1"] - dice[0], told["2"] - dice[1]]
+    return [reported["1"] - dice[0], reported["2"] - dice[1]]
 
 
 def _own_segmentation(folder: Path) -> list[str]:

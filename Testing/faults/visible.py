@@ -310,7 +310,7 @@ COMPARED = [
         Gives(1, read=lambda run: run.text.count("% confident"), notes=["Verdict: linear: ", "Verdict: sitk-demons: "]),
     ),
 ]
-TOLD = [
+REPORTED = [
     Case(
         "J",
         "transform of a volume with NaN",
@@ -364,4 +364,4 @@ TOLD = [
 ]
 
 
-CASES = [*REGISTERED, *EVALUATED, *COMPARED, *TOLD]
+CASES = [*REGISTERED, *EVALUATED, *COMPARED, *REPORTED]

@@ -60,3 +60,28 @@ def test_nothing_private_is_imported(module):
         if source in MODULES:
             private = [part for part in (*source.split("."), name) if part.startswith("_")]
             assert not [part for part in private if not part.endswith("__")], f"line {line}: {source} {name}"
+
+
+def names_of(module: str) -> set[str]:
+    """Return what a file defines or imports at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {(entry.asname or entry.name).partition(".")[0] for entry in node.names}
+        else:
+            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("Testing/bench/**/*.py"), *ROOT.glob("Testing/tools/*.py")]), ids=str
+)
+def test_benchmarks_and_tools_import_what_exists(path):
+    """No test runs them, so a name that moved would be missed."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("DeepVsClassicRegLib."):
+            for entry in node.names:
+                inner = f"{node.module}.{entry.name}"
+                assert inner in MODULES or entry.name in names_of(node.module), f"line {node.lineno}: no {inner}"

@@ -84,7 +84,7 @@ def test_one_chosen_segment_each(nodes, phantom, tmp_path):
     assert np.array_equal(pair.moving_labels.array == 1, original.array == original.labels[5])
 
 
-def test_segmentation_on_another_lattice(nodes, phantom, tmp_path):
+def test_segmentation_on_another_grid(nodes, phantom, tmp_path):
     """A segmentation drawn on the moving volume serves as fixed one: it is resampled by nearest neighbor."""
     from DeepVsClassicRegLib.core.images.resample import warp_labels
 

@@ -47,7 +47,7 @@ def rest(panel) -> None:
 
 
 def message(ui) -> str:
-    return ui.spotLabel.text if shown(ui.spotLabel) else ""
+    return ui.locationLabel.text if shown(ui.locationLabel) else ""
 
 
 def shown_mode(ui) -> str | None:

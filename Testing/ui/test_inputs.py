@@ -154,7 +154,7 @@ BAD = [value for name, value in sorted(globals().items()) if name.startswith("ba
 
 
 @pytest.mark.parametrize("spoil", BAD, ids=lambda function: function.__name__.removeprefix("bad_"))
-def test_bad_inputs_are_told_and_stop_the_run(panel, picked, ui, spoil):
+def test_bad_inputs_are_reported_and_stop_the_run(panel, picked, ui, spoil):
     expected = spoil(panel, picked, ui)
     settle()
     text = messages(panel)

@@ -70,7 +70,7 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
     for button in (ui.structureButton, ui.disagreementButton, ui.foldButton):
         button.click()
         wait(lambda: not panel.busy, 600)
-        assert ui.spotLabel.text
+        assert ui.locationLabel.text
     ui.closeViewButton.click()
 
     path = tmp_path / "journey.mrb"

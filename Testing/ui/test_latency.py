@@ -85,7 +85,7 @@ class PanelWatch:
         self.ticks += 1
 
     def split(self):
-        """Return the longest pause since the last split."""
+        """Return the longest delay since the last split."""
         self._tick()
         longest, self.longest_s = self.longest_s, 0.0
         return longest
@@ -98,7 +98,7 @@ class PanelWatch:
 def test_a_real_run_never_holds_the_event_loop(panel, picked, monkeypatch):
     watch = PanelWatch(monkeypatch)
 
-    def longest_pause():
+    def longest_delay():
         wait(lambda: panel.ui.registerButton.enabled)
         watch.split()
         panel.ui.registerButton.click()
@@ -106,7 +106,7 @@ def test_a_real_run_never_holds_the_event_loop(panel, picked, monkeypatch):
         assert panel.results.run is not None, panel.ui.stageLabel.text
         return watch.split()
 
-    assert is_quick(LONGEST_S, longest_pause)
+    assert is_quick(LONGEST_S, longest_delay)
     watch.stop()
     assert watch.ticks > 20
 
@@ -119,21 +119,21 @@ def test_a_run_of_a_brain_sized_pair_never_holds_the_event_loop(panel, phantom, 
     watch = PanelWatch(monkeypatch)
     panel._validator.start()
     wait(lambda: not panel._validator.active)
-    pauses = {"checking the inputs": watch.split()}
+    delays = {"checking the inputs": watch.split()}
     panel.ui.registerButton.click()
     wait(lambda: not panel.busy, 900)
-    pauses["the run"] = watch.split()
+    delays["the run"] = watch.split()
     assert panel.results.run is not None, panel.ui.stageLabel.text
     for name in ("checkerboard", "difference", "contours", "redCyan", "grid", "jacobian"):
         getattr(panel.ui, f"{name}Button").click()
         wait(lambda: not panel.busy, 300)
-        pauses[name] = watch.split()
+        delays[name] = watch.split()
     panel.ui.disagreementButton.click()
     wait(lambda: not panel.busy, 300)
-    pauses["worst match"] = watch.split()
+    delays["worst match"] = watch.split()
     watch.stop()
-    print({name: f"{1000 * pause:.1f} ms" for name, pause in pauses.items()})
-    assert max(pauses.values()) < LONGEST_S * slowness()
+    print({name: f"{1000 * delay:.1f} ms" for name, delay in delays.items()})
+    assert max(delays.values()) < LONGEST_S * slowness()
 
 
 def magnified(phantom):

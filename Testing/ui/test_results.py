@@ -178,15 +178,15 @@ def test_flicker_goes_back_and_forth_until_left(panel, finish, ui):
 def test_jumps_go_to_the_worst_and_then_on(panel, finish, ui):
     finish()
     ui.structureButton.click()
-    first = ui.spotLabel.text
+    first = ui.locationLabel.text
     assert "1 of" in first and "Dice" in first
     ui.structureButton.click()
-    assert "2 of" in ui.spotLabel.text
+    assert "2 of" in ui.locationLabel.text
     ui.disagreementButton.click()
     wait(lambda: not panel.busy)
-    assert ui.spotLabel.text != first
+    assert ui.locationLabel.text != first
     ui.foldButton.click()
-    assert "Nothing folds" in ui.spotLabel.text
+    assert "Nothing folds" in ui.locationLabel.text
 
 
 def test_linking_the_views(panel, finish, ui):
@@ -212,7 +212,7 @@ def test_a_deleted_output_is_reported_not_a_crash(panel, finish, ui):
     slicer.mrmlScene.RemoveNode(run.moving)
     ui.blendButton.click()
     settle()
-    assert "was deleted" in ui.spotLabel.text and shown(ui.spotLabel)
+    assert "was deleted" in ui.locationLabel.text and shown(ui.locationLabel)
     assert not ui.blendButton.checked
 
 
@@ -238,5 +238,5 @@ def test_the_verdict_tells_its_reasons_and_where_to_look(panel, picked, ui, fake
     settle()
     slice_node = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
     assert slice_node.GetSliceToRAS().GetElement(2, 3) == pytest.approx(5.0)
-    assert "Folded" in ui.spotLabel.text
+    assert "Folded" in ui.locationLabel.text
     ui.verdictLabel.linkActivated.emit("9")  # a record that has changed meanwhile

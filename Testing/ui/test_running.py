@@ -69,7 +69,7 @@ def test_cancel_asks_the_worker_and_changes_nothing(panel, picked, ui, fake):
 
 
 @pytest.mark.parametrize("state", ["rejected", "failed"])
-def test_failures_are_told_with_their_remedy(panel, picked, ui, fake, state):
+def test_failures_are_shown_with_their_remedy(panel, picked, ui, fake, state):
     press(panel)
     fake.process.end(state, "The demons diverged.", "Raise the field smoothing.")
     wait(lambda: not panel.busy)

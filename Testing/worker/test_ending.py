@@ -89,7 +89,7 @@ def test_leaving_the_block_ends_the_worker(make_client):
     assert client.outcome.state == "cancelled" and gone(everybody)
 
 
-def test_a_worker_that_hears_nothing_is_killed(make_client):
+def test_a_worker_that_does_not_react_is_killed(make_client):
     """A stopped (SIGSTOP) worker cannot obey; its parent ends the tree by force."""
     with make_client("children") as client:
         until_stage(client)

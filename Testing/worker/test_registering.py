@@ -93,7 +93,7 @@ def test_page_is_left_out_with_a_note_when_it_cannot_be_drawn(folder, tmp_path):
         ({"engine": "sitk-demon"}, "no engine 'sitk-demon'"),
     ],
 )
-def test_what_the_user_can_mend(folder, changes, message):
+def test_what_the_user_can_fix(folder, changes, message):
     job(**changes).write(folder)
     outcome = WorkerClient(folder).run()
     assert outcome.state == "rejected" and message in outcome.message and outcome.exit_code == 2

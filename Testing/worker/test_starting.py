@@ -36,11 +36,11 @@ def run(folder, engine="sitk-demons", settings=None, **options):
     stages: list[str] = []
     fractions: list[float] = []
 
-    def hear(update):
+    def receive(update):
         stages.append(update.stage)
         fractions.append(update.fraction)
 
-    answer = register(job, folder, Progress(listener=hear))
+    answer = register(job, folder, Progress(listener=receive))
     assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1.0)
     report = json.loads((folder / "out" / "r.json").read_text(encoding="utf-8"))
     return answer, stages, report, read_transform(folder / "out" / "t.h5").apply(POINTS)
@@ -76,7 +76,7 @@ def test_an_engine_that_aligns_linearly_itself_shares_nothing(tmp_path):
     assert "start" not in answer
 
 
-def test_wrong_settings_are_told_before_the_alignment(tmp_path):
+def test_wrong_settings_are_reported_before_the_alignment(tmp_path):
     with pytest.raises(SettingsError, match="iterations"):
         run(tmp_path / "job", settings={"iterations": "many"}, share_start=True)
     assert not (tmp_path / "job" / "out").exists()

@@ -78,5 +78,5 @@ def _show(calibration: Calibration) -> None:
     show_table("Leave-one-dataset-out errors", titles, rows, numbers=True)
     console().print(
         f"logit(Dice) = {calibration.intercept:.2f} {calibration.share:+.2f} ln(I/H) "
-        f"{calibration.thinness:+.2f} ln(surface/volume)"
+        f"{calibration.surface_to_volume:+.2f} ln(surface/volume)"
     )

@@ -61,7 +61,7 @@ def _described(info: Any) -> dict[str, Any]:
         "presets": list(presets(info.name)),
         "devices": list(info.devices),
         "multimodal": info.multimodal,
-        "uses_labels": info.uses_labels,
+        "uses_labels": info.uses_annotations,
         "uses_masks": info.uses_masks,
         "licence": info.licence,
         "citation": info.citation,

@@ -160,7 +160,7 @@ def register(
         needs_linear = pair.initial is None and chosen.info.starts_linear
         aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
-        seen = view if chosen.info.uses_labels else view.without_answers()
+        seen = view if chosen.info.uses_annotations else view.without_annotations()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
         result = chosen.run(seen.replace(initial=start), wanted, part, compute)
         if start is not None and chosen.info.starts_linear:

@@ -62,7 +62,7 @@ class Pair:
                     hint="Each fixed landmark needs a corresponding moving landmark, in the same order.",
                 )
 
-    def without_answers(self) -> Pair:
+    def without_annotations(self) -> Pair:
         """Return this pair without segmentations and landmarks, as engines that use neither see it."""
         return self.replace(fixed_labels=None, moving_labels=None, fixed_points=None, moving_points=None)
 

@@ -193,7 +193,7 @@ def _information(pair: Pair, labels: Sequence[int] | None) -> tuple[Mapping[str,
 
 
 def _contrast(pair: Pair, start: Transform) -> tuple[bool | None, str]:
-    aligned = engine_view(pair)[0].without_answers().replace(initial=start)
+    aligned = engine_view(pair)[0].without_annotations().replace(initial=start)
     resolution = WORKING * pair.fixed.grid.unit_mm
     selected = similarity_for(aligned, resolution_mm=resolution, memory_gib=MEMORY_GIB)
     return (selected.name == "lncc" if selected.comparable else None), selected.reason

@@ -23,7 +23,7 @@ from .tables import fit_table, keep_fitted
 from .tasks import RECOMMEND, QueryTask, WorkerTask
 from .validation import line
 
-PAUSE_MS = 700
+DELAY_MS = 700
 TIME_BUDGET, TRAINING_LABELS, REPRESENTATIVE = "Advice.TimeBudget", "Advice.TrainingLabels", "Advice.Representative"
 KNOWN = {"": None, "yes": True, "no": False}
 Choose = Callable[[str], None]
@@ -69,10 +69,10 @@ class AdviceSection:
         self.message, self.hint = "", ""
         self.changed, self.ended, self.progressed = Signal(), Signal(), Signal()
         self.plotting = Signal()  # a plot is about to change the layout
-        self._pause = qt.QTimer()
-        self._pause.setSingleShot(True)
-        self._pause.interval = PAUSE_MS
-        self._pause.connect("timeout()", self._on_pause)
+        self._delay = qt.QTimer()
+        self._delay.setSingleShot(True)
+        self._delay.interval = DELAY_MS
+        self._delay.connect("timeout()", self._on_delay)
         for text, value in ((_("Not known"), ""), (_("Yes"), "yes"), (_("No"), "no")):
             ui.representativeCombo.addItem(text, value)
         ui.adviseCheck.checked = self._preferences.advise
@@ -125,7 +125,7 @@ class AdviceSection:
 
     def ask(self) -> None:
         """Start the query now, unless one is running or nothing is selected."""
-        self._pause.stop()
+        self._delay.stop()
         if self._inputs is None or self.asking:
             return
         self.message = self.hint = ""
@@ -139,7 +139,7 @@ class AdviceSection:
 
     def stop(self) -> None:
         """Cancel the running query."""
-        self._pause.stop()
+        self._delay.stop()
         query, self._query = self._query, None
         if query is not None:
             query.changed.disconnect()
@@ -182,9 +182,9 @@ class AdviceSection:
 
     def _ask_soon(self) -> None:
         if self._inputs is not None and self._preferences.advise:
-            self._pause.start()
+            self._delay.start()
 
-    def _on_pause(self) -> None:
+    def _on_delay(self) -> None:
         if not self._runner.busy:  # else a registration needs the processor; `follow` is called when it ends
             self.ask()
 
@@ -226,7 +226,7 @@ class AdviceSection:
         if on and self.advice is None:
             self._ask_soon()
         elif not on:
-            self._pause.stop()
+            self._delay.stop()
         self._show()
 
     def _on_case(self) -> None:
@@ -240,7 +240,7 @@ class AdviceSection:
         known = self.advice is not None or self.asking
         self._forget()
         if known or self._preferences.advise:
-            self._pause.start()
+            self._delay.start()
         self._show()
 
     def _show(self) -> None:

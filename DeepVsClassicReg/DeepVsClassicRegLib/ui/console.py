@@ -19,7 +19,7 @@ from .engine_availability import default_engine, engine_availability
 from .runner import Runner
 from .tasks import EVALUATE, RECOMMEND, QueryTask, RegistrationRequest, RegistrationTask, SharedStart, WorkerTask
 
-PAUSE_S = 0.01
+POLL_S = 0.01
 
 
 class Handle:
@@ -200,7 +200,7 @@ def _await(tasks: Sequence[WorkerTask], timeout_s: float | None) -> None:
         if end is not None and time.monotonic() > end:
             raise TimeoutError(_("It is still running after {seconds} s.").format(seconds=timeout_s))
         slicer.app.processEvents()
-        time.sleep(PAUSE_S)
+        time.sleep(POLL_S)
     for task in tasks:
         _require(task)
 

@@ -89,5 +89,5 @@ class MetricPlot:
 
 def _pixel_ratio(widget: Any) -> float:
     """Return the pixels per point of the screen; 1 where the binding does not report it."""
-    tell = getattr(widget, "devicePixelRatioF", None)
-    return float(tell()) if callable(tell) else 1.0
+    ratio = getattr(widget, "devicePixelRatioF", None)
+    return float(ratio()) if callable(ratio) else 1.0

@@ -116,7 +116,7 @@ class Panel(VTKObservationMixin):
             for entry, _preset, _settings in chosen:
                 ensure(entry, self._requirements)
         except RegistrationError as error:
-            self.run.tell("error", error.message, error.hint)
+            self.run.show_message("error", error.message, error.hint)
             return
         finally:
             if any(not entry.ready for entry, _preset, _settings in chosen):
@@ -179,9 +179,9 @@ class Panel(VTKObservationMixin):
         if advice.advice is not None:
             self.start()
         elif advice.message:
-            self.run.tell("error", advice.message, advice.hint or _("Select an engine yourself."))
+            self.run.show_message("error", advice.message, advice.hint or _("Select an engine yourself."))
         else:
-            self.run.tell("warning", _("Canceled."))
+            self.run.show_message("warning", _("Canceled."))
 
     def _on_inputs(self) -> None:
         self._observe_inputs()
@@ -219,15 +219,15 @@ class Panel(VTKObservationMixin):
 
     def _on_sample(self) -> None:
         self.ui.sampleButton.enabled = False
-        self.run.tell(PROGRESS, _("Making the example pair"))
+        self.run.show_message(PROGRESS, _("Making the example pair"))
         self._sample = BackgroundCall(generate_phantom, self._on_sample_made).start()
 
     def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
         self._sample = None
         self.ui.sampleButton.enabled = True
-        self.run.tell(PROGRESS, "")
+        self.run.show_message(PROGRESS, "")
         if error is not None:
-            self.run.tell("error", str(error))
+            self.run.show_message("error", str(error))
             return
         made = add_phantom(phantom)
         self.inputs.pick(Inputs(**{role: getattr(made, role) for role in PHANTOM_ROLES}))
@@ -241,7 +241,7 @@ class Panel(VTKObservationMixin):
         try:
             ensure(entry, self._requirements)
         except RegistrationError as error:
-            self.run.tell("error", error.message, error.hint)
+            self.run.show_message("error", error.message, error.hint)
         self.engines.refresh()
         self._validator.start()
 
@@ -283,7 +283,7 @@ class Panel(VTKObservationMixin):
             kind = "warning" if task.state == CANCELLED else "error"
             count = len(self._failures)
             more = "" if count == 1 else " " + _("({count} runs in all)").format(count=count)
-            self.run.tell(kind, task.message + more, task.hint)
+            self.run.show_message(kind, task.message + more, task.hint)
 
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)

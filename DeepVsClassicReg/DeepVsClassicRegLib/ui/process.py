@@ -90,12 +90,12 @@ class WorkerProcess:
             self._process.waitForFinished(END_WAIT_MS)
 
     def _on_output(self) -> None:
-        self._tell(self.session.feed(_bytes(self._process.readAllStandardOutput())))
+        self._forward(self.session.feed(_bytes(self._process.readAllStandardOutput())))
 
     def _on_log(self) -> None:
-        self._tell(self.session.feed_log(_bytes(self._process.readAllStandardError())))
+        self._forward(self.session.feed_log(_bytes(self._process.readAllStandardError())))
 
-    def _tell(self, events: list[Any]) -> None:
+    def _forward(self, events: list[Any]) -> None:
         for event in events:
             self.happened.emit(event)
 

@@ -264,8 +264,8 @@ class QaSection:
 
     def _say(self, text: str) -> None:
         self._complaining = False
-        self._ui.spotLabel.text = text
-        self._ui.spotLabel.visible = bool(text)
+        self._ui.locationLabel.text = text
+        self._ui.locationLabel.visible = bool(text)
 
     def _complain(self, error: RegistrationError) -> None:
         self._say(line("error", error.message, error.hint or ""))

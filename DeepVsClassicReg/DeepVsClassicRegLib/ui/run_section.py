@@ -69,7 +69,7 @@ class RunSection:
         if not self._runner.busy and not self.held:
             self._show_button()
 
-    def tell(self, kind: str, message: str, hint: str = "") -> None:
+    def show_message(self, kind: str, message: str, hint: str = "") -> None:
         """Show a message below the button; kind is 'error', 'warning' or 'progress'."""
         self._ui.stageLabel.text = html.escape(message) if kind == PROGRESS else line(kind, message, hint)
         self._ui.stageLabel.visible = bool(message)
@@ -87,13 +87,13 @@ class RunSection:
         self._ui.registerButton.toolTip = _("The scene does not change.")
         self._ui.progressBar.visible = True
         self._ui.progressBar.value = 0
-        self.tell(PROGRESS, message)
+        self.show_message(PROGRESS, message)
 
     def held_progress(self, fraction: float, stage: str) -> None:
         """Show the progress of the query that the start is waiting for."""
         if self.held:
             self._ui.progressBar.value = int(1000 * fraction)
-            self.tell(PROGRESS, stage)
+            self.show_message(PROGRESS, stage)
 
     def let_go(self) -> None:
         """End the delay."""
@@ -145,7 +145,7 @@ class RunSection:
             text = _("{number} of {count}, {engine}: {stage}").format(
                 number=self._runner.done + 1, count=count, engine=task.request.name, stage=task.stage
             )
-        self.tell(PROGRESS, text)
+        self.show_message(PROGRESS, text)
 
     def _log_stage(self, task: RegistrationTask) -> None:
         """Log the start of each stage: many engines log little themselves."""
@@ -170,7 +170,7 @@ class RunSection:
     def _show_idle(self) -> None:
         self._ui.progressBar.visible = self._ui.queueButton.visible = False
         self._ui.registerButton.text = _("Register")
-        self.tell(PROGRESS, "")
+        self.show_message(PROGRESS, "")
         self._show_button()
 
     def _show_button(self) -> None:

@@ -22,7 +22,7 @@ from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
 from .streams import Channel, listen, take_over
 from .tasks import get_task
 
-SHORTEST_PAUSE_S = 0.05
+SHORTEST_INTERVAL_S = 0.05
 
 
 class Reporter:
@@ -36,7 +36,7 @@ class Reporter:
     def __call__(self, update: Update) -> None:
         """Send an update, unless one was sent less than 50 ms ago."""
         now = time.monotonic()
-        if update.stage == self._stage and now - self._time < SHORTEST_PAUSE_S and update.fraction < 1:
+        if update.stage == self._stage and now - self._time < SHORTEST_INTERVAL_S and update.fraction < 1:
             return
         self._stage, self._time = update.stage, now
         self._channel.send("progress", **json_update(update))

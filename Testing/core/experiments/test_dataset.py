@@ -103,7 +103,7 @@ def test_read_volumes(tmp_path):
     assert np.allclose(image.array, subject.image.array) and np.array_equal(labels.array, subject.labels.array)
 
 
-def test_persons_are_repeatable_and_differ():
+def test_subjects_are_repeatable_and_differ():
     cohort = Cohort("A", seed=3)
     first, again, other = (make_subject(cohort, n, plane(48)) for n in (1, 1, 2))
     assert np.array_equal(first.image.array, again.image.array)

@@ -1,4 +1,4 @@
-"""Stacks, networks and engines on one scores: geometry of predictions, shifts, verdicts on made-up contests."""
+"""Stacks, networks and engines on one scores: geometry of predictions, shifts, verdicts on made-up comparisons."""
 
 from __future__ import annotations
 
@@ -183,6 +183,6 @@ def test_without_a_difference_nothing_is_claimed(tmp_path):
     assert "holds" not in verdicts(network_comparison("shift", {}, tmp_path))[:5]
 
 
-def test_few_seeds_are_told(tmp_path):
+def test_few_seeds_are_reported(tmp_path):
     found = network_comparison("supervision", {}, tmp_path, seeds=(0,))
     assert any("three seeds" in note for note in found.notes)

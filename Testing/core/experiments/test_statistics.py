@@ -53,7 +53,7 @@ def test_shared_images_widen_the_interval():
     assert honest.high - honest.low > 2 * (naive.high - naive.low) and honest.low < honest.value < honest.high
 
 
-def test_seeds_are_drawn_apart_from_persons():
+def test_seeds_are_drawn_apart_from_subjects():
     weights = resampled_weights([["a", "b", "a"], ["b", "a", "c"], ["s1", "s2", "s1"]], count=2000)
     assert weights.shape == (2000, 3) and weights.min() == 0
     # Two seeds: one of them is drawn twice or each once, so weights of one value are 0, 1 or 2 times the subjects'.

@@ -74,8 +74,8 @@ def test_features_sit_on_the_voxels_of_the_image():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     image = torch.zeros((2, 1, 160, 160), dtype=torch.float64)
-    spot = random(1, 8, 8)
-    image[0, :, 72:80, 72:80], image[1, :, 80:88, 72:80] = spot, spot
+    patch = random(1, 8, 8)
+    image[0, :, 72:80, 72:80], image[1, :, 80:88, 72:80] = patch, patch
     with torch.no_grad():
         u = net(image, image.flip(1)).displacement
     assert torch.allclose(u[0, :, 64:80, 64:96], u[1, :, 72:88, 64:96], atol=1e-9)

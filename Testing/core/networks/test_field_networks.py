@@ -72,7 +72,7 @@ def test_attention_sees_its_window_and_shifted_attention_the_next():
     assert reach[True][2:6, 2:6].all() and reach[True].sum() == 16
 
 
-def test_heads_that_do_not_fit_are_told():
+def test_heads_that_do_not_fit_are_reported():
     with pytest.raises(SettingsError, match="heads"):
         TransMorph().network(TransMorphSettings(channels=24, heads=(5, 5, 5)))
     with pytest.raises(SettingsError, match="level"):

@@ -263,7 +263,7 @@ def test_weights_come_from_the_global_generator(method):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_labels_that_are_missing_are_told(method):
+def test_labels_that_are_missing_are_reported(method):
     from DeepVsClassicRegLib.core.errors import RegistrationError
 
     pair, settings = batch(SHAPES[2]), small(method.info)

@@ -156,7 +156,7 @@ def test_only_a_background_of_zeros_does_not_count():
     assert patch_weights(image, 4)[0, 0, 0].tolist() == [0, 0, 1, 0]
 
 
-def test_wrong_settings_are_told():
+def test_wrong_settings_are_reported():
     with pytest.raises(SettingsError, match="rise"):
         from_json(catalogue.get_method("eppenhof").info.settings, {"quantiles": (0.9, 0.5)})
     with pytest.raises(SettingsError, match="rise"):

@@ -31,7 +31,9 @@ def examples(datasets=6, pairs=4, noise=0.05, spread=0.0, seed=0):
         shift = spread * random.normal()
         for pair in range(pairs):
             points = [LabelPoint(str(n), random.uniform(-3, -0.2), random.uniform(-1, 1)) for n in range(8)]
-            logits = [1 + 0.8 * p.ln_share - 0.5 * p.ln_thinness + shift + noise * random.normal() for p in points]
+            logits = [
+                1 + 0.8 * p.ln_share - 0.5 * p.ln_surface_to_volume + shift + noise * random.normal() for p in points
+            ]
             dice = [sigmoid(value) for value in logits]
             weak = float(np.mean([sigmoid(value - 0.4) for value in logits]))
             found.append(Example(f"d{dataset}", f"p{pair}", "good", float(np.mean(dice)), points, dice, 0.3))
@@ -41,7 +43,7 @@ def examples(datasets=6, pairs=4, noise=0.05, spread=0.0, seed=0):
 
 def test_known_coefficients_come_back():
     found = fit_calibration(examples())
-    assert (found.intercept, found.share, found.thinness) == pytest.approx((1, 0.8, -0.5), abs=0.06)
+    assert (found.intercept, found.share, found.surface_to_volume) == pytest.approx((1, 0.8, -0.5), abs=0.06)
     assert found.engines["weak"].offset - found.engines["good"].offset == pytest.approx(-0.4, abs=0.06)
     assert (
         found.engines["good"].error < 0.2 * found.engines["good"].baseline_error or found.engines["good"].error < 0.01
@@ -97,7 +99,7 @@ def test_json_round_trip_and_plot(tmp_path):
         write_plot(plot, tmp_path / "no" / "plot.png")
 
 
-def test_broken_files_are_told():
+def test_broken_files_are_reported():
     with pytest.raises(FileError, match="format None"):
         Evidence.from_json({})
     with pytest.raises(FileError, match="cannot be read"):
@@ -107,7 +109,7 @@ def test_broken_files_are_told():
 def test_the_shipped_evidence_is_sound():
     shipped = read_evidence()
     calibration = shipped.calibration
-    assert calibration.share > 0 > calibration.thinness
+    assert calibration.share > 0 > calibration.surface_to_volume
     assert {"instance", "elastix", "greedy", "ants:quick", "linear"} <= set(calibration.engines)
     assert calibration.provenance["datasets"] and calibration.provenance["date"]
     assert Evidence.from_json(shipped.to_json()).to_json() == shipped.to_json()
@@ -125,7 +127,9 @@ def test_label_points_take_the_shared_labels():
 
     points = label_points(side((1, 0.4), (2, 0.1)), side((1, 0.1), (3, 0.2)))
     assert [point.name for point in points] == ["1"]
-    assert np.exp(points[0].ln_share) == pytest.approx(0.2) and np.exp(points[0].ln_thinness) == pytest.approx(6)
+    assert np.exp(points[0].ln_share) == pytest.approx(0.2) and np.exp(points[0].ln_surface_to_volume) == pytest.approx(
+        6
+    )
     assert len(label_points(side((1, 0.4), (2, 0.1)), labels=[2])) == 1
 
 

@@ -44,7 +44,7 @@ def test_the_recommended_engine_can_be_run(advice):
 
 
 def test_without_segmentation_nothing_is_predicted(pair):
-    found = recommend(pair.without_answers(), threads=1, align=False)
+    found = recommend(pair.without_annotations(), threads=1, align=False)
     assert found.predicted_dice == {} and found.mutual_information["rough"] is True
     assert "no-segmentation" in {reason.rule for reason in found.reasons}
 

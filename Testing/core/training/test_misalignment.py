@@ -92,7 +92,7 @@ def test_splines_come_alone_and_with_linear_errors():
     assert any(value < 1e-3 for value in least) and any(value > 0.5 for value in least)
 
 
-def test_shares_that_are_all_zero_are_told():
+def test_shares_that_are_all_zero_are_reported():
     with pytest.raises(SettingsError, match="share"):
         MisalignmentSettings(rigid=0.0, affine=0.0, spline=0.0)
 

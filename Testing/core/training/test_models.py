@@ -122,7 +122,7 @@ def test_weights_that_do_not_fit_are_refused(folder, kind):
         load_model(folder)
 
 
-def test_missing_files_are_told(folder):
+def test_missing_files_are_reported(folder):
     (folder / WEIGHTS_FILE).unlink()
     with pytest.raises(FileError, match="Could not read"):
         load_model(folder)

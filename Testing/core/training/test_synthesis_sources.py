@@ -183,11 +183,11 @@ def test_without_warps_shapes_coincide():
     assert not torch.equal(moved.fixed_labels, moved.moving_labels)
 
 
-def test_persons_are_aligned_and_upright(folder):
-    persons, labels = read_subjects(folder)
+def test_subjects_are_aligned_and_upright(folder):
+    subjects, labels = read_subjects(folder)
     shape, spacing_mm = (44, 52, 44), 4.0
     maps = []
-    for person in persons:
+    for person in subjects:
         affine = warps.chain(person.index_of_frame, warps.mm_of_grid(shape, spacing_mm))
         codes = sampling.lookup(person.codes, affine, torch.zeros(3, *shape), points=1)[0]
         maps.append(torch.tensor(labels)[codes])
@@ -201,7 +201,7 @@ def test_persons_are_aligned_and_upright(folder):
     assert cerebellum[1] > caudate[1] and cerebellum[0] < ventricle[0]
 
 
-def test_mirrored_persons_keep_left_on_the_left(folder):
+def test_mirrored_subjects_keep_left_on_the_left(folder):
     source = LabelMapsSource(folder, settings=QUIET, **{**GRID, "size": (44, 52, 44), "spacing_mm": 4.0})
     left, right = (list(STRUCTURES).index(label) for label in (2, 41))
     x = torch.arange(44.0)
@@ -256,7 +256,7 @@ def test_a_plus_within_a_path_stays():
     assert parts_of("shapes+labels:/a") == ["shapes", "labels:/a"]
 
 
-def test_held_out_persons_never_train(folder):
+def test_held_out_subjects_never_train(folder):
     source = LabelMapsSource(folder, **GRID)
     about = source.describe()
     assert about["held_out"] == ["person_2", "person_3"]
@@ -272,7 +272,7 @@ def test_affine_fit_is_exact():
     assert np.allclose(found, affine)
 
 
-def test_folders_without_enough_persons_are_refused(tmp_path, folder):
+def test_folders_without_enough_subjects_are_refused(tmp_path, folder):
     with pytest.raises(FileError, match="at least 2"):
         LabelMapsSource(tmp_path, **GRID)
     grid = Grid((20, 20, 20))

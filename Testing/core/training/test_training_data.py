@@ -195,7 +195,7 @@ def test_linear_alignment_is_used(tmp_path):
     assert len(asked) == 3  # the file changed
 
 
-def test_volumes_beyond_the_grid_are_told(tmp_path):
+def test_volumes_beyond_the_grid_are_reported(tmp_path):
     write_volume(ball(), tmp_path / "a.nii.gz")
     write_volume(ball(origin=(100.0, 0.0, 0.0), center=(115.0, 15.0, 15.0)), tmp_path / "b.nii.gz")
     manifest = read_manifest(tmp_path, validation=0)

@@ -132,7 +132,7 @@ class EngineInfo:
         Packages and programs that must be installed.
     licence : str
         License of the back end, when it is not part of this project.
-    uses_labels : bool
+    uses_annotations : bool
         Whether it may use segmentations and landmarks; other engines receive a pair without them.
     uses_masks : bool
         Whether the masks of the pair have an effect.
@@ -156,7 +156,7 @@ class EngineInfo:
     citation: str
     requires: tuple[Requirement, ...] = ()
     licence: str = "Apache-2.0"
-    uses_labels: bool = False
+    uses_annotations: bool = False
     uses_masks: bool = False
     starts_linear: bool = True
     multimodal: bool = False

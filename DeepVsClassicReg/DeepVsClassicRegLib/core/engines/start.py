@@ -33,7 +33,7 @@ def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
     engine = get_engine(LINEAR)
     settings: Any = make_settings(engine.info.settings, LINEAR)
     with sitk_threads(compute.thread_count):
-        result = engine.run(engine_view(pair)[0].without_answers(), settings, progress, compute)
+        result = engine.run(engine_view(pair)[0].without_annotations(), settings, progress, compute)
     return dataclasses.replace(result, engine=LINEAR, settings=settings)
 
 

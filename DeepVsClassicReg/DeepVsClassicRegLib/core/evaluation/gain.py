@@ -62,7 +62,7 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     fixed = sampled_on(pair.fixed, grid)
     inside = foreground(fixed) & _inside(pair.fixed_mask, grid, None)
     maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
-    asked, (shown, reached) = (
+    sampled, (shown, reached) = (
         int(inside.sum()),
         (
             inside & seen_voxels(grid, pair.moving, mapping) & _inside(pair.moving_mask, grid, each)
@@ -72,7 +72,7 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     inside = shown & reached
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
     before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
-    share = float(shown.sum() / max(asked, 1))
+    share = float(shown.sum() / max(sampled, 1))
     if not inside.any():
         return Gain(before, after, 0.0, 0.0, share)
     determinant = field_jacobian(transform.displacement_on(grid)).array

@@ -117,7 +117,7 @@ def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transf
         As in `Compute`.
     """
     compute = Compute(device="cpu", threads=threads, seed=seed)
-    hidden = pair.without_answers()
+    hidden = pair.without_annotations()
     if hidden.initial is None:
         hidden = hidden.replace(initial=align_linearly(hidden, compute, Progress()).transform)
     with sitk_threads(threads):

@@ -260,7 +260,7 @@ class Stage:
     Attributes
     ----------
     name : str
-        Told to the network (`set_stage`) and to the objective, shown in the curves.
+        Passed to the network (`set_stage`) and to the objective, shown in the curves.
     learns : tuple of str
         Beginnings of the names of the parameters that learn; all others are frozen. '' is everything.
     share : float

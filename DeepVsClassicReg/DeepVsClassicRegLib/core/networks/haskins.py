@@ -39,8 +39,8 @@ class Haskins(Method):
         """
         checked_supervision(context.supervision, self.info.supervision)
         scores, weights, truth = _poses(context)
-        asked = truth.view(*truth.shape, *[1] * (scores.values.ndim - 2))
-        return {"error": weighted_mean((scores.values - asked).square(), weights).mean()}
+        wanted = truth.view(*truth.shape, *[1] * (scores.values.ndim - 2))
+        return {"error": weighted_mean((scores.values - wanted).square(), weights).mean()}
 
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:

@@ -20,6 +20,8 @@ CURVE_POINTS = 40
 CURVE_REACH = 0.1  # natural logarithm
 # Distance from the fitted range (natural logarithms) up to which a prediction is given.
 MARGIN = float(np.log(1.5))
+# Keys of calibration files, as the first release named them.
+SHARE, SURFACE, SURFACE_SLOPE = "ln_share", "ln_thinness", "thinness"
 X_TITLE = "I(intensity; label) / H(label)"
 
 
@@ -33,13 +35,13 @@ class LabelPoint:
         Name shown to users.
     ln_share : float
         ln(I/H): logarithm of the uncertainty coefficient of label against background, mean of both images.
-    ln_thinness : float
+    ln_surface_to_volume : float
         ln(surface/volume * mm), mean of both images.
     """
 
     name: str
     ln_share: float
-    ln_thinness: float
+    ln_surface_to_volume: float
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,17 @@ class EngineBand:
 class Calibration:
     """Coefficients and their provenance.
 
-    logit(Dice of a label) = intercept + share * ln(I/H) + thinness * ln(surface/volume) + offset of the engine.
+    logit(Dice of a label) = intercept + share * ln(I/H) + surface_to_volume * ln(surface/volume) + offset of the engine.
     The Dice of a pair is the mean over its labels.
 
     Attributes
     ----------
-    intercept, share, thinness : float
+    intercept, share, surface_to_volume : float
         Coefficients, fitted on labels with equally weighted datasets.
     engines : mapping of str to EngineBand
         Entry ('engine' or 'engine:preset') -> its band.
     ranges : mapping of str to (float, float)
-        'ln_share', 'ln_thinness' -> range of the labels of the fit.
+        `SHARE`, `SURFACE` -> range of the labels of the fit.
     paper : mapping
         The paper's relation on the same pairs: r against MI and ln MI, and the logarithmic fit.
     measured : tuple of (float, float, str)
@@ -96,7 +98,7 @@ class Calibration:
 
     intercept: float
     share: float
-    thinness: float
+    surface_to_volume: float
     engines: Mapping[str, EngineBand]
     ranges: Mapping[str, tuple[float, float]]
     paper: Mapping[str, Any] = field(default_factory=dict)
@@ -122,10 +124,10 @@ class Calibration:
     def outside(self, points: Sequence[LabelPoint]) -> str:
         """Return a description of how a case is outside the fitted range; '' when it is inside."""
         checks = (
-            ("ln_share", [point.ln_share for point in points], "the intensities carry {} information on the labels"),
-            ("ln_thinness", [point.ln_thinness for point in points], "the labels are {}"),
+            (SHARE, [point.ln_share for point in points], "the intensities carry {} information on the labels"),
+            (SURFACE, [point.ln_surface_to_volume for point in points], "the labels are {}"),
         )
-        words = {"ln_share": ("less", "more"), "ln_thinness": ("thicker", "thinner or smaller")}
+        words = {SHARE: ("less", "more"), SURFACE: ("thicker", "thinner or smaller")}
         for name, values, text in checks:
             low, high = self.ranges[name]
             middle = float(np.mean(values))
@@ -137,14 +139,16 @@ class Calibration:
 
     def plot(self, points: Sequence[LabelPoint], entry: str) -> Plot:
         """Return the curve (for labels as thin as those of the case), its band, the case and its labels."""
-        thin = [point.ln_thinness for point in points] or list(self.ranges["ln_thinness"])
-        thinness = float(np.mean(thin))
-        low, high = self.ranges["ln_share"]
+        thin = [point.ln_surface_to_volume for point in points] or list(self.ranges[SURFACE])
+        surface_to_volume = float(np.mean(thin))
+        low, high = self.ranges[SHARE]
         # Only slightly beyond the shown points; a longer curve is not relevant for this case.
         shown = [np.log(share) for share, _dice, _group in self.measured] + [point.ln_share for point in points]
         reach = max(shown, default=high) + CURVE_REACH
         shares = np.exp(np.linspace(low, max(min(high, reach, 0.0), low), CURVE_POINTS))
-        curve = tuple(self._point("", LabelPoint("", float(np.log(share)), thinness), entry) for share in shares)
+        curve = tuple(
+            self._point("", LabelPoint("", float(np.log(share)), surface_to_volume), entry) for share in shares
+        )
         labels = tuple(self._point(point.name, point, entry) for point in points)
         case = None
         if points:
@@ -159,7 +163,7 @@ class Calibration:
             "coverage": COVERAGE,
             "intercept": round(self.intercept, 5),
             "share": round(self.share, 5),
-            "thinness": round(self.thinness, 5),
+            SURFACE_SLOPE: round(self.surface_to_volume, 5),
             "engines": {
                 entry: {name: _rounded(value) for name, value in dataclasses.asdict(band).items()}
                 for entry, band in self.engines.items()
@@ -183,7 +187,7 @@ class Calibration:
             return cls(
                 float(content["intercept"]),
                 float(content["share"]),
-                float(content["thinness"]),
+                float(content[SURFACE_SLOPE]),
                 {entry: EngineBand(**band) for entry, band in content["engines"].items()},
                 {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()},
                 dict(content.get("paper", {})),
@@ -194,7 +198,7 @@ class Calibration:
             raise FileError(f"The calibration cannot be read ({error!r}).", hint="Create it again.") from error
 
     def _logit(self, point: LabelPoint) -> float:
-        return self.intercept + self.share * point.ln_share + self.thinness * point.ln_thinness
+        return self.intercept + self.share * point.ln_share + self.surface_to_volume * point.ln_surface_to_volume
 
     def _point(self, name: str, point: LabelPoint, entry: str) -> PlotPoint:
         width = self.engines[entry].half_width

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RegistrationError
-from .calibration import COVERAGE, Calibration, EngineBand, LabelPoint, logit
+from .calibration import COVERAGE, SHARE, SURFACE, Calibration, EngineBand, LabelPoint, logit
 
 Vector = npt.NDArray[np.float64]
 # One dataset is left out for the error, another for the band, and two must remain for the fit.
@@ -110,15 +110,15 @@ def fit_calibration(examples: Sequence[Example], *, provenance: Mapping[str, Any
         if judged:
             own = [example for example in examples if example.entry == entry]
             engines[entry] = _band(lines.offsets.get(entry, 0.0), judged, own)
-    intercept, share, thinness = (float(value) for value in lines.coefficients)
+    intercept, share, surface_to_volume = (float(value) for value in lines.coefficients)
     return Calibration(
         intercept,
         share,
-        thinness,
+        surface_to_volume,
         engines=engines,
         ranges={
-            "ln_share": _span([point.ln_share for point in points]),
-            "ln_thinness": _span([point.ln_thinness for point in points]),
+            SHARE: _span([point.ln_share for point in points]),
+            SURFACE: _span([point.ln_surface_to_volume for point in points]),
         },
         paper=_paper(labeled),
         measured=tuple(
@@ -237,7 +237,7 @@ def _paper(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def _design(points: Sequence[LabelPoint]) -> Vector:
-    return np.array([[1.0, point.ln_share, point.ln_thinness] for point in points])
+    return np.array([[1.0, point.ln_share, point.ln_surface_to_volume] for point in points])
 
 
 def _span(values: Sequence[float]) -> tuple[float, float]:

@@ -39,19 +39,19 @@ class Repair:
 
 
 def unfolded(
-    u: Field, *, lowest: float, rounds: int = 200, pause: Callable[[], None] | None = None
+    u: Field, *, lowest: float, rounds: int = 200, check_cancelled: Callable[[], None] | None = None
 ) -> tuple[Field, Repair]:
     """Return the field with every corner determinant of every cell at least `lowest`.
 
     Parameters
     ----------
     u : (3, Z, Y, X) array
-        Displacements z, y, x in voxels of their own lattice; relaxed in place, so it must be the caller's own.
+        Displacements z, y, x in voxels of their own grid; relaxed in place, so it must be the caller's own.
     lowest : float
         Determinant wanted at least, above 0.
     rounds : int
         Most relaxations.
-    pause : callable, optional
+    check_cancelled : callable, optional
         Called before each of them; raises when the user cancels.
 
     Notes
@@ -67,8 +67,8 @@ def unfolded(
         return u, Repair(0, 0, 0)
     done = 0
     while len(flagged) and done < rounds:
-        if pause is not None:
-            pause()
+        if check_cancelled is not None:
+            check_cancelled()
         around = _around(flagged, 1 + min(done // 10, 6), u.shape[1:])
         _relax(u, around)
         near = _around(around, 1, u.shape[1:])

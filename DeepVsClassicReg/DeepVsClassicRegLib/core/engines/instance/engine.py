@@ -35,7 +35,7 @@ class InstanceEngine:
         settings=InstanceSettings,
         citation="Avants et al., Med. Image Anal. 12:26-41, 2008, doi 10.1016/j.media.2007.06.004 (local correlation); "
         "Vercauteren et al., NeuroImage 45:S61-S72, 2009, doi 10.1016/j.neuroimage.2008.10.040 (compositive steps)",
-        uses_labels=True,
+        uses_annotations=True,
         uses_masks=True,
         multimodal=True,
         interruptible=True,
@@ -89,7 +89,7 @@ class InstanceEngine:
 
 
 def _prepared(
-    pair: Pair, settings: InstanceSettings, pause: Callable[[], None]
+    pair: Pair, settings: InstanceSettings, check_cancelled: Callable[[], None]
 ) -> tuple[OptimizationProblem, InstanceSettings, list[str]]:
     """Return the problem, the settings with the selected similarity, and notes for the user."""
 
@@ -100,7 +100,7 @@ def _prepared(
             resolution_mm=settings.resolution_mm,
             memory_gib=settings.memory_gib,
             similarity=similarity,
-            pause=pause,
+            check_cancelled=check_cancelled,
         )
 
     problem, notes = make(settings.similarity)

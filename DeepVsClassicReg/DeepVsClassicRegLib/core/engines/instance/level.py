@@ -48,12 +48,12 @@ class LevelOptimizer(Protocol):
     ----------
     patience : int
         Number of evaluations between reads of the objectives, because reading a number from a GPU synchronizes it.
-    pause : callable
+    check_cancelled : callable
         Called between the parts of a step; raises when the user cancels.
     """
 
     patience: int
-    pause: Callable[[], None]
+    check_cancelled: Callable[[], None]
 
     def evaluate(self) -> None:
         """Compute the force at the current field and store the objective."""

@@ -52,7 +52,7 @@ class Lncc:
         self._mean = np.empty_like(fixed)
         self._variance = np.empty_like(fixed)
         numba_similarities.local_statistics(fixed, radius, slabs, self._mean, self._variance)
-        self.pause = nothing
+        self.check_cancelled = nothing
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
@@ -68,7 +68,7 @@ class Lncc:
         if self._moving_weight is not None:
             numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
-        self.pause()
+        self.check_cancelled()
         numba_similarities.lncc_force(
             self.fixed, self._warped, self._mean, self._variance, self._now, self.radius, self.eps,
             rows, planes, self.cuts, out, self._values,
@@ -104,7 +104,7 @@ class Residual:
         self._weight = np.ones_like(fixed[0]) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
-        self.pause = nothing
+        self.check_cancelled = nothing
         self._warped = moving[0].copy()
         self._values = np.zeros(fixed.shape[1], F32)
         self._count = max(float(self._weight.sum(dtype=np.float64)) if weight is not None else region.voxels, 1.0)
@@ -117,7 +117,7 @@ class Residual:
             self._now *= self._weight
         for number, (fixed, moving) in enumerate(zip(self.fixed, self.moving, strict=True)):
             numba_fields.warp(moving, u, rows, self._warped)
-            self.pause()
+            self.check_cancelled()
             numba_similarities.residual_force(fixed, self._warped, self._now, rows, number > 0, out, self._values)
         count = _compared(self._count, self._now, self._moving_weight, rows)
         return float(self._values.sum(dtype=np.float64)) / count / len(self.fixed)
@@ -157,7 +157,7 @@ class InformationTerm:
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
         self._now = self._weight.copy() if moving_weight is not None else self._weight
-        self.pause = nothing
+        self.check_cancelled = nothing
         self._warped = self.moving.copy()
         self._partial = np.zeros((numba_similarities.CHUNKS, bins, bins), np.float64)
 
@@ -168,9 +168,9 @@ class InformationTerm:
         if self._moving_weight is not None:
             numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
-        self.pause()
+        self.check_cancelled()
         numba_similarities.joint_histogram(self.fixed, self._warped, self._now, rows, self.bins, self._partial)
-        self.pause()
+        self.check_cancelled()
         information, table = information_table(self._partial.sum(axis=0))
         numba_similarities.information_force(self.fixed, self._warped, self._now, table, rows, self.bins, out)
         return -information
@@ -193,7 +193,7 @@ class Overlap:
 
     def __init__(self, fixed: Any, moving: Any, region: Region) -> None:
         self.fixed, self.moving, self.region = fixed, moving, region
-        self.pause = nothing
+        self.check_cancelled = nothing
         self._warped = np.zeros_like(fixed[0])
         self._sizes = [float(member.sum(dtype=np.float64)) for member in fixed]
 
@@ -204,7 +204,7 @@ class Overlap:
         total = 0.0
         for fixed, moving, size in zip(self.fixed, self.moving, self._sizes, strict=True):
             self._warped[:] = 0
-            self.pause()
+            self.check_cancelled()
             numba_fields.warp(moving, u, rows, self._warped)
             both, alone = numba_similarities.sums_of_products(fixed, self._warped)
             whole = max(size + alone, 1e-6)
@@ -258,7 +258,7 @@ class NumbaLevel:
         Number of parallel slabs; the result does not depend on it.
     pull : callable, optional
         Returns the landmark update (voxels) for a field and a maximum length.
-    pause : callable
+    check_cancelled : callable
         Called between the parts of a step; raises when the user cancels.
     """
 
@@ -272,9 +272,9 @@ class NumbaLevel:
         threads: int,
         *,
         pull: Callable[[Field, float], Field] | None = None,
-        pause: Callable[[], None] = nothing,
+        check_cancelled: Callable[[], None] = nothing,
     ) -> None:
-        self.terms, self.pause = terms, pause
+        self.terms, self.check_cancelled = terms, check_cancelled
         self.pull = pull
         self.region = region
         self.spacing = tuple(spacing)
@@ -283,11 +283,11 @@ class NumbaLevel:
         self.u = np.zeros((3, *shape), F32)
         if start is not None:
             numba_fields.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
-        pause()
+        check_cancelled()
         self._next = self.u.copy()
         # Not zeros_like: memory from zeros is allocated only when the kernels first write it, in parallel and in rows.
         self._force, self._smooth, self._memory = (np.zeros((3, *shape), F32) for _ in range(3))
-        pause()
+        check_cancelled()
         self._everywhere = np.zeros((*shape[:2], 2), np.int64)
         self._everywhere[..., 1] = shape[2]
         self._squares = np.zeros(shape[0], F32)
@@ -303,7 +303,7 @@ class NumbaLevel:
         """Compute the force at the current field and store the objective."""
         total = 0.0
         for number, (term, weight) in enumerate(self.terms):
-            term.pause = self.pause
+            term.check_cancelled = self.check_cancelled
             if number == 0:
                 total += weight * term.force(self.u, self._force)
                 continue
@@ -322,9 +322,9 @@ class NumbaLevel:
             return
         scale, keep = F32(steps.softness * rms), F32(steps.momentum)
         step = F32(steps.step * (1 - steps.momentum))
-        self.pause()
+        self.check_cancelled()
         numba_fields.advance(self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next)
-        self.pause()
+        self.check_cancelled()
         if self.pull is not None:
             self.u[:] = self._next
             numba_fields.compose(self.pull(self.u, steps.step), self.u, self._everywhere, self._next)

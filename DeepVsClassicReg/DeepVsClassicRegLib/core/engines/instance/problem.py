@@ -74,7 +74,7 @@ def make_problem(
     resolution_mm: float,
     memory_gib: float,
     similarity: str = "lncc",
-    pause: Callable[[], None] = nothing,
+    check_cancelled: Callable[[], None] = nothing,
 ) -> tuple[OptimizationProblem, list[str]]:
     """Return the pair on its working grid, and notes for the user.
 
@@ -90,12 +90,12 @@ def make_problem(
         Memory limit of the optimization; the working spacing is increased until it fits.
     similarity : str
         The similarity; descriptors need more memory than intensities.
-    pause : callable
+    check_cancelled : callable
         Called between the parts of the work; raises when the user cancels.
     """
     start = pair.initial or Transform()
     box = _foreground_box(pair, start)
-    pause()
+    check_cancelled()
     native = np.array(pair.fixed.grid.spacing_mm)
     target = max(resolution_mm, coarsen * float(native.min()))
     spacing = np.maximum(native, target)
@@ -109,18 +109,18 @@ def make_problem(
         notes.append(
             f"Working spacing: {target:.3g} mm instead of full resolution to stay within {memory_gib:g} GiB of memory."
         )
-    grid = _lattice(pair.fixed.grid, box, spacing)
-    pause()
-    fixed, fixed_known = _seen(pair.fixed, grid, None, pause)
-    pause()
-    moving, moving_known = _seen(pair.moving, grid, start, pause)
-    pause()
+    grid = _working_grid(pair.fixed.grid, box, spacing)
+    check_cancelled()
+    fixed, fixed_known = _seen(pair.fixed, grid, None, check_cancelled)
+    check_cancelled()
+    moving, moving_known = _seen(pair.moving, grid, start, check_cancelled)
+    check_cancelled()
     foreground = _foreground(fixed) | _foreground(moving)
-    pause()
+    check_cancelled()
     fixed = _scaled(fixed)
-    pause()
+    check_cancelled()
     moving = _scaled(moving)
-    pause()
+    check_cancelled()
     problem = OptimizationProblem(
         grid,
         fixed,
@@ -197,7 +197,7 @@ def _thinned(volume: Volume, probe: Grid) -> Volume:
     return Volume(array, Grid((x, y, z), spacing, volume.grid.origin_mm, volume.grid.direction), volume.name)
 
 
-def _lattice(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
+def _working_grid(fixed: Grid, box: Grid, spacing: npt.NDArray[np.floating]) -> Grid:
     """Return the grid over the box; at native spacing its nodes are the voxels of the fixed volume."""
     native = np.allclose(spacing, fixed.spacing_mm, rtol=1e-3)
     grid = box if native else box.with_spacing([float(s) for s in spacing])
@@ -217,17 +217,19 @@ def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         factor[grow] *= 2
 
 
-def _seen(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> tuple[Image, Mask | None]:
+def _seen(
+    volume: Volume, grid: Grid, start: Transform | None, check_cancelled: Callable[[], None]
+) -> tuple[Image, Mask | None]:
     """Return the volume on the grid and the region where it is known (None: everywhere).
 
     Where the body extends beyond the field of view, the border voxels are continued: windows at the border contain
     plausible values, and the mask excludes the region beyond from the objective.
     """
-    sampled = _sampled(volume, grid, start, pause)
+    sampled = _sampled(volume, grid, start, check_cancelled)
     within = known(volume, grid, start or Transform())
     if within is None:
         return sampled, None
-    pause()
+    check_cancelled()
     sampled[~within] = continued(volume, grid, start).array[~within]
     return sampled, within
 
@@ -238,7 +240,7 @@ def _both(first: Mask | None, second: Mask | None) -> Mask | None:
     return first & second
 
 
-def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callable[[], None]) -> Image:
+def _sampled(volume: Volume, grid: Grid, start: Transform | None, check_cancelled: Callable[[], None]) -> Image:
     """Return the volume on the grid, averaged first where the grid is clearly coarser; computed in slabs."""
     ratio = np.array(grid.spacing_mm) / volume.grid.spacing_mm
     factors = tuple(int(2 ** np.floor(np.log2(max(r, 1.0)) + 0.3)) for r in ratio[::-1])
@@ -248,13 +250,13 @@ def _sampled(volume: Volume, grid: Grid, start: Transform | None, pause: Callabl
     if max(factors) > 1:
         source = _averaged(volume, (factors[0], factors[1], factors[2]))
     fill, out = background_value(volume), np.empty(grid.shape, np.float32)
-    pause()
+    check_cancelled()
     x, y, z = grid.size
     thick = max(SLAB_VOXELS // (x * y), 1)
     for first in range(0, z, thick):
         slab = grid.cropped([0, 0, first], [x, y, min(thick, z - first)])
         out[first : first + thick] = warp_volume(source, slab, start, fill=fill).array
-        pause()
+        check_cancelled()
     return out
 
 

@@ -74,7 +74,7 @@ def run_levels(
             field = level.field()
             if lowest > 0:
                 # Folds of a coarse level would grow on finer levels.
-                field, repair = unfolded(field, lowest=lowest, pause=part.check)
+                field, repair = unfolded(field, lowest=lowest, check_cancelled=part.check)
         endings.append(f"level {number + 1}: {done} iterations{ending}")
     if repair.left:
         raise EngineFailed(
@@ -134,12 +134,12 @@ def make_plan(
     backend: Backend,
     *,
     back: bool,
-    pause: Callable[[], None] = nothing,
+    check_cancelled: Callable[[], None] = nothing,
 ) -> tuple[Plan, LevelMaker]:
     """Return the levels with their iterations, and the function that creates a level.
 
     With `back`, fixed and moving of the problem are swapped: labels are swapped as well, landmarks are not used.
-    `pause` is called between the parts of the work and raises when the user cancels.
+    `check_cancelled` is called between the parts of the work and raises when the user cancels.
     """
     levels = shrinks(problem.grid, len(settings.iterations))
     plan = list(zip(levels, settings.iterations[-len(levels) :], strict=True))
@@ -155,7 +155,7 @@ def make_plan(
         terms = [(_term(similarity, images, settings.radius_vox, backend), 1.0)]
         if settings.second_radius_vox and similarity == "lncc" and images.shrink == levels[-1]:
             terms.append((_term(similarity, images, settings.second_radius_vox, backend), 1.0))
-        pause()
+        check_cancelled()
         if segments is not None:
             terms.append((_overlap(segments, images, backend), settings.label_weight))
         pull = None
@@ -169,10 +169,10 @@ def make_plan(
         if backend.kind == NUMBA:
             from .numba_level import NumbaLevel
 
-            return NumbaLevel(*place, backend.threads, pull=pull, pause=pause)
+            return NumbaLevel(*place, backend.threads, pull=pull, check_cancelled=check_cancelled)
         from .torch_level import TorchLevel
 
-        return TorchLevel(*place, backend.device, pull=pull, pause=pause)
+        return TorchLevel(*place, backend.device, pull=pull, check_cancelled=check_cancelled)
 
     return plan, make
 

@@ -138,7 +138,9 @@ def _from_the_best_level(
     The coarsest levels find large motion, but can make a good start worse. They take little time, so the pyramid is
     started at each of them, and the results are compared on a common level.
     """
-    plan, maker = make_plan(work.pair, work.problem, work.settings, work.backend, back=work.back, pause=progress.check)
+    plan, maker = make_plan(
+        work.pair, work.problem, work.settings, work.backend, back=work.back, check_cancelled=progress.check
+    )
     common = len(plan) - 3
     if common < 1:
         return _one_way(work, start, progress, levels=COARSE, name=name)
@@ -190,7 +192,9 @@ def _one_way(
 ) -> tuple[Field, Endings]:
     """Run some of the levels and note the number of nodes smoothed on the finest one."""
     settings = work.settings
-    plan, maker = make_plan(work.pair, work.problem, settings, work.backend, back=work.back, pause=progress.check)
+    plan, maker = make_plan(
+        work.pair, work.problem, settings, work.backend, back=work.back, check_cancelled=progress.check
+    )
     field, endings, relaxed = run_levels(
         work.problem,
         plan[levels],

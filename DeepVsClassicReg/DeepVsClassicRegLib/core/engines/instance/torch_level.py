@@ -133,10 +133,10 @@ class TorchLevel:
         device: str,
         *,
         pull: Callable[[Field, float], Field] | None = None,
-        pause: Callable[[], None] = nothing,
+        check_cancelled: Callable[[], None] = nothing,
     ) -> None:
         self.terms, self.spacing, self.device, self.pull = terms, tuple(spacing), device, pull
-        self.pause = pause
+        self.check_cancelled = check_cancelled
         self.voxels = max(region.voxels, 1)
         inside = torch.zeros((1, 1, *shape), device=device)
         mask = region.mask
@@ -162,7 +162,7 @@ class TorchLevel:
         total = torch.zeros((), device=self.device)
         force = torch.zeros_like(self.u)
         for number, (term, weight) in enumerate(self.terms):
-            self.pause()
+            self.check_cancelled()
             direction, value = term.force(self.u)
             direction = direction * self.inside
             total = total + weight * value
@@ -178,13 +178,13 @@ class TorchLevel:
     def advance(self, steps: Steps) -> None:
         """Take one compositive step along the force, then smooth the field."""
         force = self._blur(self._force, steps.sigma_update) * self.inside * self.aspect
-        self.pause()
+        self.check_cancelled()
         lengths = force.norm(dim=1, keepdim=True)
         rms = (lengths.square().sum() / self.voxels).sqrt()
         gain = 1.0 / (lengths + steps.softness * rms + 1e-30)
         self._memory = steps.momentum * self._memory + gain * force * self.aspect
         update = steps.step * (1 - steps.momentum) * self._memory
-        self.pause()
+        self.check_cancelled()
         moved = compose(update, self.u)
         if self.pull is not None:
             wanted = self.pull(moved[0].cpu().numpy(), steps.step)

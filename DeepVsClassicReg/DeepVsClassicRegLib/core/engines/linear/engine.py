@@ -33,7 +33,7 @@ class LinearEngine:
         family="linear",
         settings=LinearSettings,
         citation="Mattes et al., IEEE TMI 22(1):120-128, 2003, doi 10.1109/TMI.2003.809072",
-        uses_labels=True,
+        uses_annotations=True,
         uses_masks=True,
         starts_linear=False,
         multimodal=True,

@@ -27,8 +27,8 @@ GIB = 2**30
 
 def forward_bytes(network: RegistrationNetwork, shape: Sequence[int]) -> float:
     """Return the estimated memory of a forward pass on images of this shape, given by the network or measured."""
-    told = network.memory_bytes(shape)
-    return math.prod(shape) * bytes_per_voxel(network, len(shape)) if told is None else told
+    own = network.memory_bytes(shape)
+    return math.prod(shape) * bytes_per_voxel(network, len(shape)) if own is None else own
 
 
 def bytes_per_voxel(network: nn.Module, dimensions: int = 3) -> float:

@@ -93,7 +93,7 @@ def predict(
         for number in range(passes):
             title = "Network" if passes == 1 else f"Network, pass {number + 1} of {passes}"
             part = progress.part(number / (passes + 1), (number + 1) / (passes + 1))
-            prediction = _asked(network, fixed, warped, adaptation_steps, part, title)
+            prediction = _predicted(network, fixed, warped, adaptation_steps, part, title)
             _check(prediction, fixed)
             predictions.append(prediction)
             with torch.inference_mode():
@@ -116,7 +116,7 @@ def predict(
     )
 
 
-def _asked(
+def _predicted(
     network: RegistrationNetwork, fixed: Tensor, moving: Tensor, steps: int, progress: Progress, title: str
 ) -> Prediction:
     if steps:

@@ -63,8 +63,8 @@ class NetworkRefineEngine:
     def run(self, pair: Pair, settings: NetworkRefineSettings, progress: Progress, compute: Compute) -> Result:
         """Register the pair; see `Engine.run`."""
         names = [entry.name for entry in dataclasses.fields(NetworkSettings)]
-        asked = NetworkSettings(**{name: getattr(settings, name) for name in names})
-        network, field = NetworkEngine().run_with_field(pair, asked, progress.part(0.0, NETWORK_SHARE), compute)
+        wanted = NetworkSettings(**{name: getattr(settings, name) for name in names})
+        network, field = NetworkEngine().run_with_field(pair, wanted, progress.part(0.0, NETWORK_SHARE), compute)
         part = progress.part(NETWORK_SHARE, 1.0)
         refined = InstanceEngine().refine(pair, field, _refinement(settings), part, compute)
         return Result(
