@@ -60,7 +60,7 @@ class Soak:
 
         self._patch.setattr(source, "generate_phantom", lambda *_arguments: self.phantom)
         self._patch.setattr(self.panel.runner, "_make_process", self._make_process)
-        self.panel.machine._ui.threadsSpin.value = 1
+        self.panel.ui.threadsSpin.value = 1
 
     def run(self, clicks):
         """Click; after each one everything that is deferred happens."""
@@ -158,7 +158,7 @@ def choose_in(soak, combo):
 
 def tabs(soak):
     """Look at another run."""
-    bar = soak.panel.results._tabs
+    bar = soak.panel.results.tabs
     if bar.count:
         bar.currentIndex = soak.random.randrange(bar.count)
         if soak.ui.queueList.count:
@@ -216,7 +216,7 @@ def sample(soak):
 
 def register(soak):
     """Start the run that is set up, or cancel the one that runs."""
-    wait(lambda: not soak.panel._validator.active, WAIT_S)
+    wait(lambda: not soak.panel.checking, WAIT_S)
     if soak.ui.registerButton.enabled:
         soak.ui.registerButton.click()
         wait(lambda: soak.running() or not soak.panel.busy or soak.panel.run.held or soak.real_share, WAIT_S)
@@ -232,7 +232,7 @@ def complete(soak):
         choose(soak.ui.engineCombo, names[0])
     else:
         choose(soak.ui.engineCombo, "compare")
-        for name, (check, _combo) in soak.panel.engines.compare_list._rows.items():
+        for name, (check, _combo) in soak.panel.engines.compare_list.rows.items():
             check.checked = name in names
     for role in ("transform", "warped", "warpedLabels", "jacobian"):
         getattr(soak.ui, f"{role}Check").checked = True

@@ -142,7 +142,7 @@ def test_the_error_is_estimated_on_request(call, pair, tmp_path):
     assert "Estimated error" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_wrong_error_model_is_told_before_the_run(call, pair, tmp_path):
+def test_a_wrong_error_model_is_reported_before_the_run(call, pair, tmp_path):
     code, _out, err = call(
         "register", *pair, *QUICK, "--error-map", "--error-model", "nothing", "--out", tmp_path / "r"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import tokenize
 from pathlib import Path
@@ -96,3 +97,15 @@ def test_identifiers_use_todays_terms(path):
 def test_sentences_say_grid():
     found = [name(path) for path in FILES if path != Path(__file__) and "lattice" in path.read_text(encoding="utf-8")]
     assert found == []
+
+
+# The stand-in for Slicer's application has no public way to these.
+STANDIN = {"_panel", "_scroll", "_refresh"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "Testing" / "ui").glob("*.py")), ids=name)
+def test_tests_of_the_panel_use_what_is_public(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            assert own or node.attr in STANDIN, f"line {node.lineno}: '{node.attr}' is private"

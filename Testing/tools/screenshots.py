@@ -137,7 +137,7 @@ class Studio:
         """Choose an engine and wait until it may run."""
         combo = self.ui.engineCombo
         combo.currentIndex = combo.findData(engine)
-        self.wait(lambda: getattr(self.ui, enabled).enabled and not self.panel._validator.active)
+        self.wait(lambda: getattr(self.ui, enabled).enabled and not self.panel.checking)
 
     def register(self) -> None:
         """Press the button and wait for the result."""
@@ -181,7 +181,7 @@ def main() -> None:
     wanted = parser.parse_args()
     wanted.out.mkdir(parents=True, exist_ok=True)
     studio = Studio(wanted.out, wanted.size)
-    studio.wait(lambda: not studio.panel._validator.active)
+    studio.wait(lambda: not studio.panel.checking)
     names = ["models"] if wanted.models_only else wanted.only or list(PICTURES)
     pictures = dict.fromkeys(PICTURES[name] for name in PICTURES if name in names)
     for take in pictures:
@@ -252,7 +252,7 @@ def _running(studio: Studio) -> None:
     studio.wait(lambda: panel.runner.busy)
     studio.choose("elastix", enabled="queueButton")
     ui.queueButton.click()
-    studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run._plot.points > 15))
+    studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run.plot.points > 15))
     # Drawing four views takes longer than the rest of the run, so the worker holds still for its picture.
     workers = psutil.Process().children(recursive=True)
     for worker in workers:
@@ -270,9 +270,9 @@ def _compare(studio: Studio) -> None:
     ui, panel = studio.ui, studio.panel
     ui.methodButton.collapsed = False
     studio.choose("compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name in COMPARED and check.enabled
-    studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    studio.wait(lambda: ui.registerButton.enabled and not panel.checking)
     studio.shoot("choosing", scroll="methodButton")
     studio.register()
     studio.look("contoursButton")
@@ -289,8 +289,8 @@ def _jacobian(studio: Studio) -> None:
     ui.methodButton.collapsed = False
     studio.choose("sitk-demons")
     for name, value in FOLDING.items():
-        panel.engines._form._fields[name].show(value)
-    studio.wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+        panel.engines.form.fields[name].show(value)
+    studio.wait(lambda: ui.registerButton.enabled and not panel.checking)
     studio.register()
     studio.look("jacobianButton")
     ui.opacitySlider.value = 0.75

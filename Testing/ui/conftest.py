@@ -60,7 +60,7 @@ def widget(module, slicer_scene, tmp_path, monkeypatch):
     advise(python.panel, on=False)  # tests of the advice switch it on
     open_as_at_first(python.panel.ui)
     python.panel.set_parameter_node(python.logic.getParameterNode())
-    python.panel.machine._ui.threadsSpin.value = 1
+    python.panel.ui.threadsSpin.value = 1
     yield python
     python = module.widgetRepresentation().self()
     if python.panel is not None:
@@ -125,7 +125,7 @@ def finish(panel, picked, ui, fake):
     """A function that runs a fake registration to its end and returns the run."""
 
     def run(**options):
-        wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+        wait(lambda: ui.registerButton.enabled and not panel.checking)
         ui.registerButton.click()
         count = len(panel.results.runs)
         wait(lambda: len(fake.processes) and fake.processes[-1].started and not fake.processes[-1].was_shut_down)

@@ -93,10 +93,10 @@ def test_a_failure_is_reported_and_leaves_every_engine_usable(panel, ui, query, 
     query.end("rejected", "The volumes do not overlap.", "Give an initial transform.")
     settle()
     assert "do not overlap" in ui.adviceLabel.text and "initial transform" in ui.adviceLabel.text
-    wait(lambda: not panel._validator.active)
+    wait(lambda: not panel.checking)
     assert len(fake.processes) == 1, "it must not be requested again by itself"
     choose(ui.engineCombo, "sitk-demons")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     wait(lambda: len(fake.processes) == 2)
     fake.process.end("failed", "It broke.")
@@ -146,7 +146,7 @@ def test_it_can_be_stopped_and_requested_by_hand(panel, ui, query, fake):
 
 def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fake):
     choose(ui.engineCombo, "recommended")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     query = fake.process
     assert ui.registerButton.text == "Cancel" and panel.busy and not panel.runner.busy
@@ -161,7 +161,7 @@ def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fa
 
 def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, picked, ui, fake):
     choose(ui.engineCombo, "recommended")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     query = fake.process
     ui.registerButton.click()
@@ -176,7 +176,7 @@ def test_the_start_that_waits_for_advice_can_be_canceled_and_can_fail(panel, pic
 
 def test_a_registration_has_the_processor_for_itself(panel, ui, query, fake):
     choose(ui.engineCombo, "sitk-demons")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     wait(lambda: query.cancelled and len(fake.processes) == 2)
     assert not panel.advice.asking

@@ -30,7 +30,7 @@ def run(panel, picked, ui, fake):
     found = panel.results.run
     report = {**found.report.to_json(), "look_at": [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Here"}]}
     found.record.SetParameter("report", json.dumps(report))
-    panel.results._show()
+    panel.results.refresh()
     ui.closeViewButton.click()
     settle()
     return found
@@ -43,7 +43,7 @@ def press(panel, name) -> None:
 
 def rest(panel) -> None:
     settle()
-    wait(lambda: not panel.busy and not panel._validator.active)
+    wait(lambda: not panel.busy and not panel.checking)
 
 
 def message(ui) -> str:
@@ -164,7 +164,7 @@ def test_the_tables_and_plots_of_the_panel_are_made_anew(panel, run, ui, dialogs
     ui.structuresButton.collapsed = False
     for name in ("plot", "copy"):
         press(panel, name)
-    node = panel._parameter_node.GetNodeReference(f"Shown.{purpose}")
+    node = panel.parameter_node.GetNodeReference(f"Shown.{purpose}")
     assert node is not None
     slicer.mrmlScene.RemoveNode(node)
     rest(panel)
@@ -202,7 +202,7 @@ def test_switching_to_a_run_that_lost_what_is_shown(panel, run, ui, fake, role):
     slicer.mrmlScene.RemoveNode(run.node(role))
     rest(panel)
     assert shown_mode(ui) is not None
-    panel.results._tabs.currentIndex = 0
+    panel.results.tabs.currentIndex = 0
     rest(panel)
     assert panel.results.run == run
     assert shown_mode(ui) is None and "was deleted" in message(ui)
@@ -216,7 +216,7 @@ def test_an_emptied_volume(panel, run, ui):
 
 def test_what_a_run_was_made_without_cannot_be_pressed(panel, picked, ui, fake):
     ui.jacobianCheck.checked = False
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     fake.process.finish()
     rest(panel)

@@ -57,11 +57,11 @@ def test_presets_and_settings_follow_the_engine(panel, picked, ui):
     choose(ui.engineCombo, "sitk-demons")
     presets = [ui.presetCombo.itemData(index) for index in range(ui.presetCombo.count)]
     assert presets[0] == "default" and "paper" in presets
-    iterations = panel.engines._form._fields["iterations"].widget
+    iterations = panel.engines.form.fields["iterations"].widget
     assert iterations.text == "100, 60, 30"
     choose(ui.presetCombo, "paper")
-    assert panel.engines._form._fields["iterations"].widget.text == "200"
-    assert panel.engines._form.changes() == {}
+    assert panel.engines.form.fields["iterations"].widget.text == "200"
+    assert panel.engines.form.changes() == {}
 
 
 def test_every_engine_has_a_form_that_gives_its_preset_back(panel, picked, ui):
@@ -74,22 +74,22 @@ def test_every_engine_has_a_form_that_gives_its_preset_back(panel, picked, ui):
         choose(ui.engineCombo, entry.info.name)
         for preset in presets(entry.info.name):
             choose(ui.presetCombo, preset)
-            assert panel.engines._form.problem() == "", (entry.info.name, preset)
-            assert panel.engines._form.changes() == {}, (entry.info.name, preset)
+            assert panel.engines.form.problem() == "", (entry.info.name, preset)
+            assert panel.engines.form.changes() == {}, (entry.info.name, preset)
 
 
 def test_changed_settings_are_counted_restored_and_passed_on(panel, picked, ui, fake):
-    form = panel.engines._form
-    form._fields["sigma_vox"].widget.value = 2.5
+    form = panel.engines.form
+    form.fields["sigma_vox"].widget.value = 2.5
     assert "1 changed" in ui.settingsButton.text
     ui.restoreButton.click()
     assert ui.settingsButton.text == "Settings"
     assert not ui.restoreButton.enabled
-    form._fields["sigma_vox"].widget.value = 2.5
-    field = form._fields["iterations"].widget
+    form.fields["sigma_vox"].widget.value = 2.5
+    field = form.fields["iterations"].widget
     field.text = "10, 5, 2"
     field.editingFinished.emit()
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     from DeepVsClassicRegLib.core.job import Job
 
@@ -99,7 +99,7 @@ def test_changed_settings_are_counted_restored_and_passed_on(panel, picked, ui, 
 
 
 def test_a_wrong_setting_is_reported_and_stops_the_run(panel, picked, ui):
-    field = panel.engines._form._fields["iterations"].widget
+    field = panel.engines.form.fields["iterations"].widget
     field.text = "many"
     field.editingFinished.emit()
     wait(lambda: not ui.registerButton.enabled)
@@ -207,7 +207,7 @@ def test_comparing_lists_the_engines_that_are_ready(panel, picked, ui):
     assert shown(ui.compareFrame)
     assert not shown(ui.presetCombo) and not shown(ui.settingsButton)
     assert len(panel.engines.chosen()) >= 2
-    for check, _combo in panel.engines.compare_list._rows.values():
+    for check, _combo in panel.engines.compare_list.rows.values():
         check.checked = False
     wait(lambda: not ui.registerButton.enabled)
     assert "compare" in ui.registerButton.toolTip

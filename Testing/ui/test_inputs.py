@@ -12,7 +12,7 @@ def messages(panel) -> str:
     """The problems shown, without markup."""
     import qt
 
-    wait(lambda: not panel._validator.active)
+    wait(lambda: not panel.checking)
     document = qt.QTextDocument()
     document.setHtml(panel.ui.problemsLabel.text)
     return document.toPlainText()

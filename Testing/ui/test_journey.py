@@ -53,9 +53,9 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
     assert measures["dice_mean"] > before["dice_mean"]
 
     choose(ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name in ("linear", "sitk-demons")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     wait(lambda: not panel.busy, 3600)
     assert [run.engine for run in panel.results.runs] == ["elastix", *panel.engines.compare_list.choices()]
@@ -65,7 +65,7 @@ def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
         wait(lambda: not panel.busy, 600)
         assert getattr(ui, f"{look}Button").checked
     for run in range(3):
-        panel.results._tabs.currentIndex = run
+        panel.results.tabs.currentIndex = run
         wait(lambda: not panel.busy, 600)
     for button in (ui.structureButton, ui.disagreementButton, ui.foldButton):
         button.click()

@@ -117,8 +117,8 @@ def test_a_run_of_a_brain_sized_pair_never_holds_the_event_loop(panel, phantom, 
     panel.ui.engineCombo.currentIndex = panel.ui.engineCombo.findData("linear")
     wait(lambda: panel.ui.registerButton.enabled)
     watch = PanelWatch(monkeypatch)
-    panel._validator.start()
-    wait(lambda: not panel._validator.active)
+    panel.check_soon()
+    wait(lambda: not panel.checking)
     delays = {"checking the inputs": watch.split()}
     panel.ui.registerButton.click()
     wait(lambda: not panel.busy, 900)

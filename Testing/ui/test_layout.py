@@ -66,24 +66,24 @@ def test_no_engine_with_all_its_settings_widens_the_panel(panel, picked, ui, win
     for index in range(ui.engineCombo.count):
         if ui.engineCombo.itemData(index):
             ui.engineCombo.currentIndex = index
-            form = panel.engines._form
-            if form is not None and form._more is not None:
-                form._more.collapsed = False
+            form = panel.engines.form
+            if form is not None and form.more is not None:
+                form.more.collapsed = False
             assert_not_widened()
 
 
 def test_values_that_are_found_automatically_say_so(panel, picked, ui):
     choose(ui.engineCombo, "elastix")
-    fields = panel.engines._form._fields
+    fields = panel.engines.form.fields
     for name in ("grid_spacing_mm", "iterations", "samples"):
         assert fields[name].widget.text == "automatic", name
         assert fields[name].value() == 0
     assert fields["metric"].widget.currentText == "automatic"
-    assert panel.engines._form.changes() == {}
+    assert panel.engines.form.changes() == {}
     fields["grid_spacing_mm"].widget.value = 8.0
     assert fields["grid_spacing_mm"].widget.text == "8.00 mm"
     fields["metric"].widget.currentIndex = 1
-    assert set(panel.engines._form.changes()) == {"grid_spacing_mm", "metric"}
+    assert set(panel.engines.form.changes()) == {"grid_spacing_mm", "metric"}
 
 
 def test_a_run_that_ended_is_in_view_and_what_is_done_is_closed(panel, finish, ui, window):
@@ -118,9 +118,9 @@ def test_long_names_of_runs_do_not_widen_the_panel(panel, finish, ui, window):
 
 def test_the_best_of_several_runs_is_the_one_shown(panel, picked, ui, fake, window):
     choose(ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name in ("sitk-demons", "sitk-bspline", "linear")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     for number in range(3):
         wait(lambda number=number: len(fake.processes) > number and fake.processes[number].started)
@@ -129,7 +129,7 @@ def test_the_best_of_several_runs_is_the_one_shown(panel, picked, ui, fake, wind
     wait(lambda: not panel.busy)
     assert len(panel.results.runs) == 3
     assert panel.results.run == panel.results.runs[1]
-    assert panel.qa._inspection.run == panel.results.runs[1]
+    assert panel.qa.inspection.run == panel.results.runs[1]
 
 
 def test_there_is_no_blank_plot_in_the_log(panel, picked, ui, fake, window):
@@ -145,5 +145,5 @@ def test_there_is_no_blank_plot_in_the_log(panel, picked, ui, fake, window):
     fake.process.finish()
     wait(lambda: not panel.busy)
     ui.progressButton.collapsed = False  # the plot of the last run is drawn when the section is opened afterwards
-    wait(lambda: not panel.run._redraw.active)
+    wait(lambda: not panel.run.redraw_timer.active)
     assert not ui.metricPlot.isHidden() and not ui.metricPlot.pixmap.isNull()

@@ -62,10 +62,10 @@ def test_add_choose_remove(page, panel, models, dialogs, picked, ui, monkeypatch
     card = page.ui.cardBrowser.toPlainText()
     for text in ("My <model>", "generated shapes", "none needed", "dice mean 0.71", "Nobody, 2026"):
         assert text in card
-    combo = panel.engines._form._fields["model"].widget
+    combo = panel.engines.form.fields["model"].widget
     assert [combo.itemText(index) for index in range(combo.count)] == ["auto", "core", "mine"]
     combo.currentIndex = 2
-    assert panel.engines._form.changes() == {"model": "mine"}
+    assert panel.engines.form.changes() == {"model": "mine"}
     assert page.ui.removeButton.enabled
     page.ui.removeButton.click()  # testing mode answers every question with no
     assert "My <model>" in rows(page)
@@ -116,10 +116,10 @@ def test_the_button_belongs_to_the_network_engines(panel, picked, models, ui):
 
 def test_a_folder_can_be_typed(panel, picked, models, ui):
     choose(ui.engineCombo, "network")
-    combo = panel.engines._form._fields["model"].widget
+    combo = panel.engines.form.fields["model"].widget
     combo.lineEdit().setText("/data/my model")
     combo.lineEdit().editingFinished.emit()
-    assert panel.engines._form.changes() == {"model": "/data/my model"}
+    assert panel.engines.form.changes() == {"model": "/data/my model"}
     assert "1 changed" in ui.settingsButton.text
     ui.restoreButton.click()
     assert combo.currentText == "auto"
@@ -131,14 +131,14 @@ def test_the_models_that_ship_register_in_the_worker(panel, picked, ui, monkeypa
     """No fake: the real weights, the real process; what the page lists can be chosen and works."""
     monkeypatch.delenv("DVCREG_MODELS", raising=False)
     choose(ui.engineCombo, engine)
-    combo = panel.engines._form._fields["model"].widget
+    combo = panel.engines.form.fields["model"].widget
     names = [combo.itemText(index) for index in range(combo.count)]
     assert {"auto", "synthmorph-brain", "synthmorph-shapes"} <= set(names)
     ui.modelsButton.click()
     assert {"SynthMorph brain", "SynthMorph shapes"} <= set(rows(panel.models))
     panel.models.close()
     combo.currentIndex = names.index("auto" if model == "auto" else f"synthmorph-{model}")
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     wait(lambda: not panel.busy, 300)
     run = panel.results.run

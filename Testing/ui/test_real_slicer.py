@@ -38,7 +38,7 @@ def test_changing_the_engine_deletes_each_form_once(panel, ui):
         choose(ui.engineCombo, name)
         settle(1)
         shown = [child for child in ui.settingsFrame.children() if isinstance(child, qt.QWidget)]
-        assert shown.count(panel.engines._form.content) == 1
+        assert shown.count(panel.engines.form.content) == 1
         assert not [child for child in shown if child.isHidden() and child is not ui.settingsNote]
     assert ownership.double_deletes == before
 
@@ -48,7 +48,7 @@ def test_a_removed_form_is_let_go_at_once(panel, ui):
     import weakref
 
     choose(ui.engineCombo, "sitk-demons")
-    form = weakref.ref(panel.engines._form)
+    form = weakref.ref(panel.engines.form)
     choose(ui.engineCombo, "elastix")
     gc.collect()
     assert form() is None, "a slot of a widget that is still to be deleted holds the form"
@@ -57,11 +57,11 @@ def test_a_removed_form_is_let_go_at_once(panel, ui):
 def test_looking_for_engines_again_keeps_the_rows_of_the_comparison(panel, ui):
     before = ownership.double_deletes
     choose(ui.engineCombo, "compare")
-    rows = dict(panel.engines.compare_list._rows)
+    rows = dict(panel.engines.compare_list.rows)
     rows["sitk-demons"][0].checked = True
     panel.engines.refresh()
     settle(1)
-    assert panel.engines.compare_list._rows == rows
+    assert panel.engines.compare_list.rows == rows
     assert rows["sitk-demons"][0].checked
     assert ownership.double_deletes == before
 

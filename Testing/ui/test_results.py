@@ -44,7 +44,7 @@ def test_runs_are_switched_with_one_click_and_the_best_is_marked(panel, finish, 
     second = finish(engine="other", worse=True)
     assert shown(ui.runFrame)
     assert panel.results.run == second
-    panel.results._tabs.currentIndex = 0
+    panel.results.tabs.currentIndex = 0
     settle()
     assert panel.results.run == first
     assert "Better aligned" in ui.verdictLabel.text
@@ -61,10 +61,10 @@ def test_switching_runs_keeps_the_way_of_looking(panel, finish, ui):
     finish(engine="other", worse=True)
     ui.differenceButton.click()
     wait(lambda: not panel.busy)
-    panel.results._tabs.currentIndex = 0
+    panel.results.tabs.currentIndex = 0
     wait(lambda: not panel.busy)
     assert ui.differenceButton.checked
-    assert panel.qa._inspection.run == panel.results.runs[0]
+    assert panel.qa.inspection.run == panel.results.runs[0]
 
 
 def test_segmentations_of_other_runs_do_not_cover_the_shown_one(panel, finish, ui):
@@ -172,7 +172,7 @@ def test_flicker_goes_back_and_forth_until_left(panel, finish, ui):
     seen = set()
     wait(lambda: seen.add(composite.GetForegroundOpacity()) or len(seen) == 2)
     ui.blendButton.click()
-    assert not panel.qa._flicker.active
+    assert not panel.qa.flicker_timer.active
 
 
 def test_jumps_go_to_the_worst_and_then_on(panel, finish, ui):
@@ -229,7 +229,7 @@ def test_the_verdict_tells_its_reasons_and_where_to_look(panel, picked, ui, fake
     report["measures"]["after"]["implausible_percent"] = 12.0
     report["look_at"] = [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Folded <most>"}]
     run.record.SetParameter("report", json.dumps(report))
-    panel.results._show()
+    panel.results.refresh()
     text = ui.verdictLabel.text
     assert "12 % of the voxels shrink or grow" in text
     assert text.count("folded") == 1, "the gravest reason is shown once"

@@ -10,9 +10,9 @@ from panel_helpers import choose, node_ids, press, shown, wait
 def compare(panel, *engines):
     """Choose to compare engines."""
     choose(panel.ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name in engines
-    wait(lambda: panel.ui.registerButton.enabled and not panel._validator.active)
+    wait(lambda: panel.ui.registerButton.enabled and not panel.checking)
 
 
 def test_progress_is_shown_and_the_result_comes(panel, picked, ui, fake):
@@ -168,7 +168,7 @@ def test_more_runs_can_be_queued_and_removed(panel, picked, ui, fake):
     assert shown(ui.queueButton) and not shown(ui.queueFrame)
     for preset in ("paper", "default"):
         choose(ui.presetCombo, preset)
-        wait(lambda: not panel._validator.active)
+        wait(lambda: not panel.checking)
         ui.queueButton.click()
     assert shown(ui.queueFrame)
     pair = "Phantom head moving to Phantom head fixed"
@@ -203,7 +203,7 @@ def test_a_run_that_needs_advice_first_cannot_be_queued(panel, picked, ui, fake)
     press(panel)
     assert fake.process
     choose(ui.engineCombo, "recommended")
-    wait(lambda: not panel._validator.active)
+    wait(lambda: not panel.checking)
     assert shown(ui.queueButton) and not ui.queueButton.enabled
     ui.registerButton.click()
     wait(lambda: not panel.busy)

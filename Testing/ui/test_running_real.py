@@ -14,10 +14,10 @@ from panel_helpers import node_ids, press, wait, worker_processes
 @pytest.fixture
 def slow_run(panel, picked, ui):
     """A real run that would take long, computing."""
-    form = panel.engines._form
-    form._fields["iterations"].widget.text = "9000, 9000, 9000"
-    form._fields["iterations"].widget.editingFinished.emit()
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    form = panel.engines.form
+    form.fields["iterations"].widget.text = "9000, 9000, 9000"
+    form.fields["iterations"].widget.editingFinished.emit()
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     press(panel)
     wait(lambda: panel.runner.current.state == "computing" and worker_processes())
     yield panel.runner.current
@@ -34,8 +34,8 @@ def test_a_killed_worker_is_reported(panel, slow_run, ui):
 
 
 def test_a_killed_computation_is_reported(panel, slow_run, ui):
-    wait(lambda: slow_run.process.session._groups)
-    os.kill(slow_run.process.session._groups[1], signal.SIGKILL)
+    wait(lambda: slow_run.process.session.groups)
+    os.kill(slow_run.process.session.groups[1], signal.SIGKILL)
     wait(lambda: not panel.busy)
     assert slow_run.state == "failed"
     assert "SIGKILL" in ui.stageLabel.text
@@ -49,10 +49,10 @@ def test_a_real_cancel_ends_the_processes(panel, slow_run, ui):
 
 
 def test_a_worker_that_ignores_the_wish_is_killed(panel, slow_run, ui):
-    wait(lambda: slow_run.process.session._groups)
+    wait(lambda: slow_run.process.session.groups)
     for process in worker_processes():
         os.kill(process, signal.SIGSTOP)
-    slow_run.process._killer.interval = 300
+    slow_run.process.kill_timer.interval = 300
     ui.registerButton.click()
     wait(lambda: not panel.busy)
     assert slow_run.state == "cancelled"

@@ -12,8 +12,8 @@ def test_a_saved_scene_brings_everything_back(widget, panel, picked, ui, fake, t
     choose(ui.presetCombo, "paper")
     ui.seedSpin.value = 5
     ui.jacobianCheck.checked = False
-    panel.engines._form._fields["sigma_vox"].widget.value = 2.25
-    wait(lambda: ui.registerButton.enabled and not panel._validator.active)
+    panel.engines.form.fields["sigma_vox"].widget.value = 2.25
+    wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()
     fake.process.finish()
     wait(lambda: not panel.busy)
@@ -35,7 +35,7 @@ def test_a_saved_scene_brings_everything_back(widget, panel, picked, ui, fake, t
     assert ui.presetCombo.currentData == "paper"
     assert ui.seedSpin.value == 5
     assert not ui.jacobianCheck.checked
-    assert panel.engines._form.changes() == {"sigma_vox": 2.25}
+    assert panel.engines.form.changes() == {"sigma_vox": 2.25}
     assert len(panel.results.runs) == 1
     assert "Better aligned" in ui.verdictLabel.text
     run = panel.results.run
@@ -69,9 +69,9 @@ def names() -> set[str]:
 
 def test_compared_engines_are_remembered(widget, panel, picked, ui):
     choose(ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list._rows.items():
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name == "sitk-demons"
-    _check, combo = panel.engines.compare_list._rows["sitk-demons"]
+    _check, combo = panel.engines.compare_list.rows["sitk-demons"]
     choose(combo, "paper")
     panel.set_parameter_node(None)
     panel.set_parameter_node(widget.logic.getParameterNode())
@@ -104,7 +104,7 @@ def test_an_older_scene_with_unknown_settings_still_opens(widget, panel, picked,
     node.SetParameter("Engine", "sitk-demons")
     node.SetParameter("Settings", '{"no_such_setting": 1, "sigma_vox": 2.0}')
     panel.set_parameter_node(node)
-    assert panel.engines._form.changes() == {"sigma_vox": 2.0}
+    assert panel.engines.form.changes() == {"sigma_vox": 2.0}
 
 
 def test_closing_and_opening_the_module_again_changes_nothing(widget, panel, picked, ui):

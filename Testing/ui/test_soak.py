@@ -47,7 +47,7 @@ def test_only_what_users_work_with_is_listed(panel, picked, ui, fake):
     fake.process.finish()
     wait(lambda: not panel.busy)
     for name in ("measures", "structures", "plot"):
-        assert panel.results._nodes.table(name, panel.results._parameter_node).GetHideFromEditors()
+        assert panel.results.nodes.table(name, panel.results.parameter_node).GetHideFromEditors()
     ui.arrowsButton.click()
     wait(lambda: not panel.busy)
     hidden = [node.GetName() for node in listed() if node.GetHideFromEditors()]

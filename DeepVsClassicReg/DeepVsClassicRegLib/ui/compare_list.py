@@ -24,12 +24,17 @@ class CompareList:
         Gets the rows.
     changed : callable
         Called after every change by the user.
+
+    Attributes
+    ----------
+    rows : mapping of str to (QCheckBox, QComboBox)
+        Engine -> whether it is compared, and its preset.
     """
 
     def __init__(self, frame: Any, changed: Callable[[], None]) -> None:
         self._frame, self._changed = frame, changed
         self._made: dict[str, tuple[Any, Any]] = {}
-        self._rows: dict[str, tuple[Any, Any]] = {}
+        self.rows: dict[str, tuple[Any, Any]] = {}
         self._loading = False
 
     def fill(self, found: list[EngineAvailability]) -> None:
@@ -44,8 +49,8 @@ class CompareList:
             grid.removeWidget(widget)
             widget.hide()
         grid.setColumnStretch(1, 1)
-        self._rows = {entry.info.name: self._row(entry) for entry in found}
-        for number, row in enumerate(self._rows.values()):
+        self.rows = {entry.info.name: self._row(entry) for entry in found}
+        for number, row in enumerate(self.rows.values()):
             for column, widget in enumerate(row):
                 grid.addWidget(widget, number, column)
                 widget.show()
@@ -55,7 +60,7 @@ class CompareList:
     def checked(self) -> list[tuple[str, str]]:
         """Return (engine, preset) of every checked row."""
         return [
-            (name, str(combo.currentData or DEFAULT)) for name, (check, combo) in self._rows.items() if check.checked
+            (name, str(combo.currentData or DEFAULT)) for name, (check, combo) in self.rows.items() if check.checked
         ]
 
     def choices(self) -> dict[str, str]:
@@ -66,9 +71,9 @@ class CompareList:
         """Show the stored choices; without any, check the first available engines."""
         self._loading = True
         if not choices:
-            ready = [name for name, (check, _combo) in self._rows.items() if check.enabled]
+            ready = [name for name, (check, _combo) in self.rows.items() if check.enabled]
             choices = dict.fromkeys([name for name in ready if name != "linear"][:AT_FIRST], DEFAULT)
-        for name, (check, combo) in self._rows.items():
+        for name, (check, combo) in self.rows.items():
             check.checked = name in choices and check.enabled
             combo.currentIndex = max(0, combo.findData(choices.get(name, DEFAULT)))
         self._loading = False

@@ -32,13 +32,18 @@ class EngineSection:
         The widgets of the .ui file by name.
     changed : callable
         Called after every change by the user.
+
+    Attributes
+    ----------
+    form : SettingsForm or None
+        The settings of the chosen engine; None while several are compared.
     """
 
     def __init__(self, ui: Any, changed: Callable[[], None]) -> None:
         self._ui, self._changed = ui, changed
         self._parameters: SceneParameters | None = None
         self._loading = True
-        self._form: SettingsForm | None = None
+        self.form: SettingsForm | None = None
         self._availability: dict[str, EngineAvailability] = {}
         self._advice: Mapping[str, Any] | None = None
         self._unknown = ""
@@ -96,7 +101,7 @@ class EngineSection:
         availability = self.availability
         if availability is None:
             return []
-        return [(availability, self.preset, self._form.changes() if self._form is not None else {})]
+        return [(availability, self.preset, self.form.changes() if self.form is not None else {})]
 
     def problem(self) -> str:
         """Return why the run cannot start, an empty text when it can."""
@@ -109,7 +114,7 @@ class EngineSection:
             return _("Choose an engine.")
         if not availability.ready and not availability.installable:
             return _("{engine} needs {what}.").format(engine=availability.info.title, what=availability.needs)
-        return self._form.problem() if self._form is not None else ""
+        return self.form.problem() if self.form is not None else ""
 
     def refresh(self) -> None:
         """Update which engines are installed."""
@@ -135,8 +140,8 @@ class EngineSection:
 
     def refresh_models(self) -> None:
         """Update the list of models."""
-        if self._form is not None:
-            self._form.refresh_suggestions()
+        if self.form is not None:
+            self.form.refresh_suggestions()
 
     def set_advice(self, advice: Mapping[str, Any] | None) -> None:
         """Receive the recommendation for the selected pair; None while it is not known."""
@@ -209,18 +214,18 @@ class EngineSection:
             widget.visible = single
         self._ui.compareFrame.visible = self.comparing
         self._show_form(changes)
-        self._ui.modelsButton.visible = self._form is not None and self._form.has_listing(LISTING)
+        self._ui.modelsButton.visible = self.form is not None and self.form.has_listing(LISTING)
         self._show_note()
 
     def _show_form(self, changes: dict[str, Any]) -> None:
-        if self._form is not None:
-            self._form.remove()
-            self._form = None
+        if self.form is not None:
+            self.form.remove()
+            self.form = None
         availability = self.availability
         if availability is not None and not self.recommended:
             values = presets(self.engine)[self.preset].values
-            self._form = SettingsForm(self._ui.settingsFrame, availability.info.settings, values, self._on_settings)
-            self._form.load(changes)
+            self.form = SettingsForm(self._ui.settingsFrame, availability.info.settings, values, self._on_settings)
+            self.form.load(changes)
         self._show_changes()
 
     def _show_note(self) -> None:
@@ -242,8 +247,8 @@ class EngineSection:
             self._ui.engineNote.text = f"<span>{html.escape(summary)}</span>"
 
     def _show_changes(self) -> None:
-        problem = self._form.problem() if self._form is not None else ""
-        count = len(self._form.changes()) if self._form is not None and not problem else 0
+        problem = self.form.problem() if self.form is not None else ""
+        count = len(self.form.changes()) if self.form is not None and not problem else 0
         self._ui.settingsButton.text = _("Settings ({count} changed)").format(count=count) if count else _("Settings")
         self._ui.settingsNote.text = line("error", problem) if problem else ""
         self._ui.settingsNote.visible = bool(problem)
@@ -267,8 +272,8 @@ class EngineSection:
         self._save()
 
     def _on_restore(self) -> None:
-        if self._form is not None:
-            self._form.load({})
+        if self.form is not None:
+            self.form.load({})
             self._on_settings()
 
     def _on_compared(self) -> None:
@@ -281,8 +286,8 @@ class EngineSection:
                 self._parameters.set_text(ENGINE, self._ui.engineCombo.currentData or "")
                 self._parameters.set_text(PRESET, self.preset)
                 self._parameters.set_value(COMPARED, self.compare_list.choices())
-                if self._form is not None and not self._form.problem():
-                    self._parameters.set_value(SETTINGS, self._form.changes())
+                if self.form is not None and not self.form.problem():
+                    self._parameters.set_value(SETTINGS, self.form.changes())
         self._changed()
 
 

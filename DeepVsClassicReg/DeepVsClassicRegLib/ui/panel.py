@@ -47,13 +47,18 @@ class Panel(VTKObservationMixin):
         Runs the registrations; shared with the console.
     resources : Path
         The module's Resources folder.
+
+    Attributes
+    ----------
+    parameter_node : vtkMRMLScriptedModuleNode or None
+        What the panel shows and remembers.
     """
 
     def __init__(self, ui: Any, runner: Runner, resources: Path) -> None:
         VTKObservationMixin.__init__(self)
         self.ui, self.runner = ui, runner
         self._requirements = resources / "requirements.txt"
-        self._parameter_node: Any = None
+        self.parameter_node: Any = None
         self._failures: list[RegistrationTask] = []
         self._finished: list[Run] = []
         self._idle_calls = IdleCalls()
@@ -63,8 +68,8 @@ class Panel(VTKObservationMixin):
         self._validator.interval = VALIDATE_MS
         self._validator.connect("timeout()", self.validate)
         self.inputs = InputsSection(ui, self._on_inputs)
-        self.engines = EngineSection(ui, self._validator.start)
-        self.outputs = OutputsSection(ui, self._validator.start)
+        self.engines = EngineSection(ui, self.check_soon)
+        self.outputs = OutputsSection(ui, self.check_soon)
         self.machine = MachineSection(ui)
         self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
@@ -91,7 +96,7 @@ class Panel(VTKObservationMixin):
 
     def set_parameter_node(self, node: Any) -> None:
         """Show the settings stored in a parameter node; None when there is no scene to show."""
-        self._parameter_node = node
+        self.parameter_node = node
         self._idle_calls.clear()
         state = SceneParameters(node) if node is not None else None
         for section in (self.inputs, self.engines, self.advice, self.outputs, self.machine):
@@ -133,7 +138,7 @@ class Panel(VTKObservationMixin):
                 settings=settings,
                 compute=self.machine.compute(),
                 targets=targets,
-                parameter_node=lambda: self._parameter_node,
+                parameter_node=lambda: self.parameter_node,
                 keep_files=self.machine.keep_files,
                 shared_start=shared,
             )
@@ -157,6 +162,15 @@ class Panel(VTKObservationMixin):
     def busy(self) -> bool:
         """Whether something is running, waiting, or not shown yet."""
         return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy
+
+    @property
+    def checking(self) -> bool:
+        """Whether the inputs are still to be checked."""
+        return bool(self._validator.active)
+
+    def check_soon(self) -> None:
+        """Check the inputs once the user has stopped changing them."""
+        self._validator.start()
 
     def close(self) -> None:
         """Release all resources: the module is reloaded or Slicer exits."""
@@ -185,7 +199,7 @@ class Panel(VTKObservationMixin):
 
     def _on_inputs(self) -> None:
         self._observe_inputs()
-        self._validator.start()
+        self.check_soon()
 
     def _observe_inputs(self) -> None:
         """Observe changes of the selected nodes that affect validity: image, transform, name, segments."""
@@ -203,11 +217,11 @@ class Panel(VTKObservationMixin):
 
     def _on_input_changed(self, _caller: Any, _event: str) -> None:
         self.inputs.refresh_segments()
-        self._validator.start()
+        self.check_soon()
 
     def _on_scene(self, _caller: Any, _event: str) -> None:
         if not slicer.mrmlScene.IsBatchProcessing() and not slicer.mrmlScene.IsClosing():
-            self._validator.start()
+            self.check_soon()
 
     def _on_scene_closing(self, _caller: Any, _event: str) -> None:
         self.qa.close()
@@ -243,7 +257,7 @@ class Panel(VTKObservationMixin):
         except RegistrationError as error:
             self.run.show_message("error", error.message, error.hint)
         self.engines.refresh()
-        self._validator.start()
+        self.check_soon()
 
     def _on_started(self, _task: RegistrationTask) -> None:
         if self.runner.done == 0:
@@ -253,12 +267,12 @@ class Panel(VTKObservationMixin):
         if task.state != FINISHED:
             self._failures.append(task)
             return
-        if task.run is not None and self._parameter_node is not None:
+        if task.run is not None and self.parameter_node is not None:
             self._finished.append(task.run)
             self._idle_calls.run(self._observe_inputs, self._load_results, self._look)
 
     def _load_results(self) -> None:
-        self.results.load(self._parameter_node)
+        self.results.load(self.parameter_node)
 
     def _show_best(self) -> None:
         if len(self._finished) > 1:
@@ -276,7 +290,7 @@ class Panel(VTKObservationMixin):
             self.qa.show("blend")
 
     def _on_idle(self) -> None:
-        self._validator.start()
+        self.check_soon()
         if self._finished:
             self._idle_calls.run(self._show_best, self._close_done, self._scroll_to_result)
         for task in self._failures[:1]:

@@ -44,10 +44,10 @@ class WorkerProcess:
         self._process.connect("readyReadStandardError()", self._on_log)
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
-        self._killer = qt.QTimer()
-        self._killer.setSingleShot(True)
-        self._killer.interval = int(1000 * KILL_AFTER_S)
-        self._killer.connect("timeout()", self.kill)
+        self.kill_timer = qt.QTimer()
+        self.kill_timer.setSingleShot(True)
+        self.kill_timer.interval = int(1000 * KILL_AFTER_S)
+        self.kill_timer.connect("timeout()", self.kill)
 
     @property
     def pid(self) -> int:
@@ -73,7 +73,7 @@ class WorkerProcess:
             return
         self._process.write(self.session.cancel())
         self._process.closeWriteChannel()
-        self._killer.start()
+        self.kill_timer.start()
 
     def kill(self) -> None:
         """Kill the worker and its child processes."""
@@ -84,7 +84,7 @@ class WorkerProcess:
         """Kill the worker immediately without signals: the panel is closing."""
         self.happened.disconnect()
         self.ended.disconnect()
-        self._killer.stop()
+        self.kill_timer.stop()
         if self.session.outcome is None and self.pid:
             self.kill()
             self._process.waitForFinished(END_WAIT_MS)
@@ -110,7 +110,7 @@ class WorkerProcess:
         self._end(self.session.finish(int(code), killed=status == qt.QProcess.CrashExit))
 
     def _end(self, outcome: JobOutcome) -> None:
-        self._killer.stop()
+        self.kill_timer.stop()
         self.ended.emit(outcome)
 
 

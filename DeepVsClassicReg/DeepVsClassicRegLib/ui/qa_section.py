@@ -42,14 +42,14 @@ class QaSection:
 
     def __init__(self, ui: Any) -> None:
         self._ui = ui
-        self._inspection: Inspection | None = None
+        self.inspection: Inspection | None = None
         self._run: Run | None = None
         self._wanted = ""
         self._preparing: BackgroundCall | None = None
         self._next: dict[str, int] = {}
         self._complaining = False
-        self._flicker, self._redraw = qt.QTimer(), qt.QTimer()
-        self._flicker.connect("timeout()", self._on_flicker)
+        self.flicker_timer, self._redraw = qt.QTimer(), qt.QTimer()
+        self.flicker_timer.connect("timeout()", self._on_flicker)
         self._redraw.setSingleShot(True)
         self._redraw.interval = REDRAW_MS
         self._redraw.connect("timeout()", self._show_again)
@@ -121,11 +121,11 @@ class QaSection:
 
     def close(self, *, places: bool = True) -> None:
         """Restore the views of the user; without `places` they keep their position."""
-        self._flicker.stop()
+        self.flicker_timer.stop()
         self._redraw.stop()
         self._stop_preparing()
         self._wanted = ""
-        inspection, self._inspection = self._inspection, None
+        inspection, self.inspection = self.inspection, None
         if inspection is not None:
             inspection.close(places=places)
         self._buttons.mark(self._wanted)
@@ -203,12 +203,12 @@ class QaSection:
         if view == "flicker":
             self._on_flicker_time(self._ui.flickerSlider.value)
         else:
-            self._flicker.stop()
+            self.flicker_timer.stop()
 
     def _need_inspection(self) -> Inspection:
-        if self._inspection is None:
-            self._inspection = Inspection()
-        return self._inspection
+        if self.inspection is None:
+            self.inspection = Inspection()
+        return self.inspection
 
     def _show_again(self) -> None:
         if self._wanted:
@@ -222,23 +222,23 @@ class QaSection:
             if name in labels:
                 getattr(self._ui, f"{name}Label").text = labels[name]
         self._ui.viewOptionsFrame.visible = bool(labels)
-        changed = self._inspection is not None and self._inspection.has_changed_views
+        changed = self.inspection is not None and self.inspection.has_changed_views
         self._ui.closeViewButton.enabled = changed or bool(self._wanted)
 
     def _on_opacity(self, value: float) -> None:
-        if self._inspection is not None and "opacity" in self._options():
-            self._inspection.set_opacity(value)
+        if self.inspection is not None and "opacity" in self._options():
+            self.inspection.set_opacity(value)
 
     def _on_flicker_time(self, seconds: float) -> None:
-        self._flicker.interval = int(1000 * seconds)
+        self.flicker_timer.interval = int(1000 * seconds)
         if self._wanted == "flicker":
-            self._flicker.start()
+            self.flicker_timer.start()
 
     def _on_flicker(self) -> None:
-        if self._inspection is not None and self._wanted == "flicker":
-            self._inspection.flicker()
+        if self.inspection is not None and self._wanted == "flicker":
+            self.inspection.flicker()
         else:
-            self._flicker.stop()
+            self.flicker_timer.stop()
 
     def _on_before(self, _before: bool) -> None:
         if self._run is not None:
@@ -273,8 +273,8 @@ class QaSection:
 
     def _cannot_show(self, run: Run, error: RegistrationError) -> None:
         """Report the reason; the current view stays when it can still be shown."""
-        shown = self._inspection is not None and bool(self._wanted)
-        _set_silently(self._ui.beforeButton, shown and self._inspection.options.before)
+        shown = self.inspection is not None and bool(self._wanted)
+        _set_silently(self._ui.beforeButton, shown and self.inspection.options.before)
         if self._wanted and self._obstacle(run, self._wanted) is not None:
             self.close()
         self._buttons.mark(self._wanted)

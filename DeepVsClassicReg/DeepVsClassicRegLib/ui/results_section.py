@@ -40,21 +40,30 @@ class ResultsSection:
         Called with the run to show, or None.
     go : callable
         Called with the location to show.
+
+    Attributes
+    ----------
+    tabs : QTabBar
+        One tab per run.
+    nodes : SceneNodes
+        Tables and charts of the panel, kept in the scene.
+    parameter_node : vtkMRMLScriptedModuleNode or None
+        Knows the runs.
     """
 
     def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Location], None]) -> None:
         self._ui, self._shown, self._go = ui, shown, go
-        self._parameter_node: Any = None
-        self._nodes = SceneNodes()
+        self.parameter_node: Any = None
+        self.nodes = SceneNodes()
         self._loading = False
         self.plotting = Signal()  # a plot is about to change the layout
         self.runs: list[Run] = []
-        self._tabs = qt.QTabBar(ui.runFrame)
-        self._tabs.objectName = "runTabs"
-        self._tabs.expanding = False
-        self._tabs.usesScrollButtons = True
-        ui.runFrame.layout().addWidget(self._tabs)
-        self._tabs.connect("currentChanged(int)", self._on_tab)
+        self.tabs = qt.QTabBar(ui.runFrame)
+        self.tabs.objectName = "runTabs"
+        self.tabs.expanding = False
+        self.tabs.usesScrollButtons = True
+        ui.runFrame.layout().addWidget(self.tabs)
+        self.tabs.connect("currentChanged(int)", self._on_tab)
         for table in (ui.measuresTable, ui.structuresTable):
             keep_fitted(table)
         for name in LABEL_MEASURES:
@@ -67,42 +76,42 @@ class ResultsSection:
         ui.csvButton.connect("clicked()", self._on_csv)
         ui.htmlButton.connect("clicked()", self._on_html)
         ui.forgetButton.connect("clicked()", self.forget)
-        self._show()
+        self.refresh()
 
     @property
     def run(self) -> Run | None:
         """The shown run."""
-        index = self._tabs.currentIndex
+        index = self.tabs.currentIndex
         return self.runs[index] if 0 <= index < len(self.runs) else None
 
     def load(self, parameter_node: Any) -> None:
         """Show the runs of a scene and select the newest."""
-        if parameter_node is None or parameter_node is not self._parameter_node:
-            self._nodes.forget()
-        self._parameter_node = parameter_node
+        if parameter_node is None or parameter_node is not self.parameter_node:
+            self.nodes.forget()
+        self.parameter_node = parameter_node
         self.runs = restore_runs(parameter_node) if parameter_node is not None else []
         self._loading = True
-        while self._tabs.count:
-            self._tabs.removeTab(0)
+        while self.tabs.count:
+            self.tabs.removeTab(0)
         for run, title in zip(self.runs, unique_titles(self.runs), strict=True):
-            index = self._tabs.addTab(title)
-            self._tabs.setTabToolTip(index, run.title)
-        self._tabs.currentIndex = len(self.runs) - 1
+            index = self.tabs.addTab(title)
+            self.tabs.setTabToolTip(index, run.title)
+        self.tabs.currentIndex = len(self.runs) - 1
         self._loading = False
-        self._show()
+        self.refresh()
 
     def follow_nodes(self) -> None:
         """Remove deleted runs and refill deleted tables."""
         if any(not run.exists for run in self.runs):
-            self.load(self._parameter_node)
-        elif self.runs and not self._nodes.has_table("summary", self._parameter_node):
+            self.load(self.parameter_node)
+        elif self.runs and not self.nodes.has_table("summary", self.parameter_node):
             self._show_tables()
 
     def choose(self, run: Run) -> None:
         """Select a run."""
         found = [index for index, other in enumerate(self.runs) if other.record is run.record]
         if found:
-            self._tabs.currentIndex = found[0]
+            self.tabs.currentIndex = found[0]
 
     def choose_best(self, runs: Sequence[Run]) -> None:
         """Select the best of some runs, such as those just compared."""
@@ -116,8 +125,8 @@ class ResultsSection:
         run = self.run
         if run is not None:
             self._shown(None)
-            forget_run(self._parameter_node, run, delete_outputs=True)
-            self.load(self._parameter_node)
+            forget_run(self.parameter_node, run, delete_outputs=True)
+            self.load(self.parameter_node)
 
     def copy(self) -> None:
         """Copy the table of measures."""
@@ -143,8 +152,8 @@ class ResultsSection:
     def show_plot(self) -> None:
         """Show a bar chart per structure beside the slice views."""
         self.plotting.emit()
-        chart = self._nodes.chart("structures", self._parameter_node)
-        update_label_plot(self.runs, chart, self._nodes.table("plot", self._parameter_node))
+        chart = self.nodes.chart("structures", self.parameter_node)
+        update_label_plot(self.runs, chart, self.nodes.table("plot", self.parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _on_place(self, link: str) -> None:
@@ -154,9 +163,10 @@ class ResultsSection:
 
     def _on_tab(self, _index: int) -> None:
         if not self._loading:
-            self._show()
+            self.refresh()
 
-    def _show(self) -> None:
+    def refresh(self) -> None:
+        """Show the chosen run anew."""
         run = self.run
         self._ui.resultButton.visible = run is not None
         self._ui.runFrame.visible = len(self.runs) > 1
@@ -172,7 +182,7 @@ class ResultsSection:
         self._shown(run)
 
     def _show_tables(self) -> None:
-        table = self._nodes.table("summary", self._parameter_node)
+        table = self.nodes.table("summary", self.parameter_node)
         fill_summary(self.runs, table)
         self._ui.measuresTable.setMRMLTableNode(table)
         fit_table(self._ui.measuresTable)
@@ -187,12 +197,12 @@ class ResultsSection:
         fit_table(self._ui.structuresTable)
 
     def _all_measures(self) -> Any:
-        table = self._nodes.table("measures", self._parameter_node)
+        table = self.nodes.table("measures", self.parameter_node)
         update_measures_table(self.runs, table)
         return table
 
     def _structure_table(self) -> Any:
-        table = self._nodes.table("structures", self._parameter_node)
+        table = self.nodes.table("structures", self.parameter_node)
         fill_structures(self.runs, self._ui.structureMeasureCombo.currentData, table)
         return table
 

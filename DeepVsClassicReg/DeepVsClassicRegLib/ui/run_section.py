@@ -41,16 +41,16 @@ class RunSection:
         self._release: Callable[[], None] | None = None
         self._lines: list[str] = []
         self._stage, self._began = "", 0.0
-        self._plot = MetricPlot(ui.metricPlot)
+        self.plot = MetricPlot(ui.metricPlot)
         self._queue = QueueList(ui, runner)
         self._timer = qt.QTimer()
         self._timer.interval = REFRESH_MS
         self._timer.connect("timeout()", self._refresh)
-        self._redraw = qt.QTimer()  # after the opened section has its final size
-        self._redraw.setSingleShot(True)
-        self._redraw.interval = 0
-        self._redraw.connect("timeout()", self._plot.draw)
-        ui.progressButton.connect("contentsCollapsed(bool)", lambda _collapsed: self._redraw.start())
+        self.redraw_timer = qt.QTimer()  # after the opened section has its final size
+        self.redraw_timer.setSingleShot(True)
+        self.redraw_timer.interval = 0
+        self.redraw_timer.connect("timeout()", self.plot.draw)
+        ui.progressButton.connect("contentsCollapsed(bool)", lambda _collapsed: self.redraw_timer.start())
         ui.registerButton.connect("clicked()", self._on_clicked)
         ui.queueButton.connect("clicked()", self._on_queue)
         ui.copyLogButton.connect("clicked()", self._on_copy_log)
@@ -104,7 +104,7 @@ class RunSection:
     def close(self) -> None:
         """Disconnect from the runner: the panel is closing."""
         self._timer.stop()
-        self._redraw.stop()
+        self.redraw_timer.stop()
 
     def _on_clicked(self) -> None:
         if self._release is not None:
@@ -123,7 +123,7 @@ class RunSection:
         slicer.app.clipboard().setText(self._ui.logText.toPlainText())
 
     def _on_started(self, task: RegistrationTask) -> None:
-        self._plot.clear()
+        self.plot.clear()
         self._lines.append(f"--- {title(task)} ---")
         self._stage, self._began = "", time.monotonic()
         self._ui.registerButton.text = _("Cancel")
@@ -136,7 +136,7 @@ class RunSection:
         self._on_changed(task)
 
     def _on_changed(self, task: RegistrationTask) -> None:
-        self._plot.add(task.stage, task.metric)
+        self.plot.add(task.stage, task.metric)
         self._log_stage(task)
         self._ui.progressBar.value = int(1000 * task.fraction)
         count = self._runner.total
@@ -184,4 +184,4 @@ class RunSection:
         if self._lines:
             self._ui.logText.appendPlainText("\n".join(self._lines[-LOG_LINES_PER_TICK:]))
             self._lines.clear()
-        self._plot.draw()
+        self.plot.draw()

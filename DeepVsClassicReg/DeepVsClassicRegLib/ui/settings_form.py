@@ -31,6 +31,13 @@ class SettingsForm:
         Values of the preset; `changes` returns the differences from them.
     changed : callable
         Called after every change by the user.
+
+    Attributes
+    ----------
+    fields : mapping of str to field
+        `widget` and `value()` of every setting.
+    more : ctkCollapsibleButton or None
+        Holds the advanced settings.
     """
 
     def __init__(
@@ -38,9 +45,9 @@ class SettingsForm:
     ) -> None:
         self._kind, self._changed = kind, changed
         self._preset = to_json(from_json(kind, preset))
-        self._fields: dict[str, _Field] = {}
+        self.fields: dict[str, _Field] = {}
         self._loading = True
-        self._more: Any = None
+        self.more: Any = None
         self.content = qt.QWidget(frame)
         frame.layout().addWidget(self.content)
         column = qt.QVBoxLayout(self.content)
@@ -49,12 +56,12 @@ class SettingsForm:
         self._add([entry for entry in entries if not entry.metadata.get("advanced")], column)
         advanced = [entry for entry in entries if entry.metadata.get("advanced")]
         if advanced:
-            self._more = ctk.ctkCollapsibleButton(self.content)
-            self._more.text = _("More settings")
-            self._more.objectName = "moreSettingsButton"
-            self._add(advanced, qt.QVBoxLayout(self._more))
-            self._more.collapsed = True
-            column.addWidget(self._more)
+            self.more = ctk.ctkCollapsibleButton(self.content)
+            self.more.text = _("More settings")
+            self.more.objectName = "moreSettingsButton"
+            self._add(advanced, qt.QVBoxLayout(self.more))
+            self.more.collapsed = True
+            column.addWidget(self.more)
         self.load({})
 
     def _add(self, entries: list[Any], column: Any) -> None:
@@ -67,13 +74,13 @@ class SettingsForm:
             label = qt.QLabel(_("{label}:").format(label=entry.metadata.get("label", entry.name)))
             label.toolTip = field.widget.toolTip
             form.addRow(label, field.widget)
-            self._fields[entry.name] = field
+            self.fields[entry.name] = field
         column.addLayout(form)
 
     def load(self, changes: Mapping[str, Any]) -> None:
         """Show the preset with these changes; unknown names and invalid values (from an older scene) are skipped."""
         self._loading = True
-        for name, field in self._fields.items():
+        for name, field in self.fields.items():
             field.show(self._preset[name])
             if name in changes:
                 field.show(changes[name])
@@ -87,7 +94,7 @@ class SettingsForm:
         SettingsError
             When a value is out of range or of the wrong kind.
         """
-        given = {name: field.value() for name, field in self._fields.items()}
+        given = {name: field.value() for name, field in self.fields.items()}
         plain = to_json(from_json(self._kind, given))
         return {name: value for name, value in plain.items() if value != self._preset[name]}
 
@@ -101,12 +108,12 @@ class SettingsForm:
 
     def has_listing(self, listing: str) -> bool:
         """Return whether a setting uses this list of suggestions."""
-        return any(field.listing == listing for field in self._fields.values())
+        return any(field.listing == listing for field in self.fields.values())
 
     def refresh_suggestions(self) -> None:
         """Update the suggestions; the chosen value stays."""
         self._loading = True
-        for field in self._fields.values():
+        for field in self.fields.values():
             if field.listing:
                 field.suggest()
         self._loading = False
@@ -117,9 +124,9 @@ class SettingsForm:
         They keep their parent until Qt deletes them: without a parent Python would own them too, and they would be
         deleted twice. Their slots are disconnected first, because they hold a reference to this form.
         """
-        for field in self._fields.values():
+        for field in self.fields.values():
             field.release()
-        self._fields = {}
+        self.fields = {}
         self.content.hide()
         self.content.deleteLater()
 

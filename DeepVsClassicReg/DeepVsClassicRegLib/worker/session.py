@@ -118,7 +118,7 @@ class Session:
         self.notes: list[str] = []
         self.outcome: JobOutcome | None = None
         self._error: Mapping[str, Any] = {}
-        self._groups: list[int] = []
+        self.groups: list[int] = []
         self._events, self._lines = Decoder(), LineSplitter()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
 
@@ -148,7 +148,7 @@ class Session:
             The started process, used until the worker has sent its own id; with a launcher (PythonSlicer) the two
             processes differ.
         """
-        kill_groups([*self._groups, pid])
+        kill_groups([*self.groups, pid])
 
     def not_started(self, reason: str) -> JobOutcome:
         """Record that the worker could not be started and return the outcome."""
@@ -182,7 +182,7 @@ class Session:
         if self.state == WAITING:
             self.state = RUNNING
         if event.kind == "started":
-            self._groups = [number for key in ("pid", "group") if isinstance(number := data.get(key), int)]
+            self.groups = [number for key in ("pid", "group") if isinstance(number := data.get(key), int)]
         elif event.kind == "progress":
             self.fraction = max(self.fraction, float(data.get("fraction", 0.0)))
             self.stage, self.metric = str(data.get("stage", "")), data.get("metric")
