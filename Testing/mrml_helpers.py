@@ -65,12 +65,42 @@ def inputs_of(nodes: Any, **changes: Any) -> Any:
 def publish_truth(nodes: Any, result: Any, **options: Any) -> Any:
     """Publish the phantom's own result and return the run."""
     from DeepVsClassicRegLib.mrml.outputs import publish
-    from DeepVsClassicRegLib.mrml.results import result_of
     from DeepVsClassicRegLib.mrml.snapshot import snapshot
 
     inputs = options.pop("inputs", None) or inputs_of(nodes)
-    loaded = options.pop("loaded", None) or result_of(result.pair, result.result, result.evaluation)
+    loaded = options.pop("loaded", None) or loaded_of(result)
     return publish(loaded, inputs, options.pop("snapshot", None) or snapshot(inputs), **options)
+
+
+def loaded_of(result: Any) -> Any:
+    """Return a result of this process as if it had been read from a worker's folder."""
+    from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+    from DeepVsClassicRegLib.mrml.results import loaded_result
+
+    found, evaluation = result.result, result.evaluation
+    return loaded_result(
+        found.transform,
+        warped=evaluation.warped,
+        jacobian=evaluation.jacobian,
+        uncertainty=found.uncertainty,
+        extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in found.extras],
+        warped_labels=evaluation.warped_labels,
+        report=make_report(result.pair, found, evaluation),
+    )
+
+
+def set_transform(node: Any, transform: Any) -> None:
+    """Put a fixed-to-moving map into a transform node, as publishing does."""
+    from DeepVsClassicRegLib.mrml.transforms import attach, vtk_of
+
+    attach(node, vtk_of(transform))
+
+
+def transform_of(node: Any, grid: Any) -> Any:
+    """Return the fixed-to-moving map of a node and of its parents, as the inputs of a run are read."""
+    from DeepVsClassicRegLib.mrml.flatten import flattened, resolved
+
+    return resolved(flattened(node), grid)
 
 
 def node_ids() -> set[str]:

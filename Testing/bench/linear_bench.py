@@ -26,7 +26,7 @@ from DeepVsClassicRegLib.core.device import Compute, cpu_seconds, sitk_threads
 from DeepVsClassicRegLib.core.engines.linear.engine import LinearEngine
 from DeepVsClassicRegLib.core.engines.linear.settings import LinearSettings
 from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.points import read_points
+from DeepVsClassicRegLib.core.images.points import read_landmarks
 from DeepVsClassicRegLib.core.images.resample import warp_labels
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.pair import Pair
@@ -102,13 +102,16 @@ def load(entry: dict, data: Path) -> Pair:
     def part(key: str, reader, **options):
         return reader(data / entry[key], **options) if entry.get(key) else None
 
+    def points(path: Path, prefix: str):
+        return read_landmarks(path, prefix=prefix).points_mm
+
     return Pair(
         read_volume(data / entry["fixed"]),
         read_volume(data / entry["moving"]),
         fixed_labels=part("fixed_label", read_labels),
         moving_labels=part("moving_label", read_labels),
-        fixed_points=part("landmarks", read_points, prefix="fixed_"),
-        moving_points=part("landmarks", read_points, prefix="moving_"),
+        fixed_points=part("landmarks", points, prefix="fixed_"),
+        moving_points=part("landmarks", points, prefix="moving_"),
     )
 
 

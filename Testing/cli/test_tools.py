@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from DeepVsClassicRegLib.core.images.points import read_points
+from DeepVsClassicRegLib.core.images.points import read_landmarks
 
 
 def everything(files) -> list[str]:
@@ -70,11 +70,11 @@ def test_points_there_and_back(call, files, tmp_path):
     there, back = tmp_path / "there.fcsv", tmp_path / "back.csv"
     call_there = call("transform", "-t", files["truth"], "--points", files["fixed_points"], "--out", there)
     assert call_there[0] == 0 and "fixed to moving" in call_there[1]
-    moving, fixed = read_points(files["moving_points"]), read_points(files["fixed_points"])
-    assert np.linalg.norm(read_points(there) - moving, axis=1).max() < 1.0
+    moving, fixed = read_landmarks(files["moving_points"]).points_mm, read_landmarks(files["fixed_points"]).points_mm
+    assert np.linalg.norm(read_landmarks(there).points_mm - moving, axis=1).max() < 1.0
     code, out, _ = call("transform", "-t", files["truth"], "--inverse", "--points", there, "--out", back)
     assert code == 0 and "inverse error" in out
-    assert np.linalg.norm(read_points(back) - fixed, axis=1).max() < 0.02
+    assert np.linalg.norm(read_landmarks(back).points_mm - fixed, axis=1).max() < 0.02
 
 
 def test_image_and_labels(call, files, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.evaluation import surface
 from DeepVsClassicRegLib.core.evaluation.overlap import Scored
 from DeepVsClassicRegLib.core.evaluation.surface import boundary, directed_distances, surface_measures
 
@@ -69,18 +68,6 @@ def test_distances_equal_scipy(seed):
     for found, of, to in ((there, *edges), (back, *edges[::-1])):
         expected = ndimage.distance_transform_edt(~to, sampling=SPACING[::-1])[of]
         np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-4)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_both_ways_of_computing_agree(monkeypatch, seed):
-    first, second = blobs(seed), np.roll(blobs(seed + 7), 4, axis=2)
-    monkeypatch.setattr(surface, "NS_PER_MAP_VOXEL", 0.0)
-    by_map = directed_distances(first, second, SPACING)
-    monkeypatch.setattr(surface, "NS_PER_MAP_VOXEL", 1e9)
-    monkeypatch.setattr(surface, "OPERATIONS_AT_ONCE", 5000)
-    separable = directed_distances(first, second, SPACING)
-    for one, other in zip(by_map, separable, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_far_apart_labels_are_exact():

@@ -10,8 +10,8 @@ from DeepVsClassicRegLib.core.errors import FileError, GeometryError, Registrati
 from DeepVsClassicRegLib.core.images.formats import stem
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
-from DeepVsClassicRegLib.core.images.points import read_points, write_points
-from DeepVsClassicRegLib.core.images.resample import sampled_on, warp_labels, warp_one_label, warp_volume
+from DeepVsClassicRegLib.core.images.points import read_landmarks, write_points
+from DeepVsClassicRegLib.core.images.resample import sampled_on, warp_labels, warp_volume
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair, check_pair
@@ -162,9 +162,9 @@ def test_arrays_cannot_be_changed():
 def test_landmarks_from_csv(tmp_path, prefix):
     path = tmp_path / "points.csv"
     path.write_text(f"n,{prefix}x,{prefix}y,{prefix}z\na,1,2,3\nb,4,5,6\n")
-    assert read_points(path, prefix=prefix).tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert read_landmarks(path, prefix=prefix).points_mm.tolist() == [[1, 2, 3], [4, 5, 6]]
     with pytest.raises(FileError, match="columns"):
-        read_points(path, prefix="other_")
+        read_landmarks(path, prefix="other_")
 
 
 def test_markups_obey_their_coordinate_system(tmp_path):
@@ -172,15 +172,15 @@ def test_markups_obey_their_coordinate_system(tmp_path):
         markup = {"markups": [{"coordinateSystem": system, "controlPoints": [{"position": [1, 2, 3]}]}]}
         path = tmp_path / "points.mrk.json"
         path.write_text(json.dumps(markup))
-        assert read_points(path).tolist() == [expected]
+        assert read_landmarks(path).points_mm.tolist() == [expected]
         path = tmp_path / "points.fcsv"
         path.write_text(f"# CoordinateSystem = {system}\n# columns = id,x,y,z\nP1,1,2,3,0,0,0,1\n")
-        assert read_points(path).tolist() == [expected]
+        assert read_landmarks(path).points_mm.tolist() == [expected]
 
 
 def test_points_survive_a_file(tmp_path):
     points = np.random.default_rng(0).normal(size=(5, 3))
-    assert np.allclose(read_points(write_points(points, tmp_path / "p.csv")), points, atol=1e-6)
+    assert np.allclose(read_landmarks(write_points(points, tmp_path / "p.csv")).points_mm, points, atol=1e-6)
 
 
 def test_stem_drops_double_endings():
@@ -201,8 +201,6 @@ def test_labels_are_resampled_without_new_values():
     warped = warp_labels(labels, grid, half)
     assert set(warped.labels) == {3, 7}
     assert warped.names[7] == "seven"
-    member = warp_one_label(labels, 7, grid, half)
-    assert member[0, 0, 3] == pytest.approx(0.5)
 
 
 def test_checks_name_what_is_wrong():

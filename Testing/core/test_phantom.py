@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.points import read_points
+from DeepVsClassicRegLib.core.images.points import read_landmarks
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
@@ -72,9 +72,9 @@ def test_files_hold_everything(tmp_path):
     files = write_phantom(phantom, tmp_path)
     assert np.allclose(read_volume(files["moving"]).array, phantom.pair.moving.array)
     assert np.array_equal(read_labels(files["fixed_labels"]).array, phantom.pair.fixed_labels.array)
-    points = read_points(files["fixed_points"])
+    points = read_landmarks(files["fixed_points"]).points_mm
     moved = read_transform(files["truth"]).apply(points)
-    assert np.abs(moved - read_points(files["moving_points"])).max() < 0.5
+    assert np.abs(moved - read_landmarks(files["moving_points"]).points_mm).max() < 0.5
 
 
 def test_wrong_names_are_helped():

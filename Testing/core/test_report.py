@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import builtins
 import copy
-import csv
 import json
 import re
 from dataclasses import dataclass, replace
@@ -16,18 +15,18 @@ from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result, TracePoin
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.evaluation import plotting
 from DeepVsClassicRegLib.core.evaluation.comparison import (
-    comparison_table,
-    marked_table,
-    write_comparison_csv,
     write_comparison_html,
 )
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
+from DeepVsClassicRegLib.core.evaluation.figures import Pictures
 from DeepVsClassicRegLib.core.evaluation.make_report import make_report
 from DeepVsClassicRegLib.core.evaluation.planes import Slices
+from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
 from DeepVsClassicRegLib.core.evaluation.verdict import best_report, judge_report, tiles
-from DeepVsClassicRegLib.core.evaluation.views.pictures import write_figures
+from DeepVsClassicRegLib.core.evaluation.views.pictures import pictures_of
+from DeepVsClassicRegLib.core.files import write_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
@@ -135,7 +134,10 @@ def test_page_is_self_contained_and_escaped(tmp_path, pair, result, evaluation):
 def test_pictures_are_valid_and_cannot_be_empty(tmp_path, pair, result, evaluation):
     from matplotlib.image import imread
 
-    written = write_figures(tmp_path / "new folder", pair, result, evaluation)
+    written = [
+        write_bytes(tmp_path / f"{view.name}.png", png_bytes(figure))
+        for view, figure in pictures_of(Pictures(pair, result.transform, evaluation))
+    ]
     assert {path.stem for path in written} >= {
         "side-by-side",
         "jacobian",
@@ -259,18 +261,6 @@ def test_an_input_that_may_be_wrong_is_never_green(pair, result, evaluation):
 def test_comparison(tmp_path, pair, result, evaluation):
     worse = replace(result, transform=result.start, engine="linear", start=result.start)
     runs = {"sitk-demons": (result, evaluation), "linear": (worse, evaluate(pair, worse, threads=1))}
-    rows = comparison_table(runs)
-    assert [row["name"] for row in rows] == ["Before", "Linear alignment", "sitk-demons", "linear"]
-    assert rows[2]["dice_mean"] > rows[3]["dice_mean"] > rows[0]["dice_mean"]
-    assert rows[2]["seconds"] == 4.0
-    table = marked_table(runs)
-    dice = [measure.name for measure in table["columns"]].index("dice_mean")
-    assert [row["cells"][dice]["best"] for row in table["rows"]] == [False, False, True, False]
-    written = write_comparison_csv(tmp_path / "comparison.csv", runs)
-    with written.open(newline="") as file:
-        read = list(csv.DictReader(file))
-    assert float(read[2]["dice_mean"]) == rows[2]["dice_mean"]
-    assert read[0]["seconds"] == ""
     page = write_comparison_html(
         tmp_path / "comparison.html",
         pair,

@@ -208,11 +208,6 @@ def test_units_round_trip_and_match_the_grid(grid):
     assert np.allclose(units.channels_to_mm(channels, grid), mm)
 
 
-def test_normalized_flow_spans_the_grid():
-    flow = np.full((5, 6, 7, 3), 2.0)
-    assert units.normalized_to_voxels(flow, (5, 6, 7))[0, 0, 0].tolist() == [6, 5, 4]
-
-
 def test_compacting_keeps_the_promise():
     grid = Grid((48, 44, 40))
     points = grid.points()

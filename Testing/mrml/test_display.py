@@ -107,7 +107,7 @@ def test_blend_and_flicker(run, nodes, inspection):
     assert layers() == [nodes.fixed, run.warped, None]
     inspection.set_opacity(0.75)
     assert {node.GetForegroundOpacity() for node in composite_nodes()} == {0.75}
-    inspection.show_before(True)
+    inspection.show(run, "blend", before=True)
     assert layers() == [nodes.fixed, nodes.moving, None]
     inspection.show(run, "flicker", before=False)
     seen = [inspection.flicker() for _ in range(3)]

@@ -108,10 +108,9 @@ def test_sheared_by_its_parent_transform(nodes):
 
 
 def test_under_a_nonlinear_transform(nodes, phantom):
-    from DeepVsClassicRegLib.mrml.transforms import set_transform
 
     parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
-    set_transform(parent, phantom.truth)
+    helpers.set_transform(parent, phantom.truth)
     nodes.fixed.SetAndObserveTransformNodeID(parent.GetID())
     nodes.moving_labels.SetAndObserveTransformNodeID(parent.GetID())
     assert "non-linear transform" in found(helpers.inputs_of(nodes), "fixed")

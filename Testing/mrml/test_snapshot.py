@@ -16,14 +16,13 @@ from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
 from DeepVsClassicRegLib.mrml.frames import flipped_matrix, to_vtk
 from DeepVsClassicRegLib.mrml.problems import problems
 from DeepVsClassicRegLib.mrml.segments import Entry, LabelStyle, numbering
-from DeepVsClassicRegLib.mrml.snapshot import snapshot, snapshot_steps, write_inputs
-from DeepVsClassicRegLib.mrml.transforms import set_transform
+from DeepVsClassicRegLib.mrml.snapshot import snapshot, snapshot_steps
 
 TURN = Affine.about([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [5, 0, 0], [10, -20, 5])
 
 
 def load(inputs, folder):
-    files = write_inputs(inputs, folder)
+    files = snapshot(inputs).write(folder)
     return load_pair(**{role: folder / name for role, name in files.items()})
 
 
@@ -219,8 +218,8 @@ def test_a_single_segment_and_a_single_label_are_the_same_structure():
 def test_initial_transform_chain_is_flattened(nodes, phantom, tmp_path):
     inner = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
     outer = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
-    set_transform(inner, phantom.truth)
-    set_transform(outer, Transform((TURN,)))
+    helpers.set_transform(inner, phantom.truth)
+    helpers.set_transform(outer, Transform((TURN,)))
     inner.SetAndObserveTransformNodeID(outer.GetID())
     pair = load(helpers.inputs_of(nodes, initial=inner), tmp_path)
     expected = Transform.of([TURN, phantom.truth])
@@ -262,4 +261,4 @@ def test_nothing_in_the_scene_changes(nodes, tmp_path):
 
 def test_a_missing_folder_is_a_file_error(nodes, tmp_path):
     with pytest.raises(FileError, match="Could not write"):
-        write_inputs(helpers.inputs_of(nodes), tmp_path / "missing")
+        snapshot(helpers.inputs_of(nodes)).write(tmp_path / "missing")

@@ -9,7 +9,7 @@ import mrml_helpers as helpers
 import pytest
 import slicer
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.mrml.plots import remove_series, update_label_plot, update_trace_plot
+from DeepVsClassicRegLib.mrml.plots import remove_series, update_label_plot
 from DeepVsClassicRegLib.mrml.runs import new_record
 from DeepVsClassicRegLib.mrml.segments import LabelStyle
 from DeepVsClassicRegLib.mrml.tables import table_text, update_label_table, update_measures_table
@@ -93,19 +93,6 @@ def test_label_plot_is_replaced_not_piled_up(slicer_scene, found):
     assert (series.GetName(), series.GetYColumnName(), series.GetLabelColumnName()) == ("elastix", "elastix", "Name")
     remove_series(chart)
     assert slicer_scene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == 0
-
-
-def test_trace_plot(slicer_scene, found):
-    chart, node = slicer_scene.AddNewNodeByClass("vtkMRMLPlotChartNode"), table(slicer_scene)
-    update_trace_plot(found, chart, node)
-    assert chart.GetNumberOfPlotSeriesNodes() == 2  # the third reported no metric
-    values = node.GetTable()
-    assert values.GetNumberOfRows() == 3
-    assert values.GetColumnByName("elastix").GetValue(2) == 1
-    assert math.isnan(values.GetColumnByName("ants").GetValue(2))
-    first = chart.GetNthPlotSeriesNode(0)
-    update_trace_plot(found, chart, node)
-    assert chart.GetNthPlotSeriesNode(0) is first  # a growing line is not made anew
 
 
 def test_tables_of_a_real_result(nodes, result):

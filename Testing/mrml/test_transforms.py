@@ -15,7 +15,7 @@ from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.mrml.arrays import array_of
 from DeepVsClassicRegLib.mrml.frames import flipped_matrix
-from DeepVsClassicRegLib.mrml.transforms import set_transform, transform_of, use_linear_interpolation
+from DeepVsClassicRegLib.mrml.transforms import use_linear_interpolation
 from DeepVsClassicRegLib.mrml.volumes import add_volume
 from testing_grids import GRIDS, oblique_grid
 
@@ -45,7 +45,7 @@ def from_world(node):
 
 def new_node(transform):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
-    set_transform(node, transform)
+    helpers.set_transform(node, transform)
     return node
 
 
@@ -74,7 +74,7 @@ def test_node_maps_points_as_the_library_does(slicer_scene, name, chain):
 def test_node_gives_the_transform_back(slicer_scene, chain):
     grid = GRIDS["left-handed"]
     transform = Transform(CHAINS[chain](grid))
-    back = transform_of(new_node(transform), grid)
+    back = helpers.transform_of(new_node(transform), grid)
     points = inner_points(grid)
     assert np.abs(back.apply(points) - transform.apply(points)).max() < EXACT_MM
 
@@ -85,7 +85,7 @@ def test_spline_is_exact_inside_its_domain(slicer_scene):
     node = new_node(transform)
     points = inner_points(part.grid, margin=1.05)
     assert np.abs(helpers.map_points(from_world(node), points) - transform.apply(points)).max() < EXACT_MM
-    back = transform_of(node, part.grid)
+    back = helpers.transform_of(node, part.grid)
     assert [type(item) for item in back.parts] == [BSpline, Affine]
     assert np.abs(back.apply(points) - transform.apply(points)).max() < EXACT_MM
 
@@ -127,7 +127,7 @@ def test_chain_of_parents_is_flattened(slicer_scene):
     inner, outer = new_node(Transform((field_on(grid), TURN))), new_node(Transform((Affine.shift([1, 2, 3]),)))
     inner.SetAndObserveTransformNodeID(outer.GetID())
     points = inner_points(grid)
-    expected = transform_of(inner, grid).apply(points)
+    expected = helpers.transform_of(inner, grid).apply(points)
     # World to local goes through the outer transform first.
     by_hand = Transform((Affine.shift([1, 2, 3]), field_on(grid), TURN)).apply(points)
     assert np.abs(expected - by_hand).max() < EXACT_MM
@@ -139,7 +139,7 @@ def test_inverted_node_is_inverted_numerically(slicer_scene):
     node = new_node(transform)
     node.Inverse()
     points = inner_points(grid, margin=5)
-    there = transform_of(node, grid).apply(transform.apply(points))
+    there = helpers.transform_of(node, grid).apply(transform.apply(points))
     # The inverse is a field on the same coarse grid, interpolated linearly between its nodes.
     assert np.abs(there - points).max() < 0.15
 
@@ -159,7 +159,7 @@ def test_thin_plate_spline_is_sampled(slicer_scene):
     node.SetAndObserveTransformFromParent(plate)
     points = inner_points(grid)
     mapped = helpers.map_points(plate, points)
-    assert np.abs(transform_of(node, grid).apply(points) - mapped).max() < 0.05
+    assert np.abs(helpers.transform_of(node, grid).apply(points) - mapped).max() < 0.05
 
 
 def test_linear_result_is_a_linear_node(slicer_scene):

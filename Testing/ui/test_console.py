@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 
+import mrml_helpers as helpers
 import pytest
 import slicer
 from panel_helpers import settle, wait
@@ -84,10 +85,9 @@ def test_chosen_outputs_only(logic, pair, fake):
 
 
 def test_evaluate_measures_any_transform(logic, pair, phantom):
-    from DeepVsClassicRegLib.mrml.transforms import set_transform
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "truth")
-    set_transform(node, phantom.truth)
+    helpers.set_transform(node, phantom.truth)
     measures = logic.evaluate(
         pair.fixed,
         pair.moving,

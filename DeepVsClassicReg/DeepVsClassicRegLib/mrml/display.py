@@ -141,11 +141,6 @@ class Inspection:
             self._slices.memory.set(composite, "ForegroundOpacity", 1.0 if upper else 0.0)
         return upper
 
-    def show_before(self, before: bool) -> None:
-        """Show the moving volume before or after registration."""
-        if self.run is not None and self.view is not None:
-            self.show(self.run, self.view, before=before)
-
     def set_linked(self, linked: bool) -> None:
         """Link the slice views, so that all zoom and pan together."""
         for composite in composite_nodes(self.view_names):

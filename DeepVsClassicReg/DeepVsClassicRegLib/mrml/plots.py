@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from slicer.i18n import tr as _
 from .hidden import hidden_node
 from .names import file_safe
 from .runs import Run
-from .tables import BEFORE, NAME, fill_table, unique_titles, update_label_table
+from .tables import BEFORE, NAME, unique_titles, update_label_table
 
 # The color-blind safe palette of Okabe and Ito.
 COLORS = (
@@ -49,49 +48,6 @@ def update_label_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, t
     set_titles(chart, _("Overlap per label"), "", _("Dice"))
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
-
-
-def update_trace_plot(runs: Sequence[Run], chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode) -> None:
-    """Plot the metric over the iterations of each run as lines; metrics of different engines have different scales.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        The runs; those whose engine reports no metric are skipped.
-    chart : vtkMRMLPlotChartNode
-        Its series are replaced.
-    table : vtkMRMLTableNode
-        Receives iterations and metrics.
-    """
-    traces = [(title, run.report.trace) for title, run in zip(unique_titles(runs), runs, strict=True)]
-    numbers = [
-        (title, [math.nan if metric is None else float(metric) for _stage, _step, metric in trace])
-        for title, trace in traces
-        if trace
-    ]
-    update_traces(chart, table, numbers)
-
-
-def update_traces(
-    chart: slicer.vtkMRMLPlotChartNode, table: slicer.vtkMRMLTableNode, traces: Sequence[tuple[str, Sequence[float]]]
-) -> None:
-    """Plot lists of metric values, one line each; also for a run in progress."""
-    length = max((len(values) for _, values in traces), default=0)
-    columns: dict[str, list[Any]] = {_("Iteration"): [float(index) for index in range(1, length + 1)]}
-    for title, values in traces:
-        columns[title] = [*map(float, values), *([math.nan] * (length - len(values)))]
-    fill_table(table, columns)
-    if [node.GetYColumnName() for node in _series_of(chart)] == list(columns)[1:]:
-        return
-    remove_series(chart)
-    for index, (title, _values) in enumerate(traces):
-        series = add_series(chart, table, title, COLORS[index % len(COLORS)])
-        series.SetPlotType(series.PlotTypeScatter)
-        series.SetXColumnName(_("Iteration"))
-        series.SetYColumnName(title)
-        series.SetMarkerStyle(series.MarkerStyleNone)
-        series.SetLineWidth(2)
-    set_titles(chart, _("Metric"), _("Iteration"), _("Metric (lower is better)"))
 
 
 def remove_series(chart: slicer.vtkMRMLPlotChartNode) -> None:

@@ -17,7 +17,6 @@ from ..core.evaluation.report import Measured, Report, read_report
 from ..core.files import read_json
 from ..core.images.volume import LabelMap, Volume
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
-from ..core.pair import Pair
 from .arrays import Image, image_of
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     readers = {"labels": read_labels, "transform": read_transform}
     if "transform" not in files:
         raise FileError(_("The result in {folder} contains no transform.").format(folder=folder), hint=_what_now())
-    return _loaded(
+    return loaded_result(
         read_transform(files["transform"]),
         warped=read_volume(files["warped"]) if "warped" in files else None,
         jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
@@ -117,23 +116,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     )
 
 
-def result_of(pair: Pair, result: Any, evaluation: Any) -> Loaded:
-    """Return the outputs of `core.api.register` and `evaluate` in this process (console, tests)."""
-    from ..core.evaluation.make_report import make_report
-
-    return _loaded(
-        result.transform,
-        warped=evaluation.warped,
-        jacobian=evaluation.jacobian,
-        uncertainty=result.uncertainty,
-        error=None if evaluation.error_map is None else evaluation.error_map.volume,
-        extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in result.extras],
-        warped_labels=evaluation.warped_labels,
-        report=make_report(pair, result, evaluation),
-    )
-
-
-def _loaded(
+def loaded_result(
     transform: Transform,
     *,
     warped: Volume | None,
@@ -144,6 +127,7 @@ def _loaded(
     warped_labels: LabelMap | None,
     report: Report,
 ) -> Loaded:
+    """Return a result that lies in memory; `extras` are title and kind of each, and its content."""
     from .transforms import vtk_of
 
     return Loaded(

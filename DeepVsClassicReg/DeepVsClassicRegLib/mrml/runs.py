@@ -221,14 +221,6 @@ def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
     return [Run(record) for record in records if record is not None]
 
 
-def scene_runs() -> list[Run]:
-    """Return all runs recorded in the scene, of all parameter nodes."""
-    nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLScriptedModuleNode")
-    nodes.UnRegister(None)
-    items = [nodes.GetItemAsObject(index) for index in range(nodes.GetNumberOfItems())]
-    return [Run(node) for node in items if node.GetAttribute(RECORD_MARK)]
-
-
 def remember(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run) -> None:
     """Add a run to a parameter node."""
     parameter_node.AddNodeReferenceID(RUN_ROLE, run.record.GetID())

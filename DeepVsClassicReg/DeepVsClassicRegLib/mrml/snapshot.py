@@ -154,11 +154,6 @@ def snapshot(inputs: Inputs) -> Snapshot:
             return end.value
 
 
-def write_inputs(inputs: Inputs, folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Copy and write the inputs in one call and return role -> file name."""
-    return snapshot(inputs).write(folder)
-
-
 def _view(node: Any) -> npt.NDArray[Any]:
     from .arrays import array_of
 

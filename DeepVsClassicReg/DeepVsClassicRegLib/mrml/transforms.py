@@ -14,22 +14,7 @@ from ..core.transforms.affine import Affine
 from ..core.transforms.field import BSpline, DisplacementField, VelocityField
 from ..core.transforms.transform import Part, Transform
 from .arrays import array_of_image
-from .flatten import flattened, resolved
 from .frames import FLIP, flipped, flipped_matrix, to_vtk
-
-
-def set_transform(node: slicer.vtkMRMLTransformNode, transform: Transform) -> None:
-    """Set the content of a transform node, so that applying the node to the moving volume registers it.
-
-    Parameters
-    ----------
-    node : vtkMRMLTransformNode
-        A transform node; its content is replaced, its parent transform stays.
-    transform : Transform
-        Fixed-to-moving map; becomes the node's transform from parent. Linear parts and fields remain separate.
-        Fields are interpolated linearly and have displacement 0 outside, as in ITK.
-    """
-    attach(node, vtk_of(transform))
 
 
 def attach(node: slicer.vtkMRMLTransformNode, mapping: vtk.vtkAbstractTransform) -> None:
@@ -50,25 +35,6 @@ def vtk_of(transform: Transform) -> vtk.vtkAbstractTransform:
     for part in parts:
         chain.Concatenate(part)
     return chain
-
-
-def transform_of(node: slicer.vtkMRMLTransformNode, grid: Grid) -> Transform:
-    """Return the fixed-to-moving map of a node and of its parents.
-
-    Parameters
-    ----------
-    node : vtkMRMLTransformNode
-        Linear, grid, B-spline, thin plate and composite transforms, in either direction.
-    grid : Grid
-        Region where the map is needed, usually the fixed volume's grid; transforms without a counterpart in the
-        library (inverse fields, thin plates) are sampled there.
-
-    Raises
-    ------
-    RegistrationError
-        When the content of the node cannot be represented.
-    """
-    return resolved(flattened(node), grid)
 
 
 def use_linear_interpolation(node: slicer.vtkMRMLTransformNode) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from .evaluate import Evaluation
 from .figures import Pictures
 from .make_report import make_report
 from .measures import MEASURES, SECONDS, Measure, scalars
-from .pages import COLUMN_TITLES, Page, is_best, measure_table
+from .pages import COLUMN_TITLES, Page, measure_table
 from .plots import accuracy_time
 from .plotting import data_uri
 from .report import Report
@@ -26,65 +24,6 @@ from .views.pictures import figure_of_rows
 
 Runs = Mapping[str, tuple[Result, Evaluation]]
 MOST_ROWS = 8
-
-
-def comparison_table(runs: Runs) -> list[dict[str, Any]]:
-    """Return one row per set of measures: before, after the linear alignment, and of each engine.
-
-    Parameters
-    ----------
-    runs : mapping
-        Name of an engine -> (result, evaluation), as `compare` returns it.
-
-    Returns
-    -------
-    list of dict
-        `name`, then all scalar measures by name; engines also have `seconds` and `cpu_seconds`.
-    """
-    rows: list[dict[str, Any]] = []
-    for key, values in _shared_columns(runs).items():
-        rows.append({"name": COLUMN_TITLES[key], **scalars(values)})
-    for name, (result, evaluation) in runs.items():
-        run = result.diagnostics
-        times = {"seconds": sum(run.seconds.values()), "cpu_seconds": sum(run.cpu_seconds.values())}
-        rows.append({"name": name, **scalars(evaluation.after), **times})
-    return rows
-
-
-def marked_table(runs: Runs, *, only_main: bool = True) -> dict[str, Any]:
-    """Return the comparison for a terminal: `columns` (measures) and `rows` of cells with `text` and `best`.
-
-    Parameters
-    ----------
-    runs : mapping
-        As for `comparison_table`.
-    only_main : bool
-        Whether only the main measures are included.
-    """
-    rows = comparison_table(runs)
-    measures = [m for m in (*MEASURES.values(), SECONDS) if any(m.name in row for row in rows)]
-    measures = [m for m in measures if m.main] if only_main else measures
-    names = set(runs)
-    table = []
-    for row in rows:
-        cells = []
-        for measure in measures:
-            rivals = [other.get(measure.name) for other in rows if other["name"] in names]
-            best = row["name"] in names and is_best(measure, row.get(measure.name), rivals)
-            cells.append({"text": measure.text(row.get(measure.name)), "best": best})
-        table.append({"name": row["name"], "cells": cells})
-    return {"columns": measures, "rows": table}
-
-
-def write_comparison_csv(path: str | os.PathLike[str], runs: Runs) -> Path:
-    """Write the comparison as CSV, one line per set of measures; `FileError` when that fails."""
-    rows = comparison_table(runs)
-    fields = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value != value else value for key, value in row.items()} for row in rows)
-    return write_text(Path(path), text.getvalue())
 
 
 def write_comparison_html(

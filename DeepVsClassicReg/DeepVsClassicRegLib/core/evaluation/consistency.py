@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import map_coordinates
 
 from ..images.grid import Grid
 from ..transforms.affine import Affine, fit_affine, is_flat
@@ -17,24 +18,6 @@ NODES = 56
 ITERATIONS = 40
 STEP = 0.8
 TOLERANCE = 1e-3  # in units of the grid, mm for a head
-
-
-def inverse_consistency_errors(forward: Transform, backward: Transform, points_mm: npt.ArrayLike) -> Array:
-    """Return |backward(forward(x)) - x| in mm for fixed points x, shape (N,).
-
-    Parameters
-    ----------
-    forward, backward : Transform
-        Fixed-to-moving and moving-to-fixed transforms, for example of two registrations with swapped volumes.
-    points_mm : (N, 3) array
-        Fixed points, LPS mm.
-
-    References
-    ----------
-    Christensen & Johnson, IEEE TMI 20:568-582, 2001, doi 10.1109/42.932742.
-    """
-    points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
-    return np.asarray(np.linalg.norm(backward.apply(forward.apply(points)) - points, axis=1))
 
 
 def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -83,18 +66,9 @@ def _solved(rest: Array, grid: Grid, target: Array) -> Array:
 
 def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:
     """Return (Z, Y, X, C) values interpolated linearly at points; outside the grid the border values."""
-    size = np.array(grid.size)
-    index = np.clip(grid.point_to_index(points_mm), 0, size - 1)
-    low = np.minimum(index.astype(int), np.maximum(size - 2, 0))
-    high = np.minimum(low + 1, size - 1)
-    upper = index - low
-    result = np.zeros((len(points_mm), values.shape[-1]))
-    for corner in np.ndindex(2, 2, 2):
-        chosen = np.array(corner, dtype=bool)
-        weight = np.where(chosen, upper, 1 - upper).prod(axis=1)
-        i, j, k = np.where(chosen, high, low).T
-        result += weight[:, None] * values[k, j, i]
-    return result
+    index = grid.point_to_index(points_mm)[:, ::-1].T
+    channels = [map_coordinates(channel, index, order=1, mode="nearest") for channel in np.moveaxis(values, -1, 0)]
+    return np.stack(channels, axis=-1)
 
 
 def _linear_part(points: Array, mapped: Array) -> Affine:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+from scipy.spatial import cKDTree
 
 from .overlap import Codes, Scored
 
@@ -42,7 +41,9 @@ def surface_measures(
         first, second = boxes[0][place], boxes[1][place]
         if first is None or second is None:
             continue
-        there, back = _directed(fixed, warped, place + 1, (first, second), spacing_mm)
+        # A neighbor outside the box does not carry the label, so cutting the box out changes no boundary.
+        box = _union(first, second)
+        there, back = directed_distances(fixed[box] == place + 1, warped[box] == place + 1, spacing_mm)
         both = np.concatenate([there, back])
         distances[:, place] = max(np.percentile(there, 95), np.percentile(back, 95)), both.max(), both.mean()
     measures: dict[str, Any] = {}
@@ -61,11 +62,10 @@ def directed_distances(first: Mask, second: Mask, spacing_mm: tuple[float, float
     ValueError
         When a mask is empty.
     """
-    codes = first.astype(np.uint16), second.astype(np.uint16)
-    boxes = _boxes(codes[0], 1)[0], _boxes(codes[1], 1)[0]
-    if boxes[0] is None or boxes[1] is None:
+    there, back = (np.argwhere(boundary(mask)) * np.array(spacing_mm[::-1]) for mask in (first, second))
+    if not len(there) or not len(back):
         raise ValueError("An empty mask has no boundary.")
-    return _directed(*codes, 1, (boxes[0], boxes[1]), spacing_mm)
+    return cKDTree(back).query(there)[0], cKDTree(there).query(back)[0]
 
 
 def boundary(mask: Mask) -> Mask:
@@ -78,54 +78,6 @@ def boundary(mask: Mask) -> Mask:
             part[axis] = slice(start, start + mask.shape[axis])
             inner &= padded[tuple(part)]
     return mask & ~inner
-
-
-def _directed(
-    fixed: Codes, warped: Codes, code: int, boxes: tuple[Box, Box], spacing_mm: tuple[float, float, float]
-) -> tuple[Array, Array]:
-    # Neighbors outside the box do not have the label, so cropping to the box does not change the boundary.
-    edges = boundary(fixed[boxes[0]] == code), boundary(warped[boxes[1]] == code)
-    union = _union(boxes)
-    spacing_zyx = np.array(spacing_mm[::-1])
-    offset = np.array([b.start - a.start for a, b in zip(*boxes, strict=True)])
-    map_cost = NS_PER_MAP_VOXEL * _volume(union)
-    if map_cost <= NS_PER_OPERATION * _operations(edges[0].shape, edges[1].shape):
-        places = [_within(edge, box, union) for edge, box in zip(edges, boxes, strict=True)]
-        return _from_map(places[1], places[0], spacing_mm), _from_map(places[0], places[1], spacing_mm)
-    return _separable(edges[0], edges[1], offset, spacing_zyx), _separable(edges[1], edges[0], -offset, spacing_zyx)
-
-
-def _from_map(to: Mask, of: Mask, spacing_mm: tuple[float, float, float]) -> Array:
-    """Return the distances of the voxels `of` to the nearest voxel `to`, from a distance map of `to`."""
-    image = sitk.GetImageFromArray(to.astype(np.uint8))
-    image.SetSpacing(spacing_mm)
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    return np.maximum(sitk.GetArrayViewFromImage(distance)[of], 0.0).astype(float) * ~to[of]
-
-
-def _separable(of: Mask, to: Mask, offset: npt.NDArray[np.integer], spacing_zyx: Array) -> Array:
-    """Return the same for distant boxes: minimize one axis after another, only between the two boxes.
-
-    `offset` is the start of the box of `to` in voxels (z, y, x) relative to the box of `of`.
-    """
-    squared = np.where(to, np.float32(0), np.float32(np.inf))
-    for axis in range(3):
-        here = np.arange(of.shape[axis]) * spacing_zyx[axis]
-        there = (np.arange(to.shape[axis]) + offset[axis]) * spacing_zyx[axis]
-        gap = ((here[:, None] - there[None]) ** 2).astype(np.float32)
-        squared = _min_plus(gap, squared, axis)
-    return np.sqrt(squared[of].astype(float))
-
-
-def _min_plus(gap: npt.NDArray[np.float32], values: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """Return the minimum over n of gap[m, n] + values[..., n, ...], with axis m in place of axis n."""
-    moved = np.moveaxis(values, axis, -1)
-    lines = np.ascontiguousarray(moved).reshape(-1, gap.shape[1])
-    result = np.empty((len(lines), gap.shape[0]), dtype=np.float32)
-    rows = max(1, OPERATIONS_AT_ONCE // gap.size)
-    for start in range(0, len(lines), rows):
-        result[start : start + rows] = (lines[start : start + rows, None] + gap).min(axis=-1)
-    return np.moveaxis(result.reshape(*moved.shape[:-1], gap.shape[0]), -1, axis)
 
 
 def _boxes(codes: Codes, count: int) -> list[Box | None]:
@@ -147,22 +99,6 @@ def _boxes(codes: Codes, count: int) -> list[Box | None]:
     return boxes
 
 
-def _union(boxes: tuple[Box, Box]) -> Box:
-    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(*boxes, strict=True))
+def _union(first: Box, second: Box) -> Box:
+    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
     return z, y, x
-
-
-def _within(edge: Mask, box: Box, union: Box) -> Mask:
-    whole = np.zeros([part.stop - part.start for part in union], dtype=bool)
-    whole[tuple(slice(b.start - u.start, b.stop - u.start) for b, u in zip(box, union, strict=True))] = edge
-    return whole
-
-
-def _volume(box: Iterable[slice]) -> float:
-    return float(np.prod([part.stop - part.start for part in box]))
-
-
-def _operations(of: tuple[int, ...], to: tuple[int, ...]) -> float:
-    """Return the number of operations of the separable search in one direction."""
-    a, b = np.array(of, dtype=float), np.array(to, dtype=float)
-    return float(a[0] * b[0] * b[1] * b[2] + a[0] * a[1] * b[1] * b[2] + a[0] * a[1] * a[2] * b[2])

@@ -108,11 +108,6 @@ def read_landmarks(path: Pathlike, *, prefix: str = "") -> Landmarks:
     return found
 
 
-def read_points(path: Pathlike, *, prefix: str = "") -> Array:
-    """Return the placed landmarks of a file, (N, 3) in LPS mm; arguments and errors as of `read_landmarks`."""
-    return read_landmarks(path, prefix=prefix).points_mm
-
-
 def write_points(points_mm: npt.ArrayLike, path: Pathlike, *, names: Sequence[str] | None = None) -> Path:
     """Write (N, 3) LPS mm points as `.csv` (name, x, y, z) or Slicer's `.fcsv`, numbered unless they have names.
 

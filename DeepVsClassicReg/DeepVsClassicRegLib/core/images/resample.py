@@ -87,17 +87,6 @@ def warp_labels(moving: LabelMap, grid: Grid, transform: Mapping | None = None) 
     return replace(moving, array=warped.array, grid=warped.grid, name=warped.name)
 
 
-def warp_one_label(
-    moving: LabelMap, label: int, grid: Grid, transform: Mapping | None = None
-) -> npt.NDArray[np.float32]:
-    """Return one label as a linearly interpolated membership in 0..1 on the grid, (Z, Y, X).
-
-    One label at a time keeps the memory at one volume whatever the number of labels.
-    """
-    member = image_from_array((moving.array == label).astype(np.float32), moving.grid)
-    return sitk.GetArrayFromImage(_resample(member, grid, transform, sitk.sitkLinear, 0))
-
-
 def _block_means(volume: Volume, factors: list[int]) -> Volume:
     """Return the means over blocks of voxels, of the measured ones where not all are."""
     if volume.valid is None:

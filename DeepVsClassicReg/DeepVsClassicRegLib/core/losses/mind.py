@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as functional
 
-from .similarity import mse
 from .windows import box_sum
 
 Tensor = torch.Tensor
@@ -38,11 +37,6 @@ def mind_ssc(image: Tensor, *, radius: int = 1, dilation: int = 2) -> Tensor:
     middle = float(spread.detach().mean())
     spread = spread.clamp(middle * 1e-3, middle * 1e3)
     return torch.exp(-stack / spread.clamp_min(1e-12))
-
-
-def mind_loss(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, radius: int = 1) -> Tensor:
-    """Return the mean squared difference of the MIND-SSC descriptors of two images."""
-    return mse(mind_ssc(fixed, radius=radius), mind_ssc(warped, radius=radius), weight)
 
 
 def _pairs(dimensions: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

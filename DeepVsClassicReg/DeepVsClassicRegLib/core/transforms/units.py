@@ -34,16 +34,3 @@ def channels_to_mm(displacement_zyx: Array, grid: Grid) -> Array:
 def mm_to_channels(displacement_mm: Array, grid: Grid) -> Array:
     """Return (3, Z, Y, X) voxels, channels (z, y, x), of LPS mm displacements; inverse of `channels_to_mm`."""
     return np.moveaxis(mm_to_voxels(displacement_mm, grid)[..., ::-1], -1, 0)
-
-
-def normalized_to_voxels(flow: Array, shape: tuple[int, int, int]) -> Array:
-    """Return voxel displacements of torch `grid_sample` units (align_corners=True).
-
-    Parameters
-    ----------
-    flow : (Z, Y, X, 3) array
-        Components (x, y, z); 2 is the distance of the first and last voxel centers.
-    shape : tuple of 3 int
-        (Z, Y, X).
-    """
-    return flow * (np.array(shape[::-1], dtype=flow.dtype) - 1) / 2

@@ -70,12 +70,6 @@ def free_bytes(device: str) -> float | None:
     return None if found is None else SHARE * 1024.0 * float(found.split()[1])
 
 
-def coarsening(voxels: int, per_voxel: float, bound: float | None) -> float:
-    """Return how many times coarser the grid must be to stay within the memory; 1 when it fits."""
-    need = voxels * per_voxel
-    return 1.0 if bound is None or need <= bound else float((need / bound) ** (1 / 3))
-
-
 def fitting_factor(shape_at: Callable[[float], Sequence[int]], network: RegistrationNetwork, bound: float) -> float:
     """Return how many times coarser the grid must be for a forward pass to stay within the memory.
 

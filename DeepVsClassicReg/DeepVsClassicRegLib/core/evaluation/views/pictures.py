@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from ...errors import FileError
-from ...files import write_bytes
-from ...pair import Pair
-from ...result import Result
-from ...transforms.transform import Transform
-from ..evaluate import Evaluation
 from ..figures import Bar, Pictures, Side, strip
-from ..plotting import Draw, gray, png_bytes
+from ..plotting import Draw, gray
 from .base import View
 from .catalogue import report_views
 
@@ -47,28 +40,6 @@ def figure_of_rows(view: View, rows: Iterable[tuple[str, Pictures, Side]]) -> An
 def pictures_of(pictures: Pictures) -> list[tuple[View, Any]]:
     """Return the pictures of all views available for this pair, in the order of the catalogue."""
     return [(view, figure_of(view, pictures)) for view in report_views() if view.has_picture(pictures)]
-
-
-def write_figures(folder: str | Path, pair: Pair, result: Result | Transform, evaluation: Evaluation) -> list[Path]:
-    """Write the picture of each view as `<name>.png`: side-by-side.png, difference.png, jacobian.png, ...
-
-    Raises
-    ------
-    RegistrationError
-        When matplotlib is missing.
-    FileError
-        When the folder cannot be written.
-    """
-    transform = result if isinstance(result, Transform) else result.transform
-    target = Path(folder)
-    written = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for view, figure in pictures_of(Pictures(pair, transform, evaluation)):
-            written.append(write_bytes(target / f"{view.name}.png", png_bytes(figure)))
-    except OSError as error:
-        raise FileError(f"Could not write pictures to {target}: {error}.", hint="Check the free space.") from error
-    return written
 
 
 def _bar(view: View) -> Bar | None:
