@@ -6,6 +6,7 @@ from DeepVsClassicRegLib.core.engines import error_map
 from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.job import ERROR_MODEL, Job
 from DeepVsClassicRegLib.ui.outputs_section import OutputsSection
+from DeepVsClassicRegLib.ui.preferences import SceneParameters
 from panel_helpers import wait
 
 
@@ -31,7 +32,7 @@ def test_it_is_made_on_request_only(panel, picked, ui, fake):
 
 def test_the_scene_remembers_it(panel, picked, ui):
     outputs = panel.outputs
-    parameters = outputs._parameters
+    parameters = SceneParameters(panel.parameter_node)
     ui.errorCheck.checked = True
     outputs.load(None)
     assert not ui.errorCheck.checked and ui.jacobianCheck.checked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import math
 import os
 import re
 import zlib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FileError
+from .serialize import jsonable
 
 CHUNK = 1 << 20
 ANOTHER_OUT = "Choose another --out."
@@ -122,19 +122,6 @@ def read_json_lines(path: Path) -> list[Any]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FileError(f"Could not read {path}: {error}.") from error
-
-
-def jsonable(value: Any) -> Any:
-    """Convert a value to plain JSON types: NaN and Inf to None, keys to strings, arrays and tuples to lists."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(entry) for key, entry in value.items()}
-    if hasattr(value, "tolist"):
-        return jsonable(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
 
 
 def settle(path: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 from .device import Compute
 from .errors import FileError, SettingsError, did_you_mean
 from .files import read_json, write_json
+from .serialize import jsonable
 
 FORMAT = 1
 JOB_FILE = "job.json"
@@ -104,7 +105,7 @@ class Job:
 
     def write(self, folder: Path) -> Path:
         """Write job.json into the folder and return its path."""
-        return write_json(folder / JOB_FILE, {"format": FORMAT, **dataclasses.asdict(self)})
+        return write_json(folder / JOB_FILE, {"format": FORMAT, **jsonable(self)})
 
     @classmethod
     def read(cls, folder: Path) -> Job:

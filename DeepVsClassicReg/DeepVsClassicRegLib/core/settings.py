@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from .errors import SettingsError, did_you_mean
 from .files import read_json
 from .resources import resource_folder
+from .serialize import jsonable
 
 T = TypeVar("T")
 DEFAULT = "default"
@@ -118,7 +118,7 @@ def make_settings(kind: type[T], engine: str, preset: str = DEFAULT, changes: Ma
 
 def to_json(settings: Any) -> dict[str, Any]:
     """Return the settings as plain JSON values."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
+    plain: dict[str, Any] = jsonable(settings)
     return plain
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.files import jsonable
+from ..core.serialize import jsonable
 
 MARK = b'{"event":'
 LONGEST_LINE = 1 << 20

@@ -13,6 +13,7 @@ from ..images.grid import Grid
 from ..images.lengths import length_text
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
+from ..serialize import from_plain
 from .mismatch import Mismatch
 
 SUSPICIOUS_JACOBIAN = 0.1
@@ -50,8 +51,7 @@ class Location:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Location:
         """Return the location from the output of `to_json`."""
-        (x, y, z), (i, j, k) = values["point_mm"], values["voxel"]
-        return cls((float(x), float(y), float(z)), (int(i), int(j), int(k)), str(values["text"]))
+        return from_plain(cls, values)
 
 
 @dataclass(frozen=True)

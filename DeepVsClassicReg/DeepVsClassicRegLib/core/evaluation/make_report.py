@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..device import machine
-from ..files import jsonable
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..result import Result
+from ..serialize import jsonable
 from ..version import VERSION
 from .evaluate import Evaluation
 from .report import Measured, Report
@@ -57,7 +57,7 @@ def make_report(
             region=evaluation.region,
             look_at=evaluation.look_at,
             locations=evaluation.locations,
-            settings=_plain_settings(result.settings),
+            settings=jsonable(result.settings or {}),
             **{name: run[name] for name in ("stop_condition", "confidence")},
             notes=tuple(run["notes"]),
             unsound=tuple(run["unsound"]),
@@ -74,12 +74,6 @@ def make_report(
 def judged(report: Report) -> Report:
     """Return the report with the verdict of `judge_report`."""
     return dataclasses.replace(report, verdict=judge_report(report))
-
-
-def _plain_settings(settings: Any) -> Any:
-    if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
-        return jsonable(dataclasses.asdict(settings))
-    return jsonable(settings or {})
 
 
 def _inputs(pair: Pair, paths: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..files import jsonable, read_json, write_json
+from ..files import read_json, write_json
 from ..result import TOTAL, Diagnostics
+from ..serialize import from_plain, jsonable
 from .locations import Location, Locations
 
 FORMAT = 1
@@ -132,7 +133,7 @@ class Report:
         plain["measures"] = self.measures.columns
         plain["look_at"] = [place.to_json() for place in self.look_at]
         plain["locations"] = None if self.locations is None else self.locations.to_json()
-        plain["verdict"] = None if self.verdict is None else dataclasses.asdict(self.verdict)
+        plain["verdict"] = self.verdict
         absent = {name for name in ("locations", "verdict") if plain[name] is None}
         content: dict[str, Any] = jsonable({name: value for name, value in plain.items() if name not in absent})
         return content
@@ -146,22 +147,14 @@ class Report:
         FileError
             When it has no measures, or an entry has the wrong form.
         """
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        own = {name: value for name, value in content.items() if name in known and value is not None}
         try:
-            columns = own["measures"]
-            own["measures"] = Measured(columns.get("before") or {}, columns["after"], columns.get("start"))
-            own["look_at"] = tuple(Location.from_json(place) for place in own.get("look_at", ()))
-            if "locations" in own:
-                own["locations"] = _locations(own["locations"], own["look_at"])
-            if "verdict" in own:
-                own["verdict"] = _verdict(own["verdict"])
-            for name in ("labels_scored", "notes", "unsound", "citations"):
-                own[name] = tuple(own.get(name, ()))
-            own["trace"] = tuple((stage, step, metric) for stage, step, metric in own.get("trace", ()))
+            columns = {"before": {}, **content["measures"]}
+            report = from_plain(cls, {**content, "measures": columns})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FileError(f"The report is not valid: {type(error).__name__} {error}.") from error
-        return cls(**own)
+        places = report.locations
+        located = None if places is None else dataclasses.replace(places, look_at=report.look_at)
+        return dataclasses.replace(report, locations=located)
 
 
 def read_report(path: str | os.PathLike[str]) -> Report:
@@ -178,12 +171,3 @@ def write_report_json(path: str | os.PathLike[str], report: Report | Mapping[str
         When the file cannot be written.
     """
     return write_json(Path(path), report.to_json() if isinstance(report, Report) else report, indent=2)
-
-
-def _locations(places: Mapping[str, Any], look_at: tuple[Location, ...]) -> Locations:
-    kinds = {kind: tuple(Location.from_json(place) for place in places.get(kind) or ()) for kind in places}
-    return Locations(**{**kinds, "look_at": look_at})
-
-
-def _verdict(values: Mapping[str, Any]) -> Verdict:
-    return Verdict(values["level"], values["headline"], values["sentence"], tuple(values.get("reasons") or ()))

@@ -13,9 +13,6 @@ from .overlap import Codes, Scored
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
-# Measured time in nanoseconds per voxel of a distance map and per operation of the separable search.
-NS_PER_MAP_VOXEL, NS_PER_OPERATION = 150.0, 1.5
-OPERATIONS_AT_ONCE = 1 << 24
 
 
 def surface_measures(

@@ -43,10 +43,6 @@ class Claim:
     verdict: str
     ours_alone: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 @dataclass(frozen=True)
 class Table:

@@ -11,6 +11,7 @@ from ..engines.base import versions
 from ..evaluation.pages import Page
 from ..evaluation.plotting import data_uri, png_bytes
 from ..files import write_bytes, write_json, write_text
+from ..serialize import jsonable
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
 from .tasks import TaskResult, failures_of
 
@@ -45,7 +46,7 @@ def write_all(
     files = {}
     for table in found.tables:
         files[table.name] = write_csv(folder / f"{name}_{table.name}.csv", table.columns, table.rows)
-    claims = [claim.to_json() for claim in found.claims]
+    claims = jsonable(found.claims)
     columns = ["title", "verdict", "paper", "ours", "rule", "ours_alone"]
     files["claims"] = write_csv(folder / f"{name}_claims.csv", columns, [[c[key] for key in columns] for c in claims])
     for drawing in found.drawings:

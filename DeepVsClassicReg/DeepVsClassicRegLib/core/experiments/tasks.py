@@ -24,6 +24,7 @@ from ..device import cpu_seconds, thread_variables
 from ..errors import FileError, RegistrationError
 from ..memory import kept_memory
 from ..progress import Progress
+from ..serialize import jsonable
 
 LOG_FILE = "units.jsonl"  # the name and its key "unit" are those of the first release
 DONE, FAILED, CRASHED = "done", "failed", "crashed"
@@ -121,7 +122,7 @@ class TaskLog:
         FileError
             When it cannot be written.
         """
-        content = {name: getattr(finished, name) for name in finished.__dataclass_fields__}
+        content = jsonable(finished)
         content = {"unit": content.pop("task"), **content}
         try:
             with self.path.open("a+", encoding="utf-8") as file:

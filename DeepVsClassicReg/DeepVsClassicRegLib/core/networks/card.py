@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FileError, did_you_mean
 from ..files import read_json
+from ..serialize import jsonable
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -78,7 +79,8 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON values."""
-        return dataclasses.asdict(self)
+        plain: dict[str, Any] = jsonable(self)
+        return plain
 
 
 def from_json(content: Mapping[str, Any], *, where: str = "The card") -> Card:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..choice import Choice
+from ..serialize import digits, jsonable
 from .domain import DomainReport
 
 
@@ -20,13 +21,9 @@ class Band:
         The band covers the true value in the fraction of cases given by the calibration (80 %).
     """
 
-    low: float
-    mean: float
-    high: float
-
-    def to_json(self) -> dict[str, float]:
-        """Return the band as plain JSON values."""
-        return {"low": round(self.low, 4), "mean": round(self.mean, 4), "high": round(self.high, 4)}
+    low: float = field(metadata=digits(4))
+    mean: float = field(metadata=digits(4))
+    high: float = field(metadata=digits(4))
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,6 @@ class Reason:
     text: str
     source: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return the reason as plain JSON values."""
-        return {"rule": self.rule, "text": self.text, "source": self.source}
-
 
 @dataclass(frozen=True)
 class PlotPoint:
@@ -67,12 +60,8 @@ class PlotPoint:
     """
 
     name: str
-    share: float
+    share: float = field(metadata=digits(5))
     dice: Band
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the point as plain JSON values."""
-        return {"name": self.name, "share": round(self.share, 5), "dice": self.dice.to_json()}
 
 
 @dataclass(frozen=True)
@@ -102,18 +91,6 @@ class Plot:
     labels: tuple[PlotPoint, ...] = ()
     x_title: str = "I(intensity; label) / H(label)"
     y_title: str = "Dice"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plot as plain JSON values."""
-        return {
-            "engine": self.engine,
-            "curve": [point.to_json() for point in self.curve],
-            "measured": [list(point) for point in self.measured],
-            "case": self.case.to_json() if self.case else None,
-            "labels": [point.to_json() for point in self.labels],
-            "x_title": self.x_title,
-            "y_title": self.y_title,
-        }
 
 
 @dataclass(frozen=True)
@@ -154,7 +131,7 @@ class Advice:
     reasons: tuple[Reason, ...]
     mutual_information: Mapping[str, Any] = field(default_factory=dict)
     predicted_dice: Mapping[str, Band] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict, metadata=digits(1))
     domain: Mapping[str, DomainReport] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     plot: Plot | None = None
@@ -166,17 +143,5 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the advice as plain JSON values; the keys are stable."""
-        return {
-            "engine": self.engine,
-            "preset": self.preset,
-            "runner_up": self.runner_up,
-            "sure": self.sure,
-            "headline": self.headline,
-            "reasons": [reason.to_json() for reason in self.reasons],
-            "mutual_information": dict(self.mutual_information),
-            "predicted_dice": {entry: band.to_json() for entry, band in self.predicted_dice.items()},
-            "seconds": {entry: round(value, 1) for entry, value in self.seconds.items()},
-            "domain": {model: report.to_json() for model, report in self.domain.items()},
-            "limits": list(self.limits),
-            "plot": self.plot.to_json() if self.plot else None,
-        }
+        plain: dict[str, Any] = jsonable(self)
+        return plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
+from ..serialize import from_plain, jsonable
 from .advice import Band, Plot, PlotPoint
 
 Vector = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ class EngineBand:
 class Calibration:
     """Coefficients and their provenance.
 
-    logit(Dice of a label) = intercept + share * ln(I/H) + surface_to_volume * ln(surface/volume) + offset of the engine.
+    logit(Dice of a label) = intercept + share * ln(I/H) + surface_to_volume * ln(surface/volume) + engine offset.
     The Dice of a pair is the mean over its labels.
 
     Attributes
@@ -164,10 +164,7 @@ class Calibration:
             "intercept": round(self.intercept, 5),
             "share": round(self.share, 5),
             SURFACE_SLOPE: round(self.surface_to_volume, 5),
-            "engines": {
-                entry: {name: _rounded(value) for name, value in dataclasses.asdict(band).items()}
-                for entry, band in self.engines.items()
-            },
+            "engines": jsonable(self.engines, places=4),
             "ranges": {name: [round(low, 5), round(high, 5)] for name, (low, high) in self.ranges.items()},
             "paper": dict(self.paper),
             "measured": [[round(share, 4), round(dice, 4), group] for share, dice, group in self.measured],
@@ -188,7 +185,7 @@ class Calibration:
                 float(content["intercept"]),
                 float(content["share"]),
                 float(content[SURFACE_SLOPE]),
-                {entry: EngineBand(**band) for entry, band in content["engines"].items()},
+                {entry: from_plain(EngineBand, band) for entry, band in content["engines"].items()},
                 {name: (float(low), float(high)) for name, (low, high) in content["ranges"].items()},
                 dict(content.get("paper", {})),
                 tuple((float(x), float(y), str(group)) for x, y, group in content.get("measured", ())),
@@ -239,7 +236,3 @@ def logit(dice: float) -> float:
 def sigmoid(value: float) -> float:
     """Return 1 / (1 + exp(-x))."""
     return float(1 / (1 + np.exp(-value)))
-
-
-def _rounded(value: float | int) -> float | int:
-    return value if isinstance(value, int) else round(value, 4)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..errors import FileError, RegistrationError
 from ..images.volume import Volume
+from ..serialize import digits, from_plain, jsonable
 from .profile import PARTS, Profile, profile_of
 
 # A volume is outside the domain when the distance of its worst part from the training mean exceeds this multiple of the
@@ -40,18 +41,13 @@ class DomainStatistics:
     name: str
     count: int
     spacing_mm: tuple[float, float, float]
-    center: Mapping[str, tuple[float, ...]]
-    reach: Mapping[str, float]
+    center: Mapping[str, tuple[float, ...]] = field(metadata=digits(5))
+    reach: Mapping[str, float] = field(metadata=digits(5))
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as plain JSON values."""
-        plain = dataclasses.asdict(self)
-        return {
-            **plain,
-            "spacing_mm": list(self.spacing_mm),
-            "center": {part: [round(value, 5) for value in values] for part, values in self.center.items()},
-            "reach": {part: round(value, 5) for part, value in self.reach.items()},
-        }
+        plain: dict[str, Any] = jsonable(self)
+        return plain
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> DomainStatistics:
@@ -63,15 +59,15 @@ class DomainStatistics:
             When the content is not valid.
         """
         try:
-            x, y, z = (float(value) for value in content["spacing_mm"])
-            center = {part: tuple(float(v) for v in content["center"][part]) for part in PARTS}
-            reach = {part: float(content["reach"][part]) for part in PARTS}
-            return cls(str(content["name"]), int(content["count"]), (x, y, z), center, reach)
+            found = from_plain(cls, content)
+            center = {part: found.center[part] for part in PARTS}
+            reach = {part: found.reach[part] for part in PARTS}
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(
                 f"The card's description of the training images cannot be read ({error!r}).",
                 hint="Train or export the model again with this version.",
             ) from error
+        return dataclasses.replace(found, center=center, reach=reach)
 
 
 @dataclass(frozen=True)
@@ -92,21 +88,11 @@ class DomainReport:
         Descriptions of the differences; empty when inside.
     """
 
-    score: float
+    score: float = field(metadata=digits(3))
     threshold: float
     inside: bool
-    parts: Mapping[str, float]
+    parts: Mapping[str, float] = field(metadata=digits(3))
     reasons: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values."""
-        return {
-            "score": round(self.score, 3),
-            "threshold": self.threshold,
-            "inside": self.inside,
-            "parts": {part: round(value, 3) for part, value in self.parts.items()},
-            "reasons": list(self.reasons),
-        }
 
 
 def domain_statistics(volumes: Iterable[Volume], *, name: str) -> DomainStatistics:

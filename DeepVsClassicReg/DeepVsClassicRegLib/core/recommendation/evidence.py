@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..choice import Choice
 from ..errors import FileError
 from ..files import read_json
 from ..resources import resource_folder
+from ..serialize import from_plain, jsonable
 from .calibration import Calibration
 from .runtime import EngineSeconds
 from .strengths import Strength, Strengths
@@ -56,11 +56,8 @@ class Evidence:
         return {
             "format": FORMAT,
             "calibration": self.calibration.to_json(),
-            "strengths": {
-                kind: {entry: _rounded(strength) for entry, strength in table.items()}
-                for kind, table in self.strengths.items()
-            },
-            "seconds": {entry: _rounded(cost) for entry, cost in self.seconds.items()},
+            "strengths": jsonable(self.strengths, places=4),
+            "seconds": jsonable(self.seconds, places=4),
             "probe_seconds": round(self.probe_seconds, 5),
         }
 
@@ -82,10 +79,10 @@ class Evidence:
             return cls(
                 Calibration.from_json(content["calibration"]),
                 {
-                    kind: {entry: Strength(**strength) for entry, strength in table.items()}
+                    kind: {entry: from_plain(Strength, strength) for entry, strength in table.items()}
                     for kind, table in content["strengths"].items()
                 },
-                {entry: EngineSeconds(**cost) for entry, cost in content["seconds"].items()},
+                {entry: from_plain(EngineSeconds, cost) for entry, cost in content["seconds"].items()},
                 float(content["probe_seconds"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -95,9 +92,3 @@ class Evidence:
 def read_evidence(path: Path | None = None) -> Evidence:
     """Return stored evidence; default: the bundled file."""
     return Evidence.from_json(read_json(path or resource_folder() / "Calibration" / "default.json"))
-
-
-def _rounded(item: Strength | EngineSeconds) -> dict[str, Any]:
-    return {
-        name: round(value, 4) if isinstance(value, float) else value for name, value in dataclasses.asdict(item).items()
-    }
