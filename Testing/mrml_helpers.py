@@ -83,6 +83,7 @@ def loaded_of(result: Any) -> Any:
         warped=evaluation.warped,
         jacobian=evaluation.jacobian,
         uncertainty=found.uncertainty,
+        error=None if evaluation.error_map is None else evaluation.error_map.volume,
         extras=[({"title": extra.title, "kind": extra.kind}, extra.value) for extra in found.extras],
         warped_labels=evaluation.warped_labels,
         report=make_report(result.pair, found, evaluation),
