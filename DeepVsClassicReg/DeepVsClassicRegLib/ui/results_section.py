@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,11 @@ class ResultsSection:
             self.save_page(path)
 
 
+def main_clause(text: str) -> str:
+    """Return a sentence up to its first comma or colon, without its period."""
+    return re.split("[,:]", text)[0].removesuffix(".")
+
+
 def verdict_html(run: Run, *, links: bool = True) -> str:
     """Return the verdict of a run as rich text: a colored headline, the failed checks, and where to look."""
     verdict = judge_report(run.report)
@@ -232,9 +238,7 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     if verdict.level == GOOD:
         return "<br>".join(parts)
     # The headline already contains the most severe reason.
-    parts += [
-        f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if text.partition(":")[0] not in verdict.sentence
-    ]
+    parts += [f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if main_clause(text) not in verdict.sentence]
     places = [place.text.removesuffix(".") for place in run.look_at[:MOST_PLACES]]
     if places:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places
