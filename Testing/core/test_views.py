@@ -8,8 +8,7 @@ from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.evaluation import colors
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.figures import Pictures
-from DeepVsClassicRegLib.core.evaluation.locations import lowest_dice, worst_folds, worst_matches
-from DeepVsClassicRegLib.core.evaluation.mismatch import mismatches_of
+from DeepVsClassicRegLib.core.evaluation.locations import lowest_dice, mismatches_of, worst_folds, worst_matches
 from DeepVsClassicRegLib.core.evaluation.plotting import diverging
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import VIEWS, get_view, panel_views, report_views
 from DeepVsClassicRegLib.core.evaluation.views.difference import difference

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.api import register
-from DeepVsClassicRegLib.core.engines.engine_view import engine_view
+from DeepVsClassicRegLib.core.engines.engine_input import engine_view
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.images.intensity import background_value, foreground, with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_volume

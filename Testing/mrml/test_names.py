@@ -67,7 +67,8 @@ def test_files_in_a_bundle_are_valid_on_windows(nodes, result, tmp_path):
     inspection = Inspection()
     path = tmp_path / "scene.mrb"
     for view in panel_views():
-        inspection.show(runs[0], view.name)
+        if view.name != "error":  # no error was estimated
+            inspection.show(runs[0], view.name)
     assert slicer.mrmlScene.WriteToMRB(str(path), None)
     inspection.close()
     with zipfile.ZipFile(path) as bundle:

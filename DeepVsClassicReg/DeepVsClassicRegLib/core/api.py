@@ -11,7 +11,7 @@ from typing import Any
 from .choice import Choice
 from .device import Compute, sitk_threads
 from .engines.catalogue import engine_names, get_engine
-from .engines.engine_view import engine_view
+from .engines.engine_input import engine_view
 from .engines.error_map import estimate_error
 from .engines.partial_views import never_worse
 from .engines.start import align_linearly, with_start

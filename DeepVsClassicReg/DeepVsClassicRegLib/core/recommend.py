@@ -11,7 +11,7 @@ import numpy as np
 from .choice import Choice
 from .device import Compute, available_cores, sitk_threads, torch_device
 from .engines.catalogue import engine_infos
-from .engines.engine_view import engine_view
+from .engines.engine_input import engine_view
 from .engines.instance.similarity_selection import similarity_for
 from .engines.start import align_linearly
 from .images.intensity import foreground

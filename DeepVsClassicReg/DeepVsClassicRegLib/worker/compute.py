@@ -18,8 +18,7 @@ from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
 from .job_folder import clean_up, is_ephemeral
 from .processes import kill_own_group
-from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
-from .streams import Channel, listen, take_over
+from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S, Channel, listen, take_over
 from .tasks import get_task
 
 SHORTEST_INTERVAL_S = 0.05

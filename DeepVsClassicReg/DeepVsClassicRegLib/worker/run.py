@@ -20,8 +20,7 @@ from ..core.job import RESULT_FILE, SCRATCH_FOLDER, Job
 from .environment import worker_command, worker_environment
 from .job_folder import clean_up
 from .processes import WINDOWS, kill_groups, lead_own_group
-from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S
-from .streams import Channel, listen, take_over
+from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S, Channel, listen, take_over
 
 COMPUTE_MODULE = f"{__package__}.compute"
 

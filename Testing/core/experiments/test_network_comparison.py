@@ -9,9 +9,9 @@ import pytest
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.experiments.base import ExperimentOptions
+from DeepVsClassicRegLib.core.experiments.dataset import drawn_pairs
 from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED, cohort_json
 from DeepVsClassicRegLib.core.experiments.network_comparison import chosen_methods
-from DeepVsClassicRegLib.core.experiments.pairs import drawn_pairs
 from DeepVsClassicRegLib.core.experiments.prepared_data import (
     SHIFTS,
     PreparedData,

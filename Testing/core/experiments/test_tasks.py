@@ -14,7 +14,7 @@ from DeepVsClassicRegLib.core.errors import Cancelled
 from DeepVsClassicRegLib.core.experiments.tasks import Task, TaskLog, failures_of, rows_of, run_tasks
 from DeepVsClassicRegLib.core.progress import Progress
 
-WORK = "DeepVsClassicRegLib.core.experiments.pairs:drawn_pairs"
+WORK = "DeepVsClassicRegLib.core.experiments.dataset:drawn_pairs"
 
 
 def task(name: str, count: int = 3, **changes) -> Task:

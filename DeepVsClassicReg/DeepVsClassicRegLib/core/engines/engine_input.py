@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
+from ..images.intensity import with_dark_background
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
-from ..pair import Pair
+from ..pair import Pair, marked_pair
 from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
 from .partial_views import known
@@ -152,3 +153,34 @@ def _on(mask: LabelMap | None, grid: Grid) -> LabelMap | None:
     if mask is None:
         return None
     return _binary(mask) if mask.grid.same_as(grid) else warp_labels(_binary(mask), grid)
+
+
+def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
+    """Return the pair for engines, and notes on its differences from the given volumes.
+
+    Padding and other voxels that were not measured get the background value and are excluded by a mask, combined with
+    the user's mask. A background inside or above the intensity range of the body is made dark. The geometry does not
+    change, so the transform of this pair is valid for the original.
+    """
+    pair = marked_pair(pair)
+    changes: dict[str, Any] = {}
+    remarks = []
+    for side in ("fixed", "moving"):
+        volume: Volume = getattr(pair, side)
+        seen = with_dark_background(volume)
+        if seen is volume:
+            continue
+        changes[side] = seen
+        if volume.valid is not None:
+            changes[f"{side}_mask"] = _merged(volume, getattr(pair, f"{side}_mask"))
+        elif seen.array is not volume.array:
+            remarks.append(f"The background of the {side} volume is not dark; engines receive it as dark.")
+    return (pair.replace(**changes), remarks) if changes else (pair, remarks)
+
+
+def _merged(volume: Volume, mask: LabelMap | None) -> LabelMap:
+    """Return the mask of the measured voxels, inside the user's mask if there is one."""
+    inside = np.ones(volume.grid.shape, dtype=bool) if volume.valid is None else volume.valid
+    if mask is not None:
+        inside = inside & warp_labels(mask, volume.grid).mask()
+    return LabelMap(inside.astype(np.int32), volume.grid, name="measured")

@@ -15,7 +15,7 @@ from ..result import TOTAL, Diagnostics, Result
 from ..settings import make_settings
 from ..transforms.files import read_transform, write_transform
 from .catalogue import get_engine
-from .engine_view import engine_view
+from .engine_input import engine_view
 
 LINEAR = "linear"
 

@@ -20,9 +20,8 @@ from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
 from .local_agreement import Agreement, local_agreement
-from .locations import Locations, locations_of
+from .locations import Locations, Mismatch, locations_of, mismatches_of
 from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
-from .mismatch import Mismatch, mismatches_of
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
 from .similarity import SimilarityRegion

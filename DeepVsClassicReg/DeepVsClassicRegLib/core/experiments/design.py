@@ -15,8 +15,7 @@ import numpy as np
 from ..errors import RegistrationError
 from ..phantom.population import Cohort
 from .base import ExperimentOptions, usable_engines
-from .dataset import Labeled, Study
-from .pairs import drawn_pairs
+from .dataset import Labeled, Study, drawn_pairs
 from .tasks import Task
 
 PREPARE, TRAIN, EVALUATE = "prepare", "train", "evaluate"

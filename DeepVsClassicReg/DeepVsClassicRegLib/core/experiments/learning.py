@@ -26,7 +26,7 @@ from ..transforms.field import DisplacementField
 from ..transforms.transform import Transform
 from ..transforms.units import channels_to_mm
 from .base import registered
-from .pairs import drawn_pairs
+from .dataset import drawn_pairs
 from .prepared_data import PreparedData
 
 if TYPE_CHECKING:
