@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
+from DeepVsClassicRegLib.core.api import register  # noqa: E402
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine  # noqa: E402
 from DeepVsClassicRegLib.core.engines.device_fallback import with_cpu_fallback  # noqa: E402
@@ -218,14 +219,46 @@ def test_auto_takes_the_model_whose_images_look_alike(tmp_path):
     head = make_phantom("head", size=32, seed=9, noise=0.0).pair
     ramp = Volume(np.random.default_rng(0).normal(size=OBLIQUE.shape), OBLIQUE)
     taken = choose_model(head, "auto", str(tmp_path))
-    assert taken.model.card.name == "brain"
+    assert taken.model.card.name == "brain" and taken.in_domain
     assert "look like" in taken.notes[0]
     foreign = choose_model(Pair(ramp, ramp), "auto", str(tmp_path))
-    assert foreign.model.card.name == "shapes"
+    assert foreign.model.card.name == "shapes" and not foreign.in_domain
     assert "brain" in foreign.notes[0]
     named = choose_model(Pair(ramp, head.moving), "brain", str(tmp_path))
+    assert not named.in_domain
     assert [note for note in named.notes if note.startswith("The fixed volume differs")]
     assert not [note for note in named.notes if note.startswith("The moving volume differs")]
+
+
+@pytest.mark.parametrize("labels", [{}, {"1": "cortex"}])
+def test_intensities_do_not_judge_partial_views_of_a_supervised_model_in_its_domain(tmp_path, labels):
+    views = [middle_of(head) for head in heads()]
+    domain = domain_statistics(views, name="middles of heads").to_json()
+    write_shift(
+        tmp_path / "m",
+        (3.0, 0.0, 0.0),
+        name="m",
+        anatomy="brain",
+        spacing_mm=6.0,
+        domain=domain,
+        supervised_labels=labels,
+    )
+    pair = Pair(views[0], views[0], initial=Transform())
+    result = register(pair, "network", settings={"model": str(tmp_path / "m"), "samples": 0}, threads=1)
+    kept = any("linear start is kept" in note for note in result.diagnostics.notes)
+    assert kept == (not labels)
+    moved = np.linalg.norm(result.transform.apply([views[0].grid.center_mm])[0] - views[0].grid.center_mm)
+    assert (moved < 0.01) == (not labels)
+
+
+def middle_of(head: Volume) -> Volume:
+    """Return a part of a head that shows the body at all faces."""
+    size = head.grid.size
+    part = tuple(slice(n // 4, n - n // 4) for n in reversed(size))
+    first = [float(n // 4) for n in size]
+    origin = tuple(float(v) for v in head.grid.index_to_point(np.array(first)))
+    grid = Grid(tuple(n - 2 * (n // 4) for n in size), head.grid.spacing_mm, origin, head.grid.direction)
+    return Volume(head.array[part], grid)
 
 
 def test_without_a_general_model_the_closest_is_taken_with_a_warning(tmp_path):

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.images.io import (
+    read_volume,
+    write_volume,
+)
 from DeepVsClassicRegLib.core.images.resample import sampled_on
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.training.dataset import DatasetSource
@@ -262,7 +265,7 @@ def test_what_the_card_learns(source):
     assert "/" not in json.dumps(about)  # nothing about the user's folders
     examples = source.domain_examples()
     assert len(examples) == 4
-    assert examples[0].grid.spacing_mm == (2.0, 2.0, 2.0)
+    assert examples[0].grid == read_volume(source.manifest.cases[0].image).grid  # not the training grid
 
 
 def test_without_labels(tmp_path):

@@ -114,9 +114,9 @@ class DatasetSource:
         return [self._original(pair) for pair in self.manifest.validation]
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return training images on the grid."""
+        """Return training images as they were before they were resampled to the training grid, like those of users."""
         chosen = self._used[:: max(1, len(self._used) // EXAMPLES)][:EXAMPLES]
-        return [self._volume(place) for place in chosen]
+        return [read_case(self.manifest.cases[place]) for place in chosen]
 
     def describe(self) -> dict[str, Any]:
         """Return what the card says about the data."""

@@ -46,7 +46,7 @@ class Source(Protocol):
         ...
 
     def domain_examples(self) -> Sequence[Volume]:
-        """Return a few network inputs for the statistics on the card (2D images with Z = 1)."""
+        """Return a few images like those that users register, for the statistics on the card (2D images with Z = 1)."""
         ...
 
     def describe(self) -> dict[str, Any]:

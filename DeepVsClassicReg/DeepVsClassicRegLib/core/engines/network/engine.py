@@ -155,6 +155,7 @@ class NetworkEngine:
             start=pair.initial or Transform(),
             uncertainty=found.uncertainty,
             extras=found.extras,
+            in_domain=choice.in_domain and bool(card.supervised_labels),
         )
         return result, found.field
 

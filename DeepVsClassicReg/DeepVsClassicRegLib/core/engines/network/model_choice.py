@@ -34,11 +34,14 @@ class ModelChoice:
     unit_mm : float
         Length in the headers of the pair that corresponds to 1 mm of the training images, a power of ten: 1 unless the
         body part is about ten times (or more) smaller or larger than in the training images.
+    in_domain : bool
+        Whether both volumes are inside the domain of a model for one anatomy.
     """
 
     model: Model
     notes: tuple[str, ...]
     unit_mm: float = 1.0
+    in_domain: bool = False
 
 
 def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
@@ -76,8 +79,9 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
             f"Model '{model.card.name}' registers 2D images, not volumes.",
             hint="Choose another model, or volumes of one slice.",
         )
-    reasons = f"Model: {model.card.title}.", *_warnings(model, _reports(pair, model))
-    return _in_units(ModelChoice(model, reasons), pair)
+    reports = _reports(pair, model)
+    reasons = f"Model: {model.card.title}.", *_warnings(model, reports)
+    return _in_units(ModelChoice(model, reasons, in_domain=_is_inside(reports)), pair)
 
 
 def fits(model: Model, dimensions: int) -> bool:
@@ -90,12 +94,12 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     reports = {model.card.name: _reports(pair, model) for model in special}
     scores = {name: max(report.score for report in found.values()) for name, found in reports.items()}
     special.sort(key=lambda model: scores[model.card.name])
-    fitting = [model for model in special if all(report.inside for report in reports[model.card.name].values())]
+    fitting = [model for model in special if _is_inside(reports[model.card.name])]
     if fitting:
         card = fitting[0].card
         limit = max(report.threshold for report in reports[card.name].values())
         reason = f"both volumes resemble its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
-        return _in_units(ModelChoice(fitting[0], (f"Model: {card.title}, because {reason}.",)), pair)
+        return _in_units(ModelChoice(fitting[0], (f"Model: {card.title}, because {reason}.",), in_domain=True), pair)
     general = [model for model in models if model.card.anatomy == ANY]
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
@@ -138,6 +142,10 @@ def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
     unit = training_unit_mm(pair, model.card)
     sides: dict[str, Volume] = {"fixed": pair.fixed.scaled(1 / unit), "moving": pair.moving.scaled(1 / unit)}
     return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
+
+
+def _is_inside(reports: dict[str, DomainReport]) -> bool:
+    return bool(reports) and all(report.inside for report in reports.values())
 
 
 def _warnings(model: Model, reports: dict[str, DomainReport]) -> list[str]:
