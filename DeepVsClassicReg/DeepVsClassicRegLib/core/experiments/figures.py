@@ -21,7 +21,7 @@ def color_of(name: str, names: Sequence[str]) -> str:
 
 
 def tidy(axes: Any, *, along: str = "y") -> None:
-    """Take away what distracts and draw faint lines across."""
+    """Remove distracting elements and draw faint lines across."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

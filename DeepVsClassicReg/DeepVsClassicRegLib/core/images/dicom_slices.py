@@ -70,7 +70,7 @@ class Slice:
     inverted : bool
         Whether low values are meant to be shown bright (MONOCHROME1).
     slope_is_zero : bool
-        Whether the header says 0 for the slope, which nobody means; `slope` is 1 then.
+        Whether the slope in the header is 0, which is not meaningful; `slope` is then 1.
     """
 
     path: Path

@@ -83,7 +83,7 @@ class Batch:
         The map to learn, as in `Prediction`: known of generated pairs, or found by a teacher engine.
     error : (N, 1, *spatial) tensor, optional
         How far, in voxels, the moving image shown at each voxel is from where it belongs; `moving` is then the moving
-        image warped by a registration that errs.
+        image warped by a registration with a known error.
     """
 
     fixed: Tensor
@@ -164,7 +164,7 @@ class Prediction:
     extras : mapping of str to ExtraMap
         What else the user gets.
     features : mapping of str to Tensor
-        What else the method's own objective needs; nobody else looks at it.
+        What else the loss of the method needs; not used elsewhere.
     """
 
     displacement: Tensor

@@ -101,7 +101,7 @@ class LocalNet(Method):
 
 
 def blurred_overlap(context: LossContext) -> Tensor:
-    """Return 1 minus the overlap at six scales; in training of one label of each pair, drawn anew at every step."""
+    """Return 1 minus the overlap at six scales; in training of one random label of each pair per step."""
     batch = with_one_label(context.batch) if context.network.training else context.batch
     return label_term(batch, context.prediction.displacement, "multiscale-dice")
 
@@ -253,6 +253,6 @@ def spread(features: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
 
 
 def unbiased(layer: nn.Module) -> nn.Module:
-    """Return the convolution without its bias, which a normalization after it would take away."""
+    """Return the convolution without its bias, which a normalization after it would remove."""
     layer.register_parameter("bias", None)
     return layer

@@ -151,7 +151,7 @@ def patch_means(image: Tensor, stride: int) -> Tensor:
 def patch_weights(fixed: Tensor, stride: int) -> Tensor:
     """Return 1 for patches at whose center the fixed image shows something, else 0; (N, 1, *coarse).
 
-    Where a background is exactly 0 nobody can say how it is aligned.
+    The alignment of a background that is exactly 0 is not defined.
     """
     return (patch_means((fixed != 0).float(), stride) > 0).float()
 

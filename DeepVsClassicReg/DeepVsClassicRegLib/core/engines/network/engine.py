@@ -83,7 +83,7 @@ class NetworkSettings:
     )
     min_determinant: float = option(
         0.02,
-        "Least Jacobian determinant",
+        "Lowest Jacobian determinant",
         minimum=0,
         maximum=0.5,
         tooltip="Where the Jacobian determinant is lower, the field is smoothed; 0 keeps the folds of the network.",
