@@ -122,7 +122,7 @@ def test_folds_are_reported_and_relaxed_or_left():
     repaired = finished_field(u, grid, lowest=0.02)
     assert repaired.folded_percent > 0
     assert any("folded at" in note for note in repaired.notes)
-    assert any("Relaxed" in note for note in repaired.notes)
+    assert any("smoothed around" in note for note in repaired.notes)
     left = finished_field(u, grid, lowest=0.0)
     assert len(left.notes) == 1
     np.testing.assert_allclose(np.abs(left.field.array_mm).max(), 2.5)
@@ -167,7 +167,7 @@ def test_uncertainty_is_the_spread_of_drawn_fields_in_mm(tmp_path):
     # At the nodes of the coarse grid the spread is drawn as told; between them it is averaged.
     gain = np.mean([(n - 1) / (n // 2 - 1) for n in spread.grid.size])
     assert np.sqrt(3) * 0.25 * gain * 1.5 * 0.4 < spread.array.mean() < np.sqrt(3) * 0.25 * gain * 1.5
-    assert any("uncertainty" in note for note in first.diagnostics.notes)
+    assert any("Uncertainty" in note for note in first.diagnostics.notes)
     assert run(pair, model=str(tmp_path / "m"), samples=0).uncertainty is None
 
 
@@ -220,7 +220,7 @@ def test_auto_takes_the_model_whose_images_look_alike(tmp_path):
     ramp = Volume(np.random.default_rng(0).normal(size=OBLIQUE.shape), OBLIQUE)
     taken = choose_model(head, "auto", str(tmp_path))
     assert taken.model.card.name == "brain" and taken.in_domain
-    assert "look like" in taken.notes[0]
+    assert "resemble" in taken.notes[0]
     foreign = choose_model(Pair(ramp, ramp), "auto", str(tmp_path))
     assert foreign.model.card.name == "shapes" and not foreign.in_domain
     assert "brain" in foreign.notes[0]

@@ -132,8 +132,8 @@ def test_manifests(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n", "no manifest"),
-        ("image\nnowhere1.nii.gz\nnowhere2.nii.gz\n", "not there"),
+        ("a,b\n1,2\n", "is not a manifest"),
+        ("image\nnowhere1.nii.gz\nnowhere2.nii.gz\n", "does not exist"),
         ("image\nimages/p0.nii.gz\nimages/p1.nii.gz\n", "no pair for training"),
     ],
 )
