@@ -80,7 +80,7 @@ def test_a_crash_of_one_process_is_not_fatal(tmp_path, monkeypatch):
 
 
 def test_rows_by_group(tmp_path):
-    finished = run_tasks([Task("a", "pairs:drawn_pairs", {"count": 2, "most": 0, "seed": 0})], tmp_path, workers=0)
+    finished = run_tasks([Task("a", "dataset:drawn_pairs", {"count": 2, "most": 0, "seed": 0})], tmp_path, workers=0)
     assert json.loads((tmp_path / "units.jsonl").read_text())["rows"] == [[0, 1], [1, 0]]
     assert rows_of(finished, "other") == []
 
