@@ -49,7 +49,7 @@ def test_manifest_names_the_pairs(touch):
     (case,) = read_study(folder).cases()
     assert case.name == "b->a" and case.multimodal and case.scored == (1, 2) and case.dataset == "v"
     (folder / "v/b_seg.nii.gz").unlink()
-    with pytest.raises(FileError, match="not there"):
+    with pytest.raises(FileError, match="does not exist"):
         read_study(folder)
 
 
