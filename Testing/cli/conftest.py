@@ -14,7 +14,7 @@ from DeepVsClassicRegLib.cli.main import main
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform
-from DeepVsClassicRegLib.worker.environment import worker_environment
+from DeepVsClassicRegLib.worker.processes import worker_environment
 
 FAKES = Path(__file__).parent / "fakes"
 

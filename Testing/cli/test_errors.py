@@ -120,6 +120,6 @@ def test_a_bug_shows_where(program, pair, tmp_path):
 
 
 def _first(folder):
-    from DeepVsClassicRegLib.worker.environment import worker_environment
+    from DeepVsClassicRegLib.worker.processes import worker_environment
 
     return worker_environment(base={"PYTHONPATH": str(folder)})["PYTHONPATH"]

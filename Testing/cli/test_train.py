@@ -18,7 +18,7 @@ from DeepVsClassicRegLib.core.training.config import read_config
 from DeepVsClassicRegLib.core.training.rng import kept_random
 from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.state import method_settings, new_state
-from DeepVsClassicRegLib.worker.environment import worker_environment
+from DeepVsClassicRegLib.worker.processes import worker_environment
 from safetensors.torch import load_file
 
 SMALL = ("--set", "encoder=4,4", "--set", "decoder=4,4", "--set", "similarity=mse")

@@ -21,8 +21,8 @@ from DeepVsClassicRegLib.core.engines.elastix.files import (
 )
 from DeepVsClassicRegLib.core.engines.external.program import Output
 from DeepVsClassicRegLib.core.errors import EngineFailed, FileError, SettingsError
+from DeepVsClassicRegLib.core.files import resource_folder
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.resources import resource_folder
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from testing_grids import GRIDS, oblique_grid

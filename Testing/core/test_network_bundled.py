@@ -8,12 +8,12 @@ pytest.importorskip("safetensors")
 
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.files import resource_folder
 from DeepVsClassicRegLib.core.networks.card import read_card
 from DeepVsClassicRegLib.core.networks.model_store import get_model, size_mb
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics
-from DeepVsClassicRegLib.core.resources import resource_folder
 from DeepVsClassicRegLib.core.settings import make_settings
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant, regularity
 from DeepVsClassicRegLib.core.transforms.transform import Transform

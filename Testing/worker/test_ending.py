@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from DeepVsClassicRegLib.worker.environment import worker_environment
+from DeepVsClassicRegLib.worker.processes import worker_environment
 from DeepVsClassicRegLib.worker.protocol import GRACE_S
 
 # The contract is 2 s. A busy machine may take longer to end processes, but nothing here ends by itself before 1200 s.

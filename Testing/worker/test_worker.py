@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from DeepVsClassicRegLib.worker.client import WorkerClient
-from DeepVsClassicRegLib.worker.environment import worker_command, worker_environment
+from DeepVsClassicRegLib.worker.processes import worker_command, worker_environment
 
 
 def leftovers(folder: Path) -> set[str]:

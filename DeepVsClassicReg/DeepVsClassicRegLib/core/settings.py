@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .errors import SettingsError, did_you_mean
-from .files import read_json
-from .resources import resource_folder
+from .files import read_json, resource_folder
 from .serialize import jsonable
 
 T = TypeVar("T")

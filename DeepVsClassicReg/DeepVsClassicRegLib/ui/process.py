@@ -9,7 +9,7 @@ import qt
 
 from ..core.device import Compute
 from ..core.errors import RegistrationError
-from ..worker.environment import worker_command, worker_environment
+from ..worker.processes import worker_command, worker_environment
 from ..worker.protocol import KILL_AFTER_S
 from ..worker.session import JobOutcome, Session
 from .signals import Signal

@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import IO
 
 from ..core.device import Compute
-from .environment import worker_command, worker_environment
 from .job_folder import clean_up
-from .processes import WINDOWS
+from .processes import WINDOWS, worker_command, worker_environment
 from .protocol import KILL_AFTER_S, Event
 from .session import JobOutcome, Session
 

@@ -17,9 +17,8 @@ from typing import IO, Any
 from ..core.errors import FileError, RegistrationError
 from ..core.files import NO_SPACE
 from ..core.job import RESULT_FILE, SCRATCH_FOLDER, Job
-from .environment import worker_command, worker_environment
 from .job_folder import clean_up
-from .processes import WINDOWS, kill_groups, lead_own_group
+from .processes import WINDOWS, kill_groups, lead_own_group, worker_command, worker_environment
 from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S, Channel, listen, take_over
 
 COMPUTE_MODULE = f"{__package__}.compute"

@@ -202,7 +202,7 @@ def test_finding_models_does_not_load_torch(folder):
 
 
 def _environment():
-    from DeepVsClassicRegLib.worker.environment import worker_environment
+    from DeepVsClassicRegLib.worker.processes import worker_environment
 
     return worker_environment()
 

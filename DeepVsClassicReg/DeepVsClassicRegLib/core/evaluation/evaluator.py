@@ -19,12 +19,11 @@ from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform
 from .consistency import round_trip_measures
 from .landmarks import landmark_measures
-from .local_agreement import Agreement, local_agreement
 from .locations import Locations, Mismatch, locations_of, mismatches_of
 from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
 from .region import fixed_region
-from .similarity import SimilarityRegion
+from .similarity import Agreement, SimilarityRegion, local_agreement
 from .surface import surface_measures
 
 MOST_CHANGE = 10.0

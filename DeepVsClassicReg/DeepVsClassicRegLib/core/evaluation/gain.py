@@ -14,8 +14,8 @@ from ..images.volume import LabelMap
 from ..pair import Pair
 from ..transforms.jacobian import field_jacobian
 from ..transforms.transform import Transform
-from .local_agreement import local_agreement
 from .mapping import seen_voxels
+from .similarity import local_agreement
 
 MOST_VOXELS = 1 << 21
 # Smaller determinants, including those of folds, are replaced by this one in the strain.

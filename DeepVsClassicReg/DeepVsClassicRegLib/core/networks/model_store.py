@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileError, SettingsError, did_you_mean
-from ..files import NO_SPACE, write_bytes, write_json
-from ..resources import resource_folder
+from ..files import NO_SPACE, resource_folder, write_bytes, write_json
 from ..settings import from_json as settings_from_json
 from .card import CARD_FILE, WEIGHTS_FILE, Card, Model, read_card
 from .catalogue import get_method

@@ -9,8 +9,7 @@ from typing import Any
 
 from ..choice import Choice
 from ..errors import FileError
-from ..files import read_json
-from ..resources import resource_folder
+from ..files import read_json, resource_folder
 from ..serialize import from_plain, jsonable
 from .calibration import Calibration
 from .runtime import EngineSeconds

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import SettingsError, did_you_mean
+from ...files import resource_folder
 from ...images.grid import Grid
 from ...pair import Pair
-from ...resources import resource_folder
 from ...settings import option
 from ...transforms.transform import Part, Transform
 from ..base import EngineInfo, Requirement
