@@ -29,14 +29,14 @@ def with_fallback(
     work : callable
         Does the whole work of an attempt.
     first : object
-        The first attempt, what was asked for.
+        The first attempt, with the requested device.
     following : callable
         Gets an attempt and why its device failed ("ran out of memory"); returns the next attempt and the note that
-        names the change. It must come to the CPU, whose errors are raised.
+        describes the change. The last attempt must be on the CPU, whose errors are raised.
     device_of : callable
         Returns the torch device of an attempt.
     notes : list of str
-        Receives the notes; they are also logged at once, since the next attempt may take longer.
+        Receives the notes; they are also logged immediately, because the next attempt may take longer.
     """
     attempt = first
     while True:
@@ -54,7 +54,7 @@ def with_fallback(
 
 
 def with_cpu_fallback(device: str, work: Callable[[str], T], notes: list[str]) -> tuple[T, str]:
-    """Return the outcome of `work(device)` and where it was made; a GPU that cannot do it hands over to the CPU."""
+    """Return the value of `work(device)` and its device; when the GPU fails, the work is repeated on the CPU."""
 
     def to_cpu(_device: str, reason: str) -> tuple[str, str]:
         return CPU, f"The GPU {reason}: the network ran on the CPU instead."

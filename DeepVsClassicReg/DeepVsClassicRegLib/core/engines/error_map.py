@@ -1,4 +1,4 @@
-"""Estimating the error of a registration with a trained network: any transform of any pair, no truth needed."""
+"""Estimates the error of a registration with a trained network, for any transform of any pair, without ground truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AUTO, KIND = "auto", "error"
 REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 VOXELS = 600_000.0  # a head at about 2 mm, the voxel size of the training images
-LARGEST = "largest_error_voxels"  # in the card's training: beyond it errors look alike
+LARGEST = "largest_error_voxels"  # in the card's training: larger errors cannot be distinguished
 Array = npt.NDArray[np.float32]
 
 
@@ -44,18 +44,18 @@ def estimate_error(
     threads: int = 0,
     progress: Progress | None = None,
 ) -> ErrorMap:
-    """Estimate how far off a registration is, at every place.
+    """Estimate the error of a registration at every voxel.
 
     Parameters
     ----------
     pair : Pair
-        What was registered; its segmentations and landmarks are not looked at.
+        The registered pair; its segmentations and landmarks are not used.
     result : Result or Transform
-        What an engine returned, or any fixed-to-moving map.
+        The result of an engine, or any fixed-to-moving transform.
     model : str
-        A model of the kind 'error' (`dvcreg models`), by name or folder; 'auto' for the one that ships.
+        A model of the kind 'error' (`dvcreg models`), by name or folder; 'auto' for the bundled one.
     device, threads
-        Where to compute.
+        Device and threads of the computation.
     progress : Progress, optional
         Receives progress updates and can cancel.
 
@@ -88,7 +88,7 @@ def estimate_error(
 
 
 def missing() -> tuple[Requirement, ...]:
-    """Return what must be installed before errors can be estimated."""
+    """Return the packages that are missing for error estimates."""
     return tuple(need for need in REQUIRES if not need.found())
 
 
@@ -129,7 +129,7 @@ def _fits(model: Model) -> bool:
 
 
 def _inputs(pair: Pair, transform: Transform, card: Card, network: RegistrationNetwork) -> NetworkInputs:
-    """Return the fixed and the warped volume on the model's grid, about as many voxels for every body part."""
+    """Return the fixed and the warped volume on the model's grid, with about the same number of voxels."""
     from .network.grid import affordable_spacing, is_plane, model_grid
     from .network.inputs import make_inputs
 
@@ -144,7 +144,7 @@ def _inputs(pair: Pair, transform: Transform, card: Card, network: RegistrationN
 
 
 def _estimated(network: RegistrationNetwork, inputs: NetworkInputs, device: str) -> Array:
-    """Return the estimated lengths, (C, Z, Y, X) voxels; by the CPU where a GPU cannot."""
+    """Return the estimated lengths, (C, Z, Y, X) voxels; on the CPU when the GPU fails."""
     import torch
 
     from ..networks.patch import at_voxels
@@ -186,7 +186,7 @@ def _names(quantiles: tuple[float, ...]) -> list[str]:
 
 
 def _calibration(card: Card, quantiles: tuple[float, ...]) -> list[float]:
-    """Return what the lengths of each quantile are multiplied with, measured on pairs of no training."""
+    """Return the factors of the lengths of each quantile, measured on pairs not used in training."""
     known = card.validation.get("calibration") or {}
     return [float(known.get(f"{level:g}", 1.0)) for level in quantiles] or [1.0]
 
@@ -207,7 +207,7 @@ def _seen(pair: Pair, transform: Transform, grid: Grid) -> npt.NDArray[np.bool_]
 
 
 def _limits(card: Card, spacing_mm: float, trusted: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    """Return where the estimate must not be trusted."""
+    """Return the limits of the estimate."""
     found = [
         f"The estimated error comes from a network ({card.title}) that saw generated images only. It tells nothing "
         "outside the fixed object, in areas without structure (the band is wide there), where the moving volume does "

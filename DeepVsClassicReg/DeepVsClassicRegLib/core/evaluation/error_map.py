@@ -1,4 +1,4 @@
-"""The estimated error of a registration at every place: what a network says, and what is made of it."""
+"""The estimated error of a registration at every voxel, predicted by a network, and its measures."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ MOST_CANDIDATES = 5000
 
 @dataclass(frozen=True, eq=False)
 class ErrorMap:
-    """How far off a registration is estimated to be, on a grid of its own in fixed space.
+    """The estimated error of a registration, on its own grid in fixed space.
 
     Attributes
     ----------
     volume : Volume
-        The estimate, mm; 0 where nothing is known.
+        The estimate in mm; 0 where there is none.
     low, high : Volume or None
-        The band around it, mm: the part `inside` of all errors lies between them; None for models that give no band.
+        The band around it in mm, which contains the fraction `inside` of all errors; None for models without a band.
     trusted : (Z, Y, X) bool array
-        Where the estimate means something: inside the fixed object, where the moving volume is seen.
+        Region of the estimate: inside the fixed object, where the moving volume overlaps.
     inside : float
-        Part of the errors that the band holds, 0 to 1.
+        Fraction of the errors in the band, 0 to 1.
     model : str
         Title of the model.
     notes : tuple of str
-        Where it must not be trusted, in words.
+        Limits of the estimate, in words.
     """
 
     volume: Volume
@@ -45,7 +45,7 @@ class ErrorMap:
     notes: tuple[str, ...] = ()
 
     def measures(self) -> dict[str, float]:
-        """Return the measures of the estimate, names as in `measures.MEASURES`; none where nothing is known."""
+        """Return the measures of the estimate, names as in `measures.MEASURES`; empty without an estimate."""
         known = self.volume.array[self.trusted]
         if not known.size:
             return {}
@@ -56,7 +56,7 @@ class ErrorMap:
         }
 
     def locations(self, fixed: Grid, *, count: int = COUNT) -> tuple[Location, ...]:
-        """Return the places of the largest estimated errors, worst first, at least 15 mm (of a head) apart."""
+        """Return the locations of the largest estimated errors, worst first, at least 15 mm (for a head) apart."""
         grid = self.volume.grid
         known = np.flatnonzero(self.trusted)
         values = self.volume.array.reshape(-1)[known]

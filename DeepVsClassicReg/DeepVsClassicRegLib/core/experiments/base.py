@@ -1,4 +1,4 @@
-"""What the experiments share: their options, and one registration by an engine from the linear alignment."""
+"""Common parts of the experiments: options, and registration with an engine from the linear alignment."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from .dataset import Study
 from .findings import Findings
 from .tasks import Task, TaskResult
 
-# Lightest first; what is not installed is left out when the user names no engine.
+# Fastest first; engines that are not installed are skipped when the user gives none.
 USUAL_ENGINES = ("instance", "sitk-demons")
 
 
 @dataclass(frozen=True)
 class ExperimentOptions:
-    """What the user may choose; each experiment uses what concerns it.
+    """Options of the user; each experiment uses those it needs.
 
     Attributes
     ----------
     engines : tuple of str
-        Classical engines, 'name' or 'name:preset'; the first is the one that headlines are about.
+        Classical engines, 'name' or 'name:preset'; claims use the first one.
     seeds : tuple of int
-        Of the trainings.
+        Seeds of the training runs.
     hours : float
-        Longest time of one training, of the processor; 0: the steps alone decide.
+        Maximum CPU time of one training run; 0 for no limit.
     steps : int
-        Updates of one training.
+        Steps of one training run.
     pairs : int
-        Most pairs per data set or split; 0 for all.
+        Maximum number of pairs per data set or split; 0 for all.
     methods : tuple of str
-        Networks to train, out of the catalogue of methods; ('all',) for every one that predicts a field.
+        Methods to train; ('all',) for all methods that predict a field.
     models : tuple of str
-        Trained models to evaluate as well: names or folders.
+        Trained models to evaluate as well, by name or folder.
     runs : tuple of mappings
         Lines of an earlier benchmark whose Dice is used instead of registering again.
     spacing_mm : float
-        Voxel size of the common grid that networks work on, for real data.
+        Voxel size of the common grid of the networks, for real data.
     threads : int
         Of each process.
     phantom : bool
@@ -68,23 +68,23 @@ class ExperimentOptions:
 
 
 class Experiment(Protocol):
-    """What the module of an experiment offers as functions."""
+    """The functions of an experiment's module."""
 
     def default_study(self) -> Study:
-        """Return the phantom population it runs on when no data are given."""
+        """Return the phantom population that is used without data."""
         ...
 
     def stages(self, study: Study, options: ExperimentOptions, folder: Path) -> Iterable[Sequence[Task]]:
-        """Return the tasks; a stage begins when the one before is finished."""
+        """Return the tasks; a stage starts when the previous one is finished."""
         ...
 
     def findings(self, finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
-        """Return what came out."""
+        """Return the findings."""
         ...
 
 
 def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the engines to run, checked; the usual installed ones when none are named.
+    """Return the engines to run, checked; by default the usual installed ones.
 
     Raises
     ------
@@ -105,12 +105,12 @@ def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transform:
-    """Return the map an engine finds, from the pair's initial transform or else from the linear alignment.
+    """Return the transform of an engine, from the initial transform of the pair or else from the linear alignment.
 
     Parameters
     ----------
     pair : Pair
-        Segmentations and landmarks are hidden from engines that do not use them.
+        The pair; engines that do not use segmentations and landmarks do not receive them.
     entry : str
         'name' or 'name:preset'.
     threads, seed : int

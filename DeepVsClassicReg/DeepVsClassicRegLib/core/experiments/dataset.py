@@ -1,4 +1,4 @@
-"""Labeled volumes of a folder and the pairs to register: a manifest, a Learn2Reg JSON, or files side by side."""
+"""Labeled volumes of a folder and the pairs to register: a manifest, a Learn2Reg JSON, or files with matching names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..phantom.phantom import cube
 from ..phantom.population import FIELD_MM, Cohort, make_subject, plane
 
 SUFFIX = re.compile(r"(\.nii|\.nii\.gz|\.nrrd|\.mha|\.mhd|\.mgz)$", re.IGNORECASE)
-# Last words of file names that hold labels rather than intensities.
+# Last words of the names of files with labels.
 LABEL_WORDS = re.compile(
     r"^(labels?|seg\d*|segmentations?|mask|lpba|fs|aseg|aparc|neuromorph|tissue|derived|gland|organs\w*|parc\w*)$", re.I
 )
@@ -36,9 +36,9 @@ class Labeled:
     name : str
         Unique within the study.
     dataset : str
-        Which data set it belongs to.
+        Its data set.
     where : mapping
-        JSON that `load` understands: the files 'image' and 'labels', or a subject of a phantom population.
+        JSON for `load`: the files 'image' and 'labels', or a subject of a phantom population.
     """
 
     name: str
@@ -57,18 +57,18 @@ class Labeled:
 
 @dataclass(frozen=True)
 class LabeledPair:
-    """A pair to be registered.
+    """A pair to register.
 
     Attributes
     ----------
     name, dataset : str
-        Who and where from.
+        Name and data set.
     fixed, moving : Labeled
-        The moving volume is brought onto the fixed one.
+        The moving volume is registered to the fixed volume.
     scored : tuple of int
-        Labels to score; all that both hold when empty.
+        Labels to evaluate; all common labels when empty.
     kind : str
-        What kind of pair it is, in words, when the manifest says so.
+        Kind of the pair, if given in the manifest.
     """
 
     name: str
@@ -86,18 +86,18 @@ class LabeledPair:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything a folder offers.
+    """The content of a folder.
 
     Attributes
     ----------
     subjects : tuple of Labeled
         All labeled volumes.
     listed : tuple of LabeledPair
-        The pairs that a manifest names; empty when the folder has none.
+        The pairs of a manifest; may be empty.
     source : str
-        How it was read, in words.
+        Description of the source.
     kept : tuple of str
-        The data sets that are looked at; all when empty.
+        The data sets to use; all when empty.
     """
 
     subjects: tuple[Labeled, ...]
@@ -107,7 +107,7 @@ class Study:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names of the data sets that are looked at, in order of appearance."""
+        """Names of the data sets in use, in order of appearance."""
         there = dict.fromkeys(subject.dataset for subject in self.subjects)
         return tuple(name for name in there if not self.kept or name in self.kept)
 
@@ -117,9 +117,9 @@ class Study:
         Parameters
         ----------
         most : int
-            Most pairs per data set, drawn at random; 0 for all.
+            Maximum number of random pairs per data set; 0 for all.
         seed : int
-            Of the drawing.
+            Seed of the selection.
         """
         pairs = self.listed or tuple(self._ordered_pairs())
         if not most:
@@ -130,11 +130,11 @@ class Study:
             own = [case for case in pairs if case.dataset == dataset]
             places = rng.choice(len(own), size=min(most, len(own)), replace=False)
             chosen += [own[place] for place in sorted(places)]
-        # Left out after the drawing, so that the pairs of a data set do not depend on which others are looked at.
+        # Filtered after the random selection, so that the pairs of a data set do not depend on the other data sets.
         return tuple(case for case in chosen if case.dataset in self.datasets)
 
     def only(self, names: Sequence[str]) -> Study:
-        """Return the part of these data sets; all of it when none is named.
+        """Return the study restricted to some data sets; default: all.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Study:
 
 
 def load_subject(where: Mapping[str, Any]) -> tuple[Volume, LabelMap]:
-    """Return the volume and segmentation that a `Labeled.where` names."""
+    """Return the volume and segmentation of a `Labeled.where`."""
     if "cohort" in where:
         size = int(where["size"])
         grid = plane(size) if where.get("flat") else cube(size, FIELD_MM)
@@ -172,13 +172,13 @@ def read_study(path: Path) -> Study:
     ----------
     path : path
         A folder with `manifest.json` (pairs), a Learn2Reg dataset JSON (or a folder with one `*_dataset.json`), or a
-        folder with images and label maps that differ in the last word of their names (`S1_t1.nii.gz`,
-        `S1_seg.nii.gz`) or lie in `imagesXx` and `labelsXx`. Subfolders are data sets of their own.
+        folder with images and label maps that differ in the last word of their names (`S1_t1.nii.gz`, `S1_seg.nii.gz`)
+        or are in `imagesXx` and `labelsXx`. Subfolders are separate data sets.
 
     Raises
     ------
     FileError
-        When nothing of the kind is found, or a named file is missing.
+        When there are no labeled volumes, or a file is missing.
     """
     if not path.exists():
         raise FileError(f"{path} does not exist.", hint="Give a folder with labeled volumes.")
@@ -268,12 +268,12 @@ def _by_folder(images: Sequence[Path], other: Path, dataset: str) -> list[Labele
 
 
 def _by_name(files: Sequence[Path], dataset: str) -> list[Labeled]:
-    """Pair files whose names are equal but for the words that say image or labels."""
+    """Match files whose names differ only in the words for image or labels."""
     images: dict[str, Path] = {}
     labels: dict[str, Path] = {}
     for path in files:
         stem, is_labels = _stem(path)
-        # Several images or segmentations of one stem: the first by name.
+        # Of several images or segmentations with one stem, the first by name is used.
         (labels if is_labels else images).setdefault(stem, path)
     return [_labeled(dataset, images[stem], labels[stem]) for stem in images if stem in labels]
 
@@ -296,12 +296,12 @@ def _labeled(dataset: str, image: Path, labels: Path) -> Labeled:
 
 
 def drawn_pairs(count: int, most: int, *, seed: int) -> list[tuple[int, int]]:
-    """Return ordered pairs of `count` subjects, at most so many (0: all), drawn evenly over the fixed ones."""
+    """Return random ordered pairs of `count` subjects, at most `most` (0: all), evenly over fixed subjects."""
     every = [(a, b) for a in range(count) for b in range(count) if a != b]
     if not most or most >= len(every):
         return every
     rng = np.random.default_rng(seed)
-    # Partners in a random circle: every subject is fixed and moving about equally often.
+    # Pairs along a random circle, so that every subject is fixed and moving about equally often.
     order = rng.permutation(count)
     shifts = 1 + rng.permutation(count - 1)
     circle = [(int(order[n]), int(order[(n + shift) % count])) for shift in shifts for n in range(count)]

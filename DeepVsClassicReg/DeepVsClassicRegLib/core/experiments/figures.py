@@ -1,4 +1,4 @@
-"""What the figures of the experiments share: colors, legends below the panels, quiet axes; boxes of Dice."""
+"""Common parts of the figures: colors, legends below the panels, simple axes, box plots of Dice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..evaluation.plotting import AFTER, TEXT, new_figure
 
 GREY, FAINT = "#9aa5b1", "#dfe5eb"
-# Distinguished by most color-blind people (after Okabe and Ito, darker yellow).
+# Color-blind safe (after Okabe and Ito, with darker yellow).
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#e09f3e", "#7b5ea7", "#5fa8d3", "#8c564b", "#c77dba", "#556270", "#b5a642")
 CLASSICAL, UNSUPERVISED, SUPERVISED = AFTER, "#e09f3e", "#d1495b"
 
@@ -33,7 +33,7 @@ def tidy(axes: Any, *, along: str = "y") -> None:
 
 
 def legend(figure: Any, colors: Mapping[str, str], *, lines: Mapping[str, str] | None = None) -> None:
-    """Write what the colors mean below all panels."""
+    """Add the legend of the colors below all panels."""
     from matplotlib.lines import Line2D
 
     handles = [
@@ -50,7 +50,7 @@ def legend(figure: Any, colors: Mapping[str, str], *, lines: Mapping[str, str] |
 def box_figure(
     panels: Mapping[str, Mapping[str, Sequence[float]]], colors: Mapping[str, str], *, meaning: Mapping[str, str]
 ) -> Any:
-    """Return boxes of Dice per method, the best median first, one panel per condition, as in the paper's figures.
+    """Return box plots of Dice per method, the best median first, one panel per condition, as in the paper's figures.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def box_figure(
     colors : mapping
         Method -> color.
     meaning : mapping
-        What a color means -> color.
+        Meaning of a color -> color.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

@@ -1,4 +1,4 @@
-"""What an experiment found: claims of the paper tested by a stated rule, tables, figures, and what to keep in mind."""
+"""Findings of an experiment: claims of the paper tested by stated rules, tables, figures and limits."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ PAPER = "Jena et al., Deep Learning in Medical Image Registration: Magic or Mira
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper beside what was found here.
+    """A claim of the paper and the finding of the experiment.
 
     Attributes
     ----------
     title : str
         The claim in one sentence.
     paper : str
-        What the paper found, and where it says so.
+        Finding of the paper with its section or figure.
     ours : str
-        What was found here, with numbers.
+        Finding of the experiment, with numbers.
     rule : str
-        When it would hold and when it would fail, fixed before the numbers are looked at.
+        Rule of the verdict, fixed before the results are known.
     verdict : {'holds', 'fails', 'undecided'}
-        By that rule.
+        Verdict by that rule.
     ours_alone : bool
-        Whether the claim is not the paper's but a check of ours.
+        Whether the claim is an additional check, not one of the paper.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows shown on the page and written as CSV.
+    """A table of the page, also written as CSV.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Table:
     rows : sequence of sequences
         Strings or numbers.
     folded : bool
-        Whether the page hides it behind a click.
+        Whether the page shows it collapsed.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A matplotlib figure with what is said about it."""
+    """A matplotlib figure with title and caption."""
 
     name: str
     title: str
@@ -80,16 +80,16 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything an experiment shows.
+    """The findings of an experiment.
 
     Attributes
     ----------
     title, figure_of_paper, summary : str
-        Heading, which figure of the paper it re-runs, one or two sentences.
+        Heading, figure of the paper, one or two sentences.
     claims, tables, drawings
         See there.
     notes : sequence of str
-        What limits the comparison with the paper.
+        Limits of the comparison with the paper.
     numbers : mapping
         Key numbers as JSON.
     """
@@ -105,7 +105,7 @@ class Findings:
 
 
 def by_sign(estimate: Estimate) -> str:
-    """Return 'holds' when the whole interval is above 0, 'fails' when it is below, else 'undecided'.
+    """Return 'holds' when the whole interval is above 0, 'fails' when it is below, otherwise 'undecided'.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def by_sign(estimate: Estimate) -> str:
 
 
 def by_level(estimate: Estimate, level: float, *, least: float) -> str:
-    """Return whether a number reaches a level the paper states.
+    """Return whether a value reaches the level given in the paper.
 
     'holds' when the interval reaches up to the level and all of it is above `least`; 'fails' when the whole interval
     is below the level; else (interval too wide) 'undecided'.
@@ -138,10 +138,10 @@ def by_most(estimate: Estimate, most: float) -> str:
 
 
 def by_tests(tests: Sequence[Test]) -> str:
-    """Return the verdict of several comparisons of a kind.
+    """Return the verdict of several comparisons of the same kind.
 
     'holds' when `first` wins at least two thirds of them and never loses, 'fails' when `second` wins at least two
-    thirds and never loses, else 'undecided'. A comparison is won when both tests say so at the 1 % level.
+    thirds and never loses, otherwise 'undecided'. A comparison is won when both tests are significant at the 1 % level.
     """
     if not tests:
         return UNDECIDED
@@ -153,7 +153,7 @@ def by_tests(tests: Sequence[Test]) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p value as a subject reads it."""
+    """Return a p value as text."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -178,7 +178,7 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """Write a table as CSV, whole or not at all; `FileError` when that fails."""
+    """Write a table as CSV atomically; `FileError` when that fails."""
     with atomic(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""Training networks on prepared data and evaluating every method on the same pairs by the same code."""
+"""Trains networks on prepared data, and evaluates all methods on the same pairs with the same code."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ VALIDATION_PAIRS = 8
 
 
 class PreparedDataSource:
-    """Random pairs of prepared data, as `training.sources.Source` wants them; see there.
+    """Random pairs of prepared data, a `training.sources.Source`.
 
     Parameters
     ----------
     training, held_back : PreparedData
-        Subjects to train on, and other subjects whose pairs choose the weights that are kept.
+        Training subjects, and validation subjects whose pairs select the saved weights.
     seed : int
-        Of the pairs.
+        Seed of the pairs.
     supervised : bool
-        Whether the labels go along; without them the weights are chosen by the objective alone.
+        Whether batches contain labels; without them the weights are selected by the loss.
     """
 
     def __init__(self, training: PreparedData, held_back: PreparedData, *, seed: int, supervised: bool) -> None:
@@ -74,7 +74,7 @@ class PreparedDataSource:
         return [self._batch(self.held_back, [fixed], [moving]) for fixed, moving in pairs]
 
     def validation_pairs(self) -> Sequence[Pair]:
-        """Return nothing: models are evaluated by `judge` afterwards."""
+        """Return nothing: models are evaluated afterwards."""
         return ()
 
     def domain_examples(self) -> Sequence[Volume]:
@@ -83,7 +83,7 @@ class PreparedDataSource:
         return [Volume(image, grid) for image in self.training.images[:8]]
 
     def describe(self) -> dict[str, Any]:
-        """Return what the card says about the data."""
+        """Return the description of the data for the card."""
         return {"subjects": len(self.training.names), "labels": len(self.labels), "first": self.training.names[0]}
 
     def _batch(self, prepared: PreparedData, fixed: Sequence[int], moving: Sequence[int]) -> Batch:
@@ -111,7 +111,7 @@ def train_network(
     folder: str,
     threads: int,
 ) -> list[dict[str, Any]]:
-    """Train a network, from its checkpoint when there is one, and return where the model lies."""
+    """Train a network, from its checkpoint if there is one, and return the model folder."""
     source = PreparedDataSource(
         PreparedData.load(training), PreparedData.load(validation), seed=seed, supervised=supervision == "labels"
     )
@@ -119,7 +119,7 @@ def train_network(
     how = TrainSettings(
         steps=steps,
         hours=hours,
-        clock="cpu",  # the same budget for all, however busy the machine is
+        clock="cpu",  # the same budget for all, independent of other load
         learning_rate=learning_rate,
         schedule="cosine",
         validate_every=max(50, steps // 8),
@@ -138,8 +138,8 @@ def evaluate_pairs(
 ) -> list[dict[str, Any]]:
     """Register pairs of prepared data with an engine, or with the network of a model folder, and return their Dice.
 
-    `dice` is over the labels that training may use, `dice_held_out` over the others (None where there are none);
-    `dice_before` is that of the start. Every row holds `about` as well.
+    `dice` is over the labels available for training, `dice_held_out` over the others (None when there are none);
+    `dice_before` is that of the start. Every row contains `about` as well.
     """
     subjects = PreparedData.load(prepared)
     torch.set_num_threads(threads)
@@ -158,10 +158,10 @@ def evaluate_pairs(
 
 @torch.no_grad()
 def predicted(network: nn.Module, prepared: PreparedData, fixed: int, moving: int, grid: Grid) -> Transform:
-    """Return what a network says about two subjects as a transform on `grid` (the slab of a plane)."""
+    """Return the prediction of a network for two subjects as a transform on `grid` (the slab of a plane)."""
     images = [_tensor(prepared, prepared.images[[number]])[:, None] for number in (fixed, moving)]
     found = network(images[0], images[1]).displacement[0].numpy()
-    if prepared.flat:  # the same in every slice of the slab, and nothing out of the plane
+    if prepared.flat:  # the same in every slice of the slab, without a component out of the plane
         found = np.concatenate([np.zeros_like(found[:1]), found])[:, None]
     channels = np.broadcast_to(found, (3, *grid.shape))
     return Transform((DisplacementField(channels_to_mm(channels, grid).astype(np.float32), grid),))

@@ -1,4 +1,4 @@
-"""Figure 1 of the paper: whether information of intensities about labels predicts the Dice of a classical engine."""
+"""Figure 1 of the paper: prediction of the Dice of a classical engine by mutual information."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tasks import Task, TaskResult
 
 IMAGE, PAIR = "image", "pair"
 SIZE, SUBJECTS = 40, 6
-# Four data sets as unlike as the paper's: what the intensities show of the labels falls from the first to the last.
+# Four data sets as different as those of the paper: the information on labels decreases from first to last.
 COHORTS = (
     Cohort("clear", noise=0.02, protocol="tissues", seed=1),
     Cohort("fine", noise=0.04, protocol="structures", seed=2),
@@ -58,7 +58,7 @@ def stages(study: Study, options: ExperimentOptions, folder: Path) -> list[list[
 
 
 def measure_image(where: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return how much the intensities of an image tell about its labels."""
+    """Return the mutual information of the intensities of an image and its labels."""
     volume, labels = Labeled("", "", where).load()
     found = mutual_information(volume, labels)
     per_label = {
@@ -86,7 +86,7 @@ def measure_image(where: Mapping[str, Any]) -> list[dict[str, Any]]:
 def measure_pair(
     fixed: Mapping[str, Any], moving: Mapping[str, Any], engine: str, scored: Sequence[int], threads: int
 ) -> list[dict[str, Any]]:
-    """Register a pair and return its Dice before and after, altogether and per label."""
+    """Register a pair and return its Dice before and after, mean and per label."""
     first, second = Labeled("", "", fixed).load(), Labeled("", "", moving).load()
     pair = Pair(first[0], second[0], fixed_labels=first[1], moving_labels=second[1])
     transform = registered(pair, engine, threads=threads)
@@ -96,7 +96,7 @@ def measure_pair(
 
 
 def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOptions) -> Findings:
-    """Return the correlations beside the paper's."""
+    """Return the correlations and those of the paper."""
     from .mi_dice_findings import make_findings
 
     images, points = tables(finished, study, options)
@@ -106,7 +106,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
 def tables(
     finished: Sequence[TaskResult], study: Study, options: ExperimentOptions
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """Return image key -> what was measured of it, and one row per pair and engine."""
+    """Return image key -> its measures, and one row per pair and engine."""
     images = {
         entry.task.removeprefix("image "): {"dataset": "", **entry.rows[0]}
         for entry in finished
@@ -146,14 +146,14 @@ def _point(
 
 
 def _stored(options: ExperimentOptions) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Return (case, engine) -> stored run; one with Dice per label is preferred, other label protocols are left out."""
+    """Return (case, engine) -> stored run, preferably with Dice per label; other label protocols are skipped."""
     own = [run for run in options.runs if run.get("dice") is not None and "fixed_label" not in run]
     own.sort(key=lambda run: "dice_per_label" in run)
     return {(run["case"], run["engine"]): run for run in own}
 
 
 def _engines(options: ExperimentOptions) -> tuple[str, ...]:
-    """Return the engines of the experiment; one is enough for the paper's figure."""
+    """Return the engines of the experiment; one suffices for the paper's figure."""
     return usable_engines(options.engines) if options.engines else usable_engines(())[:1]
 
 

@@ -47,7 +47,7 @@ def scatter_figure(
 
 
 def variants_figure(entries: Sequence[tuple[str, Estimate, Estimate]], linear: float, log: float) -> Any:
-    """Return the correlations with their intervals below each other, the paper's values as dashed lines."""
+    """Return the correlations with their intervals, one per line, and the paper's values as dashed lines."""
     height = 1.15 + 0.42 * len(entries)
     figure = new_figure(11.0, height)
     axes = figure.add_axes((0.42, 0.62 / height, 0.56, (height - 1.02) / height))

@@ -1,4 +1,4 @@
-"""Judging the relation of mutual information and Dice: correlations, the paper's claims, tables and figures."""
+"""Evaluates the relation of mutual information and Dice: correlations, claims of the paper, tables and figures."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ LEAST_POINTS = 4
 def make_findings(
     images: Mapping[str, Row], points: Sequence[Row], engines: Sequence[str], study: Study, options: ExperimentOptions
 ) -> Findings:
-    """Return everything that is shown.
+    """Return the findings.
 
     Parameters
     ----------
     images : mapping
-        Image -> what was measured of it.
+        Image -> its measures.
     points : sequence of mappings
-        One per pair and engine.
+        One row per pair and engine.
     engines : sequence of str
-        The first one that has points is the one of the claims.
+        Engines; claims use the first one with points.
     """
     engine = next((name for name in engines if any(row["engine"] == name for row in points)), "")
     own = [row for row in points if row["engine"] == engine]
@@ -109,13 +109,13 @@ def label_means(points: Sequence[Row], images: Mapping[str, Row]) -> list[dict[s
 
 
 def pair_correlation(rows: Sequence[Row], name: str, *, log: bool) -> Estimate:
-    """Return the correlation of an information and the Dice over pairs; images are the units of resampling."""
+    """Return the correlation of information and Dice over pairs; images are the units of resampling."""
     x, y = _information(rows, name, log=log), np.array([row["dice"] for row in rows])
     return correlation(x, y, _images(rows))
 
 
 def variants_table(points: Sequence[Row], engines: Sequence[str]) -> Table:
-    """Return r of every definition of the information and every engine."""
+    """Return r for every definition of the information and every engine."""
     rows: list[list[Any]] = []
     for engine in engines:
         for multimodal in (False, True):
@@ -138,7 +138,7 @@ def variants_table(points: Sequence[Row], engines: Sequence[str]) -> Table:
 
 
 def dataset_table(points: Sequence[Row]) -> Table:
-    """Return each data set's means and its own correlation."""
+    """Return means and correlation of each data set."""
     rows: list[list[Any]] = []
     for dataset in dict.fromkeys(row["dataset"] for row in points):
         own = [row for row in points if row["dataset"] == dataset]
@@ -157,7 +157,7 @@ def dataset_table(points: Sequence[Row]) -> Table:
 
 
 def left_out_table(points: Sequence[Row]) -> Table:
-    """Return r with each data set left out in turn: how much it hangs on one of them."""
+    """Return r for each left-out data set, which shows its dependence on single data sets."""
     rows: list[list[Any]] = []
     for dataset in dict.fromkeys(row["dataset"] for row in points):
         rest = [row for row in points if row["dataset"] != dataset]
@@ -350,7 +350,7 @@ def _estimate_json(estimate: Estimate) -> dict[str, float | int | None]:
 
 def _information(rows: Sequence[Row], name: str, *, log: bool) -> Array:
     values = np.array([row[name] for row in rows], dtype=float)
-    # An image that tells nothing (0 nats) has no logarithm; a ten thousandth of a nat is below what can be measured.
+    # An image with 0 nats has no logarithm; 1/10000 nat is below the measurable information.
     return np.log(np.maximum(values, 1e-4)) if log else values
 
 

@@ -1,4 +1,4 @@
-"""What the three experiments with networks share: their stages, notes, and claims made of one comparison."""
+"""Common parts of the three experiments with networks: stages, notes, and claims from one comparison."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def chosen_methods(options: ExperimentOptions, supervisions: Sequence[str]) -> l
     Raises
     ------
     SettingsError
-        When a method that was named can be trained in none of these ways.
+        When a given method supports none of these supervisions.
     """
     from ..networks.catalogue import field_methods, get_method
 
@@ -56,7 +56,7 @@ def chosen_methods(options: ExperimentOptions, supervisions: Sequence[str]) -> l
 
 
 def scores_of(finished: Sequence[TaskResult]) -> Scores:
-    """Return the scores of what was tested."""
+    """Return the scores of all tests."""
     return Scores(rows_of(finished, EVALUATE))
 
 
@@ -91,7 +91,7 @@ def p_sign(p: float) -> str:
 
 
 def comparison_notes(options: ExperimentOptions) -> list[str]:
-    """Return what limits the comparison with the paper."""
+    """Return the limits of the comparison with the paper."""
     notes = [
         "The networks are small and trained briefly here; the paper evaluates five published systems trained for "
         "days on 364 brains. Their results may differ.",

@@ -22,20 +22,20 @@ PACKAGES = ("scipy", "torch", "numba", "antspyx", "picsl_greedy", "itk-elastix")
 def write_all(
     folder: Path, name: str, found: Findings, finished: Sequence[TaskResult], run: Mapping[str, Any]
 ) -> dict[str, Path]:
-    """Write everything an experiment shows and return the files by what they hold.
+    """Write the page, figures and tables of an experiment and return the files by content.
 
     Parameters
     ----------
     folder : path
-        Gets NAME.html, NAME.json, a PNG per figure, and a CSV NAME_TABLE.csv per table.
+        Receives NAME.html, NAME.json, a PNG per figure, and NAME_TABLE.csv per table.
     name : str
         The experiment.
     found : Findings
-        What came out.
+        The findings.
     finished : sequence of TaskResult
-        Every task, for failures and times.
+        All tasks, for failures and times.
     run : mapping
-        How it was called, in words.
+        Description of the call.
 
     Raises
     ------

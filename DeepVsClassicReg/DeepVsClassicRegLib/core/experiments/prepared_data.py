@@ -1,4 +1,4 @@
-"""Subjects on one grid, ready for engines and networks: made once, kept as a file, shifted on purpose."""
+"""Subjects on one grid for engines and networks: computed once, stored as a file, with simulated domain shifts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHIFTS = {
     "gamma": "gamma 2.2 and a strong bias field",
     "noise": "added noise of 10 % of the range",
 }
-# A plane is registered by the 3D engines as a slab of equal slices: no force points out of the plane then.
+# 3D engines register a plane as a slab of equal slices, so that there is no force out of the plane.
 SLAB = 8
 MULTIPLE = 16
 
@@ -39,17 +39,17 @@ class PreparedData:
     Attributes
     ----------
     names : tuple of str
-        Who they are.
+        Names of the subjects.
     images : (N, Z, Y, X) array
         Intensities 0 to 1; Z = 1 for planes.
     labels : (N, Z, Y, X) array
-        The segmentations that training may use.
+        Segmentations available for training.
     held_out : (N, Z, Y, X) array
-        Other segmentations that no training sees; all 0 where there are none.
+        Segmentations not used in training; all 0 when there are none.
     spacing_mm : float
         Isotropic voxel size.
     label_names : mapping of int to str
-        Of `labels`.
+        Names of `labels`.
     """
 
     names: tuple[str, ...]
@@ -61,7 +61,7 @@ class PreparedData:
 
     @property
     def flat(self) -> bool:
-        """Whether they are planes."""
+        """Whether they are 2D."""
         return self.images.shape[1] == 1
 
     @property
@@ -70,7 +70,7 @@ class PreparedData:
         return tuple(int(value) for value in np.unique(self.labels) if value)
 
     def save(self, path: Path) -> None:
-        """Write it as one compressed file."""
+        """Write one compressed file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             path,
@@ -85,7 +85,7 @@ class PreparedData:
 
     @classmethod
     def load(cls, path: str | Path) -> PreparedData:
-        """Read what `save` wrote; `FileError` when it is not there."""
+        """Read a file of `save`; `FileError` when it does not exist."""
         try:
             with np.load(path) as file:
                 names = dict(zip(file["label_values"].tolist(), file["label_names"].tolist(), strict=True))
@@ -97,7 +97,7 @@ class PreparedData:
             raise FileError(f"Could not read {path}: {error}.", hint="Delete the folder and start again.") from error
 
     def pair(self, fixed: int, moving: int) -> Pair:
-        """Return two subjects as a pair that is aligned linearly already; a plane becomes a slab."""
+        """Return two subjects as a linearly aligned pair; a plane becomes a slab."""
         depth = SLAB if self.flat else self.images.shape[1]
         grid = _grid((depth, *self.images.shape[2:]), self.spacing_mm)
         volumes = [Volume(np.broadcast_to(self.images[n], grid.shape), grid, self.names[n]) for n in (fixed, moving)]
@@ -108,7 +108,7 @@ class PreparedData:
 def prepare_phantom(
     path: str, cohort: Mapping[str, Any], numbers: Sequence[int], size: int, shift: str, protocols: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Prepare phantom planes and write it."""
+    """Generate phantom planes and write them."""
     images, labels, held_out, names = [], [], [], []
     title: Mapping[int, str] = {}
     for number in numbers:
@@ -133,7 +133,7 @@ def prepare_data(
     shift: str,
     threads: int,
 ) -> list[dict[str, Any]]:
-    """Align subjects linearly to a reference subject, bring them onto a common grid, and write the prepared data."""
+    """Align subjects linearly to a reference subject, resample them on a common grid, and write the prepared data."""
     template, _ = load_subject(reference)
     grid = _frame(template, spacing_mm)
     images, labels = [], []
@@ -153,14 +153,14 @@ def prepare_data(
 
 
 def shifted(prepared: PreparedData, kind: str, *, seed: int = 0) -> PreparedData:
-    """Return the data as another scanner would show it; anatomy and segmentations stay as they are.
+    """Return the data with a simulated domain shift; anatomy and segmentations do not change.
 
     Parameters
     ----------
     kind : str
         A key of `SHIFTS`.
     seed : int
-        Of bias fields and noise.
+        Seed of bias fields and noise.
     """
     if kind == "none":
         return prepared
@@ -196,7 +196,7 @@ def _grid(shape: tuple[int, ...], spacing_mm: float) -> Grid:
 
 
 def _frame(template: Volume, spacing_mm: float) -> Grid:
-    """Return a grid around the template's foreground, LPS axes, sizes multiples of what networks like."""
+    """Return a grid around the template's foreground, with LPS axes and sizes suitable for networks."""
     index = np.argwhere(foreground(template))[:, ::-1]
     points = template.grid.index_to_point(index)
     low, high = points.min(0) - spacing_mm, points.max(0) + spacing_mm
@@ -206,7 +206,7 @@ def _frame(template: Volume, spacing_mm: float) -> Grid:
 
 
 def _smoothed(image: Volume, spacing_mm: float) -> Volume:
-    """Return the image without what the coarser grid cannot hold."""
+    """Return the image smoothed for the coarser grid."""
     import SimpleITK as sitk
 
     from ..images.simple import to_sitk, volume_from_sitk

@@ -1,4 +1,4 @@
-"""Running an experiment of the paper: tasks, then findings, then the page; interrupted ones go on where they were."""
+"""Runs an experiment of the paper: tasks, findings and page; an interrupted experiment is resumed."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ EXPERIMENTS = Registry(
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """An experiment that was run.
+    """A finished experiment.
 
     Attributes
     ----------
     findings : Findings
-        What came out.
+        The findings.
     finished : tuple of TaskResult
-        Every task.
+        All tasks.
     files : mapping of str to Path
-        What was written.
+        The written files.
     """
 
     findings: Findings
@@ -48,7 +48,7 @@ class Reproduction:
 
     @property
     def failures(self) -> list[TaskResult]:
-        """Tasks without an answer."""
+        """Failed tasks."""
         return failures_of(self.finished)
 
 
@@ -71,27 +71,27 @@ def reproduce(
     Parameters
     ----------
     name : {'mi-dice', 'paradigms', 'supervision', 'shift'}
-        Which one.
+        Name of the experiment.
     folder : path
-        Gets the log `units.jsonl` and the results; must be there. What the log holds already is not done again.
+        Folder of the log `units.jsonl` and the results; it must exist. Tasks in the log are not repeated.
     study : Study, optional
-        Labeled volumes; the phantom when not given.
+        Labeled volumes; default: the phantom.
     options : ExperimentOptions, optional
-        What the user chose.
+        Options of the user.
     workers : int
-        Processes at a time; 0 runs everything in this process.
+        Number of parallel processes; 0 runs everything in this process.
     progress : Progress, optional
-        Receives how far it is and may cancel.
+        Receives progress updates and can cancel.
 
     Returns
     -------
     Reproduction
-        Claims with verdicts, every task, and the files.
+        Claims with verdicts, all tasks and the files.
 
     Raises
     ------
     RegistrationError
-        When a package is missing, or not a single task came to an answer.
+        When a package is missing, or all tasks failed.
     """
     experiment = get_experiment(name)
     chosen = study or experiment.default_study()

@@ -1,4 +1,4 @@
-"""The scores of a network_comparison: Dice per condition, method and pair, and comparisons made of it."""
+"""The scores of a network comparison: Dice per condition, method and pair, and comparisons of methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = {"classical": CLASSICAL, "unsupervised": UNSUPERVISED, "supervised": SU
 
 
 class Scores:
-    """Rows of `learning.evaluate_pairs`, looked up by condition and method.
+    """Rows of `learning.evaluate_pairs`, indexed by condition and method.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Scores:
         return found
 
     def mean(self, condition: str, method: str, measure: str = "dice") -> dict[PairKey, float]:
-        """Return pair -> value, the mean over the seeds that have it."""
+        """Return pair -> value, the mean over its seeds."""
         runs = self.runs(condition, method, measure)
         pairs = dict.fromkeys(pair for run in runs.values() for pair in run)
         return {pair: float(np.mean([run[pair] for run in runs.values() if pair in run])) for pair in pairs}
@@ -55,7 +55,7 @@ class Scores:
         return max(there, key=lambda name: there[name]) if there else ""
 
     def test(self, condition: str, first: str, second: str, measure: str = "dice") -> Test | None:
-        """Compare two methods on the pairs both have; None without any.
+        """Compare two methods on their common pairs; None when there are none.
 
         The tests take the mean over seeds of every pair; the interval resamples subjects and seeds.
         """
@@ -68,9 +68,9 @@ class Scores:
         return Test(first, second, mean_difference(values, groups), base.p_t, base.p_wilcoxon)
 
     def gap(self, near: str, far: str, method: str, against: str) -> Estimate:
-        """Return how much larger the lead of a method over another is under one condition than under another.
+        """Return the difference between two conditions in the lead of a method over another.
 
-        The lead rather than the Dice itself, because pairs differ in how hard they are.
+        The lead is compared, not the Dice, because the difficulty of pairs differs.
         """
         leads = [self._differences(condition, method, against, "dice") for condition in (near, far)]
         if not all(values for values, _ in leads):
@@ -121,10 +121,10 @@ class Scores:
     def _differences(
         self, condition: str, first: str, second: str, measure: str
     ) -> tuple[list[float], list[list[str]]]:
-        """Return first minus second of every seed and pair, and who each value belongs to."""
+        """Return first minus second for every seed and pair, and the groups of each value."""
         one, two = self.runs(condition, first, measure), self.runs(condition, second, measure)
         values, fixed, moving, seeds = [], [], [], []
-        # A classical engine has one run, which stands for all seeds of the network.
+        # A classical engine has one run, which is compared with all seeds of the network.
         for seed in one if len(one) >= len(two) else two:
             a, b = (side.get(seed) or (next(iter(side.values())) if len(side) == 1 else {}) for side in (one, two))
             for pair in a:

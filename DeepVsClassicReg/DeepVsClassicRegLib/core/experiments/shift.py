@@ -1,4 +1,4 @@
-"""Figure 5 of the paper: the same networks and engines on images unlike those of the training."""
+"""Figure 5 of the paper: networks and engines on images unlike the training images."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
 
 
 def _hierarchy(scores: Scores, taught: str, first: str, away: Sequence[str], against: Sequence[Test | None]) -> Claim:
-    """Test the claim 'supervised at home > classical > supervised away', the paper's summary."""
+    """Test the paper's summary: supervised in domain > classical > supervised out of domain."""
     home = scores.test(NEW, taught, first)
     home_won = home is not None and home.winner == taught
     home_lost = home is not None and home.winner == home.second

@@ -1,4 +1,4 @@
-"""Statistics of the experiments: correlations with intervals that know that pairs share images, and paired tests."""
+"""Statistics of the experiments: correlations with intervals for pairs with common images, and paired tests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and the interval that holds the true one in 95 % of repetitions.
+    """An estimate with its 95 % confidence interval.
 
     Attributes
     ----------
     value, low, high : float
-        Estimate and ends of the interval; NaN where it cannot be said.
+        Estimate and ends of the interval; NaN when undefined.
     count : int
-        How many values it rests on.
+        Number of values.
     """
 
     value: float
@@ -36,7 +36,7 @@ class Estimate:
     count: int
 
     def text(self, decimals: int = 3) -> str:
-        """Return it as a subject reads it."""
+        """Return the estimate and its interval as text."""
         if math.isnan(self.value):
             return "–"
         sign = "+" if self.low < 0 < self.high or self.value < 0 else ""
@@ -53,7 +53,7 @@ class Test:
     Attributes
     ----------
     first, second : str
-        Who is compared.
+        Names of the methods.
     difference : Estimate
         Mean of first minus second.
     p_t, p_wilcoxon : float
@@ -70,7 +70,7 @@ class Test:
 
     @property
     def winner(self) -> str:
-        """The better method at the 1 % level by both tests, '' when neither is."""
+        """The better method at the 1 % level by both tests, '' when there is none."""
         if max(self.p_t, self.p_wilcoxon) < ALPHA and self.difference.value != 0:
             return self.first if self.difference.value > 0 else self.second
         return ""
@@ -91,7 +91,7 @@ def pearson(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = 
     w = w / w.sum()
     a, b = a - w @ a, b - w @ b
     spread = math.sqrt((w @ a**2) * (w @ b**2))
-    # Rounding leaves a trace of spread in a constant list.
+    # A constant list may have a small spread by rounding.
     return round(float(w @ (a * b)) / spread, 12) if spread > 1e-15 else math.nan
 
 
@@ -101,11 +101,11 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[st
     Parameters
     ----------
     x, y : (N,) arrays
-        What is correlated.
+        The values to correlate.
     groups : sequences of N names, optional
-        Who each value belongs to (the fixed image, the moving image). Values that share an image are not
-        independent, so images are drawn, not values: the weight of a value is the product of how often each of its
-        images was drawn. Without groups Fisher's interval is returned.
+        Groups of each value (the fixed image, the moving image). Values with a common image are not independent, so
+        images are resampled, not values: the weight of a value is the product of the counts of its images. Without
+        groups Fisher's interval is returned.
     seed : int
         Of the drawing.
 
@@ -161,10 +161,10 @@ def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
 
 
 def resampled_weights(groups: Sequence[Sequence[str]], *, seed: int = 0, count: int = RESAMPLES) -> Array:
-    """Return (count, N) weights: members drawn with replacement, values of one member drawn together.
+    """Return (count, N) weights: members are resampled with replacement, with all their values.
 
-    Groups that share a name (an image that is fixed in one pair and moving in another) are drawn from as one pool,
-    others (the seeds of a training) from a pool of their own. A value's weight is the product over its groups.
+    Groups with common names (an image that is fixed in one pair and moving in another) are resampled as one pool,
+    others (the seeds of training runs) as separate pools. The weight of a value is the product over its groups.
     """
     rng = np.random.default_rng(seed)
     weights = np.ones((count, len(groups[0])))
@@ -178,7 +178,7 @@ def resampled_weights(groups: Sequence[Sequence[str]], *, seed: int = 0, count: 
 
 
 def _pools(groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
-    """Return the groups gathered into those that share names."""
+    """Return the groups combined by common names."""
     pools: list[list[Sequence[str]]] = []
     for group in groups:
         sharing = [pool for pool in pools if any(set(group) & set(other) for other in pool)]
@@ -195,7 +195,7 @@ def resampled(
     Parameters
     ----------
     value, count : float, int
-        The statistic of the data themselves, and how many values it rests on.
+        The statistic of the data, and the number of values.
     groups : sequences of N names
         As in `correlation`.
     of : callable

@@ -1,4 +1,4 @@
-"""Figure 4 of the paper: what labels in training bring, and how much of it is left on new subjects."""
+"""Figure 4 of the paper: the gain of labels in training, and its generalization to new subjects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that is done task by task in processes of its own: resumable, and one that crashes does not stop the rest."""
+"""Tasks in separate processes: resumable, and a task that crashes does not stop the others."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ LISTEN_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work whose answer is kept as one line of JSON.
+    """A task whose result is stored as one line of JSON.
 
     Attributes
     ----------
     name : str
-        Unique within an experiment, read by people ('instance: S12 -> S11').
+        Unique name within an experiment ('instance: S12 -> S11').
     work : str
-        'module:function' of this room, or of any package when the module has a dot; called with `arguments`,
-        returns a list of flat JSON mappings.
+        'module:function' of this package, or of any package when the module has a dot; called with `arguments`, returns
+        a list of flat JSON mappings.
     arguments : mapping
-        JSON values only; a change of them makes the task run again.
+        JSON values; when they change, the task runs again.
     group : str
-        What kind of task it is; every row gets it as 'task'.
+        Kind of the task, added to every row as 'task'.
     """
 
     name: str
@@ -55,27 +55,27 @@ class Task:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what is computed."""
+        """Digest of function and arguments."""
         text = json.dumps([self.work, dict(self.arguments)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a task left in the log.
+    """The result of a task in the log.
 
     Attributes
     ----------
     task, group, fingerprint : str
-        Which task it was.
+        Name of the task.
     status : str
-        'done', 'failed' (an error was raised) or 'crashed' (its process died).
+        'done', 'failed' (an error was raised) or 'crashed' (its process ended unexpectedly).
     rows : tuple of mappings
-        Its answer.
+        The result.
     reason : str
-        Why there is none.
+        Reason of a failure.
     seconds, cpu_seconds : float
-        What it took.
+        Time of the task.
     """
 
     task: str
@@ -94,14 +94,14 @@ class TaskLog:
     Parameters
     ----------
     folder : path
-        Where it lies.
+        Folder of the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOG_FILE
 
     def read(self) -> dict[str, TaskResult]:
-        """Return task name -> what it left; a line that was cut off by a power cut is passed over."""
+        """Return task name -> result; an incomplete line is ignored."""
         found: dict[str, TaskResult] = {}
         if not self.path.is_file():
             return found
@@ -135,26 +135,25 @@ class TaskLog:
 def run_tasks(
     tasks: Iterable[Task], folder: Path, *, workers: int = 1, threads: int = 1, progress: Progress | None = None
 ) -> list[TaskResult]:
-    """Run the tasks that the log of the folder does not hold yet, and return all of them in order.
+    """Run the tasks that are not in the log of the folder, and return the results of all tasks in order.
 
     Parameters
     ----------
     tasks : iterable of Task
-        What shall be done; finished ones with the same arguments are taken from the log, failed ones are
-        tried again.
+        The tasks; results of finished ones with the same arguments are read from the log, failed ones run again.
     folder : path
-        Where the log lies.
+        Folder of the log.
     workers : int
-        Processes at a time; 0 runs everything in this process (for debugging: a crash is then fatal).
+        Number of parallel processes; 0 runs everything in this process (for debugging: a crash is then fatal).
     threads : int
-        Threads each of them may use.
+        Threads of each process.
     progress : Progress, optional
-        Receives how far it is; a cancel ends the processes, what was finished stays in the log.
+        Receives progress updates; a cancel ends the processes, finished tasks stay in the log.
 
     Raises
     ------
     Cancelled
-        When the user stopped it.
+        When the user canceled.
     FileError
         When the log cannot be written.
     """
@@ -180,12 +179,12 @@ def run_tasks(
 
 
 def rows_of(finished: Iterable[TaskResult], group: str) -> list[dict[str, Any]]:
-    """Return the rows of all tasks of a group that came to an answer."""
+    """Return the rows of all finished tasks of a group."""
     return [dict(row) for entry in finished if entry.group == group for row in entry.rows]
 
 
 def failures_of(finished: Iterable[TaskResult]) -> list[TaskResult]:
-    """Return the tasks without an answer."""
+    """Return the failed tasks."""
     return [entry for entry in finished if entry.status != DONE]
 
 
@@ -197,7 +196,7 @@ def _is_done(task: Task, known: Mapping[str, TaskResult]) -> bool:
 def _run_in_processes(
     tasks: Sequence[Task], workers: int, threads: int, keep: Callable[[TaskResult], None], listener: Progress
 ) -> None:
-    """Keep `workers` tasks going; when a process dies, each task that was on its way is tried once more alone."""
+    """Run `workers` tasks in parallel; when a process dies, each running task is repeated once alone."""
     waiting = list(tasks)
     while waiting:
         suspects = _until_broken(waiting, workers, threads, keep, listener)
@@ -215,13 +214,13 @@ def _run_in_processes(
 def _until_broken(
     waiting: list[Task], workers: int, threads: int, keep: Callable[[TaskResult], None], listener: Progress
 ) -> list[Task]:
-    """Run tasks off the list until it is empty or a process died; return those on their way at that moment."""
+    """Run tasks until the list is empty or a process dies; return the tasks running at that time."""
     running: dict[Future[dict[str, Any]], Task] = {}
     ahead = iter(list(waiting))
     with _pool(workers, threads) as pool:
         while True:
             try:
-                # No more tasks in the pool than processes: after a crash only those few are suspects.
+                # The pool has at most one task per process, so that few tasks must be repeated after a crash.
                 while len(running) < workers and (task := next(ahead, None)) is not None:
                     running[pool.submit(_attempt_in_own_process, task.work, dict(task.arguments))] = task
                 if not running:
@@ -238,7 +237,7 @@ def _until_broken(
 
 @contextmanager
 def _pool(workers: int, threads: int) -> Any:
-    """Give a pool of fresh processes; leaving the block by an error or a cancel ends them."""
+    """Create a pool of new processes; an error or cancel in the block ends them."""
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(threads,)
@@ -254,14 +253,14 @@ def _pool(workers: int, threads: int) -> Any:
 
 
 def _prepare(threads: int) -> None:
-    """Bound the threads before any library that reads these variables is loaded; leave Ctrl-C to the parent."""
+    """Limit the threads before any library that reads these variables is loaded; the parent handles Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(thread_variables(threads))
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, however that ended: no orphan goes on computing."""
+    """End this process when its parent has ended, so that no orphan process remains."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -274,7 +273,7 @@ def _attempt_in_own_process(work: str, arguments: dict[str, Any]) -> dict[str, A
 
 
 def _attempt(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Do the work of a task; every error becomes an answer."""
+    """Run a task; an error becomes a failed result."""
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
         module, _, name = work.partition(":")
@@ -304,7 +303,7 @@ def _finish(task: Task, answer: Mapping[str, Any]) -> TaskResult:
 
 
 def _end_line(file: TextIO) -> None:
-    """Begin a new line when the last one was cut off."""
+    """Start a new line when the last one is incomplete."""
     end = file.seek(0, os.SEEK_END)
     if end:
         file.seek(end - 1)

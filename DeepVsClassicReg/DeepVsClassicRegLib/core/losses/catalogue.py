@@ -1,4 +1,4 @@
-"""The list of losses: name -> factory with options, used by the networks' objectives and by the torch optimizer."""
+"""The list of losses: name -> factory with options, used by networks and by the torch optimizer."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Loss:
     Attributes
     ----------
     name, title : str
-        Name used in settings, name shown.
+        Name used in settings, title shown to users.
     compares : str
         'images': called as `loss(fixed, warped, weight=None)`, weight (N, 1, *spatial); 'labels': called as
         `loss(fixed, warped)` with memberships; 'field': called as `loss(u)` with a field in voxels.
     function : callable
-        What computes it.
+        The function that computes it.
     prepare : callable
-        What is compared of an image; an optimizer may prepare once and warp the outcome.
+        Preparation of an image; an optimizer can prepare once and warp the result.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Loss:
     prepare: Callable[[Tensor], Tensor]
 
     def __call__(self, *tensors: Tensor | None) -> Tensor:
-        """Return the loss of tensors that went through `prepare`."""
+        """Return the loss of prepared tensors."""
         return self.function(*tensors)
 
     def of_images(self, fixed: Tensor, warped: Tensor) -> Tensor:
-        """Return the loss of two images that did not go through `prepare`."""
+        """Return the loss of two images that are not prepared."""
         return self.function(self.prepare(fixed), self.prepare(warped))
 
 
 def unchanged(image: Tensor) -> Tensor:
-    """Return the image as it is: what most losses compare."""
+    """Return the unchanged image, the preparation of most losses."""
     return image
 
 
@@ -75,7 +75,7 @@ LOSSES: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "folding": ("Negative Jacobian determinants", FIELD, regularity.folding),
     "antifold": ("Voxels mapped beyond their neighbors", FIELD, regularity.antifold),
 }
-"""Name -> title, what it compares, the function (or, for losses that prepare images, what makes it)."""
+"""Name -> title, kind of input, the function (or its factory, for losses that prepare images)."""
 
 
 def loss_names(compares: str = "") -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def make_loss(name: str, **options: Any) -> Loss:
 
 
 def accepted(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some options that a loss has (settings often offer a radius for the losses with windows)."""
+    """Return the options that a loss supports (settings often include a radius for losses with windows)."""
     known = loss_options(name)
     return {option: value for option, value in options.items() if option in known}
 

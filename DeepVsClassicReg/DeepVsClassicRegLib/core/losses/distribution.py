@@ -1,4 +1,4 @@
-"""How far a predicted Gaussian is from a prior, as torch losses for 2D and 3D."""
+"""Divergence of a predicted Gaussian from a prior, as torch losses for 2D and 3D."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def kl_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 def kl_graph_prior(mean: Tensor, log_variance: Tensor, *, precision: float) -> Tensor:
     """Return the divergence of an independent Gaussian field from a smooth one, per voxel.
 
-    The prior's inverse covariance is `precision` times the Laplacian (degree minus adjacency) of the voxel grid:
-    it asks for equal neighbors and leaves the mean free. Its own (infinite) normalization is a constant left out.
+    The inverse covariance of the prior is `precision` times the Laplacian (degree minus adjacency) of the voxel grid:
+    it favors equal neighbors and does not constrain the mean. The (infinite) normalization constant is omitted.
 
     Parameters
     ----------
     mean, log_variance : (N, D, *spatial) tensors
-        Of the velocity.
+        Mean and log variance of the velocity.
     precision : float
-        The larger, the smoother; the variance that fits best is 1 / (precision * number of neighbors).
+        Larger values give smoother fields; the optimal variance is 1 / (precision * number of neighbors).
 
     Reference
     ---------
@@ -40,7 +40,7 @@ def kl_graph_prior(mean: Tensor, log_variance: Tensor, *, precision: float) -> T
 
 
 def _degree(like: Tensor) -> Tensor:
-    """Return how many neighbors along the axes each voxel has, (1, 1, *spatial)."""
+    """Return the number of axis neighbors of each voxel, (1, 1, *spatial)."""
     degree = like.new_zeros((1, 1, *like.shape[2:]))
     for axis in range(2, like.ndim):
         count = like.shape[axis]

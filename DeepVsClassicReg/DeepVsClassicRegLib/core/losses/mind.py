@@ -1,4 +1,4 @@
-"""MIND-SSC descriptors in torch, for 2D and 3D: what a voxel's neighborhood looks like, whatever the contrast."""
+"""MIND-SSC descriptors in torch, for 2D and 3D: the local structure around a voxel, independent of contrast."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def soft_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-6) -> Tensor:
 def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
     """Return 1 minus the mean overlap 2 sum(ab) / (sum(a^2) + sum(b^2)), 0 for equal memberships, hard or soft.
 
-    Labels absent from both images do not count.
+    Labels absent from both images are ignored.
 
     Parameters
     ----------
@@ -53,17 +53,17 @@ def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
 
 
 def multiscale_dice(fixed: Tensor, warped: Tensor, *, sigmas_vox: Sequence[float] = SIGMAS_VOX) -> Tensor:
-    """Return 1 minus the mean overlap of Gaussian-blurred memberships; labels apart still attract each other.
+    """Return 1 minus the mean overlap of Gaussian-blurred memberships, which has gradients for distant labels as well.
 
-    The overlap is 2 sum(ab) / (sum(a^2) + sum(b^2)): with the squares, which the paper does not have, equal labels
-    overlap perfectly however blurred, so that every scale weighs the same for small structures too.
+    The overlap is 2 sum(ab) / (sum(a^2) + sum(b^2)). With the squares, which the paper does not use, equal labels
+    overlap perfectly at any blur, so that every scale has the same weight for small structures as well.
 
     Parameters
     ----------
     fixed, warped : (N, labels, *spatial) tensors
         Memberships, 0 to 1. A label absent from both counts as perfect.
     sigmas_vox : sequence of float
-        Standard deviations of the blurs, voxels; 0 does not blur.
+        Standard deviations of the blurs in voxels; 0 for no blur.
 
     References
     ----------

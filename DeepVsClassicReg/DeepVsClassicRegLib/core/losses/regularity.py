@@ -1,4 +1,4 @@
-"""How smooth a displacement field is, as torch losses for 2D and 3D."""
+"""Smoothness of displacement fields, as torch losses for 2D and 3D."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def diffusion(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
     u : (N, D, *spatial) tensor
         Displacements, any unit.
     spacing : sequence of D floats, optional
-        Distance of neighboring nodes along the spatial axes; 1 when not given.
+        Distance of neighboring nodes along the spatial axes; default: 1.
     """
     total = u.new_zeros(())
     for axis, distance in enumerate(_distances(u, spacing)):
@@ -62,9 +62,9 @@ def folding(u: Tensor) -> Tensor:
 
 
 def antifold(u: Tensor) -> Tensor:
-    """Return how far voxels overtake their neighbors along the axes: mean of max(0, -(1 + du_i/dx_i)) ** 3, summed.
+    """Return the penalty on voxels mapped beyond their axis neighbors: mean of max(0, -(1 + du_i/dx_i)) ** 3, summed.
 
-    Cheaper than `folding`, and blind to folds by shear or rotation. `u` (N, D, *spatial) contains voxels, its
+    Faster than `folding`, but does not detect folds by shear or rotation. `u` (N, D, *spatial) is in voxels, with
     components in the order of the spatial axes.
 
     References
@@ -79,12 +79,12 @@ def antifold(u: Tensor) -> Tensor:
 
 
 def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Return the mean squared distance between a voxel and where both maps, one after another, bring it.
+    """Return the mean squared distance between a voxel and its image under both maps, one after another.
 
     Parameters
     ----------
     forward, backward : (N, D, *spatial) tensors
-        Displacements in voxels, each meant to undo the other; both orders are averaged.
+        Displacements in voxels, approximately inverse to each other; both orders are averaged.
 
     References
     ----------

@@ -17,12 +17,12 @@ def warp(image: Tensor, displacement: Tensor, *, padding: str = "border") -> Ten
     Parameters
     ----------
     image : (N, C, *spatial) tensor
-        What is sampled; half precision is computed in single.
+        The image to sample; half precision is computed in single precision.
     displacement : (N, D, *out) tensor
-        u in voxels of `image`, components in the order of the spatial axes (z, y, x); `out` may differ from
-        `spatial`, both grids then share their first voxel.
+        u in voxels of `image`, components in the order of the spatial axes (z, y, x); if `out` differs from `spatial`,
+        both grids have the same first voxel.
     padding : str
-        Beyond the image: 'border' repeats its border, 'zeros' is 0.
+        Values outside the image: 'border' repeats its border, 'zeros' is 0.
 
     Returns
     -------
@@ -46,22 +46,22 @@ def warp(image: Tensor, displacement: Tensor, *, padding: str = "border") -> Ten
 
 
 def _parts(grid: Tensor) -> int:
-    """Return into how many slabs one sample's positions are cut: on the CPU torch shares only samples among threads."""
+    """Return the number of slabs of one sample; on the CPU torch distributes only samples over threads."""
     if len(grid) > 1 or grid.device.type != "cpu" or torch.is_grad_enabled():
         return 1
     return math.gcd(grid.shape[1], torch.get_num_threads())
 
 
 def at_least_single(values: Tensor) -> Tensor:
-    """Return half precision as single, everything else as it is: positions need more than 11 bits."""
+    """Convert half to single precision, because positions need more than 11 bits; other types do not change."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _sampling_grid(u: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the positions x + u(x) as `grid_sample` wants them: -1..1, components (x, y, z), last."""
+    """Return the positions x + u(x) in the form of `grid_sample`: -1..1, components (x, y, z) last."""
     parts = []
     for axis in reversed(range(u.ndim - 2)):
-        # A line per axis broadcasts: no full identity grid is ever built.
+        # One line per axis is broadcast, so that no full identity grid is created.
         gain = 2 / max(shape[axis] - 1, 1)
         count = u.shape[axis + 2]
         line = torch.arange(count, dtype=u.dtype, device=u.device) * gain - 1

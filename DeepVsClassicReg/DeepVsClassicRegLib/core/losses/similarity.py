@@ -1,4 +1,4 @@
-"""How alike two images are, as differentiable torch losses (lower is better) for 2D and 3D."""
+"""Similarity of two images, as differentiable torch losses (lower is better) for 2D and 3D."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def ncc(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, eps: flo
     Parameters
     ----------
     fixed, warped : (N, C, *spatial) tensors
-        Images of any range; each channel counts by itself.
+        Images of any range; channels are independent.
     weight : (N, 1, *spatial) tensor, optional
         Mask, 0 to 1.
     eps : float
-        Variance below which an image counts as flat.
+        Variance below which an image is treated as constant.
     """
     share = torch.ones_like(fixed[:, :1]) if weight is None else weight
     axes = tuple(range(2, fixed.ndim))
@@ -52,9 +52,9 @@ def lncc(fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, radius:
     fixed, warped : (N, C, *spatial) tensors
         Images scaled to about 0..1.
     weight : (N, 1, *spatial) tensor, optional
-        Which cubes count.
+        Weights of the cubes.
     eps : float
-        Variance below which a cube counts as flat.
+        Variance below which a cube is treated as constant.
 
     References
     ----------
@@ -77,7 +77,7 @@ def mutual_information(fixed: Tensor, warped: Tensor, weight: Tensor | None = No
     weight : (N, 1, *spatial) tensor, optional
         Mask, 0 to 1.
     bins : int
-        Bins per axis, 8 or more. `fixed` falls into the nearest bin, `warped` is spread by cubic splines.
+        Bins per axis, at least 8. `fixed` is in the nearest bin, `warped` is distributed by cubic splines.
 
     References
     ----------
@@ -93,10 +93,10 @@ def mutual_information(fixed: Tensor, warped: Tensor, weight: Tensor | None = No
 def normalized_mutual_information(
     fixed: Tensor, warped: Tensor, weight: Tensor | None = None, *, bins: int = 32
 ) -> Tensor:
-    """Return minus (H(fixed) + H(warped)) / H(fixed, warped), -1 (independent) to -2 (each tells the other).
+    """Return minus (H(fixed) + H(warped)) / H(fixed, warped), -1 (independent) to -2 (each determines the other).
 
-    The histogram is that of `mutual_information`, and so are the parameters. The ratio changes less than the
-    information itself when the overlap of the images does.
+    Histogram and parameters are those of `mutual_information`. The ratio depends less on the overlap of the images than
+    the mutual information.
 
     References
     ----------

@@ -9,7 +9,7 @@ Tensor = torch.Tensor
 
 
 def box_sum(image: Tensor, radius: int) -> Tensor:
-    """Return the sum over the cube of `radius` around every voxel, zeros beyond the border.
+    """Return the sum over the cube of `radius` around every voxel, with zeros outside.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def separable(image: Tensor, halves: list[Tensor]) -> Tensor:
     Parameters
     ----------
     image : (N, C, *spatial) tensor
-        What is filtered.
+        The image to filter.
     halves : list of 1D tensors
         Half of each axis' kernel, the center first.
     """

@@ -60,7 +60,7 @@ def label_at(points_mm: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bo
     folds = _folds(x, y, z)
     cerebrum = (shell < 1) & (z > -34 + 0.004 * (y + 4) ** 2 * (y < 0))
     fissure = (side < 1.6) & (shell > 0.55)
-    # Sulci are the sheets where the folding pattern changes sign: fluid dips in, the ribbon follows it down.
+    # Sulci are the sheets where the folding pattern changes sign: they contain fluid and are lined by the cortex.
     sulci = shell + 0.16 * np.clip(1 - 4.5 * np.abs(folds), 0, 1) > 0.985
     tissue = cerebrum & ~fissure & ~sulci
     ribbon = shell + 0.24 * np.clip(1 - 1.6 * np.abs(folds), 0, 1) > 0.93
@@ -92,14 +92,14 @@ def intensity_at(points_mm: Array, *, contrast: str = "t1") -> Array:
 
 
 def _folds(x: Array, y: Array, z: Array) -> Array:
-    """Pattern of ridges about 20 mm apart in -1..1; sulci run where it changes sign."""
+    """Return a pattern of ridges about 20 mm apart in -1..1; sulci are where it changes sign."""
     bend = 1.2 * np.sin(0.055 * y + 0.08 * z) + 0.9 * np.sin(0.06 * x - 0.05 * z)
     waves = np.sin(0.26 * x + bend + 0.5) + np.sin(0.25 * y - 0.11 * x + bend) + np.sin(0.27 * z + 0.09 * y - bend)
     return np.asarray(waves / 3 * 1.4)
 
 
 def _asymmetric(points_mm: Array) -> Array:
-    """No two halves of a head are alike: bend the mirror-symmetric design a little."""
+    """Deform the mirror-symmetric head slightly, because real heads are not symmetric."""
     x, y, z = np.moveaxis(points_mm, -1, 0)
     return np.stack(
         [x + 1.8 * np.sin(0.035 * y + 0.4), y + 2.0 * np.sin(0.04 * x + 0.9), z + 1.7 * np.sin(0.045 * x + 0.03 * y)],

@@ -51,7 +51,7 @@ def intensity_at(points_mm: Array, *, contrast: str = "ct") -> Array:
 
 
 def _vessels(x: Array, y: Array, z: Array) -> npt.NDArray[np.bool_]:
-    """Tubes that leave the hilum in all directions and get thinner outward, with side branches."""
+    """Return vessels from the hilum in all directions, thinner toward the outside, with side branches."""
     side = np.abs(x) - 34
     out = np.sqrt(side**2 + y**2 + (z - 5) ** 2) + 1e-6
     thick = np.clip(5.2 - 0.026 * out, 1.8, None)

@@ -34,14 +34,14 @@ SMALLEST = 16
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """A pair with its answer.
+    """A pair with its exact transform.
 
     Attributes
     ----------
     pair : Pair
         Volumes, labels and landmarks; no initial transform.
     warp : SineWarp
-        The exact fixed-to-moving map in closed form.
+        The exact fixed-to-moving transform in closed form.
     kind : str
         'head' or 'lung'.
     """
@@ -52,7 +52,7 @@ class Phantom:
 
     @property
     def truth(self) -> Transform:
-        """The exact map sampled on the fixed grid (linear part kept apart)."""
+        """The exact transform sampled on the fixed grid, with a separate linear part."""
         grid = self.pair.fixed.grid
         field = DisplacementField(self.warp.displacement(grid.points()).astype(np.float32), grid)
         return Transform.of([field, self.warp.affine])
@@ -77,17 +77,17 @@ def make_phantom(
     kind : {'head', 'lung'}
         Anatomy.
     size : int
-        Voxels along each axis, at least 16; the field of view stays the same (192 mm head, 320 mm lung).
+        Number of voxels along each axis, at least 16; the field of view does not change (192 mm head, 320 mm lung).
     seed : int
-        Decides warp and noise; same arguments, same phantom.
+        Seed of warp and noise; the same arguments give the same phantom.
     contrasts : (fixed, moving), optional
-        'head' knows 't1' and 't2'; 'lung' knows 'ct'.
+        't1' or 't2' for 'head'; 'ct' for 'lung'.
     amplitude_mm : float, optional
-        About the largest non-linear displacement (8 mm head, 14 mm lung).
+        Approximate maximum of the non-linear displacement (8 mm head, 14 mm lung).
     affine : Affine, optional
-        Linear part of the map; a small rotation, scaling and shift when not given.
+        Linear part of the transform; default: a small rotation, scale and translation.
     fixed_grid, moving_grid : Grid, optional
-        Any grids (oblique, anisotropic, left-handed); centered cubes when not given.
+        Any grids (oblique, anisotropic, left-handed); default: centered cubes.
     noise : float
         Standard deviation of the Gaussian noise relative to the intensity range.
 
@@ -127,7 +127,7 @@ def make_phantom(
 
 
 def cube(size: int, edge_mm: float) -> Grid:
-    """Return a grid of size**3 voxels over a cube of this edge centered at the LPS origin."""
+    """Return a grid of size**3 voxels over a cube with this edge length, centered at the LPS origin."""
     spacing = edge_mm / size
     first = -edge_mm / 2 + spacing / 2
     return Grid((size, size, size), (spacing,) * 3, (first,) * 3)
@@ -169,7 +169,7 @@ def _same(points: Array) -> Array:
 def _images(
     anatomy: Any, grid: Grid, pull: Callable[[Array], Array], contrast: str, noise: float, seed: int, name: str
 ) -> tuple[Volume, LabelMap]:
-    """Sample the anatomy at the pulled-back voxel centers and dress the image up as a scan."""
+    """Sample the anatomy at the mapped voxel centers and add blur, bias and noise."""
     points = pull(grid.points())
     labels, _ = anatomy.label_at(points)
     clean = anatomy.intensity_at(points, contrast=contrast)

@@ -1,4 +1,4 @@
-"""Many heads of one design: data sets of subjects with their own contrast, noise and labels, in 3D or one slice."""
+"""Populations of phantom heads: data sets with individual contrast, noise and labels, in 3D or as one slice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .warp import random_warp
 Array = npt.NDArray[np.floating]
 SLICE_MM = 10.0
 FIELD_MM = 208.0
-# Parcels: sectors of the outer tissue around the axis through the head, a border no intensity shows.
+# Parcels: sectors of the outer tissue around the axis of the head, with borders not visible in the intensity.
 SECTORS = 8
 PARCEL_FIRST, DISC_FIRST = 101, 151
 DISCS_MM = ((28.0, -38.0, 12.0), (-28.0, -38.0, 12.0), (30.0, 48.0, 12.0), (-30.0, 48.0, 12.0))
@@ -36,22 +36,22 @@ PROTOCOLS = {
 
 @dataclass(frozen=True)
 class Cohort:
-    """A data set: what all its subjects have in common.
+    """A data set: the common properties of its subjects.
 
     Attributes
     ----------
     name : str
-        Shown in tables.
+        Name in tables.
     tones : mapping of tissue to intensity
-        Replaces tones of the T1 contrast ('csf', 'cortex', 'white', 'deep', 'cerebellum', 'stem').
+        Changed intensities of the T1 contrast ('csf', 'cortex', 'white', 'deep', 'cerebellum', 'stem').
     noise : float
         Standard deviation relative to the brightest tissue.
     protocol : str
-        Which labels its segmentations hold, a key of `PROTOCOLS`.
+        Label protocol of its segmentations, a key of `PROTOCOLS`.
     amplitude_mm : float
-        About how far subjects differ.
+        Approximate deformation between subjects.
     seed : int
-        Keeps the subjects of cohorts apart.
+        Seed that distinguishes the subjects of cohorts.
     """
 
     name: str
@@ -71,9 +71,9 @@ class Subject:
     name : str
         Cohort and number.
     image : Volume
-        Its scan.
+        Its image.
     labels : LabelMap
-        By the cohort's protocol.
+        Its segmentation by the protocol of the cohort.
     """
 
     name: str
@@ -82,19 +82,19 @@ class Subject:
 
 
 def make_subject(cohort: Cohort, number: int, grid: Grid, *, protocol: str = "") -> Subject:
-    """Return a subject; same cohort, number and grid, same subject.
+    """Return a subject, determined by cohort, number and grid.
 
     Parameters
     ----------
     cohort : Cohort
         The data set.
     number : int
-        Which subject.
+        Number of the subject.
     grid : Grid
-        Where it is sampled, LPS mm; a grid of one slice gives a plane whose anatomy differs within the plane alone,
-        so that two of them correspond completely.
+        Grid of the samples, LPS mm. On a grid of one slice the anatomy differs only within the plane, so that two
+        subjects correspond completely.
     protocol : str
-        Other labels than the cohort's.
+        Label protocol to use instead of that of the cohort.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def _scan(
     grid: Grid,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float32]:
-    """Give every tissue its tone, blur by half a voxel, add a slow bias and noise; 0 outside the head."""
+    """Assign tissue intensities, blur by half a voxel, add a smooth bias field and noise; 0 outside the head."""
     tones = head.CONTRASTS["t1"] | dict(cohort.tones)
     clean = np.where(content, tones["csf"], 0.0)
     for tissue, members in head.TISSUES.items():

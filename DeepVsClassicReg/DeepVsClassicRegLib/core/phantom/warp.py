@@ -41,7 +41,7 @@ class SineWarp:
 
     @property
     def lipschitz(self) -> float:
-        """Bound on how much the displacement changes per mm; below 1 the map has an inverse."""
+        """Lipschitz bound of the displacement; below 1 the map is invertible."""
         return float((np.linalg.norm(self.waves, axis=1) * np.linalg.norm(self.amplitudes_mm, axis=1)).sum())
 
     def displacement(self, points_mm: Array) -> Array:
@@ -79,11 +79,11 @@ def random_warp(
     Parameters
     ----------
     seed : int
-        Same seed, same warp.
+        Seed of the warp.
     size_mm : float
-        Edge of the field of view; wavelengths are a third of it to all of it.
+        Edge length of the field of view; wavelengths are between a third of it and all of it.
     amplitude_mm : float
-        About the largest displacement; lowered where the map would come near to folding.
+        Approximate maximum displacement; reduced when the map would nearly fold.
     affine : Affine
         Applied after the warp.
     direction : (3,) array, optional

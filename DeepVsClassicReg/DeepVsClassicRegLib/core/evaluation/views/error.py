@@ -1,4 +1,4 @@
-"""Estimated error: how far off the registration may be at every place, as a network tells from both images."""
+"""Estimated error: the error of the registration at every voxel, predicted by a network from both images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Legend, View
 if TYPE_CHECKING:
     from ..figures import Pictures, Side
 
-HIGHEST = 10.0  # mm, at the bright end of the color scale
+HIGHEST = 10.0  # mm, at the upper end of the color scale
 CLEAR = 0.6  # opacity over the fixed volume
 
 
