@@ -12,6 +12,7 @@ from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.engine_input import native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
+from DeepVsClassicRegLib.core.engines.instance.similarity_selection import select_similarity
 from DeepVsClassicRegLib.core.engines.partial_views import is_partial, known, never_worse, objection, open_faces
 from DeepVsClassicRegLib.core.evaluation.gain import Gain, gain_of
 from DeepVsClassicRegLib.core.images.grid import Grid
@@ -190,6 +191,20 @@ def same_pair(side: str = "moving") -> Pair:
     return Pair(whole, cut(whole)) if side == "moving" else Pair(cut(whole), whole)
 
 
+def rough(off_mm: float) -> bool:
+    """Whether the start of a T2 slab against a T1 head is rough when it is so far off along x and y."""
+    made = make_phantom("head", size=SIZE, contrasts=("t1", "t2"))
+    start = Transform.of([Affine.shift([off_mm, off_mm, 0.0]), Transform((made.warp.affine,))])
+    return select_similarity(problem_of(made.pair.replace(moving=cut(made.pair.moving), initial=start))).rough_start
+
+
+def beyond_the_border(continues: bool) -> bool:
+    """Whether tissue goes on in the moving volume of the working problem, where the slab ends."""
+    pair = slab_pair()
+    problem, _ = make_problem(pair, coarsen=1.0, resolution_mm=0.0, memory_gib=1.0, continues=continues)
+    return float(problem.moving[~problem.moving_mask].max()) > 0.3
+
+
 AWAY = Transform((Affine.shift([9.0, 9.0, 0.0]),))
 
 CASES = [
@@ -240,6 +255,10 @@ CASES = [
     ),
     plain("instance compares nothing beyond a moving slab", compared_beyond("moving"), 0),
     plain("instance compares nothing beyond a fixed slab", compared_beyond("fixed"), 0),
+    plain("beyond a slab its border is continued", lambda: beyond_the_border(True), True),
+    plain("beyond a slab of a rough start there is background", lambda: beyond_the_border(False), False),
+    plain("a good start of another contrast", lambda: rough(0.0), False),
+    plain("a start of another contrast 11 mm off is rough", lambda: rough(8.0), True),
     plain("the last slice goes on beyond a slab", beyond_is_continued, 0.0, 1e-4),
     plain(
         "masked start of engines on their own grids",

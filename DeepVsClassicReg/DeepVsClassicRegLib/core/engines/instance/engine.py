@@ -93,13 +93,14 @@ def _prepared(
 ) -> tuple[OptimizationProblem, InstanceSettings, list[str]]:
     """Return the problem, the settings with the selected similarity, and notes for the user."""
 
-    def make(similarity: str) -> tuple[OptimizationProblem, list[str]]:
+    def make(similarity: str, *, continues: bool = True) -> tuple[OptimizationProblem, list[str]]:
         return make_problem(
             pair,
             coarsen=settings.coarsen,
             resolution_mm=settings.resolution_mm,
             memory_gib=settings.memory_gib,
             similarity=similarity,
+            continues=continues,
             check_cancelled=check_cancelled,
         )
 
@@ -108,7 +109,8 @@ def _prepared(
         return problem, settings, notes
     selected = select_similarity(problem)
     if selected.name == "mind":
-        problem, notes = make("mind")
+        # A rough start does not tell where in the body a partial view ends, so its border may move.
+        problem, notes = make("mind", continues=not selected.rough_start)
     notes.append(f"Similarity '{selected.name}': {selected.reason}.")
     sigma_field = max(settings.sigma_field, selected.sigma_field) if settings.adapt else settings.sigma_field
     return problem, dataclasses.replace(settings, similarity=selected.name, sigma_field=sigma_field), notes

@@ -74,6 +74,7 @@ def make_problem(
     resolution_mm: float,
     memory_gib: float,
     similarity: str = "lncc",
+    continues: bool = True,
     check_cancelled: Callable[[], None] = nothing,
 ) -> tuple[OptimizationProblem, list[str]]:
     """Return the pair on its working grid, and notes for the user.
@@ -90,6 +91,9 @@ def make_problem(
         Memory limit of the optimization; the working spacing is increased until it fits.
     similarity : str
         The similarity; descriptors need more memory than intensities.
+    continues : bool
+        Whether the border voxels of a partial view are continued beyond it; else there is background. The mask
+        excludes that region either way, but background makes an edge of the border, which the forces can move.
     check_cancelled : callable
         Called between the parts of the work; raises when the user cancels.
     """
@@ -111,9 +115,9 @@ def make_problem(
         )
     grid = _working_grid(pair.fixed.grid, box, spacing)
     check_cancelled()
-    fixed, fixed_known = _seen(pair.fixed, grid, None, check_cancelled)
+    fixed, fixed_known = _seen(pair.fixed, grid, None, check_cancelled, continues)
     check_cancelled()
-    moving, moving_known = _seen(pair.moving, grid, start, check_cancelled)
+    moving, moving_known = _seen(pair.moving, grid, start, check_cancelled, continues)
     check_cancelled()
     foreground = _foreground(fixed) | _foreground(moving)
     check_cancelled()
@@ -222,15 +226,16 @@ def _seen(
 ) -> tuple[Image, Mask | None]:
     """Return the volume on the grid and the region where it is known (None: everywhere).
 
-    Where the body extends beyond the field of view, the border voxels are continued: windows at the border contain
-    plausible values, and the mask excludes the region beyond from the objective.
+    Where the body extends beyond the field of view, the border voxels are continued unless the start is rough: windows
+    at the border contain plausible values, and the mask excludes the region beyond from the objective.
     """
     sampled = _sampled(volume, grid, start, check_cancelled)
     within = known(volume, grid, start or Transform())
     if within is None:
         return sampled, None
     check_cancelled()
-    sampled[~within] = continued(volume, grid, start).array[~within]
+    if continues:
+        sampled[~within] = continued(volume, grid, start).array[~within]
     return sampled, within
 
 
