@@ -217,7 +217,7 @@ def test_labels_pull_where_images_say_nothing(pair):
 
     plain = dice(run(blind, similarity="mse").transform)
     assert dice(run(blind, similarity="mse", label_weight=2.0).transform) > plain + 0.05
-    with pytest.raises(RegistrationError, match="no label"):
+    with pytest.raises(RegistrationError, match="no common label"):
         run(blind.without_annotations(), similarity="mse", label_weight=1.0)
 
 

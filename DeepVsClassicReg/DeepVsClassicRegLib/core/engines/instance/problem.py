@@ -222,11 +222,11 @@ def _largest_shrink(size: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
 
 
 def _seen(
-    volume: Volume, grid: Grid, start: Transform | None, check_cancelled: Callable[[], None]
+    volume: Volume, grid: Grid, start: Transform | None, check_cancelled: Callable[[], None], continues: bool
 ) -> tuple[Image, Mask | None]:
     """Return the volume on the grid and the region where it is known (None: everywhere).
 
-    Where the body extends beyond the field of view, the border voxels are continued unless the start is rough: windows
+    Where the body extends beyond the field of view, the border voxels are continued unless told otherwise: windows
     at the border contain plausible values, and the mask excludes the region beyond from the objective.
     """
     sampled = _sampled(volume, grid, start, check_cancelled)
