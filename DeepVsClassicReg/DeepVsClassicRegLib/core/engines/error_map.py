@@ -96,7 +96,7 @@ def require() -> None:
     """Raise `EngineUnavailable`, with a remedy, when a package is missing."""
     lacking = missing()
     if lacking:
-        raise EngineUnavailable(f"The error map needs {needs(lacking)}, not installed here.", hint=remedy(lacking))
+        raise EngineUnavailable(f"The error map needs {needs(lacking)}, which is not installed.", hint=remedy(lacking))
 
 
 def error_model(name: str = AUTO) -> Model:
@@ -112,14 +112,14 @@ def error_model(name: str = AUTO) -> Model:
     if name == AUTO:
         found = [model for model in find_models() if _fits(model)]
         if not found:
-            raise FileError("No model that estimates errors is installed.", hint="Give a model folder by name.")
+            raise FileError("No model for error estimates is installed.", hint="Give the path of a model folder.")
         return found[0]
     model = get_model(name)
     if not _fits(model):
         what = f"is of kind '{model.card.kind}'" if model.card.kind != KIND else "works on plane images"
         raise RegistrationError(
             f"Model '{model.card.name}' {what}; the error map needs one of kind '{KIND}' for volumes.",
-            hint="`dvcreg models` lists what is installed.",
+            hint="`dvcreg models list` lists the installed models.",
         )
     return model
 
@@ -134,7 +134,7 @@ def _inputs(pair: Pair, transform: Transform, card: Card, network: RegistrationN
     from .network.inputs import make_inputs
 
     if is_plane(pair.fixed.grid):
-        raise RegistrationError("The error of single slices cannot be estimated.", hint="Give volumes.")
+        raise RegistrationError("The error of single slices cannot be estimated.", hint="Use volumes.")
     at = partial(model_grid, pair, transform, orientation=card.orientation, multiple=network.multiple)
     grid = at(spacing_mm=card.spacing_mm * pair.fixed.grid.unit_mm)
     if network.scale_free:
@@ -209,13 +209,13 @@ def _seen(pair: Pair, transform: Transform, grid: Grid) -> npt.NDArray[np.bool_]
 def _limits(card: Card, spacing_mm: float, trusted: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     """Return the limits of the estimate."""
     found = [
-        f"The estimated error comes from a network ({card.title}) that saw generated images only. It tells nothing "
-        "outside the fixed object, in areas without structure (the band is wide there), where the moving volume does "
-        "not reach, and where the anatomies differ: that counts as error."
+        f"The estimated error is predicted by a network ({card.title}) trained on generated images only. It is not "
+        "valid outside the fixed object, in regions without structure (with a wide band), outside the moving volume, "
+        "and where the anatomies differ, which is treated as error."
     ]
     largest = card.training.get(LARGEST)
     if isinstance(largest, (int, float)):
-        found.append(f"Estimated errors of more than {length_text(float(largest) * spacing_mm)} only mean 'large'.")
+        found.append(f"Estimated errors above {length_text(float(largest) * spacing_mm)} only mean 'large'.")
     if not trusted.any():
-        found.append("Nowhere is both volumes' content known, so no error was estimated.")
+        found.append("The volumes do not overlap in known voxels, so no error was estimated.")
     return tuple(found)

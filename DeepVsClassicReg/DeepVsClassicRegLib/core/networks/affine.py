@@ -1,4 +1,4 @@
-"""Affine maps with bounded parts as tensors, and the displacement they cause on a grid."""
+"""Affine maps with bounded parameters as tensors, and their displacement on a grid."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class AffineBounds:
-    """How far each part of an affine map may go.
+    """Bounds of the parameters of an affine map.
 
     Attributes
     ----------
     translation : float
-        Share of the image's longest side.
+        Fraction of the image's longest side.
     rotation : float
         Radians, about each axis.
     log_scale : float
@@ -36,19 +36,19 @@ class AffineBounds:
 
 
 def parameter_count(dimensions: int) -> int:
-    """Return how many numbers describe an affine map: translation, rotation, scale, shear."""
+    """Return the number of parameters of an affine map: translation, rotation, scale, shear."""
     planes = dimensions * (dimensions - 1) // 2
     return 2 * dimensions + 2 * planes
 
 
 def affine_matrix(raw: Tensor, dimensions: int, bounds: AffineBounds) -> tuple[Tensor, Tensor]:
-    """Return the matrix (N, D, D) and the translation (N, D; shares of the longest side) of unbounded numbers.
+    """Return the matrix (N, D, D) and the translation (N, D; fractions of the longest side) from unbounded parameters.
 
     Parameters
     ----------
     raw : (N, parameter_count) tensor
-        Any numbers; tanh keeps each part within its bound, and 0 is the identity. The matrix is rotation times
-        shear times scale.
+        Unbounded parameters; tanh limits each one, and 0 is the identity. The matrix is rotation times shear times
+        scale.
     """
     planes = dimensions * (dimensions - 1) // 2
     shift, turn, stretch, slant = torch.tanh(raw).split([dimensions, planes, dimensions, planes], 1)

@@ -1,4 +1,4 @@
-"""The contract of learned registration: what a method, its network, a batch, a prediction and a stage are."""
+"""The interface of learning-based registration: method, network, batch, prediction and stage."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """Everything training, cards and the panel know about a method.
+    """The description of a method for training, cards and the panel.
 
     Attributes
     ----------
     name, title, summary : str
-        Name used in commands, name shown, one sentence.
+        Name used in commands, title shown to users, one sentence.
     citation : str
         The paper, with DOI or arXiv number.
     settings : type
-        The frozen dataclass of its settings (made of `core.settings.option` fields).
+        The frozen dataclass of its settings (with `core.settings.option` fields).
     supervision : tuple of str
-        What it can be trained with, its usual one first: 'none' (images alone), 'labels', 'displacement' (a known
-        map, or the field of a teacher engine), 'error' (moving images that were warped with a known error).
+        Supported supervisions, the default first: 'none' (images only), 'labels', 'displacement' (a known map, or the
+        field of a teacher engine), 'error' (moving images warped with a known error).
     kind : str
-        What the network maps to, one of `KINDS`; 'field' predicts a map of a pair.
+        Kind of the output, one of `KINDS`; 'field' predicts a map of a pair.
     dimensions : tuple of int
-        2 (plane images), 3 (volumes), or both.
+        2, 3, or both.
     probabilistic : bool
         Whether it predicts a distribution, so that the uncertainty of the displacement can be sampled.
     partial_labels : bool
@@ -70,19 +70,19 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs to learn from, all on one grid. What it contains is the supervision.
+    """A batch of training pairs on one grid; its content is the supervision.
 
     Attributes
     ----------
     fixed, moving : (N, 1, *spatial) tensors
         Intensities, 0 to 1.
     fixed_labels, moving_labels : (N, K, *spatial) tensors, optional
-        Memberships of the K labels to align, 0 to 1, background left out. Only methods with `partial_labels` get
-        batches with one of them.
+        Memberships of the K labels to align, 0 to 1, without background. Only methods with `partial_labels` receive
+        batches with labels of one image.
     displacement : (N, D, *spatial) tensor, optional
-        The map to learn, as in `Prediction`: known of generated pairs, or found by a teacher engine.
+        The map to learn, as in `Prediction`: known for generated pairs, or computed by a teacher engine.
     error : (N, 1, *spatial) tensor, optional
-        How far, in voxels, the moving image shown at each voxel is from where it belongs; `moving` is then the moving
+        Registration error in voxels at each voxel; `moving` is then the moving
         image warped by a registration with a known error.
     """
 
@@ -94,7 +94,7 @@ class Batch:
     error: Tensor | None = None
 
     def shown(self, supervision: str) -> Batch:
-        """Return the batch as an objective with this supervision may see it."""
+        """Return the part of the batch that a loss with this supervision may use."""
         if supervision == "labels":
             return Batch(self.fixed, self.moving, self.fixed_labels, self.moving_labels)
         if supervision == "error":
@@ -104,14 +104,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Level:
-    """What a coarse-to-fine network says at one of its resolutions.
+    """The output of a coarse-to-fine network at one of its resolutions.
 
     Attributes
     ----------
     residual : (N, D, *coarse) tensor
-        Velocity or displacement this level adds, in voxels of its grid.
+        Velocity or displacement added by this level, in voxels of its grid.
     displacement : (N, D, *coarse) tensor
-        Everything up to this level, in voxels of its grid.
+        Sum up to this level, in voxels of its grid.
     stride : int
         Voxels of the image per voxel of this grid; its voxel centers are those of average pooling.
     """
@@ -123,19 +123,19 @@ class Level:
 
 @dataclass(frozen=True)
 class ExtraMap:
-    """Something a network predicts beside the map, for the user: it reaches result, files and panel.
+    """A further output of a network for the user, shown in result, files and panel.
 
     Attributes
     ----------
     values : (N, C, *spatial) tensor
-        On the grid of the images. C is 1, or the number of labels (memberships, kind 'labels'), or D (kind
+        The output on the grid of the images. C is 1, or the number of labels (memberships, kind 'labels'), or D (kind
         'transform': a displacement in voxels).
     kind : str
         'map' (numbers), 'image' (intensities), 'labels' or 'transform'.
     title : str
-        Name shown.
+        Title shown to users.
     unit : str
-        Of a map; 'voxels' is converted to mm.
+        Unit of a map; 'voxels' is converted to mm.
     """
 
     values: Tensor
@@ -146,23 +146,23 @@ class ExtraMap:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says about a pair.
+    """The prediction of a network for a pair.
 
     Attributes
     ----------
     displacement : (N, D, *spatial) tensor
-        The whole map, voxels of the image, components in the order of the spatial axes (z, y, x), at every voxel:
-        maps fixed voxels to moving voxels, x -> x + u(x).
+        The displacement at every voxel, in voxels of the image, components in the order of the spatial axes (z, y, x):
+        fixed voxels are mapped to moving voxels, x -> x + u(x).
     parts : tuple of Part
-        The same map in exact parts, the first one applied first; empty when it is just a displacement.
+        The same map as exact parts, the first one applied first; empty when it is a displacement only.
     levels : tuple of Level
-        Of a coarse-to-fine network, coarsest first.
+        Levels of a coarse-to-fine network, coarsest first.
     distribution : Distribution, optional
-        Of probabilistic methods; `displacement` is then its mean map (in training mode a drawn one).
+        Distribution of probabilistic methods; `displacement` is its mean map (in training mode a sample).
     backward : Prediction, optional
-        The same with fixed and moving exchanged, of networks that predict both directions.
+        The prediction with fixed and moving swapped, for networks that predict both directions.
     extras : mapping of str to ExtraMap
-        What else the user gets.
+        Further outputs for the user.
     features : mapping of str to Tensor
         What else the loss of the method needs; not used elsewhere.
     """
@@ -182,7 +182,7 @@ class Prediction:
 
     @property
     def velocity(self) -> Tensor | None:
-        """The velocity of a map with one such part; of a distribution its mean."""
+        """The velocity of a map with one velocity part; the mean for a distribution."""
         if isinstance(self.distribution, GaussianVelocity):
             return self.distribution.mean
         found = [part.velocity for part in self.parts if isinstance(part, VelocityPart)]
@@ -196,12 +196,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PatchScores:
-    """What a network of kind 'metric' or 'error' says about a fixed and a warped image, patch by patch.
+    """The output of a network of kind 'metric' or 'error' for a fixed and a warped image, per patch.
 
     Attributes
     ----------
     values : (N, C, *coarse) tensor
-        One column of numbers a patch; what they mean is the method's.
+        One vector per patch; its meaning is defined by the method.
     stride : int
         Voxels between the centers of neighboring patches; the first center is that of the first `stride` voxels.
     """
@@ -211,25 +211,24 @@ class PatchScores:
 
 
 class RegistrationNetwork(nn.Module):
-    """What training and engine expect of a network; of the kind 'field' unless the method says otherwise.
+    """The interface of a network for training and engine, of the kind 'field' unless the method defines another one.
 
     Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`.
     One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1,
     any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
-    probabilistic network samples; in evaluation mode it returns the mean. With fresh weights it predicts (nearly) the
+    probabilistic network samples; in evaluation mode it returns the mean. With initial weights it predicts (nearly) the
     identity.
 
     Attributes
     ----------
     multiple : int
-        The engine gives images whose sizes are multiples of it, which need no padding.
+        The engine provides images whose sizes are multiples of it, which need no padding.
     scale_free : bool
-        Whether it may be used at other voxel sizes than it was trained with; the engine then works as finely as it
-        can afford.
+        Whether it can be used at other voxel sizes than in training; the engine then selects the voxel size.
     adaptation_steps : int
-        Gradient steps that `adapted` takes by default on a pair it is asked about; 0: it has no such thing.
+        Default number of gradient steps of `adapted` on a pair; 0 when there is no adaptation.
     stage : str
-        Name of the stage that is being trained; '' where the whole network is used.
+        Name of the current training stage; '' when the whole network is used.
     """
 
     multiple: int = 16
@@ -238,39 +237,39 @@ class RegistrationNetwork(nn.Module):
     stage: str = ""
 
     def set_stage(self, name: str) -> None:
-        """Train a stage from now on ('' for the whole network); parts of later stages may be left out then."""
+        """Set the training stage ('' for the whole network); parts of later stages may be skipped."""
         self.stage = name
 
     def adapted(self, fixed: Tensor, moving: Tensor, steps: int, check_cancelled: Callable[[], None]) -> Prediction:
-        """Return the prediction for a pair after so many gradient steps on that pair; weights stay as they were."""
+        """Return the prediction for a pair after gradient steps on that pair; the weights are restored."""
         raise NotImplementedError(f"{type(self).__name__} has no test-time adaptation.")
 
     def memory_bytes(self, shape: Sequence[int]) -> float | None:
-        """Return what a forward pass on an image of this shape takes, None to have it measured on a small image.
+        """Return the memory of a forward pass on an image of this shape, None to measure it on a small image.
 
-        Networks whose memory does not grow with the number of voxels (global attention) must answer.
+        Networks whose memory is not proportional to the number of voxels (global attention) must return it.
         """
         return None
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training.
+    """A stage of training.
 
     Attributes
     ----------
     name : str
         Passed to the network (`set_stage`) and to the objective, shown in the curves.
     learns : tuple of str
-        Beginnings of the names of the parameters that learn; all others are frozen. '' is everything.
+        Prefixes of the names of the trained parameters; all others are frozen. '' selects all.
     share : float
-        Of the training's steps or hours, relative to the other stages.
+        Fraction of the steps or hours, relative to the other stages.
     learning_rate : float
-        Times that of the training.
+        Factor of the learning rate.
     turns : tuple of tuple of str
-        Groups of parameters (as in `learns`) that take turns from step to step: alternating optimization.
+        Groups of parameters (as in `learns`) for alternating optimization.
     supervision : str
-        Of this stage where it differs from that of the training.
+        Supervision of this stage, if it differs from that of the training run.
     """
 
     name: str = "training"
@@ -281,32 +280,32 @@ class Stage:
     supervision: str = ""
 
     def learning(self, step: int) -> tuple[str, ...]:
-        """Return which parameters learn at a step of this stage."""
+        """Return the parameters that are trained at a step of this stage."""
         return self.turns[step % len(self.turns)] if self.turns else self.learns
 
 
 @dataclass(frozen=True)
 class LossContext:
-    """All that a training objective may look at.
+    """The input of a loss.
 
     Attributes
     ----------
     network : RegistrationNetwork
-        For objectives that ask parts of it again.
+        The network, for losses that evaluate parts of it again.
     prediction : Prediction or PatchScores
-        Of the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error'.
+        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error'.
     batch : Batch
-        What the supervision lets it see.
+        The batch, restricted by the supervision.
     settings : object
         The method's settings.
     supervision : str
         One of `SUPERVISION`.
     stage : Stage
-        That is being trained.
+        The current stage.
     step : int
-        Updates made in this stage.
+        Number of completed steps in this stage.
     done : float
-        Part of the stage that is over, 0 to 1, for weights that change; 0 for trainings without a limit.
+        Completed fraction of the stage, 0 to 1, for variable weights; 0 without a limit.
     """
 
     network: nn.Module
@@ -320,29 +319,29 @@ class LossContext:
 
 
 class Method:
-    """One published system: a file of this room with such a class, and a line of the catalogue."""
+    """A published method: one file of this package with such a class, and one line of the catalogue."""
 
     info: ClassVar[MethodInfo]
 
     def network(self, settings: Any, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights (drawn from torch's global generator)."""
+        """Return the network with random weights (from torch's global generator)."""
         raise NotImplementedError
 
     def stages(self, settings: Any) -> tuple[Stage, ...]:
-        """Return the stages of a training, in their order."""
+        """Return the stages of training, in order."""
         return (Stage(),)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the named, weighted terms of the objective; their sum is minimized."""
+        """Return the named, weighted terms of the loss; their sum is minimized."""
         raise NotImplementedError
 
     def measures(self, context: LossContext) -> Mapping[str, float]:
-        """Return what else tells how good a prediction is, for the validation; nothing by default."""
+        """Return further validation measures of a prediction; none by default."""
         return {}
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a batch, a prediction or anything made of dataclasses, tuples and mappings with its tensors changed."""
+    """Apply a function to all tensors of a batch, a prediction or other nested dataclasses, tuples and mappings."""
     if isinstance(value, Tensor):
         return change(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

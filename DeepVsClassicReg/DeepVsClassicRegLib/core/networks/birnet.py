@@ -1,4 +1,4 @@
-"""BIRNet: a U-Net with filled gaps that learns from known displacements at three scales, then from the images."""
+"""BIRNet: a U-Net with gap filling, trained with known displacements at three scales, then with the images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INPUTS = 4  # fixed, moving, their difference, the slope of the fixed image
 
 @dataclass(frozen=True)
 class BIRNetSettings:
-    """Network and objective; where not said otherwise the numbers are our choice."""
+    """Network and objective; unless stated otherwise the numbers are our choice."""
 
     channels: int = option(
         8, "Channels", tooltip="Channels of the finest level, doubled at each coarser one.", minimum=1
@@ -90,7 +90,7 @@ class BIRNet(Method):
     )
 
     def network(self, settings: BIRNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return GapFillingUNet(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Small parts networks are made of, in 2D and 3D: convolutions, large kernels, upsampling, padding to any size."""
+"""Building blocks of networks in 2D and 3D: convolutions, large kernels, upsampling, padding to any size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def convolution(dimensions: int, inputs: int, outputs: int, *, kernel: int = 3, 
 
 
 def small_start(layer: nn.Module, *, scale: float = 1e-5, bias: float = 0.0) -> nn.Module:
-    """Return a layer whose output is nearly constant at first; not exactly, so that gradients pass."""
+    """Return a layer whose initial output is nearly constant, but with non-zero gradients."""
     for name, values in layer.named_parameters():
         with torch.no_grad():
             if name == "bias":
@@ -33,9 +33,9 @@ def small_start(layer: nn.Module, *, scale: float = 1e-5, bias: float = 0.0) -> 
 
 
 def sixteen_bits(device: torch.device) -> AbstractContextManager[object]:
-    """Return what makes convolutions compute with 16 bits (bfloat16) where the processor multiplies those natively.
+    """Return the context in which convolutions use 16 bits (bfloat16) if the processor supports them natively.
 
-    That takes half the time on recent x86 processors; other processors would emulate it, and GPUs are quick enough.
+    This takes half the time on recent x86 processors; other processors would emulate it, and GPUs are fast enough.
     """
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     native = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
@@ -63,8 +63,8 @@ class ConvBlock(nn.Sequential):
 class LargeKernelBlock(nn.Module):
     """Parallel convolutions of widths `kernel`, 3 and 1 and a shortcut, summed, then a rectifier.
 
-    All four are linear, so their kernels are summed first and applied as one convolution: the parameters of
-    parallel branches at the price of one.
+    All four are linear, so their kernels are summed first and applied as one convolution, with the parameters of
+    parallel branches in the time of one.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class LargeKernelBlock(nn.Module):
 
 
 def halved(image: Tensor) -> Tensor:
-    """Return means over 3 voxels per axis at every other voxel: voxel k of the result lies at voxel 2 k."""
+    """Return means over 3 voxels per axis at every other voxel: voxel k of the result is at voxel 2 k."""
     pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[image.ndim - 2]
     return pool(image, 3, stride=2, padding=1, count_include_pad=False)
 
@@ -123,9 +123,9 @@ def padded_shape(shape: Sequence[int], multiple: int) -> tuple[int, ...]:
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Return the image continued at the end of each axis, its border repeated, to a multiple of voxels.
+    """Return the image padded at the end of each axis by repeating its border, to a multiple of voxels.
 
-    The first voxel stays where it is, so displacements need no change when `crop` takes the margin off again.
+    The first voxel does not move, so displacements remain valid when `crop` removes the margin again.
     """
     wanted = padded_shape(image.shape[2:], multiple)
     margins: list[int] = []

@@ -13,9 +13,9 @@ Tensor = torch.Tensor
 
 
 def control_shape(shape: Sequence[int], spacing: int) -> tuple[int, ...]:
-    """Return how many control points per axis carry a grid of `shape` voxels.
+    """Return the number of control points per axis for a grid of `shape` voxels.
 
-    Control point k lies at voxel (k - 1) * spacing, so that every voxel has its four per axis.
+    Control point k is at voxel (k - 1) * spacing, so that every voxel has its four per axis.
     """
     return tuple((size - 1) // spacing + 4 for size in shape)
 

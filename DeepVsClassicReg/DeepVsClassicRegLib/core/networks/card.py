@@ -19,7 +19,7 @@ KINDS = ("field", "metric", "features", "error", "agent", "segmentation")
 
 @dataclass(frozen=True)
 class Card:
-    """Everything a person or a program wants to know before using a model.
+    """The information for users and programs about a model.
 
     Attributes
     ----------

@@ -74,11 +74,11 @@ class Cooperative(Method):
     )
 
     def network(self, settings: CooperativeSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return CooperativeNetwork(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the image term, what the auto-encoder cannot explain, the smoothness, and the label term."""
+        """Return the image term, the residual of the auto-encoder, the smoothness, and the label term."""
         checked_supervision(context.supervision, self.info.supervision)
         prediction, settings = context.prediction, context.settings
         field, explained = prediction.features["field"], prediction.features["explained"]
@@ -97,7 +97,7 @@ class CooperativeNetwork(RegistrationNetwork):
         self.population = FieldAutoEncoder(dimensions, settings.channels, settings.bottleneck, settings.cells)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the displacement, and how far from the population it is at every voxel."""
+        """Return the displacement, and its distance from the population at every voxel."""
         shape = fixed.shape[2:]
         found: Prediction = self.register(fixed, moving)
         part = found.parts[0]
@@ -111,14 +111,14 @@ class CooperativeNetwork(RegistrationNetwork):
 
 
 class FieldAutoEncoder(nn.Module):
-    """A displacement field through a few numbers and back.
+    """An auto-encoder of displacement fields.
 
     Parameters
     ----------
     dimensions, channels : int
         2 or 3; channels of its convolutions.
     bottleneck : int
-        Numbers that are left of a field.
+        Number of variables of the bottleneck.
     cells : int
         Cells per axis before the bottleneck.
     """
@@ -137,7 +137,7 @@ class FieldAutoEncoder(nn.Module):
         )
 
     def forward(self, field: Tensor) -> Tensor:
-        """Return what is left of a field (N, D, *spatial) behind the bottleneck, in its unit."""
+        """Return the reconstruction of a field (N, D, *spatial), in its unit."""
         features = self.encoder(pad_to_multiple(field, 2**POOLED))
         code = self.narrow(AVERAGE[self.dimensions](features, self.cells).flatten(1))
         cells = self.widen(code).unflatten(1, (-1, *[self.cells] * self.dimensions))

@@ -1,4 +1,4 @@
-"""A U-Net that turns a pair into a velocity or displacement: what VoxelMorph and its relatives share."""
+"""A U-Net that predicts a velocity or displacement of a pair; the basis of VoxelMorph and related methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class DenseSettings:
-    """What shapes the network; a card stores it."""
+    """Architecture of the network, stored on the card."""
 
     encoder: tuple[int, ...] = option(
         (16, 32, 32, 32), "Encoder channels", tooltip="One entry per downsampling by 2.", minimum=1, advanced=True
@@ -49,7 +49,7 @@ class DenseNetwork(RegistrationNetwork):
     Parameters
     ----------
     settings : DenseSettings
-        What shapes it.
+        Architecture of the network.
     dimensions : int
         2 or 3.
     probabilistic : bool
@@ -75,7 +75,7 @@ class DenseNetwork(RegistrationNetwork):
         self.head = kind(dimensions, self.unet.outputs)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return what it says about two (N, 1, *spatial) images."""
+        """Return the prediction for two (N, 1, *spatial) images."""
         shape = fixed.shape[2:]
         features = self.unet(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.multiple))
         if isinstance(self.head, FieldHead):

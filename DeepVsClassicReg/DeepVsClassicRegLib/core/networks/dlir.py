@@ -1,4 +1,4 @@
-"""DLIR: an affine network, then B-spline networks coarse to fine, each trained with those before it frozen."""
+"""DLIR: an affine network, then B-spline networks coarse to fine, each trained with the previous ones frozen."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DLIR(Method):
     )
 
     def network(self, settings: DLIRSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         splines = [SplineNetwork(dimensions, settings.channels, spacing) for spacing in settings.spacings]
         names = [stage.name for stage in self.stages(settings)]
         affine = SiameseAffineNetwork(dimensions, settings.channels, settings.affine_levels)
@@ -82,20 +82,20 @@ class DLIR(Method):
 
 
 class StagedCascade(Cascade):
-    """A cascade of which a stage of the training runs the networks up to its own."""
+    """A cascade in which a training stage runs the networks up to its own."""
 
     def __init__(self, stages: Sequence[nn.Module], names: Sequence[str]) -> None:
         super().__init__(stages)
         self.names = tuple(names)
 
     def set_stage(self, name: str) -> None:
-        """Train a stage from now on."""
+        """Set the training stage."""
         super().set_stage(name)
         self.depth = self.names.index(name) + 1 if name else len(self.names)
 
 
 class SiameseAffineNetwork(RegistrationNetwork):
-    """The same convolutions for both images, and an affine head that sees the features of both."""
+    """The same convolutions for both images, and an affine head on the features of both."""
 
     def __init__(self, dimensions: int, channels: int, levels: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class SiameseAffineNetwork(RegistrationNetwork):
 
 
 class SplineNetwork(RegistrationNetwork):
-    """Convolutions and pooling down to the spacing of the control points, which follow by 1 x 1 convolutions."""
+    """Convolutions and pooling down to the spacing of the control points, then 1 x 1 convolutions."""
 
     def __init__(self, dimensions: int, channels: int, spacing: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class SplineNetwork(RegistrationNetwork):
 
 
 class PooledEncoder(nn.Module):
-    """Convolution, ELU and average pooling, over and over; voxel k of the result lies at voxel k * 2 ** levels."""
+    """Repeated convolution, ELU and average pooling; voxel k of the result is at voxel k * 2 ** levels."""
 
     def __init__(self, dimensions: int, inputs: int, channels: int, levels: int) -> None:
         super().__init__()

@@ -57,18 +57,18 @@ class DualPRNet(Method):
     )
 
     def network(self, settings: DualPRNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return DualStreamPyramid(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the image term, the smoothness of what every level adds, and the label term."""
+        """Return the image term, the smoothness of the increment of each level, and the label term."""
         checked_supervision(context.supervision, self.info.supervision)
         added = [diffusion(level.residual) for level in context.prediction.levels]
         return weighted_terms(context, torch.stack(added).sum())
 
 
 class DualStreamPyramid(RegistrationNetwork):
-    """Pyramids of both images by the same weights; from the coarsest level on, warp, estimate, compose.
+    """Pyramids of both images with the same weights; from the coarsest level on, warp, estimate and compose.
 
     Reference
     ---------
@@ -91,7 +91,7 @@ class DualStreamPyramid(RegistrationNetwork):
         self.heads = nn.ModuleList(FieldHead(dimensions, channels) for _ in widths)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair, with what each level found."""
+        """Return the map of a pair, with the output of each level."""
         count, shape = len(fixed), fixed.shape[2:]
         pyramid = self._pyramid(pad_to_multiple(torch.cat([fixed, moving]), self.multiple))
         found: list[Level] = []

@@ -1,4 +1,4 @@
-"""Estimating the error of a registration from the fixed and the warped image, patch by patch."""
+"""Estimates the error of a registration from the fixed and the warped image, per patch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Eppenhof(Method):
     )
 
     def network(self, settings: ErrorSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         return PatchNetwork(settings, dimensions=dimensions, outputs=max(1, len(settings.quantiles)), lengths=True)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -65,7 +65,7 @@ class Eppenhof(Method):
 
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:
-        """Return the error of the estimate (voxels), its correlation with the truth, and how often quantiles hold."""
+        """Return the error of the estimate (voxels), its correlation with the truth, and quantile coverage."""
         estimate, truth, weights = _compared(context)
         shown = weights > 0
         if not shown.any():
@@ -81,7 +81,7 @@ class Eppenhof(Method):
 
 
 def _compared(context: LossContext) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what is estimated, the truth at the patches, and where it counts."""
+    """Return the estimate, the truth at the patches, and their weights."""
     scores = scores_of(context)
     truth = patch_means(known_error(context.batch), scores.stride)
     return scores.values, truth, patch_weights(context.batch.fixed, scores.stride)

@@ -1,7 +1,7 @@
-"""Displacements in voxels as tensors, 2D and 3D: sampling, composing, integrating, resizing, differentiating.
+"""Displacements in voxels as tensors, 2D and 3D: sampling, composition, integration, resizing, derivatives.
 
-Everywhere a displacement is (N, D, *spatial) with its components in the order of the spatial axes (z, y, x), and the
-centers of the first and last voxels of two grids over one box coincide (torch's `align_corners=True`).
+A displacement is (N, D, *spatial) with components in the order of the spatial axes (z, y, x). The centers of the first
+and last voxels of two grids over the same box coincide (torch's `align_corners=True`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
-    """Return the displacement that goes along `first` and from there along `second`.
+    """Return the composition of displacements: first `first`, then `second`.
 
-    u(x) = first(x) + second(x + first(x)); what `second` does at its border continues beyond it. Warping with u
-    equals warping with `second`, then warping the result with `first`.
+    u(x) = first(x) + second(x + first(x)); outside of its grid `second` has its border values. Warping with u equals
+    warping with `second`, then warping the result with `first`.
     """
     return first + warp(second, first)
 
@@ -80,8 +80,8 @@ def resize_field(u: Tensor, shape: Sequence[int]) -> Tensor:
 def upsample_field(u: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
     """Return a displacement from the grid of strided convolutions on the grid of the image.
 
-    Voxel k of the coarse grid lies exactly on voxel k * stride of the image, which `resize_field` (it stretches
-    both grids over one box) would miss by up to `stride - 1` voxels at the far end.
+    Voxel k of the coarse grid is exactly at voxel k * stride of the image. `resize_field`, which scales both grids to
+    one box, would have an error of up to `stride - 1` voxels at the far end.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def velocity_to_displacement(velocity: Tensor, *, steps: int, stride: int, shape
     velocity : (N, D, *coarse) tensor
         In voxels of its own grid, which has one voxel per `stride` voxels of the image.
     steps : int
-        Squarings; 0 takes the velocity itself as the displacement.
+        Squarings; 0 uses the velocity as the displacement.
     stride : int
         Voxels of the image per voxel of the velocity.
     shape : sequence of D int

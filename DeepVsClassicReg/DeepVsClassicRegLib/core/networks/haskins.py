@@ -1,4 +1,4 @@
-"""A learned metric of a pose: the target registration error that the fixed and the warped image suggest."""
+"""A learned metric of a pose: the target registration error estimated from the fixed and the warped image."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Haskins(Method):
     )
 
     def network(self, settings: PatchSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         return PatchNetwork(settings, dimensions=dimensions, lengths=True)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the squared difference between what each patch tells of a pose's error and that error, voxels.
+        """Return the squared difference between the estimate of each patch and the error of the pose, voxels.
 
-        The paper's network answers once for a whole (small) volume; here every patch is asked for the same number, and
-        the metric is the mean of their answers (our choice: it learns from fewer poses).
+        The network of the paper has one output for a whole (small) volume. Here every patch estimates the same value,
+        and the metric is their mean (our choice: it needs fewer poses in training).
         """
         checked_supervision(context.supervision, self.info.supervision)
         scores, weights, truth = _poses(context)
@@ -44,14 +44,14 @@ class Haskins(Method):
 
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:
-        """Return the error of the poses and how far the estimate is off, voxels."""
+        """Return the error of the poses and the error of the estimate, voxels."""
         scores, weights, truth = _poses(context)
         off = weighted_mean(scores.values, weights) - truth
         return {"true_voxels": float(truth.mean()), "off_voxels": float(off.abs().mean())}
 
 
 def _poses(context: LossContext) -> tuple[PatchScores, Tensor, Tensor]:
-    """Return the scores, where they count, and the mean error of each pose, (N, 1) voxels."""
+    """Return the scores, their weights, and the mean error of each pose, (N, 1) voxels."""
     scores = scores_of(context)
     weights = patch_weights(context.batch.fixed, scores.stride)
     return scores, weights, weighted_mean(patch_means(known_error(context.batch), scores.stride), weights)

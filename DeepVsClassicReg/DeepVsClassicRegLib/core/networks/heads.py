@@ -1,4 +1,4 @@
-"""Last layers: from features to a displacement, a velocity, a distribution of velocities, an affine map or a spline."""
+"""Output layers: convert features to a displacement, velocity, distribution of velocities, affine map or spline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AVERAGE = {2: functional.adaptive_avg_pool2d, 3: functional.adaptive_avg_pool3d}
 
 
 class FieldHead(nn.Module):
-    """A displacement or velocity on the grid of the features, in its voxels, nearly 0 at first.
+    """A displacement or velocity on the grid of the features, in its voxels, initially nearly 0.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class FieldHead(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """Mean and log-variance of an independent Gaussian velocity per voxel; small and certain at first.
+    """Mean and log-variance of an independent Gaussian velocity per voxel; initially small with low variance.
 
     Reference
     ---------
@@ -56,17 +56,16 @@ class GaussianHead(nn.Module):
 
 
 class AffineHead(nn.Module):
-    """One bounded affine map per pair, the identity (nearly) at first.
+    """One bounded affine map per pair, initially (nearly) the identity.
 
-    The features are averaged over a coarse grid of cells, not over everything: where something lies is what tells
-    a shift.
+    The features are averaged over a coarse grid of cells, not globally, because a translation depends on positions.
 
     Parameters
     ----------
     dimensions, inputs : int
         2 or 3; channels of the features.
     bounds : AffineBounds
-        How far it may go.
+        Bounds of its parameters.
     cells : int
         Cells per axis.
     hidden : int
@@ -83,14 +82,14 @@ class AffineHead(nn.Module):
         self.layer = small_start(nn.Linear(hidden, parameter_count(dimensions)), scale=1e-4)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the matrix (N, D, D) and the translation (N, D; shares of the longest side)."""
+        """Return the matrix (N, D, D) and the translation (N, D; fractions of the longest side)."""
         pooled = AVERAGE[self.dimensions](features, self.cells)
         raw = self.layer(functional.leaky_relu(self.hidden(pooled.flatten(1)), SLOPE))
         return affine_matrix(raw.float(), self.dimensions, self.bounds)
 
 
 class SplineHead(nn.Module):
-    """A cubic B-spline displacement, nearly 0 at first.
+    """A cubic B-spline displacement, initially nearly 0.
 
     Parameters
     ----------
@@ -120,10 +119,10 @@ class SplineHead(nn.Module):
 
 
 def affine_field(matrix: Tensor, translation: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the displacement of an `AffineHead`'s answer on a grid of `shape` voxels."""
+    """Return the displacement of the output of an `AffineHead` on a grid of `shape` voxels."""
     return affine_displacement(matrix, translation * (max(shape) - 1), shape)
 
 
 def sample(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return one draw of a Gaussian, differentiable in both (torch's global generator)."""
+    """Return one sample of a Gaussian, differentiable by mean and variance (torch's global generator)."""
     return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)

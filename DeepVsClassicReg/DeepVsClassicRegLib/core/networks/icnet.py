@@ -1,4 +1,4 @@
-"""ICNet: one network asked for both directions, which shall invert each other and never fold."""
+"""ICNet: one network predicts both directions, trained to be inverse to each other and without folds."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class ICNet(Method):
     )
 
     def network(self, settings: ICNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return BothWaysNetwork(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the image terms of both directions, what keeps the maps regular, and the label terms."""
+        """Return the image terms of both directions, the regularization terms, and the label terms."""
         checked_supervision(context.supervision, self.info.supervision)
         there, batch, settings = context.prediction, context.batch, context.settings
         back = there.backward
@@ -97,7 +97,7 @@ class BothWaysNetwork(RegistrationNetwork):
         here, there = standardized(fixed), standardized(moving)
         pairs = torch.cat([torch.cat([here, there], 1), torch.cat([there, here], 1)])
         raw = crop(self.head(self.unet(pad_to_multiple(pairs, self.unet.multiple))), shape).float()
-        # The head itself speaks in voxels (our choice).
+        # The output of the head is in voxels (our choice).
         u = self.range_flow * torch.tanh(raw / self.range_flow)
         backward = Prediction.of([DisplacementPart(u[count:])], shape)
         return Prediction.of([DisplacementPart(u[:count])], shape, backward=backward)
@@ -114,7 +114,7 @@ def standardized(image: Tensor) -> Tensor:
 def contrast_free_term(batch: Batch, displacement: Tensor) -> Tensor:
     """Return the mean squared difference of standardized images.
 
-    The weights of the other terms belong to intensities of variance 1. With intensities of 0 to 1, whose variance is
-    some 25 times smaller, smoothness rules and the network learns to stay at the identity.
+    The weights of the other terms are for intensities with variance 1. With intensities of 0 to 1, whose variance is
+    about 25 times smaller, the smoothness dominates and the network stays at the identity.
     """
     return mse(standardized(batch.fixed), warp(standardized(batch.moving), displacement))

@@ -1,4 +1,4 @@
-"""ISTN: an image transformer draws a map of the structures of each image, a spatial transformer aligns the maps."""
+"""ISTN: an image transformer predicts a structure map of each image, a spatial transformer aligns the maps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .unet import keep_variance
 Tensor = torch.Tensor
 EXPLICIT, IMPLICIT = "explicit", "implicit"
 SPLINE, AFFINE = "spline", "affine"
-HALVINGS = 3  # of the spatial transformer; control points lie as far apart
+HALVINGS = 3  # downsamplings of the spatial transformer, which define the distance of control points
 FIXED_MAP, MOVING_MAP = "fixed map", "moving map"
 
 
 @dataclass(frozen=True)
 class ISTNSettings:
-    """Networks, objective and refinement; where not said otherwise the defaults are the authors'."""
+    """Networks, objective and refinement; unless stated otherwise the defaults are the authors'."""
 
     channels: int = option(
         4,
@@ -104,7 +104,7 @@ class ISTN(Method):
     )
 
     def network(self, settings: ISTNSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return ImageAndSpatialTransformer(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -135,8 +135,8 @@ def structure_map(labels: Tensor) -> Tensor:
 class ImageAndSpatialTransformer(RegistrationNetwork):
     """Each image -> its map; both maps -> a transform.
 
-    The buffer `draws_structures` tells whether the maps have learned from labels: only then are they shown to the
-    user, and compared in the refinement.
+    The buffer `draws_structures` is set when the maps are trained with labels: only then are they shown to the user and
+    compared in the refinement.
 
     Reference
     ---------
@@ -249,13 +249,13 @@ class SpatialTransformer(nn.Module):
         return SplinePart(self._bounded(raw, shape), self.head.spacing)
 
     def _bounded(self, raw: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return control points, voxels, of which none moves further than its bound."""
+        """Return control points in voxels, each limited by its bound."""
         bounds = raw.new_tensor([self.reach * (size - 1) / 2 for size in shape]).view(1, -1, *[1] * len(shape))
         return bounds * torch.tanh(raw / bounds)
 
 
 def rectified(layers: Sequence[nn.Module] | nn.ModuleList, features: Tensor) -> Tensor:
-    """Return the features after layers with a leaky rectifier behind each."""
+    """Return the features after layers, each followed by a leaky rectifier."""
     for layer in layers:
         features = functional.leaky_relu(layer(features), SLOPE)
     return features

@@ -1,4 +1,4 @@
-"""Krebs' CVAE: a few numbers code the deformation of a pair, decoded with the moving image to a smooth velocity."""
+"""Krebs' CVAE: a few latent variables encode the deformation, decoded with the moving image to a smooth velocity."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST_LOG_VARIANCE = -10.0
 
 @dataclass(frozen=True)
 class KrebsCVAESettings:
-    """Network and objective; where not said otherwise the defaults are the authors'."""
+    """Network and objective; unless stated otherwise the defaults are the authors'."""
 
     widths: tuple[int, ...] = option(
         (16, 32, 32), "Encoder channels", tooltip="One entry per downsampling by 2.", minimum=1, advanced=True
@@ -92,7 +92,7 @@ class KrebsCVAE(Method):
     )
 
     def network(self, settings: KrebsCVAESettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return ConditionalAutoEncoder(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -117,11 +117,11 @@ class CodeDistribution:
     Attributes
     ----------
     mean, log_variance : (N, code) tensors
-        Of the code.
+        Mean and log-variance of the code.
     moving : (N, 1, *spatial) tensor
-        The image that the decoder sees.
+        Input image of the decoder.
     network : ConditionalAutoEncoder
-        Whose decoder is asked.
+        The network with the decoder.
     """
 
     mean: Tensor
@@ -130,7 +130,7 @@ class CodeDistribution:
     network: ConditionalAutoEncoder
 
     def sample(self, seed: int) -> Tensor:
-        """Return a drawn displacement (N, D, *spatial)."""
+        """Return a random displacement (N, D, *spatial)."""
         generator = torch.Generator(device=self.mean.device).manual_seed(seed)
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         code = self.mean + (0.5 * self.log_variance).exp() * noise
@@ -163,7 +163,7 @@ class ConditionalAutoEncoder(RegistrationNetwork):
         self.exit = small_start(convolution(dimensions, width, dimensions))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair; of a drawn code in training mode, else of the mean code."""
+        """Return the map of a pair; of a random code in training mode, else of the mean code."""
         mean, log_variance = self.code(fixed, moving)
         code = sample(mean, log_variance) if self.training else mean
         return Prediction.of(
@@ -174,14 +174,14 @@ class ConditionalAutoEncoder(RegistrationNetwork):
         )
 
     def transported(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
-        """Return the deformation from `moving` to `fixed` as it would happen to another moving image.
+        """Return the deformation from `moving` to `fixed`, transferred to another moving image.
 
         Parameters
         ----------
         fixed, moving : (N, 1, *spatial) tensors
             The pair whose deformation is coded, for example two phases of a heart.
         other : (N, 1, *spatial) tensor
-            The image it is transported to, for example the same phase of another heart; the answer is on its grid.
+            The target image of the transfer, for example the same phase of another heart; the result is on its grid.
         """
         mean, _ = self.code(fixed, moving)
         return Prediction.of([self.decoded(mean, other)], other.shape[2:])
@@ -190,12 +190,12 @@ class ConditionalAutoEncoder(RegistrationNetwork):
         """Return mean and log-variance of the code of a pair, both (N, code)."""
         features = self.encoder(pad_to_multiple(torch.cat([fixed, moving], 1), 2**self.levels))
         pooled = AVERAGE[fixed.ndim - 2](features, self.cells).flatten(1).float()
-        # Normalized, so that the code says something from the first step on, above the noise of its draws.
+        # Normalized, so that the code is informative from the first step on, above the sampling noise.
         pooled = functional.layer_norm(pooled, pooled.shape[1:])
         return self.mean(pooled).float(), self.log_variance(pooled).float()
 
     def decoded(self, code: Tensor, moving: Tensor) -> VelocityPart:
-        """Return the map that a code (N, code) means for a moving image."""
+        """Return the map of a code (N, code) for a moving image."""
         dimensions = moving.ndim - 2
         scales = [halved(pad_to_multiple(moving, 2**self.levels))]
         for _ in range(self.levels - 1):

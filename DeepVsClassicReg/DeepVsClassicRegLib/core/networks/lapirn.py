@@ -21,7 +21,7 @@ from .parts import VelocityPart
 
 Tensor = torch.Tensor
 LEVELS = 3
-# In the authors' training 2,000 of 30,000 steps of a level, the lower levels frozen.
+# The authors freeze the lower levels in 2,000 of 30,000 steps of a level.
 FROZEN_SHARE = 1 / 15
 
 
@@ -58,11 +58,11 @@ class LapIRN(Method):
     )
 
     def network(self, settings: LapIRNSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return LaplacianPyramid(settings, dimensions=dimensions)
 
     def stages(self, settings: LapIRNSettings) -> tuple[Stage, ...]:
-        """Return the levels, the second and third first with the lower ones frozen."""
+        """Return the levels; the second and third start with frozen lower levels."""
         return (
             Stage("level 1", ("levels.0.",), 1.0),
             Stage("level 2 alone", ("levels.1.",), FROZEN_SHARE),
@@ -102,7 +102,7 @@ class LaplacianPyramid(RegistrationNetwork):
         )
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of the finest level that the present stage trains, or of the whole pyramid."""
+        """Return the map of the finest level of the current stage, or of the whole pyramid."""
         depth = int(self.stage.split()[1]) if self.stage else LEVELS
         shape = fixed.shape[2:]
         scales = [(pad_to_multiple(fixed, 2**LEVELS), pad_to_multiple(moving, 2**LEVELS))]
@@ -129,7 +129,7 @@ class LaplacianPyramid(RegistrationNetwork):
 
 
 class PyramidLevel(nn.Module):
-    """Two convolutions, residual blocks at half the resolution, and a head that sees both."""
+    """Two convolutions, residual blocks at half the resolution, and a head on both."""
 
     def __init__(self, dimensions: int, inputs: int, settings: LapIRNSettings) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""LKU-Net: a U-Net whose encoder sees far by large kernels instead of attention."""
+"""LKU-Net: a U-Net whose encoder has a large receptive field by large kernels instead of attention."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LKUNet(Method):
     )
 
     def network(self, settings: LKUNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return LargeKernelNetwork(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -96,7 +96,7 @@ class LargeKernelNetwork(RegistrationNetwork):
         """Return the map of a pair; softsign keeps each component within half the image."""
         shape = fixed.shape[2:]
         features = self.unet(pad_to_multiple(torch.cat([moving, fixed], 1), self.unet.multiple))
-        # The head itself speaks in voxels (our choice).
+        # The output of the head is in voxels (our choice).
         raw = crop(self.head(features), shape).float()
         bounds = raw.new_tensor([(n - 1) / 2 for n in shape]).view(1, -1, *[1] * len(shape))
         field = bounds * functional.softsign(raw / bounds)

@@ -1,4 +1,4 @@
-"""LocalNet and GlobalNet: images in, maps out, and nothing but labels to learn from, so that contrasts may differ."""
+"""LocalNet and GlobalNet: registration of different contrasts, trained with labels only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LocalNetSettings:
 
 
 class GlobalNet(Method):
-    """The affine method alone, see `info`."""
+    """The affine method, see `info`."""
 
     info: ClassVar[MethodInfo] = MethodInfo(
         name="globalnet",
@@ -60,7 +60,7 @@ class GlobalNet(Method):
     )
 
     def network(self, settings: GlobalNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return GlobalNetwork(dimensions, settings.channels)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -82,17 +82,17 @@ class LocalNet(Method):
     )
 
     def network(self, settings: LocalNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the networks with fresh weights."""
+        """Return the networks with random weights."""
         affine = GlobalNetwork(dimensions, max(1, settings.channels // 4))
         local = LocalNetwork(dimensions, settings.channels)
         return StagedCascade([affine, local], [stage.name for stage in self.stages(settings)])
 
     def stages(self, settings: LocalNetSettings) -> tuple[Stage, ...]:
-        """Return the affine network, then both together; that the affine one has a lead is our choice."""
+        """Return the affine network first, then both; the separate affine stage is our choice."""
         return Stage(AFFINE, ("stages.0.",), 1.0), Stage("whole", ("",), 3.0)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the overlap of blurred labels, and the bending energy of what the dense network adds."""
+        """Return the overlap of blurred labels, and the bending energy of the dense network."""
         checked_supervision(context.supervision, self.info.supervision)
         terms, levels = {"labels": blurred_overlap(context)}, context.prediction.levels
         if len(levels) > 1:
@@ -109,7 +109,7 @@ def blurred_overlap(context: LossContext) -> Tensor:
 def with_one_label(batch: Batch) -> Batch:
     """Return the batch with one label of each pair, (N, 1, *spatial), of those that both images have.
 
-    Drawn with torch's global generator. Pairs without common labels keep any.
+    Selected with torch's global generator; pairs without common labels get any label.
     """
     fixed, moving = labels_of(batch)
     axes = tuple(range(2, fixed.ndim))
@@ -196,7 +196,7 @@ class ResidualEncoder(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(dimensions, width) for width in widths)
 
     def forward(self, pair: Tensor) -> list[Tensor]:
-        """Return features of every resolution, finest first; voxel k of level i lies at voxel k * 2 ** i."""
+        """Return features of every resolution, finest first; voxel k of level i is at voxel k * 2 ** i."""
         found: list[Tensor] = []
         for entry, block in zip(self.entries, self.blocks, strict=True):
             found.append(block(entry(found[-1] if found else pair)))
@@ -223,7 +223,7 @@ class UpBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normalized convolutions beside a shortcut."""
+    """Two normalized convolutions with a shortcut."""
 
     def __init__(self, dimensions: int, width: int) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class ResidualBlock(nn.Module):
 class NormalizedLayer(nn.Sequential):
     """A convolution, normalization, a leaky rectifier.
 
-    The authors normalize over batches of four; here each sample is normalized by itself, for batches of one.
+    The authors normalize over batches of four; here each sample is normalized separately, for batches of one.
     """
 
     def __init__(self, dimensions: int, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> None:

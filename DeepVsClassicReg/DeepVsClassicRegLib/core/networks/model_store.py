@@ -1,4 +1,4 @@
-"""The model store: finds, describes, adds, removes, writes and loads model folders, with checked weights only."""
+"""The model store: finds, describes, adds, removes, writes and loads model folders with verified weights."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 MODELS_VARIABLE = "DVCREG_MODELS"
 AGAIN = "Copy the model folder again from its source; weights of unknown origin are not loaded."
 SAFETENSORS_HEADER = 8
-# Numbers of a card that tell how good a model is, best known first.
+# Measures of a card that describe the quality of a model, best known first.
 MEASURED = ("dice", "tre", "folds")
 MOST_MEASURED = 3
 log = logging.getLogger(__name__)
 
 
 def user_models_folder() -> Path:
-    """Return the folder for a user's own models (maybe not there yet)."""
+    """Return the folder for the user's models, which may not exist yet."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
@@ -46,15 +46,15 @@ def user_models_folder() -> Path:
 
 
 def find_models(extra: Sequence[Path] = ()) -> tuple[Model, ...]:
-    """Return the models that ship, then those of `extra`, of the variable DVCREG_MODELS and of the user's folder.
+    """Return the bundled models, then those of `extra`, of the variable DVCREG_MODELS and of the user's folder.
 
-    Of two models with the same name the first is taken; a folder with a broken card is left out with a warning in the
+    Of two models with the same name the first is used; a folder with an invalid card is skipped with a warning in the
     log. torch is not loaded, the weights are not read.
 
     Parameters
     ----------
     extra : sequence of Path
-        Folders that hold model folders (or are one).
+        Folders that contain model folders (or are one).
     """
     found: dict[str, Model] = {}
     for folder, bundled in _candidates(extra):
@@ -95,11 +95,11 @@ def save_model(folder: Path, card: Card, module: nn.Module, *, half: bool = Fals
     Parameters
     ----------
     folder : Path
-        Made when it is not there; a model that lies there is replaced.
+        Created if necessary; an existing model is replaced.
     card : Card
         Its `sha256` is filled in.
     module : nn.Module
-        Its state is written.
+        The network whose weights are written.
     half : bool, default False
         Store floating-point weights with 16 bits.
 
@@ -125,7 +125,7 @@ def load_model(folder: Path) -> tuple[Card, RegistrationNetwork]:
     Raises
     ------
     FileError
-        When the weights are missing, no safetensors, not those of the card, or do not fit the method.
+        When the weights are missing, not safetensors, not those of the card, or do not match the method.
     SettingsError
         When the card names a method or settings that do not exist.
     """
@@ -138,7 +138,7 @@ def load_model(folder: Path) -> tuple[Card, RegistrationNetwork]:
 
 
 def fresh_network(card: Card) -> RegistrationNetwork:
-    """Return the network of a card with weights that are about to be replaced; random generators stay as they are."""
+    """Return the network of a card with weights to be replaced; random generators do not change."""
     import torch
 
     method = get_method(card.method)
@@ -170,7 +170,7 @@ def read_weights(folder: Path, card: Card) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
-    """Put weights into a network; `FileError` unless every tensor is there, fits and is finite."""
+    """Load weights into a network; `FileError` unless all tensors exist, match and are finite."""
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wanted != given:
@@ -214,7 +214,7 @@ def _models_in(folder: Path) -> list[Path]:
 
 
 def facts(model: Model) -> dict[str, str]:
-    """Return what a person wants to know before using a model: title of a fact -> text, empty facts left out."""
+    """Return the most important facts about a model: title -> text, without empty facts."""
     card = model.card
     found = {
         "Name": card.name,
@@ -239,7 +239,7 @@ def facts(model: Model) -> dict[str, str]:
 
 
 def headline(card: Card) -> str:
-    """Return the measured numbers of a card that matter most, in one short line."""
+    """Return the most important measures of a card in one short line."""
     numbers = {name: value for name, value in card.validation.items() if isinstance(value, (int, float))}
     found = [name for start in MEASURED for name in numbers if name.startswith(start)]
     return ", ".join(f"{name.replace('_', ' ')} {numbers[name]:.3g}" for name in found[:MOST_MEASURED])
@@ -252,7 +252,7 @@ def size_mb(model: Model) -> float:
 
 
 def add_model(source: Path, *, into: Path | None = None) -> Model:
-    """Copy a model folder to the user's models, where every later run finds it.
+    """Copy a model folder to the user's models.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def add_model(source: Path, *, into: Path | None = None) -> Model:
     target = shelf / card.name
     try:
         shelf.mkdir(parents=True, exist_ok=True)
-        # A hidden draft first: a copy that is cut off is never found as a model.
+        # Copied to a hidden folder first, so that an incomplete copy is never found as a model.
         with tempfile.TemporaryDirectory(prefix=".adding-", dir=shelf) as folder:
             draft = Path(folder) / card.name
             draft.mkdir()
@@ -295,7 +295,7 @@ def remove_model(name: str) -> Path:
     Raises
     ------
     FileError
-        When there is none, it ships with the extension, lies elsewhere, or cannot be removed.
+        When there is none, it is bundled, in another folder, or cannot be removed.
     """
     model = get_model(name)
     if model.bundled:
@@ -315,7 +315,7 @@ def remove_model(name: str) -> Path:
 
 
 def is_removable(model: Model) -> bool:
-    """Return whether a model lies in the user's folder: nothing else is ever deleted."""
+    """Return whether a model is in the user's folder; other models are never deleted."""
     return not model.bundled and model.folder.resolve().parent == user_models_folder().resolve()
 
 
@@ -340,7 +340,7 @@ def _check(folder: Path, card: Card) -> None:
 
 
 def _data(about: Any) -> str:
-    """Return the description of the training data without its nested settings, which fill the card's file."""
+    """Return the description of the training data without its nested settings, which are in the card's file."""
     if isinstance(about, Mapping):
         return _text({key: value for key, value in about.items() if not isinstance(value, Mapping)})
     return _text(about)
@@ -367,7 +367,7 @@ def _domain(domain: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return plain JSON values as one line a person reads."""
+    """Return plain JSON values as one line of text."""
     if value is None:
         return ""
     if isinstance(value, Mapping):

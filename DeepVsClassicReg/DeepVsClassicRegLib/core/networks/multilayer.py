@@ -67,7 +67,7 @@ class Multilayer(Method):
     )
 
     def network(self, settings: MultilayerSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return TwoStreams(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -113,7 +113,7 @@ class TwoStreams(RegistrationNetwork):
         self.head = GaussianHead(dimensions, 2 * widths[0])
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair, and what the hidden layers say in training mode."""
+        """Return the map of a pair, and the outputs of the hidden layers in training mode."""
         shape = fixed.shape[2:]
         here, there = (pad_to_multiple(image, self.multiple) for image in (fixed, moving))
         pairs: list[tuple[Tensor, Tensor]] = []
@@ -145,7 +145,7 @@ class TwoStreams(RegistrationNetwork):
 
 
 def stream(dimensions: int, widths: tuple[int, ...]) -> nn.ModuleList:
-    """Return the layers of one image's features, each at half the resolution of the one before."""
+    """Return the layers of the features of one image, each at half the resolution of the previous one."""
     return nn.ModuleList(
         nn.Sequential(ConvBlock(dimensions, a, b, stride=2), ConvBlock(dimensions, b, b))
         for a, b in itertools.pairwise([1, *widths])

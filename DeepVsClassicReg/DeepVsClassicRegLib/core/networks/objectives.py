@@ -1,4 +1,4 @@
-"""Terms that the training objectives of several methods share."""
+"""Common terms of the losses of several methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIMILARITIES = loss_names(IMAGES)
 
 
 def image_term(name: str, batch: Batch, displacement: Tensor, **options: Any) -> Tensor:
-    """Return how unlike the fixed and the warped moving image are.
+    """Return the dissimilarity of the fixed and the warped moving image.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ def image_term(name: str, batch: Batch, displacement: Tensor, **options: Any) ->
     batch : Batch
         The pairs.
     displacement : (N, D, *spatial) tensor
-        Where the moving images are sampled.
+        Displacement for sampling the moving images.
     **options
-        Of the loss; those it does not have are left out.
+        Options of the loss; unsupported ones are ignored.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def image_term(name: str, batch: Batch, displacement: Tensor, **options: Any) ->
 
 
 def label_term(batch: Batch, displacement: Tensor, name: str = "soft-dice", **options: Any) -> Tensor:
-    """Return a loss between the fixed and the warped moving labels, 1 minus the mean soft Dice unless named.
+    """Return a loss between the fixed and the warped moving labels, by default 1 minus the mean soft Dice.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def displacement_term(batch: Batch, displacement: Tensor) -> Tensor:
 def supervised_terms(
     prediction: Prediction, batch: Batch, supervision: str, *, labels: float = 1.0, displacement: float = 1.0
 ) -> dict[str, Tensor]:
-    """Return the weighted term that the supervision adds to the objective; nothing without supervision."""
+    """Return the weighted terms of the supervision; empty without supervision."""
     if supervision == "labels":
         return {"labels": labels * label_term(batch, prediction.displacement)}
     if supervision == "displacement":
@@ -74,14 +74,14 @@ def supervised_terms(
 
 
 def weighted_terms(context: LossContext, roughness: Tensor, *, displacement: float = 1.0) -> dict[str, Tensor]:
-    """Return the image, smoothness and supervised terms of an objective, weighted as the method's settings say.
+    """Return the image, smoothness and supervised terms of a loss, weighted by the settings of the method.
 
     Parameters
     ----------
     context : LossContext
         Its settings have `similarity`, `radius`, `smoothness` and `label_weight`.
     roughness : tensor
-        The penalty that `smoothness` weighs.
+        The penalty weighted by `smoothness`.
     displacement : float
         Weight of the displacement term, for methods that can learn from known displacements.
     """
@@ -106,7 +106,7 @@ def supervised_terms_both_ways(
 
 
 def swapped(batch: Batch) -> Batch:
-    """Return the batch with fixed and moving exchanged; a known displacement is left out, its inverse is not known."""
+    """Return the batch with fixed and moving swapped, without a known displacement, whose inverse is not known."""
     return Batch(batch.moving, batch.fixed, batch.moving_labels, batch.fixed_labels)
 
 
@@ -136,7 +136,7 @@ def checked_supervision(supervision: str, allowed: tuple[str, ...]) -> str:
     Raises
     ------
     SettingsError
-        When the method does not know it.
+        When the method does not support it.
     """
     if supervision not in allowed:
         raise SettingsError(f"There is no supervision '{supervision}'.", hint=did_you_mean(supervision, allowed))

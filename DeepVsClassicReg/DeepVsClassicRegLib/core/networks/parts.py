@@ -1,4 +1,4 @@
-"""What a predicted map is made of, as tensors: affine, cubic B-spline, stationary velocity, displacement."""
+"""The parts of a predicted map as tensors: affine, cubic B-spline, stationary velocity, displacement."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SplinePart:
     Attributes
     ----------
     coefficients : (N, D, *control) tensor
-        Voxels of the image; control point k lies at voxel (k - 1) * spacing.
+        Voxels of the image; control point k is at voxel (k - 1) * spacing.
     spacing : int
         Voxels of the image between neighboring control points.
     """
@@ -62,7 +62,7 @@ class VelocityPart:
     Attributes
     ----------
     velocity : (N, D, *coarse) tensor
-        Voxels of its own grid, whose voxel k lies at voxel k * stride of the image.
+        Voxels of its own grid, whose voxel k is at voxel k * stride of the image.
     steps : int
         Squarings; 2 ** steps is the number of small steps.
     stride : int
@@ -85,7 +85,7 @@ class DisplacementPart:
     Attributes
     ----------
     values : (N, D, *coarse) tensor
-        u in voxels of its own grid, whose voxel k lies at voxel k * stride of the image.
+        u in voxels of its own grid, whose voxel k is at voxel k * stride of the image.
     stride : int
         Voxels of the image per voxel of the field.
     """
@@ -124,11 +124,11 @@ class GaussianVelocity:
     Attributes
     ----------
     mean, log_variance : (N, D, *coarse) tensors
-        Of the velocity, in voxels of its own grid.
+        Mean and log-variance of the velocity, in voxels of its grid.
     shape : tuple of int
         Spatial shape of the image.
     steps, stride : int
-        As in `VelocityPart`; with 0 steps the drawn field is the displacement itself.
+        As in `VelocityPart`; with 0 steps the sampled field is the displacement itself.
 
     Reference
     ---------
@@ -142,7 +142,7 @@ class GaussianVelocity:
     stride: int = 1
 
     def sample(self, seed: int) -> Tensor:
-        """Return a drawn displacement (N, D, *shape)."""
+        """Return a random displacement (N, D, *shape)."""
         generator = torch.Generator(device=self.mean.device).manual_seed(seed)
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
         velocity = self.mean + (0.5 * self.log_variance).exp() * noise

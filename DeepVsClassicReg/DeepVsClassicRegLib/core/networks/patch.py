@@ -1,4 +1,4 @@
-"""A network that scores patches of a fixed and a warped image, computed for all patches of a volume at once."""
+"""A network that scores patches of a fixed and a warped image, for all patches of a volume in one pass."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEAN_POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 LINEAR = {2: "bilinear", 3: "trilinear"}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 HEAD = 5
-EDGE = 0.03  # slope, intensity per voxel, that counts as an edge: intensities are 0 to 1
+EDGE = 0.03  # intensity gradient of an edge, per voxel; intensities are 0 to 1
 
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """Shape of the network; the defaults see patches of 32 voxels per axis."""
+    """Architecture of the network; by default patches have 32 voxels per axis."""
 
     widths: tuple[int, ...] = option(
         (16, 32),
@@ -49,19 +49,20 @@ class PatchSettings:
 class PatchNetwork(RegistrationNetwork):
     """Two images as channels, sequences of (convolution, convolution, pooling), then three fully connected layers.
 
-    The fully connected layers are convolutions, so that a volume costs little more than one patch of its size; there
-    is one answer every `stride` voxels. No layer mixes more than a patch, and no layer depends on the scale of voxels.
+    The fully connected layers are convolutions, so that a volume takes little more time than one patch of its size;
+    there is one output every `stride` voxels. No layer has a larger receptive field than a patch or depends on the
+    voxel size.
 
     Parameters
     ----------
     settings : PatchSettings
-        Its shape.
+        Architecture of the network.
     dimensions : int
         2 or 3.
     outputs : int
-        Numbers a patch.
+        Outputs per patch.
     lengths : bool
-        Whether the numbers are lengths: never negative, each at least as large as the one before.
+        Whether the outputs are lengths: not negative and not decreasing.
 
     References
     ----------
@@ -111,9 +112,9 @@ def _block(dimensions: int, inputs: int, outputs: int, *, kernel: int = 3) -> nn
 
 
 def edge_channels(fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return where the fixed and the warped image have edges, and where these are parallel, (N, 1, *spatial) each.
+    """Return the edges of the fixed and the warped image, and where they are parallel, (N, 1, *spatial) each.
 
-    All are 0 to 1, whatever the contrasts are, and differentiable everywhere.
+    All are 0 to 1, independent of contrast, and differentiable everywhere.
     """
     here, there = slopes(fixed), slopes(moving)
     both = (here * there).sum(1, keepdim=True).square()
@@ -149,7 +150,7 @@ def patch_means(image: Tensor, stride: int) -> Tensor:
 
 
 def patch_weights(fixed: Tensor, stride: int) -> Tensor:
-    """Return 1 for patches at whose center the fixed image shows something, else 0; (N, 1, *coarse).
+    """Return 1 for patches with foreground of the fixed image at their center, else 0; (N, 1, *coarse).
 
     The alignment of a background that is exactly 0 is not defined.
     """

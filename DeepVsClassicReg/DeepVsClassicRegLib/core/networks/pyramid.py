@@ -18,7 +18,7 @@ Tensor = torch.Tensor
 POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 SMALLEST = 8  # voxels along the shortest axis of the coarsest image
 CACHED = 100_000  # numbers of a slab
-REACH = 1.5  # voxels a unit can move a point, a little more than the correlation sees
+REACH = 1.5  # largest displacement of a unit in voxels, slightly more than the range of the correlation
 
 
 class NormalizedBlock(nn.Module):
@@ -96,10 +96,10 @@ class MatchingUnit(nn.Module):
 class PyramidNetwork(RegistrationNetwork):
     """Features, correlation, velocity, the same weights at every scale; both directions share the features.
 
-    Every unit sees what is left after the units before it (their gradients do not mix), so that each application
-    is a training example of its own: the network learns from few steps, and runs at other resolutions and with
-    more levels or iterations than it was trained with. In evaluation mode each velocity is half the difference of both
-    directions (Greer et al., ICCV 2023, arXiv 2305.00087, make such symmetry a principle): equal images stay put.
+    Every unit receives the residual of the previous units (with separate gradients), so that each application is a
+    separate training example: the network needs few steps, and can run at other resolutions and with more levels or
+    iterations than in training. In evaluation mode each velocity is half the difference of both directions (Greer et
+    al., ICCV 2023, arXiv 2305.00087, use such symmetry as a principle), so that equal images are not deformed.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class PyramidNetwork(RegistrationNetwork):
         Scales of the image pyramid: the images, half their resolution, and so on; fields live on half of that.
         Small images get fewer.
     iterations : int
-        Applications of the unit at each scale but the finest, which gets `last_iterations`.
+        Applications of the unit at each scale except the finest, which has `last_iterations`.
     last_iterations : int
         Applications at the finest scale.
     squarings : int
@@ -209,7 +209,7 @@ def local_correlation(fixed: Tensor, moving: Tensor) -> Tensor:
     offsets = list(itertools.product(range(3), repeat=len(shape)))
     if torch.is_grad_enabled() or fixed.device.type != "cpu":
         return torch.cat([(fixed * _window(around, offset, shape)).mean(1, keepdim=True) for offset in offsets], 1)
-    # Without gradients slab by slab, whose products stay within the processor's cache: a third of the time.
+    # Without gradients computed in slabs, whose products fit into the processor's cache: a third of the time.
     found = fixed.new_empty((len(fixed), len(offsets), *shape))
     depth = max(1, CACHED // (fixed[:, :, 0].numel()))
     for first in range(0, shape[0], depth):

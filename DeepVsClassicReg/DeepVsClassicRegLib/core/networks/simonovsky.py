@@ -1,4 +1,4 @@
-"""A learned metric for two contrasts: a classifier that tells aligned from misaligned patches."""
+"""A learned metric for two contrasts: a classifier of aligned and misaligned patches."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Simonovsky(Method):
     )
 
     def network(self, settings: DeepMetricSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         return PatchNetwork(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the hinge loss; both classes weigh the same, as the paper samples equally many of each."""
+        """Return the hinge loss with equal weight of both classes, because the paper samples them equally."""
         checked_supervision(context.supervision, self.info.supervision)
         values, aligned, misaligned = _sorted(context)
         return {"aligned": _hinge(-values, aligned) / 2, "misaligned": _hinge(values, misaligned) / 2}
 
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:
-        """Return the part of the patches of each class that is recognized."""
+        """Return the recall of each class of patches."""
         values, aligned, misaligned = _sorted(context)
         found = {}
         if aligned.any():
@@ -71,7 +71,7 @@ class Simonovsky(Method):
 
 
 def _sorted(context: LossContext) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the scores, greater for less aligned patches, and which patches are aligned and misaligned."""
+    """Return the scores, higher for less aligned patches, and the aligned and misaligned patches."""
     scores = scores_of(context)
     error = patch_means(known_error(context.batch), scores.stride)
     shown = patch_weights(context.batch.fixed, scores.stride) > 0

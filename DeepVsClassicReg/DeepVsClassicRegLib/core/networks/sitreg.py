@@ -1,4 +1,4 @@
-"""A symmetric pyramid: both images are warped half the way, and every level's update has an exact inverse."""
+"""A symmetric pyramid: both images are warped half way, and the update of every level has an exact inverse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRIDE = 2  # voxels of the image per voxel of the finest field
 
 @dataclass(frozen=True)
 class SITRegSettings:
-    """Network and objective; where not said otherwise the numbers are our choice."""
+    """Network and objective; unless stated otherwise the numbers are our choice."""
 
     widths: tuple[int, ...] = option(
         (8, 16, 32, 32),
@@ -78,7 +78,7 @@ class SITReg(Method):
     )
 
     def network(self, settings: SITRegSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return SymmetricPyramid(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -172,7 +172,7 @@ def every(field: Tensor, ratio: int) -> Tensor:
 
 
 class PlainResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut."""
+    """Two convolutions with a shortcut."""
 
     def __init__(self, dimensions: int, width: int) -> None:
         super().__init__()

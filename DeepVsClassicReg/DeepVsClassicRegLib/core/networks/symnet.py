@@ -1,4 +1,4 @@
-"""SymNet: two velocities bring both images half the way, so that both directions are found at once."""
+"""SymNet: two velocities warp both images half way, so that both directions are predicted together."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class SymNet(Method):
     )
 
     def network(self, settings: SymNetSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return HalfwayNetwork(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the image terms at the middle and at both ends, what keeps the maps regular, and the label terms."""
+        """Return the image terms half way and at both ends, the regularization terms, and the label terms."""
         checked_supervision(context.supervision, self.info.supervision)
         there, batch, settings = context.prediction, context.batch, context.settings
         back = there.backward
@@ -84,7 +84,7 @@ class SymNet(Method):
 
 
 class HalfwayNetwork(RegistrationNetwork):
-    """Pair -> U-Net -> one velocity per image; the whole map goes one half there and the other half back.
+    """Pair -> U-Net -> one velocity per image; the complete map is one half followed by the inverse of the other.
 
     The paper's sampling of one half by the inverse of the other is kept as two exact velocity parts.
 
@@ -109,7 +109,7 @@ class HalfwayNetwork(RegistrationNetwork):
         shape = fixed.shape[2:]
         features = self.unet(pad_to_multiple(torch.cat([fixed, moving], 1), self.unet.multiple))
         ours, theirs = (
-            # The head itself speaks in voxels (our choice).
+            # The output of the head is in voxels (our choice).
             self.range_flow * functional.softsign(crop(head(features), shape).float() / self.range_flow)
             for head in (self.fixed_head, self.moving_head)
         )

@@ -53,7 +53,7 @@ class SynthMorph(Method):
     )
 
     def network(self, settings: SynthMorphSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         if settings.architecture == "unet":
             return DenseNetwork(settings, dimensions=dimensions)
         first, half, quarter, eighth = settings.channels
@@ -68,7 +68,7 @@ class SynthMorph(Method):
         )
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the label and smoothness terms, of every level and both directions where the network has them."""
+        """Return the label and smoothness terms of all levels and directions of the network."""
         checked_supervision(context.supervision, self.info.supervision)
         prediction, (fixed, moving) = context.prediction, labels_of(context.batch)
         labels, rough = whole_terms(prediction, fixed, moving)
@@ -99,7 +99,7 @@ def whole_terms(prediction: Prediction, fixed: Tensor, moving: Tensor) -> tuple[
 
 
 def pooled_memberships(labels: Tensor, stride: int, shape: Sequence[int]) -> Tensor:
-    """Return mean memberships on a grid of `stride` voxels; what lies beyond the labels is background."""
+    """Return mean memberships on a grid of `stride` voxels, with background outside the labels."""
     margins: list[int] = []
     for size, count in zip(reversed(labels.shape[2:]), reversed(tuple(shape)), strict=True):
         margins += [0, count * stride - size]

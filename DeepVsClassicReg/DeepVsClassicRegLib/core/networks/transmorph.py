@@ -1,4 +1,4 @@
-"""TransMorph: a Swin transformer sees the pair, a convolutional decoder draws the displacement."""
+"""TransMorph: a Swin transformer encodes the pair, a convolutional decoder predicts the displacement."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .pyramid import NormalizedBlock, resized
 
 Tensor = torch.Tensor
 PATCH = 4  # voxels per axis of a token
-FORBIDDEN = -100.0  # attention between regions that a shifted window only seems to join
+FORBIDDEN = -100.0  # attention between regions that are adjacent only by the cyclic shift of windows
 
 
 @dataclass(frozen=True)
 class TransMorphSettings:
     """Network and objective of TransMorph.
 
-    The authors use 96 channels, depths 2-2-4-2, heads 4-4-8-8, windows of 5 x 6 x 7, 16 head channels, and leave out
-    30 % of the residual branches at random, which small networks do not need.
+    The authors use 96 channels, depths 2-2-4-2, heads 4-4-8-8, windows of 5 x 6 x 7, 16 head channels, and drop 30 % of
+    the residual branches at random, which small networks do not need.
     """
 
     channels: int = option(24, "Channels", tooltip="Channels of the first tokens; our choice.", minimum=1)
@@ -68,7 +68,7 @@ class TransMorph(Method):
     )
 
     def network(self, settings: TransMorphSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return SwinRegistration(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -144,7 +144,7 @@ class SwinRegistration(RegistrationNetwork):
 
 
 class PatchMerging(nn.Module):
-    """Halve a grid of tokens: the 2 ** D neighbors are put together and reduced to twice the channels."""
+    """Downsample a grid of tokens: 2 ** D neighbors are concatenated and reduced to twice the channels."""
 
     def __init__(self, dimensions: int, channels: int) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinBlock(nn.Module):
-    """Attention within windows, then a hidden layer; both with normalization before and a shortcut around.
+    """Attention within windows, then a hidden layer, both with pre-normalization and a shortcut.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class SwinBlock(nn.Module):
     growth : int
         Channels of the hidden layer, times `channels`.
     shifted : bool
-        Whether the windows lie half a window further, to join what the block before kept apart.
+        Whether the windows are shifted by half a window relative to the previous block.
 
     Reference
     ---------
@@ -220,7 +220,7 @@ class SwinBlock(nn.Module):
 
 
 def check(settings: TransMorphSettings) -> None:
-    """Raise `SettingsError` when levels, heads and channels do not fit each other."""
+    """Raise `SettingsError` when levels, heads and channels are inconsistent."""
     if not settings.depths or len(settings.depths) != len(settings.heads):
         raise SettingsError(
             f"TransMorph has blocks for {len(settings.depths)} and heads for {len(settings.heads)} levels.",
@@ -254,9 +254,9 @@ def joined_windows(tokens: Tensor, sides: Sequence[int], shape: Sequence[int]) -
 
 
 def allowed(grid: Sequence[int], sides: Sequence[int], shifts: Sequence[int], device: torch.device) -> Tensor:
-    """Return (W, T, T): 0 where tokens of a window may see each other, `FORBIDDEN` where they are no neighbors.
+    """Return (W, T, T): 0 for tokens of a window that are neighbors, `FORBIDDEN` for others.
 
-    Tokens are no neighbors when only the roll of the grid joined them, or when one of them is padding.
+    Tokens are not neighbors when they are adjacent only by the cyclic shift, or when one of them is padding.
     """
     regions = torch.zeros([1, *[1] * len(grid), 1], device=device)
     for axis, (n, side, shift) in enumerate(zip(grid, sides, shifts, strict=True)):

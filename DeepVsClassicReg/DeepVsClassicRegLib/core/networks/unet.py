@@ -25,16 +25,16 @@ class UNet(nn.Module):
     encoder : sequence of int
         Channels of each level; every level halves the size.
     decoder : sequence of int
-        Channels on the way back: one per doubling of the size, the rest at the final size.
+        Channels of the decoder: one per upsampling by 2, the rest at the final size.
     half : bool
-        Whether to end at half the size of the image, which is where smooth fields live and 8 times cheaper in 3D.
+        Whether to end at half the size of the image, sufficient for smooth fields and 8 times faster in 3D.
     large_kernel : int
         0, or the width of a large-kernel block after every level of the encoder.
 
     Attributes
     ----------
     multiple : int
-        The sizes it takes are multiples of this.
+        Sizes must be multiples of this.
     outputs : int
         Channels of the features.
     stride : int
@@ -91,7 +91,7 @@ class UNet(nn.Module):
 
 
 class TransposedUNet(nn.Module):
-    """Features of a pair at the image's resolution: four halvings, transposed convolutions on the way back.
+    """Features of a pair at full resolution: four downsamplings, and a decoder with transposed convolutions.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class TransposedUNet(nn.Module):
     Attributes
     ----------
     multiple : int
-        The sizes it takes are multiples of this.
+        Sizes must be multiples of this.
     outputs : int
         Channels of the features.
 
@@ -173,9 +173,9 @@ class TransposedUNet(nn.Module):
 
 
 def keep_variance(layer: nn.Module) -> None:
-    """Draw the weights of a convolution so that a rectifier after it keeps the size of the signal (He et al., 2015).
+    """Initialize the weights of a convolution so that a rectifier after it keeps the signal variance (He et al., 2015).
 
-    torch's own start shrinks it at every layer; a deep network without normalization then takes long to begin.
+    torch's default reduces it at every layer, so that a deep network without normalization trains slowly at first.
     """
     if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         inputs = layer.weight[0].numel()

@@ -1,4 +1,4 @@
-"""Vector-field attention: fixed features attend to moving features around, whose values are displacements."""
+"""Vector-field attention: fixed features attend to moving features in their neighborhood; values are displacements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .objectives import SIMILARITIES, checked_supervision, weighted_terms
 from .pyramid import NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
-START = 0.05  # size of the features at first
+START = 0.05  # initial scale of the features
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class VFA(Method):
     )
 
     def network(self, settings: VFASettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the network with fresh weights."""
+        """Return the network with random weights."""
         return AttentionPyramid(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
@@ -69,7 +69,7 @@ class VFA(Method):
 class AttentionPyramid(RegistrationNetwork):
     """Features of each image at several resolutions, then one attention per resolution, coarse to fine.
 
-    The map has no other source than the attention: no layer draws displacements.
+    The map is computed by the attention only; no layer predicts displacements.
 
     Reference
     ---------
@@ -83,7 +83,7 @@ class AttentionPyramid(RegistrationNetwork):
         self.attend = nn.ModuleList(VectorFieldAttention(dimensions) for _ in range(settings.levels))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair, with what each level found."""
+        """Return the map of a pair, with the output of each level."""
         count, shape = len(fixed), fixed.shape[2:]
         images = pad_to_multiple(torch.cat([fixed, moving]), self.multiple)
         found: list[Level] = []
@@ -100,7 +100,7 @@ class AttentionPyramid(RegistrationNetwork):
 
 
 class VectorFieldAttention(nn.Module):
-    """Attention of a voxel to the moving features at itself and its neighbors; the values are the ways to them.
+    """Attention of a voxel to the moving features at itself and its neighbors; values are the displacements to them.
 
     Nothing is learned here, as in the paper: all parameters are those of the features. (The authors' program scales
     the outcome by a learned factor that starts at 0.1; here small features do the same at first, our choice.)
@@ -120,14 +120,14 @@ class VectorFieldAttention(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """A U-Net of one image that hands out features at every resolution of its decoder.
+    """A U-Net of one image with features at every resolution of its decoder.
 
     Parameters
     ----------
     dimensions, channels : int
         2 or 3; channels at the image's resolution.
     features : int
-        Handed out per voxel. They are small at first, so that the attention is even and the map the identity.
+        Features per voxel. They are initially small, so that the attention is uniform and the map is the identity.
     levels : int
         Resolutions, from half the image's downwards.
     """

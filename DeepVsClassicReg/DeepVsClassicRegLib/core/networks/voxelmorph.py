@@ -1,4 +1,4 @@
-"""VoxelMorph: a U-Net trained to make the warped moving image look like the fixed one, labels helping where given."""
+"""VoxelMorph: a U-Net trained on the similarity of the warped and the fixed image, optionally with labels."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class VoxelMorph(Method):
     )
 
     def network(self, settings: VoxelMorphSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         dense = DenseNetwork(settings, dimensions=dimensions)
         return Cascade([AffineNetwork(dimensions), dense]) if settings.affine else dense
 

@@ -47,7 +47,7 @@ class VoxelMorphDiff(Method):
     )
 
     def network(self, settings: VoxelMorphDiffSettings, *, dimensions: int = 3) -> RegistrationNetwork:
-        """Return the module with fresh weights."""
+        """Return the module with random weights."""
         return DenseNetwork(settings, dimensions=dimensions, probabilistic=True)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:

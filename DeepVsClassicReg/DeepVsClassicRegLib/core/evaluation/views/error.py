@@ -36,9 +36,9 @@ def _row(pictures: Pictures, _side: Side) -> Draw:
 VIEW = View(
     name="error",
     title="Estimated error",
-    caption="How far off the registration is estimated to be at every place, in mm: dark is near, bright is 10 mm and "
-    "more. A network that saw generated images only tells it from both volumes; no truth is known. Do not trust it in "
-    "areas without structure, nor where the anatomies differ.",
+    caption="Estimated registration error at every voxel in mm: dark is small, bright is 10 mm or more. It is "
+    "predicted from both volumes by a network trained on generated images, without ground truth. It is not reliable "
+    "in regions without structure or where the anatomies differ.",
     needs=("fixed", "error"),
     options={"opacity": "Opacity:"},
     legend=Legend(
