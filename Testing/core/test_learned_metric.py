@@ -10,18 +10,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
+from DeepVsClassicRegLib.core.engines.instance.engine import InstanceEngine, InstanceSettings  # noqa: E402
 from DeepVsClassicRegLib.core.engines.learned_metric.engine import (  # noqa: E402
     LearnedMetricEngine,
     LearnedMetricSettings,
-    metric_model,
 )
 from DeepVsClassicRegLib.core.engines.learned_metric.objective import MetricObjective, bounds  # noqa: E402
-from DeepVsClassicRegLib.core.errors import FileError, RegistrationError  # noqa: E402
+from DeepVsClassicRegLib.core.engines.metric_model import metric_model  # noqa: E402
+from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError, SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
 from DeepVsClassicRegLib.core.images.volume import Volume  # noqa: E402
 from DeepVsClassicRegLib.core.networks.patch import PatchNetwork, PatchSettings, dissimilarity  # noqa: E402
 from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
+from DeepVsClassicRegLib.core.settings import from_json  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
@@ -161,3 +163,38 @@ def test_what_is_no_metric_is_refused(settings):
     pair = pair_of(TRUTH).replace(initial=Transform((field,)))
     with pytest.raises(RegistrationError, match="deformable"):
         LearnedMetricEngine().run(pair, settings, Progress(), COMPUTE)
+
+
+def bent(points: np.ndarray) -> np.ndarray:
+    x, y, z = np.moveaxis(points - MIDDLE, -1, 0)
+    return points + np.stack([2.4 * np.sin(y / 12), 1.8 * np.cos(z / 14), 2.0 * np.sin(x / 13)], axis=-1)
+
+
+def test_deformable_by_a_metric(settings):
+    """`similarity=metric:MODEL` of the engine `instance`: torch, whatever else is installed."""
+    truth = bent(FIXED.points())
+    pair = Pair(Volume(blobs(truth), FIXED), Volume(blobs(MOVING.points()), MOVING), initial=Transform())
+    changes = {"similarity": f"metric:{settings.model}", "iterations": (20, 20), "adapt": False}
+    result = InstanceEngine().run(pair, from_json(InstanceSettings, changes), Progress(), COMPUTE)
+    found = FIXED.points() + result.transform.displacement_on(FIXED).array_mm
+    seen = pair.fixed.array > 30
+    before, after = (np.linalg.norm(each - truth, axis=-1)[seen].mean() for each in (FIXED.points(), found))
+    assert after < 0.6 * before
+    assert "torch" in result.diagnostics.versions
+
+
+def test_similarities_that_do_not_exist_are_refused(settings):
+    with pytest.raises(SettingsError, match="similarity"):
+        from_json(InstanceSettings, {"similarity": "metrics"})
+    wrong = from_json(InstanceSettings, {"similarity": "metric:no-such-model"})
+    with pytest.raises(FileError, match="no-such-model"):
+        InstanceEngine().run(pair_of(TRUTH).replace(initial=Transform()), wrong, Progress(), COMPUTE)
+
+
+def test_a_metric_without_torch_has_a_remedy(monkeypatch):
+    from DeepVsClassicRegLib.core.engines.instance import backend
+
+    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(EngineUnavailable, match="PyTorch") as caught:
+        backend.choose_backend(COMPUTE, Progress(), needs_torch=True)
+    assert "install PyTorch" in caught.value.hint or "Install PyTorch" in caught.value.hint

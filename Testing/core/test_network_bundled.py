@@ -8,18 +8,24 @@ pytest.importorskip("safetensors")
 
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+from DeepVsClassicRegLib.core.engines.error_map import error_model, estimate_error
 from DeepVsClassicRegLib.core.files import resource_folder
+from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.networks.card import read_card
 from DeepVsClassicRegLib.core.networks.model_store import get_model, size_mb
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics
 from DeepVsClassicRegLib.core.settings import make_settings
+from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant, regularity
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 FOLDERS = sorted(path.parent for path in (resource_folder() / "Models").glob("*/card.json"))
+REGISTERING = [folder for folder in FOLDERS if read_card(folder).kind == "field"]
 each_model = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+each_registering_model = pytest.mark.parametrize("folder", REGISTERING, ids=lambda folder: folder.name)
 MOST_MB = 8
 
 
@@ -48,7 +54,7 @@ def test_card_says_everything(folder):
     assert DomainStatistics.from_json(card.domain).count > 1
 
 
-@each_model
+@each_registering_model
 def test_known_warp_is_found_without_folds(folder, head):
     phantom, pair = head
     grid, inside = pair.fixed.grid, phantom.pair.fixed_labels.mask()
@@ -62,9 +68,29 @@ def test_known_warp_is_found_without_folds(folder, head):
     assert regularity(jacobian_determinant(transform, grid)).folding_percent < 0.01
 
 
-@each_model
+@each_registering_model
 def test_equal_volumes_stay_where_they_are(folder, head):
     _, pair = head
     transform = run(pair.replace(moving=pair.fixed, initial=None), folder).transform
     moved = np.linalg.norm(transform.displacement_on(pair.fixed.grid).array_mm, axis=-1)
     assert moved.mean() < 0.25 * min(pair.fixed.grid.spacing_mm)
+
+
+def test_the_shipped_error_model_is_small_and_knows_its_limits():
+    card = read_card(error_model().folder)
+    assert card.kind == "error" and card.contrasts == "any" and card.anatomy == "any"
+    assert (error_model().folder / "weights.safetensors").stat().st_size <= 2e6
+    assert card.training["largest_error_voxels"] > 5
+    assert set(card.validation["calibration"]) == {f"{level:g}" for level in card.settings["quantiles"]}
+
+
+def test_the_shipped_error_model_sees_a_shift(head):
+    """A head against itself in an inverted contrast: the estimate rises with the shift, and is low without one."""
+    fixed = head[1].fixed
+    inverted = Volume((fixed.array.max() - fixed.array) * (fixed.array > 0), fixed.grid)
+    estimates = []
+    for shift in (0.0, 4.0, 8.0):
+        moved = Transform((Affine.shift([shift, 0.0, 0.0]),))
+        found = estimate_error(Pair(fixed, inverted), moved, threads=1)
+        estimates.append(found.measures()["estimated_error_mm_median"])
+    assert estimates[0] < 1 and estimates[1] > 2 * estimates[0] and 4 < estimates[2] < 16

@@ -211,3 +211,18 @@ def test_comparing_lists_the_engines_that_are_ready(panel, picked, ui):
         check.checked = False
     wait(lambda: not ui.registerButton.enabled)
     assert "compare" in ui.registerButton.toolTip
+
+
+def test_a_choice_with_free_text_takes_a_model(panel, ui):
+    """The similarity of `instance` is one of a list, or a trained metric by name."""
+    choose(ui.engineCombo, "instance")
+    settle()
+    form = panel.engines.form
+    combo = form.fields["similarity"].widget
+    assert combo.editable and form.changes().get("similarity", "auto") == "auto"
+    combo.setCurrentText("metric:my-model")
+    assert form.changes()["similarity"] == "metric:my-model" and not form.problem()
+    combo.setCurrentText("nonsense")
+    assert "similarity" in form.problem()
+    choose(combo, "mind")
+    assert form.changes()["similarity"] == "mind"

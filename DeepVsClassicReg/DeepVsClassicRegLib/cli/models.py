@@ -48,6 +48,7 @@ def list_models(as_json: bool) -> None:
     rows = [
         [
             f"[bold]{escape(model.card.name)}[/]",
+            model.card.kind,
             escape(model.card.anatomy),
             escape(model.card.contrasts),
             f"{model.card.spacing_mm:g}",
@@ -56,7 +57,7 @@ def list_models(as_json: bool) -> None:
         ]
         for model in models
     ]
-    show_table("Models", ["Name", "Anatomy", "Contrasts", "mm", "Validation", "Where"], rows)
+    show_table("Models", ["Name", "Kind", "Anatomy", "Contrasts", "mm", "Validation", "Where"], rows)
     console().print("`dvcreg models show NAME` prints the whole card and the folder of a model.", style="dim")
 
 

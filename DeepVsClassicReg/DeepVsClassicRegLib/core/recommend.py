@@ -259,7 +259,7 @@ def _engines(evidence: Evidence) -> tuple[EngineFacts, ...]:
 
 def _ready(info: Any) -> bool:
     """Return whether an engine can run: a deep engine needs a model."""
-    return info.family != "deep" or bool(find_models())
+    return info.family != "deep" or any(model.card.kind == "field" for model in find_models())
 
 
 def _predicted(evidence: Evidence, points: Sequence[LabelPoint], entries: Sequence[str]) -> dict[str, Band]:

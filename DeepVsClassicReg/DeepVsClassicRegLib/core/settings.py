@@ -26,6 +26,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    prefixes: Sequence[str] = (),
     advanced: bool = False,
     listing: str = "",
     special: str = "",
@@ -44,6 +45,8 @@ def option(
         Inclusive range of numbers (of every entry of a tuple).
     choices : sequence of str
         Allowed values of a string.
+    prefixes : sequence of str
+        What other allowed values begin with, beside the choices.
     advanced : bool
         Whether the panel shows it in the advanced section only.
     listing : str
@@ -58,6 +61,7 @@ def option(
         "minimum": minimum,
         "maximum": maximum,
         "choices": tuple(choices),
+        "prefixes": tuple(prefixes),
         "advanced": advanced,
         "listing": listing,
         "special": special,
@@ -170,7 +174,7 @@ def _parse_single(name: str, value: Any, hint: type) -> Any:
 def _checked(name: str, value: Any, about: Mapping[str, Any]) -> Any:
     choices, low, high = about.get("choices"), about.get("minimum"), about.get("maximum")
     for entry in value if isinstance(value, tuple) else (value,):
-        if choices and entry not in choices:
+        if choices and entry not in choices and not str(entry).startswith(tuple(about.get("prefixes") or ())):
             raise SettingsError(f"Setting '{name}' cannot be '{entry}'.", hint=did_you_mean(str(entry), choices))
         is_number = isinstance(entry, (int, float)) and not isinstance(entry, bool)
         if is_number and ((low is not None and entry < low) or (high is not None and entry > high)):

@@ -14,11 +14,19 @@ AUTO = "auto"
 
 
 def suggestions(listing: str) -> list[tuple[str, str]]:
-    """Return (value, tooltip) of the suggestions of a setting whose choices are known only at run time."""
-    if listing != LISTING:
+    """Return (value, tooltip) of the suggestions of a setting whose choices are known only at run time.
+
+    The listing 'models' names models that register, 'models:metric,error' those of other kinds.
+    """
+    name, _colon, kinds = listing.partition(":")
+    if name != LISTING:
         return []
+    wanted = kinds.split(",") if kinds else ["field"]
+    models = [model for model in find_models() if model.card.kind in wanted]
     automatic = (AUTO, _("The model whose training images resemble the volumes, or else one for any anatomy."))
-    return [automatic, *((model.card.name, f"{model.card.title}: {model.card.summary}") for model in find_models())]
+    if kinds:
+        automatic = (AUTO, _("The model that ships with the extension."))
+    return [automatic, *((model.card.name, f"{model.card.title}: {model.card.summary}") for model in models)]
 
 
 def columns() -> list[str]:

@@ -108,7 +108,7 @@ class SettingsForm:
 
     def has_listing(self, listing: str) -> bool:
         """Return whether a setting uses this list of suggestions."""
-        return any(field.listing == listing for field in self.fields.values())
+        return any(field.listing.partition(":")[0] == listing for field in self.fields.values())
 
     def refresh_suggestions(self) -> None:
         """Update the suggestions; the chosen value stays."""
@@ -142,7 +142,7 @@ class _Field:
         about = entry.metadata
         self._hint = hint
         self._changed = changed
-        self._choices = about.get("choices") or ()
+        self._choices, self._prefixes = about.get("choices") or (), about.get("prefixes") or ()
         self.listing = about.get("listing") or ""
         unit = about.get("unit", "")
         if hint is bool:
@@ -151,6 +151,9 @@ class _Field:
             self.widget, self._signal = narrow_combo(), "currentIndexChanged(int)"
             for choice in self._choices:
                 self.widget.addItem(choice or about.get("special") or "", choice)
+            if self._prefixes:
+                self.widget.setEditable(True)
+                self.widget.lineEdit().connect("editingFinished()", changed)
         elif self.listing:
             self.widget, self._signal = narrow_combo(), "currentIndexChanged(int)"
             self.widget.setEditable(True)
@@ -168,7 +171,7 @@ class _Field:
     def release(self) -> None:
         """Disconnect all slots before the widget is deleted."""
         self.widget.disconnect(self._signal, self._changed)
-        if self.listing:
+        if self.listing or self._prefixes:
             self.widget.lineEdit().disconnect("editingFinished()", self._changed)
 
     def _number(self, about: Mapping[str, Any], unit: str) -> Any:
@@ -215,6 +218,8 @@ class _Field:
             index = self.widget.findData(str(value))
             if index >= 0:
                 self.widget.currentIndex = index
+            elif self._prefixes:
+                self.widget.setCurrentText(str(value))
         elif self.listing:
             self.widget.setCurrentText(str(value))
         elif self._hint is int or self._hint is float:
@@ -229,6 +234,8 @@ class _Field:
         """Return the value of the widget, as `from_json` expects it."""
         if self._hint is bool:
             return self.widget.checked
+        if self._prefixes:
+            return self.widget.currentText.strip()
         if self._choices and self._hint is str:
             return self.widget.currentData
         if self.listing:

@@ -28,7 +28,7 @@ MODELS_VARIABLE = "DVCREG_MODELS"
 AGAIN = "Copy the model folder again from its source; weights of unknown origin are not loaded."
 SAFETENSORS_HEADER = 8
 # Measures of a card that describe the quality of a model, best known first.
-MEASURED = ("dice", "tre", "folds")
+MEASURED = ("dice", "tre", "folds", "correlation", "rms")
 MOST_MEASURED = 3
 log = logging.getLogger(__name__)
 
@@ -220,6 +220,7 @@ def facts(model: Model) -> dict[str, str]:
         "Name": card.name,
         "Summary": card.summary,
         "Method": card.method,
+        "Kind": card.kind,
         "Anatomy": card.anatomy,
         "Contrasts": card.contrasts,
         "Voxel size": f"{card.spacing_mm:g} mm",

@@ -15,7 +15,8 @@ from ...device import Compute, torch_device
 from ...errors import EngineUnavailable, RegistrationError
 from ...numba_setup import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 from ...progress import Progress
-from ..base import Recorder
+from ..base import TORCH as PYTORCH
+from ..base import Recorder, remedy
 from ..device_fallback import with_fallback
 
 T = TypeVar("T")
@@ -68,17 +69,19 @@ class Backend:
             torch.set_num_threads(before)
 
 
-def choose_backend(compute: Compute, progress: Progress) -> Backend:
-    """Return the back end for the requested device.
+def choose_backend(compute: Compute, progress: Progress, *, needs_torch: bool = False) -> Backend:
+    """Return the back end for the requested device; with `needs_torch` never numba.
 
     Raises
     ------
     EngineUnavailable
-        When neither numba nor torch is installed.
+        When neither numba nor torch is installed, or torch is needed and missing.
     RegistrationError
         When a GPU was requested by name and is not available.
     """
     has_torch = importlib.util.find_spec("torch") is not None
+    if needs_torch and not has_torch:
+        raise EngineUnavailable("A trained metric needs PyTorch, which is not installed.", hint=remedy([PYTORCH]))
     wants_gpu = compute.device in ("cuda", "mps") or (compute.device == "auto" and has_torch and _gpu_likely())
     notes: tuple[str, ...] = ()
     if wants_gpu:
@@ -93,6 +96,8 @@ def choose_backend(compute: Compute, progress: Progress) -> Backend:
             notes += (
                 f"This version of torch cannot sample volumes on '{device}': computed on the CPU (a newer torch can).",
             )
+    if needs_torch:
+        return Backend(TORCH, "cpu", compute.thread_count, notes)
     if numba_found():
         use_user_cache()
         if not kernels_are_compiled():
@@ -126,7 +131,13 @@ class Attempt:
 
 
 def first_that_fits(
-    solve: Callable[[Attempt], T], first: Attempt, *, compute: Compute, progress: Progress, recorder: Recorder
+    solve: Callable[[Attempt], T],
+    first: Attempt,
+    *,
+    compute: Compute,
+    progress: Progress,
+    recorder: Recorder,
+    needs_torch: bool = False,
 ) -> T:
     """Return `solve` of the first attempt with enough memory; `recorder` notes every change.
 
@@ -142,7 +153,8 @@ def first_that_fits(
     def following(attempt: Attempt, reason: str) -> tuple[Attempt, str]:
         device = attempt.backend.device
         progress.report(0.0, f"The GPU {reason}")
-        cpu = choose_backend(Compute(device="cpu", threads=compute.thread_count, seed=compute.seed), progress)
+        on_cpu = Compute(device="cpu", threads=compute.thread_count, seed=compute.seed)
+        cpu = choose_backend(on_cpu, progress, needs_torch=needs_torch)
         if cpu.kind != NUMBA and attempt.number + 1 < ATTEMPTS:
             memory = attempt.memory_gib / COARSER
             note = f"Device '{device}' {reason}: repeated within {memory:.2g} GiB at coarser spacing."

@@ -16,6 +16,7 @@ from ...transforms.field import DisplacementField
 from ...transforms.transform import Transform
 from ...transforms.units import channels_to_mm, mm_to_channels
 from ..base import EngineInfo, Recorder, Result
+from ..metric_model import is_metric
 from .backend import Attempt, choose_backend, first_that_fits
 from .level import Field
 from .problem import OptimizationProblem, make_problem
@@ -64,7 +65,8 @@ class InstanceEngine:
             Applied before `pair.initial`; the search of large motion is skipped.
         """
         progress.report(0.0, "Preparing the volumes")
-        backend = choose_backend(compute, progress)
+        needs_torch = is_metric(settings.similarity)
+        backend = choose_backend(compute, progress, needs_torch=needs_torch)
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
 
@@ -78,7 +80,9 @@ class InstanceEngine:
             return problem, u, endings
 
         first = Attempt(backend, settings.memory_gib)
-        problem, u, endings = first_that_fits(attempted, first, compute=compute, progress=progress, recorder=recorder)
+        problem, u, endings = first_that_fits(
+            attempted, first, compute=compute, progress=progress, recorder=recorder, needs_torch=needs_torch
+        )
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
                 recorder.notes.append("Folds were not prevented (lowest determinant 0).")

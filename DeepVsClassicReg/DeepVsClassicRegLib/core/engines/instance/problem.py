@@ -104,7 +104,7 @@ def make_problem(
     target = max(resolution_mm, coarsen * float(native.min()))
     spacing = np.maximum(native, target)
     notes = []
-    bound = memory_gib * 2**30 / BYTES_PER_VOXEL.get(similarity, BYTES_USUAL)
+    bound = memory_gib * 2**30 / BYTES_PER_VOXEL.get(similarity.partition(":")[0], BYTES_USUAL)
     voxels = float(np.prod(box.extent_mm / spacing))
     if voxels > bound:
         while np.prod(box.extent_mm / spacing) > bound:

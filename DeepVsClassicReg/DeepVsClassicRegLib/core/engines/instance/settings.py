@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...settings import option
+from ..metric_model import PREFIX
 
 SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
 
@@ -17,7 +18,9 @@ class InstanceSettings:
         "auto",
         "Similarity",
         choices=SIMILARITIES,
-        tooltip="auto selects lncc for equal and mind for different contrasts; the reason is reported.",
+        prefixes=(PREFIX,),
+        tooltip="auto selects lncc for equal and mind for different contrasts; the reason is reported. metric:MODEL "
+        "uses a trained metric (needs PyTorch).",
     )
     iterations: tuple[int, ...] = option(
         (40, 40, 40, 30, 15),

@@ -13,6 +13,7 @@ from ...progress import Progress
 from ...transforms.invert import fixed_point_inverse
 from ...transforms.unfold import unfolded
 from ..base import Recorder
+from ..metric_model import is_metric
 from .backend import NUMBA, Backend
 from .discrete import discrete_start
 from .level import Field, Steps
@@ -90,7 +91,12 @@ def _can_agree(problem: OptimizationProblem, settings: InstanceSettings) -> bool
     Testing/bench/INSTANCE_TRIES.md).
     """
     levels = len(shrinks(problem.grid, len(settings.iterations)))
-    return levels > 1 and settings.landmark_weight == 0 and settings.similarity != "mind"
+    return (
+        levels > 1
+        and settings.landmark_weight == 0
+        and settings.similarity != "mind"
+        and not is_metric(settings.similarity)
+    )
 
 
 def _steps(problem: OptimizationProblem, settings: InstanceSettings, recorder: Recorder) -> Steps:

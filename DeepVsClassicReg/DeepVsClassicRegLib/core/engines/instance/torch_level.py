@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 
 from ...losses.catalogue import make_loss
 from ...losses.windows import separable
+from ..metric_model import is_metric, metric_loss
 from .level import Field, Region, Steps, nothing, sigmas_vox, taps
 from .problem import LevelImages
 
@@ -95,6 +96,8 @@ def make_term(similarity: str, images: LevelImages, radius: int, device: str) ->
     if images.fixed_mask is not None:
         weight = inside * as_tensor(images.fixed_mask[None, None], device)
     moving_weight = None if images.moving_mask is None else as_tensor(images.moving_mask[None, None], device)
+    if is_metric(similarity):
+        return TorchTerm(fixed, moving, metric_loss(similarity, device), weight, moving_weight)
     loss = make_loss(similarity, **({"radius": radius} if similarity == "lncc" else {}))
     return TorchTerm(loss.prepare(fixed), loss.prepare(moving), loss, weight, moving_weight)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...device import Compute, torch_device, torch_threads
-from ...errors import FileError, RegistrationError
+from ...errors import RegistrationError
 from ...images.grid import Grid
 from ...images.intensity import foreground
 from ...pair import Pair
@@ -20,13 +20,11 @@ from ...transforms.transform import Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
 from ..engine_input import in_units
+from ..metric_model import AUTO, metric_model
 
 if TYPE_CHECKING:
-    from ...networks.card import Model
     from .objective import MetricObjective
 
-AUTO = "auto"
-KINDS = ("metric", "error")  # models whose answer is a dissimilarity, the preferred kind first
 COARSER = 2.0
 LEAST_GAIN = 1e-6
 
@@ -38,7 +36,7 @@ class LearnedMetricSettings:
     model: str = option(
         AUTO,
         "Model",
-        listing="models",
+        listing="models:metric,error",
         tooltip="A model of the kind 'metric' or 'error', by name or folder; auto: the one that ships.",
     )
     kind: str = option(
@@ -108,33 +106,6 @@ class LearnedMetricEngine:
         progress.report(1.0, "Alignment done")
         transform = Transform((found,)).scaled(unit)
         return Result(transform, recorder.diagnostics("second-order search ended"), settings=settings, start=transform)
-
-
-def metric_model(name: str = AUTO) -> Model:
-    """Return a model whose answer is a dissimilarity.
-
-    Raises
-    ------
-    FileError
-        When there is none of this name, or none at all.
-    RegistrationError
-        When it is of another kind.
-    """
-    from ...networks.model_store import find_models, get_model
-
-    if name == AUTO:
-        known = [model for model in find_models() if model.card.dimensions == 3]
-        found = [model for kind in KINDS for model in known if model.card.kind == kind]
-        if not found:
-            raise FileError("No model of the kind 'metric' is installed.", hint="Give a model folder by name.")
-        return found[0]
-    model = get_model(name)
-    if model.card.kind not in KINDS or model.card.dimensions != 3:
-        raise RegistrationError(
-            f"Model '{model.card.name}' is of kind '{model.card.kind}' ({model.card.dimensions}D); a metric is needed.",
-            hint="Choose a model of the kind 'metric' or 'error' for volumes (`dvcreg models`).",
-        )
-    return model
 
 
 def _given(pair: Pair) -> Affine | None:
