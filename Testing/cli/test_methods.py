@@ -43,7 +43,7 @@ def write_cases(folder, count=6):
         write_volume(LabelMap((apart < 8).astype(np.int32), grid), folder / f"labels/{number}.nii.gz")
 
 
-def test_real_data_on_its_own_grid_augmented_and_judged(call, tmp_path):
+def test_real_data_on_its_own_grid_with_augmentation_and_validation(call, tmp_path):
     write_cases(tmp_path / "data")
     small = ("--set", "channels=4", "--set", "affine_levels=2", "--set", "spacings=8")
     train = (

@@ -38,7 +38,7 @@ def test_recommend_json(files):
     assert "labels-not-representative" in {reason["rule"] for reason in content["reasons"]}
 
 
-def test_recommend_tells_wrong_labels(files):
+def test_recommend_reports_wrong_labels(files):
     done = CliRunner().invoke(cli, ["recommend", "--fixed", "f", "--moving", "m", "--labels", "one"])
     assert done.exit_code != 0
 
@@ -84,7 +84,7 @@ def test_calibrate_fits_what_was_measured(files, tmp_path):
     assert used.exit_code == 0, used.output
 
 
-def test_calibrate_tells_broken_input(tmp_path):
+def test_calibrate_reports_invalid_input(tmp_path):
     from DeepVsClassicRegLib.cli.main import main
 
     (tmp_path / "runs.jsonl").write_text("{}")

@@ -61,7 +61,7 @@ def test_the_estimated_error_is_shown_and_written(call, files, tmp_path):
     assert code == 0 and "estimated_error_mm_max" not in json.loads(out)["measures"]["after"]
 
 
-def test_the_map_of_the_error_replaces_no_input(call, files):
+def test_the_error_map_overwrites_no_input(call, files):
     code, _, err = call("evaluate", *everything(files), f"--error-map={files['fixed']}")
     assert code == 2 and "would be overwritten" in err
 

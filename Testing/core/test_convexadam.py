@@ -20,7 +20,7 @@ def test_grid_is_isotropic_in_whole_blocks_and_covers_the_fixed_volume():
     assert notes == []
 
 
-def test_a_large_volume_is_worked_coarser_and_said():
+def test_a_large_volume_is_computed_coarser_and_reported():
     grid, notes = working_grid(FIXED, ConvexAdamSettings(most_voxels=20_000, grid_vox=4, fine_grid_vox=2))
     assert grid.spacing_mm[0] > 1
     assert np.prod(grid.size) < 40_000

@@ -265,7 +265,7 @@ def test_a_cancel_ends_the_run_soon(name):
 
 
 @each_engine()
-def test_missing_package_is_said_with_a_remedy(name, monkeypatch):
+def test_missing_package_is_reported_with_a_remedy(name, monkeypatch):
     engine = engine_or_skip(name, installed=False)
     if not engine.info.requires:
         pytest.skip("needs nothing beyond the library's own requirements")

@@ -128,7 +128,7 @@ def test_stages_are_fitted_to_thick_slices_and_small_crops():
     assert slab["SampleRegionSize"] == ("50.000", "50.000", "10.000") * 2
 
 
-def test_unknown_stage_transform_and_broken_file_are_said(tmp_path):
+def test_unknown_stage_transform_and_invalid_file_are_reported(tmp_path):
     grid = Grid((32, 32, 32))
     with pytest.raises(SettingsError, match="no elastix stage"):
         stage_parameters(ElastixSettings(stages=("bsplin",)), seed=1, grid=grid)

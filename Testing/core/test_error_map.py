@@ -106,7 +106,7 @@ def test_it_reaches_measures_locations_report_and_picture():
     assert "error" not in without.locations.to_json() and without.error_map is None
 
 
-def test_places_are_apart():
+def test_locations_keep_a_distance():
     values = np.zeros(GRID.shape, np.float32)
     values[10:14, 10:14, 10:14] = 5.0
     found = ErrorMap(Volume(values, GRID), np.ones(GRID.shape, bool)).locations(GRID, count=3)
@@ -120,7 +120,7 @@ def test_an_estimate_of_nothing_has_no_measures():
     assert nothing.measures() == {} and nothing.locations(GRID) == ()
 
 
-def test_old_reports_have_no_such_places():
+def test_old_reports_have_no_such_locations():
     assert Locations().to_json().keys() == {"fold", "match", "structure"}
 
 

@@ -128,7 +128,7 @@ def test_slabs_give_the_same_as_the_whole(monkeypatch):
     assert scalars(whole.after) == pytest.approx(scalars(parts.after), abs=1e-6)
 
 
-def test_labels_on_one_side_only_are_left_out_and_said():
+def test_labels_on_one_side_only_are_excluded_and_reported():
     grid = Grid((16, 16, 16))
     fixed = cube(grid, 2, 4) + cube(grid, 9, 3, 5)
     moving = cube(grid, 2, 4) + cube(grid, 9, 3, 2035)

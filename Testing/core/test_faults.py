@@ -9,7 +9,7 @@ CASES = [pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow el
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_says_what_is_true_or_refuses(case, tmp_path):
+def test_result_is_correct_or_an_error_is_raised(case, tmp_path):
     try:
         run = case.run(tmp_path)
     except faults.NotInstalled as missing:

@@ -102,7 +102,7 @@ def test_without_numba_and_torch_there_is_a_remedy(pair, monkeypatch):
         run(pair)
 
 
-def test_same_seed_same_field_whatever_the_threads(pair):
+def test_the_field_depends_on_the_seed_not_on_the_threads(pair):
     first, again, two = run(pair), run(pair), run(pair, threads=2)
     for other in (again, two):
         np.testing.assert_array_equal(first.transform.parts[0].array_mm, other.transform.parts[0].array_mm)

@@ -170,7 +170,7 @@ def test_determinants_of_an_affine_field_and_their_two_ways():
     )
 
 
-def test_folds_are_relaxed_and_the_rest_is_left_alone():
+def test_folds_are_smoothed_and_other_nodes_do_not_change():
     u = np.zeros((3, 24, 24, 24), np.float32)
     u[2, 10:14, 10:14, 12:] = -3
     assert corner_determinants(u).min() < 0
@@ -180,7 +180,7 @@ def test_folds_are_relaxed_and_the_rest_is_left_alone():
     np.testing.assert_array_equal(better[:, :4], u[:, :4])
 
 
-def test_settled_looks_at_the_slope():
+def test_convergence_uses_the_slope():
     assert not settled([1, 0.9, 0.8], window=6, tolerance=1e-3)
     assert not settled(list(np.linspace(1, 0.8, 10)), window=6, tolerance=1e-3)
     assert settled([0.5 + 1e-5 * (-1) ** k for k in range(8)], window=6, tolerance=1e-3)

@@ -73,7 +73,7 @@ def on_gpu(solve, *, memory_gib=4.0):
     return answer, recorder
 
 
-def test_a_full_device_leads_to_the_cpu_and_is_said():
+def test_a_full_device_leads_to_the_cpu_and_is_reported():
     tried = []
 
     def solve(attempt):

@@ -29,7 +29,7 @@ def inside(volume):
     return mask
 
 
-def test_sitk_applies_the_h5_alike(tmp_path, phantom):
+def test_sitk_applies_the_h5_identically(tmp_path, phantom):
     pair = phantom.pair
     path = write_transform(phantom.truth, tmp_path / "t.h5")
     fixed, moving = (write_volume(v, tmp_path / f"{v.name}.nii.gz") for v in (pair.fixed, pair.moving))
@@ -39,7 +39,7 @@ def test_sitk_applies_the_h5_alike(tmp_path, phantom):
 
 
 @pytest.mark.parametrize("ending", ["h5", "nii.gz"])
-def test_ants_applies_our_files_alike(tmp_path, phantom, ending):
+def test_ants_applies_our_files_identically(tmp_path, phantom, ending):
     ants = pytest.importorskip("ants")
     pair = phantom.pair
     path = write_transform(phantom.truth, tmp_path / f"t.{ending}", grid=pair.fixed.grid)
@@ -52,7 +52,7 @@ def test_ants_applies_our_files_alike(tmp_path, phantom, ending):
     assert np.abs(theirs - ours)[inside(pair.fixed)].max() < 1.0
 
 
-def test_ants_moves_points_alike(tmp_path, phantom):
+def test_ants_maps_points_identically(tmp_path, phantom):
     ants = pytest.importorskip("ants")
     pandas = pytest.importorskip("pandas")
     path = write_transform(phantom.truth, tmp_path / "t.h5")

@@ -107,7 +107,7 @@ def test_a_network_of_patches_is_differentiable():
     assert np.isfinite(value) and np.abs(slope).max() > 0
 
 
-def test_a_weight_tells_where_it_is_measured():
+def test_a_weight_selects_the_measured_region():
     fixed, moving = torch.zeros(1, 1, 16, 16, 16), torch.zeros(1, 1, 16, 16, 16)
     fixed[..., :8] = 1.0
     here = (fixed > 0).float()

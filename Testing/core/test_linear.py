@@ -83,7 +83,7 @@ def test_wrong_headers_do_not_matter(degrees, shift):
     assert error_mm(made, align(images(made.pair, moving=moving)), motion) < 1.5
 
 
-def test_a_flipped_header_is_found_by_trying_all_orientations_and_said():
+def test_a_flipped_header_is_found_by_trying_all_orientations_and_reported():
     made = phantom()
     motion = Affine.about(turn(125, (1, 0.9, 0.2)), np.zeros(3), (20, 0, 0))
     moving = with_motion(made.pair.moving, motion)
@@ -103,7 +103,7 @@ def test_grids_of_every_kind_give_the_same_map():
 
 
 @pytest.mark.parametrize("side", ["fixed", "moving"])
-def test_a_slab_finds_its_place(side):
+def test_a_slab_is_located(side):
     made = phantom(size=32)
     volume = getattr(made.pair, side)
     slab = Volume(volume.array[9:20], volume.grid.cropped((0, 0, 9), (32, 32, 11)))
@@ -146,7 +146,7 @@ def test_the_kind_bounds_the_freedom(kind):
         assert np.ptp(scales) > 1e-4
 
 
-def test_implausible_stretch_is_refused_and_said():
+def test_implausible_stretch_is_rejected_and_reported():
     result = align(images(phantom().pair), largest_scale=1.01)
     assert result.transform.affine.is_rigid
     assert "more than the 1.01 allowed" in " ".join(result.diagnostics.notes)

@@ -42,7 +42,7 @@ def run(pair, folder):
 
 
 @each_model
-def test_card_says_everything(folder):
+def test_the_card_is_complete(folder):
     card = read_card(folder)
     assert card.name == folder.name
     assert size_mb(get_model(str(folder))) <= MOST_MB

@@ -238,7 +238,7 @@ def test_adaptation_runs_with_gradients_and_can_be_chosen():
         register(Known(field), pair, adaptation=3)
 
 
-def test_networks_that_know_their_memory_are_believed():
+def test_the_memory_estimate_of_a_network_is_used():
     class Attention(Known):
         def memory_bytes(self, shape):
             return float(np.prod(shape)) ** 2

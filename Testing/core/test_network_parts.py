@@ -76,7 +76,7 @@ def test_grid_is_straight_isotropic_and_holds_what_is_seen(fixed, orientation):
     assert (index <= np.array(model.size) + 0.3).all()
 
 
-def test_grid_takes_over_voxels_that_fit_and_leaves_empty_space_out():
+def test_grid_uses_matching_voxels_and_excludes_empty_space():
     grid = Grid((60, 50, 40), (2.0, 2.0, 2.0), (-50.0, 10.0, 5.0), (-1, 0, 0, 0, 0, 1, 0, 1, 0))
     fixed = ball(grid, grid.center_mm, 12)
     model = model_grid(Pair(fixed, fixed), Transform(), spacing_mm=2.0)
@@ -212,7 +212,7 @@ def heads(count: int = 4):
     return [make_phantom("head", size=32, seed=seed, noise=0.0).pair.fixed for seed in range(count)]
 
 
-def test_auto_takes_the_model_whose_images_look_alike(tmp_path):
+def test_auto_selects_the_model_with_similar_images(tmp_path):
     domain = domain_statistics(heads(), name="heads").to_json()
     write_shift(tmp_path / "brain", (0.0, 0.0, 0.0), name="brain", anatomy="brain", domain=domain)
     write_demons(tmp_path / "shapes", name="shapes", anatomy="any")
@@ -231,7 +231,7 @@ def test_auto_takes_the_model_whose_images_look_alike(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [{}, {"1": "cortex"}])
-def test_intensities_do_not_judge_partial_views_of_a_supervised_model_in_its_domain(tmp_path, labels):
+def test_intensities_do_not_evaluate_partial_views_of_a_supervised_model_in_its_domain(tmp_path, labels):
     views = [middle_of(head) for head in heads()]
     domain = domain_statistics(views, name="middles of heads").to_json()
     write_shift(
@@ -269,7 +269,7 @@ def test_without_a_general_model_the_closest_is_taken_with_a_warning(tmp_path):
     assert len(choice.notes) == 3
 
 
-def test_short_memory_makes_the_grid_coarser_and_says_so(tmp_path):
+def test_little_memory_makes_the_grid_coarser_with_a_note(tmp_path):
     write_shift(tmp_path / "m", (0.0, 0.0, 0.0), spacing_mm=0.4)
     result = run(Pair(ball(OBLIQUE), ball(OBLIQUE)), model=str(tmp_path / "m"), memory_gib=0.01)
     assert any("instead of 0.4 mm" in note for note in result.diagnostics.notes)
@@ -317,7 +317,7 @@ def test_impossible_fields_are_a_failure(tmp_path):
         run(Pair(ball(OBLIQUE), ball(OBLIQUE)), model=str(tmp_path / "m"))
 
 
-def test_refinement_comes_closer_than_the_network_and_reports_both(tmp_path):
+def test_refinement_is_more_accurate_than_the_network_and_reports_both(tmp_path):
     pytest.importorskip("numba")
     write_demons(tmp_path / "m", settings={"iterations": 4})
     phantom = make_phantom("head", size=32, noise=0.0)

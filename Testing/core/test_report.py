@@ -274,7 +274,7 @@ def test_comparison(tmp_path, pair, result, evaluation):
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
-def test_missing_package_says_what_to_do(monkeypatch, tmp_path, pair, result, evaluation, package):
+def test_missing_package_gives_a_remedy(monkeypatch, tmp_path, pair, result, evaluation, package):
     real = builtins.__import__
 
     def without(name, *arguments, **options):
@@ -293,7 +293,7 @@ def test_data_addresses_hold_pictures():
         assert base64.b64decode(address.partition(",")[2]).startswith(start)
 
 
-def test_the_best_report_is_sound_and_judged_by_what_all_hold():
+def test_the_best_report_is_decided_by_common_measures():
     def report(**after):
         before = {"tre_mm_mean": 9.0, "dice_mean": 0.2}
         return Report.from_json({"measures": {"before": before, "after": {"folding_percent": 0.0, **after}}})
@@ -315,7 +315,7 @@ def test_what_is_no_report_is_refused(content):
         Report.from_json(content)
 
 
-def test_a_report_of_version_0_1_has_no_places_and_no_verdict():
+def test_a_report_of_version_0_1_has_no_locations_and_no_verdict():
     report = Report.from_json({"measures": {"before": {}, "after": {"mi": 1.0}}, "trace": [["Affine", 1, None]]})
     assert report.locations is None and report.verdict is None and report.total_seconds is None
     assert np.isnan(report.diagnostics.trace[0].metric)

@@ -101,7 +101,7 @@ def test_the_grid_is_free_of_the_linear_part():
     assert np.corrcoef(shown[..., 0].ravel(), bump[..., 0].ravel())[0, 1] > 0.9
 
 
-def test_disagreement_is_found_whatever_the_contrast():
+def test_disagreement_is_found_for_any_contrast():
     rng = np.random.default_rng(0)
     fixed = rng.integers(50, 200, (40, 40, 40)).astype(np.uint8)
     warped = (255 - fixed).astype(np.uint8)
@@ -127,7 +127,7 @@ def test_noise_without_structure_is_no_mismatch():
     assert np.abs(np.array(found[0].point_mm) - (14.5, 14.5, 24.5)).max() < 6
 
 
-def test_only_what_is_inside_is_a_place():
+def test_locations_are_inside_the_region():
     rng = np.random.default_rng(2)
     fixed, warped = rng.normal(0, 1, (2, 40, 40, 40))
     grid, inside = Grid((40, 40, 40)), np.zeros((40, 40, 40), dtype=bool)

@@ -88,7 +88,7 @@ def test_closing_puts_everything_back(run, nodes, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_view_is_used_alike(run, inspection, mode):
+def test_all_views_have_the_same_interface(run, inspection, mode):
     inspection.show(run, mode)
     used = {(node.GetBackgroundVolumeID(), node.GetForegroundVolumeID()) for node in composite_nodes()}
     assert len(used) == 1
@@ -114,7 +114,7 @@ def test_blend_and_flicker(run, nodes, inspection):
     assert seen == [False, True, False]
 
 
-def test_checkerboard_shows_both_in_turn(run, nodes, inspection):
+def test_checkerboard_alternates_both_volumes(run, nodes, inspection):
     inspection.show(run, "checkerboard", tile_mm=40)
     shown = array_of(layers()[0])
     windows = [node.GetDisplayNode() for node in (nodes.fixed, run.warped)]
@@ -188,7 +188,7 @@ def test_arrows_are_drawn_as_long_as_their_distance_allows(run, nodes, inspectio
         assert overlays.arrow_scale(run, moved, spacing_mm=10.0) == scale
 
 
-def test_warp_is_the_deformable_part_shown_forwards(run, nodes, phantom, inspection):
+def test_warp_is_the_deformable_part_from_fixed_to_moving(run, nodes, phantom, inspection):
     inspection.show(run, "grid")
     node = slicer.mrmlScene.GetFirstNodeByName("Comparison warp")
     points = phantom.pair.fixed.grid.index_to_point(np.random.default_rng(0).uniform(6, 18, (200, 3)))
@@ -233,7 +233,7 @@ def test_lowest_dice_comes_first(run, inspection):
     assert scores == sorted(scores)
 
 
-def test_the_panel_goes_where_the_report_points(run, result):
+def test_the_panel_jumps_to_the_locations_of_the_report(run, result):
     evaluation = result.evaluation
     for kind in ("fold", "match", "structure"):
         points = np.array([place.point_mm for place in run.locations(kind)])
@@ -244,7 +244,7 @@ def test_the_panel_goes_where_the_report_points(run, result):
     assert set(firsts) <= {place.text for place in run.look_at}
 
 
-def test_runs_of_the_former_version_have_no_places(run):
+def test_runs_of_the_former_version_have_no_locations(run):
     report = {key: value for key, value in run.report.to_json().items() if key != "locations"}
     run.record.SetParameter("report", json.dumps(report))
     assert run.locations("fold") is None

@@ -241,7 +241,7 @@ def test_a_snapshot_does_not_depend_on_the_scene(nodes, phantom, tmp_path):
     assert np.array_equal(pair.moving.array, phantom.pair.moving.array)
 
 
-def test_copying_goes_in_steps(nodes):
+def test_copying_is_done_in_steps(nodes):
     steps = snapshot_steps(helpers.inputs_of(nodes))
     roles = []
     while True:

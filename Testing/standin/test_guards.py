@@ -90,7 +90,7 @@ def test_showing_a_segmentation_while_the_scene_closes_is_critical(segmentation,
     assert "Unable to find subject hierarchy item for segmentation node Organs" in recorded_errors()[0]
 
 
-def test_closing_a_scene_alone_says_nothing(segmentation, slicer_scene):
+def test_closing_a_scene_shows_no_message(segmentation, slicer_scene):
     slicer_scene.Clear(0)
 
 

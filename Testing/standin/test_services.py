@@ -94,7 +94,7 @@ def test_program_that_does_not_exist_reports_an_error(wait_until):
     assert failed == [qt.QProcess.FailedToStart]
 
 
-def test_loop_watch_sees_a_blocked_event_loop(wait_until):
+def test_loop_watch_detects_a_blocked_event_loop(wait_until):
     def block():
         end = time.thread_time() + 0.1
         while time.thread_time() < end:

@@ -17,7 +17,7 @@ def run(environment, *arguments):
     )
 
 
-def test_no_screen_is_said_in_one_line():
+def test_a_missing_screen_is_reported_in_one_line():
     done = run({})
     assert done.returncode == 1
     assert done.stderr.startswith("No screen: neither DISPLAY nor WAYLAND_DISPLAY is set.")

@@ -68,7 +68,7 @@ def test_combo_survives_closing_the_scene_and_foreign_ids(slicer_scene):
     assert made.currentNode() is again
 
 
-def test_deleted_combo_is_left_alone_by_the_scene(slicer_scene):
+def test_deleted_combo_is_not_used_by_the_scene(slicer_scene):
     made = combo(slicer_scene)
     made.delete()
     slicer_scene.AddNewNodeByClass(VOLUME)
@@ -103,7 +103,7 @@ def test_segment_selector(slicer_scene):
     assert log == ["b", "a"]
 
 
-def test_slider_clamps_and_tells(slicer_scene):
+def test_slider_clamps_and_notifies(slicer_scene):
     made = ctk.ctkSliderWidget()
     made.decimals = 3
     made.minimum, made.maximum, made.singleStep = -1.0, 1.0, 0.001

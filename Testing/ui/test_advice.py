@@ -72,7 +72,7 @@ def test_recommended_is_the_first_choice_and_follows_the_advice(advised, ui, fak
     assert advised.results.run.engine == ENGINE
 
 
-def test_one_click_takes_the_advice_or_the_runner_up(advised, ui):
+def test_one_click_selects_the_advice_or_the_runner_up(advised, ui):
     choose(ui.engineCombo, "linear")
     ui.useAdviceButton.click()
     assert (ui.engineCombo.currentData, ui.presetCombo.currentData) == (ENGINE, PRESET)
@@ -81,7 +81,7 @@ def test_one_click_takes_the_advice_or_the_runner_up(advised, ui):
     assert (ui.engineCombo.currentData, ui.presetCombo.currentData) == ("sitk-bspline", "default")
 
 
-def test_it_says_when_it_does_not_know(panel, ui, query):
+def test_insufficient_evidence_is_shown(panel, ui, query):
     query.answer(advice=some_advice(sure=False, predicted_dice={}, runner_up=""))
     settle()
     assert "No clear recommendation" in ui.adviceLabel.text and "start with" in ui.adviceLabel.text
@@ -116,7 +116,7 @@ def test_another_pair_cancels_the_query_and_starts_another(panel, pair, ui, quer
     assert ui.engineCombo.currentText == "Recommended"
 
 
-def test_names_and_looks_do_not_ask_anew(advised, pair, fake):
+def test_names_and_display_do_not_request_new_advice(advised, pair, fake):
     pair.fixed.SetName("Another name")
     pair.fixed.GetDisplayNode().SetWindow(12.0)
     advised.validate()
@@ -124,7 +124,7 @@ def test_names_and_looks_do_not_ask_anew(advised, pair, fake):
     assert advised.advice.advice is not None and len(fake.processes) == 1
 
 
-def test_changed_voxels_ask_anew(advised, pair, fake):
+def test_changed_voxels_request_new_advice(advised, pair, fake):
     slicer.util.arrayFromVolume(pair.fixed)[...] += 1
     slicer.util.arrayFromVolumeModified(pair.fixed)
     wait(lambda: len(fake.processes) == 2 and fake.process)
@@ -144,7 +144,7 @@ def test_it_can_be_stopped_and_requested_by_hand(panel, ui, query, fake):
     assert shown(ui.useAdviceButton)
 
 
-def test_registering_without_advice_asks_first_and_goes_on(panel, picked, ui, fake):
+def test_registering_without_advice_requests_it_first(panel, picked, ui, fake):
     choose(ui.engineCombo, "recommended")
     wait(lambda: ui.registerButton.enabled and not panel.checking)
     ui.registerButton.click()

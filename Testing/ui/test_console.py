@@ -32,7 +32,7 @@ def test_the_documented_example(logic, pair, panel):
     assert len(logic.runs()) == 1
 
 
-def test_a_handle_tells_progress_and_the_end(logic, pair, fake):
+def test_a_handle_reports_progress_and_the_end(logic, pair, fake):
     updates, ended = [], []
     handle = logic.register(pair.fixed, pair.moving, "sitk-demons", wait=False)
     handle.on_progress(lambda fraction, stage: updates.append((fraction, stage))).on_finished(ended.append)

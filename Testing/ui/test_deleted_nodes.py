@@ -159,7 +159,7 @@ def test_a_node_deleted_while_it_is_looked_at(panel, run, ui, role):
 
 
 @pytest.mark.parametrize("purpose", HELPERS)
-def test_the_tables_and_plots_of_the_panel_are_made_anew(panel, run, ui, dialogs, tmp_path, purpose):
+def test_deleted_tables_and_plots_of_the_panel_are_created_again(panel, run, ui, dialogs, tmp_path, purpose):
     page = tmp_path / "report.html"
     ui.structuresButton.collapsed = False
     for name in ("plot", "copy"):

@@ -18,7 +18,7 @@ def messages(panel) -> str:
     return document.toPlainText()
 
 
-def test_an_empty_panel_says_what_to_do(panel, ui):
+def test_an_empty_panel_shows_what_to_do(panel, ui):
     assert "fixed volume" in messages(panel)
     assert "moving volume" in messages(panel)
     assert not ui.registerButton.enabled

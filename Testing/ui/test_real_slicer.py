@@ -43,7 +43,7 @@ def test_changing_the_engine_deletes_each_form_once(panel, ui):
     assert ownership.double_deletes == before
 
 
-def test_a_removed_form_is_let_go_at_once(panel, ui):
+def test_a_removed_form_is_released_immediately(panel, ui):
     import gc
     import weakref
 

@@ -216,7 +216,7 @@ def test_a_deleted_output_is_reported_not_a_crash(panel, finish, ui):
     assert not ui.blendButton.checked
 
 
-def test_the_verdict_tells_its_reasons_and_where_to_look(panel, picked, ui, fake):
+def test_the_verdict_has_reasons_and_locations(panel, picked, ui, fake):
     """What the library's judgment says reaches the panel; a click on a place moves the views there."""
     import json
 

@@ -96,7 +96,7 @@ def test_a_bug_while_publishing_leaves_no_node(panel, picked, ui, fake, monkeypa
     assert "no table today" in caplog.text
 
 
-def test_compared_engines_run_one_after_the_other(panel, picked, ui, fake):
+def test_compared_engines_run_sequentially(panel, picked, ui, fake):
     compare(panel, "sitk-demons", "sitk-bspline")
     press(panel)
     first = fake.process

@@ -8,7 +8,7 @@ from panel_helpers import choose, settle, shown, wait
 
 
 @pytest.mark.usefixtures("only_the_hierarchy_complains")
-def test_a_saved_scene_brings_everything_back(widget, panel, picked, ui, fake, tmp_path):
+def test_a_saved_scene_restores_everything(widget, panel, picked, ui, fake, tmp_path):
     choose(ui.presetCombo, "paper")
     ui.seedSpin.value = 5
     ui.jacobianCheck.checked = False

@@ -81,7 +81,7 @@ def test_nothing_of_a_killed_worker_is_left(tmp_path):
     assert not (tmp_path / "tmp").exists()
 
 
-def test_foreign_process_ids_are_left_alone(tmp_path):
+def test_foreign_process_ids_are_not_killed(tmp_path):
     session = Session(tmp_path)
     session.feed(encode("started", pid=1, group=os.getpgrp()) + encode("started", pid="x", group=-5))
     session.kill(0)

@@ -51,7 +51,7 @@ def test_failures(make_client, what, state, code, message):
     assert what != "bug" or any("ZeroDivisionError" in line for line in outcome.log)
 
 
-def test_noise_goes_to_the_log_and_fools_nobody(make_client):
+def test_other_output_goes_to_the_log_and_hides_no_event(make_client):
     outcome = (client := make_client("noisy")).run()
     assert outcome.ok and client.session.stage == "Stage 49"
     log = "\n".join(outcome.log)

@@ -49,7 +49,7 @@ def test_shifts_change_intensities_alone(prepared, kind):
     assert low <= r <= high + 1e-9
 
 
-def test_a_prediction_goes_where_the_network_says(prepared):
+def test_a_prediction_is_the_displacement_of_the_network(prepared):
     torch = pytest.importorskip("torch")
     from DeepVsClassicRegLib.core.experiments.learning import predicted
     from DeepVsClassicRegLib.core.networks.base import Prediction
@@ -86,7 +86,7 @@ def test_volumes_of_a_folder_meet_on_one_grid(tmp_path):
     assert min(both) > 0.7 * max(both) and made.images.max() == 1
 
 
-def test_a_short_training_comes_back_as_a_model(tmp_path):
+def test_a_short_training_returns_a_model(tmp_path):
     pytest.importorskip("torch")
     from DeepVsClassicRegLib.core.experiments.learning import evaluate_pairs, train_network
 

@@ -30,7 +30,7 @@ def seeded():
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_padding_continues_the_border_and_comes_off_again(dimensions):
+def test_padding_repeats_the_border_and_is_cropped_again(dimensions):
     image = random(1, 2, *SHAPES[dimensions])
     padded = blocks.pad_to_multiple(image, 8)
     assert (
@@ -207,7 +207,7 @@ class Fixed(torch.nn.Module):
         return Prediction(affine.affine_displacement(self.matrix, shift, fixed.shape[2:]))
 
 
-def test_cascade_warps_as_its_stages_do_one_after_the_other():
+def test_cascade_equals_its_stages_in_sequence():
     shrink = torch.tensor([[[0.9, 0.05], [0.0, 0.95]]], dtype=torch.float64)
     turn = torch.tensor([[[0.97, -0.1], [0.1, 0.97]]], dtype=torch.float64)
     image = flow.identity_grid((21, 24), shrink)[:, :1]

@@ -58,7 +58,7 @@ def test_equal_offsets_share_a_bias():
     assert place[0, 1] == place[1, 2] == place[3, 4] and place[0, 1] != place[1, 0]
 
 
-def test_attention_sees_its_window_and_shifted_attention_the_next():
+def test_attention_covers_its_window_and_shifted_attention_the_next():
     tokens = torch.randn(1, 8, 8, 4)
     other = tokens.clone()
     other[0, 3, 3] = torch.randn(4)

@@ -51,7 +51,7 @@ def test_one_label_of_those_in_both_images_is_drawn():
     assert with_one_label(labeled([empty, common], [common, empty])).fixed_labels.shape == (1, 1, *SHAPE)
 
 
-def test_training_sees_one_label_and_evaluation_all_and_neither_sees_intensities():
+def test_training_uses_one_label_and_evaluation_all_without_intensities():
     method, settings = LocalNet(), LocalNetSettings(channels=2)
     pairs = labeled([square(3), square(3)], [square(3), square(9)])
     network, u = method.network(settings, dimensions=2), torch.zeros(1, 2, *SHAPE)
@@ -91,7 +91,7 @@ def test_the_displacements_of_five_resolutions_are_added(shape):
     assert torch.allclose(u, torch.full_like(u, 1.1111))
 
 
-def test_the_affine_network_comes_first_and_is_alone_in_its_stage():
+def test_the_affine_network_has_the_first_stage_alone():
     network = LocalNet().network(LocalNetSettings(channels=4), dimensions=2).eval()
     image = torch.rand(1, 1, *SHAPE)
     network.set_stage("affine")

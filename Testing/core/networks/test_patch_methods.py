@@ -104,7 +104,7 @@ def test_batches_without_a_known_error_are_refused(method):
         method.loss(LossContext(network, scores, pairs, settings, "labels"))
 
 
-def test_a_patch_sees_32_voxels_and_nothing_beyond():
+def test_the_receptive_field_of_a_patch_has_32_voxels():
     network = PatchNetwork(PatchSettings(inputs="images"), dimensions=2).eval()
     image = torch.rand(1, 1, 96, 96, requires_grad=True)
     network(image, image.detach()).values[0, 0, 12, 12].backward()

@@ -149,7 +149,7 @@ def test_run_times_are_a_line_that_outliers_do_not_move():
     assert 0 < probe_seconds() < 3 and 0.2 <= machine_factor(1e-9) <= 5
 
 
-def test_strengths_count_datasets_alike_and_even_out_few():
+def test_strengths_weight_datasets_equally_and_shrink_few():
     def run(case, group, engine, dice, kind="inter-subject", confidence=1.0):
         return {"case": case, "group": group, "engine": engine, "dice": dice, "kind": kind, "confidence": confidence}
 

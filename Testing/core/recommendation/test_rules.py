@@ -101,7 +101,7 @@ def test_after_a_failed_alignment_nothing_is_sure_and_one_contrast_engines_come_
     assert not {"alignment-failed", "alignment-doubtful"} & spoke(plan(confidence=None))
 
 
-def test_the_time_budget_takes_the_next_that_fits():
+def test_the_time_budget_selects_the_next_engine_within_it():
     seconds = {"greedy": 100.0, "instance": 8.0, "linear": 2.0}
     found = plan(time_budget_s=10, seconds=seconds)
     assert found.ranking[0] == "instance" and found.sure and "time-budget" in spoke(found)
@@ -123,7 +123,7 @@ def test_gpu_overlap_information_and_landmarks():
     assert "beyond-calibration" in spoke(beyond) and not beyond.sure
 
 
-def test_every_rule_has_a_name_a_source_and_spoke_in_some_test_case():
+def test_every_rule_has_a_name_a_source_and_a_case_that_triggers_it():
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names) and all(rule.source for rule in RULES)
     cases = [

@@ -60,7 +60,7 @@ def test_a_known_displacement_is_the_truth():
     assert torch.equal(right.fixed, fixed)
 
 
-def test_aligned_images_are_sampled_alike():
+def test_aligned_images_are_sampled_equally():
     """Both go through an interpolation: the sharpness of one must not tell that it is aligned."""
     image = torch.rand(1, 1, *SHAPE)
     pair = misaligned(draws(), image, image, None, MisalignmentSettings(aligned=1.0, jitter_mm=0.0), 2.0)
@@ -102,7 +102,7 @@ def made(**changes):
     return make_source(data, seed=5, supervision="error")
 
 
-def test_a_source_gives_the_same_batch_again_whatever_came_before():
+def test_a_batch_does_not_depend_on_previous_batches():
     first, second = made(), made()
     second.sample(7)
     for one, other in ((first.sample(3), second.sample(3)), (first.validation()[1], second.validation()[1])):

@@ -53,7 +53,7 @@ def of_data(folder, cache, **options):
 
 
 @pytest.mark.parametrize("size", [(40, 36), (24, 20, 28)])
-def test_known_displacements_bring_the_images_together(size):
+def test_known_displacements_align_the_images(size):
     clean = {"noise": 0.0, "bias": 0.0, "blur_mm": 0.0, "thick": 0.0, "ringing": 0.0, "gamma": 0.0, "cropped": 0.0}
     clean |= {"same_contrast": 1.0, "deviation_low": 0.0, "deviation_high": 0.0}
     data = DataSettings("shapes", size, 4.0, batch=2, synthesis=clean, validation=2)
@@ -179,7 +179,7 @@ def box_at(start, size=(6, 7, 8)):
     return (..., *(slice(a, a + n) for a, n in zip(start, size, strict=True)))
 
 
-def test_real_pairs_are_judged_as_the_engine_registers_them(tmp_path):
+def test_real_pairs_are_validated_with_the_engine(tmp_path):
     """The Dice of the curves is that of the engine's map on the original label maps, the start's Dice beside it."""
     cases(tmp_path)
     source = of_data(tmp_path, tmp_path / "cache", align=lambda fixed, moving: Transform((Affine.shift((0.2, 0, 0)),)))

@@ -119,7 +119,7 @@ def test_batches_have_the_promised_form(source):
         assert (shares.amax(dim=(0, *range(2, shares.ndim))) > 0).sum() > 6
 
 
-def test_global_generators_are_left_alone(source):
+def test_global_generators_do_not_change(source):
     states = global_states()
     source.sample(11)
     source.validation()
@@ -221,7 +221,7 @@ def test_some_images_are_skull_stripped(folder):
     assert covered[0] < 0.9 * covered[1]
 
 
-def test_pairs_of_one_person_coincide_without_warps(folder):
+def test_pairs_of_one_subject_coincide_without_warps(folder):
     alike = LabelMapsSource(folder, settings=replace(QUIET, same_person=1.0, cropped=0.0), **GRID)
     batches = [alike.sample(step) for step in range(6)]
     same = [torch.equal(batch.fixed_labels, batch.moving_labels) for batch in batches]
@@ -231,7 +231,7 @@ def test_pairs_of_one_person_coincide_without_warps(folder):
     assert not any(torch.equal(pair.fixed_labels, pair.moving_labels) for pair in map(never.sample, range(6)))
 
 
-def test_mixed_generators_take_turns_and_the_first_one_judges(folder):
+def test_mixed_generators_alternate_and_the_first_one_validates(folder):
     spec = f"labels:{folder}+labels:{folder}+shapes"
     data = DataSettings(spec, GRID["size"], GRID["spacing_mm"], synthesis={"dice_labels": 4}, validation=2)
     mixed = make_source(data, seed=5)
@@ -250,7 +250,7 @@ def test_mixed_generators_take_turns_and_the_first_one_judges(folder):
     assert not replace(data, spec=f"{folder}+shapes").generated
 
 
-def test_a_plus_within_a_path_stays():
+def test_a_plus_in_a_path_is_kept():
     assert parts_of("labels:/a+b/c+shapes") == ["labels:/a+b/c", "shapes"]
     assert parts_of("labels:/a+shapes+b") == ["labels:/a+shapes+b"]
     assert parts_of("shapes+labels:/a") == ["shapes", "labels:/a"]

@@ -112,7 +112,7 @@ def test_curves_of_steps_after_the_last_checkpoint_are_dropped(tmp_path):
     assert float(rows(tmp_path / "curves.csv")[2]["loss"]) < 1
 
 
-def test_the_card_tells_everything(tmp_path):
+def test_the_card_is_complete(tmp_path):
     run(tmp_path, supervision="labels", steps=10, half=True)
     card, module = load_model(tmp_path / "model")
     assert (card.name, card.method, card.licence) == ("disks", "voxelmorph", "CC0-1.0")
@@ -159,7 +159,7 @@ def test_without_validation_pairs_the_last_weights_are_kept(tmp_path):
     assert all(torch.equal(tensor, last[f"weights/{name}"]) for name, tensor in module.state_dict().items())
 
 
-def test_global_state_is_left_alone(tmp_path):
+def test_global_state_does_not_change(tmp_path):
     torch.manual_seed(5)
     threads = torch.get_num_threads()
     before = torch.random.get_rng_state()
