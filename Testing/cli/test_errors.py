@@ -69,7 +69,7 @@ def test_bad_volumes(call, pair, tmp_path, kind, message):
         (["--threads", "-1"], "threads must be 0"),
         (["-e", "sitk-demons", "--fixed-points", "FIXED_POINTS"], "one side only"),
         (["-e", "sitk-demons", "--fixed-mask", "EMPTY"], "mask 'empty' is empty"),
-        (["-e", "sitk-demons", "--initial", "GARBAGE"], "no transform file"),
+        (["-e", "sitk-demons", "--initial", "GARBAGE"], "not a transform file"),
         (["-e", "sitk-demons", "--moving-seg", "FIXED"], "is not a label map"),
     ],
 )
