@@ -148,7 +148,7 @@ def test_sheared_nifti_is_refused(tmp_path):
 
 
 def test_fractions_are_no_labels():
-    with pytest.raises(RegistrationError, match="no label map"):
+    with pytest.raises(RegistrationError, match="not a label map"):
         LabelMap(np.full((3, 3, 3), 0.5), Grid((3, 3, 3)))
 
 

@@ -191,7 +191,7 @@ def test_wrong_transform_files_say_why(tmp_path):
     with pytest.raises(FileError, match="No such"):
         read_transform(tmp_path / "missing.h5")
     (tmp_path / "bad.h5").write_text("no transform")
-    with pytest.raises(FileError, match="no transform file that is known"):
+    with pytest.raises(FileError, match="not a transform file that is known"):
         read_transform(tmp_path / "bad.h5")
 
 

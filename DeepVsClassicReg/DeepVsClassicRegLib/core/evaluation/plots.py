@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from .measures import HIGHER, Measure
-from .plotting import AFTER, BEFORE, START, TEXT, new_figure
+from .plotting import AFTER, BEFORE, FAINT, START, TEXT, new_figure, tidy
 
-FAINT = "#dfe5eb"
 MOST_NAMED = 45
 
 
@@ -57,7 +56,7 @@ def label_plot(columns: Mapping[str, Mapping[str, float | None]], names: Mapping
         axes.set_xlabel(f"{len(labels)} labels, lowest first (the table below lists all of them)")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
     axes.set_title(f"mean after: {mean:.{measure.decimals}f}", loc="left", fontsize=10, color=AFTER)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -85,7 +84,7 @@ def curves(trace: Sequence[Sequence[Any]]) -> Any | None:
         axes.set_xlabel("iteration", fontsize=8.5)
         axes.locator_params(nbins=4)
         axes.ticklabel_format(axis="y", useOffset=False)
-        _tidy(axes)
+        tidy(axes)
         axes.tick_params(labelsize=8)
     return figure
 
@@ -120,20 +119,9 @@ def accuracy_time(points: Sequence[tuple[str, float, float]], measure: Measure) 
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if np.log10(seconds.max() / seconds.min()) < 1:
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-    _tidy(axes)
+    tidy(axes)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     return figure
-
-
-def _tidy(axes: Any) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#aab4bf")
-    axes.tick_params(colors=TEXT, labelsize=9, length=3)
-    axes.yaxis.label.set_color(TEXT)
-    axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def _or_nan(value: float | None) -> float:

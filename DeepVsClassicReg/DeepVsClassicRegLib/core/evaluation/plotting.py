@@ -16,6 +16,7 @@ from . import colors
 
 PANEL, INK, PAPER, TEXT = "#0b0e13", "#e8edf2", "#ffffff", "#1d2733"
 BEFORE, START, AFTER = "#b4bdc8", "#7aa6d8", "#0b6e99"
+FAINT = "#dfe5eb"
 DPI = 130
 EXTENT: dict[str, Any] = {"interpolation": "bilinear", "aspect": "equal"}
 Draw = Callable[[Any, int], None]
@@ -40,6 +41,18 @@ def new_figure(width_in: float, height_in: float, *, dark: bool = False) -> Any:
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor=PANEL if dark else PAPER)
     FigureCanvasAgg(figure)
     return figure
+
+
+def tidy(axes: Any, *, along: str = "y") -> None:
+    """Remove distracting elements and draw faint lines across."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#aab4bf")
+    axes.tick_params(colors=TEXT, labelsize=9, length=3)
+    axes.yaxis.label.set_color(TEXT)
+    axes.grid(axis=along, color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def png_bytes(figure: Any) -> bytes:

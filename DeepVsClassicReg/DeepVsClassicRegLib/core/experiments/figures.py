@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.plotting import AFTER, TEXT, new_figure
+from ..evaluation.plotting import AFTER, new_figure, tidy
 
-GREY, FAINT = "#9aa5b1", "#dfe5eb"
+GREY = "#9aa5b1"
 # Color-blind safe (after Okabe and Ito, with darker yellow).
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#e09f3e", "#7b5ea7", "#5fa8d3", "#8c564b", "#c77dba", "#556270", "#b5a642")
 CLASSICAL, UNSUPERVISED, SUPERVISED = AFTER, "#e09f3e", "#d1495b"
@@ -18,18 +18,6 @@ CLASSICAL, UNSUPERVISED, SUPERVISED = AFTER, "#e09f3e", "#d1495b"
 def color_of(name: str, names: Sequence[str]) -> str:
     """Return the color of one of several names."""
     return PALETTE[list(names).index(name) % len(PALETTE)]
-
-
-def tidy(axes: Any, *, along: str = "y") -> None:
-    """Remove distracting elements and draw faint lines across."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#aab4bf")
-    axes.tick_params(colors=TEXT, labelsize=9, length=3)
-    axes.yaxis.label.set_color(TEXT)
-    axes.grid(axis=along, color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def legend(figure: Any, colors: Mapping[str, str], *, lines: Mapping[str, str] | None = None) -> None:

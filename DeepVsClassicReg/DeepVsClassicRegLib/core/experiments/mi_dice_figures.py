@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.plotting import TEXT, new_figure
-from .figures import GREY, color_of, legend, tidy
+from ..evaluation.plotting import TEXT, new_figure, tidy
+from .figures import GREY, color_of, legend
 from .statistics import Estimate, line_fit
 
 Row = Mapping[str, Any]

@@ -58,6 +58,11 @@ def warp_volume(
 
 def continued(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:
     """Return the volume on the grid, linearly interpolated; outside it the border voxels are continued."""
+    return volume_from_sitk(continued_image(to_sitk(volume), grid, transform), name=volume.name)
+
+
+def continued_image(image: sitk.Image, grid: Grid, transform: Mapping | None = None) -> sitk.Image:
+    """Return an image of numbers or vectors on the grid, as `continued`."""
     resampler = sitk.ResampleImageFilter()
     resampler.SetSize(grid.size)
     resampler.SetOutputOrigin(grid.origin_mm)
@@ -67,7 +72,7 @@ def continued(volume: Volume, grid: Grid, transform: Mapping | None = None) -> V
     resampler.UseNearestNeighborExtrapolatorOn()
     if transform is not None:
         resampler.SetTransform(transform.to_sitk())
-    return volume_from_sitk(resampler.Execute(to_sitk(volume)), name=volume.name)
+    return resampler.Execute(image)
 
 
 def sampled_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> Volume:

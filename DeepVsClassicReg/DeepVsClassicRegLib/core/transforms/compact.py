@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..images.grid import Grid
+from ..images.resample import continued_image
 from .field import DisplacementField
 
 TOLERANCE = 0.05  # in units of the fixed grid, mm for a head
@@ -39,7 +40,7 @@ def compacted(field: DisplacementField, *, tolerance_mm: float | None = None) ->
 
 def deviation_mm(coarse: DisplacementField, fine: DisplacementField) -> float:
     """Return the largest difference of two fields over the voxels of the finer one, mm."""
-    back = sitk.GetArrayFromImage(_sampled(coarse, fine.grid))  # a view would outlive the image
+    back = sitk.GetArrayFromImage(continued_image(coarse.image(), fine.grid))  # a view would outlive the image
     return float(np.sqrt(((back - fine.array_mm) ** 2).sum(-1).max()))
 
 
@@ -62,15 +63,4 @@ def _coarser(field: DisplacementField, factor: int) -> DisplacementField | None:
     grid = Grid(
         (size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), field.grid.origin_mm, field.grid.direction
     )
-    return DisplacementField.from_sitk(_sampled(field, grid))
-
-
-def _sampled(field: DisplacementField, grid: Grid) -> sitk.Image:
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetSize(grid.size)
-    resampler.SetOutputOrigin(grid.origin_mm)
-    resampler.SetOutputSpacing(grid.spacing_mm)
-    resampler.SetOutputDirection(grid.direction)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.UseNearestNeighborExtrapolatorOn()
-    return resampler.Execute(field.image())
+    return DisplacementField.from_sitk(continued_image(field.image(), grid))
