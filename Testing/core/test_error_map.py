@@ -82,7 +82,7 @@ def test_nothing_is_known_outside_the_object_or_the_moving_view(model):
     seen = pair.moving.grid.contains(part.volume.grid.points() + np.array([40.0, 0.0, 0.0]))
     assert part.trusted.any() and not part.trusted[~seen].any()
     said = " ".join(part.notes)
-    assert "does not reach" in said and "only mean 'large'" in said
+    assert "outside the moving volume" in said and "only mean 'large'" in said
 
 
 def test_it_reaches_measures_locations_report_and_picture():

@@ -211,7 +211,9 @@ def _limits(card: Card, spacing_mm: float, trusted: npt.NDArray[np.bool_]) -> tu
     found = [
         f"The estimated error is predicted by a network ({card.title}) trained on generated images only. It is not "
         "valid outside the fixed object, in regions without structure (with a wide band), outside the moving volume, "
-        "and where the anatomies differ, which is treated as error."
+        "and where the anatomies differ, which is treated as error.",
+        "A large estimated error is a warning, a small one is no proof: on real volumes errors are underestimated, "
+        "and a small region that is wrong inside an aligned volume may be missed.",
     ]
     largest = card.training.get(LARGEST)
     if isinstance(largest, (int, float)):

@@ -38,7 +38,7 @@ VIEW = View(
     title="Estimated error",
     caption="Estimated registration error at every voxel in mm: dark is small, bright is 10 mm or more. It is "
     "predicted from both volumes by a network trained on generated images, without ground truth. It is not reliable "
-    "in regions without structure or where the anatomies differ.",
+    "in regions without structure or where the anatomies differ; a small error is no proof.",
     needs=("fixed", "error"),
     options={"opacity": "Opacity:"},
     legend=Legend(
