@@ -24,6 +24,9 @@ def test_case(widget, name):
 
 
 def test_the_test_class_of_the_module_runs_them(module):
+    from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+
     source = sys.modules["DeepVsClassicReg"]
-    assert issubclass(source.DeepVsClassicRegTest, object)
+    assert issubclass(source.DeepVsClassicRegTest, ScriptedLoadableModuleTest)
+    assert "runTest" in vars(source.DeepVsClassicRegTest)
     assert cases.__name__ == source.TESTS

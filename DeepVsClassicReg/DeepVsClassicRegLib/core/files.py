@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,12 @@ PARTNERS = {
     ".img": (".hdr", ".hdr.gz"),
 }
 NO_SPACE = "Check the folder, its permissions and the free space."
+# Variable that names the folder ('' without one), and the usual folder in the user's home.
+USER_FOLDERS = {
+    "win32": {"cache": ("LOCALAPPDATA", "AppData/Local"), "data": ("APPDATA", "AppData/Roaming")},
+    "darwin": {"cache": ("", "Library/Caches"), "data": ("", "Library/Application Support")},
+    "linux": {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".local/share")},
+}
 
 
 @contextlib.contextmanager
@@ -221,6 +228,12 @@ def _is_whole_gzip(path: Path) -> bool:
     except (OSError, EOFError, zlib.error):
         return False
     return True
+
+
+def user_folder(kind: str) -> Path:
+    """Return the folder of this library for the user's 'cache' or 'data', which may not exist yet."""
+    variable, usual = USER_FOLDERS.get(sys.platform, USER_FOLDERS["linux"])[kind]
+    return Path(os.environ.get(variable, "") or Path.home() / usual) / "DeepVsClassicReg"
 
 
 def resource_folder() -> Path:

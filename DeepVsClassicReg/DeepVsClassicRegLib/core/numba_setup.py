@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .files import user_folder
+
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 # Options of all kernels; a file of kernels calls `use_user_cache` before it decorates the first one.
 JIT: dict[str, Any] = {"nogil": True, "fastmath": True, "cache": True, "error_model": "numpy"}
@@ -47,13 +49,7 @@ def use_user_cache() -> Path:
 
 def user_cache() -> Path:
     """Return the cache folder of this library."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "DeepVsClassicReg" / "numba"
+    return user_folder("cache") / "numba"
 
 
 def kernels_are_compiled() -> bool:

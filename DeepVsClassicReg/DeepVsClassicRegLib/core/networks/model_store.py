@@ -7,14 +7,13 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileError, SettingsError, did_you_mean
-from ..files import NO_SPACE, resource_folder, write_bytes, write_json
+from ..files import NO_SPACE, resource_folder, user_folder, write_bytes, write_json
 from ..settings import from_json as settings_from_json
 from .card import CARD_FILE, WEIGHTS_FILE, Card, Model, read_card
 from .catalogue import get_method
@@ -35,14 +34,7 @@ log = logging.getLogger(__name__)
 
 def user_models_folder() -> Path:
     """Return the folder for the user's models, which may not exist yet."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return base / "DeepVsClassicReg" / "Models"
+    return user_folder("data") / "Models"
 
 
 def find_models(extra: Sequence[Path] = ()) -> tuple[Model, ...]:
