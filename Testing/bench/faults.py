@@ -2,6 +2,7 @@
 
 python Testing/bench/faults.py                     all cases
 python Testing/bench/faults.py AB                  the cases of these kinds; the rest of the page stays
+python Testing/bench/faults.py I --only slab       those of them whose names contain this; the other rows stay
 python Testing/bench/faults.py none --scripts FOLDER/*.py    the scripts of problem reports; the rest of the page stays
 """
 
@@ -102,11 +103,13 @@ def main(arguments: list[str]) -> int:
     """Run the cases of these kinds (all when none is named) and write their part of the page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kinds", nargs="?", default="".join(KINDS))
+    parser.add_argument("--only", default="")
     parser.add_argument("--scripts", type=Path, nargs="*", default=[])
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args(arguments)
     cases = faults.all_cases()
-    chosen = [number for number, case in enumerate(cases) if case.kind in options.kinds]
+    named = [number for number, case in enumerate(cases) if case.kind in options.kinds]
+    chosen = [number for number in named if options.only in cases[number].name]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         rows = {}
         for number, found in zip(chosen, pool.map(numbered_row, chosen), strict=True):
@@ -115,8 +118,12 @@ def main(arguments: list[str]) -> int:
     wrong = sum(not good for good, _ in rows.values())
     sections = read_page()
     for kind, title in KINDS.items():
-        table = [line for number, (_, line) in rows.items() if cases[number].kind == kind]
-        if table:
+        kept = {line.split(" | ")[0]: line for line in sections.get(f"{kind}. {title}", "").splitlines()}
+        table = []
+        for number in (number for number in named if cases[number].kind == kind):
+            line = rows[number][1] if number in rows else kept.get(f"| {cases[number].name}", "")
+            table += [line] if line else []
+        if any(cases[number].kind == kind for number in rows):
             head = ["| input | what is true | what came out | message |", "|---|---|---|---|"]
             sections[f"{kind}. {title}"] = "\n".join(["", f"{len(table)} cases.", "", *head, *table, ""])
     for script in options.scripts:

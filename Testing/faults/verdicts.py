@@ -55,7 +55,7 @@ CASES = [
     _verdict_case("tissue that grows tenfold", {"implausible_percent": 8.0}, "check", ["factor of 10"]),
     _verdict_case("much outside the moving volume", {"overlap_percent": 40.0}, "check", ["60 % of the fixed object"]),
     _verdict_case("more outside than at the start", {"overlap_percent": 70.0}, "check", ["25 % more"]),
-    _verdict_case("a map that cannot be undone", {"inverse_residual_mm": 1.2}, "check", ["miss by 1.2 mm"]),
+    _verdict_case("a map that cannot be undone", {"inverse_residual_mm": 1.2}, "check", ["round-trip error", "1.2 mm"]),
     _verdict_case("nothing measured", {"dice_mean": None, "mi": None}, "check", []),
     _verdict_case("an unsound input", {}, "check", ["Gap closed."], unsound=["Gap closed."]),
     _verdict_case("an unsound input and 6 % of folds", {"folding_percent": 6.0}, "bad", ["Gap."], unsound=["Gap."]),
