@@ -24,7 +24,7 @@ from DeepVsClassicRegLib.core.evaluation.planes import Slices
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
-from DeepVsClassicRegLib.core.evaluation.verdict import best_report, judge_report, tiles
+from DeepVsClassicRegLib.core.evaluation.verdict import best_report, further_reasons, judge_report, tiles
 from DeepVsClassicRegLib.core.evaluation.views.pictures import pictures_of
 from DeepVsClassicRegLib.core.files import write_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
@@ -320,3 +320,13 @@ def test_a_report_of_version_0_1_has_no_locations_and_no_verdict():
     assert report.locations is None and report.verdict is None and report.total_seconds is None
     assert np.isnan(report.diagnostics.trace[0].metric)
     assert not {"locations", "verdict"} & set(report.to_json())
+
+
+def test_folds_are_stated_once_in_every_verdict():
+    """With a decisive measure the sentence states them; without one the reason does."""
+    for after in ({"dice_mean": 0.9}, {}):
+        report = Report.from_json(
+            {"measures": {"before": {"dice_mean": 0.5}, "after": {"folding_percent": 7.0, **after}}}
+        )
+        said = " ".join([judge_report(report).sentence, *further_reasons(report)])
+        assert said.count("7 % of the voxels are folded") == 1, said

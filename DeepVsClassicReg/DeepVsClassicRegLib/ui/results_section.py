@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ..core.evaluation.locations import Location
 from ..core.evaluation.measures import MEASURES
-from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, judge_report
+from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, further_reasons, judge_report
 from ..core.files import write_text
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
@@ -222,11 +221,6 @@ class ResultsSection:
             self.save_page(path)
 
 
-def main_clause(text: str) -> str:
-    """Return a sentence up to its first comma or colon, without its period."""
-    return re.split("[,:]", text)[0].removesuffix(".")
-
-
 def verdict_html(run: Run, *, links: bool = True) -> str:
     """Return the verdict of a run as rich text: a colored headline, the failed checks, and where to look."""
     verdict = judge_report(run.report)
@@ -238,7 +232,7 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     if verdict.level == GOOD:
         return "<br>".join(parts)
     # The headline already contains the most severe reason.
-    parts += [f"•&nbsp;{html.escape(text)}" for text in verdict.reasons if main_clause(text) not in verdict.sentence]
+    parts += [f"•&nbsp;{html.escape(text)}" for text in further_reasons(run.report)]
     places = [place.text.removesuffix(".") for place in run.look_at[:MOST_PLACES]]
     if places:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places

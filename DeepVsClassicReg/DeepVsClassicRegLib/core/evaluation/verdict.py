@@ -20,6 +20,7 @@ __all__ = [
     "Tile",
     "Verdict",
     "best_report",
+    "further_reasons",
     "judge_report",
     "seconds_text",
     "tiles",
@@ -53,9 +54,19 @@ def judge_report(report: Report) -> Verdict:
     worst = counted[0] if counted else None
     if worst is None or ORDER[worst.level] <= ORDER[base.level]:
         return dataclasses.replace(base, reasons=reasons)
-    # The sentence already reports the folds.
-    more = "" if worst.name == "folding" else f" {worst.text}"
+    # The sentence on a decisive measure already reports the folds.
+    more = "" if worst.name == "folding" and _decisive(report) is not None else f" {worst.text}"
     return Verdict(worst.level, _headline(worst), base.sentence + more, reasons)
+
+
+def further_reasons(report: Report) -> tuple[str, ...]:
+    """Return the reasons that the sentence of the verdict does not contain, the gravest first."""
+    sentence, states_folds = judge_report(report).sentence, _decisive(report) is not None
+    return tuple(
+        one.text
+        for one in findings(report)
+        if one.text not in sentence and not (states_folds and one.name == "folding")
+    )
 
 
 def best_report(reports: Sequence[Report]) -> int:
@@ -87,10 +98,15 @@ def _answered(report: Report) -> bool:
     return any(report.measures.after.get(name) is not None for name in ANSWERS)
 
 
+def _decisive(report: Report) -> Measure | None:
+    """Return the first measure of `DECISIVE` that the report has."""
+    return next((MEASURES[name] for name in DECISIVE if report.measures.after.get(name) is not None), None)
+
+
 def _verdict_before_checks(report: Report) -> Verdict:
     measured = report.measures
     before, start, after = measured.before, measured.start, measured.after
-    measure = next((MEASURES[name] for name in DECISIVE if after.get(name) is not None), None)
+    measure = _decisive(report)
     if measure is None:
         return Verdict(CHECK, "Check the pictures", "No measure of the quality of the result is available.")
     reference = _reference(measured) if measure.name == "mi" else before
