@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ..core.networks.card import SUPERVISION
 from ..core.training.config import TrainSettings
 from .options import F, combined, compute_options
 
@@ -28,9 +29,10 @@ def training_options(command: F) -> F:
             click.option("--data", "-d", help="Training data, see above."),
             click.option(
                 "--supervision",
-                type=click.Choice(["none", "labels", "displacement", "error"]),
+                type=click.Choice(SUPERVISION),
                 help="What else than images is learned from: label maps, displacements that are known (generated "
-                "pairs) or found by --teacher, or the error of misaligned images. The method's own when not given.",
+                "pairs) or found by --teacher, the error of misaligned images, or momenta that "
+                "the method itself optimizes. The method's own when not given.",
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
             click.option("--resume", is_flag=True, help="Continue the training run in --out, if there is one."),

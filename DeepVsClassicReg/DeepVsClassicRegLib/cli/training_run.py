@@ -32,6 +32,7 @@ from ..core.training.loop import TrainingOutcome, train
 from ..core.training.preprocessing import Align
 from ..core.training.source_factory import make_source
 from ..core.training.sources import Source
+from ..core.training.state import method_settings
 from ..core.training.validation import Register
 from ..core.transforms.transform import Transform
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT
@@ -102,7 +103,7 @@ def _protect_inputs(config: TrainingConfig, out: Path) -> None:
 
 
 def _source(config: TrainingConfig, compute: Compute, cache: Path, progress: Progress) -> Source:
-    data = data_settings(config)
+    data, method = data_settings(config), get_method(config.method)
     return make_source(
         data,
         seed=config.train.seed,
@@ -111,7 +112,8 @@ def _source(config: TrainingConfig, compute: Compute, cache: Path, progress: Pro
         align=_aligner(compute),
         teach=_teacher(data.teacher, compute) if data.teacher else None,
         supervision=config.supervision,
-        partial_labels=get_method(config.method).info.partial_labels,
+        method_teacher=method.teacher(method_settings(method, config)),
+        partial_labels=method.info.partial_labels,
         progress=progress,
     )
 

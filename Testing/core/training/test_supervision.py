@@ -13,7 +13,7 @@ from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
-from DeepVsClassicRegLib.core.networks.base import Batch
+from DeepVsClassicRegLib.core.networks.base import Batch, MethodTeacher
 from DeepVsClassicRegLib.core.networks.flow import identity_grid, jacobian_determinant, warp
 from DeepVsClassicRegLib.core.training.augmentation import USUAL, AugmentationSettings, AugmentedSource, augmented
 from DeepVsClassicRegLib.core.training.config import DataSettings
@@ -286,3 +286,32 @@ def test_a_dataset_of_pairs_without_labels(tmp_path):
     frame = training_frame(read_volume(manifest.cases[0].image), SIZE, 2.0)
     source = DatasetSource(manifest, frame, tmp_path / "cache", seed=0, partial_labels=True)
     assert source.labels == {} and source.sample(0).fixed_labels is None
+
+
+def test_a_method_teaches_itself_once_per_pair(tmp_path):
+    cases(tmp_path)
+    asked = []
+
+    def find(fixed, moving):
+        asked.append(float((fixed - moving).abs().sum()))
+        return torch.cat([fixed, moving, fixed - moving], 1)
+
+    def made():
+        teacher = MethodTeacher("differences", find)
+        return of_data(tmp_path, tmp_path / "cache", method_teacher=teacher, supervision="momentum")
+
+    source = made()
+    batch = source.sample(0)
+    assert batch.displacement is None
+    assert torch.allclose(batch.momentum[:, :1], batch.fixed, atol=2e-3)
+    assert torch.allclose(batch.momentum[:, 1:2], batch.moving, atol=2e-3)
+    assert torch.equal(made().sample(0).momentum, batch.momentum) and len(asked) == 1
+    assert source.validation()[0].momentum is not None
+    assert PatchSource(source, (8, 7, 6), seed=2).sample(0).momentum.shape == (1, 3, 6, 7, 8)
+    assert of_data(tmp_path, tmp_path / "cache", method_teacher=MethodTeacher("x", find)).sample(0).momentum is None
+    for data in (
+        DataSettings("shapes", SIZE, 2.0),
+        DataSettings(str(tmp_path), SIZE, 2.0, augmentation={"noise": 0.1}),
+    ):
+        with pytest.raises(SettingsError, match="momentum"):
+            make_source(data, seed=1, cache=tmp_path / "cache", supervision="momentum")

@@ -10,19 +10,20 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from .card import KINDS
+from .card import KINDS, SUPERVISION
 from .parts import Distribution, GaussianVelocity, Part, VelocityPart, total_displacement
 
 Tensor = torch.Tensor
-SUPERVISION = ("none", "labels", "displacement", "error")
 __all__ = [
     "KINDS",
+    "SUPERVISION",
     "Batch",
     "ExtraMap",
     "Level",
     "LossContext",
     "Method",
     "MethodInfo",
+    "MethodTeacher",
     "PatchScores",
     "Prediction",
     "RegistrationNetwork",
@@ -45,7 +46,8 @@ class MethodInfo:
         The frozen dataclass of its settings (with `core.settings.option` fields).
     supervision : tuple of str
         Supported supervisions, the default first: 'none' (images only), 'labels', 'displacement' (a known map, or the
-        field of a teacher engine), 'error' (moving images warped with a known error).
+        field of a teacher engine), 'error' (moving images warped with a known error), 'momentum' (computed by the
+        teacher of the method itself).
     kind : str
         Kind of the output, one of `KINDS`; 'field' predicts a map of a pair.
     dimensions : tuple of int
@@ -84,6 +86,8 @@ class Batch:
     error : (N, 1, *spatial) tensor, optional
         Registration error in voxels at each voxel; `moving` is then the moving
         image warped by a registration with a known error.
+    momentum : (N, D, *spatial) tensor, optional
+        Computed by the teacher of the method itself, see `MethodTeacher`.
     """
 
     fixed: Tensor
@@ -92,6 +96,7 @@ class Batch:
     moving_labels: Tensor | None = None
     displacement: Tensor | None = None
     error: Tensor | None = None
+    momentum: Tensor | None = None
 
     def shown(self, supervision: str) -> Batch:
         """Return the part of the batch that a loss with this supervision may use."""
@@ -99,6 +104,8 @@ class Batch:
             return Batch(self.fixed, self.moving, self.fixed_labels, self.moving_labels)
         if supervision == "error":
             return Batch(self.fixed, self.moving, error=self.error)
+        if supervision == "momentum":
+            return Batch(self.fixed, self.moving, momentum=self.momentum)
         return Batch(self.fixed, self.moving, displacement=self.displacement if supervision == "displacement" else None)
 
 
@@ -318,6 +325,22 @@ class LossContext:
     done: float = 0.0
 
 
+@dataclass(frozen=True)
+class MethodTeacher:
+    """The teacher of a method with supervision 'momentum'.
+
+    Attributes
+    ----------
+    name : str
+        Name with all settings; the fields are stored on disk under it.
+    find : callable
+        `find(fixed, moving)` with two (1, 1, *spatial) tensors returns a (1, D, *spatial) tensor.
+    """
+
+    name: str
+    find: Callable[[Tensor, Tensor], Tensor]
+
+
 class Method:
     """A published method: one file of this package with such a class, and one line of the catalogue."""
 
@@ -330,6 +353,10 @@ class Method:
     def stages(self, settings: Any) -> tuple[Stage, ...]:
         """Return the stages of training, in order."""
         return (Stage(),)
+
+    def teacher(self, settings: Any) -> MethodTeacher | None:
+        """Return the teacher of methods with supervision 'momentum'."""
+        return None
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the named, weighted terms of the loss; their sum is minimized."""

@@ -32,6 +32,7 @@ METHODS = Registry(
         "globalnet": "localnet:GlobalNet",
         "istn": "istn:ISTN",
         "sitreg": "sitreg:SITReg",
+        "quicksilver": "quicksilver:Quicksilver",
         "haskins": "haskins:Haskins",
         "simonovsky": "simonovsky:Simonovsky",
         "eppenhof": "eppenhof:Eppenhof",

@@ -15,9 +15,11 @@ from ..losses.sampling import at_least_single, warp
 
 __all__ = [
     "compose",
+    "determinant",
     "identity_grid",
     "integrate",
     "jacobian_determinant",
+    "jacobian_rows",
     "resize_field",
     "upsample_field",
     "velocity_to_displacement",
@@ -122,33 +124,38 @@ def velocity_to_displacement(velocity: Tensor, *, steps: int, stride: int, shape
     return upsample_field(coarse, stride, shape)
 
 
+def jacobian_rows(u: Tensor) -> list[list[Tensor]]:
+    """Return the derivative of x -> x + u(x): entry [i][j] is that of component i along axis j, (N, *spatial).
+
+    Central differences, one-sided at the border.
+    """
+    axes = list(range(1, u.ndim - 1))
+    rows = [list(torch.gradient(u[:, component], dim=axes)) for component in range(len(axes))]
+    for number, row in enumerate(rows):
+        row[number] = row[number] + 1
+    return rows
+
+
+def determinant(rows: list[list[Tensor]]) -> Tensor:
+    """Return the determinant of a matrix of tensors of one shape, by its rows."""
+    if len(rows) == 1:
+        return rows[0][0]
+    total = torch.zeros_like(rows[0][0])
+    for number, first in enumerate(rows[0]):
+        minor = [row[:number] + row[number + 1 :] for row in rows[1:]]
+        total = total + (-1) ** number * first * determinant(minor)
+    return total
+
+
 def jacobian_determinant(u: Tensor) -> Tensor:
     """Return the determinant of the derivative of x -> x + u(x), (N, 1, *spatial).
 
     Central differences, one-sided at the border; 1 keeps the volume, 0 or less folds.
     """
-    count = u.ndim - 2
-    rows = [[_slope(u, component, axis) for axis in range(count)] for component in range(count)]
-    for number in range(count):
-        rows[number][number] = rows[number][number] + 1
-    return _determinant(rows)[:, None]
+    return determinant(jacobian_rows(u))[:, None]
 
 
 def identity_grid(shape: Sequence[int], like: Tensor) -> Tensor:
     """Return the voxel indices of a grid, (1, D, *shape), with the dtype and device of `like`."""
     axes = [torch.arange(n, dtype=like.dtype, device=like.device) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
-
-
-def _slope(u: Tensor, component: int, axis: int) -> Tensor:
-    return torch.gradient(u[:, component], dim=axis + 1)[0]
-
-
-def _determinant(rows: list[list[Tensor]]) -> Tensor:
-    if len(rows) == 1:
-        return rows[0][0]
-    total = torch.zeros_like(rows[0][0])
-    for number, first in enumerate(rows[0]):
-        minor = [row[:number] + row[number + 1 :] for row in rows[1:]]
-        total = total + (-1) ** number * first * _determinant(minor)
-    return total

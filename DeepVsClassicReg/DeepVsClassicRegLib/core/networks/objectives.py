@@ -130,6 +130,16 @@ def known_displacement(batch: Batch) -> Tensor:
     return batch.displacement
 
 
+def known_momentum(batch: Batch) -> Tensor:
+    """Return the momentum to learn; `RegistrationError` when the batch holds none."""
+    if batch.momentum is None:
+        raise RegistrationError(
+            "Training with supervision 'momentum' needs pairs whose momentum the method's teacher has found.",
+            hint="Give a dataset; generated pairs have none.",
+        )
+    return batch.momentum
+
+
 def checked_supervision(supervision: str, allowed: tuple[str, ...]) -> str:
     """Return the supervision.
 

@@ -47,7 +47,7 @@ class DatasetSource:
         Whether batches may contain labels of one side only; otherwise labels are used when all training cases have
         some.
     teacher : Teacher, optional
-        Provides the displacements of the batches.
+        Provides fields of the batches.
     teacher_pairs : int
         Number of training pairs for the teacher.
     align : callable, optional
@@ -186,15 +186,15 @@ class DatasetSource:
         members = [None if chosen is None else self._members_of(places, chosen) for places in sides]
         if not self.partial_labels and None in members:
             members = [None, None]
-        displacement = None if self.teacher is None else torch.stack([self._taught(pair) for pair in pairs])
-        return Batch(fixed, moving, members[0], members[1], displacement)
-
-    def _taught(self, pair: tuple[int, int]) -> torch.Tensor:
-        """Return the teacher's displacement of a pair, (3, Z, Y, X) voxels."""
+        batch = Batch(fixed, moving, members[0], members[1])
         if self.teacher is None:
-            raise ValueError("There is no teacher.")
+            return batch
+        return replace(batch, **{self.teacher.fills: torch.stack([self._taught(self.teacher, pair) for pair in pairs])})
+
+    def _taught(self, teacher: Teacher, pair: tuple[int, int]) -> torch.Tensor:
+        """Return the field of the teacher for a pair, (3, Z, Y, X) voxels."""
         fixed, moving = (self._volume(place) for place in pair)
-        return torch.from_numpy(np.asarray(self.teacher.displacement(fixed, moving), np.float32))
+        return torch.from_numpy(np.asarray(teacher.field(fixed, moving), np.float32))
 
     def _volume(self, place: int) -> Volume:
         image = np.asarray(self._cases[place][0], np.float32)

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import SettingsError
 from ..images.io import read_volume
+from ..networks.base import MethodTeacher
 from ..pair import Pair
 from ..progress import Progress
 from ..settings import from_json, to_json
@@ -28,7 +29,7 @@ from .synthesis.settings import LABEL_MAPS, SynthesisSettings
 from .synthesis.settings import SHAPES as FROM_NOTHING
 from .synthesis.shapes_source import ShapesSource
 from .synthesis.source import GeneratedSource
-from .teacher import Teacher
+from .teacher import Teacher, teacher_of_engine, teacher_of_method
 
 
 def make_source(
@@ -39,6 +40,7 @@ def make_source(
     cache: Path | None = None,
     align: Align | None = None,
     teach: Callable[[Pair], Transform] | None = None,
+    method_teacher: MethodTeacher | None = None,
     supervision: str = "none",
     partial_labels: bool = False,
     progress: Progress | None = None,
@@ -60,9 +62,12 @@ def make_source(
         (It is a parameter because training must not import engines.)
     teach : callable, optional
         Returns the transform of the teacher engine for a pair; needed with `data.teacher`.
+    method_teacher : MethodTeacher, optional
+        Teacher of the method itself; needed with supervision 'momentum'.
     supervision : str
         With 'displacement' the batches contain known displacements or those of the teacher; with 'error' the moving
-        images are warped with a known error (`data.misalignment`).
+        images are warped with a known error (`data.misalignment`); with 'momentum' they contain what the teacher of
+        the method computes.
     partial_labels : bool
         Whether pairs with labels of one image only are allowed; otherwise all training images need labels.
     progress : Progress, optional
@@ -73,6 +78,11 @@ def make_source(
     SettingsError
         When the data do not provide the supervision.
     """
+    if supervision == "momentum" and (data.generated or data.augmentation):
+        raise SettingsError(
+            "The momentum of generated or augmented pairs is not known.",
+            hint="Use a dataset of real volumes, without --augment.",
+        )
     if data.generated:
         source = _generated(data, seed, device, known=supervision in ("displacement", "error"))
     else:
@@ -80,9 +90,9 @@ def make_source(
             raise SettingsError(
                 "The displacement between real images is not known.", hint="Use --teacher ENGINE, or generated pairs."
             )
-        source = _dataset(
-            data, seed, cache, align, teach if data.teacher else None, partial_labels, progress or Progress()
-        )
+        own = method_teacher if supervision == "momentum" else None
+        taught = teach if data.teacher else None
+        source = _dataset(data, seed, cache, align, taught, own, partial_labels, progress or Progress())
     if data.augmentation:
         source = AugmentedSource(source, from_json(AugmentationSettings, data.augmentation), seed=seed)
     if supervision == "error":
@@ -98,6 +108,7 @@ def _dataset(
     cache: Path | None,
     align: Align | None,
     teach: Callable[[Pair], Transform] | None,
+    own: MethodTeacher | None,
     partial_labels: bool,
     progress: Progress,
 ) -> Source:
@@ -111,6 +122,11 @@ def _dataset(
     first = manifest.cases[manifest.training[0][0]].image
     reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
     frame = training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
+    teacher: Teacher | None = None
+    if own is not None:
+        teacher = teacher_of_method(own, cache / "teacher")
+    elif teach is not None:
+        teacher = teacher_of_engine(data.teacher, teach, frame.grid, cache / "teacher")
     return DatasetSource(
         manifest,
         frame,
@@ -119,7 +135,7 @@ def _dataset(
         batch=data.batch,
         labels_per_step=data.labels_per_step,
         partial_labels=partial_labels,
-        teacher=None if teach is None else Teacher(data.teacher, teach, frame.grid, cache / "teacher"),
+        teacher=teacher,
         teacher_pairs=data.teacher_pairs,
         align=align,
         progress=progress,

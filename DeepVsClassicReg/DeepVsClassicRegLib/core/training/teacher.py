@@ -1,4 +1,4 @@
-"""A classical engine as a teacher: displacements of training pairs, computed once and stored on disk."""
+"""Teachers: fields of training pairs by an engine or a method, computed once and stored on disk."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..images.grid import Grid
 from ..images.volume import Volume
+from ..networks.base import MethodTeacher
 from ..pair import Pair
 from ..transforms.transform import Transform
 from ..transforms.units import mm_to_channels
@@ -21,31 +23,31 @@ Array = npt.NDArray[Any]
 
 
 class Teacher:
-    """Fields of an engine for pairs on the training grid.
+    """Fields of pairs on the training grid.
 
     Parameters
     ----------
     name : str
-        Engine, or engine:preset.
-    register : callable
-        Returns the transform of the engine for a pair.
-    grid : Grid
-        The training grid.
+        Name of the teacher with its settings.
+    find : callable
+        Returns the field of a pair of volumes, (3, Z, Y, X) in voxels of the training grid.
     folder : Path
         Contains a file per pair.
+    fills : str
+        Entry of the batch for the fields, 'displacement' or 'momentum'.
     """
 
-    def __init__(self, name: str, register: Callable[[Pair], Transform], grid: Grid, folder: Path) -> None:
-        self.name, self.folder = name, folder
-        self._register, self._grid = register, grid
+    def __init__(
+        self, name: str, find: Callable[[Volume, Volume], Array], folder: Path, *, fills: str = "displacement"
+    ) -> None:
+        self.name, self.folder, self.fills = name, folder, fills
+        self._find = find
 
-    def displacement(self, fixed: Volume, moving: Volume) -> Array:
-        """Return the displacement of a pair, (3, Z, Y, X) voxels, from disk if it was computed before."""
+    def field(self, fixed: Volume, moving: Volume) -> Array:
+        """Return the field of a pair, (3, Z, Y, X), from disk if it was computed before."""
         path = self.folder / f"{self._key(fixed, moving)}.npy"
         if not path.is_file():
-            transform = self._register(Pair(fixed, moving, initial=Transform()))
-            field = transform.displacement_on(self._grid).array_mm
-            write_array(path, mm_to_channels(field, self._grid).astype(np.float16))
+            write_array(path, self._find(fixed, moving).astype(np.float16))
         return np.load(path, mmap_mode="r")
 
     def _key(self, fixed: Volume, moving: Volume) -> str:
@@ -53,3 +55,23 @@ class Teacher:
         for volume in (fixed, moving):
             digest.update(volume.array.tobytes())
         return digest.hexdigest()[:16]
+
+
+def teacher_of_engine(name: str, register: Callable[[Pair], Transform], grid: Grid, folder: Path) -> Teacher:
+    """Return an engine (or engine:preset) as a teacher of displacements on the training grid."""
+
+    def find(fixed: Volume, moving: Volume) -> Array:
+        transform = register(Pair(fixed, moving, initial=Transform()))
+        return mm_to_channels(transform.displacement_on(grid).array_mm, grid)
+
+    return Teacher(name, find, folder)
+
+
+def teacher_of_method(teacher: MethodTeacher, folder: Path) -> Teacher:
+    """Return the teacher that belongs to a method."""
+
+    def find(fixed: Volume, moving: Volume) -> Array:
+        images = [torch.from_numpy(np.array(volume.array, np.float32))[None, None] for volume in (fixed, moving)]
+        return np.asarray(teacher.find(images[0], images[1])[0])
+
+    return Teacher(teacher.name, find, folder, fills="momentum")
