@@ -15,6 +15,7 @@ from ..losses.sampling import warp
 from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
+from .flow import compose
 from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms_both_ways, swapped
 from .parts import VelocityPart
 from .unet import TransposedUNet
@@ -115,11 +116,15 @@ class HalfwayNetwork(RegistrationNetwork):
         )
         halves = [VelocityPart(velocity, self.squarings) for velocity in (ours, theirs)]
         inverses = [VelocityPart(-velocity, self.squarings) for velocity in (ours, theirs)]
-        backward = Prediction.of([inverses[1], halves[0]], shape)
+        # Each flow once: at full resolution they are most of the time.
+        fixed_half, moving_half = (part.displacement(shape) for part in halves)
+        fixed_back, moving_back = (part.displacement(shape) for part in inverses)
+        backward = Prediction(compose(moving_back, fixed_half), (inverses[1], halves[0]))
         kept = {
             "fixed velocity": ours,
             "moving velocity": theirs,
-            "fixed half": halves[0].displacement(shape),
-            "moving half": halves[1].displacement(shape),
+            "fixed half": fixed_half,
+            "moving half": moving_half,
         }
-        return Prediction.of([inverses[0], halves[1]], shape, backward=backward, features=kept)
+        there = compose(fixed_back, moving_half)
+        return Prediction(there, (inverses[0], halves[1]), backward=backward, features=kept)
