@@ -60,7 +60,7 @@ def test_killed_and_resumed_gives_the_same_weights(trained, program, call, tmp_p
     assert process.wait() == -signal.SIGKILL
     assert call("train", "--resume", *ONE, "--out", out)[0] == 0
     assert "starts at step 0 " in (out / "train.log").read_text()
-    resumed_at = int((out / "train.log").read_text().split("begins at step ")[-1].split()[0])
+    resumed_at = int((out / "train.log").read_text().split("starts at step ")[-1].split()[0])
     assert 20 <= resumed_at < 60
     whole, killed = tensors(trained), tensors(out)
     assert whole.keys() == killed.keys()

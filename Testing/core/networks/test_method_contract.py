@@ -77,7 +77,7 @@ def blobs(count, shape, generator, shift):
     (fixed, fixed_labels), (moving, moving_labels) = draw(torch.zeros_like(shift)), draw(shift)
     known = shift.view(count, -1, *sides).expand(count, -1, *shape)
     # A momentum that is the same everywhere moves everything against it.
-    return Batch(fixed, moving, fixed_labels, moving_labels, known, -known)
+    return Batch(fixed, moving, fixed_labels, moving_labels, known, momentum=-known)
 
 
 def batch(shape, *, count=1, shift=1.0, seed=0):
