@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
@@ -247,7 +247,7 @@ class PatchNetwork(nn.Module):
         self.axes = nn.ModuleList(PatchDecoder(dimensions, channels, dropout) for _ in range(dimensions))
         self.apply(keep_variance)
         for decoder in self.axes:
-            small_start(decoder[-1])
+            small_start(cast("nn.Sequential", decoder)[-1])
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Return (N, B, D, *patch) for B patches of N pairs, (N, B, 1, *patch) each."""
