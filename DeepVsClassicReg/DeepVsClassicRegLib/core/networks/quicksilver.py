@@ -139,8 +139,8 @@ class MomentumPredictor(RegistrationNetwork):
     def __init__(self, settings: QuicksilverSettings, *, dimensions: int = 3) -> None:
         super().__init__()
         self.fluid, self.steps, self.patches = settings.fluid, settings.shooting_steps, settings.patches
-        self.prediction = PatchNetwork(dimensions, settings.channels, settings.dropout)
-        self.correction = PatchNetwork(dimensions, settings.channels, settings.dropout)
+        self.prediction = MomentumNetwork(dimensions, settings.channels, settings.dropout)
+        self.correction = MomentumNetwork(dimensions, settings.channels, settings.dropout)
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """Return the map of a pair; `backward` is the other end of the geodesic."""
@@ -154,7 +154,7 @@ class MomentumPredictor(RegistrationNetwork):
         backward = Prediction.of([DisplacementPart(end.inverse)], shape)
         return Prediction.of([DisplacementPart(end.displacement)], shape, backward=backward)
 
-    def momentum(self, network: PatchNetwork, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
+    def momentum(self, network: MomentumNetwork, fixed: Tensor, moving: Tensor) -> tuple[Tensor, Tensor]:
         """Return the momentum (N, D, *spatial) of a patch network, and all of its patches (N, B, D, *patch)."""
         patches = network(patches_of(padded(fixed)), patches_of(padded(moving)))
         return joined_patches(patches, fixed.shape[2:]), patches
@@ -237,7 +237,7 @@ class DropoutDistribution:
             return self.network.shot(momentum + self.rest).displacement
 
 
-class PatchNetwork(nn.Module):
+class MomentumNetwork(nn.Module):
     """Patches of both images -> patches of momentum: an encoder for each image, a decoder for each axis."""
 
     def __init__(self, dimensions: int, channels: int, dropout: float) -> None:
