@@ -194,8 +194,8 @@ ITK_CASES = [
     Case("D", "composite without parts", text("t.tfm", itk(composite=True)), Refused(FileError, "without any part")),
     Case("D", "ITK text without a transform", text("t.tfm", HEAD), Refused(FileError, "without any transform")),
     Case("D", "empty file", text("t.tfm", ""), Refused(FileError, "empty")),
-    Case("D", "any text", text("t.txt", "see attached file"), Refused(FileError, "no transform file", "elastix")),
-    Case("D", "any bytes as .h5", binary("t.h5", b"\x00\x01" * 300), Refused(FileError, "no transform file")),
+    Case("D", "any text", text("t.txt", "see attached file"), Refused(FileError, "not a transform file", "elastix")),
+    Case("D", "any bytes as .h5", binary("t.h5", b"\x00\x01" * 300), Refused(FileError, "not a transform file")),
     Case(
         "D",
         "an HDF5 file without a transform",

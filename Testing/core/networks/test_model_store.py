@@ -79,7 +79,7 @@ def test_swapped_weights_and_pickles_are_refused(made, shelf):
     content = json.loads((made / "card.json").read_text(encoding="utf-8"))
     content["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     (made / "card.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(FileError, match="no safetensors"):
+    with pytest.raises(FileError, match="not a safetensors file"):
         model_store.add_model(made)
     assert not shelf.exists()
 
@@ -98,7 +98,7 @@ def test_models_that_ship_or_lie_elsewhere_stay(made, tmp_path, monkeypatch):
     with pytest.raises(FileError, match="outside"):
         model_store.remove_model(SHIFT)
     write_shift(tmp_path / "shipped" / "Models" / "core", (0.0, 0.0, 0.0), name="core")
-    with pytest.raises(FileError, match="ships"):
+    with pytest.raises(FileError, match="bundled"):
         model_store.remove_model("core")
     assert (made / "card.json").is_file()
     assert (tmp_path / "shipped" / "Models" / "core" / "card.json").is_file()

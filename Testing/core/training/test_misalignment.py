@@ -93,7 +93,7 @@ def test_splines_come_alone_and_with_linear_errors():
 
 
 def test_shares_that_are_all_zero_are_reported():
-    with pytest.raises(SettingsError, match="share"):
+    with pytest.raises(SettingsError, match="fractions"):
         MisalignmentSettings(rigid=0.0, affine=0.0, spline=0.0)
 
 

@@ -96,7 +96,7 @@ def test_swapped_weights_are_refused(folder):
 
 def test_pickles_are_refused_unread(folder):
     replace_weights(folder, pickle.dumps(_Trap()), true_hash=True)
-    with pytest.raises(FileError, match="no safetensors"):
+    with pytest.raises(FileError, match="not a safetensors file"):
         load_model(folder)
 
 

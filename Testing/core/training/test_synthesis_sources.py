@@ -280,7 +280,7 @@ def test_folders_without_enough_subjects_are_refused(tmp_path, folder):
         write_volume(LabelMap(np.ones(grid.shape, dtype=np.int32), grid), tmp_path / f"{name}.nii.gz")
     with pytest.raises(FileError, match="label 2"):
         LabelMapsSource(tmp_path, **GRID)
-    with pytest.raises(RegistrationError, match="held out"):
+    with pytest.raises(RegistrationError, match="for validation"):
         LabelMapsSource(folder, held_out=3, **GRID)
 
 

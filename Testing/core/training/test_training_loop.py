@@ -247,7 +247,7 @@ def test_learning_rate():
     constant = partial(learning_rate_factor, TrainSettings())
     assert constant(0) == constant(10**6) == 1
     assert math.isclose(learning_rate_factor(TrainSettings(warmup=3), 1), 0.5)
-    with pytest.raises(SettingsError, match="limit of the training length"):
+    with pytest.raises(SettingsError, match="length of the training run"):
         TrainSettings(schedule="cosine")
 
 
@@ -272,7 +272,7 @@ def test_the_config_survives_the_file(tmp_path):
     config.write(tmp_path)
     assert read_config(tmp_path) == config
     (tmp_path / CONFIG_FILE).write_text('{"method": 3}')
-    with pytest.raises(FileError, match="no training plan"):
+    with pytest.raises(FileError, match="not a training plan"):
         read_config(tmp_path)
     with pytest.raises(FileError, match="contains no training run"):
         read_config(tmp_path / "nowhere")
