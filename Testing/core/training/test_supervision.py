@@ -258,6 +258,18 @@ def test_augmented_labels_and_displacements_follow_the_images():
     assert float(together[seen].mean()) < 0.5 * float(apart)
 
 
+def test_an_image_that_is_its_own_moving_image_is_to_stay():
+    pair = smooth_pair()
+    moved = AugmentationSettings(rotation_deg=15, translation_mm=6, apart_rotation_deg=5, elastic_mm=2.0, noise=0.05)
+    changed = augmented(Draws(4), pair, AugmentationSettings(**{**moved.__dict__, "same": 1.0}), 4.0)
+    assert float(changed.displacement.abs().max()) < 1e-3
+    assert torch.equal(changed.fixed_labels, changed.moving_labels)
+    assert float((changed.fixed - pair.fixed).abs().mean()) > 0.02  # in another pose
+    assert 0.001 < float((changed.fixed - changed.moving).abs().mean()) < 0.1  # with other noise
+    never = augmented(Draws(4), pair, moved, 4.0)
+    assert not torch.equal(never.fixed_labels, never.moving_labels)
+
+
 def test_augmentation_is_a_function_of_the_step_and_may_do_nothing():
     inner = Blobs()
     source = AugmentedSource(inner, USUAL, seed=3)

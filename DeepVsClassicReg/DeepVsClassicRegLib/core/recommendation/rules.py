@@ -93,8 +93,9 @@ def _all_classical(facts: Facts, plan: Plan) -> Plan:
 
 
 def _deep_first(facts: Facts, plan: Plan) -> Plan:
-    # Refinement keeps the result of the network and improves it; without it the network alone is used.
-    deep = sorted(facts.entries("deep"), key=lambda entry: "refine" not in entry)
+    # Refinement by intensities loses part of what labels taught: Dice 0.834 without and 0.760 with it on eight pairs of
+    # hippocampus crops.
+    deep = sorted(facts.entries("deep"), key=lambda entry: "refine" in entry)
     return plan.with_first(*deep)
 
 

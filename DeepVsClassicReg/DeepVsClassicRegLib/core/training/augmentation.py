@@ -24,6 +24,13 @@ class AugmentationSettings:
     """Ranges of the augmentation, symmetric about 0; the defaults change nothing."""
 
     chance: float = option(1.0, "Probability of augmentation of a pair", minimum=0, maximum=1)
+    same: float = option(
+        0.0,
+        "Chance that the fixed image is its own moving image",
+        tooltip="Shown with other noise, brightness and bias; the network learns to leave equal images where they are.",
+        minimum=0,
+        maximum=1,
+    )
     rotation_deg: float = option(0.0, "Rotation of the pair", unit="degrees", minimum=0, maximum=180)
     scale: float = option(0.0, "Scale of the pair", tooltip="Logarithm, along each axis.", minimum=0, maximum=0.7)
     shear: float = option(0.0, "Shear of the pair", minimum=0, maximum=0.5)
@@ -119,8 +126,23 @@ def augmented(draws: Draws, pair: Batch, settings: AugmentationSettings, spacing
     }
     elastic = settings.elastic_mm, settings.elastic_scale_mm
     together = random_map(draws, shape, spacing_mm, **pose)
+    if settings.same and draws.chance(settings.same):
+        pair = Batch(pair.fixed, pair.fixed, pair.fixed_labels, pair.fixed_labels, _nowhere(pair.displacement))
+        return _changed(draws, pair, (together, together), settings, spacing_mm)
     fixed_map = random_map(draws, shape, spacing_mm, after=together, elastic_mm=elastic, **apart)
     moving_map = random_map(draws, shape, spacing_mm, after=together, elastic_mm=elastic, **apart)
+    return _changed(draws, pair, (fixed_map, moving_map), settings, spacing_mm)
+
+
+def _nowhere(displacement: Tensor | None) -> Tensor | None:
+    return None if displacement is None else torch.zeros_like(displacement)
+
+
+def _changed(
+    draws: Draws, pair: Batch, maps: tuple[RandomMap, RandomMap], settings: AugmentationSettings, spacing_mm: float
+) -> Batch:
+    """Return the pair with each image sampled along its map and with other intensities."""
+    fixed_map, moving_map = maps
     return Batch(
         _scanned(draws, _seen(pair.fixed, fixed_map, "border"), settings, spacing_mm),
         _scanned(draws, _seen(pair.moving, moving_map, "border"), settings, spacing_mm),
