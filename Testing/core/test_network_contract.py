@@ -136,7 +136,7 @@ def test_parts_that_fold_become_a_relaxed_field_and_the_user_is_notified():
     recorder = Recorder(Compute("cpu", 1))
     found = register(Known(folding), Pair(volume(), volume()), recorder=recorder)
     assert len(found.transform.parts) == 1
-    assert any("Relaxed" in note for note in recorder.notes)
+    assert any("smoothed around" in note for note in recorder.notes)
 
 
 PLANES = {
