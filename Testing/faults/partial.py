@@ -318,8 +318,8 @@ CASES = [
             ("sitk-bspline", "fixed", 2),
             ("network+refine", "moving", 2),
             ("convexadam", "moving", 2),
-            # Not convexadam with a fixed slab: it ends 2.74 mm off, its start 2.59 mm, though the local agreement rises from
-            # 0.61 to 0.67. Nothing that looks at the images alone tells it from a gain.
+            # Not convexadam with a fixed slab: it ends 2.74 mm off, its start 2.59 mm, though local agreement rises
+            # from 0.61 to 0.67. Nothing that looks at the images alone tells it from a gain.
             ("ants", "moving", 2),
             ("ants", "fixed", 2),
             ("fireants", "moving", 2),
