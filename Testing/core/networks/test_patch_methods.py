@@ -157,9 +157,9 @@ def test_only_a_background_of_zeros_does_not_count():
 
 
 def test_wrong_settings_are_reported():
-    with pytest.raises(SettingsError, match="rise"):
+    with pytest.raises(SettingsError, match="Quantiles"):
         from_json(catalogue.get_method("eppenhof").info.settings, {"quantiles": (0.9, 0.5)})
-    with pytest.raises(SettingsError, match="rise"):
+    with pytest.raises(SettingsError, match="misaligned"):
         from_json(catalogue.get_method("simonovsky").info.settings, {"misaligned": 0.1})
 
 
