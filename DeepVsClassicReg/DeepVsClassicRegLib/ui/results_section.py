@@ -166,7 +166,7 @@ class ResultsSection:
             self.refresh()
 
     def refresh(self) -> None:
-        """Show the chosen run anew."""
+        """Show the selected run again."""
         run = self.run
         self._ui.resultButton.visible = run is not None
         self._ui.runFrame.visible = len(self.runs) > 1

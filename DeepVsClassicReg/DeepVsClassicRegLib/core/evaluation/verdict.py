@@ -60,7 +60,7 @@ def judge_report(report: Report) -> Verdict:
 
 
 def further_reasons(report: Report) -> tuple[str, ...]:
-    """Return the reasons that the sentence of the verdict does not contain, the gravest first."""
+    """Return the reasons that the sentence of the verdict does not contain, the most severe first."""
     sentence, states_folds = judge_report(report).sentence, _decisive(report) is not None
     return tuple(
         one.text
