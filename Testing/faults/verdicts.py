@@ -8,6 +8,7 @@ from typing import Any
 
 from DeepVsClassicRegLib.core.evaluation.make_report import judged
 from DeepVsClassicRegLib.core.evaluation.report import Report
+from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
 
 from . import Call, Case, Gives, Run
 
@@ -37,6 +38,11 @@ def _verdict_case(name: str, changes: Mapping[str, Any], wanted: str, words: Seq
     return Case("J", f"report with {name}", _judged(changes, **more), Gives([wanted, *words], read=read))
 
 
+def _judged_alike() -> bool:
+    content = {"measures": {"after": {"dice_mean": 0.8, "folding_percent": 6.0}}, "confidence": 0.9}
+    return judge_report(content) == judge_report(Report.from_json(content))
+
+
 NO_LABELS = {"dice_mean": None}
 CASES = [
     _verdict_case("nothing against it", {}, "good", []),
@@ -59,4 +65,5 @@ CASES = [
     _verdict_case("nothing measured", {"dice_mean": None, "mi": None}, "check", []),
     _verdict_case("an unsound input", {}, "check", ["Gap closed."], unsound=["Gap closed."]),
     _verdict_case("an unsound input and 6 % of folds", {"folding_percent": 6.0}, "bad", ["Gap."], unsound=["Gap."]),
+    Case("J", "the content of a report.json is judged as the report is", lambda folder: _judged_alike, Gives(True)),
 ]

@@ -41,12 +41,13 @@ class Tile:
     remark: str
 
 
-def judge_report(report: Report) -> Verdict:
-    """Return the verdict on a report.
+def judge_report(given: Report | Mapping[str, Any]) -> Verdict:
+    """Return the verdict on a report, or on the content of a report.json.
 
     Segmentations and landmarks decide, if available; intensities, Jacobian, round-trip error, the confidence of the
     linear alignment and inputs that may be wrong can only lower the level.
     """
+    report = given if isinstance(given, Report) else Report.from_json(given)
     base = _verdict_before_checks(report)
     found = findings(report)
     counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
