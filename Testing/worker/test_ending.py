@@ -169,7 +169,7 @@ def test_an_orphan_whose_job_is_half_removed_still_clears_up(make_client, fakes)
     assert becomes(lambda: not folder.exists())
 
 
-@pytest.mark.parametrize("what", ["children", "polite"])
+@pytest.mark.parametrize("what", ["children", "polite", "polite_with_children"])
 def test_kill_9_of_parent_and_worker(make_client, fakes, what):
     """The inner process is alone then; the end of its input tells it."""
     folder: Path = make_client(what, ephemeral=True).session.folder

@@ -77,8 +77,8 @@ def main(arguments: list[str]) -> int:
         write_json(folder / RESULT_FILE, result)
     except Cancelled:
         channel.send("cancelled")
-        if alone.is_set():  # the supervising process, which usually cleans up, may have ended too
-            clean_up(folder, whole=ephemeral)
+        if alone.is_set():  # the supervising process, which usually cleans up and kills children, may have ended too
+            _die(folder, True, ephemeral)
         return EXIT_CANCELLED
     except RegistrationError as error:
         channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)

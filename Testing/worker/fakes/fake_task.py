@@ -69,6 +69,14 @@ def children(job, folder, progress):
     child.wait()
 
 
+def polite_with_children(job, folder, progress):
+    child = subprocess.Popen(["sleep", "1200"])
+    progress.report(0.2, f"child {child.pid}")
+    while True:
+        progress.check()
+        time.sleep(0.05)
+
+
 def ignoring_children(job, folder, progress):
     code = "import signal,time\nsignal.signal(15,1)\nprint(flush=True)\ntime.sleep(1200)"
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
