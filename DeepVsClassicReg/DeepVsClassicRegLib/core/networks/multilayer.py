@@ -113,7 +113,7 @@ class TwoStreams(RegistrationNetwork):
         self.head = GaussianHead(dimensions, 2 * widths[0])
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair, and the outputs of the hidden layers in training mode."""
+        """Return the map of a pair, and the outputs of the hidden layers."""
         shape = fixed.shape[2:]
         here, there = (pad_to_multiple(image, self.multiple) for image in (fixed, moving))
         pairs: list[tuple[Tensor, Tensor]] = []
@@ -129,7 +129,7 @@ class TwoStreams(RegistrationNetwork):
             [VelocityPart(drawn, self.steps, STRIDE)],
             shape,
             distribution=GaussianVelocity(mean, log_variance, tuple(shape), self.steps, STRIDE),
-            features=self._layers(pairs) if self.training else {},
+            features=self._layers(pairs),
         )
 
     def _layers(self, pairs: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
@@ -137,7 +137,8 @@ class TwoStreams(RegistrationNetwork):
         found: dict[str, Tensor] = {}
         for level, (head, (fixed, moving)) in enumerate(zip(self.layers, pairs, strict=True)):
             mean, log_variance = head(torch.cat([fixed, moving], 1))
-            displacement = integrate(sample(mean, log_variance), steps=self.steps)
+            drawn = sample(mean, log_variance) if self.training else mean
+            displacement = integrate(drawn, steps=self.steps)
             found[f"fixed {level}"] = normalized(fixed)
             found[f"warped {level}"] = warp(normalized(moving), displacement)
             found[f"mean {level}"], found[f"log_variance {level}"] = mean, log_variance
