@@ -221,6 +221,7 @@ def scores(runs: dict[str, list[dict]]) -> dict:
             "dice": round(mean(run["dice"] for run in found), 5),
             "folds": round(mean(run["folds"] for run in found), 5),
             "seconds": round(median(run["seconds"] for run in found), 2),
+            "starts_kept": sum("linear start is kept" in " ".join(run["notes"]) for run in found),
             "pairs": {run["case"]: run["dice"] for run in found},
         }
         for name, found in runs.items()

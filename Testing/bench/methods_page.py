@@ -13,7 +13,6 @@ IN_DOMAIN, ELSEWHERE = "in_domain", "elsewhere"
 REFERENCE = "classical-instance"
 # The paper's in-domain claim: supervised networks gain at least this much Dice over the best classical engine.
 CLAIM = 0.05
-ALPHA = 0.05
 FAMILIES = {"": "classical", "images": "trained with images", "labels": "trained with labels"}
 COLORS = {"": "tab:blue", "images": "tab:gray", "labels": "tab:orange"}
 HEAD = (
@@ -32,6 +31,17 @@ learning rate of 0.0004 (or as stated) that falls along a cosine, averaged weigh
 of the best of 20 validation pairs are kept. Every engine starts from the same linear alignment. Seconds are the median
 of one thread, the network's without loading torch. p values: Wilcoxon signed-rank tests over the pairs, two-sided,
 adjusted for their number (Holm).
+"""
+
+
+DOUBTS = """
+* The networks were trained for minutes on one core; the papers train for days on GPUs. A loss here is no proof there.
+* Elsewhere, `network` keeps the linear start of a pair when its check of partial views rejects the deformation; in its
+  domain a supervised model is not checked so.
+* Registered with itself, a hippocampus is moved by 2.2 mm on average by the longest training of `vfa` (three volumes;
+  Dice with itself 0.87): a network that learned from labels of different persons alone knows nothing about one person.
+  1600 more steps with one pair in four of an image with itself (`--augment same=0.25`) left 1.8 mm. It is therefore not
+  bundled; a method that keeps equal images in place by construction (`sitreg`) is to be trained as long.
 """
 
 
@@ -61,6 +71,7 @@ def page(rows: dict[str, dict]) -> str:
     failed = {name: row for name, row in rows.items() if row["status"] != "done"}
     parts = [INTRODUCTION.strip(), markdown(list(HEAD), table(done)), "![Dice at home and elsewhere](methods.png)"]
     parts += ["## The goals", "\n".join(f"* {line}" for line in goals(done))]
+    parts += ["## Doubts", DOUBTS.strip()]
     twins = twin_table(done)
     if twins:
         head = ["method", "CPU min", "Dice with images", "Dice with labels", "gain", "p (Wilcoxon)"]
@@ -116,16 +127,21 @@ def hierarchy(supervised: list[dict], classical: list[dict]) -> list[str]:
     The network is the one with the best Dice on its validation pairs, so that the pairs it is judged on choose nothing.
     """
     network = max(supervised, key=lambda row: row["validation_dice"])
+    title = f"The best supervised network ({_title(network)}; chosen by its validation pairs)"
     lines = []
-    for where, words, margin in ((IN_DOMAIN, f"at least {CLAIM} above", CLAIM), (ELSEWHERE, "below", 0.0)):
+    for where, place in ((IN_DOMAIN, "in-domain"), (ELSEWHERE, "elsewhere")):
         engine = max(classical, key=lambda row: _dice(row, where))
-        gain = _dice(network, where) - _dice(engine, where)
-        verdict = _verdict(network, engine, where, margin, above=where == IN_DOMAIN)
-        place = "in-domain" if where == IN_DOMAIN else "elsewhere"
+        gains = _gains(network, engine, where)
+        gain, better = mean(gains), sum(gain > 0 for gain in gains)
+        if where == IN_DOMAIN:
+            wanted, met, margin = f"gains at least {CLAIM} Dice on", gain >= CLAIM, CLAIM
+        else:
+            wanted, met, margin = "is below", gain < 0, 0.0
+        p = _one_sided([value - margin for value in gains], above=where == IN_DOMAIN)
         lines.append(
-            f"The best supervised network ({_title(network)}, chosen by its validation pairs) is {words} the best "
-            f"classical engine ({_title(engine)}) {place}: {_dice(network, where):.3f} against "
-            f"{_dice(engine, where):.3f}, {gain:+.3f}; **{verdict}** (one-sided Wilcoxon test, {ALPHA:.0%})."
+            f"{title} {wanted} the best classical engine ({_title(engine)}) {place}: {_dice(network, where):.3f} "
+            f"against {_dice(engine, where):.3f}, mean gain {gain:+.3f}, better on {better} of {len(gains)} pairs: "
+            f"**{'holds' if met else 'fails'}** (that the gain is beyond {margin:g} by more than chance: p {_p(p)})."
         )
     return lines
 
@@ -151,6 +167,8 @@ def write_picture(rows: dict[str, dict], path: Path) -> None:
     axes = figure.subplots()
     for supervision, words in FAMILIES.items():
         chosen = [row for row in rows.values() if row["status"] == "done" and row["supervision"] == supervision]
+        if not chosen:
+            continue
         x, y = ([_dice(row, where) for row in chosen] for where in (IN_DOMAIN, ELSEWHERE))
         axes.scatter(x, y, color=COLORS[supervision], label=words)
         for row in chosen if not supervision else chosen[:4]:
@@ -183,15 +201,11 @@ def _against_reference(rows: dict[str, dict], where: str) -> dict[str, str]:
     return {name: f"{mean(found):+.3f} (p {_p(p[name])})" for name, found in gains.items()}
 
 
-def _verdict(network: dict, engine: dict, where: str, margin: float, *, above: bool) -> str:
-    """Return whether the gain is above (below) the margin, by one-sided tests at `ALPHA`."""
+def _one_sided(values: list[float], *, above: bool) -> float:
+    """Return the p value of the Wilcoxon signed-rank test that values are above (or below) 0."""
     from scipy.stats import wilcoxon
 
-    excess = [gain - margin for gain in _gains(network, engine, where)]
-    wanted, other = ("greater", "less") if above else ("less", "greater")
-    if wilcoxon(excess, alternative=wanted).pvalue < ALPHA:
-        return "holds"
-    return "fails" if wilcoxon(excess, alternative=other).pvalue < ALPHA else "undecided"
+    return float(wilcoxon(values, alternative="greater" if above else "less").pvalue)
 
 
 def _twins(rows: dict[str, dict]) -> list[tuple[str, float, dict, dict]]:
