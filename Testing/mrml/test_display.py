@@ -245,7 +245,7 @@ def test_the_panel_jumps_to_the_locations_of_the_report(run, result):
 
 
 def test_runs_of_the_former_version_have_no_locations(run):
-    report = {key: value for key, value in run.report.to_json().items() if key != "locations"}
+    report = {key: value for key, value in run.report.items() if key != "locations"}
     run.record.SetParameter("report", json.dumps(report))
     assert run.locations("fold") is None
     assert run.look_at

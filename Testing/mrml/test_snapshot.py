@@ -161,7 +161,7 @@ def test_a_segmentation_meets_a_label_map_of_the_same_labels(nodes, phantom, res
     (note,) = [problem for problem in problems(inputs) if problem.role == "moving_labels"]
     assert note.severity == "note" and note.message == shot.matching
     run = helpers.publish_truth(nodes, result, inputs=inputs)
-    assert shot.matching in run.report.notes
+    assert shot.matching in run.report["notes"]
 
 
 def test_both_sides_measure_the_same_structures(nodes, phantom, tmp_path):

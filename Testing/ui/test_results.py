@@ -224,7 +224,7 @@ def test_the_verdict_has_reasons_and_locations(panel, picked, ui, fake):
     fake.process.finish(worse=True)
     wait(lambda: not panel.busy)
     run = panel.results.run
-    report = run.report.to_json()
+    report = run.report
     report["measures"]["after"]["folding_percent"] = 7.0
     report["measures"]["after"]["implausible_percent"] = 12.0
     report["look_at"] = [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Folded <most>"}]

@@ -65,29 +65,34 @@ class Run:
     @property
     def engine(self) -> str:
         """Engine name."""
-        return self.report.engine
+        return self.typed_report.engine
 
     @property
     def preset(self) -> str:
         """Preset name."""
-        return self.report.preset
+        return self.typed_report.preset
 
     @property
-    def report(self) -> Report:
+    def report(self) -> dict[str, Any]:
+        """The content of report.json, for scripts."""
+        return self.typed_report.to_json()
+
+    @property
+    def typed_report(self) -> Report:
         """The worker's report; one without measures where an earlier version wrote a record that cannot be read."""
         return _report(self.record.GetParameter("report") or "{}")
 
     @property
     def measures(self) -> Mapping[str, Any]:
         """Measures after the run, named as in `core.evaluation.measures.MEASURES`, and 'seconds'."""
-        report = self.report
+        report = self.typed_report
         seconds = report.total_seconds
         return {**report.measures.after, **({} if seconds is None else {"seconds": seconds})}
 
     @property
     def measures_before(self) -> Mapping[str, Any]:
         """Measures before the run."""
-        return self.report.measures.before
+        return self.typed_report.measures.before
 
     @property
     def labels(self) -> dict[int, LabelStyle]:
@@ -98,14 +103,14 @@ class Run:
     @property
     def look_at(self) -> list[Location]:
         """Locations that the verdict asks the user to check, the most severe first."""
-        return list(self.report.look_at)
+        return list(self.typed_report.look_at)
 
     def locations(self, kind: str) -> list[Location] | None:
         """Return the locations of a kind ('fold', 'match', 'structure', 'error') from the report, worst first.
 
         None when they were not measured, as in runs of version 0.1 and earlier.
         """
-        found = self.report.locations
+        found = self.typed_report.locations
         return None if found is None else list(getattr(found, kind))
 
     @property

@@ -92,7 +92,7 @@ def _cell(value: Any) -> str:
 
 def _how(run: Run) -> str:
     """Return the details of a run: settings, time, device, versions, notes and citations."""
-    report = run.report
+    report = run.typed_report
     facts = [
         (_("Engine"), run.engine),
         (_("Preset"), run.preset),

@@ -118,7 +118,7 @@ class ResultsSection:
         records = [run.record for run in runs]
         rivals = [run for run in self.runs if run.record in records]
         if rivals:
-            self.choose(rivals[best_report([run.report for run in rivals])])
+            self.choose(rivals[best_report([run.typed_report for run in rivals])])
 
     def forget(self) -> None:
         """Remove the shown run and the nodes it made."""
@@ -172,7 +172,7 @@ class ResultsSection:
         self._ui.runFrame.visible = len(self.runs) > 1
         if run is not None:
             self._ui.verdictLabel.text = verdict_html(run)
-            notes = run.report.notes
+            notes = run.typed_report.notes
             self._ui.notesLabel.text = "<br>".join(faint(note) for note in notes)
             self._ui.notesLabel.visible = bool(notes)
             self._show_tables()
@@ -223,7 +223,7 @@ class ResultsSection:
 
 def verdict_html(run: Run, *, links: bool = True) -> str:
     """Return the verdict of a run as rich text: a colored headline, the failed checks, and where to look."""
-    verdict = judge_report(run.report)
+    verdict = judge_report(run.typed_report)
     color, mark = MARKS[verdict.level]
     parts = [
         f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>',
@@ -232,7 +232,7 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
     if verdict.level == GOOD:
         return "<br>".join(parts)
     # The headline already contains the most severe reason.
-    parts += [f"•&nbsp;{html.escape(text)}" for text in further_reasons(run.report)]
+    parts += [f"•&nbsp;{html.escape(text)}" for text in further_reasons(run.typed_report)]
     places = [place.text.removesuffix(".") for place in run.look_at[:MOST_PLACES]]
     if places:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places

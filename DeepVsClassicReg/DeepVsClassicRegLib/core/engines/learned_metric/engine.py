@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 COARSER = 2.0
 LEAST_GAIN = 1e-6
+SHIFT = 0.2  # of the object's radius: how far shifts are searched
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class LearnedMetricSettings:
     kind: str = option(
         "rigid", "Transform", choices=("rigid", "affine"), tooltip="What the map may do: turn and shift, also stretch."
     )
-    translation_mm: float = option(20.0, "Search of shifts", unit="mm", minimum=0, maximum=500)
+    translation_mm: float = option(
+        0.0, "Search of shifts", tooltip="0: a tenth of the size of the object, 20 mm in a head.", unit="mm", minimum=0
+    )
     rotation_deg: float = option(20.0, "Search of turns", unit="degrees", minimum=0, maximum=180)
     stretch: float = option(0.1, "Search of stretches", tooltip="Affine maps only.", minimum=0, maximum=0.5)
     generations: int = option(
@@ -101,7 +105,9 @@ class LearnedMetricEngine:
             with recorder.stage("Loading the model"):
                 card, network = load_model(metric_model(settings.model).folder)
                 recorder.notes.append(f"Metric: {card.title}.")
-            work = partial(_aligned, network, pair, given, settings, progress, recorder, compute.seed)
+            # The pair is in units now; lengths of the settings are in those of the headers.
+            scaled = dataclasses.replace(settings, translation_mm=settings.translation_mm / unit)
+            work = partial(_aligned, network, pair, given, scaled, progress, recorder, compute.seed)
             found, recorder.device = with_cpu_fallback(recorder.device, work, recorder.notes)
         progress.report(1.0, "Alignment done")
         transform = Transform((found,)).scaled(unit)
@@ -181,9 +187,9 @@ def _explored(
     recorder.trace("Exploration", 0, objective(nothing))
     if not settings.generations:
         return nothing
-    limits = bounds(
-        settings.kind, settings.translation_mm, settings.rotation_deg, settings.stretch, objective.radius_mm
-    )
+    radius_mm = objective.radius_mm
+    shift_mm = settings.translation_mm or SHIFT * radius_mm
+    limits = bounds(settings.kind, shift_mm, settings.rotation_deg, settings.stretch, radius_mm)
     count = settings.population * free * (settings.generations + 1)
     done, best = 0, np.inf
 
