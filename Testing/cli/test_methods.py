@@ -26,7 +26,7 @@ def test_methods_are_listed_with_what_they_are(call):
     assert set(found) == set(method_names())
     for entry in found.values():
         assert entry["kind"] and entry["citation"] and entry["parameters"] > 1000
-        assert set(entry["dimensions"]) <= {2, 3}
+        assert entry["supervision"] and entry["dimensions"] and set(entry["dimensions"]) <= {2, 3}
     assert found["dlir"]["stages"][0] == "affine"
     assert call("methods")[0] == 0
 

@@ -92,6 +92,23 @@ def test_open_the_folder(page, models, dialogs):
     assert dialogs.shown[-1][1].endswith("shipped/Models/core")
 
 
+def test_every_method_is_listed(page, monkeypatch):
+    import importlib.util
+
+    from DeepVsClassicRegLib.core.networks.catalogue import method_infos
+
+    page.ui.methodsButton.click()
+    listed = page.ui.cardBrowser.toPlainText()
+    for info in method_infos():
+        assert info.title in listed and info.name in listed and info.citation in listed
+    assert "299,683" in listed  # parameters of voxelmorph in 3D
+    page.refresh()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    page.ui.methodsButton.click()
+    assert "PyTorch" in page.ui.modelsNote.text
+    assert "voxelmorph" not in page.ui.cardBrowser.toPlainText()
+
+
 def test_no_model_is_reported(panel, models, tmp_path, monkeypatch):
     from DeepVsClassicRegLib.core.networks import model_store as found
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import click
 from rich.markup import escape
 
@@ -24,8 +21,9 @@ Examples:
 def command(as_json: bool) -> None:
     """List the methods."""
     from ..core.networks.catalogue import get_method, method_names
+    from ..core.networks.method_facts import method_facts
 
-    known = [_described(get_method(name)) for name in method_names()]
+    known = [method_facts(get_method(name)) for name in method_names()]
     if as_json:
         show_json(known)
         return
@@ -42,24 +40,3 @@ def command(as_json: bool) -> None:
         for entry in known
     ]
     show_table("Methods", ["Name", "Kind", "Supervision", "Dim.", "Parameters", "Stages", "Paper"], rows)
-
-
-def _described(method: Any) -> dict[str, Any]:
-    import torch
-
-    info, settings = method.info, method.info.settings()
-    with torch.random.fork_rng(devices=[]):
-        network = method.network(settings, dimensions=max(info.dimensions))
-    return {
-        "name": info.name,
-        "title": info.title,
-        "summary": info.summary,
-        "kind": info.kind,
-        "supervision": list(info.supervision),
-        "dimensions": list(info.dimensions),
-        "probabilistic": info.probabilistic,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "stages": [stage.name for stage in method.stages(settings)],
-        "settings": {field.name: field.default for field in dataclasses.fields(settings)},
-        "citation": info.citation,
-    }

@@ -48,3 +48,30 @@ def page(model: Model) -> str:
         for title, text in facts(model).items()
     )
     return f"<h3>{html.escape(model.card.title)}</h3><table>{rows}</table>"
+
+
+def methods_page() -> str:
+    """Return all methods that `dvcreg train` trains as rich text (imports torch)."""
+    from ..core.networks.catalogue import get_method, method_names
+    from ..core.networks.method_facts import method_facts
+
+    titles = (_("Method"), _("Kind"), _("Supervision"), _("Dimensions"), _("Parameters"), _("Paper"))
+    rows = [titles]
+    for name in method_names():
+        facts = method_facts(get_method(name))
+        rows.append(
+            (
+                f"{facts['title']} ({name})",
+                facts["kind"],
+                ", ".join(facts["supervision"]),
+                ", ".join(f"{number}D" for number in facts["dimensions"]),
+                f"{facts['parameters']:,}",
+                facts["citation"],
+            )
+        )
+    cells = [
+        "".join(f'<{tag} align="left" style="padding-right:12px">{html.escape(text)}</{tag}>' for text in row)
+        for tag, row in zip(["th"] + ["td"] * len(rows), rows, strict=False)
+    ]
+    table = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<h3>{_('Methods that can be trained with dvcreg train')}</h3><table>{table}</table>"

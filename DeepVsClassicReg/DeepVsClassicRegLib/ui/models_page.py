@@ -1,7 +1,8 @@
-"""The page of registration models: all models with their cards; the user's own can be added and removed."""
+"""The page of registration models: models with their cards, the user's own to add and remove, and all methods."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from slicer.i18n import tr as _
 from ..core.errors import RegistrationError
 from ..core.networks.card import Model
 from ..core.networks.model_store import add_model, find_models, is_removable, remove_model
-from .models_list import columns, page, row
+from .models_list import columns, methods_page, page, row
 from .validation import line
 
 
@@ -95,6 +96,7 @@ class ModelsPage:
         self.ui.addButton.connect("clicked()", self._on_add)
         self.ui.removeButton.connect("clicked()", self._on_remove)
         self.ui.folderButton.connect("clicked()", self._on_folder)
+        self.ui.methodsButton.connect("clicked()", self._on_methods)
         self.ui.refreshButton.connect("clicked()", self._on_refresh)
         self.ui.closeButton.connect("clicked()", self._on_close)
 
@@ -130,6 +132,13 @@ class ModelsPage:
     def _on_folder(self) -> None:
         if self.model is not None:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.model.folder)))
+
+    def _on_methods(self) -> None:
+        if importlib.util.find_spec("torch") is None:
+            note = line("missing", _("The list of methods needs PyTorch."), _("Prepare a deep engine first."))
+            self.ui.modelsNote.text = note
+            return
+        self.ui.cardBrowser.setHtml(methods_page())
 
     def _on_refresh(self) -> None:
         self.refresh()

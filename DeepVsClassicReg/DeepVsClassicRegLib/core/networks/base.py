@@ -234,6 +234,8 @@ class RegistrationNetwork(nn.Module):
         Whether it can be used at other voxel sizes than in training; the engine then selects the voxel size.
     adaptation_steps : int
         Default number of gradient steps of `adapted` on a pair; 0 when there is no adaptation.
+    transfers : bool
+        Whether `transferred` transfers the deformation of a pair to another image.
     stage : str
         Name of the current training stage; '' when the whole network is used.
     """
@@ -241,6 +243,7 @@ class RegistrationNetwork(nn.Module):
     multiple: int = 16
     scale_free: bool = False
     adaptation_steps: int = 0
+    transfers: bool = False
     stage: str = ""
 
     def set_stage(self, name: str) -> None:
@@ -250,6 +253,10 @@ class RegistrationNetwork(nn.Module):
     def adapted(self, fixed: Tensor, moving: Tensor, steps: int, check_cancelled: Callable[[], None]) -> Prediction:
         """Return the prediction for a pair after gradient steps on that pair; the weights are restored."""
         raise NotImplementedError(f"{type(self).__name__} has no test-time adaptation.")
+
+    def transferred(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
+        """Return the deformation of a pair, transferred to another moving image of any size and on its grid."""
+        raise NotImplementedError(f"{type(self).__name__} cannot transfer deformations.")
 
     def memory_bytes(self, shape: Sequence[int]) -> float | None:
         """Return the memory of a forward pass on an image of this shape, None to measure it on a small image.

@@ -145,6 +145,8 @@ class ConditionalAutoEncoder(RegistrationNetwork):
     Krebs et al., IEEE TMI 38:2165-2176, 2019, doi 10.1109/TMI.2019.2897112.
     """
 
+    transfers = True
+
     def __init__(self, settings: KrebsCVAESettings, *, dimensions: int = 3) -> None:
         super().__init__()
         self.cells, self.sigma_vox, self.squarings = settings.cells, settings.sigma_vox, settings.squarings
@@ -173,7 +175,7 @@ class ConditionalAutoEncoder(RegistrationNetwork):
             features={"mean": mean, "log_variance": log_variance},
         )
 
-    def transported(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
+    def transferred(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
         """Return the deformation from `moving` to `fixed`, transferred to another moving image.
 
         Parameters

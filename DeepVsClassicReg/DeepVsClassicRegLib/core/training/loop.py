@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ class _Loop:
                 numbers["dice_before"] = self.start_dice
         hours = state.seconds / 3600
         self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
-        better = not state.best or score(numbers) > state.best["score"]
+        better = not state.best or score(numbers) > state.best.get("score", -math.inf)
         log.info("Step %d: %s%s", state.step, _words(numbers), " (kept)" if better else "")
         if better:
             self._keep({"pairs": len(self.batches), "score": score(numbers), **numbers})
@@ -228,7 +229,8 @@ class _Loop:
 
     def _keep(self, numbers: dict[str, Any]) -> None:
         """Save the current weights as the model: the best so far, or the last ones without validation pairs."""
-        self.state.best = {"step": self.state.step, **numbers}
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self.state.best = {"step": self.state.step, **finite}
         write_model(self.folder, self._card(), self.config, self.state)
 
     def _card(self) -> Card:

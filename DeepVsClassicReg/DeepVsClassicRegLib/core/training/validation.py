@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from ..errors import EngineFailed
 from ..evaluation.evaluate import evaluate
 from ..networks.base import Batch, LossContext, Method, PatchScores, Prediction, RegistrationNetwork
 from ..networks.card import Card
@@ -17,6 +20,7 @@ Tensor = torch.Tensor
 MakeContext = Callable[[Prediction, Batch], LossContext]
 Register = Callable[[RegistrationNetwork, Card, Pair], Transform]
 """Registers a pair with a network; a parameter, because training must not import engines."""
+log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -48,7 +52,9 @@ def validate_pairs(
     Returns
     -------
     dict
-        'dice' (where pairs have labels of both images) and 'folds_percent'.
+        'dice' (where pairs have labels of both images), 'folds_percent', and 'failed_percent', the percentage of pairs
+        that the engine refuses to register with this network (its field is not finite or longer than the volume); they
+        have the Dice 0.
     """
     was_training, stage = network.training, network.stage
     network.eval()
@@ -56,15 +62,27 @@ def validate_pairs(
     rows = []
     try:
         for pair in pairs:
-            found = evaluate(pair, register(network, card, pair), measures=("overlap", "regularity"), threads=threads)
-            row = {"folds_percent": found.after["folding_percent"]}
-            if pair.fixed_labels is not None and pair.moving_labels is not None:
-                row["dice"] = found.after["dice_mean"]
-            rows.append({name: float(value) for name, value in row.items() if value is not None})
+            rows.append(_registered(network, card, pair, register, threads))
     finally:
         network.train(was_training)
         network.set_stage(stage)
     return _means(rows)
+
+
+def _registered(
+    network: RegistrationNetwork, card: Card, pair: Pair, register: Register, threads: int
+) -> dict[str, float]:
+    has_labels = pair.fixed_labels is not None and pair.moving_labels is not None
+    try:
+        transform = register(network, card, pair)
+    except EngineFailed as error:
+        log.warning("A validation pair was not registered: %s", error)
+        return {"failed_percent": 100.0, **({"dice": 0.0} if has_labels else {})}
+    found = evaluate(pair, transform, measures=("overlap", "regularity"), threads=threads).after
+    row = {"failed_percent": 0.0, "folds_percent": found["folding_percent"]}
+    if has_labels:
+        row["dice"] = found["dice_mean"]
+    return {name: float(value) for name, value in row.items() if value is not None}
 
 
 def start_dice(pairs: Iterable[Pair], *, threads: int) -> float | None:
@@ -79,8 +97,9 @@ def start_dice(pairs: Iterable[Pair], *, threads: int) -> float | None:
 
 
 def score(numbers: dict[str, float]) -> float:
-    """Return the score to maximize: the Dice, or without labels the negative loss."""
-    return numbers["dice"] if "dice" in numbers else -numbers["loss"]
+    """Return the score to maximize: the Dice, or without labels the negative loss; -inf when it is not finite."""
+    found = numbers["dice"] if "dice" in numbers else -numbers["loss"]
+    return found if math.isfinite(found) else -math.inf
 
 
 def hard_dice(fixed: Tensor, warped: Tensor) -> Tensor:
@@ -112,7 +131,8 @@ def _judged(network: RegistrationNetwork, method: Method, context: MakeContext, 
     if isinstance(prediction, PatchScores):
         return found
     displacement = prediction.displacement.float()
-    found["folds_percent"] = 100 * float((jacobian_determinant(displacement) <= 0).double().mean())
+    # Not "<= 0": a field that is not finite counts as folded.
+    found["folds_percent"] = 100 * float((~(jacobian_determinant(displacement) > 0)).double().mean())
     if batch.fixed_labels is not None and batch.moving_labels is not None:
         warped = warp(batch.moving_labels, displacement, padding="zeros")
         found["dice"] = float(hard_dice(batch.fixed_labels, warped).mean())

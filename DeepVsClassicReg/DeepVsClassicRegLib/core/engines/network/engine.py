@@ -107,6 +107,12 @@ class NetworkSettings:
         tooltip="Gradient steps on this pair, for networks that support it; -1: default of the network, 0: none.",
         advanced=True,
     )
+    transfer_to: str = option(
+        "",
+        "Transfer to",
+        tooltip="File of another subject's moving volume, to which the deformation is transferred (method krebs-cvae).",
+        advanced=True,
+    )
     models_folder: str = option("", "Folder of more models", tooltip="Additional folder with models.", advanced=True)
 
 
@@ -208,7 +214,9 @@ def register_with(
     """
     from .model_choice import training_unit_mm
     from .output import finished_field, in_space, result_extras, transform_parts
+    from .transfer import checked_other, transferred
 
+    other = checked_other(settings.transfer_to, network, card)
     unit = 1.0 if network.scale_free else training_unit_mm(pair, card)
     seen, lowest = pair.scaled(1 / unit), settings.min_determinant
     start = seen.initial or Transform()
@@ -229,11 +237,14 @@ def register_with(
         finished = finished_field(in_space(output.displacement), inputs.grid, lowest=lowest)
         recorder.notes.extend(finished.notes)
         parts = transform_parts(output.parts, finished, inputs.grid)
+        extras = result_extras(output, inputs.grid, start, lowest=lowest, unit_mm=unit)
+        if other is not None:
+            extras += transferred(network, card, inputs, other, lowest=lowest, unit_mm=unit)
         return Registered(
             Transform.of([Transform(parts).scaled(unit), pair.initial or Transform()]),
             _only_field(Transform((finished.field,)).scaled(unit)),
             _uncertainty(output, inputs, unit, recorder.notes),
-            result_extras(output, inputs.grid, start, lowest=lowest, unit_mm=unit),
+            extras,
         )
 
 

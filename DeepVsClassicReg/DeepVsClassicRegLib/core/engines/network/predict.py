@@ -94,7 +94,7 @@ def predict(
             title = "Network" if passes == 1 else f"Network, pass {number + 1} of {passes}"
             part = progress.part(number / (passes + 1), (number + 1) / (passes + 1))
             prediction = _predicted(network, fixed, warped, adaptation_steps, part, title)
-            _check(prediction, fixed)
+            checked(prediction, fixed)
             predictions.append(prediction)
             with torch.inference_mode():
                 # The new map is applied first, because it is defined on the grid of the warped image.
@@ -157,7 +157,14 @@ def _spread(distribution: Distribution, samples: int, seed: int, progress: Progr
     return (squares.sum(1) / (samples - 1)).sqrt()
 
 
-def _check(prediction: Prediction, fixed: Tensor) -> None:
+def checked(prediction: Prediction, fixed: Tensor) -> None:
+    """Check the displacement of a prediction for an image.
+
+    Raises
+    ------
+    EngineFailed
+        When its shape is wrong, or it is longer than the image or not finite.
+    """
     wanted = (1, fixed.ndim - 2, *fixed.shape[2:])
     got = tuple(prediction.displacement.shape)
     if got != wanted:
