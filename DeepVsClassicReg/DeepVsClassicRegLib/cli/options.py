@@ -14,6 +14,7 @@ from ..core.job import OUTPUTS, SEGMENTATION_ENDING, WARPED_SEGMENTATION
 QUIET = "Print only errors, and one line with the verdict when it is not good."
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
+PATH_SETTINGS = ("model", "models_folder", "transfer_to")
 ROLES = {
     "fixed": "fixed",
     "moving": "moving",
@@ -153,14 +154,23 @@ def compute_of(options: Mapping[str, Any]) -> Compute:
 
 
 def settings_of(entries: tuple[str, ...]) -> dict[str, str]:
-    """Return the settings given as NAME=VALUE."""
+    """Return the settings given as NAME=VALUE, relative paths made absolute: the worker runs in its own folder."""
     settings = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not equals or not name.strip():
             raise click.UsageError(f"--set needs NAME=VALUE, got '{entry}'.")
-        settings[name.strip()] = value.strip()
+        name, value = name.strip(), value.strip()
+        settings[name] = str(Path(value).expanduser().resolve()) if _is_path(name, value) else value
     return settings
+
+
+def _is_path(name: str, value: str) -> bool:
+    """Return whether the value of a setting is an existing path; a model is one when the folder has a card."""
+    if name not in PATH_SETTINGS or not value:
+        return False
+    path = Path(value).expanduser()
+    return (path / "card.json").is_file() if name == "model" else path.exists()
 
 
 def combined(options: list[Callable[[F], F]]) -> Callable[[F], F]:
