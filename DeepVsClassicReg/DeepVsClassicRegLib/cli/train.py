@@ -20,6 +20,8 @@ Values of --data:
 shapes              generated shapes: needs no data, for any anatomy and contrast
   labels:FOLDER       images generated from the label maps in a folder
   labels:FOLDER+shapes  both alternately (give one twice to use it twice as often)
+  appearance:FOLDER   images drawn from a model of the shapes and intensities of the images in a folder, at least 3,
+                      which --teacher registers to the first one; labels are those of the first one
   dataset.json        Learn2Reg format ("training" or "numTraining", optional "labels", "registration_val" pairs)
   pairs.csv           columns fixed, moving, fixed_label, moving_label; or image, label, mask: all ordered pairs
   FOLDER              images; label maps have the same names in FOLDER/labels

@@ -63,7 +63,8 @@ def training_options(command: F) -> F:
             click.option(
                 "--teacher",
                 metavar="ENGINE[:PRESET]",
-                help="Real data: learn the displacements computed by this engine (with --supervision displacement).",
+                help="Real data: learn the displacements computed by this engine (with --supervision displacement); "
+                "appearance models: register the images with it.",
             ),
             click.option(
                 "--teacher-pairs", default=100, show_default=True, help="Number of pairs that the teacher registers."

@@ -16,7 +16,8 @@ from ..settings import from_json, option, to_json
 
 CONFIG_FILE = "training.json"
 SHAPES, FIRST = "shapes", "first"
-FOLDER_GENERATORS = ("labels",)
+APPEARANCE = "appearance"
+FOLDER_GENERATORS = ("labels", APPEARANCE)
 """Names that, followed by ':FOLDER', generate pairs from the files of a folder."""
 
 
@@ -68,8 +69,8 @@ class DataSettings:
     Attributes
     ----------
     spec : str
-        'shapes', 'labels:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg JSON, a
-        CSV manifest, a folder.
+        'shapes', 'labels:FOLDER', 'appearance:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg
+        JSON, a CSV manifest, a folder.
     size : tuple of int
         (X, Y, Z) of the training grid; (X, Y) for 2D images (generators only). Multiples of 16 work with all networks.
     spacing_mm : float
@@ -86,7 +87,8 @@ class DataSettings:
     validation : int
         Number of fixed validation pairs; small data sets have fewer, and real data may define their own.
     teacher : str
-        For real data: engine, or engine:preset, whose fields are learned with supervision 'displacement'.
+        For real data: engine, or engine:preset, whose fields are learned with supervision 'displacement'. For
+        appearance models: the engine that registers the images of the folder.
     teacher_pairs : int
         Number of training pairs that the teacher registers (once, stored on disk); only these are used.
     patch : tuple of int
@@ -122,13 +124,24 @@ class DataSettings:
             raise SettingsError(f"A patch needs {len(self.size)} sizes of at least 16, got {self.patch}.")
         if self.patch and any(part > whole for part, whole in zip(self.patch, self.size, strict=True)):
             raise SettingsError(f"The patch {self.patch} is larger than the training grid {self.size}.")
-        if self.teacher and self.generated:
+        if self.models_appearance:
+            if not self.teacher:
+                raise SettingsError(
+                    "The images of an appearance model must be registered to each other.",
+                    hint="Use --teacher ENGINE, for example --teacher sitk-demons.",
+                )
+        elif self.teacher and self.generated:
             raise SettingsError("Generated pairs need no teacher: their displacement is known.", hint="Omit --teacher.")
 
     @property
     def generated(self) -> bool:
         """Whether the pairs are generated."""
         return all(is_generated(part) for part in parts_of(self.spec))
+
+    @property
+    def models_appearance(self) -> bool:
+        """Whether pairs are drawn from an appearance model."""
+        return any(part.partition(":")[0] == APPEARANCE for part in parts_of(self.spec))
 
 
 def parts_of(spec: str) -> list[str]:

@@ -16,7 +16,7 @@ from ..errors import FileError
 from ..files import read_json
 from ..images.formats import stem
 
-KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes or labels:FOLDER."
+KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes, labels:FOLDER or appearance:FOLDER."
 ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
 LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)
 IMAGE_FOLDERS, LABEL_FOLDERS = ("imagesTr", "images"), ("labelsTr", "labels")

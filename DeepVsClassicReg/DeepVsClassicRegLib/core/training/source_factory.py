@@ -15,13 +15,14 @@ from ..pair import Pair
 from ..progress import Progress
 from ..settings import from_json, to_json
 from ..transforms.transform import Transform
+from .appearance import AppearanceSettings, AppearanceSource, velocity_teacher
 from .augmentation import AugmentationSettings, AugmentedSource
-from .config import FIRST, SHAPES, DataSettings, parts_of
+from .config import APPEARANCE, FIRST, SHAPES, DataSettings, parts_of
 from .dataset import DatasetSource
-from .manifest import read_manifest
+from .manifest import Manifest, read_manifest
 from .misalignment import MisalignedSource, MisalignmentSettings
 from .patches import PatchSource
-from .preprocessing import Align, training_frame
+from .preprocessing import Align, Frame, training_frame
 from .sources import Source
 from .synthesis.label_maps_source import LabelMapsSource
 from .synthesis.mixed_source import MixedSource
@@ -56,7 +57,7 @@ def make_source(
     device : device
         Device of the generators.
     cache : Path, optional
-        Folder for prepared volumes of real data.
+        Folder for prepared volumes of real data and of appearance models.
     align : callable, optional
         `align(template, volume)` returns the linear map from template to volume points; needed with `data.linear`.
         (It is a parameter because training must not import engines.)
@@ -84,7 +85,14 @@ def make_source(
             hint="Use a dataset of real volumes, without --augment.",
         )
     if data.generated:
-        source = _generated(data, seed, device, known=supervision in ("displacement", "error"))
+        known = supervision in ("displacement", "error")
+
+        def generator(part: str) -> GeneratedSource:
+            if part.partition(":")[0] == APPEARANCE:
+                return _appearance(part, data, seed, device, cache, align, teach, progress or Progress(), known=known)
+            return _generator(part, data, seed, device, known=known)
+
+        source = _generated(data, generator)
     else:
         if supervision == "displacement" and not data.teacher:
             raise SettingsError(
@@ -112,16 +120,11 @@ def _dataset(
     partial_labels: bool,
     progress: Progress,
 ) -> Source:
-    if len(data.size) != 3 or cache is None:
-        raise SettingsError(f"Real data need a grid of 3 sizes and a cache folder, got {data.size}, {cache}.")
-    if data.linear and align is None:
-        raise SettingsError("Linear alignment needs the argument 'align'.")
+    if cache is None:
+        raise SettingsError("Real data need a cache folder.")
     if data.teacher and teach is None:
         raise SettingsError("A teacher engine needs the argument 'teach'.")
-    manifest = read_manifest(Path(data.spec), validation=data.validation)
-    first = manifest.cases[manifest.training[0][0]].image
-    reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
-    frame = training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
+    manifest, frame = _manifest_and_frame(data, Path(data.spec), data.validation, align)
     teacher: Teacher | None = None
     if own is not None:
         teacher = teacher_of_method(own, cache / "teacher")
@@ -142,9 +145,51 @@ def _dataset(
     )
 
 
-def _generated(data: DataSettings, seed: int, device: torch.device | str, *, known: bool) -> Source:
+def _manifest_and_frame(data: DataSettings, path: Path, validation: int, align: Align | None) -> tuple[Manifest, Frame]:
+    if len(data.size) != 3:
+        raise SettingsError(f"Real data need a grid of 3 sizes, got {data.size}.")
+    if data.linear and align is None:
+        raise SettingsError("Linear alignment needs the argument 'align'.")
+    manifest = read_manifest(path, validation=validation)
+    first = manifest.cases[manifest.training[0][0]].image
+    reference = read_volume(first if data.linear in ("", FIRST) else data.linear)
+    return manifest, training_frame(reference, data.size, data.spacing_mm, align if data.linear else None)
+
+
+def _appearance(
+    part: str,
+    data: DataSettings,
+    seed: int,
+    device: torch.device | str,
+    cache: Path | None,
+    align: Align | None,
+    teach: Callable[[Pair], Transform] | None,
+    progress: Progress,
+    *,
+    known: bool,
+) -> GeneratedSource:
+    if cache is None or teach is None:
+        raise SettingsError("An appearance model needs the arguments 'cache' and 'teach'.")
+    manifest, frame = _manifest_and_frame(data, Path(part.partition(":")[2]), 0, align)
+    return AppearanceSource(
+        manifest,
+        frame,
+        cache,
+        velocity_teacher(data.teacher, teach, frame.grid, cache / "teacher"),
+        from_json(AppearanceSettings, data.synthesis),
+        seed=seed,
+        batch=data.batch,
+        device=device,
+        validation_pairs=data.validation,
+        known_displacement=known,
+        labels_per_step=data.labels_per_step,
+        progress=progress,
+    )
+
+
+def _generated(data: DataSettings, generator: Callable[[str], GeneratedSource]) -> Source:
     parts = parts_of(data.spec)
-    made = {part: _generator(part, data, seed, device, known=known) for part in dict.fromkeys(parts)}
+    made = {part: generator(part) for part in dict.fromkeys(parts)}
     return made[parts[0]] if len(parts) == 1 else MixedSource([made[part] for part in parts])
 
 

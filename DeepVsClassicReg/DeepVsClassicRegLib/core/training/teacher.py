@@ -60,11 +60,17 @@ class Teacher:
 def teacher_of_engine(name: str, register: Callable[[Pair], Transform], grid: Grid, folder: Path) -> Teacher:
     """Return an engine (or engine:preset) as a teacher of displacements on the training grid."""
 
+    return Teacher(name, displacement_of_engine(register, grid), folder)
+
+
+def displacement_of_engine(register: Callable[[Pair], Transform], grid: Grid) -> Callable[[Volume, Volume], Array]:
+    """Return the function that registers two volumes: (3, Z, Y, X) voxels of the training grid."""
+
     def find(fixed: Volume, moving: Volume) -> Array:
         transform = register(Pair(fixed, moving, initial=Transform()))
         return mm_to_channels(transform.displacement_on(grid).array_mm, grid)
 
-    return Teacher(name, find, folder)
+    return find
 
 
 def teacher_of_method(teacher: MethodTeacher, folder: Path) -> Teacher:

@@ -17,12 +17,12 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class GeneratedPair:
-    """One pair: images (*shape), 0 to 1, memberships (K, *shape), and optionally the displacement (D, *shape)."""
+    """One pair: images (*shape), 0 to 1, and optionally memberships (K, *shape) and the displacement (D, *shape)."""
 
     fixed: Tensor
     moving: Tensor
-    fixed_labels: Tensor
-    moving_labels: Tensor
+    fixed_labels: Tensor | None = None
+    moving_labels: Tensor | None = None
     displacement: Tensor | None = None
 
 

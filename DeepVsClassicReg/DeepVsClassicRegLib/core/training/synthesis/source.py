@@ -1,4 +1,4 @@
-"""Base of the sources of generated pairs: random shapes and label maps of subjects, with random contrasts."""
+"""Base of the sources of generated pairs: random shapes, label maps of subjects, appearance models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ...pair import Pair
 from ..sources import LazyBatches
 from .draws import Draws
 from .pairs import GeneratedPair
-from .settings import SynthesisSettings
 
 Tensor = torch.Tensor
 SMALLEST = 16
@@ -26,8 +25,8 @@ class GeneratedSource:
 
     Parameters
     ----------
-    settings : SynthesisSettings
-        Settings of the pairs.
+    settings : dataclass
+        Settings of the pairs: `SynthesisSettings`, or those of an appearance model.
     seed : int
         Determines, with the step, all batches.
     size : tuple of int
@@ -50,7 +49,7 @@ class GeneratedSource:
 
     def __init__(
         self,
-        settings: SynthesisSettings,
+        settings: Any,
         *,
         seed: int,
         size: Sequence[int],
@@ -64,7 +63,7 @@ class GeneratedSource:
             raise RegistrationError(f"A training grid needs 2 or 3 sizes of at least {SMALLEST}, got {tuple(size)}.")
         if spacing_mm <= 0 or batch < 1:
             raise RegistrationError(f"Spacing and batch must be positive, got {spacing_mm} mm and {batch}.")
-        self.settings = settings
+        self.settings: Any = settings
         self.seed, self.batch = seed, batch
         self.size, self.spacing_mm = tuple(int(n) for n in size), float(spacing_mm)
         self.device = torch.device(device)
@@ -112,11 +111,15 @@ class GeneratedSource:
 
 
 def _batch(pairs: Sequence[GeneratedPair]) -> Batch:
-    known = [pair.displacement for pair in pairs]
     return Batch(
         fixed=torch.stack([pair.fixed for pair in pairs])[:, None],
         moving=torch.stack([pair.moving for pair in pairs])[:, None],
-        fixed_labels=torch.stack([pair.fixed_labels for pair in pairs]),
-        moving_labels=torch.stack([pair.moving_labels for pair in pairs]),
-        displacement=None if None in known else torch.stack([u for u in known if u is not None]),
+        fixed_labels=_stacked([pair.fixed_labels for pair in pairs]),
+        moving_labels=_stacked([pair.moving_labels for pair in pairs]),
+        displacement=_stacked([pair.displacement for pair in pairs]),
     )
+
+
+def _stacked(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    there = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(there) if len(there) == len(tensors) else None
