@@ -28,7 +28,7 @@ def run(panel, picked, ui, fake):
     fake.process.finish(worse=True)
     wait(lambda: not panel.busy)
     found = panel.results.run
-    report = {**found.report.to_json(), "look_at": [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Here"}]}
+    report = {**found.report, "look_at": [{"point_mm": [3.0, -4.0, 5.0], "voxel": [1, 2, 3], "text": "Here"}]}
     found.record.SetParameter("report", json.dumps(report))
     panel.results.refresh()
     ui.closeViewButton.click()
