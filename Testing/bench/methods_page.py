@@ -173,7 +173,8 @@ def write_picture(rows: dict[str, dict], path: Path) -> None:
         axes.scatter(x, y, color=COLORS[supervision], label=words)
         for row in chosen if not supervision else chosen[:4]:
             place = _dice(row, IN_DOMAIN), _dice(row, ELSEWHERE)
-            axes.annotate(row["method"], place, xytext=(5, 3), textcoords="offset points", fontsize=8)
+            name = f"{row['method']}, {row['cpu_minutes']:.0f} min" if supervision else row["method"]
+            axes.annotate(name, place, xytext=(5, -9 if supervision else 3), textcoords="offset points", fontsize=8)
     axes.set_xlabel("Dice in-domain: hippocampus crops, other persons than the training's")
     axes.set_ylabel("Dice elsewhere: crops of other data sets")
     axes.grid(alpha=0.3)
