@@ -178,6 +178,7 @@ def write_picture(rows: dict[str, dict], path: Path) -> None:
     axes.set_xlabel("Dice in-domain: hippocampus crops, other persons than the training's")
     axes.set_ylabel("Dice elsewhere: crops of other data sets")
     axes.grid(alpha=0.3)
+    axes.margins(x=0.15, y=0.08)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)
 
