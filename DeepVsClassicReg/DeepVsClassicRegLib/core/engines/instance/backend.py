@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ...device import Compute, torch_device
+from ...device import Compute, torch_device, torch_threads
 from ...errors import EngineUnavailable, RegistrationError
 from ...numba_setup import kernels_are_compiled, numba_found, thread_bound, use_user_cache
 from ...progress import Progress
@@ -60,13 +60,8 @@ class Backend:
             return
         import torch
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(self.threads), torch.no_grad():
+            yield
 
 
 def choose_backend(compute: Compute, progress: Progress, *, needs_torch: bool = False) -> Backend:
