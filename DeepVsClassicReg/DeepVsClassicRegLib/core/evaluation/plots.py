@@ -80,7 +80,8 @@ def curves(trace: Sequence[Sequence[Any]]) -> Any | None:
         axes = figure.add_axes((left, low, wide - 0.09, 1.3 / height))
         values = np.array([metric for _, metric in points])
         axes.plot(np.arange(1, len(values) + 1), values, color=AFTER, linewidth=1.4)
-        axes.set_title(_short(stage, 34), fontsize=9.5, loc="left")
+        # From the left end of the column: beside the axes alone a long title of the last column is cut off.
+        axes.set_title(_short(stage, 34), fontsize=9.5, loc="left", x=-0.065 / (wide - 0.09))
         axes.set_xlabel("iteration", fontsize=8.5)
         axes.locator_params(nbins=4)
         axes.ticklabel_format(axis="y", useOffset=False)
