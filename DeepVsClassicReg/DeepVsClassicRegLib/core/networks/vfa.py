@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,11 +16,13 @@ from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
 from .flow import compose, warp
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import SIMILARITIES, checked_supervision, swapped, weighted_terms
+from .parts import VelocityPart
 from .pyramid import NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
 START = 0.05  # initial scale of the features
+SQUARINGS = 6  # of the flow of a symmetric network
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,19 @@ class VFASettings:
     label_weight: float = option(
         1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
     )
+    symmetric: bool = option(
+        False,
+        "Symmetric",
+        tooltip="Half the difference of both directions is the velocity of the map: swapping the images inverts it.",
+    )
 
 
 class VFA(Method):
-    """The method, see `info`."""
+    """The method, see `info`.
+
+    With `symmetric` (our addition, as EasyReg does with another network: Iglesias, Sci. Rep. 13:6657, 2023, doi
+    10.1038/s41598-023-33781-0) equal images are not moved, whatever the weights are.
+    """
 
     info: ClassVar[MethodInfo] = MethodInfo(
         name="vfa",
@@ -61,9 +73,14 @@ class VFA(Method):
         return AttentionPyramid(settings, dimensions=dimensions)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return the image, smoothness and label terms."""
+        """Return the image, smoothness and label terms; of a symmetric network the mean over both directions."""
         checked_supervision(context.supervision, self.info.supervision)
-        return weighted_terms(context, diffusion(context.prediction.displacement))
+        back = context.prediction.backward
+        if back is None:
+            return weighted_terms(context, diffusion(context.prediction.displacement))
+        other = dataclasses.replace(context, prediction=back, batch=swapped(context.batch))
+        pairs = [weighted_terms(each, diffusion(each.prediction.displacement)) for each in (context, other)]
+        return {name: (pairs[0][name] + pairs[1][name]) / 2 for name in pairs[0]}
 
 
 class AttentionPyramid(RegistrationNetwork):
@@ -78,25 +95,37 @@ class AttentionPyramid(RegistrationNetwork):
 
     def __init__(self, settings: VFASettings, *, dimensions: int = 3) -> None:
         super().__init__()
+        self.symmetric = settings.symmetric
         self.multiple = max(16, 2**settings.levels)
         self.extract = FeaturePyramid(dimensions, settings.channels, settings.features, settings.levels)
         self.attend = nn.ModuleList(VectorFieldAttention(dimensions) for _ in range(settings.levels))
 
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
-        """Return the map of a pair, with the output of each level."""
+        """Return the map of a pair, with the output of each level; `backward` too when the network is symmetric."""
         count, shape = len(fixed), fixed.shape[2:]
         images = pad_to_multiple(torch.cat([fixed, moving]), self.multiple)
+        features = [(both[:count].float(), both[count:].float()) for both in self.extract(images)]
+        levels = self._levels(features)
+        there = refined(levels[-1].displacement, images.shape[2:])
+        if not self.symmetric:
+            return Prediction(crop(there, shape), levels=levels)
+        back = refined(self._levels([pair[::-1] for pair in features])[-1].displacement, images.shape[2:])
+        velocity = crop(there - back, shape) / 2
+        backward = Prediction.of((VelocityPart(-velocity, SQUARINGS),), shape)
+        return Prediction.of((VelocityPart(velocity, SQUARINGS),), shape, backward=backward)
+
+    def _levels(self, features: Sequence[tuple[Tensor, Tensor]]) -> tuple[Level, ...]:
+        """Return the output of each level for the features of the fixed and the moving image, coarsest first."""
         found: list[Level] = []
-        for number, (features, attend) in enumerate(zip(self.extract(images), self.attend, strict=True)):
-            here, there = features[:count].float(), features[count:].float()
+        for number, ((here, there), attend) in enumerate(zip(features, self.attend, strict=True)):
             if found:
-                u = refined(found[-1].displacement, features.shape[2:])
+                u = refined(found[-1].displacement, here.shape[2:])
                 residual = attend(here, warp(there, u))
                 u = compose(residual, u)
             else:
                 u = residual = attend(here, there)
             found.append(Level(residual, u, 2 ** (len(self.attend) - number)))
-        return Prediction(crop(refined(found[-1].displacement, images.shape[2:]), shape), levels=tuple(found))
+        return tuple(found)
 
 
 class VectorFieldAttention(nn.Module):
