@@ -20,7 +20,7 @@ from DeepVsClassicRegLib.core.networks.transmorph import (  # noqa: E402
     relative_positions,
     windows,
 )
-from DeepVsClassicRegLib.core.networks.vfa import VectorFieldAttention  # noqa: E402
+from DeepVsClassicRegLib.core.networks.vfa import VFA, VectorFieldAttention, VFASettings  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,25 @@ def test_attention_to_one_neighbor_is_the_way_to_it(dimensions):
 def test_even_attention_does_not_move():
     found = VectorFieldAttention(2)(torch.zeros(1, 3, 5, 5), torch.randn(1, 3, 5, 5))
     assert found.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_symmetric_attention_keeps_equal_images_and_inverts_when_they_are_exchanged(symmetric):
+    network = VFA().network(VFASettings(channels=2, features=4, levels=2, symmetric=symmetric), dimensions=2).eval()
+    fixed, moving = torch.rand(1, 1, 24, 32), torch.rand(1, 1, 24, 32)
+    with torch.no_grad():
+        for leave in network.extract.exits:
+            leave.weight.normal_(0, 1.0)
+        there, back = network(fixed, moving), network(moving, fixed)
+        still = network(fixed, fixed).displacement
+    assert there.displacement.abs().max() > 0.5
+    assert bool(still.abs().max() < 1e-5) == symmetric
+    if symmetric:
+        assert torch.allclose(there.backward.displacement, back.displacement, atol=1e-5)
+        missed = compose(there.displacement, back.displacement)[..., 3:-3, 3:-3]
+        assert missed.abs().mean() < 0.1 * there.displacement.abs().mean()
+    else:
+        assert there.backward is None
 
 
 def test_icnet_is_indifferent_to_brightness_and_contrast():
