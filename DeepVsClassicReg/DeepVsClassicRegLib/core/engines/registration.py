@@ -1,0 +1,123 @@
+"""Runs an engine on a pair: checks, the linear alignment first, the choice of start or result, compact storage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..device import Compute, sitk_threads
+from ..pair import Pair, check_pair, is_single_slice, marked_pair
+from ..progress import Progress
+from ..result import Result
+from ..settings import DEFAULT, make_settings
+from ..transforms.compact import TOLERANCE, compacted
+from ..transforms.field import DisplacementField
+from ..transforms.transform import Transform
+from .catalogue import get_engine
+from .engine_input import engine_view
+from .partial_views import never_worse
+from .start import align_linearly, with_start
+
+LINEAR_SHARE = 0.2
+
+
+def register(
+    pair: Pair,
+    engine: str = "elastix",
+    *,
+    preset: str = DEFAULT,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Register the moving volume of a pair to the fixed volume.
+
+    Parameters
+    ----------
+    pair : Pair
+        The pair to register. Without `pair.initial` a robust linear alignment is computed first.
+    engine, preset : str
+        See `engine_names()` and `dvcreg engines`.
+    settings : mapping, optional
+        Settings changed from the preset.
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+        Device of the computation.
+    threads : int
+        Maximum number of CPU threads, 0 for all cores.
+    seed : int
+        Seed of the random number generators.
+    progress : Progress, optional
+        Receives progress updates and can cancel.
+
+    Returns
+    -------
+    Result
+        The complete fixed-to-moving transform with diagnostics of the run.
+
+    Raises
+    ------
+    RegistrationError
+        When the pair or a setting is invalid, or a package is missing.
+
+    Examples
+    --------
+    >>> import DeepVsClassicRegLib as dvc
+    >>> from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+    >>> phantom = make_phantom("head", size=32)
+    >>> result = dvc.register(phantom.pair, engine="sitk-demons", threads=1)
+    >>> measures = dvc.evaluate(phantom.pair, result)
+    >>> measures.after["dice_mean"] > measures.before["dice_mean"]
+    True
+    """
+    listener = progress or Progress()
+    chosen = get_engine(engine)
+    wanted: Any = make_settings(chosen.info.settings, engine, preset, settings)
+    chosen.info.require()
+    compute = Compute(device=device, threads=threads, seed=seed)
+    pair = marked_pair(pair)
+    remarks = check_pair(pair, single_slices=chosen.info.single_slices)
+    if pair.initial is None and is_single_slice(pair.fixed):
+        remarks.append("Single slices get no linear alignment: registration starts from the positions in the headers.")
+        pair = pair.replace(initial=Transform())
+    view, differences = engine_view(pair)
+    remarks += differences
+    with sitk_threads(compute.thread_count):
+        needs_linear = pair.initial is None and chosen.info.starts_linear
+        aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
+        start = aligned.transform if aligned else pair.initial
+        seen = view if chosen.info.uses_annotations else view.without_annotations()
+        part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
+        result = chosen.run(seen.replace(initial=start), wanted, part, compute)
+        if start is not None and chosen.info.starts_linear and not result.in_domain:
+            kept, reason = never_worse(view, start, result.transform)
+            result = dataclasses.replace(result, transform=kept)
+            remarks += [reason] if reason else []
+    listener.report(1.0, "Done")
+    result = with_start(result, aligned) if aligned else result
+    diagnostics = result.diagnostics
+    return dataclasses.replace(
+        result,
+        transform=stored(result.transform, unit_mm=pair.fixed.grid.unit_mm),
+        diagnostics=dataclasses.replace(diagnostics, notes=(*remarks, *diagnostics.notes)),
+        engine=engine,
+        preset=preset,
+        settings=wanted,
+        start=start,
+    )
+
+
+def stored(transform: Transform, *, unit_mm: float) -> Transform:
+    """Return the transform with each displacement field on the coarsest grid that represents it.
+
+    `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`).
+    """
+    tolerance = TOLERANCE * unit_mm
+    return Transform(
+        tuple(
+            compacted(part, tolerance_mm=tolerance) if isinstance(part, DisplacementField) else part
+            for part in transform.parts
+        )
+    )
