@@ -111,7 +111,7 @@ def test_symmetric_attention_keeps_equal_images_and_inverts_when_they_are_exchan
     if symmetric:
         assert torch.allclose(there.backward.displacement, back.displacement, atol=1e-5)
         missed = compose(there.displacement, back.displacement)[..., 3:-3, 3:-3]
-        assert missed.abs().mean() < 0.1 * there.displacement.abs().mean()
+        assert missed.abs().mean() < 0.2 * there.displacement.abs().mean()
     else:
         assert there.backward is None
 

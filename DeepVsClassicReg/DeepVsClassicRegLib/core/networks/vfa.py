@@ -15,14 +15,13 @@ from ..losses.regularity import diffusion
 from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
-from .flow import compose, warp
+from .flow import compose, integrate, warp
 from .objectives import SIMILARITIES, checked_supervision, swapped, weighted_terms
-from .parts import VelocityPart
-from .pyramid import NormalizedBlock, local_correlation, refined, resized
+from .pyramid import POOL, NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
 START = 0.05  # initial scale of the features
-SQUARINGS = 6  # of the flow of a symmetric network
+SQUARINGS = 4  # of the flows of a symmetric network
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,15 @@ class VFASettings:
     symmetric: bool = option(
         False,
         "Symmetric",
-        tooltip="Half the difference of both directions is the velocity of the map: swapping the images inverts it.",
+        tooltip="Match half way between both images, in both directions: swapping the images inverts the map.",
     )
 
 
 class VFA(Method):
     """The method, see `info`.
 
-    With `symmetric` (our addition, as EasyReg does with another network: Iglesias, Sci. Rep. 13:6657, 2023, doi
-    10.1038/s41598-023-33781-0) equal images are not moved, whatever the weights are.
+    With `symmetric` (our addition, after SITReg: Honkamaa and Marttinen, MELBA 2:2148-2194, 2024) equal images are not
+    moved, whatever the weights are: a network that learned from labels alone moves an image toward their mean shape.
     """
 
     info: ClassVar[MethodInfo] = MethodInfo(
@@ -105,14 +104,12 @@ class AttentionPyramid(RegistrationNetwork):
         count, shape = len(fixed), fixed.shape[2:]
         images = pad_to_multiple(torch.cat([fixed, moving]), self.multiple)
         features = [(both[:count].float(), both[count:].float()) for both in self.extract(images)]
+        if self.symmetric:
+            both = [refined(u, images.shape[2:]) for u in self._both_ways(features)]
+            there, back = (Prediction(crop(u, shape)) for u in both)
+            return dataclasses.replace(there, backward=back)
         levels = self._levels(features)
-        there = refined(levels[-1].displacement, images.shape[2:])
-        if not self.symmetric:
-            return Prediction(crop(there, shape), levels=levels)
-        back = refined(self._levels([pair[::-1] for pair in features])[-1].displacement, images.shape[2:])
-        velocity = crop(there - back, shape) / 2
-        backward = Prediction.of((VelocityPart(-velocity, SQUARINGS),), shape)
-        return Prediction.of((VelocityPart(velocity, SQUARINGS),), shape, backward=backward)
+        return Prediction(crop(refined(levels[-1].displacement, images.shape[2:]), shape), levels=levels)
 
     def _levels(self, features: Sequence[tuple[Tensor, Tensor]]) -> tuple[Level, ...]:
         """Return the output of each level for the features of the fixed and the moving image, coarsest first."""
@@ -126,6 +123,37 @@ class AttentionPyramid(RegistrationNetwork):
                 u = residual = attend(here, there)
             found.append(Level(residual, u, 2 ** (len(self.attend) - number)))
         return tuple(found)
+
+    def _both_ways(self, features: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Return the displacements of both directions on the finest grid of the features.
+
+        At each level both images are warped to a place half way; half the difference of the attentions of both
+        directions is a velocity that moves both halves on. With its flows E1 (coarsest) to En, each from half way
+        to one image, the map is E1 ... En En ... E1, and its inverse has the flows backwards.
+        """
+        finest = features[-1][0].shape[2:]
+        flows: list[tuple[Tensor, Tensor]] = []
+        halves: tuple[Tensor, Tensor] | None = None  # from half way to the fixed and to the moving image
+        for number, ((here, there), attend) in enumerate(zip(features, self.attend, strict=True)):
+            if halves is not None:
+                ratio = 2 ** (len(features) - 1 - number)
+                here, there = (
+                    warp(*pair) for pair in zip((here, there), (coarser(u, ratio) for u in halves), strict=True)
+                )
+            velocity = refined((attend(here, there) - attend(there, here)) / 4, finest)
+            back, on = integrate(-velocity, steps=SQUARINGS), integrate(velocity, steps=SQUARINGS)
+            flows.append((on, back))
+            halves = (back, on) if halves is None else (compose(back, halves[0]), compose(on, halves[1]))
+        assert halves is not None
+        to_fixed, to_moving = halves
+        for on, back in reversed(flows):
+            to_moving, to_fixed = compose(on, to_moving), compose(back, to_fixed)
+        return to_moving, to_fixed
+
+
+def coarser(u: Tensor, ratio: int) -> Tensor:
+    """Return a displacement on a grid whose voxels are the means of `ratio` voxels along each axis."""
+    return POOL[u.shape[1]](u, ratio) / ratio
 
 
 class VectorFieldAttention(nn.Module):
