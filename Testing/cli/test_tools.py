@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.images.points import read_landmarks
+from DeepVsClassicRegLib.core.images.surfaces import read_surface
 
 
 def everything(files) -> list[str]:
@@ -106,7 +107,10 @@ def test_inverse_of_an_image_is_reported(call, files, tmp_path):
         (["--image", "a", "--points", "b", "--out", "o.csv"], "at most one of"),
         (["--image", "a", "--out", "o.nii"], "needs --reference"),
         (["--points", "FIXED", "--out", "o.txt"], "landmarks must be"),
-        (["--points", "POINTS", "--out", "o.txt"], ".csv or .fcsv"),
+        (["--points", "POINTS", "--out", "o.txt"], ".fcsv or .mrk.json"),
+        (["--to", "fixed", "--out", "o.h5"], "--to is for an object"),
+        (["--to", "fixed", "--inverse", "--points", "POINTS", "--out", "o.csv"], "not together with --inverse"),
+        (["--surface", "POINTS", "--out", "o.stl"], "surfaces must be"),
     ],
 )
 def test_wrong_use_of_transform(call, files, tmp_path, arguments, message, monkeypatch):
@@ -188,3 +192,68 @@ def test_settings_of_an_engine(call):
     assert code == 0 and "iterations" in out
     code, _, err = call("engines", "--settings", "sitk")
     assert code == 2 and "no engine 'sitk'" in err
+
+
+def test_a_surface_comes_to_the_fixed_side(call, files, tmp_path):
+    """It lies where the segmentation does that came the same way, and the input is kept."""
+    vtk = pytest.importorskip("vtk")
+    moving, fixed = read_landmarks(files["moving_points"]).points_mm, read_landmarks(files["fixed_points"]).points_mm
+    points = vtk.vtkPoints()
+    for point in moving:
+        points.InsertNextPoint(point)
+    cloud = vtk.vtkPolyData()
+    cloud.SetPoints(points)
+    writer = vtk.vtkXMLPolyDataWriter()
+    writer.SetInputData(cloud)
+    writer.SetFileName(str(tmp_path / "moving.vtp"))
+    assert writer.Write()
+    out = tmp_path / "fixed.vtk"
+    arguments = ["-t", files["truth"], "--to", "fixed", "--reference", files["fixed"]]
+    code, text, err = call("transform", *arguments, "--surface", tmp_path / "moving.vtp", "--out", out)
+    assert code == 0 and "moving to fixed" in text and "LPS is assumed" in " ".join(err.split())
+    found = read_surface(out).points_mm
+    truth = sitk.ReadTransform(str(files["truth"]))
+    back = np.array([truth.TransformPoint(point) for point in found.tolist()])
+    assert np.linalg.norm(back - moving, axis=1).max() < 1e-3
+    # The file samples the phantom's map on a coarse grid.
+    assert np.linalg.norm(found - fixed, axis=1).max() < 0.5
+    code, _, err = call("transform", *arguments, "--surface", out, "--out", out)
+    assert code == 2 and "would be overwritten" in err
+
+
+def test_a_curve_stays_a_curve(call, files, tmp_path):
+    curve, there = tmp_path / "curve.mrk.json", tmp_path / "there.mrk.json"
+    fixed = read_landmarks(files["fixed_points"]).points_mm[:3]
+    control = [
+        {"label": f"C-{n}", "position": (point * [-0.1, -0.1, 0.1]).tolist(), "positionStatus": "defined"}
+        for n, point in enumerate(fixed)
+    ]
+    control.insert(1, {"label": "later", "positionStatus": "undefined"})
+    markup = {"type": "ClosedCurve", "coordinateSystem": "RAS", "coordinateUnits": "cm", "controlPoints": control}
+    curve.write_text(json.dumps({"markups": [{**markup, "measurements": [{"name": "length", "value": 5}]}]}))
+    arguments = ["-t", files["truth"], "--to", "moving", "--points", curve]
+    assert call("transform", *arguments, "--out", there)[0] == 0
+    (written,) = json.loads(there.read_text())["markups"]
+    assert written["type"] == "ClosedCurve" and written["coordinateSystem"] == "LPS" and "measurements" not in written
+    assert [point["label"] for point in written["controlPoints"]] == ["C-0", "later", "C-1", "C-2"]
+    moving = read_landmarks(files["moving_points"]).points_mm[:3]
+    assert np.linalg.norm(read_landmarks(there).points_mm - moving, axis=1).max() < 1.0
+
+
+def test_labels_to_the_moving_side_and_smooth(call, files, tmp_path):
+    base = ["transform", "-t", files["truth"], "--to", "moving", "--reference", files["moving"]]
+    code, out, _ = call(
+        *base, "--labels", files["fixed_labels"], "--interpolation", "smooth", "--out", tmp_path / "s.nrrd"
+    )
+    assert code == 0 and "inverse error" in out
+    moved = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "s.nrrd")))
+    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(files["moving_labels"])))
+    assert (moved[truth > 0] == truth[truth > 0]).mean() > 0.7
+
+
+def test_what_lies_outside_is_noted(call, files, tmp_path):
+    (tmp_path / "far.csv").write_text("x,y,z\n900,0,0\n")
+    arguments = ["-t", files["truth"], "--to", "fixed", "--reference", files["fixed"], "--points", tmp_path / "far.csv"]
+    code, _, err = call("transform", *arguments, "--out", tmp_path / "o.mrk.json")
+    said = " ".join(err.split())
+    assert code == 0 and f"completely outside {files['fixed'].name}" in said and "extrapolated" in said

@@ -14,24 +14,31 @@ from .output import show_entries, show_note, show_notes
 
 # Same values as core.transforms.files.FORMS, whose import would load the whole library.
 FORMS = ("auto", "ras", "lps", "fsl")
-HELP = """Apply a transform to an image, to labels, or to points, or convert it.
+HELP = """Apply a transform to an image, to labels, to points or to a surface, or convert it.
 
-Transforms of this program map FIXED points to MOVING points (LPS mm), as in ITK. Therefore
+Transforms of this program map FIXED points to MOVING points (LPS mm), as in ITK. --to names the side on which the
+object is wanted, whatever it is:
 
 \b
-  images, labels   of the moving side are resampled on the grid of --reference, the fixed volume;
-  points           of the fixed side are mapped to the moving side.
+  --to fixed    an object of the moving side is brought to the fixed side. Images and labels are resampled on the grid
+                of --reference, the fixed volume; points and surfaces are mapped by the inverse transform.
+  --to moving   an object of the fixed side is brought to the moving side. Images and labels are resampled with the
+                inverse transform on the grid of --reference, the moving volume; points and surfaces are mapped by the
+                transform.
 
-With --inverse the direction is reversed: images of the fixed side are resampled on the grid of --reference, the
-moving volume, and points of the moving side are mapped to the fixed side. The inverse of a deformable transform is
-computed by iteration. The remaining error is printed; it is large where the transform folds.
+Without --to, the transform itself is applied: images and labels to the fixed side, points and surfaces to the moving
+side; --inverse reverses both. The inverse of a deformable transform is computed by iteration, and the remaining error
+is printed. Notes tell where the transform folds or is extrapolated and, with --reference, what lies outside of it.
 
 An existing output file is replaced when the new one is complete; an input is never overwritten.
 
+Surfaces (.vtk, .vtp, .ply, .stl, .obj) need the package vtk. Their coordinate system is read from the file (SPACE=LPS
+or SPACE=RAS, as Slicer writes it); LPS is assumed and noted otherwise, and written. Of points, .fcsv and .mrk.json
+state their coordinate system, x,y,z of a .csv are LPS. Curves, lines and angles stay such from .mrk.json to .mrk.json.
+
 Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI and FreeSurfer are read exactly; a file
 that cannot be read exactly gives an error with a hint. A plain matrix needs --transform-form, and a flirt matrix its
-two NIfTI images (--fixed, --moving). Without --image, --labels and --points the transform itself is converted and
-written to --out.
+two NIfTI images (--fixed, --moving). Without an object the transform itself is converted and written to --out.
 
 Segments of a Slicer segmentation, also overlapping ones, keep their names, colors and terminology when --out ends in
 .seg.nrrd.
@@ -40,19 +47,31 @@ Segments of a Slicer segmentation, also overlapping ones, keep their names, colo
 Examples:
   dvcreg transform -t result/transform.h5 --image moving2.nii.gz --reference fixed.nii.gz --out moving2_warped.nii.gz
   dvcreg transform -t result/transform.h5 --labels moving_seg.nrrd --reference fixed.nii.gz --out warped_seg.nrrd
-  dvcreg transform -t result/transform.h5 --points tumor_fixed.mrk.json --out tumor_moving.fcsv
+  dvcreg transform -t result/transform.h5 --to fixed --surface moving_liver.stl --out liver_on_fixed.stl
+  dvcreg transform -t result/transform.h5 --to moving --points tumor_fixed.mrk.json --out tumor_moving.mrk.json
   dvcreg transform -t result/transform.h5 --inverse --points moving.csv --out fixed.csv
   dvcreg transform -t flirt.mat --fixed ref.nii.gz --moving in.nii.gz --out start.h5
 """
+OBJECTS = ("image", "labels", "points", "surface")
+RESAMPLED = ("image", "labels")
 
 
 @click.command("transform", help=HELP)
 @click.option("--transform", "-t", "path", type=FILE, required=True, help="Transform or displacement volume.")
 @click.option("--image", type=FILE, help="Volume to warp, linear interpolation.")
-@click.option("--labels", type=FILE, help="Segmentation to warp, nearest neighbor.")
-@click.option("--points", type=FILE, help="Landmarks to map: .csv (x,y,z in LPS mm), .fcsv or .mrk.json.")
+@click.option("--labels", type=FILE, help="Segmentation to warp, see --interpolation.")
+@click.option("--points", type=FILE, help="Points or a curve: .csv (x,y,z in LPS mm), .fcsv or .mrk.json.")
+@click.option("--surface", type=FILE, help="Surface or mesh to map: .vtk, .vtp, .ply, .stl or .obj.")
+@click.option("--to", type=click.Choice(("fixed", "moving")), help="Side on which the object is wanted.")
 @click.option("--reference", type=FILE, help="Volume whose grid is used for the warped image or a written field.")
 @click.option("--fill", type=float, help="Value outside the image; default: its background.")
+@click.option(
+    "--interpolation",
+    type=click.Choice(("nearest", "smooth")),
+    default="nearest",
+    show_default=True,
+    help="Of labels: nearest neighbor, or the largest linearly interpolated membership.",
+)
 @click.option("--inverse", is_flag=True, help="Use the inverse transform (moving to fixed).")
 @click.option(
     "--transform-form",
@@ -64,16 +83,12 @@ Examples:
 )
 @click.option("--fixed", type=FILE, help="NIfTI image that was the -ref of flirt; default: --reference.")
 @click.option("--moving", type=FILE, help="NIfTI image that was the -in of flirt; default: the image to warp.")
-@click.option("--out", type=FILE, required=True, help="File to write; points: .csv or .fcsv; a transform: .h5.")
+@click.option("--out", type=FILE, required=True, help="File to write, in the format of its ending; a transform: .h5.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
 def command(**options: Any) -> None:
     """Apply or convert a transform."""
-    given = [name for name in ("image", "labels", "points") if options[name]]
-    if len(given) > 1:
-        raise click.UsageError("Give at most one of --image, --labels and --points.")
-    kind = given[0] if given else "transform"
-    if kind in ("image", "labels") and not options["reference"]:
-        raise click.UsageError(f"--{kind} needs --reference, the volume that defines the grid of the result.")
+    given = [name for name in OBJECTS if options[name]]
+    _check_options(options, given)
     inputs = ("path", "reference", "fixed", "moving", *given)
     protect_inputs(filter(None, (options[name] for name in inputs)), [options["out"]])
     from ..core.transforms.files import read_transform
@@ -86,71 +101,114 @@ def command(**options: Any) -> None:
     )
     for note in transform.notes:
         show_note(note)
-    write = {"points": _points, "transform": _transform}.get(kind, _image)
     with whole_file(options["out"]) as draft:
-        about = write(transform, options, draft)
+        about = _apply(transform, given[0], options, draft) if given else _transform(transform, options, draft)
         settle(draft)
     if not options["quiet"]:
         show_entries(str(options["out"]), about)
 
 
-def _image(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.io import read_volume, write_volume
-    from ..core.images.resample import warp_volume
+def _check_options(options: dict[str, Any], given: list[str]) -> None:
+    """Raise a usage error for options that exclude or need others."""
+    if len(given) > 1:
+        raise click.UsageError("Give at most one of --image, --labels, --points and --surface.")
+    if given and given[0] in RESAMPLED and not options["reference"]:
+        raise click.UsageError(f"--{given[0]} needs --reference, the volume that defines the grid of the result.")
+    if options["to"] and (options["inverse"] or not given):
+        raise click.UsageError("--to is for an object, and not together with --inverse: it determines the direction.")
 
-    reference = read_volume(options["reference"])
-    grid = reference.grid
-    show_notes(f"{reference.name}: {note}" for note in reference.notes)
-    about = {"grid": f"{grid.size[0]} x {grid.size[1]} x {grid.size[2]} voxels of {options['reference']}"}
-    if options["inverse"]:
-        transform, about["inverse error"] = _inverted(transform, grid)
-    if options["labels"]:
-        _labels(transform, grid, options["labels"], out)
-    else:
-        image = read_volume(options["image"])
-        show_notes(image.notes)
-        write_volume(warp_volume(image, grid, transform, fill=options["fill"]), out)
+
+def _apply(transform: Any, kind: str, options: dict[str, Any], out: Path) -> dict[str, str]:
+    """Bring the object of a kind to the other side and write it."""
+    from ..core.images.io import read_volume
+    from ..core.transforms.sides import SideChange
+
+    forward = "fixed" if kind in RESAMPLED else "moving"
+    backward = "moving" if kind in RESAMPLED else "fixed"
+    to = options["to"] or (backward if options["inverse"] else forward)
+    grid = None
+    if options["reference"]:
+        reference = read_volume(options["reference"])
+        grid = reference.grid
+        show_notes(f"{reference.name}: {note}" for note in reference.notes)
+    change = SideChange(transform, to, grid)
+    about = {"image": _image, "labels": _labels, "points": _points, "surface": _surface}[kind](change, options, out)
+    if kind in RESAMPLED:
+        size = change.view.size
+        about["grid"] = f"{size[0]} x {size[1]} x {size[2]} voxels of {options['reference']}"
+        if to == "moving":
+            inverse = change.inverse
+            about["inverse error"] = _error_text(inverse.residual_mean_mm, inverse.residual_max_mm)
     return about
 
 
-def _labels(transform: Any, grid: Any, path: Path, out: Path) -> None:
-    from ..core.images.resample import warp_labels
+def _image(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
+    from ..core.images.io import read_volume, write_volume
+
+    image = read_volume(options["image"])
+    show_notes(image.notes)
+    _show_problems(change, change.check_volume(image.grid), options)
+    write_volume(change.volume(image, fill=options["fill"]), out)
+    return {}
+
+
+def _labels(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
     from ..core.images.segmentations import NRRD, read_segmentation, write_labels
 
-    segmentation = read_segmentation(path)
+    segmentation, interpolation = read_segmentation(options["labels"]), options["interpolation"]
+    flat = segmentation.flattened()
+    _show_problems(change, change.check_labels(flat), options)
     if out.name.lower().endswith(NRRD):
         show_notes((*segmentation.notes, *(note for layer in segmentation.layers for note in layer.notes)))
-        write_labels(segmentation.warped(grid, transform), out)
-        return
-    flat = segmentation.flattened()
+        write_labels(segmentation.each(lambda layer: change.labels(layer, interpolation)), out)
+        return {}
     show_notes(flat.notes)
     if flat.segments:
         show_note(f"{out.name} contains label values only; the ending .seg.nrrd also keeps names and colors.")
-    write_labels(warp_labels(flat, grid, transform), out)
+    write_labels(change.labels(flat, interpolation), out)
+    return {}
 
 
-def _points(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.points import read_landmarks, write_points
-    from ..core.transforms.invert import invert_points
+def _points(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
+    from ..core.images.points import is_markup, read_landmarks, write_markup, write_points
 
-    if options["reference"]:
-        show_note("Points need no --reference; it was not used.")
     landmarks = read_landmarks(options["points"])
     show_notes(landmarks.notes)
-    points = landmarks.points_mm
-    about = {"points": f"{len(points)}, fixed to moving"}
-    if options["inverse"]:
-        mapped, residual = invert_points(transform, points)
-        about = {
-            "points": f"{len(points)}, moving to fixed",
-            "inverse error": f"mean {residual.mean():.4f} mm, largest {residual.max():.4f} mm",
-        }
-        if residual.max() > 1:
-            show_note("The transform cannot be inverted accurately at some points; it may fold there.")
+    mapped, checked = change.points(landmarks.points_mm)
+    _show_problems(change, checked, options)
+    if is_markup(options["points"]) and is_markup(out):
+        write_markup(landmarks, mapped, options["points"], out)
     else:
-        mapped = transform.apply(points)
-    write_points(mapped, out, names=landmarks.placed_names)
+        write_points(mapped, out, names=landmarks.placed_names)
+    return _about_points(change, checked, "points")
+
+
+def _surface(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
+    from ..core.images.surfaces import read_surface, write_surface
+
+    surface = read_surface(options["surface"])
+    show_notes(surface.notes)
+    mapped, checked = change.points(surface.points_mm)
+    _show_problems(change, checked, options)
+    write_surface(surface.moved(mapped), out)
+    return {**_about_points(change, checked, "vertices"), "coordinates": f"LPS, read as {surface.system}"}
+
+
+def _about_points(change: Any, checked: Any, what: str) -> dict[str, str]:
+    direction = "moving to fixed" if change.to == "fixed" else "fixed to moving"
+    about = {what: f"{checked.count}, {direction}"}
+    if change.to == "fixed":
+        about["inverse error"] = _error_text(checked.inverse_error_mean_mm, checked.inverse_error_mm)
     return about
+
+
+def _show_problems(change: Any, checked: Any, options: dict[str, Any]) -> None:
+    view = options["reference"].name if options["reference"] else f"the {change.to} volume"
+    show_notes(checked.notes(view))
+
+
+def _error_text(mean_mm: float, largest_mm: float) -> str:
+    return f"mean {mean_mm:.4f} mm, largest {largest_mm:.4f} mm"
 
 
 def _transform(transform: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
@@ -175,4 +233,4 @@ def _inverted(transform: Any, grid: Any) -> tuple[Any, str]:
     from ..core.transforms.invert import invert
 
     inverse = invert(transform, grid)
-    return inverse.transform, f"mean {inverse.residual_mean_mm:.3f} mm, largest {inverse.residual_max_mm:.3f} mm"
+    return inverse.transform, _error_text(inverse.residual_mean_mm, inverse.residual_max_mm)

@@ -19,6 +19,11 @@ from ..files import write_text
 from .raw import Pathlike
 
 Array = npt.NDArray[np.float64]
+MARKUP = ".mrk.json"
+SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
 ENDINGS = ".csv, .fcsv, .mrk.json or .json"
 # Slicer's coordinate systems, by name and by number, and the signs that turn them to LPS.
 SYSTEMS = {"LPS": (1, 1), "1": (1, 1), "RAS": (-1, -1), "0": (-1, -1)}
@@ -109,7 +114,9 @@ def read_landmarks(path: Pathlike, *, prefix: str = "") -> Landmarks:
 
 
 def write_points(points_mm: npt.ArrayLike, path: Pathlike, *, names: Sequence[str] | None = None) -> Path:
-    """Write (N, 3) LPS mm points as `.csv` (name, x, y, z) or Slicer's `.fcsv`, numbered unless they have names.
+    """Write (N, 3) LPS mm points, numbered unless they have names.
+
+    The ending decides: `.csv` (name, x, y, z), or Slicer's `.fcsv` and `.mrk.json`.
 
     Raises
     ------
@@ -119,10 +126,45 @@ def write_points(points_mm: npt.ArrayLike, path: Pathlike, *, names: Sequence[st
     target = Path(path)
     points = np.asarray(points_mm, dtype=float).reshape(-1, 3)
     labels = [name or str(number) for number, name in enumerate(names or [""] * len(points), start=1)]
-    writers = {".csv": _csv_text, ".fcsv": _fcsv_text}
-    if target.suffix.lower() not in writers:
-        raise FileError(f"{target.name}: points can be written as .csv or .fcsv.", hint="Choose one of these endings.")
-    return write_text(target, writers[target.suffix.lower()](points, labels))
+    writers = {".csv": _csv_text, ".fcsv": _fcsv_text, MARKUP: _markup_text}
+    ending = MARKUP if is_markup(target) else target.suffix.lower()
+    if ending not in writers:
+        raise FileError(
+            f"{target.name}: points can be written as .csv, .fcsv or .mrk.json.", hint="Choose one of these endings."
+        )
+    return write_text(target, writers[ending](points, labels))
+
+
+def write_markup(landmarks: Landmarks, points_mm: npt.ArrayLike, source: Pathlike, path: Pathlike) -> Path:
+    """Write a Slicer markup as its file `source` with other positions: kind, labels and display are kept.
+
+    Parameters
+    ----------
+    landmarks : Landmarks
+        As read from `source`.
+    points_mm : (M, 3) array
+        Positions of the placed landmarks, LPS mm.
+    source, path : path
+        `.mrk.json` files; the written one is in LPS and mm.
+    """
+    content = json.loads(Path(source).read_text(encoding="utf-8-sig"))
+    markup = content["markups"][0]
+    markup["coordinateSystem"], markup["coordinateUnits"] = "LPS", "mm"
+    # Lengths and angles of the former positions.
+    markup.pop("measurements", None)
+    moved = iter(np.asarray(points_mm, dtype=float).reshape(-1, 3).tolist())
+    for point, placed in zip(markup["controlPoints"], landmarks.is_placed, strict=True):
+        point.pop("orientation", None)
+        if placed:
+            point["position"] = next(moved)
+        else:
+            point.pop("position", None)
+    return write_text(Path(path), json.dumps(content, indent=4, ensure_ascii=False))
+
+
+def is_markup(path: Pathlike) -> bool:
+    """Return whether a file is called like a markup of Slicer."""
+    return str(path).lower().endswith(MARKUP)
 
 
 def _csv_text(points: Array, names: Sequence[str]) -> str:
@@ -142,6 +184,15 @@ def _fcsv_text(points: Array, names: Sequence[str]) -> str:
     for number, (name, point) in enumerate(zip(names, points, strict=True), start=1):
         writer.writerow([number, *(f"{value:.6f}" for value in point), 0, 0, 0, 1, 1, 1, 0, name, "", ""])
     return text.getvalue()
+
+
+def _markup_text(points: Array, names: Sequence[str]) -> str:
+    control = [
+        {"id": str(number), "label": name, "position": point, "positionStatus": "defined"}
+        for number, (name, point) in enumerate(zip(names, points.tolist(), strict=True), start=1)
+    ]
+    markup = {"type": "Fiducial", "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": control}
+    return json.dumps({"@schema": SCHEMA, "markups": [markup]}, indent=4, ensure_ascii=False)
 
 
 def some(words: Sequence[str]) -> str:

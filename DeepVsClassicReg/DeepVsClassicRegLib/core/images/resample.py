@@ -49,7 +49,7 @@ def warp_volume(
         outside of the moving volume enters the interpolation; otherwise it is None.
     """
     value = background_value(moving) if fill is None else fill
-    image = _resample(to_sitk(moving), grid, transform, sitk.sitkLinear, value)
+    image = resampled(to_sitk(moving), grid, transform, sitk.sitkLinear, value)
     valid = None if moving.valid is None else _measured(moving.valid, moving.grid, grid, transform)
     return Volume(
         sitk.GetArrayFromImage(image), grid_of(image), name or f"{moving.name} warped", valid, notes=moving.notes
@@ -87,7 +87,14 @@ def sampled_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> 
 
 def warp_labels(moving: LabelMap, grid: Grid, transform: Mapping | None = None) -> LabelMap:
     """Return the moving label map on the grid, nearest neighbor, 0 beyond its field of view."""
-    image = _resample(to_sitk(moving), grid, transform, sitk.sitkNearestNeighbor, 0)
+    image = resampled(to_sitk(moving), grid, transform, sitk.sitkNearestNeighbor, 0)
+    warped = labels_from_sitk(image, name=f"{moving.name} warped")
+    return replace(moving, array=warped.array, grid=warped.grid, name=warped.name)
+
+
+def warp_smoothly(moving: LabelMap, grid: Grid, transform: Mapping | None = None) -> LabelMap:
+    """Return the moving label map on the grid: the label of the largest linearly interpolated membership."""
+    image = resampled(to_sitk(moving), grid, transform, sitk.sitkLabelLinear, 0)
     warped = labels_from_sitk(image, name=f"{moving.name} warped")
     return replace(moving, array=warped.array, grid=warped.grid, name=warped.name)
 
@@ -106,10 +113,11 @@ def _block_means(volume: Volume, factors: list[int]) -> Volume:
 def _measured(valid: npt.NDArray[np.bool_], own: Grid, grid: Grid, transform: Mapping | None) -> npt.NDArray[np.bool_]:
     """Return where only measured voxels enter the interpolation."""
     image = image_from_array(valid.astype(np.float32), own)
-    return np.asarray(sitk.GetArrayFromImage(_resample(image, grid, transform, sitk.sitkLinear, 0)) > 0.999)
+    return np.asarray(sitk.GetArrayFromImage(resampled(image, grid, transform, sitk.sitkLinear, 0)) > 0.999)
 
 
-def _resample(image: sitk.Image, grid: Grid, transform: Mapping | None, interpolator: int, fill: float) -> sitk.Image:
+def resampled(image: sitk.Image, grid: Grid, transform: Mapping | None, interpolator: int, fill: float) -> sitk.Image:
+    """Return an image of numbers or vectors on the grid with an interpolator of SimpleITK, `fill` outside of it."""
     mapping = sitk.Transform(3, sitk.sitkIdentity) if transform is None else transform.to_sitk()
     return sitk.Resample(
         image,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,9 +70,13 @@ class Segmentation:
         notes = [f"Segments overlap: '{top}' hides {count} voxels of '{low}'." for (top, low), count in hidden.items()]
         return LabelMap(array, first.grid, name=self.name, notes=(*self.notes, *notes), segments=segments)
 
+    def each(self, change: Callable[[LabelMap], LabelMap]) -> Segmentation:
+        """Return the segmentation with every layer changed in the same way, such as warped to another grid."""
+        return Segmentation(tuple(change(layer) for layer in self.layers), self.name, self.notes)
+
     def warped(self, grid: Grid, transform: PointMap | None = None) -> Segmentation:
         """Return every layer on the grid, nearest neighbor."""
-        return Segmentation(tuple(warp_labels(layer, grid, transform) for layer in self.layers), self.name, self.notes)
+        return self.each(lambda layer: warp_labels(layer, grid, transform))
 
 
 def is_slicer_segmentation(path: Pathlike) -> bool:

@@ -39,6 +39,24 @@ class DisplacementField:
         """Return the field held by a 3-vector SimpleITK image."""
         return cls(sitk.GetArrayFromImage(image), grid_of(image))
 
+    def apply(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return x + u(x) of LPS mm points, shape (..., 3), as ITK interpolates: 0 half a voxel beyond the grid."""
+        points = np.asarray(points_mm, dtype=np.float64)
+        index = self.grid.point_to_index(points.reshape(-1, 3))
+        last = np.array(self.grid.size) - 1
+        inside = ((index >= -0.5) & (index < last + 0.5)).all(axis=1)
+        index = np.clip(index[inside], 0, last)
+        low = np.minimum(np.floor(index).astype(np.intp), np.maximum(last - 1, 0))
+        share = index - low
+        moved = np.zeros((len(index), 3))
+        for corner in np.ndindex(2, 2, 2):
+            weight = np.where(corner, share, 1 - share).prod(axis=1)
+            i, j, k = np.minimum(low + corner, last).T
+            moved += weight[:, None] * self.array_mm[k, j, i]
+        result = points.reshape(-1, 3).copy()
+        result[inside] += moved
+        return result.reshape(points.shape)
+
     def to_sitk(self) -> sitk.DisplacementFieldTransform:
         """Return the map as a SimpleITK transform."""
         return sitk.DisplacementFieldTransform(self.image())
@@ -85,6 +103,10 @@ class VelocityField:
         """Return the velocity field of the inverse map."""
         return VelocityField(-self.array_mm, self.grid, self.steps)
 
+    def apply(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return where the flow brings LPS mm points, shape (..., 3)."""
+        return self.exponential().apply(points_mm)
+
     def to_sitk(self) -> sitk.DisplacementFieldTransform:
         """Return the flow as a SimpleITK transform."""
         return self.exponential().to_sitk()
@@ -122,6 +144,12 @@ class BSpline:
         images = transform.GetCoefficientImages()
         array = np.stack([sitk.GetArrayFromImage(image) for image in images], axis=-1)
         return cls(array, grid_of(images[0]))
+
+    def apply(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the map of LPS mm points, shape (..., 3), one by one."""
+        points, mapping = np.asarray(points_mm, dtype=np.float64), self.to_sitk()
+        moved = [mapping.TransformPoint(point) for point in points.reshape(-1, 3).tolist()]
+        return np.asarray(moved).reshape(points.shape)
 
     def to_sitk(self) -> sitk.BSplineTransform:
         """Return the map as a SimpleITK transform."""

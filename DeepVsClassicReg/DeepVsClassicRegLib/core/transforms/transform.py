@@ -77,15 +77,12 @@ class Transform:
     def apply(self, points_mm: npt.ArrayLike) -> Array:
         """Return the moving points of these fixed points, LPS mm, shape (..., 3).
 
-        Meant for landmarks; for every voxel of a grid use `displacement_on`.
+        Meant for landmarks and vertices; for every voxel of a grid use `displacement_on`.
         """
         points = np.asarray(points_mm, dtype=float)
-        linear = self.affine
-        if linear is not None:
-            return linear.apply(points)
-        mapping = self.to_sitk()
-        moved = [mapping.TransformPoint(point) for point in points.reshape(-1, 3).tolist()]
-        return np.asarray(moved).reshape(points.shape)
+        for part in self.parts:
+            points = part.apply(points)
+        return points
 
     def displacement_on(self, grid: Grid) -> DisplacementField:
         """Return this map sampled as one displacement field on the grid, affine parts included."""
