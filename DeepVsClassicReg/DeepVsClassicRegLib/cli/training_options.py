@@ -31,7 +31,7 @@ def training_options(command: F) -> F:
                 "--supervision",
                 type=click.Choice(SUPERVISION),
                 help="What else than images is learned from: label maps, displacements that are known (generated "
-                "pairs) or found by --teacher, the error of misaligned images, or momenta that "
+                "pairs) or found by --teacher, the error or the pose of misaligned images, or momenta that "
                 "the method itself optimizes. The method's own when not given.",
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
@@ -80,7 +80,7 @@ def training_options(command: F) -> F:
                 "--misalign",
                 metavar="NAME=VALUE",
                 multiple=True,
-                help="How far off the warped images are that metrics and error models learn from.",
+                help="How far off the warped images are that metrics, error models and agents learn from.",
             ),
             *_train_options(),
             click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="Setting of the method."),

@@ -17,6 +17,8 @@ Tensor = torch.Tensor
 __all__ = [
     "KINDS",
     "SUPERVISION",
+    "ActionLevel",
+    "ActionValues",
     "Batch",
     "ExtraMap",
     "Level",
@@ -46,8 +48,8 @@ class MethodInfo:
         The frozen dataclass of its settings (with `core.settings.option` fields).
     supervision : tuple of str
         Supported supervisions, the default first: 'none' (images only), 'labels', 'displacement' (a known map, or the
-        field of a teacher engine), 'error' (moving images warped with a known error), 'momentum' (computed by the
-        teacher of the method itself).
+        field of a teacher engine), 'error' (moving images warped with a known error), 'pose' (moving images moved by a
+        known rigid map), 'momentum' (computed by the teacher of the method itself).
     kind : str
         Kind of the output, one of `KINDS`; 'field' predicts a map of a pair.
     dimensions : tuple of int
@@ -86,6 +88,9 @@ class Batch:
     error : (N, 1, *spatial) tensor, optional
         Registration error in voxels at each voxel; `moving` is then the moving
         image warped by a registration with a known error.
+    pose : (N, D, D + 1) tensor, optional
+        The rigid map that remains to be found, from voxels of the fixed image to voxels of `moving`, both about the
+        middle of the grid: matrix and translation.
     momentum : (N, D, *spatial) tensor, optional
         Computed by the teacher of the method itself, see `MethodTeacher`.
     """
@@ -97,6 +102,7 @@ class Batch:
     displacement: Tensor | None = None
     error: Tensor | None = None
     momentum: Tensor | None = None
+    pose: Tensor | None = None
 
     def shown(self, supervision: str) -> Batch:
         """Return the part of the batch that a loss with this supervision may use."""
@@ -106,6 +112,8 @@ class Batch:
             return Batch(self.fixed, self.moving, error=self.error)
         if supervision == "momentum":
             return Batch(self.fixed, self.moving, momentum=self.momentum)
+        if supervision == "pose":
+            return Batch(self.fixed, self.moving, pose=self.pose)
         return Batch(self.fixed, self.moving, displacement=self.displacement if supervision == "displacement" else None)
 
 
@@ -217,10 +225,52 @@ class PatchScores:
     stride: int
 
 
+@dataclass(frozen=True)
+class ActionLevel:
+    """What an agent expects of its actions at one level of its resolutions.
+
+    Attributes
+    ----------
+    values : (N, A) tensor
+        Expected reward of each action: how much nearer it brings the pair to alignment, in steps of the level. Actions
+        2 k and 2 k + 1 are a step forward and a step back along parameter k.
+    distance : (N,) tensor
+        Expected distance to alignment, in steps of the level.
+    center : (N, D) tensor
+        Voxel about which the level turns; the middle of what it sees.
+    """
+
+    values: Tensor
+    distance: Tensor
+    center: Tensor
+
+
+@dataclass(frozen=True)
+class ActionValues:
+    """The output of a network of kind 'agent' for a fixed and a warped image.
+
+    Attributes
+    ----------
+    levels : tuple of ActionLevel
+        Coarsest first.
+    features : mapping of str to Tensor
+        What else the loss of the method needs; not used elsewhere.
+    """
+
+    levels: tuple[ActionLevel, ...]
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def values(self) -> Tensor:
+        """The values of all levels, (N, A of all levels)."""
+        return torch.cat([level.values for level in self.levels], 1)
+
+
 class RegistrationNetwork(nn.Module):
     """The interface of a network for training and engine, of the kind 'field' unless the method defines another one.
 
-    Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`.
+    Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`,
+    those of the kind 'agent' return `ActionValues`.
     One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1,
     any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
     probabilistic network samples; in evaluation mode it returns the mean. With initial weights it predicts (nearly) the
@@ -306,8 +356,9 @@ class LossContext:
     ----------
     network : RegistrationNetwork
         The network, for losses that evaluate parts of it again.
-    prediction : Prediction or PatchScores
-        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error'.
+    prediction : Prediction, PatchScores or ActionValues
+        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error', `ActionValues`
+        for those of the kind 'agent'.
     batch : Batch
         The batch, restricted by the supervision.
     settings : object
@@ -364,6 +415,17 @@ class Method:
     def teacher(self, settings: Any) -> MethodTeacher | None:
         """Return the teacher of methods with supervision 'momentum'."""
         return None
+
+    def prepare(self, network: RegistrationNetwork, sample: Callable[[int], Batch]) -> None:
+        """Fit what a network computes from the training data before the first step; nothing by default.
+
+        Parameters
+        ----------
+        network : RegistrationNetwork
+            Changed in place; what is fitted must be part of its state, so that a training can be resumed.
+        sample : callable
+            Returns the batch of a step.
+        """
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the named, weighted terms of the loss; their sum is minimized."""

@@ -14,7 +14,7 @@ from ..serialize import jsonable
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"
-SUPERVISION = ("none", "labels", "displacement", "error", "momentum")
+SUPERVISION = ("none", "labels", "displacement", "error", "pose", "momentum")
 KINDS = ("field", "metric", "features", "error", "agent", "segmentation")
 
 

@@ -36,6 +36,7 @@ METHODS = Registry(
         "haskins": "haskins:Haskins",
         "simonovsky": "simonovsky:Simonovsky",
         "eppenhof": "eppenhof:Eppenhof",
+        "rigid-agent": "rigid_agent:RigidAgent",
     },
 )
 

@@ -96,7 +96,7 @@ class DataSettings:
     augmentation : mapping
         Settings of the augmentation that differ from the defaults, which change nothing.
     misalignment : mapping
-        For supervision 'error': settings of the known errors that differ from their defaults.
+        For supervision 'error' and 'pose': settings of the known errors that differ from their defaults.
     """
 
     spec: str
@@ -166,7 +166,7 @@ class TrainingConfig:
     method_settings : mapping
         Its settings, complete (JSON).
     supervision : str
-        'none', 'labels', 'displacement' or 'error'.
+        One of `SUPERVISION` of `networks.card`.
     data : mapping
         The data (`DataSettings` as JSON).
     train : TrainSettings

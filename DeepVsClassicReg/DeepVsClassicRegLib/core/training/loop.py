@@ -270,6 +270,10 @@ def begun(config: TrainingConfig, source: Source, folder: Path, device: torch.de
         _card, module = load_model(start)
         for network in (state.module, *([state.averaged] if state.averaged is not None else [])):
             fill(network, module.state_dict(), where=str(start))
+    else:
+        get_method(config.method).prepare(state.module, source.sample)
+        if state.averaged is not None:
+            state.averaged.load_state_dict(state.module.state_dict())
     return state
 
 

@@ -1,25 +1,30 @@
-"""Misaligned pairs with known error, for training of metrics and error estimates."""
+"""Misaligned pairs with known error, for training of metrics, error estimates and agents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import SettingsError
 from ..networks.base import Batch
 from ..networks.flow import identity_grid, warp
 from ..settings import option, to_json
+from ..transforms.affine import fit_affine
 from .sources import LazyBatches, Source, WrappedSource
 from .synthesis import warps
 from .synthesis.draws import Draws
 from .synthesis.noise import smooth_noise
-from .synthesis.random_maps import RandomMap
+from .synthesis.random_maps import RandomMap, inverted
 
 Tensor = torch.Tensor
 PARTS = ("rigid", "affine", "spline")
+AXES = 3
+NEAR = 0.2  # of the largest error
+FITTED = 4000  # about how many voxels a rigid map is fitted to
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ class MisalignmentSettings:
         (16.0, 32.0, 64.0), "Control point distances, selected at random", unit="mm", minimum=1
     )
     spline_mm: float = option(6.0, "Largest standard deviation of B-spline errors", unit="mm", minimum=0)
+    near: float = option(
+        0.0,
+        "Probability of a small rigid or affine error",
+        tooltip="At most a fifth of the largest; agents need poses near alignment.",
+        minimum=0,
+        maximum=1,
+    )
     local: float = option(0.3, "Probability of a local B-spline error", minimum=0, maximum=1)
 
     def __post_init__(self) -> None:
@@ -66,6 +78,8 @@ class MisalignedSource(WrappedSource):
         Distribution of the errors.
     seed : int
         Determines, with the step, each error.
+    rigid : bool
+        Whether all errors are rigid and the pose is known (`Batch.pose`), for agents.
 
     Notes
     -----
@@ -76,9 +90,10 @@ class MisalignedSource(WrappedSource):
     Eppenhof and Pluim, J. Med. Imaging 5(2):024003, 2018; Haskins et al., IJCARS 14:417-425, 2019.
     """
 
-    def __init__(self, inner: Source, settings: MisalignmentSettings, *, seed: int) -> None:
+    def __init__(self, inner: Source, settings: MisalignmentSettings, *, seed: int, rigid: bool = False) -> None:
         super().__init__(inner)
         self.settings, self.seed = settings, seed
+        self.make: Callable[..., Batch] = posed if rigid else misaligned
 
     def changed(self, batch: Batch, step: int) -> Batch:
         """Return each pair of a batch with its misalignments."""
@@ -94,18 +109,20 @@ class MisalignedSource(WrappedSource):
         return {**super().describe(), "misalignment": to_json(self.settings)}
 
     def _misaligned(self, batch: Batch, use: str, number: int) -> Batch:
-        fixed, moving, errors = [], [], []
+        pairs = []
         for place in range(len(batch.fixed)):
             true = None if batch.displacement is None else batch.displacement[place : place + 1]
             pair = batch.fixed[place : place + 1], batch.moving[place : place + 1]
             for pose in range(self.settings.poses):
                 draws = Draws(self.seed, "misalignment", use, number, place, pose, device=batch.fixed.device)
-                made = misaligned(draws, *pair, true, self.settings, self.spacing_mm)
-                fixed.append(made.fixed)
-                moving.append(made.moving)
-                errors.append(made.error)
+                pairs.append(self.make(draws, *pair, true, self.settings, self.spacing_mm))
+        errors = [pair.error for pair in pairs if pair.error is not None]
+        poses = [pair.pose for pair in pairs if pair.pose is not None]
         return Batch(
-            torch.cat(fixed), torch.cat(moving), error=torch.cat([each for each in errors if each is not None])
+            torch.cat([pair.fixed for pair in pairs]),
+            torch.cat([pair.moving for pair in pairs]),
+            error=torch.cat(errors) if errors else None,
+            pose=torch.cat(poses) if poses else None,
         )
 
 
@@ -142,6 +159,54 @@ def misaligned(
     return Batch(fixed, warp(moving, true + error), error=error.norm(dim=1, keepdim=True))
 
 
+def posed(
+    draws: Draws,
+    fixed: Tensor,
+    moving: Tensor,
+    displacement: Tensor | None,
+    settings: MisalignmentSettings,
+    spacing_mm: float,
+) -> Batch:
+    """Return one pair whose moving image is a known rigid map away from alignment; see `misaligned`.
+
+    Of a known displacement only the rigid map nearest to it is undone (least squares over what the fixed image shows):
+    what remains of the deformation stays in the pair, as between two subjects after a perfect rigid alignment.
+    """
+    shape, dimensions = fixed.shape[2:], fixed.ndim - 2
+    if draws.chance(settings.aligned):
+        jitter = draws.uniforms(-settings.jitter_mm, settings.jitter_mm, dimensions).double()
+        error = torch.cat([torch.eye(dimensions, dtype=torch.float64), jitter[:, None]], 1)
+    else:
+        error = _drawn_matrix(draws, dimensions, settings, affine=False)
+    error[:, -1] /= spacing_mm
+    if displacement is None:
+        together = _shift(draws, dimensions, 0.5).to(fixed).expand(1, -1, *shape)
+        fixed, true = warp(fixed, together), torch.eye(dimensions, dimensions + 1, dtype=torch.float64)
+        true[:, -1] = together.flatten(2)[0, :, 0]
+    else:
+        true = _nearest_rigid(displacement, fixed)
+    x = identity_grid(shape, fixed)
+    to_center, from_center = warps.mm_of_grid(shape, 1.0), warps.grid_of_mm(shape, 1.0)
+    whole = warps.chain(from_center, warps.chain(warps.chain(true, error), to_center))
+    return Batch(fixed, warp(moving, RandomMap(whole).applied(x) - x), pose=inverted(error)[None].to(fixed))
+
+
+def _nearest_rigid(displacement: Tensor, fixed: Tensor) -> Tensor:
+    """Return the rigid map nearest to a displacement over the foreground, (D, D + 1) voxels about the middle."""
+    shape, dimensions = fixed.shape[2:], fixed.ndim - 2
+    if dimensions != AXES:
+        raise SettingsError("Rigid poses are known for volumes only.", hint="Give --size in three numbers.")
+    shown = (fixed[0, 0] != 0).flatten().nonzero()[:, 0]
+    if len(shown) < FITTED // 100:
+        shown = torch.arange(fixed[0, 0].numel(), device=fixed.device)
+    chosen = shown[:: max(1, len(shown) // FITTED)]
+    middle = torch.tensor([(count - 1) / 2 for count in shape], device=fixed.device)
+    here = identity_grid(shape, fixed)[0].flatten(1)[:, chosen].T - middle
+    there = here + displacement[0].flatten(1)[:, chosen].T
+    found = fit_affine(here.cpu().numpy(), there.cpu().numpy(), kind="rigid")
+    return torch.from_numpy(np.concatenate([found.matrix, found.translation_mm[:, None]], 1))
+
+
 def drawn_error(draws: Draws, shape: Sequence[int], settings: MisalignmentSettings, spacing_mm: float) -> Tensor:
     """Return the error of a registration, (D, *shape) voxels."""
     dimensions = len(shape)
@@ -171,18 +236,25 @@ def _chosen(draws: Draws, weights: dict[str, float]) -> str:
 def _linear_error(
     draws: Draws, shape: Sequence[int], settings: MisalignmentSettings, spacing_mm: float, *, affine: bool
 ) -> Tensor:
+    matrix = _drawn_matrix(draws, len(shape), settings, affine=affine)
+    to_mm, from_mm = warps.mm_of_grid(shape, spacing_mm), warps.grid_of_mm(shape, spacing_mm)
+    x = identity_grid(shape, torch.zeros((), device=draws.device))
+    return (RandomMap(warps.chain(from_mm, warps.chain(matrix, to_mm))).applied(x) - x)[0]
+
+
+def _drawn_matrix(draws: Draws, dimensions: int, settings: MisalignmentSettings, *, affine: bool) -> Tensor:
+    """Return the map of a rigid or affine error, (D, D + 1) in mm about the middle of the grid."""
     part = draws.uniform(0, 1)
-    matrix = warps.random_affine(
+    if settings.near and draws.chance(settings.near):
+        part *= NEAR
+    return warps.random_affine(
         draws,
-        len(shape),
+        dimensions,
         rotation_deg=part * settings.rotation_deg,
         scale=part * settings.scale if affine else 0.0,
         shear=part * settings.shear if affine else 0.0,
         translation_mm=part * settings.translation_mm,
     )
-    to_mm, from_mm = warps.mm_of_grid(shape, spacing_mm), warps.grid_of_mm(shape, spacing_mm)
-    x = identity_grid(shape, torch.zeros((), device=draws.device))
-    return (RandomMap(warps.chain(from_mm, warps.chain(matrix, to_mm))).applied(x) - x)[0]
 
 
 def _spline_error(draws: Draws, shape: Sequence[int], settings: MisalignmentSettings, spacing_mm: float) -> Tensor:

@@ -66,9 +66,9 @@ def make_source(
     method_teacher : MethodTeacher, optional
         Teacher of the method itself; needed with supervision 'momentum'.
     supervision : str
-        With 'displacement' the batches contain known displacements or those of the teacher; with 'error' the moving
-        images are warped with a known error (`data.misalignment`); with 'momentum' they contain what the teacher of
-        the method computes.
+        With 'displacement' the batches contain known displacements or those of the teacher; with 'error' or
+        'pose' the moving images are warped with a known error or rigid map (`data.misalignment`); with 'momentum' they
+        contain what the teacher of the method computes.
     partial_labels : bool
         Whether pairs with labels of one image only are allowed; otherwise all training images need labels.
     progress : Progress, optional
@@ -85,7 +85,7 @@ def make_source(
             hint="Use a dataset of real volumes, without --augment.",
         )
     if data.generated:
-        known = supervision in ("displacement", "error")
+        known = supervision in ("displacement", "error", "pose")
 
         def generator(part: str) -> GeneratedSource:
             if part.partition(":")[0] == APPEARANCE:
@@ -103,8 +103,9 @@ def make_source(
         source = _dataset(data, seed, cache, align, taught, own, partial_labels, progress or Progress())
     if data.augmentation:
         source = AugmentedSource(source, from_json(AugmentationSettings, data.augmentation), seed=seed)
-    if supervision == "error":
-        source = MisalignedSource(source, from_json(MisalignmentSettings, data.misalignment), seed=seed)
+    if supervision in ("error", "pose"):
+        errors = from_json(MisalignmentSettings, data.misalignment)
+        source = MisalignedSource(source, errors, seed=seed, rigid=supervision == "pose")
     if data.patch:
         source = PatchSource(source, data.patch, seed=seed)
     return source

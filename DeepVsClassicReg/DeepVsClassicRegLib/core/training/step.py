@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import RegistrationError, SettingsError
-from ..networks.base import Batch, LossContext, Method, PatchScores, Prediction, Stage, map_tensors
+from ..networks.base import Batch, LossContext, Method, Prediction, Stage, map_tensors
 from .config import TrainingConfig
 from .group import Group
 from .sources import Source
@@ -142,7 +142,7 @@ class Stepper:
 
     def _is_sound(self, prediction: Prediction, loss: torch.Tensor) -> bool:
         """Return whether all processes can run the backward pass; `grid_sample` crashes there for NaN positions."""
-        values = prediction.values if isinstance(prediction, PatchScores) else prediction.displacement
+        values = prediction.displacement if isinstance(prediction, Prediction) else prediction.values
         sound = bool(loss.isfinite()) and bool(values.isfinite().all())
         return not self.group.any_true(not sound)
 

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import EngineFailed
 from ..evaluation.evaluate import evaluate
-from ..networks.base import Batch, LossContext, Method, PatchScores, Prediction, RegistrationNetwork
+from ..networks.base import Batch, LossContext, Method, Prediction, RegistrationNetwork
 from ..networks.card import Card
 from ..networks.flow import jacobian_determinant, warp
 from ..pair import Pair
@@ -128,7 +128,7 @@ def _judged(network: RegistrationNetwork, method: Method, context: MakeContext, 
     terms = method.loss(seen)
     loss = float(torch.stack([term.detach().double() for term in terms.values()]).sum())
     found = {"loss": loss, **method.measures(seen)}
-    if isinstance(prediction, PatchScores):
+    if not isinstance(prediction, Prediction):
         return found
     displacement = prediction.displacement.float()
     # Not "<= 0": a field that is not finite counts as folded.
