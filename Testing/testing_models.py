@@ -10,16 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from DeepVsClassicRegLib.core.networks.base import Method, MethodInfo, PatchScores, Prediction, RegistrationNetwork
+from DeepVsClassicRegLib.core.networks.base import (
+    ActionLevel,
+    Method,
+    MethodInfo,
+    PatchScores,
+    Prediction,
+    RegistrationNetwork,
+)
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
-from DeepVsClassicRegLib.core.networks.flow import integrate, resize_field, warp
+from DeepVsClassicRegLib.core.networks.flow import identity_grid, integrate, resize_field, warp
 from DeepVsClassicRegLib.core.networks.model_store import fresh_network, save_model
 from DeepVsClassicRegLib.core.networks.patch import patch_means
+from DeepVsClassicRegLib.core.networks.rigid_agent import (
+    RigidAgent,
+    RigidAgentNetwork,
+    RigidAgentSettings,
+    action_map,
+)
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
 DEMONS, SHIFT, DIFFERENCES = "test-demons", "test-shift", "test-differences"
+RIGID_AGENT = "test-rigid-agent"
 MODULE = "DeepVsClassicRegLib.core.networks.testing_methods"
 
 
@@ -138,11 +152,43 @@ class DifferencesMethod(Method):
         return Differences()
 
 
+class TryingAgent(RigidAgentNetwork):
+    """A rigid agent without trained weights: tries each action and sees how much the squared difference falls."""
+
+    def level(self, fixed: torch.Tensor, moving: torch.Tensor, number: int) -> ActionLevel:
+        x = identity_grid(fixed.shape[2:], fixed)
+        sides = [1] * 3
+        center = torch.tensor([(count - 1) / 2 for count in fixed.shape[2:]])
+        before = (fixed - moving).square().mean()
+        values = []
+        for action in range(self.actions):
+            maps = action_map(action, self.shift_vox[number], self.turn_deg[number])
+            matrix, shift = (part.float() for part in maps)
+            inner = torch.einsum("ij,njzyx->nizyx", matrix, x - center.view(1, 3, *sides))
+            there = inner + (center + shift).view(1, 3, *sides)
+            values.append(before - (fixed - warp(moving, there - x)).square().mean())
+        return ActionLevel(torch.stack(values)[None], before[None], center[None])
+
+
+class TryingAgentMethod(RigidAgent):
+    info = MethodInfo(
+        RIGID_AGENT, "Trying", "Tries each action.", "doi none", RigidAgentSettings, ("pose",), kind="agent"
+    )
+
+    def network(self, settings: RigidAgentSettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        return TryingAgent(settings)
+
+
 @contextmanager
 def known_methods() -> Iterator[None]:
     """Have these methods in the catalogue inside the block."""
     module = types.ModuleType(MODULE)
-    known = {DEMONS: DemonsMethod, SHIFT: ShiftMethod, DIFFERENCES: DifferencesMethod}
+    known: dict[str, type[Method]] = {
+        DEMONS: DemonsMethod,
+        SHIFT: ShiftMethod,
+        DIFFERENCES: DifferencesMethod,
+        RIGID_AGENT: TryingAgentMethod,
+    }
     for method in known.values():
         setattr(module, method.__name__, method)
     sys.modules[MODULE] = module
@@ -180,6 +226,13 @@ def write_shift(
 def write_differences(folder: Path, **changes: object) -> Card:
     """Write a model folder of the metric of squared differences."""
     return save_model(folder, card(DIFFERENCES, kind="metric", **changes), Differences())
+
+
+def write_rigid_agent(folder: Path, **changes: object) -> Card:
+    """Write a model folder of the rigid agent that tries its actions."""
+    settings = {"cells": 2, "channels": 1, "hidden": 1, "shift_vox": [1.0, 0.3], "turn_deg": [4.0, 1.0]}
+    about = card(RIGID_AGENT, kind="agent", settings=settings, **changes)
+    return save_model(folder, about, fresh_network(about))
 
 
 def write_constant_error(folder: Path, *, quantiles: Sequence[float] = (0.1, 0.5, 0.9), **changes: object) -> Card:

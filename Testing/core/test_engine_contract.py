@@ -37,6 +37,7 @@ FASTER = {
     "greedy": {"update_sigma_vox": 2.2, "total_sigma_vox": 0.8},
     "fireants": {"iterations": (60, 40, 20)},
     "learned-metric": {"model": "test-differences", "kind": "affine"},
+    "agent": {"model": "test-rigid-agent"},
     "network": {"model": "test-demons"},
     "network+refine": {"model": "test-demons", "refine_levels": 1},
 }
@@ -55,12 +56,21 @@ def testing_model(tmp_path_factory):
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
         yield
         return
-    from testing_models import DEMONS, DIFFERENCES, known_methods, write_demons, write_differences
+    from testing_models import (
+        DEMONS,
+        DIFFERENCES,
+        RIGID_AGENT,
+        known_methods,
+        write_demons,
+        write_differences,
+        write_rigid_agent,
+    )
 
     folder = tmp_path_factory.mktemp("models")
     with known_methods(), pytest.MonkeyPatch.context() as patch:
         write_demons(folder / DEMONS)
         write_differences(folder / DIFFERENCES)
+        write_rigid_agent(folder / RIGID_AGENT)
         patch.setenv("DVCREG_MODELS", str(folder))
         yield
 

@@ -13,6 +13,7 @@ from DeepVsClassicRegLib.core.training.misalignment import (  # noqa: E402
     MisalignmentSettings,
     drawn_error,
     misaligned,
+    posed,
 )
 from DeepVsClassicRegLib.core.training.source_factory import make_source  # noqa: E402
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws  # noqa: E402
@@ -122,3 +123,53 @@ def test_only_the_error_is_shown_to_the_objective():
 def test_settings_are_checked():
     with pytest.raises(SettingsError, match="poses"):
         from_json(MisalignmentSettings, {"poses": 0})
+
+
+def smooth_image():
+    x = identity_grid(SHAPE, torch.zeros(()))
+    middle = torch.tensor([(count - 1) / 2 for count in SHAPE]).view(1, 3, 1, 1, 1)
+    near = [(x - middle - torch.tensor(offset).view(1, 3, 1, 1, 1)).square().sum(1, keepdim=True) for offset in
+            ((2.0, 1.0, 0.0), (-3.0, 2.0, 4.0))]  # fmt: skip
+    return torch.exp(-near[0] / 40) + 0.5 * torch.exp(-near[1] / 20), x, middle
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_pose_leads_from_the_fixed_to_the_moved_image(known):
+    image, x, middle = smooth_image()
+    still = torch.zeros(1, 3, *SHAPE) if known else None
+    settings = MisalignmentSettings(aligned=0.0, rotation_deg=15.0, translation_mm=4.0)
+    pair = posed(draws(3), image, image, still, settings, 2.0)
+    assert pair.error is None and (pair.moving - pair.fixed).abs().max() > 0.1
+    matrix, shift = pair.pose[0, :, :-1], pair.pose[0, :, -1].view(1, 3, 1, 1, 1)
+    assert torch.allclose(matrix @ matrix.T, torch.eye(3), atol=1e-5)
+    there = torch.einsum("ij,njzyx->nizyx", matrix, x - middle) + shift + middle
+    inner = (..., slice(6, -6), slice(5, -5), slice(5, -5))
+    assert (warp(pair.moving, there - x) - pair.fixed)[inner].abs().max() < 0.03
+
+
+def test_only_the_rigid_part_of_a_deformation_is_undone():
+    image, x, middle = smooth_image()
+    shift = torch.tensor([1.5, -2.0, 1.0]).view(1, 3, 1, 1, 1)
+    stretch = 0.05 * (x - middle)
+    settings = MisalignmentSettings(aligned=1.0, jitter_mm=0.0)
+    pair = posed(draws(), torch.ones_like(image), image, (shift + stretch).expand(1, 3, *SHAPE), settings, 2.0)
+    assert torch.allclose(pair.pose[0], torch.eye(3, 4), atol=1e-6)
+    assert torch.allclose(pair.moving, warp(image, shift.expand(1, 3, *SHAPE)), atol=2e-2)
+    assert not torch.allclose(pair.moving, warp(image, (shift + stretch).expand(1, 3, *SHAPE)), atol=5e-2)
+
+
+def test_planes_have_no_known_pose():
+    data = DataSettings("shapes", (32, 32), 2.0, validation=1)
+    with pytest.raises(SettingsError, match="volumes only"):
+        make_source(data, seed=1, supervision="pose").sample(0)
+
+
+def test_poses_near_alignment_can_be_more_frequent():
+    def angles(near):
+        settings = MisalignmentSettings(aligned=0.0, near=near)
+        image = torch.ones(1, 1, 16, 16, 16)
+        poses = [posed(draws(n), image, image, None, settings, 1.0).pose[0, :, -1].norm() for n in range(40)]
+        return torch.stack(poses)
+
+    assert float((angles(1.0) < 3.5).double().mean()) == 1.0  # a fifth of 10 mm along three axes
+    assert float((angles(0.0) < 3.5).double().mean()) < 0.7

@@ -16,6 +16,7 @@ ENGINES = Registry(
         "network": "network.engine:NetworkEngine",
         "network+refine": "network.refine:NetworkRefineEngine",
         "learned-metric": "learned_metric.engine:LearnedMetricEngine",
+        "agent": "agent.engine:AgentEngine",
         "elastix": "elastix.engine:ElastixEngine",
         "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
         "sitk-demons": "sitk_demons:SitkDemonsEngine",

@@ -138,6 +138,8 @@ class RigidAgentNetwork(RegistrationNetwork):
         self.shift_vox, self.turn_deg = settings.shift_vox, settings.turn_deg
         self.encoders = nn.ModuleList(PairEncoder(settings, dimensions=AXES, actions=4 * AXES) for _ in settings.shrink)
 
+    actions = 4 * AXES
+
     @property
     def count(self) -> int:
         """Number of levels."""

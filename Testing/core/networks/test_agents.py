@@ -1,0 +1,188 @@
+"""Agents: what their methods keep, that known rewards are those of the actions, and that they learn them."""
+
+import dataclasses
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from DeepVsClassicRegLib.core.errors import RegistrationError, SettingsError  # noqa: E402
+from DeepVsClassicRegLib.core.networks import catalogue  # noqa: E402
+from DeepVsClassicRegLib.core.networks.base import SUPERVISION, ActionValues, Batch, LossContext  # noqa: E402
+from DeepVsClassicRegLib.core.networks.pair_encoder import edge_agreement  # noqa: E402
+from DeepVsClassicRegLib.core.networks.rigid_agent import (  # noqa: E402
+    RigidAgentSettings,
+    action_map,
+    attention,
+    known_rewards,
+)
+from DeepVsClassicRegLib.core.settings import from_json, to_json  # noqa: E402
+from DeepVsClassicRegLib.core.training.misalignment import MisalignmentSettings, posed  # noqa: E402
+from DeepVsClassicRegLib.core.training.synthesis.draws import Draws  # noqa: E402
+from DeepVsClassicRegLib.core.training.synthesis.noise import smooth_noise  # noqa: E402
+
+NAMES = [name for name in catalogue.METHODS if catalogue.get_method(name).info.kind == "agent"]
+SHAPE = (24, 24, 24)
+SMALL = {"rigid-agent": {"crop": 16, "cells": 4, "channels": 8, "hidden": 16, "shifts": (1, 3)}}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        yield
+
+
+@pytest.fixture(params=NAMES)
+def method(request):
+    return catalogue.get_method(request.param)
+
+
+def small(method, **changes):
+    return from_json(method.info.settings, {**SMALL[method.info.name], **changes})
+
+
+def poses(count, seed, **changes):
+    """Smooth noise in a ball, and the same under known rigid maps, voxels of 1 mm."""
+    settings = MisalignmentSettings(**{"aligned": 0.1, "rotation_deg": 20.0, "translation_mm": 4.0, **changes})
+    x = torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 3, indexing="ij"))
+    ball = ((x - 11.5).norm(dim=0) < 9).float()[None, None]
+    pairs = []
+    for number in range(count):
+        draws = Draws("agent", seed, number)
+        image = (0.5 + 0.25 * smooth_noise(draws, SHAPE, scale=5.0)[None]).clamp(0.1, 1) * ball
+        pairs.append(posed(draws, image, image, torch.zeros(1, 3, *SHAPE), settings, 1.0))
+    return Batch(*(torch.cat([getattr(pair, name) for pair in pairs]) for name in ("fixed", "moving")),
+                 pose=torch.cat([pair.pose for pair in pairs]))  # fmt: skip
+
+
+def test_both_agents_are_in_the_catalogue():
+    assert set(NAMES) == set(SMALL)
+
+
+def test_description(method):
+    info = method.info
+    assert info.title and info.summary.endswith(".") and ("doi" in info.citation or "arXiv" in info.citation)
+    assert set(info.supervision) <= set(SUPERVISION) and 3 in info.dimensions
+    settings = info.settings()
+    assert from_json(info.settings, to_json(settings)) == settings
+    assert all(field.metadata.get("label") for field in dataclasses.fields(settings))
+
+
+@pytest.mark.parametrize("inputs", ["edges", "images"])
+def test_every_weight_of_every_level_learns(inputs):
+    method = catalogue.get_method("rigid-agent")
+    settings, pairs = small(method, inputs=inputs), poses(3, 1)
+    network = method.network(settings)
+    found = network(pairs.fixed, pairs.moving)
+    assert isinstance(found, ActionValues) and [level.values.shape for level in found.levels] == [(3, 12)] * 2
+    assert all((level.distance > 0).all() for level in found.levels)
+    context = LossContext(network, found, pairs.shown("pose"), settings, "pose")
+    sum(method.loss(context).values()).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in network.parameters())
+    assert all(isinstance(value, float) for value in method.measures(context).values())
+
+
+def test_pairs_of_a_batch_do_not_mix(method):
+    network, pairs = method.network(small(method)).eval(), poses(3, 2)
+    with torch.no_grad():
+        together = network(pairs.fixed, pairs.moving).values[1:2]
+        alone = network(pairs.fixed[1:2], pairs.moving[1:2]).values
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_batches_without_a_known_pose_are_refused():
+    method = catalogue.get_method("rigid-agent")
+    settings, pairs = small(method), poses(1, 3)
+    network = method.network(settings)
+    found, plain = network(pairs.fixed, pairs.moving), Batch(pairs.fixed, pairs.moving)
+    with pytest.raises(RegistrationError, match="pose"):
+        method.loss(LossContext(network, found, plain, settings, "pose"))
+    with pytest.raises(SettingsError):
+        method.loss(LossContext(network, found, pairs, settings, "labels"))
+    with pytest.raises(SettingsError, match="Every level"):
+        small(method, shrink=(1,))
+
+
+def test_actions_are_shifts_and_turns_in_both_directions():
+    for action in range(12):
+        matrix, shift = action_map(action, 2.0, 30.0)
+        back, back_shift = action_map(action ^ 1, 2.0, 30.0)
+        assert torch.allclose(matrix @ back, torch.eye(3, dtype=torch.float64)) and torch.equal(shift, -back_shift)
+        angle = torch.rad2deg(torch.arccos((matrix.trace() - 1) / 2))
+        assert (float(shift.norm()), round(float(angle), 6)) == ((2.0, 0.0) if action < 6 else (0.0, 30.0))
+
+
+def pose_of(matrix, shift):
+    return Batch(*[torch.zeros(1, 1, *SHAPE)] * 2, pose=torch.cat([matrix, shift[:, None]], 1)[None].float())
+
+
+def test_the_reward_is_what_an_action_gains():
+    """Of a shift by 3 steps and a turn by 4 steps: distance 5, and a step along one of them leaves two of them."""
+    settings = RigidAgentSettings(shift_vox=(2.0, 0.5), turn_deg=(4.0, 1.0))
+    turn, _ = action_map(10, 2.0, 16.0)
+    shift = torch.tensor([0.0, -6.0, 0.0], dtype=torch.float64)
+    middle = torch.full((1, 3), 11.5)
+    reward, distance, weight = known_rewards(pose_of(turn, shift), middle, settings, 0)
+    assert float(distance) == pytest.approx(5.0, abs=1e-3) and float(weight) == 1
+    assert float(reward[0, 10]) == pytest.approx(5 - 18**0.5, abs=1e-3)  # shift 3, turn 3
+    assert float(reward[0, 11]) == pytest.approx(5 - 34**0.5, abs=1e-3)
+    assert float(reward[0, 3]) == pytest.approx(5 - 20**0.5, abs=1e-3)  # shift 2, turn 4
+    assert int(reward.argmax()) == 10
+    finer = known_rewards(pose_of(turn, shift), middle, settings, 1)
+    assert float(finer[1]) == pytest.approx(20.0, abs=1e-2) and float(finer[2]) == 0  # beyond the reach
+
+
+def test_turns_are_about_the_center_of_the_level():
+    """A turn about another voxel than the middle is no shift there."""
+    turn, _ = action_map(6, 1.0, 20.0)
+    about = torch.tensor([[11.5, 5.0, 16.0]])
+    offset = (about[0] - 11.5).double()
+    batch = pose_of(turn, offset - turn @ offset)
+    _, distance, _ = known_rewards(batch, about, RigidAgentSettings(), 0)
+    assert float(distance) == pytest.approx(20 / 4.0, abs=1e-3)
+    _, from_middle, _ = known_rewards(batch, torch.full((1, 3), 11.5), RigidAgentSettings(), 0)
+    assert float(from_middle) > 5.1
+
+
+def test_attention_is_where_the_edges_are():
+    image = torch.zeros(2, 1, 20, 20, 20)
+    image[0, :, 12:15, 3:6, 10:13] = 1.0
+    image[1, :, 2:5, 14:17, 15:18] = 1.0
+    first = attention(image, 8)
+    assert (
+        (first <= torch.tensor([[12, 3, 10], [2, 14, 15]])) & (first + 8 >= torch.tensor([[15, 6, 13], [5, 17, 18]]))
+    ).all()
+    assert torch.equal(attention(image, 20), torch.zeros(2, 3))
+
+
+def test_edges_agree_most_under_the_true_shift_in_any_contrast():
+    pairs = poses(1, 4)
+    moved = pairs.fixed.roll(-3, 3)  # content moves by -3 along y: the warped image at y - 3 shows y
+    found = edge_agreement(pairs.fixed, 1 - moved, (1, 3, 5), 1).flatten()
+    names = ["none"] + [(axis, sign * shift) for axis in range(3) for shift in (1, 3, 5) for sign in (1, -1)]
+    agreement = dict(zip(names, found[4:].tolist(), strict=True))
+    assert max(agreement, key=agreement.get) == (1, -3) and agreement[1, -3] > 0.7
+
+
+def test_the_rigid_agent_learns_poses_it_has_not_seen():
+    """After seconds of training most of its best actions bring the pair nearer."""
+    method = catalogue.get_method("rigid-agent")
+    settings = small(method, shrink=(1,), shift_vox=(1.0,), turn_deg=(5.0,), crop=24, channels=16, hidden=32)
+    network, unseen = method.network(settings), poses(24, seed=-1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    found = {}
+    for step in range(150):
+        seen = poses(8, seed=step)
+        context = LossContext(network, network(seen.fixed, seen.moving), seen, settings, "pose")
+        optimizer.zero_grad()
+        sum(method.loss(context).values()).backward()
+        optimizer.step()
+        if step % 20 == 19:
+            with torch.no_grad():
+                found = method.measures(
+                    LossContext(network, network(unseen.fixed, unseen.moving), unseen, settings, "pose")
+                )
+            if found["gain_1"] > 0.6 and found["right_1"] > 0.85:
+                break
+    assert found["gain_1"] > 0.6 and found["right_1"] > 0.85, found
