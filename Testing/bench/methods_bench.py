@@ -106,18 +106,27 @@ def wanted(methods: str, supervision: str) -> list[tuple[str, str]]:
 
 
 def judge_classical(cases: dict[str, list[Case]], sets: dict[str, Path], out: Path) -> None:
-    """Write the rows of the classical engines; their linear starts serve every other row."""
+    """Write the rows of the classical engines that have none; their linear starts serve every other row.
+
+    A row of another machine or folder stays as it is: remove its file to measure it again.
+    """
+    missing = [engine for engine in CLASSICAL if not classical_row(engine).is_file()]
     runs = {}
     for name, folder in sets.items():
         place = out / f"classical-{name}"
         place.mkdir(parents=True, exist_ok=True)
         settings = argparse.Namespace(data=folder, out=place, threads=1, model="")
-        run_all(cases[name], [engine for engine in CLASSICAL if engine != "linear"], settings)
+        run_all(cases[name], [engine for engine in missing if engine != "linear"], settings)
         runs[name] = read_runs(place)
-    for engine in CLASSICAL:
+    for engine in missing:
         chosen = {name: [run for run in found if run["engine"] == engine] for name, found in runs.items()}
         row = {"method": engine, "supervision": "", **scores(chosen)}
-        write_row(ROWS / f"classical-{engine.replace(':', '-')}.json", row)
+        write_row(classical_row(engine), row)
+
+
+def classical_row(engine: str) -> Path:
+    """Return the file of the row of a classical engine."""
+    return ROWS / f"classical-{engine.replace(':', '-')}.json"
 
 
 def learned_row(

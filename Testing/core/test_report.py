@@ -19,7 +19,7 @@ from DeepVsClassicRegLib.core.evaluation.comparison import (
 )
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.figures import Pictures
-from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+from DeepVsClassicRegLib.core.evaluation.make_report import judged, make_report
 from DeepVsClassicRegLib.core.evaluation.planes import Slices
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
@@ -220,6 +220,24 @@ def test_verdicts():
     )
     assert tiles(report(0.2, 0.5, 0.7))[-1].value == "3 min 20 s"
     assert judge_report(Report.from_json({"measures": {"before": {}, "after": {}}})).level == "check"
+
+
+def test_intensities_structures_and_map_are_judged_apart():
+    def levels(**after):
+        columns = {"before": {"mi": 0.3, "dice_mean": 0.4}, "after": {"mi": 0.6, "folding_percent": 0.0, **after}}
+        aspects = judge_report(Report.from_json({"measures": columns})).aspects
+        assert [aspect.title for aspect in aspects] == ["Match of intensities", "Match of structures", "Plausible map"]
+        return [aspect.level for aspect in aspects]
+
+    assert levels() == ["good", "unknown", "good"]
+    assert levels(dice_mean=0.7) == ["good", "good", "good"]
+    assert levels(dice_mean=0.3) == ["good", "bad", "good"]  # fell, though the intensities match
+    assert levels(dice_mean=0.7, sharpness=0.1) == ["bad", "good", "good"]
+    assert levels(dice_mean=0.7, folding_percent=2.0) == ["good", "good", "check"]
+    assert levels(mi=0.2, folding_percent=None) == ["check", "unknown", "unknown"]
+    kept = Report.from_json({"measures": {"before": {}, "after": {"mi": 0.5}}})
+    judged_again = Report.from_json(json.loads(json.dumps(judged(kept).to_json())))
+    assert judged_again.verdict == judge_report(kept)
 
 
 def test_structures_that_do_not_overlap_are_never_green_however_much_better_than_before():

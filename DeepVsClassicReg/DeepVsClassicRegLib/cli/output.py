@@ -21,6 +21,7 @@ from ..core.evaluation.report import Verdict
 
 PIPE_WIDTH = 120
 COLORS = {"good": "green", "check": "yellow", "bad": "red"}
+ASPECT_MARKS = {"good": ("✔", "green"), "check": ("⚠", "yellow"), "bad": ("✖", "red"), "unknown": ("○", "dim")}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -40,7 +41,7 @@ def show_error(message: str, hint: str = "") -> None:
 
 
 def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
-    """Print the verdict of a report, its reasons and the confidence of the linear alignment on standard error.
+    """Print the verdict, its aspects and reasons, and the confidence of the linear alignment on standard error.
 
     Parameters
     ----------
@@ -60,8 +61,12 @@ def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str 
     screen.print(f"[bold {COLORS[level]}]Verdict:[/] {escape(head)} ({level}). {escape(verdict.sentence)}")
     if quiet:
         return
+    for aspect in verdict.aspects:
+        mark, color = ASPECT_MARKS[aspect.level]
+        screen.print(f"  [{color}]{mark}[/] {aspect.title}: {escape(aspect.text)}")
+    shown = " ".join([verdict.sentence, *(aspect.text for aspect in verdict.aspects)])
     for reason in verdict.reasons:
-        if reason not in verdict.sentence:
+        if reason not in shown:
             screen.print(f"  - {escape(reason)}")
     if confidence is not None:
         screen.print(f"  Linear alignment: {100 * confidence:.0f} % confident.")

@@ -13,7 +13,8 @@ from slicer.i18n import tr as _
 
 from ..core.evaluation.locations import Location
 from ..core.evaluation.measures import MEASURES
-from ..core.evaluation.verdict import BAD, CHECK, GOOD, best_report, further_reasons, judge_report
+from ..core.evaluation.report import Aspect
+from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
@@ -24,7 +25,7 @@ from .scene_nodes import SceneNodes
 from .signals import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
 
-MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖")}
+MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖"), UNKNOWN: ("#888888", "○")}
 MOST_PLACES = 3
 LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
 
@@ -222,11 +223,12 @@ class ResultsSection:
 
 
 def verdict_html(run: Run, *, links: bool = True) -> str:
-    """Return the verdict of a run as rich text: a colored headline, the failed checks, and where to look."""
+    """Return the verdict of a run as rich text: a colored headline, its aspects, failed checks, and where to look."""
     verdict = judge_report(run.typed_report)
     color, mark = MARKS[verdict.level]
     parts = [
         f'<span style="color:{color}; font-size:large"><b>{mark}&nbsp;{html.escape(verdict.headline)}</b></span>',
+        _aspects_html(verdict.aspects),
         html.escape(verdict.sentence),
     ]
     if verdict.level == GOOD:
@@ -238,3 +240,13 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places
         parts.append(_("Look at: {places}").format(places="; ".join(shown)))
     return "<br>".join(parts)
+
+
+def _aspects_html(aspects: Sequence[Aspect]) -> str:
+    """Return one line with the mark and the title of each kind of evidence."""
+    shown = []
+    for aspect in aspects:
+        color, mark = MARKS[aspect.level]
+        title = html.escape(aspect.title).replace(" ", "&nbsp;")
+        shown.append(f'<span style="color:{color}">{mark}</span>&nbsp;{title}')
+    return " &nbsp; ".join(shown)

@@ -11,6 +11,7 @@ from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from .report import Report
 
 GOOD, CHECK, BAD = "good", "check", "bad"
+UNKNOWN = "unknown"  # of an aspect that was not measured
 ORDER = {GOOD: 0, CHECK: 1, BAD: 2}
 SOME_FOLDING_PERCENT = 0.5
 MUCH_FOLDING_PERCENT = 5.0
@@ -178,3 +179,5 @@ QUESTIONS: tuple[Callable[[Report], Finding | None], ...] = (
 )
 # Checks of intensities that overlap and landmarks supersede.
 BY_INTENSITY = frozenset({"match", "gain", "alignment"})
+BY_STRUCTURE = frozenset({"labels"})
+BY_MAP = frozenset({"folding", "implausible", "view", "round-trip"})

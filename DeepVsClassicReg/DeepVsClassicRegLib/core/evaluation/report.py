@@ -19,6 +19,26 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class Aspect:
+    """What one kind of evidence says about a result.
+
+    Attributes
+    ----------
+    name : {'intensities', 'structures', 'map'}
+        Kind of evidence.
+    level : {'good', 'check', 'bad', 'unknown'}
+        'unknown' when nothing of this kind was measured.
+    title, text : str
+        Title shown to users, one sentence.
+    """
+
+    name: str
+    level: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The conclusion from all quality checks.
 
@@ -30,12 +50,15 @@ class Verdict:
         A short heading, and one or two sentences.
     reasons : tuple of str
         Sentences of all failed checks, the most severe first.
+    aspects : tuple of Aspect
+        Match of intensities, match of structures, plausible map, each judged alone; empty in reports of older versions.
     """
 
     level: str
     headline: str
     sentence: str
     reasons: tuple[str, ...] = ()
+    aspects: tuple[Aspect, ...] = ()
 
 
 @dataclass(frozen=True)

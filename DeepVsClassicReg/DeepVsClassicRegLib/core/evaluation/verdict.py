@@ -9,16 +9,30 @@ from typing import Any
 
 from ..result import TOTAL
 from .measures import MEASURES, Measure
-from .quality_checks import BAD, BY_INTENSITY, CHECK, GOOD, LITTLE_VIEW_PERCENT, ORDER, Finding, findings
-from .report import Measured, Report, Verdict
+from .quality_checks import (
+    BAD,
+    BY_INTENSITY,
+    BY_MAP,
+    BY_STRUCTURE,
+    CHECK,
+    GOOD,
+    LITTLE_VIEW_PERCENT,
+    ORDER,
+    UNKNOWN,
+    Finding,
+    findings,
+)
+from .report import Aspect, Measured, Report, Verdict
 
 __all__ = [
     "BAD",
     "CHECK",
     "DECISIVE",
     "GOOD",
+    "UNKNOWN",
     "Tile",
     "Verdict",
+    "aspects_of",
     "best_report",
     "further_reasons",
     "judge_report",
@@ -51,13 +65,68 @@ def judge_report(given: Report | Mapping[str, Any]) -> Verdict:
     base = _verdict_before_checks(report)
     found = findings(report)
     counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
-    reasons = tuple(one.text for one in found)
+    base = dataclasses.replace(base, reasons=tuple(one.text for one in found), aspects=aspects_of(report, found))
     worst = counted[0] if counted else None
     if worst is None or ORDER[worst.level] <= ORDER[base.level]:
-        return dataclasses.replace(base, reasons=reasons)
+        return base
     # The sentence on a decisive measure already reports the folds.
     more = "" if worst.name == "folding" and _decisive(report) is not None else f" {worst.text}"
-    return Verdict(worst.level, _headline(worst), base.sentence + more, reasons)
+    return dataclasses.replace(base, level=worst.level, headline=_headline(worst), sentence=base.sentence + more)
+
+
+def aspects_of(report: Report, found: Sequence[Finding]) -> tuple[Aspect, ...]:
+    """Return the match of intensities, the match of structures and the plausibility of the map, each judged alone.
+
+    Parameters
+    ----------
+    report : Report
+        Measures before and after.
+    found : sequence of Finding
+        Failed checks of the report, the most severe first.
+    """
+    return (
+        _aspect("intensities", "Match of intensities", _intensities(report), BY_INTENSITY, found),
+        _aspect("structures", "Match of structures", _structures(report), BY_STRUCTURE, found),
+        _aspect("map", "Plausible map", _map(report), BY_MAP, found),
+    )
+
+
+def _aspect(
+    name: str, title: str, measured: tuple[str, str], checks: frozenset[str], found: Sequence[Finding]
+) -> Aspect:
+    """Return what was measured, or the most severe failed check when that is worse."""
+    level, text = measured
+    worst = next((one for one in found if one.name in checks), None)
+    if worst is not None and ORDER[worst.level] > ORDER.get(level, 0):
+        level, text = worst.level, worst.text
+    return Aspect(name, level, title, text)
+
+
+def _intensities(report: Report) -> tuple[str, str]:
+    measure, after = MEASURES["mi"], report.measures.after
+    if after.get("mi") is None:
+        return UNKNOWN, "Not measured."
+    before = _reference(report.measures).get("mi")
+    improved = before is None or measure.better(after["mi"], before)
+    return (GOOD if improved else CHECK), _change(measure, before, after["mi"])
+
+
+def _structures(report: Report) -> tuple[str, str]:
+    measured = report.measures
+    measure = next((MEASURES[name] for name in ANSWERS if measured.after.get(name) is not None), None)
+    if measure is None:
+        return UNKNOWN, "No segmentations of both volumes and no landmarks."
+    before, after = measured.before.get(measure.name), measured.after[measure.name]
+    worse = before is not None and not measure.better(after, before)
+    below_start = measured.start is not None and measure.better(measured.start.get(measure.name), after)
+    return (BAD if worse else CHECK if below_start else GOOD), _change(measure, before, after)
+
+
+def _map(report: Report) -> tuple[str, str]:
+    folded = report.measures.after.get("folding_percent")
+    if folded is None:
+        return UNKNOWN, "Not measured."
+    return GOOD, f"{folded:.2g} % of the voxels are folded." if folded > 0 else "No voxel is folded."
 
 
 def further_reasons(report: Report) -> tuple[str, ...]:
