@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
+__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,6 +15,10 @@ def __getattr__(name: str) -> Any:
         from .core.version import VERSION
 
         return VERSION
+    if name == "cohort":
+        from .worker import cohort
+
+        return cohort
     if name in __all__:
         from .core import api
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ..core.engines.choices import parse_choices
 from ..worker.protocol import EXIT_RESULT
-from .comparison import ComparedRun, Comparison, parse_choices, write_comparison
+from .comparison import ComparedRun, Comparison, write_comparison
 from .folders import output_folder
 from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
 from .output import show_entries, show_error, show_json, show_notes, show_verdict

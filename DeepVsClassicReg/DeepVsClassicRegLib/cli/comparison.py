@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from ..core.choice import DEFAULT, Choice
 from ..core.device import Compute, machine
 from ..core.engines.start import LINEAR, start_entry
-from ..core.errors import RegistrationError, SettingsError
+from ..core.errors import RegistrationError
 from ..core.evaluation.measures import MEASURES, scalars
 from ..core.evaluation.report import Report, read_report, write_report_json
 from ..core.files import protect_inputs, write_text
 from ..core.job import FILE_NAMES, OUTPUTS, START, WARPED_SEGMENTATION, Job
 from ..core.result import TOTAL
-from .folders import job_folder, publish
+from ..worker.publishing import publish
+from .folders import job_folder
 from .output import show_note
 from .running import Listener, run_job
 
@@ -69,29 +70,6 @@ class ComparedRun:
     def seconds(self) -> float | None:
         """Wall time of the registration in seconds, including the common linear alignment."""
         return None if self.report is None else self.report.total_seconds
-
-
-def parse_choices(text: str) -> list[Choice]:
-    """Return the engines of 'a,b:preset', checked against the catalogue.
-
-    Raises
-    ------
-    SettingsError
-        When an engine or preset does not exist or is given twice.
-    """
-    from ..core.engines.catalogue import get_engine
-    from ..core.settings import make_settings
-
-    choices: list[Choice] = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        choice = Choice.parse(part)
-        if choice in choices:
-            raise SettingsError(f"'{part}' is given twice.", hint="Give each engine and preset once.")
-        make_settings(get_engine(choice.engine).info.settings, choice.engine, choice.preset)
-        choices.append(choice)
-    if not choices:
-        raise SettingsError("No engine is given.", hint="For example --engines elastix,sitk-demons.")
-    return choices
 
 
 class Comparison:

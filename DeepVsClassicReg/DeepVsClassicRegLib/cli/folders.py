@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import FileError
-from ..core.files import read_json
-from ..core.job import FILE_NAMES, OUTPUTS
 from ..worker.job_folder import new_job_folder
-
-REPORT = OUTPUTS["report"]
-EXTRAS = OUTPUTS["extras"].partition(".")[0]
 
 
 def output_folder(path: Path) -> Path:
@@ -74,35 +69,3 @@ def whole_file(path: Path) -> Iterator[Path]:
                 part.replace(path.parent / part.name)
         except OSError as error:
             raise FileError(f"Could not write {path}: {error.strerror or error}.", hint="Check the folder.") from error
-
-
-def publish(files: Mapping[str, Path], out: Path) -> dict[str, Path]:
-    """Move the files of a finished job to the output folder, the report last, so that it marks a complete result.
-
-    Outputs of an earlier run are removed first.
-
-    Raises
-    ------
-    FileError
-        When a file cannot be moved.
-    """
-    moved = {}
-    try:
-        for name in _earlier(out):
-            (out / name).unlink(missing_ok=True)
-        for role, path in sorted(files.items(), key=lambda item: item[0] == "report"):
-            path.replace(out / path.name)
-            moved[role] = out / path.name
-    except OSError as error:
-        raise FileError(f"Could not write into {out}: {error.strerror or error}.", hint="Check the folder.") from error
-    return moved
-
-
-def _earlier(out: Path) -> list[str]:
-    """Return the names of the outputs in a folder with a report of this program, report first; otherwise none."""
-    try:
-        ours = {"engine", "measures"} <= set(read_json(out / REPORT))
-    except FileError:
-        return []
-    extras = [path.name for path in out.glob(f"{EXTRAS}_*")]
-    return [REPORT, *(name for name in FILE_NAMES if name != REPORT), *extras] if ours else []

@@ -17,6 +17,7 @@ from .output import library_warnings, show_cancelled, show_error
 COMMANDS = {
     "register": "Register a moving volume to a fixed volume and evaluate the result.",
     "compare": "Run several engines from the same linear alignment and compare the results.",
+    "cohort": "Register many pairs, on this computer or a cluster, with a table and a page.",
     "recommend": "Recommend an engine for a pair, with expected quality and reasons.",
     "evaluate": "Measure how well a transform aligns a pair.",
     "transform": "Apply a transform to an image, labels or points.",

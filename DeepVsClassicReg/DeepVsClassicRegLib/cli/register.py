@@ -11,7 +11,8 @@ from ..core.engines.catalogue import default_engine
 from ..core.evaluation.report import read_report
 from ..core.files import protect_inputs
 from ..core.job import ERROR_MODEL, FILE_NAMES, Job
-from .folders import job_folder, publish
+from ..worker.publishing import publish
+from .folders import job_folder
 from .options import (
     compute_of,
     compute_options,

@@ -48,7 +48,9 @@ OUTPUTS: Mapping[str, str] = {
 # File of the warped segmentation when the moving one is a Slicer segmentation: keeps names, colors, terminology.
 WARPED_SEGMENTATION = "warped_seg.seg.nrrd"
 SEGMENTATION_ENDING = ".seg.nrrd"
-FILE_NAMES = (*OUTPUTS.values(), WARPED_SEGMENTATION)
+# Outputs that are written only on request: before and after in one small picture, for the pages of cohorts.
+FURTHER_OUTPUTS: Mapping[str, str] = {"thumbnail": "thumbnail.jpg"}
+FILE_NAMES = (*OUTPUTS.values(), *FURTHER_OUTPUTS.values(), WARPED_SEGMENTATION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,10 @@ class Job:
     compute : Compute
         Device, threads, seed.
     outputs : mapping of str to str
-        Requested outputs, entry of `OUTPUTS` -> file name in the job's `out` folder; the ending selects the format.
-        'warped_labels' is skipped when there is no moving segmentation, 'uncertainty' when the engine has none, 'error'
-        without the option `ERROR_MODEL`. 'extras' gives the names of further outputs of an engine: extra_NAME.nii.gz
-        for volumes and label maps, extra_NAME.h5 for transforms.
+        Requested outputs, entry of `OUTPUTS` or `FURTHER_OUTPUTS` -> file name in the job's `out` folder; the ending
+        selects the format. 'warped_labels' is skipped when there is no moving segmentation, 'uncertainty' when the
+        engine has none, 'error' without the option `ERROR_MODEL`. 'extras' gives the names of further outputs of an
+        engine: extra_NAME.nii.gz for volumes and label maps, extra_NAME.h5 for transforms.
     label_names : mapping of str to str
         Names of label numbers for the report.
     evaluate : bool
@@ -95,7 +97,8 @@ class Job:
     task: str = "register"
 
     def __post_init__(self) -> None:
-        for given, known, what in ((self.inputs, INPUTS, "input"), (self.outputs, OUTPUTS, "output")):
+        outputs = (*OUTPUTS, *FURTHER_OUTPUTS)
+        for given, known, what in ((self.inputs, INPUTS, "input"), (self.outputs, outputs, "output")):
             for name in given:
                 if name not in known:
                     raise SettingsError(f"A job has no {what} '{name}'.", hint=did_you_mean(name, known))

@@ -9,6 +9,8 @@ from pathlib import Path
 from ..core.errors import FileError, SettingsError
 from ..core.job import SCRATCH_FOLDER, Job
 
+HIDDEN = ".dvcreg-"  # beginning of the names of job folders in an output folder
+
 
 def new_job_folder(parent: Path | None = None) -> Path:
     """Create an empty folder for a job, by default in the system's temporary folder.
@@ -19,7 +21,7 @@ def new_job_folder(parent: Path | None = None) -> Path:
         When it cannot be created.
     """
     try:
-        return Path(tempfile.mkdtemp(prefix=".dvcreg-" if parent else "dvcreg-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix=HIDDEN if parent else "dvcreg-", dir=parent))
     except OSError as error:
         raise FileError(
             f"Could not create a folder in {parent or tempfile.gettempdir()}: {error.strerror or error}.",

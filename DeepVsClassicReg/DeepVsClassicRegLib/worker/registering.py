@@ -213,7 +213,7 @@ class _Writer:
             write_volume(extra.value, self.out / name)
 
     def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> None:
-        if not {"report", "html"} & set(self.job.outputs):
+        if not {"report", "html", "thumbnail"} & set(self.job.outputs):
             return
         report = make_report(
             pair,
@@ -224,6 +224,10 @@ class _Writer:
         )
         if path := self._wanted("report", 0.7):
             write_report_json(path, report)
+        if path := self._wanted("thumbnail", 0.72):
+            from ..core.evaluation.thumbnail import write_thumbnail
+
+            write_thumbnail(path, pair, result.transform)
         if path := self._wanted("html", 0.75):
             from ..core.evaluation.report_html import write_report_html
 

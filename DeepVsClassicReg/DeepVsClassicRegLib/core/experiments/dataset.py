@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, SettingsError, did_you_mean
-from ..files import read_any_json
+from ..images.file_lists import read_dataset_list
 from ..images.io import read_volume
 from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
@@ -209,35 +209,32 @@ def joined(studies: Sequence[Study]) -> Study:
 
 
 def _from_manifest(folder: Path) -> Study:
-    entries = read_any_json(folder / "manifest.json")
-    entries = entries["pairs"] if isinstance(entries, dict) else entries
     cases = []
-    for entry in entries:
-        if not (entry.get("fixed_label") and entry.get("moving_label")):
+    for pair in read_dataset_list(folder / "manifest.json").pairs:
+        if not (pair.fixed.label and pair.moving.label):
             continue
-        dataset = Path(entry["fixed"]).parent.name
-        sides = [
-            _labeled(dataset, folder / entry[side], folder / entry[f"{side}_label"]) for side in ("fixed", "moving")
-        ]
-        scored = tuple(entry.get("labels") or ())
-        cases.append(LabeledPair(entry["id"], dataset, sides[0], sides[1], scored, str(entry.get("kind", ""))))
+        dataset = Path(pair.fixed.image).parent.name
+        fixed, moving = (
+            _labeled(dataset, folder / side.image, folder / str(side.label)) for side in (pair.fixed, pair.moving)
+        )
+        cases.append(LabeledPair(pair.name, dataset, fixed, moving, pair.scored, pair.kind))
     subjects = {subject.where["image"]: subject for case in cases for subject in (case.fixed, case.moving)}
     return Study(tuple(subjects.values()), tuple(cases), f"{len(cases)} labeled pairs of {folder / 'manifest.json'}")
 
 
 def _from_learn2reg(path: Path) -> Study:
-    content = read_any_json(path)
-    if not isinstance(content, Mapping) or "training" not in content:
+    content = read_dataset_list(path)
+    if "training" not in content.about:
         raise FileError(f"{path} is not a dataset description of Learn2Reg.", hint="It needs the list 'training'.")
-    dataset = str(content.get("name") or path.stem)
+    dataset = content.name
     subjects: dict[Path, Labeled] = {}
-    for entry in content["training"]:
-        if isinstance(entry, Mapping) and entry.get("label"):
-            subject = _labeled(dataset, path.parent / entry["image"], path.parent / entry["label"])
+    for volume in content.volumes:
+        if volume.label:
+            subject = _labeled(dataset, path.parent / volume.image, path.parent / volume.label)
             subjects[Path(subject.where["image"])] = subject
     listed = []
-    for entry in content.get("registration_val", ()):
-        sides = [subjects.get((path.parent / entry[side]).resolve()) for side in ("fixed", "moving")]
+    for pair in content.validation:
+        sides = [subjects.get((path.parent / side.image).resolve()) for side in (pair.fixed, pair.moving)]
         if sides[0] is not None and sides[1] is not None:
             listed.append(LabeledPair(f"{dataset}: {sides[1].name} -> {sides[0].name}", dataset, sides[0], sides[1]))
     return Study(tuple(subjects.values()), tuple(listed), f"{len(subjects)} labeled volumes of {path}")

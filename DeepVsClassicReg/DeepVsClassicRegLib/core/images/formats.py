@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -16,6 +17,7 @@ from .raw import Pathlike, RawImage
 from .simple import grid_of
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz) or a DICOM folder"
+FRAME = re.compile(r"(.+)\.nii(?:\.gz)?#(\d+)", re.IGNORECASE)
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 
 
@@ -25,9 +27,9 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     Parameters
     ----------
     path : path
-        File or DICOM folder; `folder#4` is series 4 of a DICOM folder.
+        File or DICOM folder; `folder#4` is series 4 of a DICOM folder, `scan.nii.gz#4` frame 4 (from 0) of a 4D NIfTI.
     series : str, optional
-        The series of a DICOM folder with several; see `read_dicom`.
+        The series of a DICOM folder with several, see `read_dicom`; the frame of a 4D NIfTI.
 
     Raises
     ------
@@ -45,9 +47,10 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     if source.is_dir() or is_dicom(source):
         return read_dicom(source, series)
     if source.is_file():
-        for belongs, read in ((is_nifti, read_nifti), (is_mgh, read_mgh)):
-            if belongs(source):
-                return read(source)
+        if is_nifti(source):
+            return read_nifti(source, series)
+        if is_mgh(source):
+            return read_mgh(source)
     image, notes = _three_dimensional(_read_image(source), source.name)
     return RawImage(sitk.GetArrayFromImage(image), grid_of(image), image.GetPixelIDTypeAsString(), notes)
 
@@ -69,6 +72,8 @@ def write_image(image: sitk.Image, path: Pathlike) -> Path:
 def stem(path: Pathlike) -> str:
     """Return the file's name without folder and (double) ending."""
     name = Path(path).name
+    if framed := FRAME.fullmatch(name):
+        return f"{framed[1]}_{framed[2]}"
     for ending in (".nii.gz", ".mrk.json", ".seg.nrrd", ".mgh.gz"):
         if name.endswith(ending):
             return name.removesuffix(ending)

@@ -21,9 +21,10 @@ from ..errors import FileError, GeometryError, RegistrationError
 from .nifti_header import COMPLETE, is_analyze, pair_of, parse_header, voxels_start
 from .nifti_orientation import about_orientation, nifti_grid
 from .raw import RawImage
-from .stream import read_whole
+from .stream import read_beginning, read_whole
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+HEADER_BYTES = 1024
 _TYPES = {
     2: "u1",
     4: "i2",
@@ -46,8 +47,15 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS)
 
 
-def read_nifti(path: Path) -> RawImage:
+def read_nifti(path: Path, frame: str | None = None) -> RawImage:
     """Read a scalar 3D NIfTI or Analyze image.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    frame : str, optional
+        Number of a frame of a 4D file, counted from 0.
 
     Raises
     ------
@@ -59,11 +67,14 @@ def read_nifti(path: Path) -> RawImage:
         When it is a color, vector or complex image.
     """
     file = _File.open(path)
-    size = file.size_3d()
+    number = None if frame is None else file.frame_number(frame)
+    size = file.size_3d(framed=number is not None)
     stored = file.voxel_type()
     notes = [*file.notes]
     grid = nifti_grid(file.header, size, path.name, notes)
-    array = np.frombuffer(file.voxels(), stored, count=int(np.prod(size))).reshape(grid.shape)
+    count = int(np.prod(size))
+    first = (number or 0) * count * stored.itemsize
+    array = np.frombuffer(file.voxels(), stored, count=count, offset=first).reshape(grid.shape)
     array = file.scaled(array.astype(stored.newbyteorder("="), copy=False), notes)
     return RawImage(
         array, grid, f"{file.name}, {stored.newbyteorder('=').name}", tuple(notes), about_orientation(file.header)
@@ -81,6 +92,21 @@ def check_nifti(path: Path) -> tuple[str, ...]:
     file = _File.open(path)
     file.voxels()
     return file.notes
+
+
+def nifti_dimensions(path: Path) -> tuple[int, ...]:
+    """Return the lengths of all axes, read from the header alone; those of length 1 behind the third are left out.
+
+    Raises
+    ------
+    FileError
+        When the file is missing or has no valid NIfTI header.
+    """
+    header_path, _ = pair_of(path)
+    content = read_beginning(header_path, HEADER_BYTES)
+    file = _File(path, parse_header(content, header_path), b"", 0, ())
+    file.voxel_type()
+    return tuple(file.dimensions())
 
 
 def stored_numbers(path: Path, kind: str) -> npt.NDArray[Any]:
@@ -154,9 +180,22 @@ class _File:
             lengths.pop()
         return lengths
 
-    def size_3d(self) -> tuple[int, int, int]:
-        """Return the size (i, j, k), refusing everything that is no scalar 3D image."""
+    def frame_number(self, frame: str) -> int:
+        """Return the number of a frame of this file, checked."""
         lengths = self.dimensions()
+        frames = lengths[3] if len(lengths) > 3 else 1
+        if not frame.isdigit() or int(frame) >= frames:
+            raise FileError(
+                f"{self.path.name} has no frame '{frame}': it has {frames} frame{'s' if frames > 1 else ''}.",
+                hint=f"Frames are counted from 0 to {frames - 1}.",
+            )
+        return int(frame)
+
+    def size_3d(self, *, framed: bool = False) -> tuple[int, int, int]:
+        """Return the size (i, j, k), refusing everything that is no scalar 3D image or, if `framed`, 4D."""
+        lengths = self.dimensions()
+        if framed and len(lengths) == 4:
+            lengths = lengths[:3]
         if len(lengths) == 5 and lengths[3] == 1:
             raise RegistrationError(
                 f"{self.path.name} has {lengths[4]} components per voxel (a vector image).",
@@ -165,9 +204,7 @@ class _File:
         if len(lengths) != 3:
             raise GeometryError(
                 f"{self.path.name} has {len(lengths)} dimensions {tuple(lengths)}, expected 3.",
-                hint="Extract one 3D frame first (fslroi, or nibabel: image.slicer[..., 0])."
-                if len(lengths) > 3
-                else "Give a 3D volume.",
+                hint=f"Name a frame, counted from 0: {self.path.name}#0." if len(lengths) > 3 else "Give a 3D volume.",
             )
         return lengths[0], lengths[1], lengths[2]
 

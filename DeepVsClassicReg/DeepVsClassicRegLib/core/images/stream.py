@@ -39,6 +39,27 @@ def read_whole(path: Path) -> tuple[bytes, list[str]]:
     return unpacked, notes
 
 
+def read_beginning(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, decompressed when it starts with the gzip signature.
+
+    Raises
+    ------
+    FileError
+        When the file cannot be opened, or its compressed stream is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(count)
+    except OSError as error:
+        raise FileError(f"Could not read {path}: {error.strerror or error}.", hint="Check the path.") from error
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return zlib.decompressobj(wbits=31).decompress(content, count)
+    except zlib.error as error:
+        raise FileError(f"{path.name} is damaged: its compressed stream cannot be unpacked.", hint=_AGAIN) from error
+
+
 def _unpack(content: bytes, path: Path) -> tuple[bytes, bytes, bool]:
     """Return what all members of a gzip file hold, what follows them, and whether the last one ends."""
     parts, rest, whole = [], content, True

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError
-from ..files import read_json
+from ..images.file_lists import ListedPair, csv_rows, labelled_files, read_dataset_list
 from ..images.formats import stem
 
 KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes, labels:FOLDER or appearance:FOLDER."
-ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
-LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)
-IMAGE_FOLDERS, LABEL_FOLDERS = ("imagesTr", "images"), ("labelsTr", "labels")
-CHANNEL = re.compile(r"_0000$")
 CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or image (label, mask); and maybe split."
 
 
@@ -126,11 +120,7 @@ class _Book:
 
 
 def _from_csv(path: Path, validation: int) -> Manifest:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"Could not read {path}: {error}.", hint=CSV_HINT) from error
+    rows = [row for _line, row in csv_rows(path, hint=CSV_HINT)]
     columns = set(rows[0]) if rows else set()
     book = _Book(path.parent)
     if {"fixed", "moving"} <= columns:
@@ -155,29 +145,25 @@ def _is_held(row: Mapping[str, str]) -> bool:
 
 
 def _from_json(path: Path, validation: int) -> Manifest:
-    content = read_json(path)
+    content = read_dataset_list(path)
     about: dict[str, Any] = {
-        "label_names": _label_names(content.get("labels")),
-        "licence": str(content.get("licence") or content.get("license") or "").strip()[:200],
+        "label_names": _label_names(content.about.get("labels")),
+        "licence": str(content.about.get("licence") or content.about.get("license") or "").strip()[:200],
     }
-    name, book = str(content.get("name") or path.stem), _Book(path.parent)
-    try:
-        for entry in content.get("training", ()):
-            book.place(entry["image"], entry.get("label"))
-        listed = content.get("pairs") or content.get("training_paired_images") or ()
-        pairs = [_json_pair(book, entry) for entry in listed]
-        own = [_json_pair(book, entry) for entry in content.get("registration_val", ())]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FileError(f"{path} is not a dataset description of Learn2Reg ({error!r}).") from error
+    book = _Book(path.parent)
+    for volume in content.volumes:
+        book.place(volume.image, volume.label)
+    pairs = [_json_pair(book, pair) for pair in content.pairs]
+    own = [_json_pair(book, pair) for pair in content.validation]
     if pairs:
-        return _of_pairs(name, book, [*pairs, *own], [False] * len(pairs) + [True] * len(own), validation, **about)
-    held = {place for pair in own for place in pair}
-    return _of_cases(name, list(book.cases.values()), validation, held=held, own=own, **about)
+        held = [False] * len(pairs) + [True] * len(own)
+        return _of_pairs(content.name, book, [*pairs, *own], held, validation, **about)
+    away = {place for pair in own for place in pair}
+    return _of_cases(content.name, list(book.cases.values()), validation, held=away, own=own, **about)
 
 
-def _json_pair(book: _Book, entry: Mapping[str, Any]) -> tuple[int, int]:
-    fixed, moving = (entry.get(side) or entry[number] for side, number in (("fixed", "0"), ("moving", "1")))
-    return book.place(fixed, entry.get("fixed_label")), book.place(moving, entry.get("moving_label"))
+def _json_pair(book: _Book, pair: ListedPair) -> tuple[int, int]:
+    return book.place(pair.fixed.image, pair.fixed.label), book.place(pair.moving.image, pair.moving.label)
 
 
 def _label_names(given: Any) -> dict[int, str]:
@@ -252,43 +238,3 @@ def _check(manifest: Manifest, path: Path) -> None:
             "pairs whose cases are not used for training.",
             hint="Use more cases, fewer --validation pairs, or a column 'split' with train and val.",
         )
-
-
-def labelled_files(folder: Path) -> list[tuple[Path, Path | None]]:
-    """Return every image of a folder with its label map, or None where there is none.
-
-    Images lie in `imagesTr`, `images` or the folder itself; label maps have the same name (without nnU-Net's `_0000`)
-    in `labelsTr` or `labels`, or lie beside the image with a last word like `seg` instead of the image's
-    (`S1_t1.nii.gz`, `S1_seg.nii.gz`).
-
-    Raises
-    ------
-    FileError
-        When there are fewer than two images.
-    """
-    place = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), folder)
-    files = [path for path in sorted(place.iterdir()) if path.is_file() and ENDINGS.search(path.name)]
-    images = [path for path in files if not _says_labels(path)]
-    if len(images) < 2:
-        raise FileError(f"{place} contains {len(images)} images; at least two are needed.", hint="Check the folder.")
-    beside = {_person(path): path for path in files if _says_labels(path)}
-    apart = {stem(path): path for name in LABEL_FOLDERS if (folder / name).is_dir() for path in _volumes(folder / name)}
-    return [(image, _labels_of(image, apart, beside)) for image in images]
-
-
-def _labels_of(image: Path, apart: dict[str, Path], beside: dict[str, Path]) -> Path | None:
-    name = stem(image)
-    return apart.get(name) or apart.get(CHANNEL.sub("", name)) or beside.get(name) or beside.get(_person(image))
-
-
-def _volumes(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if ENDINGS.search(path.name)]
-
-
-def _says_labels(path: Path) -> bool:
-    words = stem(path).split("_")
-    return len(words) > 1 and bool(LABEL_WORDS.match(words[-1]))
-
-
-def _person(path: Path) -> str:
-    return stem(path).rpartition("_")[0]
