@@ -12,7 +12,7 @@ ENGINES ?= elastix,greedy,ants:quick
 JOBS ?= 2
 OUT ?= bench/results
 
-.PHONY: help demo test test-slow lint bench panel screenshots cmake clean
+.PHONY: help demo cohort test test-slow lint bench panel screenshots cmake clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -24,6 +24,10 @@ demo: $(VENV)/.demo ## Register the embedded phantom with two classical engines 
 	  --fixed-seg demo/phantom/fixed_seg.nii.gz --moving-seg demo/phantom/moving_seg.nii.gz \
 	  --fixed-points demo/phantom/fixed_points.csv --moving-points demo/phantom/moving_points.csv \
 	  --engines elastix,sitk-demons --out demo
+
+cohort: $(VENV)/.cohort ## Register 12 phantoms on 2 workers and write a table and a page to demo/cohort
+	@$(BIN)/python Testing/tools/demo_cohort.py demo/phantoms
+	@$(BIN)/dvcreg cohort run demo/phantoms/pairs.csv --engines sitk-demons --workers 2 --threads 1 --out demo/cohort
 
 test: $(VENV)/.test system lint ## Lint, type checks, import rules and all tests but the slow ones
 	@$(RUN) -m pytest -m "not slow" -n $(JOBS) --dist worksteal
@@ -65,6 +69,10 @@ $(VENV)/.demo: Testing/requirements-demo.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the library and two classical engines into $(VENV) (once, about a minute) ..."
 	@$(PIP) -r Testing/requirements-demo.txt
 	@$(PIP) -q --no-deps --editable .
+	@touch $@
+
+$(VENV)/.cohort: Testing/requirements-cohort.txt $(VENV)/.demo
+	@$(PIP) -r Testing/requirements-cohort.txt
 	@touch $@
 
 $(VENV)/.test: Testing/requirements-test.txt $(VENV)/.demo

@@ -22,7 +22,8 @@ BATCH = {
     "htcondor": "HTCondorCluster",
     "oar": "OARCluster",
 }
-INSTALL = 'pip install "dask[distributed]" dask-jobqueue bokeh pandas pyarrow'
+INSTALL = 'pip install "dask[distributed]" dask-jobqueue bokeh pandas pyarrow filelock'
+PACKAGES = ("distributed", "filelock", "pandas", "psutil", "pyarrow")
 CONNECT_S = 30.0
 # Lost workers are replaced, and their pairs run again, this many times before a pair counts as failed.
 LOSSES = 3
@@ -81,8 +82,9 @@ class ClusterOptions:
 
 def require_dask() -> None:
     """Raise `RegistrationError` with the command that installs dask when it is missing."""
-    if importlib.util.find_spec("distributed") is None:
-        raise RegistrationError("Cohorts need dask.distributed, which is not installed.", hint=INSTALL)
+    for name in PACKAGES:
+        if importlib.util.find_spec(name) is None:
+            raise RegistrationError(f"Cohorts need {name}, which is not installed.", hint=INSTALL)
 
 
 @contextmanager

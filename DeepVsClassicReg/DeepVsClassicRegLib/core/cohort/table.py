@@ -57,7 +57,7 @@ def cohort_frame(records: Iterable[PairRecord], out: Path) -> DataFrame:
 
     Columns: what was registered (`ABOUT`), `outlier` (see `outlier_scores`), times and memory, before_NAME and
     after_NAME of every measure, the further columns of the manifest, messages, and the folder of the results, relative
-    to `out`. Rows are sorted: failed, bad, then by outlier score.
+    to `out`. Rows are sorted: failed, bad, then by outlier score and verdict.
     """
     for name in ("pandas", "pyarrow"):
         if importlib.util.find_spec(name) is None:
@@ -72,7 +72,8 @@ def cohort_frame(records: Iterable[PairRecord], out: Path) -> DataFrame:
     frame.insert(len(ABOUT), "outlier", outlier_scores(frame))
     rank = frame["verdict"].map(ORDER).fillna(0).where(frame["status"] == "done", 0)
     bad = rank.where(rank < ORDER["check"], ORDER["check"])
-    order = np.lexsort((frame["pair"].to_numpy(dtype=str), -frame["outlier"].fillna(0).to_numpy(), bad.to_numpy()))
+    names, scores = frame["pair"].to_numpy(dtype=str), -frame["outlier"].fillna(0).to_numpy()
+    order = np.lexsort((names, rank.to_numpy(), scores, bad.to_numpy()))  # the last key comes first
     return frame.iloc[order].reset_index(drop=True)
 
 

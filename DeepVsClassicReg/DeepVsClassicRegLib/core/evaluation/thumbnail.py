@@ -50,7 +50,9 @@ def write_thumbnail(path: Path, pair: Pair, transform: Transform) -> Path:
     sheet = Image.new("RGB", (2 * SIDE + GAP, SIDE), (11, 14, 19))
     for number, moving in enumerate((before, after)):
         picture = Image.fromarray(overlay(fixed, moving))
-        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        scale = SIDE / max(picture.size)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = picture.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
         left = number * (SIDE + GAP) + (SIDE - picture.width) // 2
         sheet.paste(picture, (left, (SIDE - picture.height) // 2))
     with atomic(path) as draft:

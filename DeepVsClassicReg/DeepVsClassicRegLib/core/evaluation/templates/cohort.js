@@ -50,7 +50,7 @@ function makeCohort(data) {
       if (value > high) high = value;
     }
     if (low > high) return null;
-    if (low === high) { low -= 0.5; high += 0.5; }
+    if (low === high) high = low + 1;
     const width = (high - low) / bins;
     const counted = sides.map(values => {
       const counts = new Array(bins).fill(0);
