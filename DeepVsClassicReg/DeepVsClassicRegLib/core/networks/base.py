@@ -29,6 +29,7 @@ __all__ = [
     "PatchScores",
     "Prediction",
     "RegistrationNetwork",
+    "SegmentationScores",
     "Stage",
     "map_tensors",
 ]
@@ -266,11 +267,29 @@ class ActionValues:
         return torch.cat([level.values for level in self.levels], 1)
 
 
+@dataclass(frozen=True)
+class SegmentationScores:
+    """The output of a network of kind 'segmentation' for images.
+
+    Attributes
+    ----------
+    values : (N, K + 1, *spatial) tensor
+        Logarithms of the memberships of the background and of K structures, up to a constant per voxel.
+    """
+
+    values: Tensor
+
+    def memberships(self) -> Tensor:
+        """Return the memberships of the background and the structures, (N, K + 1, *spatial), 0 to 1, sum 1."""
+        return self.values.softmax(1)
+
+
 class RegistrationNetwork(nn.Module):
     """The interface of a network for training and engine, of the kind 'field' unless the method defines another one.
 
     Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`,
-    those of the kind 'agent' return `ActionValues`.
+    those of the kind 'agent' return `ActionValues`. One of the kind 'segmentation' is called with one image, in
+    training with the two of a pair, which it segments independently, and returns `SegmentationScores`.
     One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1,
     any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
     probabilistic network samples; in evaluation mode it returns the mean. With initial weights it predicts (nearly) the
@@ -356,9 +375,8 @@ class LossContext:
     ----------
     network : RegistrationNetwork
         The network, for losses that evaluate parts of it again.
-    prediction : Prediction, PatchScores or ActionValues
-        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error', `ActionValues`
-        for those of the kind 'agent'.
+    prediction : Prediction, PatchScores, ActionValues or SegmentationScores
+        Prediction for the batch, 32 bit; its type is that of the kind of the method.
     batch : Batch
         The batch, restricted by the supervision.
     settings : object
@@ -411,6 +429,10 @@ class Method:
     def stages(self, settings: Any) -> tuple[Stage, ...]:
         """Return the stages of training, in order."""
         return (Stage(),)
+
+    def fitted(self, settings: Any, labels: Mapping[int, str]) -> Any:
+        """Return the settings for training data with these labels; only segmentation networks depend on them."""
+        return settings
 
     def teacher(self, settings: Any) -> MethodTeacher | None:
         """Return the teacher of methods with supervision 'momentum'."""

@@ -37,6 +37,7 @@ METHODS = Registry(
         "simonovsky": "simonovsky:Simonovsky",
         "eppenhof": "eppenhof:Eppenhof",
         "rigid-agent": "rigid_agent:RigidAgent",
+        "segmenter": "segmenter:Segmenter",
     },
 )
 

@@ -14,7 +14,7 @@ from .config import TrainingConfig
 from .group import Group, joined_group
 from .rng import kept_random
 from .sources import Source
-from .state import new_state
+from .state import fitted_config, new_state
 from .step import Stepper, to_device
 from .validation import validate
 
@@ -61,6 +61,7 @@ class TrainingEstimate:
 def estimate(config: TrainingConfig, source: Source, *, compute: Compute | None = None) -> TrainingEstimate:
     """Run a few steps and a validation without writing files; return their time and memory."""
     compute = compute or Compute()
+    config = fitted_config(config, source.labels)
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _measured(config, source, group)
 

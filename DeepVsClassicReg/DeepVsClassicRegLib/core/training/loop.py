@@ -28,7 +28,7 @@ from .group import Group, joined_group
 from .rng import kept_random
 from .sources import Source
 from .stages import part_done
-from .state import State, new_state
+from .state import State, fitted_config, new_state
 from .step import Stepper, to_device
 from .validation import Register, score, start_dice, validate, validate_pairs
 
@@ -89,6 +89,7 @@ def train(
         Registers a pair with a network as the network engine does; used to validate on real pairs.
     """
     compute = compute or Compute()
+    config = fitted_config(config, source.labels)
     folder.mkdir(parents=True, exist_ok=True)
     with joined_group(compute.device) as group, kept_random(group.device), torch_threads(compute.thread_count):
         return _Loop(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 
 from ..networks.base import Method, RegistrationNetwork
 from ..networks.catalogue import get_method
-from ..settings import from_json
+from ..settings import from_json, to_json
 from .config import TrainingConfig, TrainSettings
 from .stages import begin_stage
 
@@ -65,6 +67,13 @@ def new_state(config: TrainingConfig, dimensions: int, device: torch.device) -> 
     averaged = copy.deepcopy(module).requires_grad_(False) if train.average else None
     begin_stage(module, method.stages(settings)[0])
     return State(module, optimizer, scaler, averaged)
+
+
+def fitted_config(config: TrainingConfig, labels: Mapping[int, str]) -> TrainingConfig:
+    """Return the config with the settings of its method for training data with these labels."""
+    method = get_method(config.method)
+    settings = method.fitted(method_settings(method, config), labels)
+    return dataclasses.replace(config, method_settings=to_json(settings))
 
 
 def method_settings(method: Method, config: TrainingConfig) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -140,7 +141,7 @@ class Stepper:
             prediction = self.shared(batch.fixed, batch.moving)
         return in_full_precision(prediction)
 
-    def _is_sound(self, prediction: Prediction, loss: torch.Tensor) -> bool:
+    def _is_sound(self, prediction: Any, loss: torch.Tensor) -> bool:
         """Return whether all processes can run the backward pass; `grid_sample` crashes there for NaN positions."""
         values = prediction.displacement if isinstance(prediction, Prediction) else prediction.values
         sound = bool(loss.isfinite()) and bool(values.isfinite().all())
