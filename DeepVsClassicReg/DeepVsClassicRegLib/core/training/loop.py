@@ -115,7 +115,8 @@ class _Loop:
         self.stepper = Stepper(config, source, self.method, self.state, group)
         self.batches: Sequence[Batch] = source.validation() if group.leads else ()
         self.register = register
-        self.pairs: Sequence[Pair] = source.validation_pairs() if group.leads and register is not None else ()
+        registers = group.leads and register is not None and self.method.info.kind == "field"
+        self.pairs: Sequence[Pair] = source.validation_pairs() if registers else ()
         self.threads = threads
         self.start_dice = start_dice(self.pairs, threads=threads)
         self.domain = domain_of(source, config.texts().get("name", folder.name)) if group.leads else {}
