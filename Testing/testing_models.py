@@ -17,6 +17,7 @@ from DeepVsClassicRegLib.core.networks.base import (
     PatchScores,
     Prediction,
     RegistrationNetwork,
+    SegmentationScores,
 )
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
@@ -32,8 +33,8 @@ from DeepVsClassicRegLib.core.networks.rigid_agent import (
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
-DEMONS, SHIFT, DIFFERENCES = "test-demons", "test-shift", "test-differences"
 RIGID_AGENT = "test-rigid-agent"
+DEMONS, SHIFT, DIFFERENCES, BANDS = "test-demons", "test-shift", "test-differences", "test-bands"
 MODULE = "DeepVsClassicRegLib.core.networks.testing_methods"
 
 
@@ -179,6 +180,33 @@ class TryingAgentMethod(RigidAgent):
         return TryingAgent(settings)
 
 
+@dataclass(frozen=True)
+class BandsSettings:
+    structures: tuple[int, ...] = option((17, 53), "Structures")
+
+
+class Bands(RegistrationNetwork):
+    """Two structures: intensities from 0.3 to 0.7, and above."""
+
+    multiple = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slopes", torch.tensor([0.0, 40.0, 80.0]))
+        self.register_buffer("offsets", torch.tensor([0.0, -12.0, -40.0]))
+
+    def forward(self, image: torch.Tensor, other: torch.Tensor | None = None) -> SegmentationScores:
+        shape = (1, 3, *[1] * (image.ndim - 2))
+        return SegmentationScores(image * self.slopes.view(shape) + self.offsets.view(shape))
+
+
+class BandsMethod(Method):
+    info = MethodInfo(BANDS, "Bands", "Bands of intensity.", "doi none", BandsSettings, ("labels",), "segmentation")
+
+    def network(self, settings: BandsSettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        return Bands()
+
+
 @contextmanager
 def known_methods() -> Iterator[None]:
     """Have these methods in the catalogue inside the block."""
@@ -188,6 +216,7 @@ def known_methods() -> Iterator[None]:
         SHIFT: ShiftMethod,
         DIFFERENCES: DifferencesMethod,
         RIGID_AGENT: TryingAgentMethod,
+        BANDS: BandsMethod,
     }
     for method in known.values():
         setattr(module, method.__name__, method)
@@ -233,6 +262,15 @@ def write_rigid_agent(folder: Path, **changes: object) -> Card:
     settings = {"cells": 2, "channels": 1, "hidden": 1, "shift_vox": [1.0, 0.3], "turn_deg": [4.0, 1.0]}
     about = card(RIGID_AGENT, kind="agent", settings=settings, **changes)
     return save_model(folder, about, fresh_network(about))
+
+
+def write_bands(folder: Path, **changes: object) -> Card:
+    """Write a model folder that segments two bands of intensity."""
+    labels = {"17": "lower band", "53": "upper band"}
+    settings = {"structures": [17, 53]}
+    return save_model(
+        folder, card(BANDS, kind="segmentation", settings=settings, supervised_labels=labels, **changes), Bands()
+    )
 
 
 def write_constant_error(folder: Path, *, quantiles: Sequence[float] = (0.1, 0.5, 0.9), **changes: object) -> Card:

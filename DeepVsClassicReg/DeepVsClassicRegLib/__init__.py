@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register"]
+__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register", "segment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ COMMANDS = {
     "recommend": "Recommend an engine for a pair, with expected quality and reasons.",
     "evaluate": "Measure how well a transform aligns a pair.",
     "transform": "Apply a transform to an image, labels or points.",
+    "segment": "Segment a volume with a trained network.",
     "train": "Train a registration network; the result is a model folder.",
     "finetune": "Fine-tune a trained model on your own cases.",
     "methods": "List the learned methods that can be trained.",

@@ -12,6 +12,7 @@ from .device import Compute
 from .engines.catalogue import engine_names
 from .engines.error_map import estimate_error
 from .engines.registration import LINEAR_SHARE, register
+from .engines.segmentation import segment
 from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
@@ -25,7 +26,7 @@ from .recommend import recommend
 from .result import Result
 from .transforms.files import read_transform
 
-__all__ = ["compare", "engine_names", "estimate_error", "evaluate", "load_pair", "recommend", "register"]
+__all__ = ["compare", "engine_names", "estimate_error", "evaluate", "load_pair", "recommend", "register", "segment"]
 
 
 def load_pair(

@@ -1,0 +1,99 @@
+"""Segmentations by a network: where the structures are, what marks them as estimated, and what is reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import DeepVsClassicRegLib as dvc
+from DeepVsClassicRegLib.core.engines import segmentation
+from DeepVsClassicRegLib.core.engines.base import Requirement
+from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError
+from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
+from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.segmentations import read_labels, write_labels
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from testing_models import known_methods, write_bands, write_demons
+
+TURNED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+GRIDS = [
+    Grid((44, 40, 36), (1.0, 1.0, 1.0), (-22.0, -20.0, -18.0)),
+    Grid((40, 36, 20), (1.0, 1.2, 2.0), (5.0, -30.0, 11.0), TURNED),
+]
+
+
+@pytest.fixture
+def model(tmp_path):
+    with known_methods():
+        write_bands(tmp_path / "bands", name="bands", anatomy="brain")
+        yield str(tmp_path / "bands")
+
+
+def balls(grid, *, stray=False):
+    """A bright ball in a darker one, and the labels that belong to it."""
+    distance = np.linalg.norm(grid.points() - grid.center_mm, axis=-1)
+    labels = np.where(distance < 8, 53, np.where(distance < 14, 17, 0))
+    if stray:
+        labels[0:3, 0:3, 0:3] = 53
+    values = np.select([labels == 53, labels == 17], [1000.0, 500.0], 0.0)
+    return Volume(values.astype(np.float32), grid, "balls"), labels
+
+
+def dice(found, truth):
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=["straight", "oblique"])
+def test_structures_are_where_they_are_on_any_grid(model, grid):
+    volume, truth = balls(grid)
+    found = dvc.segment(volume, model=model, device="cpu", threads=1)
+    assert found.grid == grid and set(found.labels) == {17, 53}
+    assert dice(found.array == 53, truth == 53) > 0.9
+    assert dice(found.array > 0, truth > 0) > 0.9
+
+
+def test_parts_apart_from_the_largest_one_are_background(model):
+    volume, _ = balls(GRIDS[0], stray=True)
+    found = dvc.segment(volume, model=model, device="cpu", threads=1)
+    assert not found.array[:4, :4, :4].any() and found.array.any()
+
+
+def test_names_colors_and_the_mark_survive_the_file(model, tmp_path):
+    volume, _ = balls(GRIDS[0])
+    found = dvc.segment(volume, model=model, device="cpu", threads=1)
+    read = read_labels(write_labels(found, tmp_path / "balls.seg.nrrd"))
+    assert read.names == {17: "Left-Hippocampus", 53: "Right-Hippocampus"}
+    color = [float(part) for part in read.segments[17].facts["Color"].split()]
+    assert np.allclose(color, np.array(STRUCTURES[17][1]) / 255, atol=1e-3)
+    assert segmentation.is_estimated(found) and segmentation.is_estimated(read)
+    assert not segmentation.is_estimated(LabelMap(found.array, found.grid))
+    assert any("Estimated" in note for note in found.notes)
+
+
+def test_other_anatomy_has_the_names_of_its_card(tmp_path):
+    with known_methods():
+        write_bands(tmp_path / "bands", anatomy="knee")
+        found = dvc.segment(balls(GRIDS[0])[0], model=str(tmp_path / "bands"), device="cpu", threads=1)
+    assert found.names == {17: "lower band", 53: "upper band"}
+
+
+def test_a_volume_without_structures_says_so(model):
+    empty = Volume(np.zeros(GRIDS[0].shape, np.float32), GRIDS[0])
+    found = dvc.segment(empty, model=model, device="cpu", threads=1)
+    assert not found.array.any() and any("none of its structures" in note for note in found.notes)
+
+
+def test_what_cannot_be_segmented_is_reported(model, tmp_path, monkeypatch):
+    write_demons(tmp_path / "demons")
+    with pytest.raises(RegistrationError, match="kind 'field'"):
+        segmentation.segmentation_model(str(tmp_path / "demons"))
+    with pytest.raises(FileError, match="no model"):
+        segmentation.segmentation_model("nothing of that name")
+    single = Volume(np.ones((1, 30, 30), np.float32), Grid((30, 30, 1)))
+    with pytest.raises(RegistrationError, match="Single slices"):
+        segmentation.segment(single, model=model)
+    monkeypatch.setattr(segmentation, "REQUIRES", (Requirement(name="PyTorch", package="no_such_torch"),))
+    with pytest.raises(EngineUnavailable, match="Segmentation needs no_such_torch"):
+        segmentation.segment(balls(GRIDS[0])[0], model=model)
