@@ -284,6 +284,31 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         answer = self._console.evaluate(inputs, Compute(threads=threads))
         return answer.wait() if wait else answer
 
+    def apply(self, transform, nodes, *, to="fixed", harden=True, labels="nearest", reference=None):
+        """Bring nodes to one side of a registration.
+
+        :param transform: a run, or a transform node that aligns the moving with the fixed volume.
+        :param nodes: volumes, segmentations, models and markups, or subject hierarchy items (numbers); folders stand
+            for everything in them.
+        :param to: 'fixed' brings nodes of the moving side to the fixed side, 'moving' vice versa.
+        :param harden: True creates new nodes with the transform applied; False places the nodes under the transform.
+        :param labels: interpolation of segmentations, 'nearest' or 'smooth'.
+        :param reference: volume of the side `to`, whose grid images get; None for the registered one.
+        :return: one entry per node with `source`, `node` (None when refused), `notes` (folds, extrapolation, what lies
+            outside of the volume) and `refusal`.
+        :raises RegistrationError: when there is nothing to apply; `.hint` says what to do.
+        """
+        from DeepVsClassicRegLib.mrml.apply import apply_transform, nodes_in
+        from DeepVsClassicRegLib.mrml.runs import Run
+
+        if isinstance(transform, Run):
+            reference = reference or transform.need(to)
+            transform = transform.need("transform")
+        found = []
+        for node in nodes:
+            found += nodes_in([node]) if isinstance(node, int) else [node]
+        return apply_transform(transform, found, to=to, harden=harden, interpolation=labels, reference=reference)
+
     def engines(self):
         """Return name -> title of the installed engines."""
         from DeepVsClassicRegLib.ui.engine_availability import engine_availability

@@ -211,6 +211,26 @@ def _finished(studio: Studio) -> None:
     studio.panel.results.forget()
 
 
+def _apply(studio: Studio) -> None:
+    """Take the picture of the transform applied to a folder with a segmentation and landmarks."""
+    ui, panel, slicer = studio.ui, studio.panel, studio.slicer
+    studio.choose("sitk-demons")
+    studio.register()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Plan of Head 2")
+    inputs = panel.inputs.inputs()
+    for node in (inputs.moving_labels, inputs.moving_points):
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), folder)
+    ui.applyButton.collapsed = False
+    panel.validate()
+    panel.apply.check("Plan of Head 2")
+    ui.applyNowButton.click()
+    studio.wait(lambda: not panel.busy)
+    studio.shoot("apply", scroll="structuresButton")
+    ui.applyButton.collapsed = True
+    panel.results.forget()
+
+
 def _models(studio: Studio) -> None:
     """Take the picture of the page of models; DVCREG_MODELS may name more than those that ship."""
     from matplotlib.image import imsave
@@ -307,6 +327,7 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "finished": _finished,
     "compare": _compare,
     "jacobian": _jacobian,
+    "apply": _apply,
 }
 
 

@@ -261,7 +261,8 @@ def _color(segment: Any) -> Color:
     return red, green, blue
 
 
-def _layer(image: Any, world: np.ndarray, values: Mapping[int, int]) -> Layer:
+def oriented_grid(image: Any, world: np.ndarray) -> Grid:
+    """Return the grid of a segment's image; `world` is the (4, 4) matrix from its node's coordinates to LPS mm."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     to_lps = world @ from_vtk(matrix)
@@ -269,4 +270,8 @@ def _layer(image: Any, world: np.ndarray, values: Mapping[int, int]) -> Layer:
     first = to_lps @ np.array([extent[0], extent[2], extent[4], 1.0])
     to_lps = to_lps.copy()
     to_lps[:, 3] = first
-    return Layer(array_of_image(image), grid_of_matrix(to_lps, image.GetDimensions()), values)
+    return grid_of_matrix(to_lps, image.GetDimensions())
+
+
+def _layer(image: Any, world: np.ndarray, values: Mapping[int, int]) -> Layer:
+    return Layer(array_of_image(image), oriented_grid(image, world), values)

@@ -17,6 +17,7 @@ from ..mrml.runs import Run
 from ..mrml.sample_data import add_phantom, generate_phantom
 from ..worker.session import CANCELLED, FINISHED
 from .advice_section import AdviceSection
+from .apply_section import ApplySection
 from .dependencies import ensure
 from .engine_section import EngineSection
 from .inputs_section import InputsSection
@@ -74,6 +75,7 @@ class Panel(VTKObservationMixin):
         self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
         self.qa = QaSection(ui)
+        self.apply = ApplySection(ui)
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
@@ -156,12 +158,13 @@ class Panel(VTKObservationMixin):
         self.run.allow(reason, queueable=not self.engines.waits_for_advice)
         self.results.follow_nodes()
         self.qa.follow_nodes()
+        self.apply.refresh()
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     @property
     def busy(self) -> bool:
         """Whether something is running, waiting, or not shown yet."""
-        return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy
+        return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy or self.apply.busy
 
     @property
     def checking(self) -> bool:
@@ -182,6 +185,7 @@ class Panel(VTKObservationMixin):
         self.models.close()
         self.advice.close()
         self.qa.close()
+        self.apply.close()
         self.run.close()
         self.runner.shut_down()
 
@@ -225,6 +229,7 @@ class Panel(VTKObservationMixin):
 
     def _on_scene_closing(self, _caller: Any, _event: str) -> None:
         self.qa.close()
+        self.apply.close()
         self.runner.cancel(_("The scene was closed; the registration was canceled."))
 
     def _on_importing(self, _caller: Any, _event: str) -> None:
@@ -301,3 +306,4 @@ class Panel(VTKObservationMixin):
 
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)
+        self.apply.show(run, self.parameter_node)

@@ -51,12 +51,17 @@ class SideChange:
     """
 
     def __init__(self, transform: Transform, to: str, view: Grid | None = None) -> None:
-        if to not in SIDES:
-            raise SettingsError(f"There is no side '{to}' of a registration.", hint=did_you_mean(to, SIDES))
+        self.check_side(to)
         # Velocities are integrated once instead of for every object.
         parts = (part.exponential() if isinstance(part, VelocityField) else part for part in transform.parts)
         self.transform, self.to = Transform(tuple(parts)), to
         self._view = view
+
+    @staticmethod
+    def check_side(to: str) -> None:
+        """Raise a SettingsError when there is no such side."""
+        if to not in SIDES:
+            raise SettingsError(f"There is no side '{to}' of a registration.", hint=did_you_mean(to, SIDES))
 
     @property
     def view(self) -> Grid:
@@ -93,6 +98,14 @@ class SideChange:
         mapped = np.asarray(found, dtype=np.float64)
         checked = reliability(self.transform, mapped, shown_mm=mapped, view=self._view, inverse_error_mm=error)
         return mapped, checked
+
+    def local(self, point_mm: npt.ArrayLike) -> Array:
+        """Return the (3, 3) linear part of the map of points, at one point of an object."""
+        point = np.asarray(point_mm, dtype=float).reshape(1, 3)
+        if self.to == "moving":
+            return np.asarray(jacobians(self.transform, point)[0])
+        source = self._point_inverse(point)[0]
+        return np.asarray(np.linalg.inv(jacobians(self.transform, source)[0]))
 
     def check(self, points_mm: npt.ArrayLike) -> Reliability:
         """Return how reliable the map is for an object, from at most 2000 evenly chosen points of it, LPS mm."""
