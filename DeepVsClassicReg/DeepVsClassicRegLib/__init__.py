@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register", "segment"]
+__all__ = [
+    "build_atlas",
+    "cohort",
+    "compare",
+    "engine_names",
+    "evaluate",
+    "label_by_atlases",
+    "load_pair",
+    "monitor",
+    "recommend",
+    "register",
+    "segment",
+]
 
 
 def __getattr__(name: str) -> Any:

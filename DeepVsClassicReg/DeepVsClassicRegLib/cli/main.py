@@ -22,6 +22,8 @@ COMMANDS = {
     "evaluate": "Measure how well a transform aligns a pair.",
     "transform": "Apply a transform to an image, labels or points.",
     "segment": "Segment a volume with a trained network.",
+    "atlas": "Build an unbiased atlas of several subjects, or label a volume by atlases.",
+    "monitor": "Measure how the structures of one subject changed over several scans.",
     "train": "Train a registration network; the result is a model folder.",
     "finetune": "Fine-tune a trained model on your own cases.",
     "methods": "List the learned methods that can be trained.",

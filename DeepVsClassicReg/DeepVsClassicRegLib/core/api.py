@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .choice import Choice
+from .cohort.atlas_build import Atlas, AtlasSettings
+from .cohort.atlas_build import build_atlas as build
+from .cohort.atlas_label import Labeling, LabelSettings, target_of
+from .cohort.atlas_label import label_by_atlases as label
+from .cohort.atlas_subjects import gather_subjects
+from .cohort.monitor import Monitored, MonitorSettings
+from .cohort.monitor import monitor as measure_change
 from .device import Compute
 from .engines.catalogue import engine_names
 from .engines.error_map import estimate_error
@@ -26,7 +34,19 @@ from .recommend import recommend
 from .result import Result
 from .transforms.files import read_transform
 
-__all__ = ["compare", "engine_names", "estimate_error", "evaluate", "load_pair", "recommend", "register", "segment"]
+__all__ = [
+    "build_atlas",
+    "compare",
+    "engine_names",
+    "estimate_error",
+    "evaluate",
+    "label_by_atlases",
+    "load_pair",
+    "monitor",
+    "recommend",
+    "register",
+    "segment",
+]
 
 
 def load_pair(
@@ -125,6 +145,107 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
         result = with_start(result, start) if start else result
         found[entry] = (result, evaluate(pair, result, threads=compute.threads))
     return found
+
+
+def build_atlas(
+    volumes: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    labels: Sequence[str | os.PathLike[str]] = (),
+    settings: AtlasSettings | None = None,
+    **options: Any,
+) -> Atlas:
+    """Build an unbiased atlas of several subjects in a folder; see `cohort.atlas_build.build_atlas`.
+
+    Parameters
+    ----------
+    volumes : sequence of path
+        Volumes, or one folder or list of volumes with label maps.
+    out : path
+        Folder of the atlas; a construction that was stopped is continued.
+    labels : sequence of path
+        Label maps of the volumes, in the same order.
+    settings : AtlasSettings, optional
+        Engine, voxel size, rounds.
+    **options
+        `engine_settings`, `workers`, `threads`, `seed`, `progress`.
+
+    Raises
+    ------
+    RegistrationError
+        When a file is missing, a registration fails, or the folder holds another atlas.
+    """
+    subjects = gather_subjects([Path(path) for path in volumes], [Path(path) for path in labels])
+    return build(subjects, Path(out), settings, **options)
+
+
+def label_by_atlases(
+    target: str | os.PathLike[str],
+    atlases: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    truth: str | os.PathLike[str] | None = None,
+    settings: LabelSettings | None = None,
+    **options: Any,
+) -> Labeling:
+    """Segment a volume by the most similar of several labeled volumes; see `cohort.atlas_label.label_by_atlases`.
+
+    Parameters
+    ----------
+    target : path
+        The volume.
+    atlases : path
+        Folder or list of labeled volumes.
+    out : path
+        Folder of the results.
+    truth : path, optional
+        Segmentation of the target for the Dice.
+    settings : LabelSettings, optional
+        Engine, number of atlases, fusion.
+    **options
+        `engine_settings`, `workers`, `threads`, `seed`, `progress`.
+
+    Raises
+    ------
+    RegistrationError
+        When a file is missing, a registration fails, or the target is one of the atlases.
+    """
+    listed = gather_subjects([Path(atlases)], fewest=1, need_labels=True)
+    subject = target_of(Path(target), Path(truth) if truth else None)
+    return label(subject, listed, Path(out), settings, **options)
+
+
+def monitor(
+    scans: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    segmentations: Mapping[int, str | os.PathLike[str]] | None = None,
+    settings: MonitorSettings | None = None,
+    **options: Any,
+) -> Monitored:
+    """Measure the change of structures over the scans of one subject; see `cohort.monitor.monitor`.
+
+    Parameters
+    ----------
+    scans : sequence of path
+        Time points in their order.
+    out : path
+        Folder of the results.
+    segmentations : mapping of int to path, optional
+        Number of a time point, 1 for the first -> its segmentation; without any the whole object is measured.
+    settings : MonitorSettings, optional
+        Engine, voxel size, no-change estimate.
+    **options
+        `days`, `engine_settings`, `workers`, `threads`, `seed`, `progress`.
+
+    Raises
+    ------
+    RegistrationError
+        When a file is missing, there are fewer than two different scans, or a registration fails.
+    """
+    labels = {number: Path(path) for number, path in (segmentations or {}).items()}
+    subjects = [target_of(Path(path), labels.get(number)) for number, path in enumerate(scans, 1)]
+    return measure_change(subjects, Path(out), settings, **options)
 
 
 def _landmarks(fixed: Any, moving: Any) -> Paired | None:

@@ -1,0 +1,181 @@
+"""Registrations of an atlas as files: each is done once, in this process or in several, and resumed after a stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..choice import Choice
+from ..device import cpu_seconds, thread_variables
+from ..engines.registration import register
+from ..errors import RegistrationError
+from ..files import read_json, write_json
+from ..images.io import read_volume
+from ..memory import kept_memory
+from ..pair import Pair
+from ..progress import Progress
+from ..transforms.affine import Affine
+from ..transforms.files import read_transform, write_transform
+from ..transforms.transform import Transform
+
+WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class FileRegistration:
+    """A registration of two files whose transform is written to a file.
+
+    Attributes
+    ----------
+    name : str
+        Name in progress messages and errors.
+    fixed, moving : Path
+        The volumes.
+    out : Path
+        File of the transform (.h5); the facts of the run are beside it (.json), written last.
+    engine : str
+        'engine' or 'engine:preset'.
+    settings : mapping
+        Settings changed from the preset.
+    initial : (4, 4) nested tuple or None
+        Homogeneous matrix of the start, fixed to moving.
+    threads, seed : int
+        As in `Compute`.
+    """
+
+    name: str
+    fixed: Path
+    moving: Path
+    out: Path
+    engine: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    initial: tuple[tuple[float, ...], ...] | None = None
+    threads: int = 1
+    seed: int = 0
+
+    @property
+    def facts_file(self) -> Path:
+        """File of the facts of the run."""
+        return self.out.with_suffix(".json")
+
+    def transform(self) -> Transform:
+        """Return the transform of the finished registration."""
+        return read_transform(self.out)
+
+
+def matrix_of(affine: Affine) -> tuple[tuple[float, ...], ...]:
+    """Return the homogeneous matrix as nested tuples, for `FileRegistration.initial` and JSON."""
+    return tuple(tuple(float(value) for value in row) for row in affine.homogeneous)
+
+
+def register_all(
+    tasks: Sequence[FileRegistration], *, workers: int = 1, progress: Progress | None = None, title: str = ""
+) -> list[dict[str, Any]]:
+    """Run the registrations whose files are missing, and return the facts of all of them in order.
+
+    Parameters
+    ----------
+    tasks : sequence of FileRegistration
+        Finished ones are not repeated.
+    workers : int
+        Number of parallel processes; 1 runs everything in this process.
+    progress : Progress, optional
+        Receives one update per registration and can cancel; finished registrations are kept.
+    title : str
+        Prefix of the progress messages.
+
+    Raises
+    ------
+    RegistrationError
+        When a registration fails; its message names the task.
+    Cancelled
+        When the user canceled.
+    """
+    listener = progress or Progress()
+    missing = [task for task in tasks if not task.facts_file.is_file()]
+    done = len(tasks) - len(missing)
+    run = _in_processes if workers > 1 and len(missing) > 1 else _here
+    listener.report(done / max(1, len(tasks)), title or "Registering")
+    for task in run(missing, min(workers, len(missing)), listener):
+        done += 1
+        listener.report(done / len(tasks), f"{title}: {task.name}" if title else task.name)
+    return [read_json(task.facts_file) for task in tasks]
+
+
+def register_files(task: FileRegistration, progress: Progress | None = None) -> None:
+    """Run one registration and write its transform and facts, each atomically."""
+    begin = cpu_seconds()
+    initial = None if task.initial is None else Transform((Affine.from_homogeneous(task.initial),))
+    choice = Choice.parse(task.engine)
+    try:
+        pair = Pair(read_volume(task.fixed), read_volume(task.moving), initial=initial)
+        result = register(
+            pair,
+            choice.engine,
+            preset=choice.preset,
+            settings=task.settings,
+            threads=task.threads,
+            seed=task.seed,
+            progress=progress,
+        )
+    except RegistrationError as error:
+        raise type(error)(f"{task.name}: {error.message}", hint=error.hint) from error
+    write_whole(result.transform, task.out)
+    facts = {
+        "name": task.name,
+        "cpu_seconds": cpu_seconds() - begin,
+        "confidence": result.diagnostics.confidence,
+        "notes": [str(note) for note in result.diagnostics.notes],
+    }
+    write_json(task.facts_file, facts)
+
+
+def write_whole(transform: Transform, path: Path) -> Path:
+    """Write a transform file that is either complete or absent; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write_transform(transform, draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _here(tasks: Sequence[FileRegistration], _workers: int, listener: Progress) -> Iterator[FileRegistration]:
+    for task in tasks:
+        listener.check()
+        register_files(task, Progress(cancelled=listener.cancelled))
+        yield task
+
+
+def _in_processes(tasks: Sequence[FileRegistration], workers: int, listener: Progress) -> Iterator[FileRegistration]:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(tasks[0].threads,))
+    try:
+        running: dict[Future[None], FileRegistration] = {pool.submit(_alone, task): task for task in tasks}
+        while running:
+            for future in wait(running, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                future.result()
+                yield task
+            listener.check()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare(threads: int) -> None:
+    """Limit the threads before a library that reads these variables is loaded; the parent handles Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(thread_variables(threads))
+
+
+def _alone(task: FileRegistration) -> None:
+    with kept_memory():
+        register_files(task)

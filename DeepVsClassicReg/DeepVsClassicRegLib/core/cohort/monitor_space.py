@@ -1,0 +1,205 @@
+"""The halfway space of the time points of a subject: every scan is moved and resampled once, none is the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from ..images.grid import Grid
+from ..images.intensity import foreground, with_dark_background
+from ..images.io import read_volume, write_volume
+from ..images.simple import image_from_array
+from ..images.volume import Volume
+from ..progress import Progress
+from ..transforms.affine import Affine
+from ..transforms.mean import mean_affine
+from ..transforms.transform import Transform
+from .atlas_average import HIGHEST, LEVEL, SubjectFacts, facts_of, grid_around
+from .atlas_subjects import AtlasSubject
+from .atlas_tasks import FileRegistration, register_all
+
+LINEAR = "linear"
+# A simulated rescan: turned by this angle about an oblique axis and shifted by half a voxel.
+RESCAN_DEGREES = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class HalfwaySpace:
+    """The common space of all time points.
+
+    Attributes
+    ----------
+    grid : Grid
+        Its grid.
+    poses : tuple of Affine
+        Map from points of the space to points of each scan; their mean is the identity.
+    facts : tuple of SubjectFacts
+        Intensities of the scans.
+    files : tuple of Path
+        The scans on the grid, intensities 0 to 1000.
+    confidence : float
+        Lowest confidence of the alignments.
+    cpu_seconds : float
+        CPU seconds of the alignments.
+    """
+
+    grid: Grid
+    poses: tuple[Affine, ...]
+    facts: tuple[SubjectFacts, ...]
+    files: tuple[Path, ...]
+    confidence: float
+    cpu_seconds: float
+
+
+def make_space(
+    scans: Sequence[AtlasSubject],
+    folder: Path,
+    *,
+    spacing_mm: float = 0.0,
+    workers: int = 1,
+    threads: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> HalfwaySpace:
+    """Align all scans rigidly, in both directions, and resample each once in the mean of all positions.
+
+    Parameters
+    ----------
+    scans : sequence of AtlasSubject
+        In an order that does not depend on the user.
+    folder : Path
+        Receives the alignments and the resampled scans.
+    spacing_mm : float
+        Voxel size; 0 for the smallest of the scans.
+    workers, threads, seed, progress
+        As for `register_all`.
+
+    References
+    ----------
+    Reuter et al., NeuroImage 61:1402-1418, 2012, doi 10.1016/j.neuroimage.2012.02.084 (within-subject space);
+    Yushkevich et al., NeuroImage 50:434-445, 2010, doi 10.1016/j.neuroimage.2009.12.007 (asymmetric resampling).
+    """
+    first, *others = scans
+    tasks = [
+        FileRegistration(
+            f"{fixed.name} and {moving.name}",
+            fixed.image,
+            moving.image,
+            folder / f"{fixed.digest[:12]}_{moving.digest[:12]}_rigid.h5",
+            LINEAR,
+            {"kind": "rigid"},
+            threads=threads,
+            seed=seed,
+        )
+        for other in others
+        for fixed, moving in ((first, other), (other, first))
+    ]
+    facts = register_all(tasks, workers=workers, progress=progress, title="Rigid alignment")
+    found = [Affine.identity()]
+    for there, back in zip(tasks[::2], tasks[1::2], strict=True):
+        found.append(mean_affine([_affine(there), _affine(back).inverse()]))
+    away = mean_affine(found).inverse()
+    poses = tuple(away.then(affine) for affine in found)
+    volumes = [read_volume(scan.image) for scan in scans]
+    about = tuple(facts_of(volume) for volume in volumes)
+    corners = [pose.inverse().apply(one.corners_mm) for pose, one in zip(poses, about, strict=True)]
+    grid = grid_around(corners, spacing_mm or min(one.spacing_mm for one in about))
+    moved = [resampled(v, one, grid, pose) for v, one, pose in zip(volumes, about, poses, strict=True)]
+    files = [
+        write_volume(brightened(shown, factor), folder / f"{scan.digest[:12]}_halfway.nii.gz")
+        for scan, shown, factor in zip(scans, moved, brightness_factors(moved), strict=True)
+    ]
+    confidences = [fact["confidence"] for fact in facts if fact["confidence"] is not None]
+    return HalfwaySpace(
+        grid, poses, about, tuple(files), min(confidences, default=1.0), sum(fact["cpu_seconds"] for fact in facts)
+    )
+
+
+def resampled(volume: Volume, facts: SubjectFacts, grid: Grid, pose: Affine) -> Volume:
+    """Return a scan on the grid by cubic B-splines, which blur less than linear interpolation, 0 to 1000."""
+    dark = with_dark_background(volume)
+    scaled = np.clip((dark.array - facts.low) / (facts.high - facts.low), 0, HIGHEST) * LEVEL
+    image = sitk.Resample(
+        image_from_array(scaled.astype(np.float32), volume.grid),
+        grid.size,
+        pose.to_sitk(),
+        sitk.sitkBSpline,
+        grid.origin_mm,
+        grid.spacing_mm,
+        grid.direction,
+        0.0,
+        sitk.sitkFloat32,
+    )
+    return Volume(np.clip(sitk.GetArrayFromImage(image), 0, HIGHEST * LEVEL), grid, volume.name)
+
+
+def brightness_factors(volumes: Sequence[Volume]) -> npt.NDArray[np.float64]:
+    """Return factors that give aligned volumes the same median brightness of their common tissue; their product is 1.
+
+    The percentiles of a scan depend on its noise and blur; the ratio of aligned voxels does not.
+    """
+    mean = np.mean([volume.array for volume in volumes], axis=0).astype(np.float32)
+    inside = foreground(Volume(mean, volumes[0].grid)) & (np.min([v.array for v in volumes], axis=0) > 0.1 * LEVEL)
+    if not inside.any():
+        return np.ones(len(volumes))
+    logs = np.array([float(np.median(np.log(mean[inside] / volume.array[inside]))) for volume in volumes])
+    return np.asarray(np.exp(logs - logs.mean()))
+
+
+def brightened(volume: Volume, factor: float) -> Volume:
+    """Return the volume with its intensities multiplied."""
+    return Volume(volume.array * np.float32(factor), volume.grid, volume.name)
+
+
+def simulated_rescan(volume: Volume, *, noise: float, seed: int) -> Volume:
+    """Return the scan as if the patient, unchanged, was scanned again in another position with other noise.
+
+    Parameters
+    ----------
+    volume : Volume
+        The scan.
+    noise : float
+        Standard deviation of the added noise, in its intensities.
+    seed : int
+        Seed of the noise.
+    """
+    grid = volume.grid
+    angle = np.deg2rad(RESCAN_DEGREES)
+    x, y, z = np.array([1.0, 2.0, -1.5]) / np.linalg.norm([1.0, 2.0, -1.5])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    shift = grid.axes @ (np.array(grid.spacing_mm) / 2)
+    moved = Affine.about(turn, grid.center_mm, shift)
+    axes = turn @ grid.axes
+    other = Grid(grid.size, grid.spacing_mm, _three(moved.apply(grid.origin_mm)), tuple(axes.ravel().tolist()))
+    image = sitk.Resample(
+        image_from_array(volume.array, grid),
+        other.size,
+        Transform().to_sitk(),
+        sitk.sitkBSpline,
+        other.origin_mm,
+        other.spacing_mm,
+        other.direction,
+        float(volume.array.min()),
+        sitk.sitkFloat32,
+    )
+    array = sitk.GetArrayFromImage(image)
+    inside = array > volume.array.min() + 0.02 * float(np.ptp(volume.array))
+    array = array + np.where(inside, noise * np.random.default_rng(seed).normal(size=array.shape), 0)
+    return Volume(array.astype(np.float32), other, f"{volume.name} rescan")
+
+
+def _affine(task: FileRegistration) -> Affine:
+    affine = task.transform().affine
+    assert affine is not None
+    return affine
+
+
+def _three(values: np.ndarray) -> tuple[float, float, float]:
+    a, b, c = (float(value) for value in values)
+    return a, b, c
