@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,11 @@ from DeepVsClassicRegLib.core.networks.base import (
 )
 from DeepVsClassicRegLib.core.networks.card import Card
 from DeepVsClassicRegLib.core.networks.catalogue import METHODS
+from DeepVsClassicRegLib.core.networks.deformable_agent import (
+    DeformableAgent,
+    DeformableAgentNetwork,
+    DeformableAgentSettings,
+)
 from DeepVsClassicRegLib.core.networks.flow import identity_grid, integrate, resize_field, warp
 from DeepVsClassicRegLib.core.networks.model_store import fresh_network, save_model
 from DeepVsClassicRegLib.core.networks.patch import patch_means
@@ -33,7 +39,7 @@ from DeepVsClassicRegLib.core.networks.rigid_agent import (
 from DeepVsClassicRegLib.core.settings import option
 from torch import nn
 
-RIGID_AGENT = "test-rigid-agent"
+RIGID_AGENT, DEFORMABLE_AGENT = "test-rigid-agent", "test-deformable-agent"
 DEMONS, SHIFT, DIFFERENCES, BANDS = "test-demons", "test-shift", "test-differences", "test-bands"
 MODULE = "DeepVsClassicRegLib.core.networks.testing_methods"
 
@@ -207,6 +213,36 @@ class BandsMethod(Method):
         return Bands()
 
 
+class ExpectingAgent(DeformableAgentNetwork):
+    """A deformable agent without trained weights: expects how much the squared difference falls, to second order."""
+
+    def level(self, fixed: torch.Tensor, warped: torch.Tensor) -> ActionLevel:
+        shape, scale = fixed.shape[2:], self.step
+        fields = self.model.displacement(torch.eye(self.modes), shape)
+        slopes = torch.stack(torch.gradient((fixed + warped)[0, 0] / 2))
+        change = (fields * slopes).sum(1).flatten(1)
+        apart = (fixed - warped).flatten()
+        linear, square = 2 * scale * change @ apart, scale**2 * change.square().sum(1)
+        values = torch.stack([linear - square, -linear - square], 1).flatten()[None]
+        middle = (torch.tensor(shape) - 1) / 2
+        return ActionLevel(values, apart.square().mean()[None], middle[None])
+
+
+class ExpectingAgentMethod(DeformableAgent):
+    info = MethodInfo(
+        DEFORMABLE_AGENT,
+        "Expecting",
+        "Expects rewards.",
+        "doi none",
+        DeformableAgentSettings,
+        ("displacement",),
+        kind="agent",
+    )
+
+    def network(self, settings: DeformableAgentSettings, *, dimensions: int = 3) -> RegistrationNetwork:
+        return ExpectingAgent(settings, dimensions=dimensions)
+
+
 @contextmanager
 def known_methods() -> Iterator[None]:
     """Have these methods in the catalogue inside the block."""
@@ -217,6 +253,7 @@ def known_methods() -> Iterator[None]:
         DIFFERENCES: DifferencesMethod,
         RIGID_AGENT: TryingAgentMethod,
         BANDS: BandsMethod,
+        DEFORMABLE_AGENT: ExpectingAgentMethod,
     }
     for method in known.values():
         setattr(module, method.__name__, method)
@@ -271,6 +308,20 @@ def write_bands(folder: Path, **changes: object) -> Card:
     return save_model(
         folder, card(BANDS, kind="segmentation", settings=settings, supervised_labels=labels, **changes), Bands()
     )
+
+
+def write_deformable_agent(folder: Path, **changes: object) -> Card:
+    """Write a model folder of the deformable agent that expects rewards; its modes are cosines of low frequency."""
+    settings = {"modes": 24, "control": 8, "step": 0.25, "cells": 2, "channels": 1, "hidden": 1}
+    about = card(DEFORMABLE_AGENT, kind="agent", settings=settings, **changes)
+    network = fresh_network(about)
+    assert isinstance(network, DeformableAgentNetwork)
+    model, place = network.model, torch.pi * (torch.arange(8) - 1) / 5
+    waves = [torch.cos(frequency * place) for frequency in (0, 1)]
+    for number, (component, a, b, c) in enumerate(itertools.product(range(3), *[range(2)] * 3)):
+        model.vectors[number, component] = torch.einsum("i,j,k->ijk", waves[a], waves[b], waves[c])
+    model.deviations.fill_(1.5)
+    return save_model(folder, about, network)
 
 
 def write_constant_error(folder: Path, *, quantiles: Sequence[float] = (0.1, 0.5, 0.9), **changes: object) -> Card:

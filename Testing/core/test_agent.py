@@ -11,6 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from DeepVsClassicRegLib.core.device import Compute  # noqa: E402
+from DeepVsClassicRegLib.core.engines.agent.deformable import (  # noqa: E402
+    DeformableAgentEngine,
+    DeformableAgentEngineSettings,
+)
 from DeepVsClassicRegLib.core.engines.agent.engine import AgentEngine, AgentSettings  # noqa: E402
 from DeepVsClassicRegLib.core.engines.agent.model import agent_model  # noqa: E402
 from DeepVsClassicRegLib.core.engines.agent.view import PoseView, agent_grid  # noqa: E402
@@ -26,7 +30,14 @@ from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
 from testing_grids import oblique_grid  # noqa: E402
-from testing_models import RIGID_AGENT, known_methods, write_differences, write_rigid_agent  # noqa: E402
+from testing_models import (  # noqa: E402
+    DEFORMABLE_AGENT,
+    RIGID_AGENT,
+    known_methods,
+    write_deformable_agent,
+    write_differences,
+    write_rigid_agent,
+)
 
 FIXED = oblique_grid((30, 28, 24), (1.7, 1.8, 2.4), seed=1, left_handed=True)
 MOVING = oblique_grid((28, 30, 26), (1.9, 1.6, 2.0), seed=2, left_handed=False)
@@ -207,3 +218,47 @@ def test_an_installed_model_is_found_by_itself(settings, monkeypatch, tmp_path):
     model = model_store.get_model(settings.model)
     monkeypatch.setattr(model_store, "find_models", lambda *_: (model,))
     assert agent_model("auto", "rigid-agent") == model
+
+
+def bent(points: np.ndarray) -> np.ndarray:
+    x, y, z = np.moveaxis(points - MIDDLE, -1, 0)
+    return points + np.stack([2.4 * np.sin(y / 12), 1.8 * np.cos(z / 14), 2.0 * np.sin(x / 13)], axis=-1)
+
+
+@pytest.fixture
+def deformable(tmp_path, settings):
+    write_deformable_agent(tmp_path / DEFORMABLE_AGENT)
+    return DeformableAgentEngineSettings(model=str(tmp_path / DEFORMABLE_AGENT))
+
+
+def bent_pair(**changes) -> Pair:
+    return Pair(Volume(blobs(bent(FIXED.points())), FIXED), Volume(blobs(MOVING.points()), MOVING), **changes)
+
+
+def bent_error(transform: Transform) -> float:
+    found = FIXED.points() + transform.displacement_on(FIXED).array_mm
+    seen = blobs(bent(FIXED.points())) > 30
+    return float(np.linalg.norm(found - bent(FIXED.points()), axis=-1)[seen].mean())
+
+
+def test_a_deformation_is_found_step_by_step(deformable):
+    result = DeformableAgentEngine().run(bent_pair(initial=Transform()), deformable, Progress(), COMPUTE)
+    assert bent_error(Transform()) > 2 and bent_error(result.transform) < 0.6 * bent_error(Transform())
+    trace = result.diagnostics.trace
+    assert len(trace) > 5 and trace[-1].metric < 0.5 * trace[0].metric
+    assert any("steps" in note for note in result.diagnostics.notes)
+
+
+def test_coefficients_stay_within_their_limit(deformable):
+    held = dataclasses.replace(deformable, limit=0.2)  # less than one step
+    result = DeformableAgentEngine().run(bent_pair(initial=Transform()), held, Progress(), COMPUTE)
+    assert len(result.diagnostics.trace) == 1 and bent_error(result.transform) == pytest.approx(bent_error(Transform()))
+
+
+def test_each_engine_takes_its_own_agents(deformable, settings):
+    with pytest.raises(RegistrationError, match="agent") as caught:
+        AgentEngine().run(bent_pair(), AgentSettings(model=deformable.model), Progress(), COMPUTE)
+    assert "'agent-deformable'" in caught.value.hint
+    with pytest.raises(RegistrationError, match="agent"):
+        other = DeformableAgentEngineSettings(model=settings.model)
+        DeformableAgentEngine().run(bent_pair(), other, Progress(), COMPUTE)

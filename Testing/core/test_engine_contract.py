@@ -38,6 +38,7 @@ FASTER = {
     "fireants": {"iterations": (60, 40, 20)},
     "learned-metric": {"model": "test-differences", "kind": "affine"},
     "agent": {"model": "test-rigid-agent"},
+    "agent-deformable": {"model": "test-deformable-agent"},
     "network": {"model": "test-demons"},
     "network+refine": {"model": "test-demons", "refine_levels": 1},
 }
@@ -57,10 +58,12 @@ def testing_model(tmp_path_factory):
         yield
         return
     from testing_models import (
+        DEFORMABLE_AGENT,
         DEMONS,
         DIFFERENCES,
         RIGID_AGENT,
         known_methods,
+        write_deformable_agent,
         write_demons,
         write_differences,
         write_rigid_agent,
@@ -71,6 +74,7 @@ def testing_model(tmp_path_factory):
         write_demons(folder / DEMONS)
         write_differences(folder / DIFFERENCES)
         write_rigid_agent(folder / RIGID_AGENT)
+        write_deformable_agent(folder / DEFORMABLE_AGENT)
         patch.setenv("DVCREG_MODELS", str(folder))
         yield
 

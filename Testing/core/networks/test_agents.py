@@ -9,7 +9,10 @@ torch = pytest.importorskip("torch")
 from DeepVsClassicRegLib.core.errors import RegistrationError, SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.networks import catalogue  # noqa: E402
 from DeepVsClassicRegLib.core.networks.base import SUPERVISION, ActionValues, Batch, LossContext  # noqa: E402
-from DeepVsClassicRegLib.core.networks.pair_encoder import edge_agreement  # noqa: E402
+from DeepVsClassicRegLib.core.networks.deformable_agent import known_rewards as known_rewards_of_modes  # noqa: E402
+from DeepVsClassicRegLib.core.networks.deformation_model import DeformationModel, basis  # noqa: E402
+from DeepVsClassicRegLib.core.networks.flow import warp  # noqa: E402
+from DeepVsClassicRegLib.core.networks.pair_encoder import CONTRAST, edge_agreement  # noqa: E402
 from DeepVsClassicRegLib.core.networks.rigid_agent import (  # noqa: E402
     RigidAgentSettings,
     action_map,
@@ -23,7 +26,10 @@ from DeepVsClassicRegLib.core.training.synthesis.noise import smooth_noise  # no
 
 NAMES = [name for name in catalogue.METHODS if catalogue.get_method(name).info.kind == "agent"]
 SHAPE = (24, 24, 24)
-SMALL = {"rigid-agent": {"crop": 16, "cells": 4, "channels": 8, "hidden": 16, "shifts": (1, 3)}}
+SMALL = {
+    "rigid-agent": {"crop": 16, "cells": 4, "channels": 8, "hidden": 16, "shifts": (1, 3)},
+    "deformable-agent": {"modes": 3, "pairs": 8, "control": 5, "cells": 4, "channels": 8, "hidden": 16, "states": 4},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -160,9 +166,12 @@ def test_edges_agree_most_under_the_true_shift_in_any_contrast():
     pairs = poses(1, 4)
     moved = pairs.fixed.roll(-3, 3)  # content moves by -3 along y: the warped image at y - 3 shows y
     found = edge_agreement(pairs.fixed, 1 - moved, (1, 3, 5), 1).flatten()
-    names = ["none"] + [(axis, sign * shift) for axis in range(3) for shift in (1, 3, 5) for sign in (1, -1)]
-    agreement = dict(zip(names, found[4:].tolist(), strict=True))
-    assert max(agreement, key=agreement.get) == (1, -3) and agreement[1, -3] > 0.7
+    names = [(axis, shift) for axis in range(3) for shift in (1, 3, 5)]
+    ahead = dict(zip(names, (found[5::2] / CONTRAST).tolist(), strict=True))
+    assert min(ahead, key=ahead.get) == (1, 3) and ahead[1, 3] < -0.3
+    assert abs(ahead[0, 3]) < 0.15 and abs(ahead[2, 3]) < 0.15
+    both = dict(zip(names, (found[6::2] / CONTRAST).tolist(), strict=True))
+    assert max(both, key=both.get) == (1, 3)
 
 
 def test_the_rigid_agent_learns_poses_it_has_not_seen():
@@ -186,3 +195,123 @@ def test_the_rigid_agent_learns_poses_it_has_not_seen():
             if found["gain_1"] > 0.6 and found["right_1"] > 0.85:
                 break
     assert found["gain_1"] > 0.6 and found["right_1"] > 0.85, found
+
+
+# Deformable agent
+
+
+def smooth_fields(count, shape=(20, 22, 24), seed=1):
+    """Displacements that are sums of three smooth fields, of standard deviations 1.5, 1.2 and 1 voxels."""
+    fields = torch.stack([smooth_noise(Draws("mode", n), shape, scale=12.0, channels=3) for n in range(3)])
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(count, 3, generator=generator) * torch.tensor([1.5, 1.2, 1.0])
+    return torch.einsum("nk,k...->n...", weights, fields)
+
+
+def test_splines_are_a_partition_of_one():
+    assert torch.allclose(basis(20, 6).sum(1), torch.ones(20, dtype=torch.float64))
+    assert (basis(20, 6) > 0).sum(1).max() == 4
+    assert torch.allclose(basis(21, 7) @ (torch.arange(7.0).double() - 1), torch.linspace(0, 4, 21).double())
+
+
+def test_modes_are_those_of_the_displacements():
+    fields = smooth_fields(40)
+    model = DeformationModel(3, (8, 8, 8))
+    model.fit(list(fields))
+    assert model.explained > 0.99 and (model.deviations[:-1] >= model.deviations[1:]).all()
+    flat = model.vectors.flatten(1)
+    assert torch.allclose(flat @ flat.T, torch.eye(3), atol=1e-4)
+    found = model.coefficients(fields)
+    assert torch.allclose(found.std(0), torch.ones(3), atol=0.1) and found.mean(0).abs().max() < 0.1
+    again = model.displacement(found[:5], fields.shape[2:])
+    off = (again - fields[:5]).norm(dim=1).mean() / fields[:5].norm(dim=1).mean()
+    assert off < 0.15  # what splines of this spacing and coefficients of at most 3 do not show
+
+
+def test_a_deformation_is_the_same_on_a_finer_grid():
+    model = DeformationModel(2, (6, 6))
+    model.vectors.normal_()
+    model.deviations.fill_(1.0)
+    coarse, fine = (model.displacement(torch.tensor([[1.0, -2.0]]), (size, size)) for size in (21, 41))
+    assert torch.allclose(coarse, fine[..., ::2, ::2], atol=1e-5)
+
+
+def test_too_few_pairs_are_refused():
+    with pytest.raises(RegistrationError, match="at least 6"):
+        DeformationModel(5, (5, 5, 5)).fit(list(smooth_fields(5)))
+
+
+def test_the_reward_of_a_coefficient_is_what_it_gains():
+    reward, distance = known_rewards_of_modes(torch.tensor([[3.0, -4.0]]), 0.5)
+    assert float(distance) == pytest.approx(10.0)
+    expected = [5 - (2.5**2 + 16) ** 0.5, 5 - (3.5**2 + 16) ** 0.5, 5 - (9 + 4.5**2) ** 0.5, 5 - (9 + 3.5**2) ** 0.5]
+    assert reward[0].tolist() == pytest.approx([2 * value for value in expected], abs=1e-5)
+    assert known_rewards_of_modes(torch.zeros(1, 2), 0.5)[0].tolist() == [[-1.0] * 4]
+
+
+def deformed(count, seed):
+    """Smooth noise and the same under one of few smooth displacements."""
+    fields = smooth_fields(count, SHAPE, seed)
+    images = [smooth_noise(Draws("image", seed, number), SHAPE, scale=5.0)[None] for number in range(count)]
+    moving = (0.5 + 0.25 * torch.cat(images)).clamp(0, 1)
+    return Batch(warp(moving, fields), moving, displacement=fields)
+
+
+def prepared(**changes):
+    method = catalogue.get_method("deformable-agent")
+    settings = small(method, **changes)
+    network = method.network(settings)
+    method.prepare(network, lambda step: deformed(4, 100 + step))
+    return method, settings, network
+
+
+def test_every_weight_of_the_deformable_agent_learns():
+    method, settings, network = prepared()
+    pairs = deformed(2, 1)
+    found = network.train()(pairs.fixed, pairs.moving)
+    assert found.values.shape == (8, 6) and found.features["coefficients"].abs().max() > 0
+    context = LossContext(network, found, pairs.shown("displacement"), settings, "displacement")
+    sum(method.loss(context).values()).backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in network.parameters())
+    assert all(isinstance(value, float) for value in method.measures(context).values())
+    start = network.eval()(pairs.fixed, pairs.moving)
+    assert start.values.shape == (2, 6) and not start.features["coefficients"].any()
+
+
+def test_the_deformation_model_is_in_the_file():
+    method, settings, network = prepared()
+    copy = method.network(settings)
+    copy.load_state_dict(network.state_dict())
+    given = torch.tensor([[0.5, -1.0, 2.0]])
+    assert torch.equal(copy.model.displacement(given, SHAPE), network.model.displacement(given, SHAPE))
+    assert network.model.displacement(given, SHAPE).abs().max() > 0.5
+
+
+def test_pairs_without_displacement_are_refused():
+    method, settings, network = prepared()
+    pairs = deformed(1, 1)
+    plain = Batch(pairs.fixed, pairs.moving)
+    with pytest.raises(RegistrationError, match="displacement is known"):
+        method.loss(LossContext(network, network(pairs.fixed, pairs.moving), plain, settings, "displacement"))
+    with pytest.raises(RegistrationError, match="displacement is known"):
+        method.prepare(network, lambda _step: plain)
+
+
+def test_the_deformable_agent_learns_deformations_it_has_not_seen():
+    method, settings, network = prepared(channels=16, hidden=32, cells=6, states=6)
+    unseen = deformed(16, -1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    found = {}
+    for step in range(150):
+        seen = deformed(4, step)
+        context = LossContext(network, network.train()(seen.fixed, seen.moving), seen, settings, "displacement")
+        optimizer.zero_grad()
+        sum(method.loss(context).values()).backward()
+        optimizer.step()
+        if step % 20 == 19:
+            with torch.no_grad():
+                values = network.eval()(unseen.fixed, unseen.moving)
+                found = method.measures(LossContext(network, values, unseen, settings, "displacement"))
+            if found["gain"] > 0.6 and found["right"] > 0.8:
+                break
+    assert found["gain"] > 0.6 and found["right"] > 0.8, found

@@ -17,6 +17,7 @@ ENGINES = Registry(
         "network+refine": "network.refine:NetworkRefineEngine",
         "learned-metric": "learned_metric.engine:LearnedMetricEngine",
         "agent": "agent.engine:AgentEngine",
+        "agent-deformable": "agent.deformable:DeformableAgentEngine",
         "elastix": "elastix.engine:ElastixEngine",
         "sitk-bspline": "sitk_bspline:SitkBSplineEngine",
         "sitk-demons": "sitk_demons:SitkDemonsEngine",

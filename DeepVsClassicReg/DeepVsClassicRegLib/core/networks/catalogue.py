@@ -38,6 +38,7 @@ METHODS = Registry(
         "eppenhof": "eppenhof:Eppenhof",
         "rigid-agent": "rigid_agent:RigidAgent",
         "segmenter": "segmenter:Segmenter",
+        "deformable-agent": "deformable_agent:DeformableAgent",
     },
 )
 

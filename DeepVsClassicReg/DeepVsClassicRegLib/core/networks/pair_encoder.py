@@ -17,6 +17,7 @@ from .patch import EDGE, slopes
 
 Tensor = torch.Tensor
 SMALL = 1e-3
+CONTRAST = 4.0  # differences of agreement are small numbers
 STREAM = (8, 16, 32)  # channels of the convolutions that halve the resolution, for the inputs 'images'
 
 
@@ -102,18 +103,20 @@ def edge_agreement(fixed: Tensor, warped: Tensor, shifts: Sequence[int], cells: 
     Returns
     -------
     (N, 5 + 2 D S, *cells) tensor
-        The agreement is 1 where all edges of a cell are parallel, independent of contrast, and 0 without edges.
+        Per axis and shift: the agreement ahead less that behind, and that of both less twice that without a shift. The
+        agreement is `CONTRAST` where all edges of a cell are parallel, in any contrast, and 0 without edges.
     """
     dimensions = fixed.ndim - 2
     mean = AVERAGE[dimensions]
     first, second = _directions(fixed), _directions(warped)
-    here, there = first.square().sum(1, keepdim=True), second.square().sum(1, keepdim=True)
-    found = [mean(image, cells) for image in (fixed, warped, here, there)]
-    scale = 1 / ((found[2] * found[3]).sqrt() + SMALL)
-    found.append(scale * mean(_parallel(first, second), cells))
-    for axis, shift, sign in itertools.product(range(2, dimensions + 2), shifts, (1, -1)):
-        moved = _shifted(second, sign * shift, axis)
-        found.append(scale * mean(_parallel(first, moved), cells))
+    edges = (each.square().sum(1, keepdim=True) for each in (first, second))
+    found = [mean(image, cells) for image in (fixed, warped, *edges)]
+    scale = CONTRAST / ((found[2] * found[3]).sqrt() + SMALL)
+    here = scale * mean(_parallel(first, second), cells)
+    found.append(here)
+    for axis, shift in itertools.product(range(2, dimensions + 2), shifts):
+        ahead, behind = (scale * mean(_parallel(first, _shifted(second, way * shift, axis)), cells) for way in (1, -1))
+        found += [ahead - behind, ahead + behind - 2 * here]
     return torch.cat(found, 1)
 
 
