@@ -41,7 +41,7 @@ def cases(data: Path) -> dict[str, Callable[[], Pair]]:
         return load_pair(folder / "patient07_t1.nii.gz", folder / "patient07_t2.nii.gz")
 
     def phantom() -> Pair:
-        made = make_phantom("head", size=64, amplitude_mm=0.0, affine=Affine.identity()).pair
+        made = make_phantom("head", size=64, amplitude_mm=1e-6, affine=Affine.identity()).pair
         return Pair(made.fixed, made.moving)
 
     def brain() -> Pair:
