@@ -41,13 +41,13 @@ def cases(data: Path) -> dict[str, Callable[[], Pair]]:
         return load_pair(folder / "patient07_t1.nii.gz", folder / "patient07_t2.nii.gz")
 
     def phantom() -> Pair:
-        made = make_phantom("head", size=64, amplitude_mm=1e-6, affine=Affine.identity()).pair
+        made = make_phantom("head", size=64, contrasts=("t1", "t2"), amplitude_mm=1e-6, affine=Affine.identity()).pair
         return Pair(made.fixed, made.moving)
 
     def brain() -> Pair:
         return load_pair(visible / "brain_fs" / "bert_t1.nii.gz", visible / "brain_fs" / "bert_t1.nii.gz")
 
-    return {"phantom": phantom, "open_ms T1/T2": open_ms, "brain T1 (bert)": brain}
+    return {"phantom T1/T2": phantom, "open_ms T1/T2": open_ms, "brain T1 (bert)": brain}
 
 
 def starts(pair: Pair, shift_mm: float, turn_deg: float, count: int) -> list[Affine]:
