@@ -11,8 +11,10 @@ import DeepVsClassicRegLib as dvc
 from DeepVsClassicRegLib.core.engines import segmentation
 from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError
+from DeepVsClassicRegLib.core.images.estimated import is_estimated
 from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
 from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.segmentations import read_labels, write_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from testing_models import known_methods, write_bands, write_demons
@@ -67,8 +69,8 @@ def test_names_colors_and_the_mark_survive_the_file(model, tmp_path):
     assert read.names == {17: "Left-Hippocampus", 53: "Right-Hippocampus"}
     color = [float(part) for part in read.segments[17].facts["Color"].split()]
     assert np.allclose(color, np.array(STRUCTURES[17][1]) / 255, atol=1e-3)
-    assert segmentation.is_estimated(found) and segmentation.is_estimated(read)
-    assert not segmentation.is_estimated(LabelMap(found.array, found.grid))
+    assert is_estimated(found) and is_estimated(read)
+    assert not is_estimated(LabelMap(found.array, found.grid))
     assert any("Estimated" in note for note in found.notes)
 
 
@@ -97,3 +99,20 @@ def test_what_cannot_be_segmented_is_reported(model, tmp_path, monkeypatch):
     monkeypatch.setattr(segmentation, "REQUIRES", (Requirement(name="PyTorch", package="no_such_torch"),))
     with pytest.raises(EngineUnavailable, match="Segmentation needs no_such_torch"):
         segmentation.segment(balls(GRIDS[0])[0], model=model)
+
+
+def test_a_pair_with_an_estimated_segmentation_says_so_in_its_names(model, tmp_path):
+    volume, _ = balls(GRIDS[0])
+    found = dvc.segment(volume, model=model, device="cpu", threads=1)
+    image = write_volume(volume, tmp_path / "balls.nrrd")
+    paths = {
+        "fixed_labels": write_labels(found, tmp_path / "fixed.seg.nrrd"),
+        "moving_labels": write_labels(found, tmp_path / "moving.seg.nrrd"),
+    }
+    marked = {17: "Left-Hippocampus (estimated)", 53: "Right-Hippocampus (estimated)"}
+    pair = dvc.load_pair(image, image, **paths)
+    assert pair.fixed_labels.names == pair.moving_labels.names == marked
+    drawn = write_labels(LabelMap(found.array, found.grid, names=found.names), tmp_path / "drawn.seg.nrrd")
+    assert dvc.load_pair(image, image, fixed_labels=drawn, moving_labels=drawn).fixed_labels.names == found.names
+    mixed = dvc.load_pair(image, image, fixed_labels=drawn, moving_labels=paths["moving_labels"])
+    assert mixed.fixed_labels.names == marked

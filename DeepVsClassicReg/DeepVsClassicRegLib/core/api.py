@@ -24,6 +24,7 @@ from .engines.segmentation import segment
 from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
+from .images.estimated import with_marked_names
 from .images.io import read_volume
 from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
@@ -91,7 +92,7 @@ def load_pair(
     >>> pair.fixed.grid.size
     (24, 24, 24)
     """
-    labels = matched_labels(_maybe(read_labels, fixed_labels), _maybe(read_labels, moving_labels))
+    labels = with_marked_names(*matched_labels(_maybe(read_labels, fixed_labels), _maybe(read_labels, moving_labels)))
     points = _landmarks(fixed_points, moving_points)
     return Pair(
         read_volume(fixed),

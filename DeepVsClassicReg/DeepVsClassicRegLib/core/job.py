@@ -23,6 +23,9 @@ SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
 # Option of 'register': estimate the error of the result with this model ('auto' for the one that ships).
 ERROR_MODEL = "error_model"
+# Options of 'segment': the sides to segment, and the model ('auto' for the one that ships).
+SIDES, SEGMENTATION_MODEL = "sides", "segmentation_model"
+SEGMENTED = {"fixed": "fixed_seg.seg.nrrd", "moving": "moving_seg.seg.nrrd"}
 INPUTS = (
     "fixed",
     "moving",
@@ -60,7 +63,7 @@ class Job:
     Attributes
     ----------
     task : str
-        'register', 'recommend' or 'evaluate'; see `tasks.TASKS`.
+        'register', 'recommend', 'evaluate' or 'segment'; see `tasks.TASKS`.
     inputs : mapping of str to str
         Entry of `INPUTS` -> file, absolute or relative to the job folder. 'fixed' and 'moving' are needed.
     engine, preset : str

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from slicer.i18n import tr as _
 
 from ..core.errors import FileError, RegistrationError
+from ..core.images.estimated import marked_name
 from ..core.images.grid import Grid
+from .estimated import has_estimated
 from .frames import grid_of
 from .inputs import Inputs
 from .problems import points_mm, problems
@@ -41,6 +43,8 @@ class Snapshot:
         Segmentations and masks.
     points : mapping of str to (N, 3) array
         Landmarks, LPS mm.
+    estimated : bool
+        Whether a network made one of the segmentations.
     matching : str
         A sentence on structures that were not matched by name.
     initial : list or None
@@ -53,13 +57,15 @@ class Snapshot:
     volumes: Mapping[str, tuple[npt.NDArray[Any], Grid]] = field(default_factory=dict)
     drawings: Mapping[str, list[Layer]] = field(default_factory=dict)
     points: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    estimated: bool = False
     matching: str = ""
     initial: list[Any] | None = None
 
     @property
     def label_names(self) -> dict[str, str]:
         """Number -> name, the format of `Job.label_names`."""
-        return {str(number): style.name for number, style in self.labels.items()}
+        marked = marked_name if self.estimated else str
+        return {str(number): marked(style.name) for number, style in self.labels.items()}
 
     def write(self, folder: str | os.PathLike[str]) -> dict[str, str]:
         """Write all inputs to a folder and return role -> file name, the format of `Job.inputs`.
@@ -139,6 +145,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
             for role in ("fixed_points", "moving_points")
             if getattr(inputs, role) is not None
         },
+        estimated=has_estimated(inputs.fixed_labels) or has_estimated(inputs.moving_labels),
         matching=numbers.matching,
         initial=_pieces(inputs),
     )

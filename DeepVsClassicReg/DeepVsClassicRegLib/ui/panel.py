@@ -30,6 +30,7 @@ from .reveal import close_done, scroll_to_result
 from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .scheduling import BackgroundCall, IdleCalls
+from .segmentation_button import SegmentationButton
 from .tasks import RegistrationRequest, RegistrationTask, SharedStart
 from .validation import InputCheck
 
@@ -74,6 +75,9 @@ class Panel(VTKObservationMixin):
         self.machine = MachineSection(ui)
         self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
         self.run = RunSection(ui, runner, self.start)
+        self.segmentation = SegmentationButton(
+            ui, runner, self.machine.compute, self.run.show_message, self.inputs.pick
+        )
         self.qa = QaSection(ui)
         self.apply = ApplySection(ui)
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
@@ -152,6 +156,7 @@ class Panel(VTKObservationMixin):
         inputs = self.inputs.inputs()
         verdict = InputCheck(inputs)
         self.advice.follow(inputs, valid=verdict.ok, titles=self.engines.titles)
+        self.segmentation.follow(inputs, valid=verdict.ok)
         self.ui.problemsLabel.text = verdict.html
         self.ui.problemsLabel.visible = bool(verdict.found)
         reason = verdict.tooltip or self.engines.problem() or self.outputs.problem()
@@ -164,7 +169,8 @@ class Panel(VTKObservationMixin):
     @property
     def busy(self) -> bool:
         """Whether something is running, waiting, or not shown yet."""
-        return self.runner.busy or self.run.held or self._idle_calls.pending or self.qa.busy or self.apply.busy
+        at_work = any(section.busy for section in (self.runner, self.qa, self.apply, self.segmentation))
+        return at_work or self.run.held or self._idle_calls.pending
 
     @property
     def checking(self) -> bool:
@@ -183,6 +189,7 @@ class Panel(VTKObservationMixin):
         if self._sample is not None:
             self._sample.abandon(lambda: None)
         self.models.close()
+        self.segmentation.close()
         self.advice.close()
         self.qa.close()
         self.apply.close()

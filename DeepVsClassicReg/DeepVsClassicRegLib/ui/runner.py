@@ -12,7 +12,7 @@ from ..core.device import Compute
 from ..mrml.inputs import Inputs
 from .process import WorkerProcess
 from .signals import Signal
-from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, WorkerTask
+from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
 
 
 class Runner:
@@ -38,7 +38,7 @@ class Runner:
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
         self._make_process = make_process
         self._waiting: deque[RegistrationTask] = deque()
-        self._queries: list[QueryTask] = []
+        self._queries: list[WorkerTask] = []
         self.current: RegistrationTask | None = None
         self.done = 0
         self.started, self.changed, self.finished = Signal(), Signal(), Signal()
@@ -75,10 +75,14 @@ class Runner:
     ) -> QueryTask:
         """Start a query immediately, outside the queue, and return it; connect its signals before the next event."""
         query = QueryTask(kind, inputs, compute, options=options, make_process=self._make_process)
-        self._queries.append(query)
-        query.ended.connect(self._on_answered)
-        query.start()
+        self._ask(query)
         return query
+
+    def segment(self, inputs: Inputs, compute: Compute, sides: list[str]) -> SegmentationTask:
+        """Start a segmentation of the volumes of these sides, outside the queue, and return it."""
+        task = SegmentationTask(inputs, compute, sides, make_process=self._make_process)
+        self._ask(task)
+        return task
 
     def remove(self, task: RegistrationTask) -> None:
         """Remove one run from the queue, canceling it when it is running; the others continue."""
@@ -108,6 +112,11 @@ class Runner:
         task, self.current = self.current, None
         if task is not None:
             task.shut_down()
+
+    def _ask(self, query: WorkerTask) -> None:
+        self._queries.append(query)
+        query.ended.connect(self._on_answered)
+        query.start()
 
     def _next(self) -> None:
         if not self._waiting:

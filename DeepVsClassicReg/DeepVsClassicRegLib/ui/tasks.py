@@ -21,7 +21,8 @@ from ..core.choice import Choice
 from ..core.device import Compute
 from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
-from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, SIDES, START, Job
+from ..mrml.estimated import add_segmentations, load_segmentations
 from ..mrml.fingerprint import fingerprint
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets, publish
@@ -37,7 +38,7 @@ WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing",
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
 MakeProcess = Callable[[Path, Compute], Any]
-RECOMMEND, EVALUATE = "recommend", "evaluate"
+RECOMMEND, EVALUATE, SEGMENT = "recommend", "evaluate", "segment"
 OUTPUTS = {
     "warped": "warped.nrrd",
     "warped_labels": "warped_seg.nrrd",
@@ -442,4 +443,51 @@ class QueryTask(WorkerTask):
     def take(self, outcome: JobOutcome) -> None:
         """Keep the answer."""
         self.answer = outcome.result
+        self.end(FINISHED)
+
+
+class SegmentationTask(WorkerTask):
+    """Segments volumes with a network and adds the segmentations to the scene.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The volumes.
+    compute : Compute
+        Device and threads.
+    sides : list of str
+        'fixed', 'moving' or both.
+    make_process : callable
+        As for `WorkerTask`.
+
+    Attributes
+    ----------
+    nodes : mapping of str to vtkMRMLSegmentationNode
+        Role ('fixed_labels', 'moving_labels') -> segmentation, once it has finished.
+    """
+
+    def __init__(
+        self, inputs: Inputs, compute: Compute, sides: list[str], *, make_process: MakeProcess = WorkerProcess
+    ) -> None:
+        super().__init__(inputs, compute, make_process=make_process)
+        self.sides = sides
+        self.nodes: Mapping[str, Any] = {}
+
+    def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
+        """Return the job of this segmentation."""
+        options = {SIDES: self.sides}
+        return Job(task=SEGMENT, inputs=files, compute=self.compute, outputs={}, options=options, ephemeral=True)
+
+    def take(self, outcome: JobOutcome) -> None:
+        """Read the segmentations in a thread, then add them to the scene."""
+        folder = self.need_folder
+        self.enter(READING, _("Reading the result"), COMPUTED)
+        self.in_background(lambda: load_segmentations(folder), self._add)
+
+    def _add(self, found: Any) -> None:
+        try:
+            self.nodes = add_segmentations(found, self.inputs)
+        except Exception as error:
+            self.fail(error)
+            return
         self.end(FINISHED)

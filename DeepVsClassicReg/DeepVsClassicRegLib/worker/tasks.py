@@ -19,6 +19,7 @@ TASKS = Registry(
         "register": "registering:register",
         "recommend": "advising:recommend",
         "evaluate": "advising:evaluate",
+        "segment": "segmenting:segment_volumes",
     },
 )
 

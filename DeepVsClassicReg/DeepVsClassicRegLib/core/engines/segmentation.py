@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, FileError, RegistrationError
+from ..images.estimated import tag_entry
 from ..images.freesurfer import STRUCTURES
 from ..images.grid import Grid
 from ..images.volume import LabelMap, Segment, Volume
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 AUTO, KIND = "auto", "segmentation"
 REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 ESTIMATED = "estimated segmentation"
-TAG = "DeepVsClassicReg.Estimated"  # of each segment, with the name of the model
 SLAB_VOXELS = 500_000  # voxels whose memberships are interpolated together
 GOLDEN = 0.618034  # the hues of structures without a known color are this far apart
 Array = npt.NDArray[np.float32]
@@ -96,11 +96,6 @@ def segment(
         notes=_notes(card, bool(found.any())),
         segments=_segments(card),
     )
-
-
-def is_estimated(labels: LabelMap) -> bool:
-    """Return whether a segmentation was made by `segment`, also after it was written and read as .seg.nrrd."""
-    return any(TAG in segment.facts.get("Tags", "") for segment in labels.segments.values())
 
 
 def missing() -> tuple[Requirement, ...]:
@@ -236,7 +231,7 @@ def _segments(card: Card) -> dict[int, Segment]:
         named = STRUCTURES.get(value) if known else None
         name = named[0] if named else card.supervised_labels.get(str(value), f"label {value}")
         color = tuple(part / 255 for part in named[1]) if named else colorsys.hsv_to_rgb(place * GOLDEN % 1, 0.6, 0.9)
-        facts = {"Color": " ".join(f"{part:.4g}" for part in color), "Tags": f"{TAG}:{card.name}|"}
+        facts = {"Color": " ".join(f"{part:.4g}" for part in color), "Tags": tag_entry(card.name)}
         found[value] = Segment(name, facts)
     return found
 
