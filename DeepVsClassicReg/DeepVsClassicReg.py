@@ -309,6 +309,26 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
             found += nodes_in([node]) if isinstance(node, int) else [node]
         return apply_transform(transform, found, to=to, harden=harden, interpolation=labels, reference=reference)
 
+    def saveDicom(self, transform, path, *, fixedNode=None, movingNode=None):
+        """Write a registration as DICOM Spatial Registration or Deformable Spatial Registration object.
+
+        :param transform: a run, or a transform node that aligns the moving with the fixed volume.
+        :param path: file to write.
+        :param fixedNode: fixed volume, loaded from DICOM; None for the registered one. Likewise `movingNode`.
+        :return: `kind` of the object and `difference_mm`, the largest difference when it is read back.
+        """
+        from DeepVsClassicRegLib.mrml.dicom import save_dicom
+        from DeepVsClassicRegLib.mrml.runs import Run
+
+        node = transform.need("transform") if isinstance(transform, Run) else transform
+        return save_dicom(node, Path(path), fixed=fixedNode, moving=movingNode)
+
+    def loadTransform(self, path):
+        """Load a transform file of any supported program, DICOM registrations included, and return its node."""
+        from DeepVsClassicRegLib.mrml.dicom import load_transform
+
+        return load_transform(Path(path))
+
     def engines(self):
         """Return name -> title of the installed engines."""
         from DeepVsClassicRegLib.ui.engine_availability import engine_availability

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import dicom_samples
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -257,3 +258,21 @@ def test_what_lies_outside_is_noted(call, files, tmp_path):
     code, _, err = call("transform", *arguments, "--out", tmp_path / "o.mrk.json")
     said = " ".join(err.split())
     assert code == 0 and f"completely outside {files['fixed'].name}" in said and "extrapolated" in said
+
+
+def test_a_dicom_object_connects_both_frames_of_reference(call, files, tmp_path):
+    for side in ("fixed", "moving"):
+        dicom_samples.series(
+            tmp_path / side, FrameOfReferenceUID=f"1.2.{len(side)}", SeriesInstanceUID=f"1.{len(side)}"
+        )
+    series = ["--fixed", tmp_path / "fixed", "--moving", tmp_path / "moving"]
+    out = tmp_path / "out" / "reg.dcm"
+    code, text, _ = call("transform", "-t", files["truth"], *series, "--reference", files["fixed"], "--out", out)
+    assert code == 0 and "Deformable Spatial Registration" in text and "fixed 1.2.5, moving 1.2.6" in text
+    code, _, _ = call("transform", "-t", out, "--points", files["fixed_points"], "--out", tmp_path / "p.csv")
+    moving = read_landmarks(files["moving_points"]).points_mm
+    assert code == 0 and np.linalg.norm(read_landmarks(tmp_path / "p.csv").points_mm - moving, axis=1).max() < 1.0
+    code, _, err = call("transform", "-t", files["truth"], "--reference", files["fixed"], "--out", out)
+    assert code == 2 and "needs --fixed and --moving" in err
+    code, _, err = call("transform", "-t", files["truth"], *series[:3], files["fixed"], "--out", out)
+    assert code == 2 and "no DICOM image" in " ".join(err.split())

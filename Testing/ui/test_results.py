@@ -240,3 +240,10 @@ def test_the_verdict_has_reasons_and_locations(panel, picked, ui, fake):
     assert slice_node.GetSliceToRAS().GetElement(2, 3) == pytest.approx(5.0)
     assert "Folded" in ui.locationLabel.text
     ui.verdictLabel.linkActivated.emit("9")  # a record that has changed meanwhile
+
+
+def test_the_transform_is_saved_for_dicom_only_with_dicom_volumes(panel, finish, tmp_path):
+    finish()
+    with pytest.raises(Exception, match="was not loaded from Slicer's DICOM database"):
+        panel.results.save_dicom(str(tmp_path / "reg.dcm"))
+    assert not (tmp_path / "reg.dcm").exists()

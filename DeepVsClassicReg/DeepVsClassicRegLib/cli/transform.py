@@ -36,9 +36,13 @@ Surfaces (.vtk, .vtp, .ply, .stl, .obj) need the package vtk. Their coordinate s
 or SPACE=RAS, as Slicer writes it); LPS is assumed and noted otherwise, and written. Of points, .fcsv and .mrk.json
 state their coordinate system, x,y,z of a .csv are LPS. Curves, lines and angles stay such from .mrk.json to .mrk.json.
 
-Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI and FreeSurfer are read exactly; a file
-that cannot be read exactly gives an error with a hint. A plain matrix needs --transform-form, and a flirt matrix its
-two NIfTI images (--fixed, --moving). Without an object the transform itself is converted and written to --out.
+Transforms of ITK, ANTs, Slicer, elastix, NiftyReg, c3d, FSL flirt, AFNI, MNI, FreeSurfer and DICOM are read exactly; a
+file that cannot be read exactly gives an error with a hint. A plain matrix needs --transform-form, and a flirt matrix
+its two NIfTI images (--fixed, --moving). Without an object the transform itself is converted and written to --out.
+
+With --out in .dcm, a DICOM Spatial Registration or (deformable transforms) Deformable Spatial Registration object is
+written; --fixed and --moving are then the DICOM files or folders (folder#SERIES) of both volumes, whose frames of
+reference it connects. Objects of both kinds are read as --transform.
 
 Segments of a Slicer segmentation, also overlapping ones, keep their names, colors and terminology when --out ends in
 .seg.nrrd.
@@ -50,8 +54,10 @@ Examples:
   dvcreg transform -t result/transform.h5 --to fixed --surface moving_liver.stl --out liver_on_fixed.stl
   dvcreg transform -t result/transform.h5 --to moving --points tumor_fixed.mrk.json --out tumor_moving.mrk.json
   dvcreg transform -t result/transform.h5 --inverse --points moving.csv --out fixed.csv
+  dvcreg transform -t result/transform.h5 --fixed ct_folder --moving mr_folder --out registration.dcm
   dvcreg transform -t flirt.mat --fixed ref.nii.gz --moving in.nii.gz --out start.h5
 """
+DICOM = ".dcm"
 OBJECTS = ("image", "labels", "points", "surface")
 RESAMPLED = ("image", "labels")
 
@@ -81,8 +87,16 @@ RESAMPLED = ("image", "labels")
     show_default=True,
     help="Convention of a plain matrix: ras (c3d, ITK-SNAP, greedy, NiftyReg) or lps, in mm, fixed to moving; or fsl.",
 )
-@click.option("--fixed", type=FILE, help="NIfTI image that was the -ref of flirt; default: --reference.")
-@click.option("--moving", type=FILE, help="NIfTI image that was the -in of flirt; default: the image to warp.")
+@click.option(
+    "--fixed",
+    type=FILE,
+    help="NIfTI image that was the -ref of flirt (default: --reference); the DICOM series for a DICOM object.",
+)
+@click.option(
+    "--moving",
+    type=FILE,
+    help="NIfTI image that was the -in of flirt (default: the image); the DICOM series for a DICOM object.",
+)
 @click.option("--out", type=FILE, required=True, help="File to write, in the format of its ending; a transform: .h5.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only errors.")
 def command(**options: Any) -> None:
@@ -225,8 +239,26 @@ def _transform(transform: Any, options: dict[str, Any], out: Path) -> dict[str, 
         if grid is None:
             raise click.UsageError("The inverse of a deformable transform needs --reference, the moving volume.")
         transform, about["inverse error"] = _inverted(transform, grid)
+    if out.name.lower().endswith(DICOM):
+        return {**about, **_dicom(transform, options, grid, out)}
     write_transform(transform, out, grid=grid)
     return about
+
+
+def _dicom(transform: Any, options: dict[str, Any], grid: Any, out: Path) -> dict[str, str]:
+    """Write a DICOM registration object that refers to the frames of reference of both series."""
+    from ..core.images.dicom_frame import read_dicom_frame
+    from ..core.transforms.dicom_files import write_dicom_registration
+
+    if not (options["fixed"] and options["moving"]):
+        raise click.UsageError("A DICOM object needs --fixed and --moving, the DICOM series of both volumes.")
+    fixed, moving = (read_dicom_frame(options[side]) for side in ("fixed", "moving"))
+    written = write_dicom_registration(transform, out, fixed=fixed, moving=moving, grid=grid)
+    return {
+        "object": written.kind,
+        "frames of reference": f"fixed {fixed.uid}, moving {moving.uid}",
+        "difference": f"largest {written.difference_mm:.4f} mm when read back",
+    }
 
 
 def _inverted(transform: Any, grid: Any) -> tuple[Any, str]:

@@ -16,6 +16,7 @@ from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
+from ..mrml.dicom import save_dicom
 from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_measures_table
@@ -76,6 +77,7 @@ class ResultsSection:
         ui.copyButton.connect("clicked()", self.copy)
         ui.csvButton.connect("clicked()", self._on_csv)
         ui.htmlButton.connect("clicked()", self._on_html)
+        ui.dicomButton.connect("clicked()", self._on_dicom)
         ui.forgetButton.connect("clicked()", self.forget)
         self.refresh()
 
@@ -150,6 +152,13 @@ class ResultsSection:
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
             write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
 
+    def save_dicom(self, path: str) -> None:
+        """Save the transform of the shown run as a DICOM registration object."""
+        if self.run is None:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The DICOM object could not be saved."), waitCursor=True):
+            save_dicom(self.run.need("transform"), Path(path), fixed=self.run.fixed, moving=self.run.moving)
+
     def show_plot(self) -> None:
         """Show a bar chart per structure beside the slice views."""
         self.plotting.emit()
@@ -213,6 +222,13 @@ class ResultsSection:
         )
         if path:
             self.save_csv(path)
+
+    def _on_dicom(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            self._ui.dicomButton, _("Save the transform"), "registration.dcm", "DICOM (*.dcm)"
+        )
+        if path:
+            self.save_dicom(path)
 
     def _on_html(self) -> None:
         path = qt.QFileDialog.getSaveFileName(

@@ -13,6 +13,7 @@ from ..files import settle
 from ..images.completeness import HDF5_MARK
 from ..images.grid import Grid
 from .affine import Affine
+from .dicom_files import read_dicom_registration
 from .elastix_files import parameters_of, read_elastix
 from .field import VelocityField
 from .field_files import ENDINGS as FIELD_ENDINGS
@@ -81,8 +82,8 @@ def read_transform(
 
     Read exactly: ITK (.h5, .tfm, .txt, .mat, .xfm), ANTs, Slicer, displacement images (.nii.gz, .nrrd, .mha), elastix
     (TransformParameters.txt with its chain), c3d, ITK-SNAP, greedy, NiftyReg, AFNI and FSL flirt (matrices), MNI
-    (.xfm) and FreeSurfer (.lta). What is known but cannot be applied is refused by its name. The content decides,
-    not the ending.
+    (.xfm), FreeSurfer (.lta) and DICOM registration objects. What is known but cannot be applied is refused by its
+    name. The content decides, not the ending.
 
     Parameters
     ----------
@@ -129,6 +130,8 @@ def _read(path: Path, form: str, images: Images) -> Transform:
     for ending, what in BINARY_KINDS.items():
         if _ends(path, (ending,)):
             raise FileError(f"{path.name} is {what[0]}, which cannot be applied.", hint=what[1])
+    if head[128:132] == b"DICM":
+        return read_dicom_registration(path)
     if head.startswith(HDF5_MARK):
         return read_itk_binary(path)
     if head.startswith(b"MATLAB 5.0"):
