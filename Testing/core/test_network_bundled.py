@@ -9,6 +9,7 @@ pytest.importorskip("safetensors")
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.error_map import error_model, estimate_error
+from DeepVsClassicRegLib.core.engines.network.model_choice import choose_model
 from DeepVsClassicRegLib.core.files import resource_folder
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.networks.card import read_card
@@ -24,8 +25,11 @@ from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 FOLDERS = sorted(path.parent for path in (resource_folder() / "Models").glob("*/card.json"))
 REGISTERING = [folder for folder in FOLDERS if read_card(folder).kind == "field"]
+SPECIALISTS = [folder for folder in REGISTERING if read_card(folder).domain.get("most_alike")]
+GENERAL = [folder for folder in REGISTERING if folder not in SPECIALISTS]
 each_model = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-each_registering_model = pytest.mark.parametrize("folder", REGISTERING, ids=lambda folder: folder.name)
+each_general_model = pytest.mark.parametrize("folder", GENERAL, ids=lambda folder: folder.name)
+each_specialist = pytest.mark.parametrize("folder", SPECIALISTS, ids=lambda folder: folder.name)
 MOST_MB = 8
 
 
@@ -54,7 +58,7 @@ def test_the_card_is_complete(folder):
     assert DomainStatistics.from_json(card.domain).count > 1
 
 
-@each_registering_model
+@each_general_model
 def test_known_warp_is_found_without_folds(folder, head):
     phantom, pair = head
     grid, inside = pair.fixed.grid, phantom.pair.fixed_labels.mask()
@@ -68,12 +72,23 @@ def test_known_warp_is_found_without_folds(folder, head):
     assert regularity(jacobian_determinant(transform, grid)).folding_percent < 0.01
 
 
-@each_registering_model
+@each_general_model
 def test_equal_volumes_stay_where_they_are(folder, head):
     _, pair = head
     transform = run(pair.replace(moving=pair.fixed, initial=None), folder).transform
     moved = np.linalg.norm(transform.displacement_on(pair.fixed.grid).array_mm, axis=-1)
     assert moved.mean() < 0.25 * min(pair.fixed.grid.spacing_mm)
+
+
+@each_specialist
+def test_a_specialist_is_used_in_its_domain_only(folder, head):
+    """It moves structures toward the mean shape of its labels, which harms other anatomy and scans of one subject."""
+    card = read_card(folder)
+    statistics = DomainStatistics.from_json(card.domain)
+    assert card.supervised_labels and statistics.most_alike < statistics.likeness_limit < 1
+    assert choose_model(head[1], "auto").model.card.name != card.name
+    named = choose_model(head[1], card.name)
+    assert not named.in_domain and any(note.startswith("The fixed volume differs") for note in named.notes)
 
 
 def test_the_shipped_error_model_is_small_and_knows_its_limits():

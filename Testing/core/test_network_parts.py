@@ -25,6 +25,7 @@ from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics  # noqa: E402
+from DeepVsClassicRegLib.core.recommendation.likeness import most_alike  # noqa: E402
 from DeepVsClassicRegLib.core.settings import make_settings  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
@@ -228,6 +229,24 @@ def test_auto_selects_the_model_with_similar_images(tmp_path):
     assert not named.in_domain
     assert [note for note in named.notes if note.startswith("The fixed volume differs")]
     assert not [note for note in named.notes if note.startswith("The moving volume differs")]
+
+
+def test_a_model_of_different_subjects_is_not_selected_for_two_scans_of_one(tmp_path):
+    subjects = [make_phantom("head", size=32, seed=seed, noise=0.0).pair.moving for seed in range(4)]
+    statistics = domain_statistics(subjects, name="heads")
+    domain = dataclasses.replace(statistics, most_alike=most_alike(subjects)).to_json()
+    card = {"name": "brain", "anatomy": "brain", "domain": domain, "supervised_labels": {"1": "cortex"}}
+    write_shift(tmp_path / "m", (3.0, 0.0, 0.0), **card)
+    write_demons(tmp_path / "shapes", name="shapes", anatomy="any")
+    first, second = subjects[:2]
+    noise = np.random.default_rng(0).normal(scale=0.02 * first.array.std(), size=first.array.shape)
+    rescan = Volume((0.9 * first.array + noise).astype(np.float32), first.grid)
+    assert choose_model(Pair(first, second), "auto", str(tmp_path)).model.card.name == "brain"
+    other = choose_model(Pair(first, rescan), "auto", str(tmp_path))
+    assert other.model.card.name == "shapes" and not other.in_domain
+    assert "one subject" in other.notes[0] and "not used" in other.notes[0]
+    named = choose_model(Pair(first, rescan), "brain", str(tmp_path))
+    assert named.model.card.name == "brain" and not named.in_domain and "one subject" in named.notes[-1]
 
 
 @pytest.mark.parametrize("labels", [{}, {"1": "cortex"}])

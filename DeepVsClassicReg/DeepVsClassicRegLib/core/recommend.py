@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .pair import Pair, check_pair
 from .progress import Progress
 from .recommendation.advice import Advice, Band
 from .recommendation.calibration import LabelPoint, label_points
-from .recommendation.domain import DomainReport, DomainStatistics, domain_distance
+from .recommendation.domain import DomainReport, DomainStatistics, domain_distance, one_subject
 from .recommendation.evidence import Evidence, read_evidence
 from .recommendation.facts import EngineFacts, Facts, ModelFacts
 from .recommendation.mutual_information import mutual_information
@@ -112,7 +113,8 @@ def recommend(
         listener.report(0.6, "Measuring contrast and mutual information")
         information, points = _information(pair, labels)
         contrast = _contrast(pair, start)
-        found_models = tuple(_model_facts(pair, model.card, labels) for model in find_models(models))
+        placed = pair.replace(initial=start)
+        found_models = tuple(_model_facts(placed, model.card, labels) for model in find_models(models))
     listener.report(0.9, "Applying the rules")
     beyond = _beyond(evidence, points, contrast[0], confidence)
     engines = _engines(evidence)
@@ -225,6 +227,8 @@ def _model_facts(pair: Pair, card: Card, labels: Sequence[int] | None) -> ModelF
         statistics = DomainStatistics.from_json(card.domain)
         reports = [domain_distance(volume, statistics) for volume in (pair.fixed, pair.moving)]
         report = max(reports, key=lambda found: found.score)
+        if report.inside and card.supervised_labels and (doubt := one_subject(pair, statistics)):
+            report = dataclasses.replace(report, inside=False, reasons=(doubt,))
     covered = None
     if pair.fixed_labels is not None and card.supervised_labels:
         wanted = labels if labels is not None else pair.fixed_labels.labels

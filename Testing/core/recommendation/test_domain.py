@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.volume import Volume
+from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
-from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics, domain_distance, domain_statistics
+from DeepVsClassicRegLib.core.recommendation.domain import (
+    DomainStatistics,
+    domain_distance,
+    domain_statistics,
+    one_subject,
+)
+from DeepVsClassicRegLib.core.recommendation.likeness import likeness, most_alike
+from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Transform
+from scipy.spatial.transform import Rotation
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +93,29 @@ def test_a_constant_volume_and_no_volume(statistics):
 def test_a_broken_card_is_reported():
     with pytest.raises(FileError, match="cannot be read"):
         DomainStatistics.from_json({"name": "x"})
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    return [make_phantom("head", size=32, seed=seed).pair.moving for seed in range(5)]
+
+
+def test_likeness_tells_a_rescan_from_another_subject(subjects):
+    first, *others = subjects
+    turn = Rotation.from_rotvec([0, 0, np.deg2rad(6.0)]).as_matrix()
+    rotated = Transform((Affine.about(turn, first.grid.center_mm),))
+    rescan = warp_volume(changed(first, lambda a: 50 + 3 * a), first.grid, rotated)
+    assert likeness(Pair(first, rescan)) > max(likeness(Pair(first, other)) for other in others)
+    assert likeness(Pair(first, changed(first, np.zeros_like))) == 0
+
+
+def test_a_pair_more_alike_than_different_subjects_is_one_subject(subjects, statistics):
+    first = subjects[0]
+    assert one_subject(Pair(first, first), statistics) == ""  # not measured
+    measured = dataclasses.replace(statistics, most_alike=most_alike(subjects[:3]))
+    assert measured.most_alike < measured.likeness_limit < 1
+    assert "one subject" in one_subject(Pair(first, first), measured)
+    assert one_subject(Pair(subjects[3], subjects[4]), measured) == ""
+    read = DomainStatistics.from_json(measured.to_json())
+    assert read.likeness_limit == pytest.approx(measured.likeness_limit, abs=1e-4)
+    assert most_alike(subjects[:1]) == 0

@@ -11,7 +11,9 @@ import numpy as np
 
 from ..errors import FileError, RegistrationError
 from ..images.volume import Volume
+from ..pair import Pair
 from ..serialize import digits, from_plain, jsonable
+from .likeness import likeness
 from .profile import PARTS, Profile, profile_of
 
 # A volume is outside the domain when the distance of its worst part from the training mean exceeds this multiple of the
@@ -36,6 +38,8 @@ class DomainStatistics:
         Part -> mean of its features (see `recommendation.profile`).
     reach : mapping of str to float
         Part -> 95th percentile of the distances of training images from the mean of the others.
+    most_alike : float
+        Highest `likeness` of two training images of different subjects; 0 when it was not measured.
     """
 
     name: str
@@ -43,6 +47,12 @@ class DomainStatistics:
     spacing_mm: tuple[float, float, float]
     center: Mapping[str, tuple[float, ...]] = field(metadata=digits(5))
     reach: Mapping[str, float] = field(metadata=digits(5))
+    most_alike: float = field(default=0.0, metadata=digits(4))
+
+    @property
+    def likeness_limit(self) -> float:
+        """Likeness above which two volumes show one subject: half way from the most alike subjects to equality."""
+        return (1 + self.most_alike) / 2 if self.most_alike else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as plain JSON values."""
@@ -150,6 +160,25 @@ def domain_distance(volume: Volume, statistics: DomainStatistics) -> DomainRepor
         Statistics of the training images.
     """
     return distance_of(profile_of(volume, spacing_mm=statistics.spacing_mm), statistics)
+
+
+def one_subject(pair: Pair, statistics: DomainStatistics) -> str:
+    """Return why a pair is outside the domain of a model that learned from labels of different subjects; '' if inside.
+
+    Such a model moves structures toward the mean shape of its labels: also those of two scans of one subject, which
+    differ by much less.
+
+    Parameters
+    ----------
+    pair : Pair
+        Compared from the affine part of `pair.initial`, or from the headers.
+    statistics : DomainStatistics
+        Statistics of the training images.
+    """
+    limit = statistics.likeness_limit
+    if limit >= 1 or (found := likeness(pair)) <= limit:
+        return ""
+    return f"the volumes seem to show one subject (correlation {found:.3f}, of two subjects at most {limit:.3f})"
 
 
 def distance_of(profile: Profile, statistics: DomainStatistics) -> DomainReport:

@@ -14,6 +14,7 @@ from ..networks.card import CARD_FILE, Card, read_card
 from ..networks.catalogue import get_method
 from ..networks.model_store import save_model
 from ..recommendation.domain import domain_statistics
+from ..recommendation.likeness import most_alike
 from ..settings import to_json
 from ..version import VERSION
 from .config import TrainingConfig
@@ -27,7 +28,12 @@ PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
 def domain_of(source: Source, name: str) -> dict[str, Any]:
     """Return the statistics of the training images for the card; empty when the source has no examples."""
     examples = list(source.domain_examples())
-    return domain_statistics(examples, name=name).to_json() if examples else {}
+    if not examples:
+        return {}
+    statistics = domain_statistics(examples, name=name)
+    if source.labels and source.describe().get("kind") == "dataset":  # real images, of different subjects
+        statistics = dataclasses.replace(statistics, most_alike=most_alike(examples))
+    return statistics.to_json()
 
 
 def write_model(folder: Path, card: Card, config: TrainingConfig, state: State) -> Card:

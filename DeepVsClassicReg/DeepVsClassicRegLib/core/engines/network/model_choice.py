@@ -13,7 +13,7 @@ from ...images.volume import Volume
 from ...networks.card import Card, Model
 from ...networks.model_store import find_models, get_model, user_models_folder
 from ...pair import Pair
-from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance
+from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance, one_subject
 from ...recommendation.profile import profile_of
 from .grid import is_plane
 
@@ -80,8 +80,14 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
             hint="Choose another model, or volumes of one slice.",
         )
     reports = _reports(pair, model)
-    reasons = f"Model: {model.card.title}.", *_warnings(model, reports)
-    return _in_units(ModelChoice(model, reasons, in_domain=_is_inside(reports)), pair)
+    inside = _is_inside(reports)
+    same = _same_subject(pair, model) if inside else ""
+    reasons = (
+        f"Model: {model.card.title}.",
+        *_warnings(model, reports),
+        *([f"{same} Check the result."] if same else []),
+    )
+    return _in_units(ModelChoice(model, reasons, in_domain=inside and not same), pair)
 
 
 def fits(model: Model, dimensions: int) -> bool:
@@ -94,7 +100,10 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     reports = {model.card.name: _reports(pair, model) for model in special}
     scores = {name: max(report.score for report in found.values()) for name, found in reports.items()}
     special.sort(key=lambda model: scores[model.card.name])
-    fitting = [model for model in special if _is_inside(reports[model.card.name])]
+    inside = [model for model in special if _is_inside(reports[model.card.name])]
+    doubts = {model.card.name: _same_subject(pair, model) for model in inside}
+    fitting = [model for model in inside if not doubts[model.card.name]]
+    refused = tuple(f"{doubt} It is not used." for doubt in doubts.values() if doubt)
     if fitting:
         card = fitting[0].card
         limit = max(report.threshold for report in reports[card.name].values())
@@ -104,11 +113,12 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
         return _in_units(
-            ModelChoice(general[0], (f"Model: {general[0].card.title}, trained for any anatomy{others}.",)), pair
+            ModelChoice(general[0], (*refused, f"Model: {general[0].card.title}, trained for any anatomy{others}.")),
+            pair,
         )
     model = special[0] if special else models[0]
     found = reports.get(model.card.name, {})
-    reasons = f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)
+    reasons = *refused, f"Model: {model.card.title}; no model fits the volumes better.", *_warnings(model, found)
     return _in_units(ModelChoice(model, reasons), pair)
 
 
@@ -142,6 +152,14 @@ def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
     unit = training_unit_mm(pair, model.card)
     sides: dict[str, Volume] = {"fixed": pair.fixed.scaled(1 / unit), "moving": pair.moving.scaled(1 / unit)}
     return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
+
+
+def _same_subject(pair: Pair, model: Model) -> str:
+    """Return a sentence when a model that learned from labels of different subjects gets two scans of one."""
+    if not model.card.supervised_labels or not model.card.domain:
+        return ""
+    doubt = one_subject(pair, DomainStatistics.from_json(model.card.domain))
+    return doubt and f"{model.card.title} learned to match different subjects, but {doubt}."
 
 
 def _is_inside(reports: dict[str, DomainReport]) -> bool:
