@@ -37,6 +37,7 @@ WORKING = 2.0  # in units of the fixed grid, mm for a head
 MEMORY_GIB = 2.0
 OVERLAP_POINTS = 20000
 ANY = "any"
+NORMAL_80 = 1.28  # standard deviations around the mean with 80 % of a normal distribution
 LIMITS = (
     "The paper studied only skull-stripped T1 brains of different subjects: no other contrasts, no two scans of one "
     "subject, no hybrid methods (networks with refinement, correlation volumes, sparse features).",
@@ -119,6 +120,7 @@ def recommend(
     beyond = _beyond(evidence, points, contrast[0], confidence)
     engines = _engines(evidence)
     usable = tuple(entry for engine in engines if engine.available for entry in engine.entries)
+    predicted = _predicted(evidence, points, usable) if points and not beyond else {}
     facts = Facts(
         engines=engines,
         models=found_models,
@@ -131,13 +133,17 @@ def recommend(
         representative=representative,
         information=information,
         label_share=float(np.exp(np.mean([point.ln_share for point in points]))) if points else None,
-        predicted=_predicted(evidence, points, usable) if points and not beyond else {},
+        predicted=predicted,
         beyond=beyond if points else "",
         seconds=_seconds(evidence, usable, pair.fixed.grid.voxel_count),
         time_budget_s=time_budget_s,
         device=_device(device, usable),
         landmarks=len(pair.fixed_points) if pair.fixed_points is not None else 0,
     )
+    fitting = facts.fitting_model()
+    if fitting is not None and fitting.expected is not None:
+        # The calibration knows networks in general; this one was measured on pairs like this.
+        facts = dataclasses.replace(facts, predicted={**predicted, "network": fitting.expected})
     listener.report(1.0, "Done")
     return compose(facts, evidence, points)
 
@@ -237,7 +243,16 @@ def _model_facts(pair: Pair, card: Card, labels: Sequence[int] | None) -> ModelF
             str(label) in card.supervised_labels or pair.fixed_labels.names.get(label, "").lower() in names
             for label in wanted
         )
-    return ModelFacts(card.name, bool(card.supervised_labels), card.contrasts == ANY, covered, report)
+    return ModelFacts(card.name, bool(card.supervised_labels), card.contrasts == ANY, covered, report, _validated(card))
+
+
+def _validated(card: Card) -> Band | None:
+    """Return the Dice of a model's own validation pairs of real images, None when its card does not have the spread."""
+    dice, spread = card.validation.get("dice"), card.validation.get("dice_sd")
+    if not isinstance(dice, (int, float)) or not isinstance(spread, (int, float)):
+        return None
+    half = NORMAL_80 * spread
+    return Band(max(dice - half, 0.0), float(dice), min(dice + half, 1.0))
 
 
 def _beyond(

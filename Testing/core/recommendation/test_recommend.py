@@ -9,6 +9,7 @@ import pytest
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.recommend import recommend
+from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics
 
 KEYS = {
     "engine", "preset", "runner_up", "reasons", "mutual_information", "predicted_dice", "seconds", "domain", "limits",
@@ -55,6 +56,29 @@ def test_noise_against_anatomy_is_not_trusted(pair):
     found = recommend(pair.replace(moving=noise, moving_labels=None), threads=1)
     assert not found.sure and found.headline.startswith("No clear recommendation")
     assert found.predicted_dice == {}
+
+
+def test_the_dice_of_a_model_in_its_domain_is_that_of_its_own_validation(pair, tmp_path):
+    pytest.importorskip("torch")
+    write_specialist(tmp_path / "own", pair, validation={"dice": 0.9, "dice_sd": 0.05})
+    found = recommend(pair, threads=1, align=False, models=(tmp_path,))
+    assert found.entry == "network"
+    band = found.predicted_dice["network"]
+    assert (band.low, band.mean, band.high) == pytest.approx((0.836, 0.9, 0.964))
+    assert any("had a Dice of 0.90 (80 %: 0.84 to 0.96)" in reason.text for reason in found.reasons)
+    write_specialist(tmp_path / "own", pair, validation={"dice": 0.9})  # cards of earlier versions have no spread
+    found = recommend(pair, threads=1, align=False, models=(tmp_path,))
+    assert found.entry == "network" and found.predicted_dice.get("network") != pytest.approx(0.9)
+    assert not any("had a Dice" in reason.text for reason in found.reasons)
+
+
+def write_specialist(folder, pair, **card):
+    from testing_models import write_shift
+
+    labels = {str(label): pair.fixed_labels.names.get(label, str(label)) for label in pair.fixed_labels.labels}
+    domain = domain_statistics([pair.fixed, pair.moving], name="heads").to_json()
+    about = {"name": "own", "anatomy": "brain", "contrasts": "T1", "domain": domain, "supervised_labels": labels}
+    write_shift(folder, (0.0, 0.0, 0.0), **about, **card)
 
 
 def test_training_labels_reach_the_rules(pair):

@@ -51,6 +51,8 @@ class ModelFacts:
         Whether it was trained with the requested labels; None when unknown.
     domain : DomainReport or None
         Distance of the more distant volume from its training images; None when its card has no statistics.
+    expected : Band or None
+        Dice of its own validation pairs with labels, of which 80 % are in the band; None when it is not on the card.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ModelFacts:
     randomized: bool
     covers_labels: bool | None
     domain: DomainReport | None
+    expected: Band | None = None
 
     @property
     def in_domain(self) -> bool:

@@ -193,7 +193,8 @@ RULES: tuple[Rule, ...] = (
         PAPER + "5 and 7",
         lambda facts, plan: facts.fitting_model() is not None and bool(facts.entries("deep")),
         lambda facts, plan: (
-            f"The network '{_fitting_name(facts)}' was trained with the requested labels on images like this pair."
+            f"The network '{_fitting_name(facts)}' was trained with the requested labels on images like this pair"
+            f"{_fitting_dice(facts)}."
         ),
         _deep_first,
     ),
@@ -326,6 +327,14 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
 )
+
+
+def _fitting_dice(facts: Facts) -> str:
+    model = facts.fitting_model()
+    if model is None or model.expected is None:
+        return ""
+    band = model.expected
+    return f"; pairs it was not trained on had a Dice of {band.mean:.2f} (80 %: {band.low:.2f} to {band.high:.2f})"
 
 
 def _fitting_name(facts: Facts) -> str:

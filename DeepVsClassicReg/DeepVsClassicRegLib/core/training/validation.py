@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from statistics import stdev
 
 import torch
 
@@ -52,9 +53,9 @@ def validate_pairs(
     Returns
     -------
     dict
-        'dice' (where pairs have labels of both images), 'folds_percent', and 'failed_percent', the percentage of pairs
-        that the engine refuses to register with this network (its field is not finite or longer than the volume); they
-        have the Dice 0.
+        'dice' and its standard deviation 'dice_sd' (where pairs have labels of both images), 'folds_percent', and
+        'failed_percent', the percentage of pairs that the engine refuses to register with this network (its field is
+        not finite or longer than the volume); they have the Dice 0.
     """
     was_training, stage = network.training, network.stage
     network.eval()
@@ -66,7 +67,8 @@ def validate_pairs(
     finally:
         network.train(was_training)
         network.set_stage(stage)
-    return _means(rows)
+    dice = [row["dice"] for row in rows if "dice" in row]
+    return {**_means(rows), **({"dice_sd": stdev(dice)} if len(dice) > 1 else {})}
 
 
 def _registered(
