@@ -196,5 +196,5 @@ def test_a_metric_without_torch_has_a_remedy(monkeypatch):
 
     monkeypatch.setattr(backend.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(EngineUnavailable, match="PyTorch") as caught:
-        backend.choose_backend(COMPUTE, Progress(), needs_torch=True)
+        backend.choose_backend(COMPUTE, Progress(), torch_for="Trained similarities")
     assert "install PyTorch" in caught.value.hint or "Install PyTorch" in caught.value.hint

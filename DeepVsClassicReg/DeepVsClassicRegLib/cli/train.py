@@ -22,6 +22,7 @@ shapes              generated shapes: needs no data, for any anatomy and contras
   labels:FOLDER+shapes  both alternately (give one twice to use it twice as often)
   appearance:FOLDER   images drawn from a model of the shapes and intensities of the images in a folder, at least 3,
                       which --teacher registers to the first one; labels are those of the first one
+  sections:FOLDER     2D: neighboring sections of a folder of images, of a volume, or of each volume of a folder
   dataset.json        Learn2Reg format ("training" or "numTraining", optional "labels", "registration_val" pairs)
   pairs.csv           columns fixed, moving, fixed_label, moving_label; or image, label, mask: all ordered pairs
   FOLDER              images; label maps have the same names in FOLDER/labels
@@ -32,6 +33,7 @@ Examples:
   dvcreg train --method voxelmorph --supervision labels --data pairs.csv --steps 20000 --out my-model
   dvcreg train --method lapirn --supervision labels --data FOLDER --size own --augment usual --hours 2 --out my-model
   dvcreg train --method voxelmorph --supervision displacement --teacher elastix --data FOLDER --hours 2 --out my-model
+  dvcreg train --method ssemnet --data sections:FOLDER --size 192,192 --spacing 1 --steps 2000 --out my-model
   dvcreg train --resume --out my-model --hours 20
   dvcreg train --method voxelmorph-diff --data FOLDER --steps 50000 --dry-run --out my-model
   torchrun --nproc-per-node 4 -m DeepVsClassicRegLib.cli.main train --method synthmorph --data shapes --steps 50000 \\

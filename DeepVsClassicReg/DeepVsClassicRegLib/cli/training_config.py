@@ -177,7 +177,7 @@ def _misalignment(given: Sequence[str]) -> dict[str, Any]:
 
 
 def _usual_texts(data: DataSettings) -> dict[str, str]:
-    if not data.generated or data.models_appearance:
+    if data.has_own_images:
         return {}
     anywhere = {"anatomy": "any"} if data.spec == SHAPES else {}
     return {"contrasts": "any", "licence": "Apache-2.0", **anywhere}

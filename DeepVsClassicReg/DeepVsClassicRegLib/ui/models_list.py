@@ -6,18 +6,27 @@ import html
 
 from slicer.i18n import tr as _
 
+from ..core.engines.feature_model import KIND as FEATURES_KIND
+from ..core.engines.feature_model import PREFIX as FEATURES
+from ..core.engines.metric_model import KINDS as METRIC_KINDS
+from ..core.engines.metric_model import PREFIX as METRIC
 from ..core.networks.card import Model
 from ..core.networks.model_store import facts, find_models, headline
 
 LISTING = "models"
 AUTO = "auto"
+KINDS_OF_PREFIX = {METRIC: METRIC_KINDS, FEATURES: (FEATURES_KIND,)}
 
 
 def suggestions(listing: str) -> list[tuple[str, str]]:
     """Return (value, tooltip) of the suggestions of a setting whose choices are known only at run time.
 
-    The listing 'models' names models that register, 'models:metric,error' those of other kinds.
+    The listing 'models' names models that register, 'models:metric,error' those of other kinds; the prefixes 'metric:'
+    and 'features:' name models with the prefix in front.
     """
+    if listing in KINDS_OF_PREFIX:
+        cards = [model.card for model in find_models() if model.card.kind in KINDS_OF_PREFIX[listing]]
+        return [(listing + card.name, f"{card.title}: {card.summary}") for card in cards]
     name, _colon, kinds = listing.partition(":")
     if name != LISTING:
         return []

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import SettingsError
 from ..core.settings import from_json, to_json
-from .models_list import suggestions
+from .models_list import LISTING, suggestions
 
 HUGE = 1_000_000
 
@@ -107,14 +107,17 @@ class SettingsForm:
         return ""
 
     def has_listing(self, listing: str) -> bool:
-        """Return whether a setting uses this list of suggestions."""
-        return any(field.listing.partition(":")[0] == listing for field in self.fields.values())
+        """Return whether a setting uses this list of suggestions; trained models are also values with a prefix."""
+        return any(
+            field.listing.partition(":")[0] == listing or (listing == LISTING and field.has_prefixes)
+            for field in self.fields.values()
+        )
 
     def refresh_suggestions(self) -> None:
         """Update the suggestions; the chosen value stays."""
         self._loading = True
         for field in self.fields.values():
-            if field.listing:
+            if field.listing or field.has_prefixes:
                 field.suggest()
         self._loading = False
 
@@ -152,6 +155,7 @@ class _Field:
             for choice in self._choices:
                 self.widget.addItem(choice or about.get("special") or "", choice)
             if self._prefixes:
+                self.suggest()
                 self.widget.setEditable(True)
                 self.widget.lineEdit().connect("editingFinished()", changed)
         elif self.listing:
@@ -199,8 +203,16 @@ class _Field:
             parts.append(_("Range: {low} to {high}.").format(low=low, high=high))
         return " ".join(part for part in parts if part)
 
+    @property
+    def has_prefixes(self) -> bool:
+        """Whether values that begin with a prefix name models, beside the choices."""
+        return bool(self._prefixes)
+
     def suggest(self) -> None:
         """Update the list of suggestions and keep the text."""
+        if self._prefixes:
+            self._suggest_models()
+            return
         text = self.widget.currentText
         self.widget.blockSignals(True)
         self.widget.clear()
@@ -208,6 +220,20 @@ class _Field:
             self.widget.addItem(value)
             self.widget.setItemData(self.widget.count - 1, tip, qt.Qt.ToolTipRole)
         self.widget.setCurrentText(text)
+        self.widget.blockSignals(False)
+
+    def _suggest_models(self) -> None:
+        """Update the installed models of every prefix, such as 'features:NAME', below the choices."""
+        text = self.widget.currentText
+        self.widget.blockSignals(True)
+        while self.widget.count > len(self._choices):
+            self.widget.removeItem(self.widget.count - 1)
+        for prefix in self._prefixes:
+            for value, tip in suggestions(prefix):
+                self.widget.addItem(value, value)
+                self.widget.setItemData(self.widget.count - 1, tip, qt.Qt.ToolTipRole)
+        if self.widget.editable:
+            self.widget.setCurrentText(text)
         self.widget.blockSignals(False)
 
     def show(self, value: Any) -> None:

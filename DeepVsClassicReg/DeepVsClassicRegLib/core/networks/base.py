@@ -28,6 +28,7 @@ __all__ = [
     "MethodTeacher",
     "PatchScores",
     "Prediction",
+    "Reconstruction",
     "RegistrationNetwork",
     "SegmentationScores",
     "Stage",
@@ -52,7 +53,7 @@ class MethodInfo:
         field of a teacher engine), 'error' (moving images warped with a known error), 'pose' (moving images moved by a
         known rigid map), 'momentum' (computed by the teacher of the method itself).
     kind : str
-        Kind of the output, one of `KINDS`; 'field' predicts a map of a pair.
+        Kind of the output, one of `KINDS`; 'field' predicts a map of a pair, 'features' channels of an image.
     dimensions : tuple of int
         2, 3, or both.
     probabilistic : bool
@@ -227,6 +228,7 @@ class PatchScores:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class ActionLevel:
     """What an agent expects of its actions at one level of its resolutions.
 
@@ -282,11 +284,27 @@ class SegmentationScores:
     def memberships(self) -> Tensor:
         """Return the memberships of the background and the structures, (N, K + 1, *spatial), 0 to 1, sum 1."""
         return self.values.softmax(1)
+=======
+class Reconstruction:
+    """The output of a network of kind 'features' for a pair: its images, reconstructed from their features.
+
+    Attributes
+    ----------
+    values : (2 N, 1, *spatial) tensor
+        The reconstructions of the N fixed and then of the N moving images.
+    images : (2 N, 1, *spatial) tensor
+        The images in the same order.
+    """
+
+    values: Tensor
+    images: Tensor
+>>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
 
 
 class RegistrationNetwork(nn.Module):
     """The interface of a network for training and engine, of the kind 'field' unless the method defines another one.
 
+<<<<<<< HEAD
     Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`,
     those of the kind 'agent' return `ActionValues`. One of the kind 'segmentation' is called with one image, in
     training with the two of a pair, which it segments independently, and returns `SegmentationScores`.
@@ -294,6 +312,14 @@ class RegistrationNetwork(nn.Module):
     any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
     probabilistic network samples; in evaluation mode it returns the mean. With initial weights it predicts (nearly) the
     identity.
+=======
+    Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`;
+    those of the kind 'features' return a `Reconstruction` of both images, and `features(image)` the channels that
+    engines compare. One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors,
+    intensities 0 to 1, any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In
+    training mode a probabilistic network samples; in evaluation mode it returns the mean. With initial weights it
+    predicts (nearly) the identity.
+>>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
 
     Attributes
     ----------
@@ -375,8 +401,14 @@ class LossContext:
     ----------
     network : RegistrationNetwork
         The network, for losses that evaluate parts of it again.
+<<<<<<< HEAD
     prediction : Prediction, PatchScores, ActionValues or SegmentationScores
         Prediction for the batch, 32 bit; its type is that of the kind of the method.
+=======
+    prediction : Prediction, PatchScores or Reconstruction
+        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error', `Reconstruction`
+        for the kind 'features'.
+>>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
     batch : Batch
         The batch, restricted by the supervision.
     settings : object

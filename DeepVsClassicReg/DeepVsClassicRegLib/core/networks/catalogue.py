@@ -38,7 +38,11 @@ METHODS = Registry(
         "eppenhof": "eppenhof:Eppenhof",
         "rigid-agent": "rigid_agent:RigidAgent",
         "segmenter": "segmenter:Segmenter",
+<<<<<<< HEAD
         "deformable-agent": "deformable_agent:DeformableAgent",
+=======
+        "ssemnet": "ssemnet:SsEMnet",
+>>>>>>> ac0a8f1 (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
     },
 )
 

@@ -17,7 +17,8 @@ from ..settings import from_json, option, to_json
 CONFIG_FILE = "training.json"
 SHAPES, FIRST = "shapes", "first"
 APPEARANCE = "appearance"
-FOLDER_GENERATORS = ("labels", APPEARANCE)
+SECTIONS = "sections"
+FOLDER_GENERATORS = ("labels", APPEARANCE, SECTIONS)
 """Names that, followed by ':FOLDER', generate pairs from the files of a folder."""
 
 
@@ -69,10 +70,11 @@ class DataSettings:
     Attributes
     ----------
     spec : str
-        'shapes', 'labels:FOLDER', 'appearance:FOLDER', several of these joined by '+', or a dataset: a Learn2Reg
-        JSON, a CSV manifest, a folder.
+        'shapes', 'labels:FOLDER', 'appearance:FOLDER', 'sections:FOLDER', several of these joined by '+', or a dataset:
+        a Learn2Reg JSON, a CSV manifest, a folder.
     size : tuple of int
-        (X, Y, Z) of the training grid; (X, Y) for 2D images (generators only). Multiples of 16 work with all networks.
+        (X, Y, Z) of the training grid; (X, Y) for 2D images (not datasets and appearance models). Multiples of 16 work
+        with all networks.
     spacing_mm : float
         Its isotropic voxel size.
     batch : int
@@ -141,7 +143,15 @@ class DataSettings:
     @property
     def models_appearance(self) -> bool:
         """Whether pairs are drawn from an appearance model."""
-        return any(part.partition(":")[0] == APPEARANCE for part in parts_of(self.spec))
+        return self._has(APPEARANCE)
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether intensities of the images themselves are learned from, whose license the weights then depend on."""
+        return not self.generated or self._has(APPEARANCE) or self._has(SECTIONS)
+
+    def _has(self, generator: str) -> bool:
+        return any(part.partition(":")[0] == generator for part in parts_of(self.spec))
 
 
 def parts_of(spec: str) -> list[str]:

@@ -17,12 +17,13 @@ from ..settings import from_json, to_json
 from ..transforms.transform import Transform
 from .appearance import AppearanceSettings, AppearanceSource, velocity_teacher
 from .augmentation import AugmentationSettings, AugmentedSource
-from .config import APPEARANCE, FIRST, SHAPES, DataSettings, parts_of
+from .config import APPEARANCE, FIRST, SECTIONS, SHAPES, DataSettings, parts_of
 from .dataset import DatasetSource
 from .manifest import Manifest, read_manifest
 from .misalignment import MisalignedSource, MisalignmentSettings
 from .patches import PatchSource
 from .preprocessing import Align, Frame, training_frame
+from .sections_source import SectionsSource
 from .sources import Source
 from .synthesis.label_maps_source import LabelMapsSource
 from .synthesis.mixed_source import MixedSource
@@ -87,7 +88,9 @@ def make_source(
     if data.generated:
         known = supervision in ("displacement", "error", "pose")
 
-        def generator(part: str) -> GeneratedSource:
+        def generator(part: str) -> Source:
+            if part.partition(":")[0] == SECTIONS:
+                return _sections(part, data, seed, device, supervision)
             if part.partition(":")[0] == APPEARANCE:
                 return _appearance(part, data, seed, device, cache, align, teach, progress or Progress(), known=known)
             return _generator(part, data, seed, device, known=known)
@@ -188,7 +191,26 @@ def _appearance(
     )
 
 
-def _generated(data: DataSettings, generator: Callable[[str], GeneratedSource]) -> Source:
+def _sections(part: str, data: DataSettings, seed: int, device: torch.device | str, supervision: str) -> SectionsSource:
+    if supervision != "none":
+        raise SettingsError(
+            f"Sections alone do not provide the supervision '{supervision}'.",
+            hint="Use --supervision none, for example with the method ssemnet.",
+        )
+    if data.synthesis:
+        raise SettingsError("Sections are not generated and have no settings.", hint="Omit --synth.")
+    return SectionsSource(
+        Path(part.partition(":")[2]),
+        seed=seed,
+        size=data.size,
+        spacing_mm=data.spacing_mm,
+        batch=data.batch,
+        validation_pairs=data.validation,
+        device=device,
+    )
+
+
+def _generated(data: DataSettings, generator: Callable[[str], Source]) -> Source:
     parts = parts_of(data.spec)
     made = {part: generator(part) for part in dict.fromkeys(parts)}
     return made[parts[0]] if len(parts) == 1 else MixedSource([made[part] for part in parts])

@@ -64,8 +64,8 @@ class Backend:
             yield
 
 
-def choose_backend(compute: Compute, progress: Progress, *, needs_torch: bool = False) -> Backend:
-    """Return the back end for the requested device; with `needs_torch` never numba.
+def choose_backend(compute: Compute, progress: Progress, *, torch_for: str = "") -> Backend:
+    """Return the back end for the requested device; never numba when something needs torch, named by `torch_for`.
 
     Raises
     ------
@@ -75,8 +75,8 @@ def choose_backend(compute: Compute, progress: Progress, *, needs_torch: bool = 
         When a GPU was requested by name and is not available.
     """
     has_torch = importlib.util.find_spec("torch") is not None
-    if needs_torch and not has_torch:
-        raise EngineUnavailable("A trained metric needs PyTorch, which is not installed.", hint=remedy([PYTORCH]))
+    if torch_for and not has_torch:
+        raise EngineUnavailable(f"{torch_for} need PyTorch, which is not installed.", hint=remedy([PYTORCH]))
     wants_gpu = compute.device in ("cuda", "mps") or (compute.device == "auto" and has_torch and _gpu_likely())
     notes: tuple[str, ...] = ()
     if wants_gpu:
@@ -91,7 +91,7 @@ def choose_backend(compute: Compute, progress: Progress, *, needs_torch: bool = 
             notes += (
                 f"This version of torch cannot sample volumes on '{device}': computed on the CPU (a newer torch can).",
             )
-    if needs_torch:
+    if torch_for:
         return Backend(TORCH, "cpu", compute.thread_count, notes)
     if numba_found():
         use_user_cache()
@@ -132,7 +132,7 @@ def first_that_fits(
     compute: Compute,
     progress: Progress,
     recorder: Recorder,
-    needs_torch: bool = False,
+    torch_for: str = "",
 ) -> T:
     """Return `solve` of the first attempt with enough memory; `recorder` notes every change.
 
@@ -149,7 +149,7 @@ def first_that_fits(
         device = attempt.backend.device
         progress.report(0.0, f"The GPU {reason}")
         on_cpu = Compute(device="cpu", threads=compute.thread_count, seed=compute.seed)
-        cpu = choose_backend(on_cpu, progress, needs_torch=needs_torch)
+        cpu = choose_backend(on_cpu, progress, torch_for=torch_for)
         if cpu.kind != NUMBA and attempt.number + 1 < ATTEMPTS:
             memory = attempt.memory_gib / COARSER
             note = f"Device '{device}' {reason}: repeated within {memory:.2g} GiB at coarser spacing."

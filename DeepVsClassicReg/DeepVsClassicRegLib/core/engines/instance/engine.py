@@ -10,17 +10,16 @@ import numpy as np
 
 from ...device import Compute
 from ...images.grid import Grid
-from ...pair import Pair
+from ...pair import Pair, is_single_slice
 from ...progress import Progress
 from ...transforms.field import DisplacementField
 from ...transforms.transform import Transform
 from ...transforms.units import channels_to_mm, mm_to_channels
 from ..base import EngineInfo, Recorder, Result
-from ..metric_model import is_metric
 from .backend import Attempt, choose_backend, first_that_fits
 from .level import Field
 from .problem import OptimizationProblem, make_problem
-from .settings import InstanceSettings
+from .settings import InstanceSettings, is_trained
 from .similarity_selection import select_similarity
 from .solve import solve
 
@@ -39,6 +38,7 @@ class InstanceEngine:
         uses_annotations=True,
         uses_masks=True,
         multimodal=True,
+        single_slices=True,
         interruptible=True,
         devices=("cpu", "cuda", "mps"),
     )
@@ -65,8 +65,8 @@ class InstanceEngine:
             Applied before `pair.initial`; the search of large motion is skipped.
         """
         progress.report(0.0, "Preparing the volumes")
-        needs_torch = is_metric(settings.similarity)
-        backend = choose_backend(compute, progress, needs_torch=needs_torch)
+        torch_for = _needs_torch(pair, settings)
+        backend = choose_backend(compute, progress, torch_for=torch_for)
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
 
@@ -81,7 +81,7 @@ class InstanceEngine:
 
         first = Attempt(backend, settings.memory_gib)
         problem, u, endings = first_that_fits(
-            attempted, first, compute=compute, progress=progress, recorder=recorder, needs_torch=needs_torch
+            attempted, first, compute=compute, progress=progress, recorder=recorder, torch_for=torch_for
         )
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
@@ -90,6 +90,14 @@ class InstanceEngine:
         progress.report(1.0, "Deformation done")
         transform = Transform.of([found, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
+
+
+def _needs_torch(pair: Pair, settings: InstanceSettings) -> str:
+    """Return what of a run is computed with torch on every device; empty when nothing is."""
+    if is_trained(settings.similarity):
+        return "Trained similarities"
+    # Windows and descriptors of the CPU kernels are those of volumes.
+    return "Single slices" if is_single_slice(pair.fixed) else ""
 
 
 def _prepared(

@@ -20,8 +20,8 @@ from .level import Region, nothing, region_of
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-# Measured memory of the local correlation; self-similarity adds 24 channels.
-BYTES_PER_VOXEL = {"mind": 215}
+# Measured memory of the local correlation; self-similarity adds 24 channels, features those of their first level.
+BYTES_PER_VOXEL = {"mind": 215, "features": 330}
 BYTES_USUAL = 110
 PROBE = 64
 FOREGROUND = 0.05

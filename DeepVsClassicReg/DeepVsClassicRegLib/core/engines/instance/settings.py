@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...settings import option
-from ..metric_model import PREFIX
+from ..feature_model import PREFIX as FEATURES
+from ..metric_model import PREFIX as METRIC
 
 SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
+TRAINED = (METRIC, FEATURES)  # what the names of similarities begin with that are trained models
+
+
+def is_trained(similarity: str) -> bool:
+    """Return whether the name of a similarity names a model, which needs PyTorch."""
+    return similarity.startswith(TRAINED)
 
 
 @dataclass(frozen=True)
@@ -18,9 +25,9 @@ class InstanceSettings:
         "auto",
         "Similarity",
         choices=SIMILARITIES,
-        prefixes=(PREFIX,),
+        prefixes=TRAINED,
         tooltip="auto selects lncc for equal and mind for different contrasts; the reason is reported. metric:MODEL "
-        "uses a trained metric (needs PyTorch).",
+        "uses a trained metric, features:MODEL the features of an auto-encoder (both need PyTorch).",
     )
     iterations: tuple[int, ...] = option(
         (40, 40, 40, 30, 15),

@@ -13,14 +13,13 @@ from ...progress import Progress
 from ...transforms.invert import fixed_point_inverse
 from ...transforms.unfold import unfolded
 from ..base import Recorder
-from ..metric_model import is_metric
 from .backend import NUMBA, Backend
 from .discrete import discrete_start
 from .level import Field, Steps
 from .problem import OptimizationProblem, shrinks
 from .pyramid import make_plan, objective_at, run_levels
 from .regularization import field_smoothing
-from .settings import InstanceSettings
+from .settings import InstanceSettings, is_trained
 
 Endings = list[str]
 ALL, COARSE, FINEST = slice(None), slice(None, -1), slice(-1, None)
@@ -95,7 +94,7 @@ def _can_agree(problem: OptimizationProblem, settings: InstanceSettings) -> bool
         levels > 1
         and settings.landmark_weight == 0
         and settings.similarity != "mind"
-        and not is_metric(settings.similarity)
+        and not is_trained(settings.similarity)
     )
 
 

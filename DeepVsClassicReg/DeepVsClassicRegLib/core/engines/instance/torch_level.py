@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 
 from ...losses.catalogue import make_loss
 from ...losses.windows import separable
+from ..feature_model import feature_loss, is_features
 from ..metric_model import is_metric, metric_loss
 from .level import Field, Region, Steps, nothing, sigmas_vox, taps
 from .problem import LevelImages
@@ -98,8 +99,23 @@ def make_term(similarity: str, images: LevelImages, radius: int, device: str) ->
     moving_weight = None if images.moving_mask is None else as_tensor(images.moving_mask[None, None], device)
     if is_metric(similarity):
         return TorchTerm(fixed, moving, metric_loss(similarity, device), weight, moving_weight)
+    if is_features(similarity):
+        return TorchTerm(fixed, moving, feature_loss(similarity, fixed, device), weight, moving_weight)
     loss = make_loss(similarity, **({"radius": radius} if similarity == "lncc" else {}))
+    flat = [axis for axis, size in enumerate(fixed.shape) if axis > 1 and size == 1]
+    if flat:
+        fixed, moving = (loss.prepare(image.squeeze(flat[0])).unsqueeze(flat[0]) for image in (fixed, moving))
+        return TorchTerm(fixed, moving, _in_plane(loss, flat[0]), weight, moving_weight)
     return TorchTerm(loss.prepare(fixed), loss.prepare(moving), loss, weight, moving_weight)
+
+
+def _in_plane(loss: Loss, axis: int) -> Loss:
+    """Return a loss of single slices: windows and descriptors are those of 2D images."""
+
+    def found(fixed: Tensor, warped: Tensor, weight: Tensor | None) -> Tensor:
+        return loss(fixed.squeeze(axis), warped.squeeze(axis), None if weight is None else weight.squeeze(axis))
+
+    return found
 
 
 def make_overlap(fixed: Any, moving: Any, device: str) -> TorchTerm:

@@ -9,7 +9,7 @@ from typing import Any
 from ...images.volume import Volume
 from ...networks.base import Batch
 from ...pair import Pair
-from .source import GeneratedSource
+from ..sources import Source
 
 
 class MixedSource:
@@ -20,11 +20,11 @@ class MixedSource:
 
     Parameters
     ----------
-    sources : sequence of GeneratedSource
+    sources : sequence of Source
         At least one; a source that occurs twice is used twice as often.
     """
 
-    def __init__(self, sources: Sequence[GeneratedSource]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = tuple(sources)
         self.first = self.sources[0]
         self.size, self.spacing_mm = self.first.size, self.first.spacing_mm
