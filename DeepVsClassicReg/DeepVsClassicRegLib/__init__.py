@@ -20,6 +20,7 @@ __all__ = [
     "register",
     "segment",
 ]
+__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register", "segment", "stack"]
 
 
 def __getattr__(name: str) -> Any:

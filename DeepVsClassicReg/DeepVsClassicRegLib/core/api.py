@@ -33,6 +33,7 @@ from .pair import Pair, check_pair
 from .progress import Progress
 from .recommend import recommend
 from .result import Result
+from .stacks.stack import stack
 from .transforms.files import read_transform
 
 __all__ = [
@@ -47,6 +48,11 @@ __all__ = [
     "recommend",
     "register",
     "segment",
+    "load_pair",
+    "recommend",
+    "register",
+    "segment",
+    "stack",
 ]
 
 

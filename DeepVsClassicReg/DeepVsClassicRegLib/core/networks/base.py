@@ -228,7 +228,6 @@ class PatchScores:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class ActionLevel:
     """What an agent expects of its actions at one level of its resolutions.
 
@@ -284,7 +283,9 @@ class SegmentationScores:
     def memberships(self) -> Tensor:
         """Return the memberships of the background and the structures, (N, K + 1, *spatial), 0 to 1, sum 1."""
         return self.values.softmax(1)
-=======
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """The output of a network of kind 'features' for a pair: its images, reconstructed from their features.
 
@@ -298,28 +299,19 @@ class Reconstruction:
 
     values: Tensor
     images: Tensor
->>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
 
 
 class RegistrationNetwork(nn.Module):
     """The interface of a network for training and engine, of the kind 'field' unless the method defines another one.
 
-<<<<<<< HEAD
     Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`,
-    those of the kind 'agent' return `ActionValues`. One of the kind 'segmentation' is called with one image, in
-    training with the two of a pair, which it segments independently, and returns `SegmentationScores`.
+    those of the kind 'agent' return `ActionValues`. Those of the kind 'features' return a `Reconstruction` of both
+    images, and `features(image)` the channels that engines compare. One of the kind 'segmentation' is called with one
+    image, in training with the two of a pair, which it segments independently, and returns `SegmentationScores`.
     One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors, intensities 0 to 1,
     any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In training mode a
     probabilistic network samples; in evaluation mode it returns the mean. With initial weights it predicts (nearly) the
     identity.
-=======
-    Networks of the kinds 'metric' and 'error' are called with the fixed and the warped image and return `PatchScores`;
-    those of the kind 'features' return a `Reconstruction` of both images, and `features(image)` the channels that
-    engines compare. One of the kind 'field' is called as `network(fixed, moving)` with two (N, 1, *spatial) tensors,
-    intensities 0 to 1, any spatial size of at least 16 per axis (it pads by itself), and returns a `Prediction`. In
-    training mode a probabilistic network samples; in evaluation mode it returns the mean. With initial weights it
-    predicts (nearly) the identity.
->>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
 
     Attributes
     ----------
@@ -401,14 +393,8 @@ class LossContext:
     ----------
     network : RegistrationNetwork
         The network, for losses that evaluate parts of it again.
-<<<<<<< HEAD
-    prediction : Prediction, PatchScores, ActionValues or SegmentationScores
+    prediction : Prediction, PatchScores, ActionValues, Reconstruction or SegmentationScores
         Prediction for the batch, 32 bit; its type is that of the kind of the method.
-=======
-    prediction : Prediction, PatchScores or Reconstruction
-        Prediction for the batch, 32 bit; `PatchScores` for methods of the kinds 'metric' and 'error', `Reconstruction`
-        for the kind 'features'.
->>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
     batch : Batch
         The batch, restricted by the supervision.
     settings : object

@@ -40,9 +40,10 @@ METHODS = Registry(
         "segmenter": "segmenter:Segmenter",
 <<<<<<< HEAD
         "deformable-agent": "deformable_agent:DeformableAgent",
+        "ssemnet": "ssemnet:SsEMnet",
 =======
         "ssemnet": "ssemnet:SsEMnet",
->>>>>>> ac0a8f1 (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
+>>>>>>> 22a5573 (ENH: dvcreg stack and dvc.stack: serial sections aligned to their neighbors by any engine)
     },
 )
 

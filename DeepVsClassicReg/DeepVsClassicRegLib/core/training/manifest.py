@@ -14,17 +14,9 @@ from ..errors import FileError
 from ..images.file_lists import ListedPair, csv_rows, labelled_files, read_dataset_list
 from ..images.formats import stem
 
-<<<<<<< HEAD
-KINDS_HINT = "Give a Learn2Reg .json, a .csv manifest, a folder, shapes, labels:FOLDER or appearance:FOLDER."
-=======
 KINDS_HINT = (
     "Give a Learn2Reg .json, a .csv manifest, a folder, shapes, labels:FOLDER, appearance:FOLDER or sections:FOLDER."
 )
-ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
-LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)
-IMAGE_FOLDERS, LABEL_FOLDERS = ("imagesTr", "images"), ("labelsTr", "labels")
-CHANNEL = re.compile(r"_0000$")
->>>>>>> 21f586f (ENH: Features of an auto-encoder as a similarity of instance (ssemnet), 2D sections as training data, single slices in instance)
 CSV_HINT = "It needs the columns fixed, moving (fixed_label, moving_label), or image (label, mask); and maybe split."
 
 
