@@ -19,8 +19,8 @@ __all__ = [
     "recommend",
     "register",
     "segment",
+    "stack",
 ]
-__all__ = ["cohort", "compare", "engine_names", "evaluate", "load_pair", "recommend", "register", "segment", "stack"]
 
 
 def __getattr__(name: str) -> Any:

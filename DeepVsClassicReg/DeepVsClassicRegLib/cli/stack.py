@@ -57,9 +57,9 @@ ENGINE = "instance"
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(path: Path, out: Path, **options: Any) -> int:
     """Align the sections and write the results."""
-    from ..core.stacks.stack import stack
     from ..core.files import protect_inputs
     from ..core.images.sections import read_sections
+    from ..core.stacks.stack import stack
     from .options import settings_of
 
     protect_inputs([path], [out / "aligned.nrrd", out / "report.json", out / "report.html", out / "cuts.png"])

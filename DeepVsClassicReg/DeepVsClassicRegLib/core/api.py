@@ -48,10 +48,6 @@ __all__ = [
     "recommend",
     "register",
     "segment",
-    "load_pair",
-    "recommend",
-    "register",
-    "segment",
     "stack",
 ]
 

@@ -36,14 +36,10 @@ METHODS = Registry(
         "haskins": "haskins:Haskins",
         "simonovsky": "simonovsky:Simonovsky",
         "eppenhof": "eppenhof:Eppenhof",
+        "ssemnet": "ssemnet:SsEMnet",
         "rigid-agent": "rigid_agent:RigidAgent",
         "segmenter": "segmenter:Segmenter",
-<<<<<<< HEAD
         "deformable-agent": "deformable_agent:DeformableAgent",
-        "ssemnet": "ssemnet:SsEMnet",
-=======
-        "ssemnet": "ssemnet:SsEMnet",
->>>>>>> 22a5573 (ENH: dvcreg stack and dvc.stack: serial sections aligned to their neighbors by any engine)
     },
 )
 
