@@ -251,6 +251,33 @@ def test_structures_that_do_not_overlap_are_never_green_however_much_better_than
     assert level(0.5).level == "good"
 
 
+def test_estimated_structures_can_only_lower_the_level():
+    def verdict(before, after, *, estimated, mi=0.6):
+        columns = {"before": {"mi": 0.3, "dice_mean": before}, "after": {"mi": mi, "dice_mean": after}}
+        inputs = {"moving_labels": {"estimated": True}} if estimated else {}
+        return judge_report(Report.from_json({"measures": columns, "inputs": inputs}))
+
+    assert verdict(0.3, 0.7, estimated=True).level == "good"
+    assert verdict(0.3, 0.7, estimated=True, mi=0.2).level == "bad"  # the intensities decide
+    assert verdict(0.3, 0.7, estimated=False, mi=0.2).level == "good"
+    assert verdict(0.7, 0.6, estimated=True).level == "check" and verdict(0.7, 0.6, estimated=False).level == "bad"
+    swapped = verdict(0.05, 0.08, estimated=True)
+    assert swapped.level == "bad" and "a network estimated hardly overlap" in swapped.reasons[0]
+    assert "estimated by a network" in verdict(0.3, 0.7, estimated=True).aspects[1].text
+    assert verdict(0.3, 0.7, estimated=False).aspects[1].text == "Dice rose from 0.300 to 0.700."
+
+
+def test_estimated_overlap_does_not_rank_results():
+    def report(dice, mi, *, estimated):
+        inputs = {"fixed_labels": {"estimated": True}} if estimated else {}
+        columns = {"before": {"mi": 0.1, "dice_mean": 0.1}, "after": {"mi": mi, "dice_mean": dice}}
+        return Report.from_json({"measures": columns, "inputs": inputs})
+
+    for estimated, best in ((False, 1), (True, 0)):
+        reports = [report(0.5, 0.8, estimated=estimated), report(0.6, 0.7, estimated=estimated)]
+        assert best_report(reports) == best
+
+
 def test_intensities_are_compared_with_the_start_where_the_volumes_hardly_met_before():
     def level(overlap):
         columns = {"before": {"mi": 1.2, "overlap_percent": overlap}, "start": {"mi": 0.3}, "after": {"mi": 1.0}}

@@ -11,14 +11,21 @@ import DeepVsClassicRegLib as dvc
 from DeepVsClassicRegLib.core.engines import segmentation
 from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError
+from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.images.estimated import is_estimated
 from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.images.resample import warp_labels
 from DeepVsClassicRegLib.core.images.segmentations import read_labels, write_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.pair import Pair
+from DeepVsClassicRegLib.core.result import Diagnostics, Result
+from DeepVsClassicRegLib.core.transforms.transform import Transform
 from testing_models import known_methods, write_bands, write_demons
 
+SEGMENT = segmentation.segment
 TURNED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 GRIDS = [
     Grid((44, 40, 36), (1.0, 1.0, 1.0), (-22.0, -20.0, -18.0)),
@@ -116,3 +123,48 @@ def test_a_pair_with_an_estimated_segmentation_says_so_in_its_names(model, tmp_p
     assert dvc.load_pair(image, image, fixed_labels=drawn, moving_labels=drawn).fixed_labels.names == found.names
     mixed = dvc.load_pair(image, image, fixed_labels=drawn, moving_labels=paths["moving_labels"])
     assert mixed.fixed_labels.names == marked
+
+
+def test_a_pair_gets_the_segmentations_it_lacks(model):
+    volume, truth = balls(GRIDS[0])
+    bare = Pair(volume, volume)
+    both = segmentation.with_estimated_labels(bare, model=model, device="cpu", threads=1)
+    assert both.fixed_labels.names == {17: "Left-Hippocampus (estimated)", 53: "Right-Hippocampus (estimated)"}
+    assert dice(both.moving_labels.array == 53, truth == 53) > 0.9
+    drawn = LabelMap(truth, volume.grid)
+    one = segmentation.with_estimated_labels(bare.replace(fixed_labels=drawn), model=model, device="cpu", threads=1)
+    assert np.array_equal(one.fixed_labels.array, truth) and set(one.moving_labels.labels) == {17, 53}
+    complete = bare.replace(fixed_labels=drawn, moving_labels=drawn)
+    assert segmentation.with_estimated_labels(complete, model="none is needed") is complete
+    other = LabelMap((truth > 0) * 900, volume.grid)
+    with pytest.raises(RegistrationError, match="none of the structures"):
+        segmentation.with_estimated_labels(bare.replace(moving_labels=other), model=model, device="cpu", threads=1)
+
+
+def test_the_report_says_that_segmentations_are_estimated(model):
+    volume, truth = balls(GRIDS[0])
+    drawn = LabelMap(truth, volume.grid)
+    for labels, expected in ((None, True), (drawn, False)):
+        pair = Pair(volume, volume, fixed_labels=labels, moving_labels=labels)
+        pair = segmentation.with_estimated_labels(pair, model=model, device="cpu", threads=1)
+        result = Result(Transform(), Diagnostics(seconds={"total": 1.0}))
+        report = make_report(pair, result, dvc.evaluate(pair, result, threads=1))
+        assert report.estimated is expected and Report.from_json(report.to_json()).estimated is expected
+
+
+def test_instance_aligns_estimated_structures(model, monkeypatch):
+    monkeypatch.setenv("DVCREG_MODELS", model)
+    volume, truth = balls(GRIDS[0])
+    moved = Volume(np.roll(volume.array, 3, axis=2), volume.grid, "moved")
+    pair = Pair(volume, moved, initial=Transform())
+    seen = []
+    monkeypatch.setattr(
+        segmentation, "segment", lambda volume, **more: seen.append(volume.name) or SEGMENT(volume, **more)
+    )
+    settings = {"structures": "auto", "similarity": "mse"}
+    found = dvc.register(pair, "instance", settings=settings, device="cpu", threads=1)
+    assert seen == ["balls", "moved"] and found.settings.label_weight == 0
+    assert any("estimated by a network" in note for note in found.diagnostics.notes)
+    assert "Segmentation" in found.diagnostics.seconds
+    warped = warp_labels(LabelMap(np.roll(truth, 3, axis=2), volume.grid), volume.grid, found.transform)
+    assert dice(warped.array == 53, truth == 53) > 0.9

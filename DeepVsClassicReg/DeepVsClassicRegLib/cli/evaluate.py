@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..core.files import protect_inputs
-from .options import FILE, error_model_option, inputs_of, pair_options
+from .options import FILE, error_model_option, estimate_option, inputs_of, pair_options
 from .output import show_json, show_notes, show_places, show_verdict
 from .tables import show_measures
 
@@ -45,14 +45,17 @@ Examples:
     help="Estimate the error at every place by a network; FILE gets the map.",
 )
 @error_model_option
+@estimate_option
 @click.option("--threads", default=0, show_default=True, help="Maximum CPU threads; 0 for all cores.")
 @click.option("--json", "as_json", is_flag=True, help="Print plain JSON instead of a table.")
 def command(**options: Any) -> None:
     """Evaluate a transform."""
     from ..core.api import estimate_error, load_pair
+    from ..core.engines.segmentation import with_estimated_labels
     from ..core.evaluation.evaluate import evaluate
     from ..core.evaluation.make_report import judged
     from ..core.evaluation.report import Report, write_report_json
+    from ..core.images.estimated import is_marked
     from ..core.images.io import write_volume
     from ..core.images.notes import is_unsound
     from ..core.pair import reader_notes
@@ -66,12 +69,15 @@ def command(**options: Any) -> None:
     if written:
         protect_inputs(map(Path, filter(None, (*inputs.values(), options["transform"]))), written)
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
+    if options["estimate_segs"]:
+        pair = with_estimated_labels(pair, model=options["estimate_segs"], threads=options["threads"])
     images = {"fixed": options["fixed"], "moving": options["moving"]}
     transform = read_transform(options["transform"], **images) if options["transform"] else Transform()
     threads = options["threads"]
     estimate = estimate_error(pair, transform, model=options["error_model"], threads=threads) if wants_map else None
     found = evaluate(pair, transform, error_map=estimate, threads=threads)
     notes = [*reader_notes(pair), *transform.notes, *found.notes]
+    sides = {"fixed_labels": pair.fixed_labels, "moving_labels": pair.moving_labels}
     content = jsonable(
         {
             "transform": options["transform"],
@@ -79,6 +85,7 @@ def command(**options: Any) -> None:
             "labels_scored": found.labels,
             "region": found.region,
             "look_at": [place.to_json() for place in found.look_at] if wants_map else [],
+            "inputs": {role: {"estimated": True} for role, labels in sides.items() if labels and is_marked(labels)},
             "notes": notes,
             "unsound": [note for note in notes if is_unsound(note)],
         }

@@ -106,6 +106,18 @@ def error_model_option(command: F) -> F:
     )(command)
 
 
+def estimate_option(command: F) -> F:
+    """Add `--estimate-segs`."""
+    return click.option(
+        "--estimate-segs",
+        is_flag=False,
+        flag_value="auto",
+        metavar="[=MODEL]",
+        help="Estimate segmentations that are not given with a network, by default the one that ships (needs PyTorch); "
+        "their structures are marked as estimated.",
+    )(command)
+
+
 def page_option(command: F) -> F:
     """Add `--no-html`."""
     return click.option("--no-html", is_flag=True, help="Skip the HTML pages (saves a few seconds per run).")(command)

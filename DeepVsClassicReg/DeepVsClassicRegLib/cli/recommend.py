@@ -11,7 +11,7 @@ from rich.markup import escape
 from ..core.device import DEVICES
 from ..core.files import protect_inputs
 from .folders import whole_file
-from .options import FILE, inputs_of, pair_options
+from .options import FILE, estimate_option, inputs_of, pair_options
 from .output import console, show_json, show_note, show_notes, show_table
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ Examples:
 
 @click.command("recommend", help=HELP)
 @pair_options(masks=False)
+@estimate_option
 @click.option("--labels", metavar="1,2,...", help="Labels of interest; default: all.")
 @click.option("--time-budget", type=click.FloatRange(min=0), help="Maximum time of one registration in seconds.")
 @click.option("--training-labels", default=0, show_default=True, help="Segmented cases available for training.")
@@ -50,6 +51,7 @@ Examples:
 def command(**options: Any) -> None:
     """Recommend an engine."""
     from ..core.api import load_pair
+    from ..core.engines.segmentation import with_estimated_labels
     from ..core.pair import reader_notes
     from ..core.recommend import recommend
 
@@ -57,6 +59,10 @@ def command(**options: Any) -> None:
     if options["plot"]:
         protect_inputs(map(Path, filter(None, (*inputs.values(), options["calibration"]))), [options["plot"]])
     pair = load_pair(inputs.pop("fixed"), inputs.pop("moving"), **inputs)
+    if options["estimate_segs"]:
+        pair = with_estimated_labels(
+            pair, model=options["estimate_segs"], device=options["device"], threads=options["threads"]
+        )
     advice = recommend(
         pair,
         time_budget_s=options["time_budget"],

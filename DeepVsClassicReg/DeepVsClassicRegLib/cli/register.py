@@ -10,13 +10,14 @@ import click
 from ..core.engines.catalogue import default_engine
 from ..core.evaluation.report import read_report
 from ..core.files import protect_inputs
-from ..core.job import ERROR_MODEL, FILE_NAMES, Job
+from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, FILE_NAMES, Job
 from ..worker.publishing import publish
 from .folders import job_folder
 from .options import (
     compute_of,
     compute_options,
     error_model_option,
+    estimate_option,
     inputs_of,
     outputs_of,
     page_option,
@@ -47,6 +48,9 @@ Written to --out:
   report.json         verdict, measures before and after, notes, seconds, memory, versions
   report.html         the same with pictures, as a self-contained page
 
+With --estimate-segs a network segments the volumes that have no segmentation: the overlap of estimated structures is
+reported, marked as estimated, and can only lower the verdict.
+
 At the end the verdict is printed (good, check or bad) with all failed checks and the confidence of the linear
 alignment; with --quiet only a verdict that is not good. The verdict does not change the exit code.
 
@@ -69,6 +73,7 @@ Examples:
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--error-map", is_flag=True, help="Estimate the error of the result at every place (needs PyTorch).")
 @error_model_option
+@estimate_option
 @compute_options
 @page_option
 @show_options
@@ -83,7 +88,10 @@ def command(**options: Any) -> int:
         settings=settings_of(options["settings"]),
         compute=compute_of(options),
         outputs=outputs,
-        options={ERROR_MODEL: options["error_model"]} if options["error_map"] else {},
+        options={
+            **({ERROR_MODEL: options["error_model"]} if options["error_map"] else {}),
+            **({ESTIMATED_SEGMENTATIONS: options["estimate_segs"]} if options["estimate_segs"] else {}),
+        },
         ephemeral=True,
     )
     protect_inputs(map(Path, job.inputs.values()), [out / name for name in FILE_NAMES])

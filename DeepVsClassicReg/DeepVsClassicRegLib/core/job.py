@@ -23,7 +23,9 @@ SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
 # Option of 'register': estimate the error of the result with this model ('auto' for the one that ships).
 ERROR_MODEL = "error_model"
-# Options of 'segment': the sides to segment, and the model ('auto' for the one that ships).
+# Option of every task: estimate segmentations that are missing with this model ('auto' for the one that ships).
+ESTIMATED_SEGMENTATIONS = "estimated_segmentations"
+# Options of 'segment': the sides to segment, and the model.
 SIDES, SEGMENTATION_MODEL = "sides", "segmentation_model"
 SEGMENTED = {"fixed": "fixed_seg.seg.nrrd", "moving": "moving_seg.seg.nrrd"}
 INPUTS = (

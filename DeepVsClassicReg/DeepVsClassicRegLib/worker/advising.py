@@ -9,7 +9,7 @@ from typing import Any
 from ..core.errors import RegistrationError, SettingsError, did_you_mean
 from ..core.evaluation.evaluate import evaluate as measure
 from ..core.images.notes import is_unsound
-from ..core.job import Job
+from ..core.job import ESTIMATED_SEGMENTATIONS, Job
 from ..core.pair import reader_notes
 from ..core.progress import Progress
 from ..core.recommend import recommend as advise
@@ -37,7 +37,8 @@ def recommend(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     Cancelled
         When the user canceled.
     """
-    for name in job.options:
+    wanted = {name: value for name, value in job.options.items() if name != ESTIMATED_SEGMENTATIONS}
+    for name in wanted:
         if name not in OPTIONS:
             raise SettingsError(f"A recommendation has no option '{name}'.", hint=did_you_mean(name, OPTIONS))
     progress.report(0.0, "Reading the images")
@@ -47,7 +48,7 @@ def recommend(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         device=job.compute.device,
         threads=job.compute.threads,
         progress=progress.part(READ, 1.0),
-        **job.options,
+        **wanted,
     )
     return {"advice": advice.to_json(), "files": {}}
 

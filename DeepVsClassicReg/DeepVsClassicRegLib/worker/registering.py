@@ -11,6 +11,7 @@ from typing import Any
 from ..core import api
 from ..core.engines.catalogue import get_engine
 from ..core.engines.error_map import error_model, estimate_error, require
+from ..core.engines.segmentation import with_estimated_labels
 from ..core.engines.start import align_linearly, read_start, with_start, write_start
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
@@ -20,7 +21,7 @@ from ..core.files import NO_SPACE, protect_inputs, settle
 from ..core.images.io import write_volume
 from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
 from ..core.images.volume import LabelMap
-from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.pair import Pair
 from ..core.progress import Progress
 from ..core.result import Extra, Result
@@ -139,6 +140,13 @@ def read_pair(job: Job, folder: Path) -> Pair:
         if side not in paths:
             raise SettingsError(f"The job has no {side} volume.")
     pair = api.load_pair(paths.pop("fixed"), paths.pop("moving"), **paths)
+    if ESTIMATED_SEGMENTATIONS in job.options:
+        return with_estimated_labels(
+            pair,
+            model=job.options[ESTIMATED_SEGMENTATIONS],
+            device=job.compute.device,
+            threads=job.compute.threads,
+        )
     if not job.label_names:
         return pair
     return pair.replace(fixed_labels=_named(pair.fixed_labels, job), moving_labels=_named(pair.moving_labels, job))

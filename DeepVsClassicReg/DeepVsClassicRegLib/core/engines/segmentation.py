@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, FileError, RegistrationError
-from ..images.estimated import tag_entry
+from ..images.estimated import tag_entry, with_marked_names
 from ..images.freesurfer import STRUCTURES
 from ..images.grid import Grid
+from ..images.segmentations import matched_labels
 from ..images.volume import LabelMap, Segment, Volume
 from ..networks.card import Card, Model
 from ..networks.model_store import find_models, get_model
@@ -96,6 +97,45 @@ def segment(
         notes=_notes(card, bool(found.any())),
         segments=_segments(card),
     )
+
+
+def with_estimated_labels(
+    pair: Pair,
+    *,
+    model: str = AUTO,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
+) -> Pair:
+    """Return the pair with estimated segmentations where it has none; structures are then marked by name.
+
+    Parameters
+    ----------
+    pair : Pair
+        Segmentations that are given stay; the other side gets those structures of the model that it has, too.
+    model, device, threads, progress
+        As for `segment`.
+
+    Raises
+    ------
+    EngineUnavailable, RegistrationError
+        As for `segment`; also when the given segmentation has no structure of the model.
+    """
+    listener = progress or Progress()
+    lacking = [side for side in ("fixed", "moving") if getattr(pair, f"{side}_labels") is None]
+    found: dict[str, LabelMap | None] = {"fixed": pair.fixed_labels, "moving": pair.moving_labels}
+    for place, side in enumerate(lacking):
+        part = listener.part(place / len(lacking), (place + 1) / len(lacking))
+        found[side] = segment(getattr(pair, side), model=model, device=device, threads=threads, progress=part)
+    if not lacking:
+        return pair
+    fixed, moving = with_marked_names(*matched_labels(found["fixed"], found["moving"]))
+    if len(lacking) == 1 and fixed is not None and moving is not None and not set(fixed.labels) & set(moving.labels):
+        raise RegistrationError(
+            f"The given segmentation has none of the structures estimated for the {lacking[0]} volume.",
+            hint="Give no segmentation, so that both are estimated, or a model of its structures.",
+        )
+    return pair.replace(fixed_labels=fixed, moving_labels=moving)
 
 
 def missing() -> tuple[Requirement, ...]:

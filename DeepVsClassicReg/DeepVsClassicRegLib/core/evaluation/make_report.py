@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..device import machine
+from ..images.estimated import is_marked
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..result import Result
@@ -89,6 +90,8 @@ def _inputs(pair: Pair, paths: Mapping[str, Any]) -> dict[str, Any]:
                 "origin_mm": item.grid.origin_mm,
                 "direction": item.grid.direction,
             }
+        if isinstance(item, LabelMap) and is_marked(item):
+            described[role]["estimated"] = True
     if pair.fixed_points is not None:
         described["landmarks"] = {"count": len(pair.fixed_points)}
     for role, path in paths.items():

@@ -26,6 +26,7 @@ EXPECTED_GAIN = 0.1
 # images match.
 NO_OVERLAP_DICE = 0.2
 WEAK_OVERLAP_DICE = 0.4
+FALLEN_DICE = 0.02  # of estimated structures
 LITTLE_VIEW_PERCENT = 50.0
 LOST_VIEW_PERCENT = 15.0
 ROUND_TRIP = 0.5  # in units of the fixed grid (mm for a head)
@@ -98,11 +99,23 @@ def folding(report: Report) -> Finding | None:
 def labels(report: Report) -> Finding | None:
     """Check whether structures with the same label overlap at all, independent of the improvement."""
     dice = _after(report, "dice_mean")
+    if dice is not None and dice >= WEAK_OVERLAP_DICE and report.estimated:
+        return _fallen(report, dice)
     if dice is None or dice >= WEAK_OVERLAP_DICE:
         return None
-    text = f"Structures with the same label hardly overlap (mean Dice {dice:.2f}): "
+    which = "Structures that a network estimated" if report.estimated else "Structures with the same label"
+    text = f"{which} hardly overlap (mean Dice {dice:.2f}): "
     text += "check for swapped left and right, different label numbers in the segmentations, and unrelated volumes."
     return Finding("labels", BAD if dice < NO_OVERLAP_DICE else CHECK, text)
+
+
+def _fallen(report: Report, dice: float) -> Finding | None:
+    """Check whether the overlap of estimated structures fell, which alone does not decide about the result."""
+    before = report.measures.before.get("dice_mean")
+    if before is None or dice > before - FALLEN_DICE:
+        return None
+    text = f"The mean Dice of structures that a network estimated fell from {before:.2f} to {dice:.2f}."
+    return Finding("labels", CHECK, text)
 
 
 def implausible(report: Report) -> Finding | None:

@@ -141,6 +141,12 @@ class Report:
     verdict: Verdict | None = None
 
     @property
+    def estimated(self) -> bool:
+        """Whether a network estimated one of the segmentations, which then cannot decide about the result."""
+        roles = ("fixed_labels", "moving_labels")
+        return any(bool((self.inputs.get(role) or {}).get("estimated")) for role in roles)
+
+    @property
     def total_seconds(self) -> float | None:
         """Wall time of the registration in seconds, including the linear alignment; None when unknown."""
         return self.seconds.get(TOTAL, sum(self.seconds.values())) if self.seconds else None

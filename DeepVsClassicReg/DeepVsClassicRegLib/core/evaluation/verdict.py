@@ -119,7 +119,10 @@ def _structures(report: Report) -> tuple[str, str]:
     before, after = measured.before.get(measure.name), measured.after[measure.name]
     worse = before is not None and not measure.better(after, before)
     below_start = measured.start is not None and measure.better(measured.start.get(measure.name), after)
-    return (BAD if worse else CHECK if below_start else GOOD), _change(measure, before, after)
+    of_estimates = measure.name == "dice_mean" and report.estimated
+    level = (CHECK if of_estimates else BAD) if worse else CHECK if below_start else GOOD
+    remark = " The segmentations are estimated by a network." if of_estimates else ""
+    return level, _change(measure, before, after) + remark
 
 
 def _map(report: Report) -> tuple[str, str]:
@@ -148,7 +151,8 @@ def best_report(reports: Sequence[Report]) -> int:
     sound = [index for index, report in enumerate(reports) if judge_report(report).level != BAD]
     rivals = sound or list(range(len(reports)))
     columns = [report.measures.after for report in reports]
-    evaluator = next((name for name in DECISIVE if all(columns[index].get(name) is not None for index in rivals)), None)
+    known = [name for name in DECISIVE if all(columns[index].get(name) is not None for index in rivals)]
+    evaluator = next((name for name in known if all(name in _deciding(report, known) for report in reports)), None)
     best = rivals[0]
     if evaluator is None:
         return best
@@ -165,12 +169,18 @@ def _headline(finding: Finding) -> str:
 
 def _answered(report: Report) -> bool:
     """Return whether the result was evaluated with segmentations or landmarks."""
-    return any(report.measures.after.get(name) is not None for name in ANSWERS)
+    return any(report.measures.after.get(name) is not None for name in _deciding(report, ANSWERS))
 
 
 def _decisive(report: Report) -> Measure | None:
     """Return the first measure of `DECISIVE` that the report has."""
-    return next((MEASURES[name] for name in DECISIVE if report.measures.after.get(name) is not None), None)
+    after = report.measures.after
+    return next((MEASURES[name] for name in _deciding(report, DECISIVE) if after.get(name) is not None), None)
+
+
+def _deciding(report: Report, names: Sequence[str]) -> list[str]:
+    """Return the measures that can decide: the overlap of estimated segmentations can only lower the level."""
+    return [name for name in names if not (name == "dice_mean" and report.estimated)]
 
 
 def _verdict_before_checks(report: Report) -> Verdict:

@@ -9,6 +9,7 @@ from .volume import LabelMap
 
 TAG = "DeepVsClassicReg.Estimated"
 """Tag of an estimated segment; its value is the name of the model."""
+REMARK = " (estimated)"
 
 
 def tag_entry(model: str) -> str:
@@ -23,8 +24,12 @@ def is_estimated(labels: LabelMap) -> bool:
 
 def marked_name(name: str) -> str:
     """Return the name of a structure with the remark that its segmentation is estimated."""
-    remark = " (estimated)"
-    return name if name.endswith(remark) else name + remark
+    return name if name.endswith(REMARK) else name + REMARK
+
+
+def is_marked(labels: LabelMap) -> bool:
+    """Return whether the names of a segmentation say that it, or the other one of its pair, is estimated."""
+    return any(name.endswith(REMARK) for name in labels.names.values())
 
 
 def with_marked_names(*sides: LabelMap | None) -> tuple[LabelMap | None, ...]:

@@ -70,6 +70,12 @@ class InstanceEngine:
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
 
+        if settings.structures == "auto":
+            with recorder.stage("Segmentation"):
+                pair = _with_structures(pair, compute, progress.part(0.0, 0.05))
+            settings = dataclasses.replace(settings, label_weight=settings.label_weight or 1.0)
+            recorder.notes.append("Structures estimated by a network were aligned besides the intensities.")
+
         def attempted(attempt: Attempt) -> tuple[OptimizationProblem, Field, list[str]]:
             limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
             with recorder.stage("Preparation"):
@@ -98,6 +104,14 @@ def _needs_torch(pair: Pair, settings: InstanceSettings) -> str:
         return "Trained similarities"
     # Windows and descriptors of the CPU kernels are those of volumes.
     return "Single slices" if is_single_slice(pair.fixed) else ""
+
+
+def _with_structures(pair: Pair, compute: Compute, progress: Progress) -> Pair:
+    """Return the pair with segmentations estimated by a network, also where it has others."""
+    from ..segmentation import with_estimated_labels
+
+    bare = pair.replace(fixed_labels=None, moving_labels=None)
+    return with_estimated_labels(bare, device=compute.device, threads=compute.threads, progress=progress)
 
 
 def _prepared(

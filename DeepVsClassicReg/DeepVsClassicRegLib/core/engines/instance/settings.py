@@ -91,6 +91,13 @@ class InstanceSettings:
         tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot evaluate the result.",
         special="not used",
     )
+    structures: str = option(
+        "given",
+        "Segmentations used",
+        choices=("given", "auto"),
+        tooltip="given: those of the pair, with their weight; auto: both volumes are segmented by a network first "
+        "(brains; needs PyTorch), with weight 1 unless the weight says otherwise. The given ones then only evaluate.",
+    )
     landmark_weight: float = option(
         0.0,
         "Weight of landmarks",
