@@ -94,3 +94,28 @@ def test_stages_need_a_length(call, tmp_path):
         "train", "--method", "lapirn", "--data", "shapes", "--size", "32,32", "--out", tmp_path / "o"
     )
     assert (code, "stages" in err and "--steps" in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("method", "small"),
+    [
+        ("rigid-agent", ("--set", "crop=16", "--misalign", "poses=2")),
+        ("deformable-agent", ("--set", "modes=3", "--set", "pairs=5", "--set", "control=5", "--set", "states=2")),
+    ],
+)
+def test_agents_are_trained_and_resumed(call, tmp_path, method, small):
+    """A resumed training continues with the same deformation model and gives the same weights."""
+    size = ("--size", 16, "--spacing", 8, "--validation", 1, "--validate-every", 100)
+    net = ("--set", "cells=4", "--set", "channels=4", "--set", "hidden=8", "--set", "shifts=1,2", *small)
+    train = ("train", "--method", method, "--data", "shapes", *size, *net, *ONE)
+    assert call(*train, "--steps", 3, "--out", tmp_path / "whole")[0] == 0
+    assert call(*train, "--steps", 1, "--out", tmp_path / "parts")[0] == 0
+    assert call("train", "--resume", "--steps", 3, *ONE, "--out", tmp_path / "parts")[0] == 0
+    card = json.loads((tmp_path / "whole" / "model" / "card.json").read_text())
+    assert card["kind"] == "agent" and card["training"]["steps_altogether"] == 3
+    from safetensors.torch import load_file
+
+    whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys() and all((parts[name] == tensor).all() for name, tensor in whole.items())
+    deviations = [tensor for name, tensor in whole.items() if name.endswith("model.deviations")]
+    assert len(deviations) == (method == "deformable-agent") and all(found.min() > 0 for found in deviations)

@@ -18,7 +18,6 @@ from ...transforms.affine import Affine
 from ...transforms.transform import Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
-from ..engine_input import in_units
 from .model import AUTO, agent_model
 from .walk import Walk, walk
 
@@ -76,7 +75,6 @@ class AgentEngine:
         from ...networks.model_store import load_model
 
         recorder = Recorder(compute, device=torch_device(compute.device), packages=("torch", "safetensors"))
-        pair, unit = in_units(pair)
         given = _given(pair)
         with torch_threads(compute.thread_count):
             with recorder.stage("Loading the model"):
@@ -85,7 +83,7 @@ class AgentEngine:
             work = partial(_aligned, network, card, pair, given, settings, progress, recorder)
             (found, ending), recorder.device = with_cpu_fallback(recorder.device, work, recorder.notes)
         progress.report(1.0, "Alignment done")
-        transform = Transform((found,)).scaled(unit)
+        transform = Transform((found,))
         return Result(transform, recorder.diagnostics(ending), settings=settings, start=transform)
 
 
