@@ -107,7 +107,7 @@ class LearnedMetricEngine:
                 recorder.notes.append(f"Metric: {card.title}.")
             # The pair is in units now; lengths of the settings are in those of the headers.
             scaled = dataclasses.replace(settings, translation_mm=settings.translation_mm / unit)
-            work = partial(_aligned, network, pair, given, scaled, progress, recorder, compute.seed)
+            work = partial(align_by, network, pair, given, scaled, progress, recorder, compute.seed)
             found, recorder.device = with_cpu_fallback(recorder.device, work, recorder.notes)
         progress.report(1.0, "Alignment done")
         transform = Transform((found,)).scaled(unit)
@@ -126,7 +126,7 @@ def _given(pair: Pair) -> Affine | None:
     return linear
 
 
-def _aligned(
+def align_by(
     network: Any,
     pair: Pair,
     given: Affine | None,
@@ -136,6 +136,19 @@ def _aligned(
     seed: int,
     device: str,
 ) -> Affine:
+    """Return the linear map at which a network that scores patches is lowest.
+
+    Parameters
+    ----------
+    network : module
+        Returns `PatchScores` of a fixed and a warped image, a dissimilarity; has `stride`, `multiple`.
+    pair : Pair
+        The pair, in units (`in_units`).
+    given : Affine or None
+        Where the search begins; see `LearnedMetricEngine.run`.
+    settings, progress, recorder, seed, device
+        As for an engine; lengths of the settings are in the units of the pair.
+    """
     from .objective import MetricObjective
 
     network = network.to(device).requires_grad_(False)
