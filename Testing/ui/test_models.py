@@ -177,3 +177,21 @@ def test_without_torch_the_engines_say_why(panel, monkeypatch, ui):
     assert shown(ui.installButton)
     monkeypatch.undo()
     panel.engines.refresh()
+
+
+def test_trained_similarities_are_offered(panel, models, ui):
+    """Installed models of the kinds 'metric' and 'features' are choices of the similarity of `instance`."""
+    from DeepVsClassicRegLib.core.networks.card import Card
+    from DeepVsClassicRegLib.core.networks.model_store import fresh_network, save_model
+
+    card = Card("edges", "My features", "Of edges.", "ssemnet", {"widths": [2]}, 1.0, (16, 16, 1), 2, kind="features")
+    save_model(models / "own" / "edges", card, fresh_network(card))
+    choose(ui.engineCombo, "instance")
+    wait(lambda: panel.engines.form is not None and "similarity" in panel.engines.form.fields)
+    combo = panel.engines.form.fields["similarity"].widget
+    texts = [combo.itemText(index) for index in range(combo.count)]
+    assert texts == ["auto", "lncc", "mi", "mind", "mse", "features:edges"]
+    combo.currentIndex = 5
+    assert panel.engines.form.changes() == {"similarity": "features:edges"} and not panel.engines.form.problem()
+    panel.engines.form.refresh_suggestions()
+    assert combo.currentText == "features:edges" and combo.count == 6
