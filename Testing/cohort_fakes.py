@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 from DeepVsClassicRegLib.core.cohort.records import (
+    FORMAT,
     PairRecord,
     PairTask,
+    described,
     failed_record,
     finished_record,
     record_of_report,
 )
 from DeepVsClassicRegLib.core.evaluation.report import Measured, Report, Verdict, write_report_json
 from DeepVsClassicRegLib.core.files import write_text
+from DeepVsClassicRegLib.core.serialize import jsonable
 
 
 def report_of(number: int) -> Report:
@@ -75,3 +79,25 @@ def slow(task: PairTask) -> PairRecord:
     """Take a moment, and return at once what is done, as the real work does."""
     time.sleep(0.1)
     return finished_record(task) or nothing(task)
+
+
+def instant(task: PairTask) -> PairRecord:
+    """Write a record and an empty report without waiting for the disk, to measure the scheduling alone."""
+    folder = Path(task.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = int(task.pair.name.removeprefix("p"))
+    measures = {"dice_mean": 0.7 + 0.2 * (number % 97) / 97, "folding_percent": 0.0, "sd_log_jacobian": 0.1}
+    record = PairRecord(
+        **described(task),
+        fingerprint=task.fingerprint(),
+        verdict="good",
+        sentence="Dice rose from 0.40 to 0.80. No voxel is folded.",
+        seconds=1.0,
+        before={"dice_mean": 0.4},
+        after=measures,
+        files=("report.json",),
+    )
+    content = {"format": FORMAT, **jsonable(record)}
+    (folder / "record.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "report.json").write_text("{}", encoding="utf-8")
+    return record

@@ -16,7 +16,7 @@ from pathlib import Path
 import cohort_fakes as fakes
 import DeepVsClassicRegLib as dvc
 import pytest
-from DeepVsClassicRegLib.core.cohort.cluster import ClusterOptions
+from DeepVsClassicRegLib.core.cohort.cluster import ClusterOptions, connected, dashboard_link, reconnect
 from DeepVsClassicRegLib.core.cohort.records import PairRecord, read_run
 from DeepVsClassicRegLib.core.cohort.run import Counts, duration
 from DeepVsClassicRegLib.core.errors import Cancelled, FileError, RegistrationError, SettingsError
@@ -139,10 +139,17 @@ def test_progress_in_words():
     assert duration(100_000) == "27 h 47 min"
 
 
+def test_the_dashboard_is_where_its_link_points():
+    import urllib.request
+
+    with connected(ClusterOptions()) as client:
+        link = dashboard_link(client, ClusterOptions())
+        assert link.startswith("http://127.0.0.1:")
+        assert urllib.request.urlopen(link, timeout=60).status == 200
+
+
 def test_nobody_answers():
     with pytest.raises(RegistrationError, match="No scheduler answers"):
-        from DeepVsClassicRegLib.core.cohort.cluster import reconnect
-
         reconnect(ClusterOptions(scheduler="tcp://127.0.0.1:9"), timeout_s=0.2)
 
 

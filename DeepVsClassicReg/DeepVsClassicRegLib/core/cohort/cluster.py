@@ -51,7 +51,7 @@ class ClusterOptions:
         Whether local workers are processes of their own. They only wait for the processes of the jobs, so threads of
         this process are the default; scripts with worker processes need `if __name__ == "__main__":`.
     dashboard : str
-        Address of the dashboard of a local scheduler, port 0 for any free one; '' for none.
+        Address of the dashboard of a local scheduler; port 0 is any free one.
     """
 
     scheduler: str = LOCAL
@@ -110,6 +110,18 @@ def connected(options: ClusterOptions) -> Iterator[Any]:
             return
         with _cluster(options) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
+
+
+def dashboard_link(client: Any, options: ClusterOptions) -> str:
+    """Return the address of the scheduler's dashboard; '' when it has none, for example without bokeh."""
+    link = str(client.dashboard_link or "")
+    if not link or importlib.util.find_spec("bokeh") is None:
+        return ""
+    if options.scheduler != LOCAL:
+        return link
+    # dask names this computer by its public address, where a local dashboard does not listen.
+    port = client.cluster.scheduler.services["dashboard"].port
+    return f"http://{options.dashboard.rpartition(':')[0] or 'localhost'}:{port}/status"
 
 
 def reconnect(options: ClusterOptions, *, timeout_s: float) -> Any:
@@ -180,6 +192,6 @@ def _local_cluster(options: ClusterOptions) -> Any:
         threads_per_worker=1,
         processes=options.processes,
         memory_limit=0,
-        dashboard_address=options.dashboard or None,
+        dashboard_address=options.dashboard,
         silence_logs=logging.CRITICAL,
     )

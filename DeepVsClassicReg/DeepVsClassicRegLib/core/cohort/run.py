@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FileError, RegistrationError
 from ..progress import Progress
-from .cluster import LOSSES, ClusterOptions, connected, reconnect
+from .cluster import LOSSES, ClusterOptions, connected, dashboard_link, reconnect
 from .records import DONE, FAILED, PairRecord, PairTask, failed_record, finished_record
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def run_tasks_of_cohort(
         return counts
     counts.started = time.monotonic()
     with connected(options) as client:
-        on_dashboard(str(client.dashboard_link or ""))
+        on_dashboard(dashboard_link(client, options))
         run = _Run(client, options, execute, itertools.chain([first], source), window)
         try:
             for record in run.records(lambda: progress.report(counts.ended / total, counts.text())):
