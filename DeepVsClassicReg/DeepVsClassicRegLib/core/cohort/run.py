@@ -21,6 +21,7 @@ Execute = Callable[[PairTask], PairRecord]
 # Tasks known to the scheduler at a time: enough to keep the workers busy, few enough to bound the client's memory.
 WINDOW = 1000
 POLL_S = 0.02
+IDLE_S = 0.2  # while nothing ends
 REPORT_S = 1.0
 STOP_S = 15.0
 # The scheduler may be away this long before the run ends (everything finished is kept).
@@ -211,7 +212,7 @@ class _Run:
 
     def records(self, report: Callable[[], None]) -> Iterator[PairRecord]:
         """Yield the records as tasks end; `report` is called about once a second."""
-        reported = 0.0
+        reported, idle_s = 0.0, POLL_S
         while self._submit():
             if time.monotonic() - reported > REPORT_S:
                 reported = time.monotonic()
@@ -219,8 +220,10 @@ class _Run:
             if self.client.status not in ("running", "connecting"):
                 self._reconnect(report)
             if not self.finished.has_ready():
-                time.sleep(POLL_S)
+                time.sleep(idle_s)
+                idle_s = min(2 * idle_s, IDLE_S)
                 continue
+            idle_s = POLL_S
             for future in self.finished.next_batch(block=False):
                 record = self._record_of(future)
                 if record is not None:
