@@ -196,6 +196,9 @@ def page(records: list[dict[str, Any]], model: str) -> str:
         "",
         *verdict_table(records),
         "",
+        "Voxels that were mirrored without the header (the last column) cannot be found by this: the network names the "
+        "sides by position, because in training the labels change sides whenever an image is mirrored.",
+        "",
         "## `instance` with `structures=auto`",
         "",
         *instance_table(records),
