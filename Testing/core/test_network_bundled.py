@@ -27,6 +27,7 @@ FOLDERS = sorted(path.parent for path in (resource_folder() / "Models").glob("*/
 REGISTERING = [folder for folder in FOLDERS if read_card(folder).kind == "field"]
 SPECIALISTS = [folder for folder in REGISTERING if read_card(folder).domain.get("most_alike")]
 GENERAL = [folder for folder in REGISTERING if folder not in SPECIALISTS]
+SEGMENTING = [folder for folder in FOLDERS if read_card(folder).kind == "segmentation"]
 each_model = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 each_general_model = pytest.mark.parametrize("folder", GENERAL, ids=lambda folder: folder.name)
 each_specialist = pytest.mark.parametrize("folder", SPECIALISTS, ids=lambda folder: folder.name)
@@ -109,3 +110,15 @@ def test_the_shipped_error_model_sees_a_shift(head):
         found = estimate_error(Pair(fixed, inverted), moved, threads=1)
         estimates.append(found.measures()["estimated_error_mm_median"])
     assert estimates[0] < 1 and estimates[1] > 2 * estimates[0] and 4 < estimates[2] < 16
+
+
+@pytest.mark.parametrize("folder", SEGMENTING, ids=lambda folder: folder.name)
+def test_a_segmentation_model_segments_a_head(folder, head):
+    from DeepVsClassicRegLib.core.engines.segmentation import segment, segmentation_model
+    from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
+
+    model = segmentation_model(str(folder))
+    known = {int(label) for label in model.card.supervised_labels}
+    assert size_mb(model) <= 4 and known <= set(STRUCTURES)
+    found = segment(head[1].fixed, model=str(folder), device="cpu", threads=1)
+    assert found.grid == head[1].fixed.grid and set(found.labels) <= known
