@@ -1,6 +1,6 @@
 """Serial sections with known deformations: the error in pixels that `dvc.stack` leaves, for several similarities.
 
-Run:  python Testing/bench/stacks_bench.py --data /work/shared/data --out stacks [--sections 24] [--steps 300]
+Run:  python Testing/bench/stacks_bench.py --data /work/shared/data --out stacks [--sections 24] [--shrink 1] [--steps 300]
 
 Axial sections of a brain (LPBA40) are moved by independent known maps: a rotation, a shift and a smooth deformation.
 The features are those of an auto-encoder (ssemnet) trained on the moved sections themselves. The error is the distance
@@ -24,6 +24,7 @@ from DeepVsClassicRegLib.core.api import stack
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+from DeepVsClassicRegLib.core.images.resample import sampled_on
 from DeepVsClassicRegLib.core.images.sections import Sections
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.stacks.plane import composed, displacement_of, sampled
@@ -85,18 +86,17 @@ def runs_of(features: Path) -> dict[str, tuple[str, dict[str, Any], dict[str, An
     of_features = {"similarity": f"features:{features}"}
     return {
         "rigid only": ("none", {}, {}),
-        "rigid + instance, features": ("instance", of_features, {}),
-        "rigid + instance, LNCC": ("instance", LNCC, {}),
-        "rigid + instance, MI": ("instance", MI, {}),
-        "rigid + instance, features, smooth": ("instance", {**of_features, **SMOOTH}, {}),
-        "rigid + instance, LNCC, smooth": ("instance", {**LNCC, **SMOOTH}, {}),
-        "rigid + instance, MI, smooth": ("instance", {**MI, **SMOOTH}, {}),
-        "rigid + instance, features, smooth, drift 4": (
-            "instance", {**of_features, **SMOOTH}, {"drift": 4.0},
-        ),
+        "features": ("instance", {**of_features, **SMOOTH}, {}),
+        "LNCC": ("instance", {**LNCC, **SMOOTH}, {}),
+        "MI": ("instance", {**MI, **SMOOTH}, {}),
+        "features, drift 4": ("instance", {**of_features, **SMOOTH}, {"drift": 4.0}),
+        "LNCC, drift 4": ("instance", {**LNCC, **SMOOTH}, {"drift": 4.0}),
+        "MI, drift 4": ("instance", {**MI, **SMOOTH}, {"drift": 4.0}),
         "rigid only, drift 4": ("none", {}, {"drift": 4.0}),
         "rigid only, 1 neighbor": ("none", {}, {"neighbors": 1}),
         "rigid only, 4 neighbors": ("none", {}, {"neighbors": 4}),
+        "features, default smoothing": ("instance", of_features, {}),
+        "LNCC, default smoothing": ("instance", LNCC, {}),
     }  # fmt: skip
 
 
@@ -106,11 +106,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sections", type=int, default=24)
+    parser.add_argument("--shrink", type=int, default=1, help="Block size of pixels and sections that are averaged.")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--only", default="", help="Run only the lines whose titles contain this.")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     whole = read_volume(options.data / "visible" / "brain_lpba40" / "S01_t1.nii.gz")
+    if options.shrink > 1:
+        whole = sampled_on(whole, whole.grid.with_spacing([options.shrink * s for s in whole.grid.spacing_mm]))
     first = whole.grid.size[2] // 2 - options.sections // 2
     truth = whole.array[first : first + options.sections].astype(float)
     known = known_maps(options.sections, truth.shape[1:], seed=3)

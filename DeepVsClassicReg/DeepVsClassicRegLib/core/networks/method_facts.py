@@ -17,8 +17,9 @@ def method_facts(method: Method) -> dict[str, Any]:
     """
     info = method.info
     settings: Any = info.settings()
+    example = method.fitted(settings, {1: "structure"})  # segmentation networks have none without labels
     with torch.random.fork_rng(devices=[]):
-        network = method.network(settings, dimensions=max(info.dimensions))
+        network = method.network(example, dimensions=max(info.dimensions))
     return {
         "name": info.name,
         "title": info.title,
