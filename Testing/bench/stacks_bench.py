@@ -1,6 +1,6 @@
 """Serial sections with known deformations: the error in pixels that `dvc.stack` leaves, for several similarities.
 
-Run:  python Testing/bench/stacks_bench.py --data /work/shared/data --out stacks [--sections 24] [--shrink 1] [--steps 300]
+Run:  python Testing/bench/stacks_bench.py --data DATA --out stacks [--sections 24] [--shrink 1] [--steps 300]
 
 Axial sections of a brain (LPBA40) are moved by independent known maps: a rotation, a shift and a smooth deformation.
 The features are those of an auto-encoder (ssemnet) trained on the moved sections themselves. The error is the distance
