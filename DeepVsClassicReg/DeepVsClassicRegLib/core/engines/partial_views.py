@@ -9,6 +9,7 @@ from ..evaluation.gain import Gain, gain_of
 from ..evaluation.mapping import moving_indices
 from ..images.grid import Grid
 from ..images.intensity import robust_range
+from ..images.resample import continued
 from ..images.volume import Volume
 from ..pair import Pair
 from ..transforms.affine import Affine
@@ -103,3 +104,25 @@ def known(volume: Volume, grid: Grid, start: Transform) -> Mask | None:
         beyond = ((index < -0.5) & low) | ((index > last) & high)
         within[part] = (~beyond.any(axis=1)).reshape(within[part].shape)
     return None if within.all() else within
+
+
+def continue_beyond(
+    sampled: npt.NDArray[np.float32], volume: Volume, grid: Grid, start: Transform, *, continues: bool = True
+) -> Mask | None:
+    """Continue the border voxels of a partial view in an array sampled from it; return where the volume is known.
+
+    Windows at the border then contain plausible values and no edge, which forces would move.
+
+    Parameters
+    ----------
+    sampled : (Z, Y, X) float32 array
+        The volume on the grid; changed in place beyond the partial view.
+    volume, grid, start
+        As for `known`.
+    continues : bool
+        Whether to continue the border voxels; else the array does not change.
+    """
+    within = known(volume, grid, start)
+    if within is not None and continues:
+        sampled[~within] = continued(volume, grid, start).array[~within]
+    return within

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...device import Compute
 from ...images.grid import Grid
-from ...images.resample import warp_volume
+from ...images.resample import warp_labels, warp_volume
 from ...pair import Pair
 from ...settings import option
 from ...transforms.affine import Affine
@@ -21,6 +21,7 @@ from ...transforms.transform import Part, Transform
 from ...transforms.units import channels_to_mm
 from ..base import TORCH, EngineInfo, Requirement
 from ..engine_input import EngineInput
+from ..partial_views import continue_beyond
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
 
 # The package averages features over blocks and divides by the number of blocks minus one.
@@ -96,6 +97,7 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
             Requirement(name="scipy", package="scipy"),
         ),
         licence="Apache-2.0",
+        uses_masks=True,
         multimodal=True,
         interruptible=True,
         devices=("cpu", "cuda"),
@@ -113,15 +115,23 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
 
     def start(self, pair: Pair, settings: ConvexAdamSettings) -> EngineInput:
         """Return the unchanged pair: the moving volume is resampled on the working grid with the whole start."""
-        return EngineInput(pair.fixed, pair.moving, None, None, Affine.identity(), pair.initial or Transform())
+        start = pair.initial or Transform()
+        return EngineInput(pair.fixed, pair.moving, pair.fixed_mask, pair.moving_mask, Affine.identity(), start)
 
     def register(self, run: ExternalRun[ConvexAdamSettings]) -> Sequence[Part | Transform]:
         """Run the package on an isotropic grid over the fixed volume."""
         start = run.start
         grid, notes = working_grid(start.fixed.grid, run.settings)
         run.recorder.notes.extend(notes)
-        np.save(run.folder / "fixed.npy", warp_volume(start.fixed, grid).array)
-        np.save(run.folder / "moving.npy", warp_volume(start.moving, grid, start.tail).array)
+        compared = []
+        for name, mapping in (("fixed", Transform()), ("moving", start.tail)):
+            volume, mask = getattr(start, name), getattr(start, f"{name}_mask")
+            array = np.array(warp_volume(volume, grid, mapping).array)
+            compared += [continue_beyond(array, volume, grid, mapping)]
+            compared += [None if mask is None else warp_labels(mask, grid, mapping).mask()]
+            np.save(run.folder / f"{name}.npy", array)
+        if masks := [mask for mask in compared if mask is not None]:
+            np.save(run.folder / "compared.npy", np.logical_and.reduce(masks).astype(np.float32))
         output = run.execute_package("convexadam_child", _Parser(run.settings.iterations).parse)
         result = run.folder / "field.npy"
         self.check_output(output, result)

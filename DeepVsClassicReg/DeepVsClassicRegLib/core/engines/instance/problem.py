@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from ...images.grid import Grid
 from ...images.intensity import background_value
-from ...images.resample import continued, warp_labels, warp_volume
+from ...images.resample import warp_labels, warp_volume
 from ...images.volume import LabelMap, Volume
 from ...pair import Pair
 from ...transforms.transform import Transform
-from ..partial_views import known
+from ..partial_views import continue_beyond
 from .level import Region, nothing, region_of
 
 Image = npt.NDArray[np.float32]
@@ -226,17 +226,10 @@ def _seen(
 ) -> tuple[Image, Mask | None]:
     """Return the volume on the grid and the region where it is known (None: everywhere).
 
-    Where the body extends beyond the field of view, the border voxels are continued unless told otherwise: windows
-    at the border contain plausible values, and the mask excludes the region beyond from the objective.
+    The mask excludes the region beyond a partial view from the objective.
     """
     sampled = _sampled(volume, grid, start, check_cancelled)
-    within = known(volume, grid, start or Transform())
-    if within is None:
-        return sampled, None
-    check_cancelled()
-    if continues:
-        sampled[~within] = continued(volume, grid, start).array[~within]
-    return sampled, within
+    return sampled, continue_beyond(sampled, volume, grid, start or Transform(), continues=continues)
 
 
 def _both(first: Mask | None, second: Mask | None) -> Mask | None:
