@@ -16,7 +16,7 @@ from ..images.volume import LabelMap, Volume
 from ..pair import Pair, marked_pair
 from ..transforms.affine import Affine
 from ..transforms.transform import Part, Transform
-from .partial_views import known
+from .partial_views import filled_beyond, known
 
 MARGIN = 0.1
 SPACING_DIGITS, PLACE_DIGITS = 5, 3
@@ -96,7 +96,8 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> EngineInput:
 
     With a start that is not linear the moving volume is resampled in the fixed volume's field of view, enlarged by 10 %
     on every side, at the finer of both spacings, to limit the loss of detail.
-    Fixed voxels that the start maps outside a moving volume with a partial view of the body are masked out.
+    Fixed voxels that the start maps outside a moving volume with a partial view of the body are masked out, and an
+    affine start fills a margin beyond its view (`filled_beyond`).
     Lengths are divided by `unit_mm`, that of the fixed grid when none is given.
     """
     pair, unit = in_units(pair, unit_mm)
@@ -104,8 +105,9 @@ def native_start(pair: Pair, *, unit_mm: float | None = None) -> EngineInput:
     if linear is not None:
         within = known(pair.moving, pair.fixed.grid, Transform((linear,)))
         fixed_mask = _within(_on(pair.fixed_mask, pair.fixed.grid), within, pair.fixed.grid)
-        masks = fixed_mask, _on(pair.moving_mask, pair.moving.grid)
-        return EngineInput(pair.fixed, pair.moving, *masks, linear, Transform(), unit)
+        moving = pair.moving if within is None else filled_beyond(pair.moving, pair.fixed, linear)
+        masks = fixed_mask, _on(pair.moving_mask, moving.grid)
+        return EngineInput(pair.fixed, moving, *masks, linear, Transform(), unit)
     # A mask of the moving volume causes forces at its edges; a mask of the fixed volume does not move.
     absorbed = _absorbed(pair, _wide_grid(pair), unit)
     within = known(pair.moving, pair.fixed.grid, absorbed.tail)

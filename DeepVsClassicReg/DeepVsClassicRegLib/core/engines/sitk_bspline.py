@@ -19,12 +19,16 @@ from ..settings import option
 from ..transforms.field import BSpline
 from .base import EngineInfo, Recorder, Result
 from .engine_input import EngineInput, native_start
+from .partial_views import is_partial
 from .sitk_watch import Watch
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
 SMALLEST = 12
 # In units of the fixed grid (mm for a head); a small field of view gets at least ten cells along its longest edge.
 HEAD_GRID_SPACING, FEWEST_CELLS = 16.0, 10
+# Edge of a cell in voxels where a volume shows a part of the body: with few compared voxels per cell the spline, which
+# has no regularizer, follows the noise (a slab of 14 voxels ended 0.4 mm further off than its start with 4 voxels).
+PARTIAL_CELL_VOXELS = 8
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class SitkBSplineSettings:
         unit="mm",
         minimum=0,
         maximum=2000,
-        tooltip="Grid spacing of the finest level; 0 is 16 mm for a head and proportional for other volumes. Half the "
-        "spacing makes the metric about eight times slower.",
+        tooltip="Grid spacing of the finest level; 0 is 16 mm for a head and proportional for other volumes, at least 8 "
+        "voxels for partial views. Half the spacing makes the metric about eight times slower.",
         special="automatic",
     )
     iterations: tuple[int, ...] = option(
@@ -77,7 +81,8 @@ class SitkBSplineEngine:
         progress.report(0.0, "Preparing B-spline")
         start = native_start(pair)
         with recorder.stage("B-spline"):
-            spline, stop = _optimized(start, settings, progress, recorder)
+            finest = settings.grid_spacing_mm / start.unit_mm or _automatic_spacing(start.fixed.grid, is_partial(pair))
+            spline, stop = _optimized(start, settings, finest, progress, recorder)
         found = BSpline.from_sitk(spline)
         if not np.isfinite(found.coefficients_mm).all():
             raise EngineFailed("The B-spline diverged.", hint="Use a coarser grid or fewer iterations.")
@@ -95,7 +100,7 @@ def _check(settings: SitkBSplineSettings) -> None:
 
 
 def _optimized(
-    start: EngineInput, settings: SitkBSplineSettings, progress: Progress, recorder: Recorder
+    start: EngineInput, settings: SitkBSplineSettings, finest: float, progress: Progress, recorder: Recorder
 ) -> tuple[sitk.BSplineTransform, str]:
     """Return the spline of the finest level and the stop condition of the optimizer.
 
@@ -106,8 +111,6 @@ def _optimized(
     costs = np.array([i * s for i, s in zip(settings.iterations, settings.samples, strict=True)], dtype=float)
     ends = [0.02, *(0.02 + 0.97 * np.cumsum(costs / costs.sum())).tolist()]
     spline: sitk.BSplineTransform | None = None
-    automatic = min(HEAD_GRID_SPACING, max(start.fixed.grid.extent_mm) / FEWEST_CELLS)
-    finest = settings.grid_spacing_mm / start.unit_mm or automatic
     stop = ""
     for level, shrink in enumerate(settings.shrink):
         title = f"B-spline, level {level + 1} of {len(settings.shrink)}"
@@ -122,6 +125,12 @@ def _optimized(
         stop = _stop_words(registration.GetOptimizerStopConditionDescription())
     assert spline is not None
     return spline, stop
+
+
+def _automatic_spacing(grid: Grid, partial: bool) -> float:
+    """Return the grid spacing of the finest level, in units of the grid."""
+    spacing = min(HEAD_GRID_SPACING, max(grid.extent_mm) / FEWEST_CELLS)
+    return max(spacing, PARTIAL_CELL_VOXELS * min(grid.spacing_mm)) if partial else spacing
 
 
 def _stop_words(description: str) -> str:
