@@ -42,8 +42,8 @@ class SitkBSplineSettings:
         unit="mm",
         minimum=0,
         maximum=2000,
-        tooltip="Grid spacing of the finest level; 0 is 16 mm for a head and proportional for other volumes, at least 8 "
-        "voxels for partial views. Half the spacing makes the metric about eight times slower.",
+        tooltip="Grid spacing of the finest level; 0 is 16 mm for a head and proportional for other volumes, at least "
+        "8 voxels for partial views. Half the spacing makes the metric about eight times slower.",
         special="automatic",
     )
     iterations: tuple[int, ...] = option(
