@@ -1,6 +1,9 @@
-"""A source for tests: plane images of a soft disk, the moving one shifted by two pixels."""
+"""A source for tests: plane images of a soft disk, the moving one shifted by two pixels; counters of checkpoints."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +13,9 @@ from DeepVsClassicRegLib.core.networks.base import Batch
 from DeepVsClassicRegLib.core.networks.voxelmorph import VoxelMorphSettings
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.settings import to_json
+from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE
 from DeepVsClassicRegLib.core.training.config import TrainingConfig, TrainSettings
+from safetensors import safe_open
 
 SIDE = 24
 SMALL = {"encoder": (6, 6), "decoder": (6, 6, 6), "similarity": "mse", "smoothness": 0.01}
@@ -72,3 +77,9 @@ def config_of(*, supervision: str = "none", settings: dict | None = None, **trai
         card={"name": "disks", "licence": "CC0-1.0"},
         command="dvcreg train",
     )
+
+
+def counters_of(folder: Path) -> dict:
+    """Step, seconds and best measures in the checkpoint of a training run."""
+    with safe_open(folder / CHECKPOINT_FILE, framework="numpy") as file:
+        return json.loads(file.metadata()["training"])

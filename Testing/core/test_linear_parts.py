@@ -12,7 +12,7 @@ from DeepVsClassicRegLib.core.engines.linear.optimize import (
     rotation_matrix,
     score,
 )
-from DeepVsClassicRegLib.core.engines.linear.starts import (
+from DeepVsClassicRegLib.core.engines.linear.search import (
     axis_starts,
     distinct,
     moment_starts,

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.nifti import check_nifti
 from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.transforms.files import read_transform
 from nifti_samples import AFFINE, INDEX, SIZE, first, image, packed, put, reads, stored, true, two_forms
 
 from . import Case, Gives, Refused
@@ -165,7 +165,7 @@ FILE_CASES = [
         lambda folder: (
             nib.save(nib.Nifti1Image(np.zeros((9, 9, 9, 1, 3), np.float32), AFFINE), folder / "a.nii"),
             (folder / "a.nii").write_bytes((folder / "a.nii").read_bytes()[:5000]),
-            lambda: check_nifti(folder / "a.nii"),
+            lambda: read_transform(folder / "a.nii"),
         )[2],
         Refused(FileError, "cut off"),
     ),

@@ -79,7 +79,7 @@ def command(**options: Any) -> int:
     show_notes((note for _, report in reports for note in report.notes), quiet=quiet)
     for number, (name, report) in enumerate(reports):
         confidence = report.confidence if number == 0 else None  # they share the linear alignment
-        show_verdict(report.verdict, confidence, title=name, quiet=quiet)
+        show_verdict(report, confidence=confidence, title=name, quiet=quiet)
     for run in runs:
         if not run.ok:
             show_error(f"{run.name}: {run.reason}", run.hint)

@@ -11,13 +11,12 @@ import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
 from ..core.files import split_series
-from ..core.images.dicom_segmentation import is_dicom_segmentation
 from ..core.images.formats import read_raw, stem
 from ..core.images.grid import Grid
 from ..core.images.io import volume_of
 from ..core.images.nifti import components, is_nifti
 from ..core.images.points import Landmarks, read_landmarks
-from ..core.images.segmentations import is_slicer_segmentation, read_labels, read_segmentation
+from ..core.images.segmentations import is_segmentation_object, is_slicer_segmentation, read_labels, read_segmentation
 from ..core.images.volume import Volume
 from ..core.pair import FEWEST_VOXELS
 from ..core.transforms.affine import Affine
@@ -49,7 +48,7 @@ def describe(path: Path) -> dict[str, Any]:
         return _points(path)
     if name.endswith(TRANSFORM_ENDINGS):
         return _transform(read_transform(path))
-    if path.is_file() and (is_slicer_segmentation(path) or is_dicom_segmentation(path)):
+    if path.is_file() and (is_slicer_segmentation(path) or is_segmentation_object(path)):
         return _segmentation(path)
     if path.is_file() and name.endswith(FIELD_ENDINGS) and _is_vectors(path):
         return _transform(read_transform(path))

@@ -105,4 +105,4 @@ def command(**options: Any) -> None:
         if estimate is not None:
             show_places(found.locations.error)
     show_notes(notes)
-    show_verdict(report.verdict)
+    show_verdict(report)

@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.evaluation.locations import Location
-from ..core.evaluation.report import Verdict
+from ..core.evaluation.report import Report
+from ..core.evaluation.verdict import further_reasons
 
 PIPE_WIDTH = 120
 COLORS = {"good": "green", "check": "yellow", "bad": "red"}
@@ -40,20 +41,21 @@ def show_error(message: str, hint: str = "") -> None:
         screen.print(f"[yellow]Hint:[/]  {escape(hint)}")
 
 
-def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str = "", quiet: bool = False) -> None:
+def show_verdict(report: Report, *, confidence: float | None = None, title: str = "", quiet: bool = False) -> None:
     """Print the verdict, its aspects and reasons, and the confidence of the linear alignment on standard error.
 
     Parameters
     ----------
-    verdict : Verdict or None
-        Verdict of a report; nothing is printed for a report without verdict.
+    report : Report
+        Nothing is printed for a report without verdict.
     confidence : float, optional
-        'confidence' of the report, 0 to 1: confidence of the linear alignment.
+        Confidence of the linear alignment, 0 to 1, if it belongs to this run.
     title : str
         Title of the run, when there are several.
     quiet : bool
         Print one line, and only when the verdict is not good.
     """
+    verdict = report.verdict
     if verdict is None or (quiet and verdict.level == "good"):
         return
     level, screen = verdict.level, console(stderr=True)
@@ -64,10 +66,8 @@ def show_verdict(verdict: Verdict | None, confidence: Any = None, *, title: str 
     for aspect in verdict.aspects:
         mark, color = ASPECT_MARKS[aspect.level]
         screen.print(f"  [{color}]{mark}[/] {aspect.title}: {escape(aspect.text)}")
-    shown = " ".join([verdict.sentence, *(aspect.text for aspect in verdict.aspects)])
-    for reason in verdict.reasons:
-        if reason not in shown:
-            screen.print(f"  - {escape(reason)}")
+    for reason in further_reasons(report):
+        screen.print(f"  - {escape(reason)}")
     if confidence is not None:
         screen.print(f"  Linear alignment: {100 * confidence:.0f} % confident.")
 

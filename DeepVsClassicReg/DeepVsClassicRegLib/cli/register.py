@@ -110,5 +110,5 @@ def command(**options: Any) -> int:
         show_measures(report)
         show_entries("Written", files)
     show_notes((note for note in report.notes if note not in listener.shown_notes), quiet=quiet)
-    show_verdict(report.verdict, report.confidence, quiet=quiet)
+    show_verdict(report, confidence=report.confidence, quiet=quiet)
     return outcome.code

@@ -18,6 +18,11 @@ SHAPES = {2: (13, 18), 3: (9, 12, 11)}
 THIN = {"encoder": (4, 6, 8), "decoder": (8, 6, 4, 4)}
 
 
+def affine_field(matrix, translation, shape):
+    """The displacement that an `AffineHead` describes, in voxels; translations are fractions of the longest side."""
+    return affine.affine_displacement(matrix, translation * (max(shape) - 1), shape)
+
+
 def random(*shape, seed=0, dtype=torch.float64):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
@@ -163,7 +168,7 @@ def test_heads_start_at_the_identity_and_pass_gradients(dimensions):
 
     def spread_over(head):
         field = head(features, shape) if isinstance(head, heads.SplineHead) else head(features)
-        return heads.affine_field(*field, shape) if isinstance(head, heads.AffineHead) else field
+        return affine_field(*field, shape) if isinstance(head, heads.AffineHead) else field
 
     for kind in (heads.FieldHead, heads.SplineHead, heads.AffineHead):
         head = kind(dimensions, 5)
@@ -247,7 +252,7 @@ def test_affine_network_learns_turns_and_shifts_it_has_not_seen():
     def draw(count):
         raw = 2 * torch.rand((count, 6), generator=generator) - 1
         bounds = affine.AffineBounds(translation=0.08, rotation=0.3, log_scale=0.05, shear=0.02)
-        u = heads.affine_field(*affine.affine_matrix(raw, 2, bounds), (24, 24))
+        u = affine_field(*affine.affine_matrix(raw, 2, bounds), (24, 24))
         moving = shapes.expand(count, 1, 24, 24)
         return flow.warp(moving, u), moving, u
 

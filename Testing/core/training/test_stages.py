@@ -18,12 +18,12 @@ from DeepVsClassicRegLib.core.networks.voxelmorph import VoxelMorph
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import from_json, to_json
 from DeepVsClassicRegLib.core.training import stages
-from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE, checkpoint_counters
+from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE
 from DeepVsClassicRegLib.core.training.config import TrainSettings
 from DeepVsClassicRegLib.core.training.loop import train
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from training_disks import Blobs, config_of
+from training_disks import Blobs, config_of, counters_of
 
 ONE = Compute(device="cpu", threads=1)
 DLIR_SMALL = {"channels": 4, "affine_levels": 2, "spacings": [8, 4]}
@@ -141,7 +141,7 @@ def test_checkpoints_of_the_first_release_go_on(tmp_path):
     run(tmp_path / "whole", "voxelmorph", settings)
     run(tmp_path / "old", "voxelmorph", settings, stop_at=5)
     path = tmp_path / "old" / CHECKPOINT_FILE
-    counters = checkpoint_counters(tmp_path / "old")
+    counters = counters_of(tmp_path / "old")
     for name in ("stage", "stage_step"):
         del counters[name]
     counters |= {"learning_rate": 0.005, "scheduler": {"last_epoch": 5, "lr_lambdas": [None]}}

@@ -15,14 +15,14 @@ from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.networks.model_store import load_model
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE, checkpoint_counters
+from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE
 from DeepVsClassicRegLib.core.training.config import CONFIG_FILE, TrainSettings, read_config
 from DeepVsClassicRegLib.core.training.estimate import estimate
 from DeepVsClassicRegLib.core.training.loop import train
 from DeepVsClassicRegLib.core.training.stages import learning_rate_factor
 from DeepVsClassicRegLib.core.training.workarounds import narrow_in_full_precision
 from safetensors.torch import load_file
-from training_disks import Blobs, config_of
+from training_disks import Blobs, config_of, counters_of
 
 ONE = Compute(device="cpu", threads=1)
 
@@ -69,7 +69,7 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
     for stop in (7, 13):
         outcome = run(tmp_path / "parts", stop_at=stop, **options)
         assert not outcome.finished
-        assert outcome.step == stop == checkpoint_counters(tmp_path / "parts")["step"]
+        assert outcome.step == stop == counters_of(tmp_path / "parts")["step"]
     outcome = run(tmp_path / "parts", **options)
     assert outcome.finished
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
@@ -135,10 +135,10 @@ def test_the_card_is_complete(tmp_path):
 def test_the_best_weights_are_kept_not_the_last(tmp_path):
     run(tmp_path, steps=30)
     kept = load_model(tmp_path / "model")[0].sha256
-    former = checkpoint_counters(tmp_path)["best"]
+    former = counters_of(tmp_path)["best"]
     run(tmp_path, steps=60, source=_Spoiled())
-    assert checkpoint_counters(tmp_path)["step"] == 60
-    assert checkpoint_counters(tmp_path)["best"] == former
+    assert counters_of(tmp_path)["step"] == 60
+    assert counters_of(tmp_path)["best"] == former
     assert load_model(tmp_path / "model")[0].sha256 == kept
     assert float(rows(tmp_path / "validation.csv")[-1]["loss"]) > former["loss"]
 
@@ -172,7 +172,7 @@ def test_a_single_bad_batch_is_skipped_and_many_end_the_training(tmp_path):
     run(tmp_path / "good", steps=10)
     with pytest.raises(RegistrationError, match="diverged"):
         run(tmp_path / "bad", steps=60, source=Blobs(broken_from=10))
-    saved = checkpoint_counters(tmp_path / "bad")
+    saved = counters_of(tmp_path / "bad")
     assert 10 <= saved["step"] < 30
     good, bad = weights(tmp_path / "good"), weights(tmp_path / "bad")
     assert all(torch.equal(good[name], bad[name]) for name in good if name.startswith("weights/"))

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
-from ..errors import EngineUnavailable, FileError, RegistrationError
+from ..errors import EngineUnavailable, RegistrationError
 from ..evaluation.error_map import ErrorMap
 from ..images.grid import Grid
 from ..images.lengths import length_text
 from ..images.volume import LabelMap, Volume
 from ..networks.card import Card, Model
-from ..networks.model_store import find_models, get_model
+from ..networks.model_store import AUTO, choose_model
 from ..pair import Pair, marked_pair
 from ..progress import Progress
 from ..result import Result
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..networks.base import RegistrationNetwork
     from .network.inputs import NetworkInputs
 
-AUTO, KIND = "auto", "error"
+KIND = "error"
 REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 VOXELS = 600_000.0  # a head at about 2 mm, the voxel size of the training images
 LARGEST = "largest_error_voxels"  # in the card's training: larger errors cannot be distinguished
@@ -100,32 +100,8 @@ def require() -> None:
 
 
 def error_model(name: str = AUTO) -> Model:
-    """Return a model of the kind 'error'.
-
-    Raises
-    ------
-    FileError
-        When there is none of this name, or none at all.
-    RegistrationError
-        When it is of another kind.
-    """
-    if name == AUTO:
-        found = [model for model in find_models() if _fits(model)]
-        if not found:
-            raise FileError("No model for error estimates is installed.", hint="Give the path of a model folder.")
-        return found[0]
-    model = get_model(name)
-    if not _fits(model):
-        what = f"is of kind '{model.card.kind}'" if model.card.kind != KIND else "works on plane images"
-        raise RegistrationError(
-            f"Model '{model.card.name}' {what}; the error map needs one of kind '{KIND}' for volumes.",
-            hint="`dvcreg models list` lists the installed models.",
-        )
-    return model
-
-
-def _fits(model: Model) -> bool:
-    return model.card.kind == KIND and model.card.dimensions == 3
+    """Return a model of the kind 'error'; see `choose_model`."""
+    return choose_model(name, (KIND,), "The error map")
 
 
 def _inputs(pair: Pair, transform: Transform, card: Card, network: RegistrationNetwork) -> NetworkInputs:

@@ -7,42 +7,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FileError, RegistrationError
 from ..networks.card import Model
+from ..networks.model_store import AUTO, choose_model
 
 if TYPE_CHECKING:
     import torch
 
-AUTO = "auto"
 KINDS = ("metric", "error")  # models whose answer is a dissimilarity, the preferred kind first
 PREFIX = "metric:"  # in front of the name of a model where a similarity is asked for
 
 
 def metric_model(name: str = AUTO) -> Model:
-    """Return a model whose answer is a dissimilarity.
-
-    Raises
-    ------
-    FileError
-        When there is none of this name, or none at all.
-    RegistrationError
-        When it is of another kind.
-    """
-    from ..networks.model_store import find_models, get_model
-
-    if name == AUTO:
-        known = [model for model in find_models() if model.card.dimensions == 3]
-        found = [model for kind in KINDS for model in known if model.card.kind == kind]
-        if not found:
-            raise FileError("No model of the kind 'metric' is installed.", hint="Give a model folder by name.")
-        return found[0]
-    model = get_model(name)
-    if model.card.kind not in KINDS or model.card.dimensions != 3:
-        raise RegistrationError(
-            f"Model '{model.card.name}' is of kind '{model.card.kind}' ({model.card.dimensions}D); a metric is needed.",
-            hint="Choose a model of the kind 'metric' or 'error' for volumes (`dvcreg models`).",
-        )
-    return model
+    """Return a model whose answer is a dissimilarity; see `choose_model`."""
+    return choose_model(name, KINDS, "A learned metric")
 
 
 def is_metric(similarity: str) -> bool:

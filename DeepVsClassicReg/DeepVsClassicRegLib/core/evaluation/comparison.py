@@ -15,8 +15,7 @@ from .figures import Pictures
 from .make_report import make_report
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .pages import COLUMN_TITLES, Page, measure_table
-from .plots import accuracy_time
-from .plotting import data_uri
+from .plotting import accuracy_time, data_uri
 from .report import Report
 from .verdict import DECISIVE, judge_report, seconds_text
 from .views.catalogue import get_view

@@ -8,17 +8,234 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
+from ..images.intensity import background_value
+from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
-from ..pair import Pair
+from ..pair import Pair, marked_pair
 from ..progress import Progress
 from ..result import Result
+from ..transforms.field import DisplacementField
+from ..transforms.jacobian import field_jacobian, regularity
 from ..transforms.transform import Transform
+from .consistency import round_trip_measures
 from .error_map import ErrorMap
-from .evaluator import Evaluator, lost_label_note
-from .locations import Location, Locations
+from .landmarks import landmark_measures
+from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
+from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .measures import FAMILIES
+from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
+from .region import fixed_region
+from .similarity import Agreement, SimilarityRegion, local_agreement
+from .surface import surface_measures
+
+MOST_CHANGE = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The measures of one transform and the volumes computed for them."""
+
+    values: dict[str, Any]
+    warped: Volume
+    labels: LabelMap | None
+    jacobian: Volume | None
+    locations: Locations = field(default_factory=Locations)
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Input of the label measures: the evaluated labels and the fixed label map, coded on the fixed grid."""
+
+    scored: Scored
+    fixed: Codes
+    moving: LabelMap
+
+
+class Evaluator:
+    """Measures transforms of one pair.
+
+    Parameters
+    ----------
+    pair : Pair
+        Volumes, segmentations and landmarks.
+    labels : sequence of int or None
+        Labels to evaluate; all when None.
+    families : set of str
+        Families of measures to compute.
+    """
+
+    def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str]) -> None:
+        self.pair = pair = marked_pair(pair)
+        self.families = families
+        self.region, self.region_name = fixed_region(pair)
+        self.fill = background_value(pair.moving)
+        self.similarity = (
+            SimilarityRegion.of(pair.fixed, pair.moving, self.region) if "similarity" in families else None
+        )
+        self.labels, self.notes = _prepared_labels(pair, labels)
+
+    def column(self, transform: Transform, *, final: bool = False) -> Column:
+        """Return all measures of a transform; regularity and round-trip error only for the final one."""
+        if transform.affine is not None:
+            sampling = self._linear(transform, with_jacobian=final)
+        else:
+            sampling = self._nonlinear(transform, with_jacobian=final)
+        agreement = self._agreement(sampling)
+        values = {
+            **self._label_measures(sampling),
+            **self._landmark_measures(transform),
+            **self._intensity_measures(sampling, agreement),
+        }
+        if final and "regularity" in self.families and sampling.jacobian is not None:
+            found = regularity(sampling.jacobian, self.region)
+            values |= {
+                "folding_percent": found.folding_percent,
+                "implausible_percent": _implausible_percent(sampling.jacobian, self.region),
+                "sd_log_jacobian": found.sd_log_jacobian,
+                "jacobian_min": found.lowest,
+                "jacobian_max": found.highest,
+            }
+        if final and "consistency" in self.families:
+            values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
+        locations = Locations()
+        if final:
+            evaluated = sampling.jacobian if "regularity" in self.families else None
+            found_at = self._mismatches(sampling)
+            locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, mismatches=found_at)
+        return Column(values, sampling.warped, sampling.labels, sampling.jacobian, locations)
+
+    def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
+        pair, grid, mapping = self.pair, self.pair.fixed.grid, transform.affine
+        if mapping is None:
+            raise TypeError("The transform is not linear.")
+        sampling = _Sampling(self)
+        sampling.warped = warp_volume(pair.moving, grid, mapping, fill=self.fill)
+        if pair.moving_labels is not None:
+            sampling.labels = warp_labels(pair.moving_labels, grid, mapping)
+        sampling.count(slice(0, grid.size[2]), mapping)
+        if with_jacobian:
+            determinant = np.float32(np.linalg.det(mapping.matrix))
+            sampling.jacobian = Volume(np.full(grid.shape, determinant), grid, "Jacobian")
+        return sampling
+
+    def _nonlinear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
+        """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
+        pair, grid, ready = self.pair, self.pair.fixed.grid, Ready(transform)
+        warped = np.empty(grid.shape, dtype=np.float32)
+        labels = np.empty(grid.shape, dtype=np.int32) if pair.moving_labels is not None else None
+        jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
+        sampling = _Sampling(self)
+        for part in slabs(grid):
+            wide = ready.displacement_on(slab_of(grid, part, margin=1))
+            first = part.start - max(part.start - 1, 0)
+            inner = slice(first, first + part.stop - part.start)
+            if jacobian is not None:
+                jacobian[part] = field_jacobian(wide).array[inner]
+            mapping = DisplacementField(wide.array_mm[inner], slab_of(grid, part))
+            warped[part] = warp_volume(pair.moving, mapping.grid, mapping, fill=self.fill).array
+            if labels is not None and pair.moving_labels is not None:
+                labels[part] = warp_labels(pair.moving_labels, mapping.grid, mapping).array
+            sampling.count(part, mapping)
+        sampling.warped = Volume(warped, grid, f"{pair.moving.name} warped")
+        if labels is not None and pair.moving_labels is not None:
+            sampling.labels = dataclasses.replace(
+                pair.moving_labels, array=labels, grid=grid, name=f"{pair.moving_labels.name} warped"
+            )
+        sampling.jacobian = Volume(jacobian, grid, "Jacobian") if jacobian is not None else None
+        return sampling
+
+    def _label_measures(self, sampling: _Sampling) -> dict[str, Any]:
+        if self.labels is None or sampling.labels is None:
+            return {}
+        values: dict[str, Any] = {}
+        warped = self.labels.scored.codes(sampling.labels.array)
+        if "overlap" in self.families:
+            values |= hard_overlap(self.labels.fixed, warped, self.labels.scored)
+        if sampling.soft is not None:
+            values |= sampling.soft.measures()
+        if "surface" in self.families:
+            spacing = self.pair.fixed.grid.spacing_mm
+            values |= surface_measures(self.labels.fixed, warped, self.labels.scored, spacing)
+        return values
+
+    def _landmark_measures(self, transform: Transform) -> dict[str, Any]:
+        pair = self.pair
+        if "landmarks" not in self.families or pair.fixed_points is None or pair.moving_points is None:
+            return {}
+        return landmark_measures(transform, pair.fixed_points, pair.moving_points)
+
+    def _agreement(self, sampling: _Sampling) -> Agreement | None:
+        if self.similarity is None:
+            return None
+        fixed = self.pair.fixed
+        return local_agreement(fixed.array, sampling.warped.array, self.region & sampling.seen)
+
+    def _mismatches(self, sampling: _Sampling) -> list[Mismatch]:
+        if self.similarity is None:
+            return []
+        fixed = self.pair.fixed
+        return mismatches_of(fixed.array, sampling.warped.array, self.region & sampling.seen, fixed.grid)
+
+    def _intensity_measures(self, sampling: _Sampling, agreement: Agreement | None) -> dict[str, Any]:
+        if self.similarity is None or agreement is None:
+            return {}
+        local = {"local_agreement": agreement.mean, "sharpness": agreement.sharpness}
+        return {**self.similarity.measures(sampling.warped, sampling.seen), **local}
+
+
+class _Sampling:
+    """Data accumulated while a transform is sampled in slabs."""
+
+    warped: Volume
+    labels: LabelMap | None = None
+    jacobian: Volume | None = None
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+        self.seen = np.ones(evaluator.pair.fixed.grid.shape, dtype=bool)
+        self.soft: SoftOverlap | None = None
+        if evaluator.labels is not None and "overlap" in evaluator.families:
+            self.soft = SoftOverlap(evaluator.labels.moving, evaluator.labels.scored)
+
+    def count(self, part: slice, mapping: Sampled) -> None:
+        """Add the slices of a range of z."""
+        pair, grid = self._evaluator.pair, slab_of(self._evaluator.pair.fixed.grid, part)
+        if self._evaluator.similarity is not None:
+            self.seen[part] = seen_voxels(grid, pair.moving, mapping)
+        if self.soft is not None and self._evaluator.labels is not None:
+            self.soft.add(self._evaluator.labels.fixed[part], grid, mapping)
+
+
+def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:
+    """Return the percentage of voxels whose volume changes by more than a factor of ten."""
+    values = jacobian.array[inside]
+    return float(100.0 * np.mean((values < 1 / MOST_CHANGE) | (values > MOST_CHANGE)))
+
+
+def _prepared_labels(pair: Pair, labels: Sequence[int] | None) -> tuple[Labels | None, tuple[str, ...]]:
+    if pair.fixed_labels is None or pair.moving_labels is None:
+        return None, ()
+    fixed, notes = pair.fixed_labels, []
+    if not fixed.grid.same_as(pair.fixed.grid):
+        fixed = warp_labels(fixed, pair.fixed.grid)
+        notes.append("The fixed segmentation was resampled on the grid of the fixed volume (nearest neighbor).")
+    scored, remarks = scored_labels(fixed, pair.moving_labels, labels)
+    if not scored.labels:
+        return None, (*notes, *remarks, "No label exists in both segmentations, so the overlap is not evaluated.")
+    return Labels(scored, scored.codes(fixed.array), pair.moving_labels), (*notes, *remarks)
+
+
+def lost_label_note(values: dict[str, Any], column: str) -> tuple[str, ...]:
+    """Return a note when labels vanish, because they have no distance and are excluded from its mean."""
+    lost = int(values.get("labels_lost", 0))
+    if not lost:
+        return ()
+    return (f"{column}: {lost} label(s) are outside the fixed volume: Dice 0, excluded from mean distances.",)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,7 @@ from .figures import Pictures
 from .make_report import make_report
 from .measures import MEASURES
 from .pages import COLUMN_TITLES, Page, measure_table
-from .plots import curves, label_plot
-from .plotting import data_uri
+from .plotting import curves, data_uri, label_plot
 from .report import Report
 from .verdict import judge_report, seconds_text, tiles
 from .views.pictures import pictures_of

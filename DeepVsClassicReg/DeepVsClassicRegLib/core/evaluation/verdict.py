@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +64,11 @@ def judge_report(given: Report | Mapping[str, Any]) -> Verdict:
     report = given if isinstance(given, Report) else Report.from_json(given)
     base = _verdict_before_checks(report)
     found = findings(report)
-    counted = [one for one in found if not (_answered(report) and base.level == GOOD and one.name in BY_INTENSITY)]
     base = dataclasses.replace(base, reasons=tuple(one.text for one in found), aspects=aspects_of(report, found))
-    worst = counted[0] if counted else None
-    if worst is None or ORDER[worst.level] <= ORDER[base.level]:
+    worst = _lowering(report, base)
+    if worst is None:
         return base
-    # The sentence on a decisive measure already reports the folds.
-    more = "" if worst.name == "folding" and _decisive(report) is not None else f" {worst.text}"
+    more = "" if worst.name in _measured_checks(report) else f" {worst.text}"
     return dataclasses.replace(base, level=worst.level, headline=_headline(worst), sentence=base.sentence + more)
 
 
@@ -84,22 +82,18 @@ def aspects_of(report: Report, found: Sequence[Finding]) -> tuple[Aspect, ...]:
     found : sequence of Finding
         Failed checks of the report, the most severe first.
     """
-    return (
-        _aspect("intensities", "Match of intensities", _intensities(report), BY_INTENSITY, found),
-        _aspect("structures", "Match of structures", _structures(report), BY_STRUCTURE, found),
-        _aspect("map", "Plausible map", _map(report), BY_MAP, found),
-    )
+    aspects = []
+    for name, title, measured, checks in ASPECTS:
+        level, text = measured(report)
+        worst = _failed(level, checks, found)
+        aspects.append(Aspect(name, worst.level, title, worst.text) if worst else Aspect(name, level, title, text))
+    return tuple(aspects)
 
 
-def _aspect(
-    name: str, title: str, measured: tuple[str, str], checks: frozenset[str], found: Sequence[Finding]
-) -> Aspect:
-    """Return what was measured, or the most severe failed check when that is worse."""
-    level, text = measured
+def _failed(level: str, checks: frozenset[str], found: Sequence[Finding]) -> Finding | None:
+    """Return the most severe failed check of an aspect when it is worse than this level."""
     worst = next((one for one in found if one.name in checks), None)
-    if worst is not None and ORDER[worst.level] > ORDER.get(level, 0):
-        level, text = worst.level, worst.text
-    return Aspect(name, level, title, text)
+    return worst if worst is not None and ORDER[worst.level] > ORDER.get(level, 0) else None
 
 
 def _intensities(report: Report) -> tuple[str, str]:
@@ -132,14 +126,31 @@ def _map(report: Report) -> tuple[str, str]:
     return GOOD, f"{folded:.2g} % of the voxels are folded." if folded > 0 else "No voxel is folded."
 
 
+ASPECTS: tuple[tuple[str, str, Callable[[Report], tuple[str, str]], frozenset[str]], ...] = (
+    ("intensities", "Match of intensities", _intensities, BY_INTENSITY),
+    ("structures", "Match of structures", _structures, BY_STRUCTURE),
+    ("map", "Plausible map", _map, BY_MAP),
+)
+
+
 def further_reasons(report: Report) -> tuple[str, ...]:
-    """Return the reasons that the sentence of the verdict does not contain, the most severe first."""
-    sentence, states_folds = judge_report(report).sentence, _decisive(report) is not None
-    return tuple(
-        one.text
-        for one in findings(report)
-        if one.text not in sentence and not (states_folds and one.name == "folding")
-    )
+    """Return the reasons that neither the sentence nor the aspects of the verdict state, the most severe first."""
+    found = findings(report)
+    in_aspects = [_failed(measured(report)[0], checks, found) for _, _, measured, checks in ASPECTS]
+    shown = {one.name for one in (_lowering(report, _verdict_before_checks(report)), *in_aspects) if one is not None}
+    return tuple(one.text for one in found if one.name not in shown | _measured_checks(report))
+
+
+def _lowering(report: Report, base: Verdict) -> Finding | None:
+    """Return the failed check that lowers the level of the verdict, if any; the sentence includes it."""
+    trusted = _answered(report) and base.level == GOOD
+    counted = [one for one in findings(report) if not (trusted and one.name in BY_INTENSITY)]
+    return counted[0] if counted and ORDER[counted[0].level] > ORDER[base.level] else None
+
+
+def _measured_checks(report: Report) -> set[str]:
+    """Return the checks that the sentence about the decisive measure includes."""
+    return {"folding"} if _decisive(report) is not None else set()
 
 
 def best_report(reports: Sequence[Report]) -> int:

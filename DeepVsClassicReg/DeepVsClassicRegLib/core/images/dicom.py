@@ -18,20 +18,19 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError
-from .dicom_grid import placement
 from .dicom_slices import (
     Incomplete,
     Slice,
     Unfit,
     damages,
-    looks_like_dicom,
     pydicom,
     read_dataset,
     series_of,
     slices_of,
 )
-from .dicom_stacks import Stack, chosen, stacks_of
+from .dicom_stacks import Stack, chosen, placement, stacks_of
 from .raw import RawImage
+from .stream import looks_like_dicom
 
 _RLE = "1.2.840.10008.1.2.5"
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -82,11 +81,6 @@ def read_dicom(path: Path, series: str | None = None) -> RawImage:
         "intercepts": _span(entry.intercept for entry in stack.slices),
     }
     return RawImage(array, where.grid, f"DICOM {first.modality}", tuple(notes), about, valid)
-
-
-def is_dicom(path: Path) -> bool:
-    """Return whether a file is DICOM, by its content."""
-    return path.is_file() and looks_like_dicom(path)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import FileError, GeometryError, RegistrationError
 from .dicom import decoded
-from .dicom_slices import SEGMENTATIONS, Unfit, looks_like_dicom, read_dataset, slices_of
+from .dicom_slices import SEGMENTATIONS, Unfit, read_dataset, slices_of
 from .dicom_stacks import coordinates
 from .grid import Grid
 from .orientation import grid_from_lps
@@ -36,8 +36,6 @@ class DicomSegment:
 
 def is_dicom_segmentation(path: Path) -> bool:
     """Return whether a file is a DICOM segmentation object."""
-    if not path.is_file() or not looks_like_dicom(path):
-        return False
     dataset = read_dataset(path, pixels=False)
     return dataset is not None and dataset.get("SOPClassUID") in SEGMENTATIONS
 

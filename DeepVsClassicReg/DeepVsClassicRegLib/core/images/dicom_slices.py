@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
+from .stream import first_bytes, looks_like_dicom
 
 Array = npt.NDArray[np.float64]
 _DIRECTORY = "1.2.840.10008.1.3.10"
@@ -191,21 +192,7 @@ def read_dataset(path: Path, *, pixels: bool) -> Any | None:
 
 def _is_marked(path: Path) -> bool:
     """Return whether the file has the DICOM prefix after its preamble."""
-    return _start(path)[128:132] == b"DICM"
-
-
-def looks_like_dicom(path: Path) -> bool:
-    """Return whether the file has the DICOM prefix, or starts like a DICOM file without it."""
-    start = _start(path)
-    return start[128:132] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
-
-
-def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)
-    except OSError:
-        return b""
+    return first_bytes(path, 132)[128:] == b"DICM"
 
 
 def slices_of(dataset: Any, path: Path, *, segmentations: bool = False) -> list[Slice]:

@@ -10,11 +10,11 @@ import SimpleITK as sitk
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import settle, split_series
 from .completeness import check_complete
-from .dicom import is_dicom, read_dicom
 from .mgh import is_mgh, read_mgh
 from .nifti import is_nifti, read_nifti
 from .raw import Pathlike, RawImage
 from .simple import grid_of
+from .stream import looks_like_dicom
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz) or a DICOM folder"
 FRAME = re.compile(r"(.+)\.nii(?:\.gz)?#(\d+)", re.IGNORECASE)
@@ -44,7 +44,9 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     series = series or named
     if not source.exists():
         raise FileError(f"No such file: {source}.", hint="Check the path.")
-    if source.is_dir() or is_dicom(source):
+    if source.is_dir() or looks_like_dicom(source):
+        from .dicom import read_dicom
+
         return read_dicom(source, series)
     if source.is_file():
         if is_nifti(source):

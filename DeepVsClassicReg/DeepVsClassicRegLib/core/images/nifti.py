@@ -10,18 +10,258 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, GeometryError, RegistrationError
-from .nifti_header import COMPLETE, is_analyze, pair_of, parse_header, voxels_start
-from .nifti_orientation import about_orientation, nifti_grid
+from .grid import Grid
+from .notes import Note
+from .orientation import grid_from_ras
 from .raw import RawImage
 from .stream import read_beginning, read_whole
+
+Size = tuple[int, int, int]
+_FORMS = {0: "unknown", 1: "scanner", 2: "aligned to another image", 3: "Talairach", 4: "MNI 152", 5: "template"}
+# An sform with these codes intentionally differs from the qform: it maps to a template space.
+_TEMPLATES = (3, 4, 5)
+_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_UNITS = {0: "not stated", 1: "meters", 2: "millimeters", 3: "micrometers"}
+_GUESSED = (
+    ": left and right are unknown. It is taken as x toward left, y toward anterior, z toward superior, centered at "
+    "the origin, as nibabel does; check it in a viewer."
+)
+# Two orientations of one header disagree when a corner differs by more than this number of voxels.
+_DISAGREE_VOX = 0.1
+
+
+def nifti_grid(header: Any, size: Size, name: str, notes: list[str]) -> Grid:
+    """Return the grid of the voxels; the notes report irregular headers."""
+    scale = _mm_per_unit(header, notes)
+    forms = _forms(header, size, notes)
+    names = list(forms)
+    for number, used in enumerate(names):
+        matrix = forms[used].copy()
+        matrix[:3] *= scale
+        try:
+            grid = grid_from_ras(matrix, size, name, notes)
+        except GeometryError:
+            if number + 1 == len(names):
+                raise
+            text = f"The header's {used} is sheared or not usable; the {names[number + 1]} is used instead."
+            notes.append(Note(text, unsound=True))
+            continue
+        for other in names[number + 1 :]:
+            _compare(header, forms, used, other, size, notes)
+        return grid
+    raise GeometryError(f"{name} has no usable orientation.", hint="Repair the file's header.")
+
+
+def about_orientation(header: Any) -> dict[str, Any]:
+    """Return what `dvcreg info` shows of the header."""
+    if is_analyze(header):
+        return {"orientation_from": "nothing (Analyze 7.5 has none)"}
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    used = "sform" if sform > 0 else "qform" if qform > 0 else "nothing (both form codes are 0)"
+    native, other = ("little", "big") if sys.byteorder == "little" else ("big", "little")
+    return {
+        "orientation_from": used,
+        "sform_code": f"{sform} ({_FORMS.get(sform, 'not defined')})",
+        "qform_code": f"{qform} ({_FORMS.get(qform, 'not defined')})",
+        "units": _UNITS.get(int(header["xyzt_units"]) & 7, "not defined"),
+        "byte_order": native if header.dtype.isnative else other,
+        "slope_and_intercept": [float(header["scl_slope"]), float(header["scl_inter"])],
+    }
+
+
+def _mm_per_unit(header: Any, notes: list[str]) -> float:
+    if is_analyze(header):
+        return 1.0
+    unit = int(header["xyzt_units"]) & 7
+    if unit not in _MM_PER_UNIT:
+        notes.append(f"The header's unit of length {unit} is not defined; millimeters are assumed.")
+        return 1.0
+    if _MM_PER_UNIT[unit] != 1:
+        notes.append(f"The header gives lengths in {_UNITS[unit]}; they were converted to millimeters.")
+    return _MM_PER_UNIT[unit]
+
+
+def _forms(header: Any, size: Size, notes: list[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the (4, 4) matrices from indices to RAS, the one to be used first."""
+    zooms = np.abs(header["pixdim"][1:4].astype(float))
+    if (header["pixdim"][1:4] < 0).any():
+        notes.append("The header has negative voxel sizes; their sign is ignored.")
+    forms = {}
+    nifti = not is_analyze(header)
+    if nifti and header["sform_code"] > 0:
+        forms["sform"] = np.vstack([header["srow"].astype(float), [0, 0, 0, 1]])
+    if nifti and header["qform_code"] > 0:
+        forms["qform"] = _qform(header, zooms)
+    if not forms:
+        why = "The file states no orientation (both codes are 0)" if nifti else "Analyze 7.5 has no orientation"
+        notes.append(Note(why + _GUESSED, unsound=True))
+        matrix = np.diag([-zooms[0], zooms[1], zooms[2], 1.0])
+        matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(size) - 1) / 2)
+        forms["voxel sizes"] = matrix
+    return forms
+
+
+def _qform(header: Any, zooms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    b, c, d = (float(value) for value in header["quatern"])
+    rest = 1 - (b * b + c * c + d * d)
+    a = np.sqrt(max(rest, 0.0))
+    norm = np.sqrt(a * a + b * b + c * c + d * d)
+    if rest < -1e-3:
+        zooms = zooms * np.nan  # no rotation; the caller refuses it or takes another form
+    a, b, c, d = (value / norm for value in (a, b, c, d))
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    hand = -1.0 if header["pixdim"][0] < 0 else 1.0
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation * zooms * [1, 1, hand]
+    matrix[:3, 3] = header["qoffset"].astype(float)
+    return matrix
+
+
+def _compare(
+    header: Any, forms: dict[str, Any], used: str, other: str, size: tuple[int, ...], notes: list[str]
+) -> None:
+    corners = np.array([[i, j, k, 1] for i in (0, size[0] - 1) for j in (0, size[1] - 1) for k in (0, size[2] - 1)])
+    apart = np.linalg.norm((corners @ forms[used].T - corners @ forms[other].T)[:, :3], axis=1).max()
+    voxel = np.linalg.norm(forms[used][:3, :3], axis=0).min()
+    if not apart <= _DISAGREE_VOX * voxel:
+        text = (
+            f"The header's two orientations disagree by up to {apart / voxel:.3g} voxels: the {used} is used, as "
+            f"nibabel does; the {other} is ignored."
+            if np.isfinite(apart)
+            else f"The header's {other} holds numbers that are not finite; the {used} is used."
+        )
+        notes.append(Note(text, unsound=int(header["sform_code"]) not in _TEMPLATES))
+
+
+_NIFTI_1 = np.dtype(
+    [
+        ("sizeof_hdr", "i4"),
+        ("unused_1", "S36"),
+        ("dim", "i2", 8),
+        ("intent_p", "f4", 3),
+        ("intent_code", "i2"),
+        ("datatype", "i2"),
+        ("bitpix", "i2"),
+        ("slice_start", "i2"),
+        ("pixdim", "f4", 8),
+        ("vox_offset", "f4"),
+        ("scl_slope", "f4"),
+        ("scl_inter", "f4"),
+        ("slice_end", "i2"),
+        ("slice_code", "u1"),
+        ("xyzt_units", "u1"),
+        ("unused_2", "S128"),
+        ("qform_code", "i2"),
+        ("sform_code", "i2"),
+        ("quatern", "f4", 3),
+        ("qoffset", "f4", 3),
+        ("srow", "f4", (3, 4)),
+        ("intent_name", "S16"),
+        ("magic", "S4"),
+    ]
+)
+_NIFTI_2 = np.dtype(
+    [
+        ("sizeof_hdr", "i4"),
+        ("magic", "S8"),
+        ("datatype", "i2"),
+        ("bitpix", "i2"),
+        ("dim", "i8", 8),
+        ("intent_p", "f8", 3),
+        ("pixdim", "f8", 8),
+        ("vox_offset", "i8"),
+        ("scl_slope", "f8"),
+        ("scl_inter", "f8"),
+        ("unused_1", "S152"),
+        ("qform_code", "i4"),
+        ("sform_code", "i4"),
+        ("quatern", "f8", 3),
+        ("qoffset", "f8", 3),
+        ("srow", "f8", (3, 4)),
+        ("slice_code", "i4"),
+        ("xyzt_units", "i4"),
+        ("intent_code", "i4"),
+        ("intent_name", "S16"),
+        ("unused_2", "S16"),
+    ]
+)
+_LAYOUTS = {348: _NIFTI_1, 540: _NIFTI_2}
+_SMALLEST_OFFSET = {348: 352, 540: 544}
+COMPLETE = "Is it complete, and a NIfTI file at all?"
+
+
+def pair_of(path: Path) -> tuple[Path, Path]:
+    """Return the files of header and voxels; the same twice for a single file."""
+    lower = path.name.lower()
+    packed = lower.endswith(".gz")
+    bare = path.with_name(path.name[:-3]) if packed else path
+    other = {".hdr": ".img", ".img": ".hdr"}.get(bare.suffix.lower())
+    if other is None:
+        return path, path
+    upper = bare.suffix.isupper()
+    for candidate in (other, other + ".gz"):
+        partner = bare.with_suffix(candidate.upper() if upper else candidate)
+        if partner.is_file():
+            return (path, partner) if other == ".img" else (partner, path)
+    raise FileError(
+        f"{path.name} is one half of a pair: {bare.with_suffix(other).name} is missing.",
+        hint="Put both files into one folder.",
+    )
+
+
+def parse_header(content: bytes, path: Path) -> Any:
+    """Return the header at the beginning of a file, as a record of the layout and byte order that it has."""
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for order in orders:
+        length = int(np.frombuffer(content, order + "i4", count=1)[0]) if len(content) >= 4 else 0
+        layout = _LAYOUTS.get(length)
+        if layout is None:
+            continue
+        if len(content) < length:
+            raise FileError(
+                f"{path.name} is cut off inside its header ({len(content)} of {length} bytes).",
+                hint="Copy or download the file again.",
+            )
+        header = np.frombuffer(content, layout.newbyteorder(order), count=1)[0]
+        if length == 540 and not bytes(header["magic"]).startswith((b"n+2", b"ni2")):
+            break
+        return header
+    raise FileError(f"Could not read {path.name}: it has no NIfTI header.", hint=COMPLETE)
+
+
+def voxels_start(header: Any, path: Path) -> tuple[int, list[str]]:
+    """Return where the voxels begin in a single file, and what was odd about it."""
+    smallest = _SMALLEST_OFFSET[int(header["sizeof_hdr"])]
+    offset = float(header["vox_offset"])
+    if offset == 0:
+        return smallest, [f"The header does not say where the voxels begin; byte {smallest} is assumed."]
+    if not np.isfinite(offset) or offset < smallest or offset != int(offset):
+        raise FileError(
+            f"{path.name}: the header says that the voxels begin at byte {offset:g}, expected {smallest} or more.",
+            hint="The header is damaged; export or convert the image again.",
+        )
+    return int(offset), []
+
+
+def is_analyze(header: Any) -> bool:
+    """Return whether a header is one of Analyze 7.5, which has neither orientation nor units nor slope."""
+    return not bytes(header["magic"]).startswith((b"n+", b"ni"))
+
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 HEADER_BYTES = 1024
@@ -79,19 +319,6 @@ def read_nifti(path: Path, frame: str | None = None) -> RawImage:
     return RawImage(
         array, grid, f"{file.name}, {stored.newbyteorder('=').name}", tuple(notes), about_orientation(file.header)
     )
-
-
-def check_nifti(path: Path) -> tuple[str, ...]:
-    """Check that a NIfTI file of any dimension is as long as its header says, and return notes about it.
-
-    Raises
-    ------
-    FileError
-        When the file is not a NIfTI or is shorter than its header says.
-    """
-    file = _File.open(path)
-    file.voxels()
-    return file.notes
 
 
 def nifti_dimensions(path: Path) -> tuple[int, ...]:

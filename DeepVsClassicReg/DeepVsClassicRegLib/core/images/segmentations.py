@@ -11,7 +11,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError
-from .dicom_segmentation import is_dicom_segmentation, read_dicom_segments
 from .formats import read_raw, stem, write_image
 from .grid import Grid
 from .matching import Structure, common_numbers
@@ -19,6 +18,7 @@ from .raw import Pathlike
 from .resample import Mapping as PointMap
 from .resample import warp_labels
 from .simple import grid_of, image_from_array, to_sitk
+from .stream import looks_like_dicom
 from .volume import LABEL_RANGE, LabelMap, Segment
 
 NRRD = (".nrrd", ".nhdr")
@@ -84,6 +84,15 @@ def is_slicer_segmentation(path: Pathlike) -> bool:
     return bool(_segment_facts(Path(path)))
 
 
+def is_segmentation_object(path: Pathlike) -> bool:
+    """Return whether a file is a DICOM segmentation object."""
+    if not looks_like_dicom(Path(path)):
+        return False
+    from .dicom_segmentation import is_dicom_segmentation
+
+    return is_dicom_segmentation(Path(path))
+
+
 def read_labels(path: Pathlike, *, name: str | None = None) -> LabelMap:
     """Read a segmentation or mask.
 
@@ -108,7 +117,7 @@ def read_segmentation(path: Pathlike, *, name: str | None = None) -> Segmentatio
     facts = _segment_facts(source)
     if facts:
         return _slicer_segmentation(source, title, facts)
-    if is_dicom_segmentation(source):
+    if is_segmentation_object(source):
         return _dicom_segmentation(source, title)
     raw = read_raw(path)
     return Segmentation((LabelMap(raw.array, raw.grid, name=title, notes=raw.notes),), title)
@@ -250,6 +259,8 @@ def _slicer_segmentation(path: Path, title: str, facts: Mapping[str, str]) -> Se
 
 def _dicom_segmentation(path: Path, title: str) -> Segmentation:
     """Return a DICOM segmentation, each segment in the first layer where it overlaps with no other."""
+    from .dicom_segmentation import read_dicom_segments
+
     grid, segments, notes = read_dicom_segments(path)
     arrays: list[np.ndarray] = []
     listed: list[dict[int, Segment]] = []

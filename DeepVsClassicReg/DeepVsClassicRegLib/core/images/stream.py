@@ -1,4 +1,4 @@
-"""Reads whole files, decompresses gzip, and notes irregular ends."""
+"""Reads the bytes of files: the first ones, or all, decompressed, with notes about irregular ends."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from ..errors import FileError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _AGAIN = "Copy or download the file again."
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file, none when it cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Return whether the file has the DICOM prefix, or starts like a DICOM file without it."""
+    start = first_bytes(path, 132)
+    return start[128:] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
 
 
 def read_whole(path: Path) -> tuple[bytes, list[str]]:

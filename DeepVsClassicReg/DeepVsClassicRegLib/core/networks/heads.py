@@ -9,7 +9,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from ..losses.sampling import at_least_single, warp
-from .affine import AffineBounds, affine_displacement, affine_matrix, parameter_count
+from .affine import AffineBounds, affine_matrix, parameter_count
 from .blocks import SLOPE, convolution, small_start
 from .bspline import control_shape, spline_field
 from .flow import identity_grid
@@ -116,11 +116,6 @@ class SplineHead(nn.Module):
         points = identity_grid(control_shape(shape, self.spacing), field)
         where = (points - 1) * (self.spacing / self.stride)
         return warp(field, (where - points).expand(field.shape[0], *where.shape[1:]))
-
-
-def affine_field(matrix: Tensor, translation: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the displacement of the output of an `AffineHead` on a grid of `shape` voxels."""
-    return affine_displacement(matrix, translation * (max(shape) - 1), shape)
 
 
 def sample(mean: Tensor, log_variance: Tensor) -> Tensor:

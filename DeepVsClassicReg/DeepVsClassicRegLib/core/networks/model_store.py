@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FileError, SettingsError, did_you_mean
+from ..errors import FileError, RegistrationError, SettingsError, did_you_mean
 from ..files import NO_SPACE, resource_folder, user_folder, write_bytes, write_json
 from ..settings import from_json as settings_from_json
 from .card import CARD_FILE, WEIGHTS_FILE, Card, Model, read_card
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .base import RegistrationNetwork
 
+AUTO = "auto"
 MODELS_VARIABLE = "DVCREG_MODELS"
 AGAIN = "Copy the model folder again from its source; weights of unknown origin are not loaded."
 SAFETENSORS_HEADER = 8
@@ -79,6 +80,44 @@ def get_model(name: str, extra: Sequence[Path] = ()) -> Model:
         hint = did_you_mean(name, models) if models else "No model is installed; use a model folder."
         raise FileError(f"There is no model '{name}'.", hint=hint)
     return models[name]
+
+
+def choose_model(name: str, kinds: Sequence[str], purpose: str) -> Model:
+    """Return a model of one of these kinds for volumes, by name or folder; with 'auto' the first installed one.
+
+    Parameters
+    ----------
+    name : str
+        Name, folder, or `AUTO`.
+    kinds : sequence of str
+        Kinds that fit, the preferred first.
+    purpose : str
+        What needs the model, as the beginning of a sentence: "The error map".
+
+    Raises
+    ------
+    FileError
+        When there is none of this name, or none at all.
+    RegistrationError
+        When it is of another kind or for plane images.
+    """
+    wanted = " or ".join(f"'{kind}'" for kind in kinds)
+    if name == AUTO:
+        known = [model for model in find_models() if model.card.dimensions == 3]
+        found = [model for kind in kinds for model in known if model.card.kind == kind]
+        if not found:
+            raise FileError(
+                f"{purpose} needs a model of kind {wanted}; none is installed.", hint="Give the path of a model folder."
+            )
+        return found[0]
+    model = get_model(name)
+    if model.card.kind not in kinds or model.card.dimensions != 3:
+        what = f"is of kind '{model.card.kind}'" if model.card.kind not in kinds else "works on plane images"
+        raise RegistrationError(
+            f"Model '{model.card.name}' {what}. {purpose} needs one of kind {wanted} for volumes.",
+            hint="`dvcreg models list` lists the installed models.",
+        )
+    return model
 
 
 def save_model(folder: Path, card: Card, module: nn.Module, *, half: bool = False) -> Card:

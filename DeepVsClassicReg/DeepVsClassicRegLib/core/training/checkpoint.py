@@ -53,13 +53,6 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / CHECKPOINT_FILE).is_file()
 
 
-def checkpoint_counters(folder: Path) -> dict[str, Any]:
-    """Return step, seconds and best numbers of a checkpoint without reading its tensors."""
-    with _opened(folder / CHECKPOINT_FILE) as file:
-        counters: dict[str, Any] = json.loads(file.metadata()["training"])
-    return counters
-
-
 def _tensors(state: State) -> dict[str, torch.Tensor]:
     found = {WEIGHTS + name: tensor for name, tensor in state.module.state_dict().items()}
     if state.averaged is not None:

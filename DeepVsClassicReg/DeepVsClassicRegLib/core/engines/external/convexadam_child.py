@@ -73,7 +73,7 @@ def restrict(package: Any, compared: Any, block: int, patch: int) -> None:
     weight = functional.avg_pool3d(compared[None, None], block, stride=block)
     fine = functional.avg_pool3d(compared[None, None], patch, stride=patch).sqrt()
     extract = package.extract_features
-    fixed = []
+    fixed: list[Any] = []
 
     def extracted(**options: Any) -> Any:
         features = extract(**options)
