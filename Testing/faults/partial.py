@@ -13,8 +13,15 @@ from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.engines.engine_input import native_start, same_grid_start
 from DeepVsClassicRegLib.core.engines.instance.problem import make_problem
 from DeepVsClassicRegLib.core.engines.instance.similarity_selection import select_similarity
-from DeepVsClassicRegLib.core.engines.partial_views import is_partial, known, never_worse, objection, open_faces
-from DeepVsClassicRegLib.core.evaluation.gain import Gain, gain_of
+from DeepVsClassicRegLib.core.engines.partial_views import (
+    Gain,
+    gain_of,
+    is_partial,
+    known,
+    never_worse,
+    objection,
+    open_faces,
+)
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import continued, sampled_on, warp_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume

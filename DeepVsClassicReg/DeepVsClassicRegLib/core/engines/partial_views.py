@@ -1,20 +1,22 @@
-"""Partial views: where a volume is known, and where the body extends beyond the field of view."""
+"""Partial views: where a volume is known, what engines find beyond it, and whether a deformation is an improvement."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.gain import Gain, gain_of
-from ..evaluation.mapping import moving_indices
+from ..evaluation.mapping import moving_indices, seen_voxels
+from ..evaluation.similarity import local_agreement
 from ..images.grid import Grid
-from ..images.intensity import robust_range
-from ..images.resample import continued, sampled_on
-from ..images.volume import Volume
+from ..images.intensity import foreground, robust_range
+from ..images.resample import continued, sampled_on, warp_labels
+from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..transforms.affine import Affine
+from ..transforms.jacobian import field_jacobian
 from ..transforms.transform import Transform
 
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +33,9 @@ BINS = 64
 # Strain is checked only when the start maps less than this fraction of the fixed body into the moving volume: breathing
 # alone strains lungs that both volumes show completely (0.54 with greedy).
 SMALL_PART = 0.75
+MOST_VOXELS = 1 << 21
+# Smaller determinants, including those of folds, are replaced by this one in the strain.
+SMALLEST_DETERMINANT = 1e-3
 
 
 def open_faces(volume: Volume) -> tuple[Mask, Mask]:
@@ -46,39 +51,6 @@ def open_faces(volume: Volume) -> tuple[Mask, Mask]:
 def is_partial(pair: Pair) -> bool:
     """Return whether the body extends beyond the field of view of a volume of the pair."""
     return any(faces.any() for volume in (pair.fixed, pair.moving) for faces in open_faces(volume))
-
-
-def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transform, str]:
-    """Return the found transform and '', or the start and a reason when the deformation of partial views failed.
-
-    At the borders of a partial view a deformation can match structures that are not visible in the other volume. It is
-    checked where both transforms map into the moving volume: the local agreement of the intensities decreases, many
-    voxels fold, or the moving volume is partial and the strain is high. The agreement alone does not suffice: a map
-    that compresses a whole head into a slab increases it.
-
-    Parameters
-    ----------
-    pair : Pair
-        As engines receive it.
-    start, found : Transform
-        Fixed-to-moving transforms before and after the deformation.
-    """
-    if not is_partial(pair):
-        return found, ""
-    reason = objection(gain_of(pair, start, found))
-    return (start, reason) if reason else (found, "")
-
-
-def objection(gain: Gain) -> str:
-    """Return why a deformation of partial views is rejected, '' when it is accepted."""
-    what = f"reduces the agreement of intensities (local agreement {gain.before:.2f} before, {gain.after:.2f} after)"
-    if gain.folding_percent > MUCH_FOLDING_PERCENT:
-        what = f"folds {gain.folding_percent:.1f} % of the common region"
-    elif gain.seen_share < SMALL_PART and gain.strain > MUCH_STRAIN:
-        what = f"has a high strain (standard deviation of the log Jacobian: {gain.strain:.2f})"
-    elif not gain.after < gain.before:
-        return ""
-    return f"The linear start is kept: the fields of view are partial, and the deformation {what}."
 
 
 def known(volume: Volume, grid: Grid, start: Transform) -> Mask | None:
@@ -177,3 +149,100 @@ def _in_intensities_of(
     used = count > 0
     centers = lower + (np.arange(BINS) + 0.5) * (upper - lower) / BINS
     return np.interp(array, centers[used], total[used] / count[used]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The effect of a deformation.
+
+    Attributes
+    ----------
+    before, after : float
+        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when it cannot be measured.
+    folding_percent : float
+        Percentage of the evaluated voxels that are folded.
+    strain : float
+        Standard deviation of the logarithm of the Jacobian determinant where the deformation maps into the moving
+        volume: 0 for an affine map, large when a large region is compressed into a small field of view.
+    seen_share : float
+        Fraction of the fixed foreground that the start maps into the moving volume.
+    """
+
+    before: float
+    after: float
+    folding_percent: float
+    strain: float
+    seen_share: float
+
+
+def never_worse(pair: Pair, start: Transform, found: Transform) -> tuple[Transform, str]:
+    """Return the found transform and '', or the start and a reason when the deformation of partial views failed.
+
+    At the borders of a partial view a deformation can match structures that are not visible in the other volume. It is
+    checked where both transforms map into the moving volume: the local agreement of the intensities decreases, many
+    voxels fold, or the moving volume is partial and the strain is high. The agreement alone does not suffice: a map
+    that compresses a whole head into a slab increases it.
+
+    Parameters
+    ----------
+    pair : Pair
+        As engines receive it.
+    start, found : Transform
+        Fixed-to-moving transforms before and after the deformation.
+    """
+    if not is_partial(pair):
+        return found, ""
+    reason = objection(gain_of(pair, start, found))
+    return (start, reason) if reason else (found, "")
+
+
+def objection(gain: Gain) -> str:
+    """Return why a deformation of partial views is rejected, '' when it is accepted."""
+    what = f"reduces the agreement of intensities (local agreement {gain.before:.2f} before, {gain.after:.2f} after)"
+    if gain.folding_percent > MUCH_FOLDING_PERCENT:
+        what = f"folds {gain.folding_percent:.1f} % of the common region"
+    elif gain.seen_share < SMALL_PART and gain.strain > MUCH_STRAIN:
+        what = f"has a high strain (standard deviation of the log Jacobian: {gain.strain:.2f})"
+    elif not gain.after < gain.before:
+        return ""
+    return f"The linear start is kept: the fields of view are partial, and the deformation {what}."
+
+
+def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
+    """Return the effect of a deformation where both transforms map into the moving volume.
+
+    Parameters
+    ----------
+    pair : Pair
+        The pair as engines receive it; its masks are used.
+    start, transform : Transform
+        Fixed-to-moving transforms.
+    """
+    grid = pair.fixed.grid
+    factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))
+    grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
+    fixed = sampled_on(pair.fixed, grid)
+    inside = foreground(fixed) & _inside_mask(pair.fixed_mask, grid, None)
+    maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
+    sampled, (shown, reached) = (
+        int(inside.sum()),
+        (
+            inside & seen_voxels(grid, pair.moving, mapping) & _inside_mask(pair.moving_mask, grid, each)
+            for each, mapping in zip((start, transform), maps, strict=True)
+        ),
+    )
+    inside = shown & reached
+    warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
+    before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
+    share = float(shown.sum() / max(sampled, 1))
+    if not inside.any():
+        return Gain(before, after, 0.0, 0.0, share)
+    determinant = field_jacobian(transform.displacement_on(grid)).array
+    strain = float(np.log(np.maximum(determinant[reached], SMALLEST_DETERMINANT)).std())
+    return Gain(before, after, float(100 * (determinant[inside] <= 0).mean()), strain, share)
+
+
+def _inside_mask(mask: LabelMap | None, grid: Grid, transform: Transform | None) -> npt.NDArray[np.bool_]:
+    if mask is None:
+        return np.ones(grid.shape, dtype=bool)
+    return warp_labels(mask, grid, transform).mask()

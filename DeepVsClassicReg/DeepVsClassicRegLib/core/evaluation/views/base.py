@@ -80,8 +80,8 @@ class View:
         Whether the report shows the fixed volume above it.
     in_panel : bool
         Whether the panel has a button for it; a file of the same name in `mrml/views` then shows it.
-    has_picture : callable
-        Whether a pair has the data for the report's picture.
+    picture_needs : tuple of str
+        What the report's picture needs besides both volumes: 'fixed_labels', 'error_map'.
     """
 
     name: str
@@ -94,7 +94,12 @@ class View:
     before: bool = True
     with_fixed: bool = False
     in_panel: bool = True
-    has_picture: Callable[[Pictures], bool] = lambda _pictures: True
+    picture_needs: tuple[str, ...] = ()
+
+    def has_picture(self, pictures: Pictures) -> bool:
+        """Return whether a pair has the data for the report's picture."""
+        data = {"fixed_labels": pictures.pair.fixed_labels, "error_map": pictures.evaluation.error_map}
+        return all(data[name] is not None for name in self.picture_needs)
 
     def roles(self, *, before: bool) -> tuple[str, ...]:
         """Return the roles of the data shown before or after registration."""

@@ -64,5 +64,5 @@ VIEW = View(
     caption="Outlines of the fixed (amber) and the warped structures (cyan) over the warped volume: they should "
     "coincide. Without segmentations, contours of the fixed intensities are shown.",
     row=_row,
-    has_picture=lambda pictures: pictures.pair.fixed_labels is not None,
+    picture_needs=("fixed_labels",),
 )

@@ -52,5 +52,5 @@ VIEW = View(
     ),
     row=_row,
     before=False,
-    has_picture=lambda pictures: pictures.evaluation.error_map is not None,
+    picture_needs=("error_map",),
 )
