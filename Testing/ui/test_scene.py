@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import slicer
 from panel_helpers import choose, settle, shown, wait
@@ -40,6 +42,26 @@ def test_a_saved_scene_restores_everything(widget, panel, picked, ui, fake, tmp_
     assert "Better aligned" in ui.verdictLabel.text
     run = panel.results.run
     assert run.warped is not None and run.transform is not None
+    ui.checkerboardButton.click()
+    wait(lambda: not panel.busy)
+    ui.closeViewButton.click()
+
+
+@pytest.mark.usefixtures("only_the_hierarchy_complains")
+def test_a_scene_of_the_former_version_opens(panel, ui):
+    """Saved by the panel of commit b29dc97 after a registration of the phantom with the engine `linear`."""
+    slicer.util.loadScene(str(Path(__file__).parent / "data" / "former_version.mrb"))
+    settle()
+    wait(lambda: not panel.busy)
+    assert ui.fixedSelector.currentNode().GetName() == "Phantom head fixed"
+    assert ui.engineCombo.currentData == "linear"
+    assert len(panel.results.runs) == 1
+    run = panel.results.run
+    assert run.warped is not None and run.transform is not None
+    report = run.typed_report
+    assert report.engine == "linear"
+    assert report.measures.after["dice_mean"] > 0.7 > report.measures.before["dice_mean"]
+    assert "Better aligned" in ui.verdictLabel.text
     ui.checkerboardButton.click()
     wait(lambda: not panel.busy)
     ui.closeViewButton.click()

@@ -10,6 +10,27 @@ from DeepVsClassicRegLib.core.errors import FileError, RegistrationError, Settin
 from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.worker.job_folder import clean_up, is_ephemeral, new_job_folder
 
+FORMER = """{
+ "format": 1,
+ "inputs": {
+  "fixed": "fixed.nii.gz",
+  "moving": "moving.nii.gz",
+  "fixed_labels": "fixed_seg.nii.gz",
+  "moving_labels": "moving_seg.nii.gz"
+ },
+ "engine": "sitk-demons",
+ "preset": "default",
+ "settings": {"iterations": [20, 10]},
+ "compute": {"device": "cpu", "threads": 1, "seed": 3},
+ "outputs": {"transform": "transform.h5", "warped": "warped.nii.gz", "report": "report.json"},
+ "label_names": {"2": "Left white matter"},
+ "evaluate": true,
+ "options": {},
+ "ephemeral": false,
+ "task": "register"
+}
+"""
+
 
 def example(**changes):
     return Job(**{"inputs": {"fixed": "ä b.nrrd", "moving": "/m.nii"}, "engine": "elastix", **changes})
@@ -22,6 +43,24 @@ def test_round_trip(tmp_path):
     assert job.input_paths(tmp_path)["fixed"] == tmp_path / "ä b.nrrd"
     assert str(job.input_paths(tmp_path)["moving"]) == "/m.nii"
     assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_a_job_folder_of_the_former_version_is_read(tmp_path):
+    """The text is that of commit b29dc97."""
+    (tmp_path / "job.json").write_text(FORMER, encoding="utf-8")
+    assert Job.read(tmp_path) == Job(
+        inputs={
+            "fixed": "fixed.nii.gz",
+            "moving": "moving.nii.gz",
+            "fixed_labels": "fixed_seg.nii.gz",
+            "moving_labels": "moving_seg.nii.gz",
+        },
+        engine="sitk-demons",
+        settings={"iterations": [20, 10]},
+        compute=Compute(device="cpu", threads=1, seed=3),
+        outputs={"transform": "transform.h5", "warped": "warped.nii.gz", "report": "report.json"},
+        label_names={"2": "Left white matter"},
+    )
 
 
 @pytest.mark.parametrize("changes", [{"inputs": {"fixt": "a"}}, {"outputs": {"warpd": "a"}}])

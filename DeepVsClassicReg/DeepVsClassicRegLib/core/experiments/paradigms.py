@@ -31,13 +31,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
     scores = scores_of(finished)
     engines = scores.of_family("classical")
     networks = [*scores.of_family("unsupervised"), *scores.of_family("given model")]
-    tests = [
-        (condition, test)
-        for condition in CONDITIONS
-        for engine in engines
-        for network in networks
-        if (test := scores.test(condition, engine, network)) is not None
-    ]
+    tests = scores.tests(CONDITIONS, engines, networks)
     new = [test for condition, test in tests if condition == NEW]
     won = sum(test.winner == test.first for test in new)
     lost = sum(test.winner == test.second for test in new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,11 @@ class Scores:
         base = compare_paired(first, second, ([a[p] for p in pairs], [b[p] for p in pairs]))
         values, groups = self._differences(condition, first, second, measure)
         return Test(first, second, mean_difference(values, groups), base.p_t, base.p_wilcoxon)
+
+    def tests(self, conditions: Iterable[str], firsts: Sequence[str], seconds: Sequence[str]) -> list[tuple[str, Test]]:
+        """Return condition and test of each first with each second method that have common pairs."""
+        found = [(each, self.test(each, one, two)) for each in conditions for one in firsts for two in seconds]
+        return [(condition, test) for condition, test in found if test is not None]
 
     def gap(self, near: str, far: str, method: str, against: str) -> Estimate:
         """Return the difference between two conditions in the lead of a method over another.

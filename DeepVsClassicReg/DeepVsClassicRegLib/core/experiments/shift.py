@@ -38,13 +38,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
     scores = scores_of(finished)
     engines = scores.of_family("classical")
     networks = [name for name in scores.families if name not in engines]
-    tests = [
-        (condition, test)
-        for condition in scores.conditions
-        for first in engines
-        for second in networks
-        if (test := scores.test(condition, first, second)) is not None
-    ]
+    tests = scores.tests(scores.conditions, engines, networks)
     words = "; ".join(f"{name}: {text}" for name, text in SHIFTS.items() if name != "none")
     return Findings(
         title="Does the gain persist on images unlike the training images?",

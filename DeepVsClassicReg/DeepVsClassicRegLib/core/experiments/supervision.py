@@ -30,13 +30,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
     """Return boxes, tests and claims."""
     scores = scores_of(finished)
     engines = scores.of_family("classical")
-    tests = [
-        (condition, test)
-        for condition in CONDITIONS
-        for first in scores.of_family("supervised")
-        for second in [*engines, *scores.of_family("unsupervised")]
-        if (test := scores.test(condition, first, second)) is not None
-    ]
+    tests = scores.tests(CONDITIONS, scores.of_family("supervised"), [*engines, *scores.of_family("unsupervised")])
     tables = [scores.table(), test_table("tests", "Every comparison", tests)]
     if any(row["dice_held_out"] is not None for row in scores.rows):
         tables.insert(1, scores.table("dice_held_out"))
