@@ -26,7 +26,7 @@ ORIGIN = np.array([-20.0, -30.0, -40.0])
 
 
 def values(points_mm: np.ndarray) -> np.ndarray:
-    """Return whole numbers that vary linearly in the patient, so that any place tells its true value."""
+    """Return integers that vary linearly in the patient, so that any place tells its true value."""
     return 1000 + points_mm @ [2.0, 4.0, 10.0]
 
 
@@ -204,7 +204,7 @@ def grid(run: Run) -> list[float]:
 
 
 def true(*notes: str, tolerance: float = 0.6) -> Gives:
-    """Expect every voxel to hold the value of its place (stored as whole numbers)."""
+    """Expect every voxel to hold the value of its place (stored as integers)."""
     return Gives(0.0, tolerance, read=misplaced, notes=notes, silent=() if notes else ("note",))
 
 

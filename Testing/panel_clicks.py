@@ -178,7 +178,7 @@ def numbers(soak):
 
 
 def engine(soak):
-    """Choose an engine, presets and settings are shown anew."""
+    """Choose an engine, presets and settings are shown again."""
     choose_in(soak, soak.ui.engineCombo)
 
 

@@ -1,7 +1,7 @@
 """Every learned method trained alike through `dvcreg train`, and judged beside the classical engines.
 
 Trained on the hippocampus crops of the training folder; judged on the visible hippocampus pairs (in-domain: the same
-data set, other persons) and on hippocampus crops cut from visible brains of other sources (elsewhere). Every training
+data set, other subjects) and on hippocampus crops cut from visible brains of other sources (elsewhere). Every training
 has the same budget of CPU minutes and one thread. All engines begin with the same linear starts.
 
 Resumable: a row whose JSON has the same budget, seed and settings is not measured again; trainings go on where they

@@ -68,7 +68,7 @@ def test_the_error_map_overwrites_no_input(call, files):
     assert code == 2 and "would be overwritten" in err
 
 
-def test_points_there_and_back(call, files, tmp_path):
+def test_round_trip_of_points(call, files, tmp_path):
     there, back = tmp_path / "there.fcsv", tmp_path / "back.csv"
     call_there = call("transform", "-t", files["truth"], "--points", files["fixed_points"], "--out", there)
     assert call_there[0] == 0 and "fixed to moving" in call_there[1]

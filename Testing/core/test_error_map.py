@@ -1,4 +1,4 @@
-"""The estimated error: units, where it is known, what is made of it, and what is told when it cannot be made."""
+"""The estimated error: units, where it is known, what is made of it, and what is reported when it cannot be made."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_search_finds_a_motion_the_pyramid_cannot():
     assert errors[1] < 3.0 < errors[0]
 
 
-def test_search_compares_only_what_lies_in_the_masks():
+def test_search_compares_only_voxels_inside_the_masks():
     """Two halves that moved apart: the masks leave one, so the whole volume follows it."""
     grid = Grid((20, 18, 18), (8.0, 8.0, 8.0))
     rng = np.random.default_rng(4)

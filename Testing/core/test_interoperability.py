@@ -1,4 +1,4 @@
-"""Files written here mean the same to other tools, and orientation never changes a result."""
+"""Files written here have the same meaning in other tools, and orientation never changes a result."""
 
 import numpy as np
 import pytest

@@ -77,7 +77,7 @@ def job_of(tmp_path, model, dimensions, **changes):
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 @pytest.mark.parametrize("name", ADDED)
-def test_what_a_method_adds_reaches_files_and_answer(tmp_path, name, dimensions):
+def test_extra_outputs_of_a_method_are_in_files_and_result(tmp_path, name, dimensions):
     changes, wanted = ADDED[name]
     model = write_model(tmp_path / "model", name, dimensions, changes)
     answer = registering.register(job_of(tmp_path, model, dimensions), tmp_path, Progress())

@@ -65,7 +65,7 @@ def stored(old: str, new: str) -> Change:
 
 
 def text(name: str, content: Any) -> Change:
-    """Return a change that writes a text file (JSON when it is no text)."""
+    """Return a change that writes a text file (JSON when it is not a string)."""
 
     def change(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,7 @@ def worse_than_linear(engine: str, side: str = "moving", axis: int = 2) -> Calla
 
 
 def gained(engine: str, side: str) -> Callable[[], bool]:
-    """Whether the deformation takes away a third of the error of its linear start."""
+    """Whether the deformation removes a third of the error of its linear start."""
 
     def call() -> bool:
         pair, start = slab_pair(side), start_of(side, 2)
@@ -184,11 +184,11 @@ def not_worse(make: Callable[[], Pair], engine: str) -> Callable[[], float]:
 
 
 def start_off() -> Transform:
-    """A start so far off that the squeezed map agrees better."""
+    """A start so far off that the compressing map agrees better."""
     return Transform((Affine.shift([20.0, 20.0, 0.0]),))
 
 
-def squeezed() -> Transform:
+def compressing() -> Transform:
     """A map that takes a whole head into the slab of the same head, without a fold."""
     grid = phantom().fixed.grid
     points = grid.points()
@@ -299,7 +299,7 @@ CASES = [
     plain("a worse deformation of a fixed slab is not kept", guard_keeps(same_pair("fixed"), AWAY), True),
     plain(
         "a head squeezed into a slab is not kept",
-        lambda: "high strain" in never_worse(same_pair(), start_off(), squeezed())[1],
+        lambda: "high strain" in never_worse(same_pair(), start_off(), compressing())[1],
         True,
     ),
     plain("strain of whole lungs is no objection", lambda: objection(Gain(0.62, 0.96, 0.007, 0.54, 0.95)), ""),

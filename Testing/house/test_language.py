@@ -89,6 +89,26 @@ def test_strings_and_docstrings_of_the_library():
     assert not found, "\n".join(found)
 
 
+def docstrings_and_names(path: Path) -> Iterator[str]:
+    """Yield the docstrings of a file, and the names of its functions and classes as words."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)):
+            yield ast.get_docstring(node) or ""
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name.replace("_", " ")
+
+
+def test_docstrings_and_names_of_the_tests():
+    found = [
+        f"{name(path)}: {objection}"
+        for path in sorted((ROOT / "Testing").rglob("*.py"))
+        if path != Path(__file__)
+        for text in docstrings_and_names(path)
+        for objection in objections(text)
+    ]
+    assert not found, "\n".join(found)
+
+
 TEXTS = [
     *RESOURCES.glob("UI/*.ui"),
     *RESOURCES.glob("Presets/*/*.json"),

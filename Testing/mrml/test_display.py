@@ -289,7 +289,7 @@ def test_deleted_nodes_are_named(run, nodes, inspection):
     inspection.show(run, "jacobian")
 
 
-def test_scene_closed_while_looking(run):
+def test_scene_closed_while_a_view_is_open(run):
     inspection = Inspection()
     inspection.show(run, "difference")
     slicer.mrmlScene.Clear(0)
@@ -297,7 +297,7 @@ def test_scene_closed_while_looking(run):
     assert inspection.view is None
 
 
-def test_nothing_made_for_looking_is_saved(run, inspection, tmp_path):
+def test_helper_nodes_of_views_are_not_saved(run, inspection, tmp_path):
     for mode in MODES:
         inspection.show(run, mode)
     slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))

@@ -57,7 +57,7 @@ print("closed", flush=True)
     [("['contours', 'blend']", ""), ("[view.name for view in panel_views() if view.name != 'error']", "'contours',")],
     ids=["contours then blend", "every mode, contours still shown"],
 )
-def test_segmentations_change_and_are_saved_after_looking(tmp_path, modes, end):
+def test_segmentations_change_and_are_saved_after_a_view_is_closed(tmp_path, modes, end):
     path = tmp_path / "scene.mrb"
     program = CHILD.format(modes=modes, end=end, path=str(path))
     child = subprocess.run(

@@ -51,7 +51,7 @@ def test_volumes_fit_into_the_corner_of_a_slice_view(engine, role):
     assert len(f"F: {name} (50%)") <= limit + 2
 
 
-def test_the_moving_volume_is_named_as_far_as_there_is_room():
+def test_the_name_of_the_moving_volume_is_shortened_to_fit():
     assert output_name("MR 2", "warped", "elastix") == "MR 2 warped elastix"
     assert output_name("Patient 7 follow-up", "warped", "ants") == "Patient 7 warped ants"
     assert shortened("Patient seven", 6) == ""

@@ -89,7 +89,7 @@ def test_references_and_names(nodes, result, parameter_node):
     assert first.measures["seconds"] == 1.5
 
 
-def test_everything_lies_in_a_folder_beside_the_moving_volume(nodes, result):
+def test_all_outputs_are_in_a_folder_beside_the_moving_volume(nodes, result):
     tree = hierarchy()
     patient = tree.CreateFolderItem(tree.GetSceneItemID(), "patient")
     tree.SetItemParent(tree.GetItemByDataNode(nodes.moving), patient)

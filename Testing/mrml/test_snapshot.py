@@ -202,7 +202,7 @@ def test_a_name_goes_before_a_value():
     assert not found.by_value
 
 
-def test_values_that_several_segments_have_tell_nothing():
+def test_values_shared_by_several_segments_are_not_used_for_matching():
     """Segments in layers of their own all have the value 1."""
     fixed = [an_entry("Liver", "a", 1), an_entry("Spleen", "b", 1)]
     moving = [an_entry("Segment_1", "x", 1), an_entry("Segment_2", "y", 2)]

@@ -17,7 +17,7 @@ from slicer_standin.view_widgets import CanvasWidget, _stack, _title_bar
 
 @code_only
 class qMRMLPlotView(CanvasWidget):
-    """Draws the chart that its plot view node points to, anew whenever chart, series or table change."""
+    """Draws the chart that its plot view node points to, redrawn whenever chart, series or table change."""
 
     _signals_ = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
     mrmlSceneChanged = Signal(object)

@@ -19,7 +19,7 @@ __all__ = ["dialogs", "fail_on_recorded_errors", "gl", "packages", "recorded_err
 
 @pytest.fixture(autouse=True)
 def fail_on_recorded_errors() -> Iterator[None]:
-    """Fail a test during which a slot, timer, observer or VTK reported an error that nobody took."""
+    """Fail a test during which a slot, timer, observer or VTK reported an error that the test did not expect."""
     _errors.take()
     yield
     screenshots.settle(2)

@@ -26,7 +26,7 @@ def grab_widget(widget: Any, *, scale: float = 1.0) -> np.ndarray:
     Parameters
     ----------
     widget
-        Any widget; views inside are rendered anew when OpenGL is there.
+        Any widget; views inside are rendered again when OpenGL is there.
     scale
         Device pixels per pixel; 2 gives text fit for a README.
     """

@@ -78,7 +78,7 @@ def test_deleting_what_has_a_parent_is_fine(frame):
     assert not frame.children()
 
 
-def test_unparenting_is_fine_while_somebody_holds_the_wrapper(frame):
+def test_a_widget_without_parent_lives_as_long_as_its_wrapper(frame):
     form = Form(frame)
     content = form.content
     content.setParent(None)

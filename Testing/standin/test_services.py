@@ -119,7 +119,7 @@ def test_settings_stay_in_the_temporary_folder():
     assert slicer.app.temporaryPath.startswith(str(core.home))
 
 
-def test_packages_are_asked_for_and_may_be_refused(packages, slicer_scene, tmp_path):
+def test_the_user_may_decline_the_installation_of_packages(packages, slicer_scene, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text("# comment\n-r other.txt\nnumpy>=1.20\nno-such-package>=1\n")
     wanted = slicer.packaging.load_requirements(str(listed))

@@ -186,7 +186,7 @@ def test_message_boxes_of_slicer_util_do_not_block(dialogs):
     assert dialogs.shown == []
 
 
-def test_modal_dialog_without_answer_fails(dialogs, recorded_errors):
+def test_modal_dialog_without_prepared_answer_fails(dialogs, recorded_errors):
     with pytest.raises(RuntimeError, match="without a canned answer"):
         qt.QFileDialog.getOpenFileName(None, "Pick")
     assert "getOpenFileName" in recorded_errors()[0]

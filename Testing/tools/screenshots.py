@@ -153,7 +153,7 @@ class Studio:
 
 
 def shrink(path: Path) -> None:
-    """Write a picture anew with a palette: a third of the bytes, still crisp."""
+    """Write a picture again with a palette: a third of the bytes, still crisp."""
     from PIL import Image
 
     with Image.open(path) as picture:

@@ -38,7 +38,7 @@ def test_it_is_requested_as_soon_as_a_pair_is_selected(panel, ui, query, fake):
     assert len(fake.processes) == 1
 
 
-def test_the_answer_can_be_used_without_reading_on(advised, ui):
+def test_the_advice_can_be_applied_without_opening_its_reasons(advised, ui):
     text = ui.adviceLabel.text
     assert "Use Demons (SimpleITK) (paper)" in text
     assert "0.78–0.86" in text and "10 s" in text
@@ -222,7 +222,7 @@ def test_the_scene_may_be_closed_while_the_query_runs(panel, query, ui):
 
 
 @pytest.mark.slow  # the documented example of the console asks the worker, too
-def test_the_worker_answers_a_real_question(widget, pair):
+def test_the_worker_computes_real_advice(widget, pair):
     """The console's way, with the real worker and the shipped calibration."""
     advice = widget.logic.recommend(
         pair.fixed,

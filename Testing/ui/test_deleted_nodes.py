@@ -23,7 +23,7 @@ OUTLINES = {"fixed_labels", "warped_labels"}
 
 @pytest.fixture
 def run(panel, picked, ui, fake):
-    """A finished run, with a link in its verdict, that nobody looks at yet."""
+    """A finished run, with a link in its verdict, that is not shown yet."""
     ui.registerButton.click()
     fake.process.finish(worse=True)
     wait(lambda: not panel.busy)

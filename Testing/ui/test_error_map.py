@@ -30,7 +30,7 @@ def test_it_is_made_on_request_only(panel, picked, ui, fake):
     assert job.options[ERROR_MODEL] == "auto" and "error" in job.outputs
 
 
-def test_the_scene_remembers_it(panel, picked, ui):
+def test_the_scene_stores_it(panel, picked, ui):
     outputs = panel.outputs
     parameters = SceneParameters(panel.parameter_node)
     ui.errorCheck.checked = True

@@ -175,7 +175,7 @@ def test_a_deleted_volume_is_noticed(panel, picked, ui):
     assert not ui.registerButton.enabled
 
 
-def test_a_mended_volume_is_noticed(panel, picked, ui):
+def test_a_corrected_volume_is_accepted(panel, picked, ui):
     image = picked.moving.GetImageData()
     picked.moving.SetAndObserveImageData(None)
     assert "contains no image" in messages(panel)

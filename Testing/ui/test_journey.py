@@ -27,7 +27,7 @@ def real_pair():
 
 
 @pytest.mark.slow
-def test_a_day_with_the_panel(widget, panel, ui, real_pair, tmp_path):
+def test_a_complete_session_with_the_panel(widget, panel, ui, real_pair, tmp_path):
     fixed = slicer.util.loadVolume(str(real_pair["fixed"]), properties={"name": "Fixed"})
     moving = slicer.util.loadVolume(str(real_pair["moving"]), properties={"name": "Moving"})
     for side in ("fixed", "moving"):

@@ -20,7 +20,7 @@ def widest(widget) -> list[str]:
 
 
 def assert_not_widened() -> None:
-    """Fail when the module asks for more width than its panel has: Slicer then squeezes the views."""
+    """Fail when the module asks for more width than its panel has: Slicer then makes the views narrower."""
     settle()
     module = slicer.util.mainWindow()._panel._scroll.widget()
     assert module.minimumSizeHint.width() <= MOST_MODULE_WIDTH, widest(module)

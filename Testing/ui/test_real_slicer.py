@@ -54,7 +54,7 @@ def test_a_removed_form_is_released_immediately(panel, ui):
     assert form() is None, "a slot of a widget that is still to be deleted holds the form"
 
 
-def test_looking_for_engines_again_keeps_the_rows_of_the_comparison(panel, ui):
+def test_searching_engines_again_keeps_the_rows_of_the_comparison(panel, ui):
     before = ownership.double_deletes
     choose(ui.engineCombo, "compare")
     rows = dict(panel.engines.compare_list.rows)

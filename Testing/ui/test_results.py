@@ -56,7 +56,7 @@ def test_runs_are_switched_with_one_click_and_the_best_is_marked(panel, finish, 
     assert "mm" in error[0] and "↓" in error[0]
 
 
-def test_switching_runs_keeps_the_way_of_looking(panel, finish, ui):
+def test_switching_runs_keeps_the_view(panel, finish, ui):
     finish()
     finish(engine="other", worse=True)
     ui.differenceButton.click()
@@ -127,7 +127,7 @@ MODES = ["blend", "flicker", "checkerboard", "difference", "contours", "redCyan"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_way_of_looking_can_be_shown_and_left(panel, finish, ui, mode):
+def test_every_view_can_be_shown_and_closed(panel, finish, ui, mode):
     finish()
     ui.closeViewButton.click()
     settle()
@@ -147,7 +147,7 @@ def test_every_way_of_looking_can_be_shown_and_left(panel, finish, ui, mode):
     assert node_ids() == before
 
 
-def test_each_way_of_looking_shows_its_own_slider(panel, finish, ui):
+def test_each_view_shows_its_own_slider(panel, finish, ui):
     finish()
     sliders = {"blend": "opacity", "flicker": "flicker", "checkerboard": "tile", "grid": "spacing", "redCyan": None}
     for mode, name in sliders.items():

@@ -67,7 +67,7 @@ def test_a_scene_of_the_former_version_opens(panel, ui):
     ui.closeViewButton.click()
 
 
-def test_nothing_made_for_looking_is_saved(panel, picked, ui, fake, tmp_path):
+def test_helper_nodes_of_views_are_not_saved(panel, picked, ui, fake, tmp_path):
     ui.registerButton.click()
     fake.process.finish()
     wait(lambda: not panel.busy)
@@ -89,7 +89,7 @@ def names() -> set[str]:
     return {scene.GetNthNode(index).GetName() or "" for index in range(scene.GetNumberOfNodes())}
 
 
-def test_compared_engines_are_remembered(widget, panel, picked, ui):
+def test_compared_engines_are_stored_in_the_preferences(widget, panel, picked, ui):
     choose(ui.engineCombo, "compare")
     for name, (check, _combo) in panel.engines.compare_list.rows.items():
         check.checked = name == "sitk-demons"

@@ -311,7 +311,7 @@ SLOWER = {
 
 @pytest.mark.parametrize(("name", "supervision"), LEARNS)
 def test_it_learns_shifts_it_has_not_seen(name, supervision):
-    """All stages one after the other, until half of the error is gone."""
+    """All stages one after another, until half of the error is gone."""
     method = catalogue.get_method(name)
     wide = {"encoder": (16, 32, 32, 32), "decoder": (32, 32, 32, 32, 16), "start_channels": 4, "channels": 16}
     channels, rate = SLOWER.get(name, (wide["channels"], 3e-3))

@@ -80,7 +80,7 @@ def test_real_pairs_need_a_teacher(tmp_path):
         DataSettings("shapes", SIZE, 2.0, teacher="elastix")
 
 
-def test_a_teacher_is_asked_once_per_pair(tmp_path):
+def test_a_teacher_computes_each_pair_once(tmp_path):
     cases(tmp_path)
     asked = []
 

@@ -54,7 +54,7 @@ def head(points: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Four persons of different size, place and orientation of the array."""
+    """Four subjects of different size, place and orientation of the array."""
     path = tmp_path_factory.mktemp("persons")
     directions = [(1, 0, 0, 0, 1, 0, 0, 0, 1), (1, 0, 0, 0, 0, -1, 0, -1, 0), (-1, 0, 0, 0, -1, 0, 0, 0, 1)]
     for number, scale in enumerate((1.0, 0.92, 1.08, 1.03)):
@@ -89,7 +89,7 @@ def same(first: Batch, second: Batch) -> bool:
 
 
 def global_states() -> tuple[object, ...]:
-    """Return the states of the generators everybody shares."""
+    """Return the states of the global random generators."""
     return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
 

@@ -136,14 +136,14 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     run(tmp_path, steps=30)
     kept = load_model(tmp_path / "model")[0].sha256
     former = counters_of(tmp_path)["best"]
-    run(tmp_path, steps=60, source=_Spoiled())
+    run(tmp_path, steps=60, source=_WorseLater())
     assert counters_of(tmp_path)["step"] == 60
     assert counters_of(tmp_path)["best"] == former
     assert load_model(tmp_path / "model")[0].sha256 == kept
     assert float(rows(tmp_path / "validation.csv")[-1]["loss"]) > former["loss"]
 
 
-class _Spoiled(Blobs):
+class _WorseLater(Blobs):
     """Teaches the opposite shift."""
 
     def sample(self, step):
