@@ -82,7 +82,7 @@ def test_only_the_side_without_a_segmentation_is_segmented(panel, ui, picked, mo
     assert panel.inputs.inputs().fixed_labels is inputs.fixed_labels and panel.inputs.inputs().moving_labels is not None
 
 
-def test_cancel_and_failure_are_told(panel, ui, volumes, fake):
+def test_cancel_and_failure_are_reported(panel, ui, volumes, fake):
     ui.segmentButton.click()
     process = fake.process
     ui.segmentButton.click()
