@@ -29,6 +29,7 @@ COMMANDS = {
     "finetune": "Fine-tune a trained model on your own cases.",
     "methods": "List the learned methods that can be trained.",
     "engines": "List the engines, their presets, and the packages they still need.",
+    "presets": "Save, share and list presets of the engines.",
     "models": "List, show, add and remove the models of the network engines.",
     "calibrate": "Fit the predictions of `recommend` to measured registrations.",
     "info": "Describe volumes, segmentations, transforms and landmark files.",

@@ -7,10 +7,11 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import SettingsError, did_you_mean
-from .files import read_json, resource_folder
+from .errors import FileError, SettingsError, did_you_mean
+from .files import read_json, resource_folder, user_folder
 from .serialize import jsonable
 
 T = TypeVar("T")
@@ -81,6 +82,10 @@ class Preset:
         The settings that differ from the defaults.
     source : str
         Source of the values (paper, script, measurement).
+    own : bool
+        Whether it is a preset of the user.
+    problem : str
+        Why the file of an own preset cannot be used.
     """
 
     name: str
@@ -88,10 +93,17 @@ class Preset:
     summary: str
     values: Mapping[str, Any]
     source: str = ""
+    own: bool = False
+    problem: str = ""
+
+
+def own_presets_folder(engine: str) -> Path:
+    """Return the folder of the user's presets of an engine, which may not exist yet."""
+    return user_folder("data") / "Presets" / engine
 
 
 def presets(engine: str) -> dict[str, Preset]:
-    """Return the presets of an engine: `default` first, then those in Resources/Presets/<engine>/*.json."""
+    """Return the presets of an engine: `default` first, those in Resources/Presets/<engine>, then the user's own."""
     found = {DEFAULT: Preset(DEFAULT, "Default", "The engine's default settings.", {})}
     for path in sorted((resource_folder() / "Presets" / engine).glob("*.json")):
         content = read_json(path)
@@ -102,7 +114,22 @@ def presets(engine: str) -> dict[str, Preset]:
             content.get("settings", {}),
             content.get("source", ""),
         )
+    for path in sorted(own_presets_folder(engine).glob("*.json")):
+        found.setdefault(path.stem, _own_preset(path))
     return found
+
+
+def _own_preset(path: Path) -> Preset:
+    """Return a preset of the user; a damaged file is an error only when it is chosen."""
+    try:
+        content = read_json(path)
+        title, summary, values = (content.get(key, "") for key in ("title", "summary", "settings"))
+    except FileError as error:
+        return Preset(path.stem, path.stem, str(error), {}, own=True, problem=str(error))
+    if not isinstance(values, dict):
+        problem = f"{path.name} contains no settings."
+        return Preset(path.stem, path.stem, problem, {}, own=True, problem=problem)
+    return Preset(path.stem, str(title or path.stem), str(summary), values, own=True)
 
 
 def make_settings(kind: type[T], engine: str, preset: str = DEFAULT, changes: Mapping[str, Any] | None = None) -> T:
@@ -116,6 +143,8 @@ def make_settings(kind: type[T], engine: str, preset: str = DEFAULT, changes: Ma
     known = presets(engine)
     if preset not in known:
         raise SettingsError(f"Engine '{engine}' has no preset '{preset}'.", hint=did_you_mean(preset, known))
+    if known[preset].problem:
+        raise SettingsError(known[preset].problem, hint="Save the preset again or delete it.")
     return from_json(kind, {**known[preset].values, **(changes or {})})
 
 

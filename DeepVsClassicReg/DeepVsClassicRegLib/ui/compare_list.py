@@ -85,13 +85,13 @@ class CompareList:
         missing = _("Needs {what}. {remedy}").format(what=entry.needs, remedy=entry.remedy)
         check.toolTip = entry.info.summary if entry.ready else missing
         check.enabled = combo.enabled = entry.ready
+        _fill(combo, name)
         return check, combo
 
     def _make_row(self, entry: EngineAvailability) -> tuple[Any, Any]:
         check, combo = qt.QCheckBox(entry.info.title, self._frame), narrow_combo(self._frame)
         check.objectName, combo.objectName = f"compare_{entry.info.name}", f"comparePreset_{entry.info.name}"
-        for preset in presets(entry.info.name).values():
-            combo.addItem(preset.title, preset.name)
+        _fill(combo, entry.info.name)
         check.connect("toggled(bool)", self._on_changed)
         combo.connect("currentIndexChanged(int)", self._on_changed)
         return check, combo
@@ -99,3 +99,17 @@ class CompareList:
     def _on_changed(self) -> None:
         if not self._loading:
             self._changed()
+
+
+def _fill(combo: Any, engine: str) -> None:
+    """List the presets of an engine; a choice is kept if it still exists."""
+    wanted = [(preset.title, preset.name) for preset in presets(engine).values()]
+    if [(combo.itemText(index), combo.itemData(index)) for index in range(combo.count)] == wanted:
+        return
+    chosen = combo.currentData
+    combo.blockSignals(True)
+    combo.clear()
+    for title, name in wanted:
+        combo.addItem(title, name)
+    combo.currentIndex = max(0, combo.findData(chosen))
+    combo.blockSignals(False)

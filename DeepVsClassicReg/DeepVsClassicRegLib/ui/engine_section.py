@@ -10,16 +10,20 @@ import qt
 from slicer.i18n import tr as _
 
 from ..core.choice import Choice
+from ..core.own_presets import preset_content
 from ..core.settings import DEFAULT, presets
 from ..mrml.advice import entry_of, entry_title
 from .compare_list import CompareList
 from .engine_availability import EngineAvailability, engine_availability
 from .models_list import LISTING
 from .preferences import SceneParameters
+from .preset_buttons import PresetButtons
 from .settings_form import SettingsForm
 from .validation import line
 
 ENGINE, PRESET, SETTINGS, COMPARED = "Engine", "Preset", "Settings", "Compared"
+# Content of an own preset, so that the scene can be used on another computer.
+OWN_PRESET = "OwnPreset"
 COMPARE, RECOMMENDED = "compare", "recommended"
 
 
@@ -46,12 +50,14 @@ class EngineSection:
         self.form: SettingsForm | None = None
         self._availability: dict[str, EngineAvailability] = {}
         self._advice: Mapping[str, Any] | None = None
-        self._unknown = ""
+        self._unknown = self._absent = ""
+        self._preset_buttons: PresetButtons | None = None
         self.compare_list = CompareList(ui.compareFrame, self._on_compared)
         self.refresh()
         ui.engineCombo.connect("currentIndexChanged(int)", self._on_engine)
         ui.presetCombo.connect("currentIndexChanged(int)", self._on_preset)
         ui.restoreButton.connect("clicked()", self._on_restore)
+        self._preset_buttons = PresetButtons(ui, self._chosen_preset, self._settings_class, self._on_presets)
         self._loading = False
 
     @property
@@ -169,11 +175,42 @@ class EngineSection:
         self._unknown = wanted if combo.findData(wanted) < 0 else ""
         combo.currentIndex = max(0, combo.findData(wanted))
         self._fill_presets()
-        preset = self._ui.presetCombo.findData(parameters.text(PRESET, DEFAULT) if parameters is not None else DEFAULT)
-        self._ui.presetCombo.currentIndex = max(0, preset)
+        name, changes = self._stored_preset(parameters) if parameters is not None else (DEFAULT, {})
+        self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(name))
         self.compare_list.load(parameters.value(COMPARED, {}) if parameters is not None else {})
-        self._show_engine(parameters.value(SETTINGS, {}) if parameters is not None else {}, fill_presets=False)
+        self._show_engine(changes, fill_presets=False)
         self._loading = False
+
+    def _stored_preset(self, parameters: SceneParameters) -> tuple[str, dict[str, Any]]:
+        """Return preset and changes of a scene; an own preset that this computer lacks becomes changes."""
+        name, changes = parameters.text(PRESET, DEFAULT), parameters.value(SETTINGS, {})
+        stored = parameters.value(OWN_PRESET, {})
+        self._absent = ""
+        if stored.get("name") != name or stored.get("engine") != self.engine:
+            return name, changes
+        here = presets(self.engine).get(name)
+        if here is not None and dict(here.values) == stored["settings"]:
+            return name, changes
+        self._absent = str(stored["title"])
+        return DEFAULT, {**stored["settings"], **changes}
+
+    def _chosen_preset(self) -> tuple[str, str, Mapping[str, Any]]:
+        return self.engine, self.preset, self.form.changes() if self.form is not None else {}
+
+    def _settings_class(self, engine: str) -> type | None:
+        availability = self._availability.get(engine)
+        return None if availability is None else availability.info.settings
+
+    def _on_presets(self, engine: str, preset: str) -> None:
+        """Show the presets again after one was added or removed, and choose one."""
+        self._loading, self._absent = True, ""
+        self._ui.engineCombo.currentIndex = max(0, self._ui.engineCombo.findData(engine))
+        self._fill_presets()
+        self._ui.presetCombo.currentIndex = max(0, self._ui.presetCombo.findData(preset))
+        self.compare_list.fill(list(self._availability.values()))
+        self._show_engine({}, fill_presets=False)
+        self._loading = False
+        self._save()
 
     def _add_engine(self, availability: EngineAvailability) -> None:
         combo, info = self._ui.engineCombo, availability.info
@@ -235,6 +272,10 @@ class EngineSection:
             missing = _('This scene uses the engine "{engine}", which this version does not have.')
             remedy = _("The recommended engine is selected instead.")
             self._ui.engineNote.text = line("warning", missing.format(engine=self._unknown), remedy)
+        elif self._absent:
+            what = _('The preset "{name}" of this scene is not on this computer, or differs.').format(name=self._absent)
+            remedy = _("Its settings are used as changes; save them as a preset to keep them.")
+            self._ui.engineNote.text = line("warning", what, remedy)
         elif self.waits_for_advice:
             self._ui.engineNote.text = _("The pair is analyzed first; then the recommended engine runs.")
         elif availability is None:
@@ -253,16 +294,19 @@ class EngineSection:
         self._ui.settingsNote.text = line("error", problem) if problem else ""
         self._ui.settingsNote.visible = bool(problem)
         self._ui.restoreButton.enabled = bool(count or problem)
+        if self._preset_buttons is not None:
+            self._preset_buttons.refresh(self.engine, self.preset, valid=self.form is not None and not problem)
 
     def _on_engine(self, _index: int) -> None:
         if not self._loading:
-            self._loading, self._unknown = True, ""
+            self._loading, self._unknown, self._absent = True, "", ""
             self._show_engine({})
             self._loading = False
             self._save()
 
     def _on_preset(self, _index: int) -> None:
         if not self._loading:
+            self._absent = ""
             self._show_form({})
             self._show_note()
             self._save()
@@ -276,6 +320,10 @@ class EngineSection:
             self.form.load({})
             self._on_settings()
 
+    def _own_preset(self) -> dict[str, Any]:
+        known = presets(self.engine).get(self.preset) if self.engine else None
+        return preset_content(self.engine, self.preset) if known is not None and known.own else {}
+
     def _on_compared(self) -> None:
         if not self._loading:
             self._save()
@@ -285,6 +333,7 @@ class EngineSection:
             with self._parameters.together():
                 self._parameters.set_text(ENGINE, self._ui.engineCombo.currentData or "")
                 self._parameters.set_text(PRESET, self.preset)
+                self._parameters.set_value(OWN_PRESET, self._own_preset())
                 self._parameters.set_value(COMPARED, self.compare_list.choices())
                 if self.form is not None and not self.form.problem():
                     self._parameters.set_value(SETTINGS, self.form.changes())
