@@ -174,6 +174,16 @@ def test_edges_agree_most_under_the_true_shift_in_any_contrast():
     assert max(both, key=both.get) == (1, 3)
 
 
+def test_features_are_bounded_where_only_one_image_shows_something():
+    """Cells in which one image is empty must not produce large numbers: they made a training diverge."""
+    fixed, warped = torch.zeros(1, 1, *SHAPE), torch.zeros(1, 1, *SHAPE)
+    fixed[..., 11:13, 4:9, 4:9] = 1.0
+    warped[..., 14:16, 4:9, 4:9] = 1.0
+    found = edge_agreement(fixed, warped, (1, 3, 5), 8)
+    assert torch.isfinite(found).all() and found[:, 4:].abs().max() <= 2 * CONTRAST
+    assert edge_agreement(warped, fixed, (1, 3, 5), 8)[:, 4:].abs().max() > 0.3 * CONTRAST
+
+
 def test_the_rigid_agent_learns_poses_it_has_not_seen():
     """After seconds of training most of its best actions bring the pair nearer."""
     method = catalogue.get_method("rigid-agent")

@@ -104,14 +104,15 @@ def edge_agreement(fixed: Tensor, warped: Tensor, shifts: Sequence[int], cells: 
     -------
     (N, 5 + 2 D S, *cells) tensor
         Per axis and shift: the agreement ahead less that behind, and that of both less twice that without a shift. The
-        agreement is `CONTRAST` where all edges of a cell are parallel, in any contrast, and 0 without edges.
+        agreement is the part of the fixed edges of a cell with parallel warped edges, times `CONTRAST`: 0 to
+        `CONTRAST`, the same in any contrast.
     """
     dimensions = fixed.ndim - 2
     mean = AVERAGE[dimensions]
     first, second = _directions(fixed), _directions(warped)
     edges = (each.square().sum(1, keepdim=True) for each in (first, second))
     found = [mean(image, cells) for image in (fixed, warped, *edges)]
-    scale = CONTRAST / ((found[2] * found[3]).sqrt() + SMALL)
+    scale = CONTRAST / (found[2] + SMALL)  # of the fixed edges alone: bounded, wherever the warped edges are
     here = scale * mean(_parallel(first, second), cells)
     found.append(here)
     for axis, shift in itertools.product(range(2, dimensions + 2), shifts):
