@@ -129,7 +129,12 @@ def main() -> None:
             continue
         cpu = time.process_time()
         found = stack(
-            Sections(volume, tuple(map(str, range(z)))), engine, settings=settings, threads=1, device="cpu", **alignment
+            Sections(volume, tuple(map(str, range(z)))),
+            engine,
+            settings=settings,
+            threads=1,
+            device="cpu",
+            **{"drift": 0.0, **alignment},
         )
         row = {
             "run": title, **judged(found.maps_px, known, inside), "similarity": round(found.similarity_after.mean(), 3),

@@ -24,8 +24,8 @@ def write_sections(folder, shifts=(0, 2, -1, 1)):
 def test_a_folder_of_images_is_aligned(call, tmp_path):
     out = tmp_path / "out"
     code, text, _ = call(
-        "stack", write_sections(tmp_path / "in"), "--out", out, "--engine", "none", "--reference", 0, "--spacing", 0.5,
-        "--threads", 1, "--json",
+        "stack", write_sections(tmp_path / "in"), "--out", out, "--engine", "none", "--reference", 0, "--drift", 0,
+        "--spacing", 0.5, "--threads", 1, "--json",
     )  # fmt: skip
     assert code == 0
     report = json.loads(text)

@@ -100,7 +100,7 @@ def test_large_rotations_are_searched():
 
 def test_rigid_motion_of_sections_is_undone(rigid):
     images, motion, given = rigid
-    found = stack(sections_of(given), "none", reference=3, threads=1)
+    found = stack(sections_of(given), "none", reference=3, threads=1, drift=0)
     before = np.array([np.linalg.norm(g, axis=0)[image > 20].mean() for g, image in zip(motion, images, strict=True)])
     assert before.max() > 2 and errors(found, motion, images).max() < 0.8
     assert np.array_equal(found.volume.array[3], given[3].astype(np.float32)) and found.reference == 3
@@ -112,7 +112,7 @@ def test_one_torn_section_does_not_break_the_chain(rigid):
     images, motion, given = rigid
     torn = given.copy()
     torn[5] = np.random.default_rng(1).uniform(0, 100, SHAPE)
-    found = stack(sections_of(torn), "none", reference=0, threads=1, neighbors=2)
+    found = stack(sections_of(torn), "none", reference=0, threads=1, neighbors=2, drift=0)
     assert 5 in found.poor
     relative = composed(inverted(motion[0]), found.maps_px[6])
     assert np.isfinite(relative).all()
@@ -125,7 +125,7 @@ def test_an_empty_section_gets_the_map_of_its_neighbor(rigid):
     _images, _motion, given = rigid
     empty = given.copy()
     empty[2] = 0.0
-    found = stack(sections_of(empty), "none", reference=3, threads=1)
+    found = stack(sections_of(empty), "none", reference=3, threads=1, drift=0)
     assert found.poor == (2,) and any("Section 2 was not aligned" in note for note in found.notes)
     assert np.array_equal(found.maps_px[2], found.maps_px[3])
 
@@ -145,7 +145,7 @@ class Shift:
 def test_the_deformation_of_an_engine_is_in_pixels_of_the_plane(rigid, single):
     _images, _motion, given = rigid
     engine = Shift((1.0, -0.5, 0.0))
-    settings = StackSettings(linear="none", reference=0)
+    settings = StackSettings(linear="none", drift=0, reference=0)
     found = align_sections(sections_of(given), settings, register=engine, single_slices=single)
     assert np.allclose(found.maps_px[1:, 0], -1.0, atol=1e-5) and np.allclose(found.maps_px[1:, 1], 2.0, atol=1e-5)
     assert engine.seen[0].fixed.grid.size == (48, 44, 1 if single else 9)
@@ -155,7 +155,7 @@ def test_the_deformation_of_an_engine_is_in_pixels_of_the_plane(rigid, single):
 def test_neighbors_are_averaged_by_distance(rigid):
     _images, _motion, given = rigid
     engine = Shift((0.0, 0.0, 0.0))
-    align_sections(sections_of(given), StackSettings(linear="none", reference=0, neighbors=2), register=engine)
+    align_sections(sections_of(given), StackSettings(linear="none", drift=0, reference=0, neighbors=2), register=engine)
     expected = (given[1] + 0.5 * given[0]) / 1.5
     assert np.allclose(engine.seen[1].fixed.array[0], expected, atol=1e-3)
 
@@ -165,7 +165,9 @@ def test_transforms_are_those_of_the_patient(rigid):
     _images, _motion, given = rigid
     grid = oblique_grid((48, 44, COUNT), (0.6, 0.9, 2.0), seed=4, left_handed=True)
     engine = Shift((1.2, -0.9, 0.0))
-    found = align_sections(sections_of(given, grid), StackSettings(linear="none", reference=0), register=engine)
+    found = align_sections(
+        sections_of(given, grid), StackSettings(linear="none", drift=0, reference=0), register=engine
+    )
     start = grid.index_to_point([20, 20, 4])
     target = found.transform(4).apply(start[None])[0]
     assert np.allclose(grid.point_to_index(target), [22, 19, 4], atol=1e-4)
@@ -186,7 +188,7 @@ def test_slow_motion_can_be_kept():
 
 def test_drift_is_a_setting(rigid):
     _images, _motion, given = rigid
-    plain = align_sections(sections_of(given), StackSettings(linear="none"), register=Shift((0.5, 0.0, 0.0)))
+    plain = align_sections(sections_of(given), StackSettings(linear="none", drift=0), register=Shift((0.5, 0.0, 0.0)))
     kept = align_sections(sections_of(given), StackSettings(linear="none", drift=50.0), register=Shift((0.5, 0.0, 0.0)))
     assert np.abs(plain.maps_px[1, 1] - 1.0).max() < 1e-5
     assert np.abs(kept.maps_px.mean(axis=0)).max() < 0.2 and "kept" in kept.notes[-1]
@@ -217,7 +219,7 @@ def test_similarity_ignores_the_background():
 def test_report_and_page(rigid):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
-    found = stack(sections_of(rigid[2]), "none", reference=3, threads=1)
+    found = stack(sections_of(rigid[2]), "none", reference=3, threads=1, drift=0)
     report = stack_report(found, {"linear": "rigid"})
     assert json.loads(json.dumps(report)) == report and len(report["per_section"]) == COUNT
     assert report["similarity"]["after"]["mean"] > report["similarity"]["before"]["mean"]
@@ -229,6 +231,6 @@ def test_report_and_page(rigid):
 def test_an_engine_for_volumes_gets_slabs(rigid):
     """SimpleITK's B-spline takes volumes only."""
     images, motion, given = rigid
-    found = stack(sections_of(given[2:5]), "sitk-demons", reference=1, threads=1)
+    found = stack(sections_of(given[2:5]), "sitk-demons", reference=1, threads=1, drift=0)
     assert found.maps_px.shape == (3, 2, *SHAPE) and np.isfinite(found.maps_px).all()
     assert errors(found, motion[2:5], images[2:5]).max() < 1.5

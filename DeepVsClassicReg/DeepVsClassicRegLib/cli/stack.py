@@ -22,14 +22,16 @@ from the reference section outwards: linearly in the plane, then deformably by a
 The folder --out receives aligned.nrrd, report.json, report.html, cuts.png, and transforms/section_0000.h5 and so on
 (aligned to original points, LPS mm).
 
-Sections alone do not tell a curved object from shifted sections: what is truly curved along the stack is straightened.
---drift keeps motion that is common to many neighboring sections.
+Sections alone do not tell a curved object from shifted sections: a chain of alignments straightens what is truly
+curved. Therefore --drift keeps motion that is common to many neighboring sections, and deformations should be smooth;
+see Testing/bench/STACKS.md.
 
 \b
 Examples:
   dvcreg stack sections --out aligned
   dvcreg stack volume.nii.gz --axis j --engine none --linear affine --out aligned
-  dvcreg stack sections --set similarity=features:my-model --neighbors 3 --drift 8 --out aligned
+  dvcreg stack sections --set sigma_update=3 --set sigma_field=2 --out aligned
+  dvcreg stack sections --set similarity=features:my-model --neighbors 3 --out aligned
 """
 PATH = click.Path(path_type=Path)
 ENGINE = "instance"
@@ -49,7 +51,7 @@ ENGINE = "instance"
 @click.option("--turn", default=20.0, show_default=True, help="Search of rotations in degrees, 180 for all.")
 @click.option("--reference", default=-1, show_default=True, help="Number of the section that stays; -1: the middle.")
 @click.option("--neighbors", default=2, show_default=True, help="Aligned sections that are averaged.")
-@click.option("--drift", default=0.0, show_default=True, help="Motion common to this many sections is kept; 0: none.")
+@click.option("--drift", default=4.0, show_default=True, help="Motion common to this many sections is kept; 0: none.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
 @click.option("--threads", default=0, show_default=True, help="Maximum CPU threads; 0 for all cores.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random number generators.")

@@ -49,11 +49,11 @@ class StackSettings:
     linear: str = option(RIGID, "Linear alignment", choices=(RIGID, AFFINE, NONE))
     turn_deg: float = option(20.0, "Search of rotations", unit="degrees", minimum=0, maximum=180)
     drift: float = option(
-        0.0,
+        4.0,
         "Kept trend",
         unit="sections",
         tooltip="Motion common to this many neighboring sections (Gaussian sigma) is not corrected, because it may be "
-        "the true shape; 0 corrects everything, which straightens what is curved.",
+        "the true shape; 0 corrects everything, which straightens what is curved (Testing/bench/STACKS.md).",
         minimum=0,
         maximum=1000,
     )
