@@ -218,11 +218,11 @@ def growth(options) -> dict:
     for percent in options.percents:
         truth = true_changes(changes_of(percent))
         later = target_of(folder / f"{percent}_t1.nii.gz")
-        settings = dict(item.split("=", 1) for item in options.set)
+        settings = MonitorSettings(rescans=not options.no_rescans)
         out = options.out / f"growth_{percent}{options.tag}"
-        found = monitor([base, later], out, MonitorSettings(ENGINE), engine_settings=settings)
+        found = monitor([base, later], out, settings)
         write_monitor_page(found)
-        back = monitor([later, base], out, MonitorSettings(ENGINE), engine_settings=settings)
+        back = monitor([later, base], out, settings) if percent in options.reversed else found
         for there, other in zip(found.trends, back.trends, strict=True):
             change, inverse = there.changes[0], other.changes[0]
             rows.append(
@@ -233,7 +233,7 @@ def growth(options) -> dict:
                     "truth": truth[there.label],
                     "found": change.percent,
                     "uncertainty": change.uncertainty,
-                    "reversed": inverse.percent,
+                    "reversed": inverse.percent if back is not found else None,
                     "no_change": there.no_change,
                     "volume_ml": there.first_mm3 / 1000,
                     "cpu": found.cpu_seconds,
@@ -249,7 +249,7 @@ def rescan(options) -> dict:
     folder = options.data / "visible/brain_malf_oasis"
     first = target_of(folder / "1003_t1.nii.gz", folder / "1003_fs.nii.gz")
     second = target_of(folder / "1023_t1.nii.gz")
-    settings = MonitorSettings(ENGINE, spacing_mm=options.spacing)
+    settings = MonitorSettings(spacing_mm=options.spacing, rescans=not options.no_rescans)
     found = monitor([first, second], options.out / "rescan", settings)
     write_monitor_page(found)
     rows = [

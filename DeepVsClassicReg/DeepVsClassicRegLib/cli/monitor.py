@@ -36,7 +36,7 @@ Examples:
   dvcreg monitor 2021.nii.gz 2023.nii.gz -o change
   dvcreg monitor a.nii.gz b.nii.gz c.nii.gz --seg 1=a_seg.nii.gz --days 0,182,365 -o change
 
-Scans need the same contrast. Without --seg the whole object is one structure.
+Scans need the same contrast; for other scans use --engine instance. Without --seg the whole object is one structure.
 """
 
 
@@ -52,7 +52,9 @@ Scans need the same contrast. Without --seg the whole object is one structure.
 )
 @click.option("--days", metavar="D,D,...", help="Day of every time point, for the change per year.")
 @click.option("--out", "-o", type=PATH, required=True, help="Folder to write into.")
-@click.option("--engine", "-e", default="instance", show_default=True, help="Deformable engine, or ENGINE:PRESET.")
+@click.option(
+    "--engine", "-e", default="instance:longitudinal", show_default=True, help="Deformable engine, or ENGINE:PRESET."
+)
 @setting_option
 @click.option("--spacing", default=0.0, help="Voxel size in mm; default: the finest of the scans.")
 @click.option("--no-rescans", is_flag=True, help="Skip the no-change estimate (a third of the time).")

@@ -49,7 +49,9 @@ LEAST_PERCENT = 0.05
 class MonitorSettings:
     """How change is measured."""
 
-    engine: str = option("instance", "Engine", tooltip="Deformable engine, optionally with a preset.")
+    engine: str = option(
+        "instance:longitudinal", "Engine", tooltip="Deformable engine, optionally with a preset: 'instance:fast'."
+    )
     spacing_mm: float = option(
         0.0, "Voxel size", unit="mm", minimum=0, special="automatic", tooltip="0: the finest of the scans."
     )

@@ -27,6 +27,8 @@ PAPERS = (
 GOOD_MATCH, FAIR_MATCH = 0.95, 0.85
 LOW_CONFIDENCE = 0.6
 MOST_DRAWN = 8
+# Measured on phantoms with known growth, see Testing/bench/COHORT_ATLAS.md.
+SMALL_VOXELS = 1000
 MOST_BARS = 30
 LINES = ("#0b6e99", "#c2571a", "#1d7a4c", "#8e44ad", "#b3261e", "#5b6875", "#9a6200", "#2a9d8f")
 
@@ -100,8 +102,16 @@ def notes_of(found: Monitored) -> list[str]:
     notes = [
         "Every change is given with the half width of its 95 % interval, from both directions of the registration"
         + (", the disagreement of the pairs" if len(found.names) > 2 else "")
-        + (" and simulated rescans." if found.settings.rescans else "; the no-change error was not estimated.")
+        + (" and simulated rescans." if found.settings.rescans else "; without rescans these intervals are too narrow.")
     ]
+    voxel = found.scans[0].grid.voxel_volume_mm3
+    small = [trend.name for trend in found.trends if trend.first_mm3 < SMALL_VOXELS * voxel]
+    if small:
+        named = ", ".join(small[:4]) + (" and others" if len(small) > 4 else "")
+        notes.append(
+            f"{len(small)} structures have fewer than {SMALL_VOXELS} voxels ({named}): the smoothness of the "
+            "deformation reduces their change by up to a quarter, which the intervals do not contain."
+        )
     if len(found.trends) > 20:
         notes.append(
             f"Of {len(found.trends)} structures without any change about {len(found.trends) / 20:.0f} appear as "

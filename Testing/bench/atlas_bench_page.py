@@ -1,0 +1,160 @@
+"""Writes COHORT_ATLAS.md from the results of `atlas_bench.py`; a part without results is said to be missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HEAD = """# Atlases, label fusion and longitudinal change
+
+Written by `atlas_bench.py page` from the results of its parts (one command each, resumable; see its help). One thread
+per process; CPU seconds, not wall seconds, because the machine was shared. Numbers of subjects are small for the same
+reason and are stated; the same commands with other numbers continue from the finished registrations.
+"""
+
+
+def write_page(folder: Path, page: Path) -> None:
+    """Write the page from the JSON files of a folder."""
+    parts = [HEAD, _atlases(folder), _labels(folder), _growth(folder), _rescan(folder)]
+    page.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _read(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(pattern))]
+
+
+def _mean(values) -> str:
+    return f"{np.mean(values):.3f}" if len(values) else ""
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def _atlases(folder: Path) -> str:
+    text = ["## Atlas of LPBA40 subjects at 2 mm\n"]
+    for found in _read(folder, "atlas[0-9]*.json"):
+        facts = found["facts"]
+        text.append(
+            f"{facts['subjects']} subjects, engine `instance`, {len(facts['rounds'])} rounds; others: "
+            f"S{', S'.join(map(str, facts['others']))}. Mean of all transforms {facts['centering_mm']:.1g} mm. "
+            f"CPU of the registrations {facts['cpu_seconds']:.0f} s.\n"
+        )
+        rows = [
+            [
+                f"{one['stage']} {one['number']}",
+                "" if one["shift_mm"] is None else f"{one['shift_mm']:.3f}",
+                "" if one["change"] is None else f"{100 * one['change']:.2f}",
+                f"{100 * one['sharpness']:.1f}",
+                f"{one['cpu_seconds']:.0f}",
+            ]
+            for one in facts["rounds"]
+        ]
+        text.append(_table(["round", "shift removed mm", "change %", "sharpness %", "CPU s"], rows))
+        if "atlas" in found:
+            scores = [["the atlas", _mean(found["atlas"]["to"]), _mean(found["atlas"]["through"])]]
+            for number, one in found["single"].items():
+                scores.append([f"subject S{number}", _mean(one["to"]), _mean(one["through"])])
+            if found["direct"]:
+                scores.append(["no reference (pairs directly)", "", _mean(found["direct"])])
+            text.append(
+                _table(["reference", "Dice of its labels on others", "Dice of pairs of others through it"], scores)
+            )
+    for found in _read(folder, "ants[0-9]*.json"):
+        text.append(
+            f"antspyx `build_template`, {found['rounds']} rounds: CPU {found['cpu']:.0f} s, Dice on others "
+            f"{_mean(found['scores']['to'])}, through it {_mean(found['scores']['through'])}.\n"
+        )
+    if not list(folder.glob("ants[0-9]*.json")):
+        text.append("Not measured: antspyx template building (`atlas_bench.py ants`).\n")
+    return "\n".join(text)
+
+
+def _labels(folder: Path) -> str:
+    text = ["## Multi-atlas segmentation\n"]
+    for name, title in (("hippocampus", "Hippocampus (MSD), 1 mm"), ("lpba", "LPBA40, 2 mm")):
+        found = _read(folder, f"{name}.json")
+        if not found:
+            text.append(f"Not measured: {title} (`atlas_bench.py {name}`).\n")
+            continue
+        rows, entry = {}, found[0]
+        for row in entry["rows"]:
+            rows.setdefault((row["count"], row["fusion"]), []).append(row["dice"])
+        text.append(f"{title}: {entry['targets']} targets, chosen from {entry['atlases']} atlases.\n")
+        text.append(
+            _table(["atlases", "fusion", "mean Dice"], [[str(k), f, _mean(values)] for (k, f), values in rows.items()])
+        )
+    return "\n".join(text)
+
+
+def _growth(folder: Path) -> str:
+    rows = [row for found in _read(folder, "growth*.json") for row in found["rows"]]
+    text = ["## Phantom with known growth and atrophy\n"]
+    if not rows:
+        return "\n".join([*text, "Not measured.\n"])
+    text.append(
+        "Head phantom, 96 x 96 x 96 voxels of 2 mm, noise 2 %, other position of the patient; three structures shrink "
+        "and three grow by the stated percentage (labels 17, 51, 8 and 53, 12, 43), neighbors change less. Truth: mean "
+        "determinant of the analytic map. `instance:longitudinal`. Errors in percentage points.\n"
+    )
+    table = []
+    for percent in sorted({row["percent"] for row in rows}):
+        own = [row for row in rows if row["percent"] == percent]
+        errors = np.array([row["found"] - row["truth"] for row in own])
+        large = np.array([abs(row["found"] - row["truth"]) for row in own if row["volume_ml"] >= 10])
+        table.append(
+            [
+                f"{percent} %",
+                f"{np.sqrt(np.mean(errors**2)):.2f}",
+                f"{np.abs(errors).max():.2f}",
+                f"{large.max():.2f}",
+                f"{100 * np.mean(np.abs(errors) <= 0.5):.0f} %",
+                f"{own[0]['cpu']:.0f}",
+            ]
+        )
+    titles = ["change", "RMS error", "largest error", "largest above 10 ml", "within 0.5 points", "CPU s"]
+    text.append(_table(titles, table))
+    turned = [row for row in rows if row["reversed"] is not None]
+    if turned:
+        gaps = [abs((1 + row["found"] / 100) * (1 + row["reversed"] / 100) - 1) for row in turned]
+        text.append(f"Order reversed: the product of both ratios differs from 1 by at most {max(gaps):.1g}.\n")
+    names = sorted({(row["label"], row["name"]) for row in rows})
+    columns = sorted({row["percent"] for row in rows})
+    table = []
+    for label, name in names:
+        cells = []
+        for percent in columns:
+            row = next(row for row in rows if row["percent"] == percent and row["label"] == label)
+            cells.append(f"{row['found']:+.2f} ({row['truth']:+.2f})")
+        volume = next(row["volume_ml"] for row in rows if row["label"] == label)
+        table.append([name, f"{volume:.1f}", *cells])
+    text.append("Found (truth), percent:\n")
+    text.append(_table(["structure", "ml", *(f"{percent} %" for percent in columns)], table))
+    return "\n".join(text)
+
+
+def _rescan(folder: Path) -> str:
+    text = ["## Scan and rescan, OASIS 1003 and 1023 (no change)\n"]
+    found = _read(folder, "rescan.json")
+    if not found:
+        return "\n".join([*text, "Not measured.\n"])
+    entry = found[0]
+    values = np.array([row["found"] for row in entry["rows"]])
+    weights = np.array([row["volume_ml"] for row in entry["rows"]])
+    text.append(
+        f"{len(values)} structures, voxels of {entry['spacing'] or 1:g} mm, correlation after registration "
+        f"{min(entry['correlation']):.3f}. Measured change: median of the absolute values "
+        f"{np.median(np.abs(values)):.2f} %, weighted mean {np.average(values, weights=weights):+.2f} %, largest "
+        f"{values[np.abs(values).argmax()]:+.2f} %; whole brain {entry['whole']['found']:+.2f} ± "
+        f"{entry['whole']['uncertainty']:.2f} %. CPU {entry['cpu']:.0f} s.\n"
+    )
+    rows = [
+        [str(row["label"]), f"{row['volume_ml']:.1f}", f"{row['found']:+.2f} ± {row['uncertainty']:.2f}"]
+        for row in entry["rows"]
+    ]
+    text.append(_table(["label", "ml", "change %"], rows))
+    return "\n".join(text)
