@@ -40,8 +40,8 @@ def _atlases(folder: Path) -> str:
     for found in _read(folder, "atlas[0-9]*.json"):
         facts = found["facts"]
         text.append(
-            f"{facts['subjects']} subjects, engine `instance`, {len(facts['rounds'])} rounds; others: "
-            f"S{', S'.join(map(str, facts['others']))}. Mean of all transforms {facts['centering_mm']:.1g} mm. "
+            f"{facts['subjects']} subjects, engine `instance`, {len(facts['rounds'])} rounds. Mean of all transforms "
+            f"{facts['centering_mm']:.1g} mm. "
             f"CPU of the registrations {facts['cpu_seconds']:.0f} s.\n"
         )
         rows = [
@@ -55,7 +55,12 @@ def _atlases(folder: Path) -> str:
             for one in facts["rounds"]
         ]
         text.append(_table(["round", "shift removed mm", "change %", "sharpness %", "CPU s"], rows))
-        if "atlas" in found:
+        if "atlas" not in found:
+            text.append(
+                "Not measured: Dice of other subjects with this atlas and through it (`atlas_bench.py atlas`).\n"
+            )
+        else:
+            text.append(f"Others: S{', S'.join(map(str, facts['others']))}.\n")
             scores = [["the atlas", _mean(found["atlas"]["to"]), _mean(found["atlas"]["through"])]]
             for number, one in found["single"].items():
                 scores.append([f"subject S{number}", _mean(one["to"]), _mean(one["through"])])

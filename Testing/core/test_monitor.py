@@ -10,7 +10,7 @@ import pytest
 from DeepVsClassicRegLib.core.cohort.atlas_label import target_of
 from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, change_map, label_sums, log_ratio, monitor
 from DeepVsClassicRegLib.core.cohort.monitor_page import verdict_of, write_monitor_page
-from DeepVsClassicRegLib.core.cohort.monitor_space import make_space, simulated_rescan
+from DeepVsClassicRegLib.core.cohort.monitor_space import brightened, brightness_factors, make_space, simulated_rescan
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
@@ -81,6 +81,20 @@ def test_both_scans_are_moved_by_half(scans, tmp_path):
     between = first.inverse().then(second).translation_mm
     assert np.abs(between - [3.0, -2.0, 1.0]).max() < 0.4
     assert space.confidence > 0.5
+
+
+def test_differences_of_brightness_are_removed_and_changes_stay():
+    first, labels = scan(1.0)
+    second, _ = scan(1.3)
+    slope = 1 + 0.004 * first.grid.points()[..., 0]
+    shaded = Volume((second.array * 1.2 * slope).astype(np.float32), first.grid)
+    factors = brightness_factors([first, shaded])
+    assert np.allclose(factors[0] * factors[1], 1, atol=1e-4)
+    body = labels.array > 0
+    left = np.log(second.array * 1.2 * slope * factors[1] / (first.array * factors[0]))[body]
+    assert np.median(np.abs(left)) < 0.03
+    rim = (np.abs(second.array - first.array) > 60) & body
+    assert np.log(brightened(shaded, factors[1]).array / brightened(first, factors[0]).array)[rim].mean() > 0.05
 
 
 def test_unchanged_scans_do_not_change_and_the_report_says_so(tmp_path):

@@ -13,6 +13,7 @@ from ..evaluation.pages import Page
 from ..evaluation.planes import Slices
 from ..evaluation.plotting import AFTER, BEFORE, EXTENT, FAINT, TEXT, Draw, data_uri, diverging, gray, new_figure, tidy
 from ..files import write_text
+from ..images.intensity import foreground
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..settings import to_json
@@ -249,7 +250,8 @@ def _pictures(slices: Slices, scan: Volume) -> list[Any]:
 
 def _limit(found: Monitored) -> float:
     """Return the end of the color scale in percent: 5, 10, 20 or 50."""
-    largest = max(float(np.percentile(np.abs(change.array), 99.5)) for change in found.maps)
+    inside = foreground(found.scans[0])
+    largest = max(float(np.percentile(np.abs(change.array[inside]), 98)) for change in found.maps)
     return next((value for value in (5.0, 10.0, 20.0) if largest <= value), 50.0)
 
 

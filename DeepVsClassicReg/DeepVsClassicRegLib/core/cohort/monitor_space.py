@@ -26,6 +26,9 @@ from .atlas_tasks import FileRegistration, register_all
 LINEAR = "linear"
 # A simulated rescan: turned by this angle about an oblique axis and shifted by half a voxel.
 RESCAN_DEGREES = 4.0
+# Standard deviation of the smoothing of the brightness, for a head, and the largest local logarithm of a ratio in it.
+BRIGHTNESS_MM, LARGEST_RATIO = 15.0, 0.3
+Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,22 +141,50 @@ def resampled(volume: Volume, facts: SubjectFacts, grid: Grid, pose: Affine) -> 
     return Volume(np.clip(sitk.GetArrayFromImage(image), 0, HIGHEST * LEVEL), grid, volume.name)
 
 
-def brightness_factors(volumes: Sequence[Volume]) -> npt.NDArray[np.float64]:
-    """Return factors that give aligned volumes the same median brightness of their common tissue; their product is 1.
+def brightness_factors(volumes: Sequence[Volume]) -> list[Array]:
+    """Return smooth factors that give aligned volumes the same brightness everywhere; their product is 1.
 
-    The percentiles of a scan depend on its noise and blur; the ratio of aligned voxels does not.
+    The percentiles of a scan depend on its noise and blur, and its brightness varies slowly over the field of view; the
+    ratio of aligned voxels shows both. It is smoothed so far that a changed structure has little effect.
+
+    Parameters
+    ----------
+    volumes : sequence of Volume
+        On one grid.
+
+    Returns
+    -------
+    list of (Z, Y, X) arrays
+
+    References
+    ----------
+    Lewis and Fox, NeuroImage 23:75-83, 2004, doi 10.1016/j.neuroimage.2004.04.030 (differential bias correction).
     """
+    grid = volumes[0].grid
     mean = np.mean([volume.array for volume in volumes], axis=0).astype(np.float32)
-    inside = foreground(Volume(mean, volumes[0].grid)) & (np.min([v.array for v in volumes], axis=0) > 0.1 * LEVEL)
+    inside = foreground(Volume(mean, grid)) & (np.min([v.array for v in volumes], axis=0) > 0.1 * LEVEL)
     if not inside.any():
-        return np.ones(len(volumes))
-    logs = np.array([float(np.median(np.log(mean[inside] / volume.array[inside]))) for volume in volumes])
-    return np.asarray(np.exp(logs - logs.mean()))
+        return [np.ones(grid.shape, np.float32) for _ in volumes]
+    weight = _smoothed(inside.astype(np.float32), grid) + np.float32(1e-3)
+    logs = []
+    for volume in volumes:
+        ratio = np.zeros(grid.shape, np.float32)
+        ratio[inside] = np.log(mean[inside] / volume.array[inside])
+        middle = np.float32(np.median(ratio[inside]))
+        ratio[inside] = np.clip(ratio[inside] - middle, -LARGEST_RATIO, LARGEST_RATIO)
+        logs.append(middle + _smoothed(ratio, grid) / weight)
+    common = np.mean(logs, axis=0)
+    return [np.exp(one - common) for one in logs]
 
 
-def brightened(volume: Volume, factor: float) -> Volume:
-    """Return the volume with its intensities multiplied."""
-    return Volume(volume.array * np.float32(factor), volume.grid, volume.name)
+def brightened(volume: Volume, factor: Array) -> Volume:
+    """Return the volume with its intensities multiplied by a factor for every voxel."""
+    return Volume((volume.array * factor).astype(np.float32), volume.grid, volume.name)
+
+
+def _smoothed(array: Array, grid: Grid) -> Array:
+    image = sitk.SmoothingRecursiveGaussian(image_from_array(array, grid), [BRIGHTNESS_MM * grid.unit_mm] * 3)
+    return np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32)
 
 
 def simulated_rescan(volume: Volume, *, noise: float, seed: int) -> Volume:

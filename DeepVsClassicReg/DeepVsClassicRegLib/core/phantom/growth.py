@@ -182,7 +182,7 @@ def _determinant(points: Array, growths: Sequence[Growth]) -> Array:
     """Return the determinant of the whole map at points (N, 3), by central differences."""
 
     def moved(offset: Array) -> Array:
-        found = points + offset
+        found: Array = points + offset
         for growth in growths:
             found = growth.apply(found)
         return found
