@@ -97,6 +97,12 @@ def test_differences_of_brightness_are_removed_and_changes_stay():
     assert np.log(brightened(shaded, factors[1]).array / brightened(first, factors[0]).array)[rim].mean() > 0.05
 
 
+def test_brightness_is_finite_far_from_the_object():
+    first, second = (scan(grow, size=80)[0] for grow in (1.0, 1.3))
+    for factor in brightness_factors([first, second]):
+        assert factor.min() > 0.5 and factor.max() < 2
+
+
 def test_unchanged_scans_do_not_change_and_the_report_says_so(tmp_path):
     image, labels = scan(1.0)
     again = simulated_rescan(image, noise=5.0, seed=1)

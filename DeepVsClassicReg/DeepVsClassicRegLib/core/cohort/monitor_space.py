@@ -27,7 +27,7 @@ LINEAR = "linear"
 # A simulated rescan: turned by this angle about an oblique axis and shifted by half a voxel.
 RESCAN_DEGREES = 4.0
 # Standard deviation of the smoothing of the brightness, for a head, and the largest local logarithm of a ratio in it.
-BRIGHTNESS_MM, LARGEST_RATIO = 15.0, 0.3
+BRIGHTNESS_MM, LARGEST_RATIO, LEAST_WEIGHT = 15.0, 0.3, 0.05
 Array = npt.NDArray[np.float32]
 
 
@@ -165,14 +165,15 @@ def brightness_factors(volumes: Sequence[Volume]) -> list[Array]:
     inside = foreground(Volume(mean, grid)) & (np.min([v.array for v in volumes], axis=0) > 0.1 * LEVEL)
     if not inside.any():
         return [np.ones(grid.shape, np.float32) for _ in volumes]
-    weight = _smoothed(inside.astype(np.float32), grid) + np.float32(1e-3)
+    # Far from the object the recursive filter leaves small values of either sign.
+    weight = np.maximum(_smoothed(inside.astype(np.float32), grid), np.float32(LEAST_WEIGHT))
     logs = []
     for volume in volumes:
         ratio = np.zeros(grid.shape, np.float32)
         ratio[inside] = np.log(mean[inside] / volume.array[inside])
         middle = np.float32(np.median(ratio[inside]))
         ratio[inside] = np.clip(ratio[inside] - middle, -LARGEST_RATIO, LARGEST_RATIO)
-        logs.append(middle + _smoothed(ratio, grid) / weight)
+        logs.append(middle + np.clip(_smoothed(ratio, grid) / weight, -LARGEST_RATIO, LARGEST_RATIO))
     common = np.mean(logs, axis=0)
     return [np.exp(one - common) for one in logs]
 
