@@ -148,7 +148,7 @@ def test_the_dashboard_is_where_its_link_points():
         assert urllib.request.urlopen(link, timeout=60).status == 200
 
 
-def test_nobody_answers():
+def test_without_an_answer():
     with pytest.raises(RegistrationError, match="No scheduler answers"):
         reconnect(ClusterOptions(scheduler="tcp://127.0.0.1:9"), timeout_s=0.2)
 
