@@ -153,7 +153,8 @@ def test_the_report_says_that_segmentations_are_estimated(model):
 
 
 def test_instance_aligns_estimated_structures(model, monkeypatch):
-    monkeypatch.setenv("DVCREG_MODELS", model)
+    chosen = segmentation.segmentation_model(model)
+    monkeypatch.setattr(segmentation, "segmentation_model", lambda _name: chosen)
     volume, truth = balls(GRIDS[0])
     moved = Volume(np.roll(volume.array, 3, axis=2), volume.grid, "moved")
     pair = Pair(volume, moved, initial=Transform())
