@@ -329,6 +329,77 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
 
         return load_transform(Path(path))
 
+    def train(
+        self,
+        volumes=(),
+        segmentations=(),
+        *,
+        data="",
+        name="",
+        model="",
+        method="",
+        supervision="",
+        hours=2.0,
+        options=None,
+        wait=True,
+        device="auto",
+        threads=0,
+        seed=0,
+    ):
+        """Train a network on cases, or adapt a model to them, in the background process.
+
+        :param volumes: volume nodes, at least four; or use `data`.
+        :param segmentations: the segmentation (or label map) node of each volume; empty to learn from images only.
+        :param data: a folder, CSV or JSON of cases instead of nodes, as for `dvcreg train --data`.
+        :param name: name of the new model.
+        :param model: name of a model to adapt; empty trains a new network.
+        :param method: name from `dvcreg methods`; empty selects the best measured for the supervision.
+        :param supervision: 'labels' or 'none'; by default labels when there are segmentations.
+        :param hours: length of the training.
+        :param options: dictionary of further entries of `core.training.options.TrainingOptions`.
+        :param wait: wait for the model; False returns a handle with `fraction`, `stage`, `cancel()` (with a
+            checkpoint), `finish()` (keeps the best weights so far) and `wait()`.
+        :return: the name of the model, for `register(..., engine="network", settings={"model": name})`.
+        :raises RegistrationError: when cases or options are not usable; `.hint` says what to do.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+        from DeepVsClassicRegLib.ui.training_task import new_training
+
+        request = new_training(
+            list(volumes),
+            list(segmentations),
+            data=str(data),
+            name=name,
+            model=model,
+            method=method,
+            supervision=supervision,
+            hours=hours,
+            options=options or {},
+            compute=Compute(device=device, threads=threads, seed=seed),
+        )
+        handle = self._console.train(request)
+        return handle.wait() if wait else handle
+
+    def resumeTraining(self, name, *, hours=0.0, wait=True, device="auto", threads=0):
+        """Continue a training that was stopped, also by the end of Slicer.
+
+        :param name: one of `trainings()`.
+        :param hours: new total time; 0 keeps the former one.
+        :return: as for `train`.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+        from DeepVsClassicRegLib.ui.training_task import resumed_training
+
+        request = resumed_training(name, hours=hours, compute=Compute(device=device, threads=threads))
+        handle = self._console.train(request)
+        return handle.wait() if wait else handle
+
+    def trainings(self):
+        """Return name -> state of the trainings in the user's folder: 'running', 'paused', 'finished', ..."""
+        from DeepVsClassicRegLib.core.training.folders import find_trainings
+
+        return {entry.name: entry.state for entry in find_trainings()}
+
     def engines(self):
         """Return name -> title of the installed engines."""
         from DeepVsClassicRegLib.ui.engine_availability import engine_availability

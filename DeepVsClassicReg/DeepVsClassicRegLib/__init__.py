@@ -13,13 +13,16 @@ __all__ = [
     "compare",
     "engine_names",
     "evaluate",
+    "finetune",
     "label_by_atlases",
     "load_pair",
     "monitor",
     "recommend",
     "register",
+    "resume_training",
     "segment",
     "stack",
+    "train",
 ]
 
 

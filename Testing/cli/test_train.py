@@ -10,11 +10,11 @@ import time
 
 import pytest
 import torch
-from DeepVsClassicRegLib.cli.training_config import data_settings
 from DeepVsClassicRegLib.core.networks.base import LossContext
 from DeepVsClassicRegLib.core.networks.catalogue import get_method
 from DeepVsClassicRegLib.core.networks.model_store import load_model
 from DeepVsClassicRegLib.core.training.config import read_config
+from DeepVsClassicRegLib.core.training.options import data_settings
 from DeepVsClassicRegLib.core.training.rng import kept_random
 from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.state import method_settings, new_state
@@ -89,6 +89,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves(program, call, tmp_path):
 def test_what_is_left_can_be_used(trained):
     names = {path.name for path in trained.iterdir()}
     files = {"training.json", "checkpoint.safetensors", "curves.csv", "validation.csv", "curves.png", "train.log"}
+    files |= {"state.json", "training.lock"}
     assert names == {*files, "model"}
     card, module = load_model(trained / "model")
     assert card.training["command"].startswith("dvcreg train --method voxelmorph ")

@@ -6,7 +6,9 @@ Everything is real but the window: a generated head, real registrations in the w
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +187,7 @@ def main() -> None:
     names = ["models"] if wanted.models_only else wanted.only or list(PICTURES)
     pictures = dict.fromkeys(PICTURES[name] for name in PICTURES if name in names)
     for take in pictures:
-        if take not in (_models, _empty) and studio.panel.inputs.inputs().fixed is None:
+        if take not in (_models, _training, _empty) and studio.panel.inputs.inputs().fixed is None:
             studio.load_pair()
         take(studio)
 
@@ -242,6 +244,62 @@ def _models(studio: Studio) -> None:
     imsave(path, screenshots.grab_widget(page.dialog, scale=1.0))
     shrink(path)
     page.close()
+
+
+def _training(studio: Studio) -> None:
+    """Take the pictures of the window for a training and of a running one, as wide as the panel, dark too."""
+    from matplotlib.image import imsave
+    from slicer_standin import screenshots
+
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_DATA_HOME"] = home
+        nodes = _training_cases()
+        page = studio.panel.models
+        page.show()
+        page.train_dialog.show()
+        dialog = page.train_dialog
+        studio.wait(lambda: not dialog.waiting and dialog.ui.methodCombo.count)
+        dialog.ui.nameEdit.text, dialog.ui.hoursSpin.value = "my-heads", 2.0
+        volumes, segmentations = (list(side) for side in zip(*nodes, strict=True))
+        options = {"method": "voxelmorph", "settings": {"encoder": [8, 8], "decoder": [8, 8]}, "size": "16"}
+        options |= {"spacing_mm": 12.0, "linear": "", "validation": 1, "augmentation": {}}
+        options["train"] = {"validate_every": 2, "log_every": 1, "learning_rate": 3e-3}
+        logic = studio.slicer.modules.DeepVsClassicRegWidget.logic
+        handle = logic.train(volumes, segmentations, name="heads", hours=0.5, options=options, threads=1, wait=False)
+        task = studio.panel.runner.training
+        studio.wait(lambda: handle.over or len(task.curves.dice) > 6)
+        if handle.over:
+            sys.exit(f"{task.message} {task.hint}")
+        for ending in ("", "-dark"):
+            lighten = studio.darken() if ending else lambda: None
+            for name, window, height in (("train", dialog.dialog, 700), ("training", page.dialog, 900)):
+                window.resize(PANEL_WIDTH, height)
+                screenshots.settle()
+                page.trainings.show()
+                screenshots.settle()
+                path = studio.folder / f"{name}{ending}.png"
+                imsave(path, screenshots.grab_widget(window, scale=1.0))
+                shrink(path)
+                sys.stdout.write(f"{path}\n")
+            lighten()
+        handle.cancel()
+        studio.wait(lambda: handle.over and not page.trainings.busy)
+        page.close()
+        del os.environ["XDG_DATA_HOME"]
+
+
+def _training_cases() -> list[tuple[Any, Any]]:
+    """Add six generated heads with their structures to the scene."""
+    from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+    from DeepVsClassicRegLib.mrml.sample_data import add_labels, add_volume
+
+    found = []
+    for seed in range(3):
+        pair = make_phantom("head", size=32, seed=seed).pair
+        for volume, labels in ((pair.fixed, pair.fixed_labels), (pair.moving, pair.moving_labels)):
+            node = add_volume(volume, f"Head {len(found) + 1}")
+            found.append((node, add_labels(labels, f"Head {len(found) + 1} segmentation", reference=node)))
+    return found
 
 
 def _recommendation(studio: Studio) -> None:
@@ -321,6 +379,7 @@ def _jacobian(studio: Studio) -> None:
 
 PICTURES: dict[str, Callable[[Studio], None]] = {
     "models": _models,
+    "training": _training,
     "empty": _empty,
     "recommendation": _recommendation,
     "running": _running,

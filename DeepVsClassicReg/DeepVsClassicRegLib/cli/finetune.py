@@ -30,7 +30,7 @@ Examples:
 def command(context: click.Context, **options: Any) -> int:
     """Adapt a model."""
     from .training_config import started_from
-    from .training_run import run_training
+    from .training_run import train_from_options
 
     options, start = started_from(context, options)
-    return run_training(context, options, start)
+    return train_from_options(context, options, start)

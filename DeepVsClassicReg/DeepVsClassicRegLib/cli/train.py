@@ -47,6 +47,6 @@ Examples:
 @click.pass_context
 def command(context: click.Context, **options: Any) -> int:
     """Train a network."""
-    from .training_run import run_training
+    from .training_run import train_from_options
 
-    return run_training(context, options)
+    return train_from_options(context, options)

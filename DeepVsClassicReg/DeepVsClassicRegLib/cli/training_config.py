@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,19 @@ import click
 
 from ..core.errors import FileError, SettingsError
 from ..core.networks.catalogue import get_method
-from ..core.networks.model_store import get_model
 from ..core.settings import from_json, to_json
 from ..core.training.checkpoint import has_checkpoint
-from ..core.training.config import (
-    CONFIG_FILE,
-    FIRST,
-    FOLDER_GENERATORS,
-    SHAPES,
-    DataSettings,
-    TrainingConfig,
-    TrainSettings,
-    is_generated,
-    parts_of,
-    read_config,
+from ..core.training.config import CONFIG_FILE, TrainingConfig, TrainSettings, read_config
+from ..core.training.options import (
+    CARD_TEXTS,
+    USUAL_AUGMENTATION,
+    TrainingOptions,
+    config_of,
+    data_settings,
+    start_of,
 )
 from .options import settings_of
-from .training_options import CARD_TEXTS
 
-OWN = "own"
 # Options that configs of the first release do not contain.
 _DATA_DEFAULTS = {
     "teacher": "",
@@ -41,6 +35,7 @@ _DATA_DEFAULTS = {
     "validation": 4,
 }
 FREE = ("steps", "hours", "checkpoint_minutes", "half")  # options that can change when training is resumed
+GROUPS = ("settings", "synth", "augment", "misalign")  # repeated options NAME=VALUE
 
 
 def config_from(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str]) -> TrainingConfig:
@@ -62,19 +57,13 @@ def config_from(context: click.Context, options: Mapping[str, Any], start: Mappi
     if not resumes:
         return _config(options, start, context)
     former = read_config(out)
-    given = {name for name in options if _is_given(context, name)}
+    given = {name for name in options if is_given(context, name)}
     merged = {**options_of(former), **{name: options[name] for name in given}}
-    for name in ("settings", "synth", "augment", "misalign"):  # single values were given, the rest stays
+    for name in GROUPS:  # single values were given, the rest stays
         merged[name] = (*options_of(former)[name], *options[name])
     wanted = _config(merged, start or former.start, context)
     _check_same(former, wanted)
     return dataclasses.replace(wanted, command=former.command)
-
-
-def data_settings(config: TrainingConfig) -> DataSettings:
-    """Return the data settings of a config."""
-    known = {entry.name for entry in dataclasses.fields(DataSettings)}
-    return DataSettings(**{name: value for name, value in config.data.items() if name in known})
 
 
 def options_of(config: TrainingConfig) -> dict[str, Any]:
@@ -90,10 +79,10 @@ def options_of(config: TrainingConfig) -> dict[str, Any]:
         "validation": data.validation,
         "linear": data.linear,
         "labels_per_step": data.labels_per_step,
-        "settings": tuple(_entry(name, value) for name, value in config.method_settings.items()),
-        "synth": tuple(_entry(name, value) for name, value in data.synthesis.items()),
-        "augment": tuple(_entry(name, value) for name, value in data.augmentation.items()),
-        "misalign": tuple(_entry(name, value) for name, value in data.misalignment.items()),
+        "settings": entries_of(config.method_settings),
+        "synth": entries_of(data.synthesis),
+        "augment": entries_of(data.augmentation),
+        "misalign": entries_of(data.misalignment),
         "teacher": data.teacher,
         "teacher_pairs": data.teacher_pairs,
         "patch": ",".join(str(entry) for entry in data.patch),
@@ -102,85 +91,63 @@ def options_of(config: TrainingConfig) -> dict[str, Any]:
     }
 
 
+def started_from(context: click.Context, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the options of fine-tuning with defaults from its model, and the model to start from.
+
+    Without --model (when resuming) the model is that of the folder's config.
+    """
+    filled = {**options, "method": None}
+    if options["model"] is None:
+        if not options["resume"]:
+            raise click.UsageError("Fine-tuning needs --model.")
+        return filled, {}
+    usual, start = start_of(options["model"])
+    filled["method"] = usual["method"]
+    filled["settings"] = (*entries_of(usual["settings"]), *options["settings"])
+    if not is_given(context, "size"):
+        filled["size"] = usual["size"]
+    if not is_given(context, "spacing"):
+        filled["spacing"] = usual["spacing_mm"]
+    filled["supervision"] = options["supervision"] or usual["supervision"] or None
+    return filled, start
+
+
+def entries_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return settings as the NAME=VALUE of the command line."""
+    return tuple(_entry(name, value) for name, value in settings.items())
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Return whether an option was given on the command line."""
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def _config(options: Mapping[str, Any], start: Mapping[str, str], context: click.Context) -> TrainingConfig:
     if not options["method"] or not options["data"]:
         raise click.UsageError("A new training needs --method and --data.")
-    info = get_method(options["method"]).info
-    supervision = options["supervision"] or info.supervision[0]
-    if supervision not in info.supervision:
-        raise SettingsError(
-            f"Method '{info.name}' cannot be trained with supervision '{supervision}'.",
-            hint=f"Supported: {' or '.join(info.supervision)}.",
-        )
-    settings: Any = from_json(info.settings, settings_of(options["settings"]))
-    names = [entry.name for entry in dataclasses.fields(TrainSettings)]
-    data = _data_settings(options)
-    return TrainingConfig(
-        method=info.name,
-        method_settings=to_json(settings),
-        supervision=supervision,
-        data={**dataclasses.asdict(data), "size": list(data.size), "patch": list(data.patch)},
-        train=from_json(TrainSettings, {name: options[name] for name in names}),
-        card={**_usual_texts(data), **{name: options[name] for name in CARD_TEXTS if options[name]}},
-        start=dict(start),
-        command=shlex.join(["dvcreg", *context.find_root().obj]),
-    )
-
-
-def _data_settings(options: Mapping[str, Any]) -> DataSettings:
-    spec, size, spacing_mm = _absolute(options["data"]), options["size"], options["spacing"]
-    if size == OWN:
-        from ..core.training.manifest import read_manifest
-        from ..core.training.preprocessing import own_grid
-
-        if all(is_generated(part) for part in parts_of(spec)):
-            raise SettingsError("Generated pairs have no native size.", hint="Give --size in voxels.")
-        own, spacing_mm = own_grid(read_manifest(Path(spec), validation=options["validation"]))
-        size = ",".join(str(entry) for entry in own)
-    return DataSettings(
-        spec=spec,
-        size=_size(size),
-        spacing_mm=spacing_mm,
+    usual = USUAL_AUGMENTATION in options["augment"]
+    augment = settings_of(tuple(entry for entry in options["augment"] if entry != USUAL_AUGMENTATION))
+    wanted = TrainingOptions(
+        method=options["method"],
+        data=options["data"],
+        supervision=options["supervision"] or "",
+        size=options["size"],
+        spacing_mm=options["spacing"],
         batch=options["batch"],
-        synthesis=settings_of(options["synth"]),
-        linear=_absolute(options["linear"] or "", words=("", FIRST)),
-        labels_per_step=options["labels_per_step"],
         validation=options["validation"],
+        linear=options["linear"] or "",
+        labels_per_step=options["labels_per_step"],
         teacher=options["teacher"] or "",
         teacher_pairs=options["teacher_pairs"],
-        patch=_size(options["patch"], "--patch", len(_size(size))) if options["patch"] else (),
-        augmentation=_augmentation(options["augment"]),
-        misalignment=_misalignment(options["misalign"]),
+        patch=options["patch"],
+        settings=settings_of(options["settings"]),
+        synthesis=settings_of(options["synth"]),
+        augmentation={USUAL_AUGMENTATION: True, **augment} if usual else augment,
+        misalignment=settings_of(tuple(options["misalign"])),
+        train={entry.name: options[entry.name] for entry in dataclasses.fields(TrainSettings)},
+        texts={name: options[name] or "" for name in CARD_TEXTS},
     )
-
-
-def _augmentation(given: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the augmentation; 'usual' selects a moderate one."""
-    if not given:
-        return {}
-    from ..core.training.augmentation import USUAL, AugmentationSettings
-
-    base = to_json(USUAL) if "usual" in given else {}
-    changes = settings_of(tuple(entry for entry in given if entry != "usual"))
-    return to_json(from_json(AugmentationSettings, {**base, **changes}))
-
-
-def _misalignment(given: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of known errors that were given, checked."""
-    if not given:
-        return {}
-    from ..core.training.misalignment import MisalignmentSettings
-
-    changes = settings_of(tuple(given))
-    complete = to_json(from_json(MisalignmentSettings, changes))
-    return {name: complete[name] for name in changes}
-
-
-def _usual_texts(data: DataSettings) -> dict[str, str]:
-    if data.has_own_images:
-        return {}
-    anywhere = {"anatomy": "any"} if data.spec == SHAPES else {}
-    return {"contrasts": "any", "licence": "Apache-2.0", **anywhere}
+    return config_of(wanted, start=start, command=shlex.join(["dvcreg", *context.find_root().obj]))
 
 
 def _check_same(former: TrainingConfig, wanted: TrainingConfig) -> None:
@@ -210,56 +177,7 @@ def _differs(former: TrainingConfig, wanted: TrainingConfig, name: str) -> bool:
     return bool(getattr(former, name) != getattr(wanted, name))
 
 
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
 def _entry(name: str, value: Any) -> str:
     if isinstance(value, list):
         value = ",".join(str(entry) for entry in value)
     return f"{name}={'none' if value is None else value}"
-
-
-def _absolute(spec: str, words: Sequence[str] = (SHAPES,)) -> str:
-    if spec in words:
-        return spec
-    parts = parts_of(spec)
-    if len(parts) > 1:
-        return "+".join(_absolute(part, words) for part in parts)
-    name, colon, folder = spec.partition(":")
-    if colon and name in FOLDER_GENERATORS:
-        return f"{name}:{Path(folder).expanduser().resolve()}"
-    return str(Path(spec).expanduser().resolve())
-
-
-def _size(text: str, option: str = "--size", dimensions: int = 3) -> tuple[int, ...]:
-    try:
-        entries = tuple(int(entry) for entry in str(text).split(","))
-    except ValueError:
-        entries = ()
-    if len(entries) not in (1, 2, 3):
-        raise click.UsageError(f"{option} needs N, X,Y or X,Y,Z, got '{text}'.")
-    return entries * dimensions if len(entries) == 1 else entries
-
-
-def started_from(context: click.Context, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the options of fine-tuning with defaults from its model, and the model to start from.
-
-    Without --model (when resuming) the model is that of the folder's config.
-    """
-    filled = {**options, "method": None}
-    if options["model"] is None:
-        if not options["resume"]:
-            raise click.UsageError("Fine-tuning needs --model.")
-        return filled, {}
-    model = get_model(options["model"])
-    card = model.card
-    filled["method"] = card.method
-    filled["settings"] = (*(_entry(name, value) for name, value in card.settings.items()), *options["settings"])
-    if not _is_given(context, "size"):
-        filled["size"] = ",".join(str(entry) for entry in card.size[: card.dimensions])
-    if not _is_given(context, "spacing"):
-        filled["spacing"] = card.spacing_mm
-    if options["supervision"] is None and "labels" in get_method(card.method).info.supervision:
-        filled["supervision"] = "labels"
-    return filled, {"name": card.name, "sha256": card.sha256, "folder": str(model.folder.resolve())}

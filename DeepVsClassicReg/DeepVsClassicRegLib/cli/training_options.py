@@ -10,16 +10,8 @@ import click
 
 from ..core.networks.card import SUPERVISION
 from ..core.training.config import TrainSettings
+from ..core.training.options import CARD_TEXTS
 from .options import F, combined, compute_options
-
-CARD_TEXTS = {
-    "name": "Name of the model in commands; default: name of the folder.",
-    "title": "Name shown.",
-    "summary": "Description of the model in one sentence.",
-    "contrasts": "Contrasts for which the model is intended: 'any', 'T1', 'CT', ...",
-    "anatomy": "Anatomy for which the model is intended: 'any', 'brain', ...",
-    "licence": "License of the weights.",
-}
 
 
 def training_options(command: F) -> F:
@@ -36,12 +28,16 @@ def training_options(command: F) -> F:
             ),
             click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into."),
             click.option("--resume", is_flag=True, help="Continue the training run in --out, if there is one."),
+            click.option(
+                "--install", is_flag=True, help="Add the finished model to your models, like `dvcreg models add`."
+            ),
             click.option("--dry-run", is_flag=True, help="Measure time and memory of a few steps; write no files."),
             click.option(
                 "--size",
                 default="96",
                 show_default=True,
-                help="Grid size in voxels: N or X,Y,Z; X,Y for 2D images; own: that of the images, not resampled.",
+                help="Grid size in voxels: N or X,Y,Z; X,Y for 2D images; own: that of the images, not resampled; "
+                "auto: the same, coarser for large images.",
             ),
             click.option("--spacing", default=2.0, show_default=True, help="Voxel size of the grid in mm."),
             click.option("--batch", default=1, show_default=True, help="Number of pairs per step."),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import signal
 import tempfile
 import time
@@ -15,39 +13,26 @@ from typing import Any
 
 import click
 
-from ..core.choice import Choice
-from ..core.device import Compute, torch_device
-from ..core.files import protect_inputs
-from ..core.networks.card import CARD_FILE, WEIGHTS_FILE
-from ..core.networks.catalogue import get_method
-from ..core.pair import Pair
+from ..core.device import Compute
+from ..core.networks.card import Model
 from ..core.progress import Progress, Update
-from ..core.training.checkpoint import CHECKPOINT_FILE
-from ..core.training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of
-from ..core.training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
-from ..core.training.estimate import TrainingEstimate, estimate
-from ..core.training.export import MODEL_FOLDER
+from ..core.train import estimate_training, protect_training_inputs, run_training
+from ..core.training.config import CONFIG_FILE, TrainingConfig
+from ..core.training.estimate import TrainingEstimate
+from ..core.training.folders import check_name, install, read_training
 from ..core.training.group import group_rank
-from ..core.training.loop import TrainingOutcome, train
-from ..core.training.preprocessing import Align
-from ..core.training.source_factory import make_source
-from ..core.training.sources import Source
-from ..core.training.state import method_settings
-from ..core.training.validation import Register
-from ..core.transforms.transform import Transform
+from ..core.training.loop import TrainingOutcome
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT
-from .folders import output_folder
 from .output import show_entries, show_json
 from .running import shown_updates
-from .training_config import config_from, data_settings
+from .training_config import config_from
 
-LOG_FILE = "train.log"
-PREPARED_FOLDER = "prepared"
-WRITTEN = (CONFIG_FILE, CHECKPOINT_FILE, TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE, LOG_FILE)
 LINE_EVERY_S = 60.0
 
 
-def run_training(context: click.Context, options: Mapping[str, Any], start: Mapping[str, str] | None = None) -> int:
+def train_from_options(
+    context: click.Context, options: Mapping[str, Any], start: Mapping[str, str] | None = None
+) -> int:
     """Train with the options of a command and return the exit code.
 
     Parameters
@@ -66,106 +51,31 @@ def run_training(context: click.Context, options: Mapping[str, Any], start: Mapp
             tempfile.TemporaryDirectory() as cache,
             shown_updates(_once_a_minute(), quiet=options["quiet"]) as listener,
         ):
-            source = _source(config, compute, Path(cache), Progress(listener))
-            found = estimate(config, source, compute=compute)
+            found = estimate_training(config, Path(cache), compute=compute, progress=Progress(listener))
         return _show_estimate(found, config, as_json=options["as_json"])
     out, leads = Path(options["out"]), group_rank() == 0
     quiet = options["quiet"] or not leads
     if not options["resume"]:
-        _protect_inputs(config, out)
-    with shown_updates(_once_a_minute(), quiet=quiet) as listener:
-        source = _source(config, compute, out / PREPARED_FOLDER, Progress(listener))
-        folder = output_folder(out)
-        with _logged(folder if leads else None), _stoppable() as stopped:
-            if leads:
-                config.write(folder)
-            outcome = train(
-                config,
-                source,
-                folder,
-                compute=compute,
-                progress=Progress(listener, stopped),
-                register=_registrar(compute),
-            )
+        protect_training_inputs(config, out)
+    if options["install"] and not _was_installed(out):
+        check_name(config.texts().get("name", out.resolve().name))
+    with shown_updates(_once_a_minute(), quiet=quiet) as listener, _stoppable() as stopped:
+        outcome = run_training(
+            config,
+            out.resolve(),
+            compute=compute,
+            leads=leads,
+            progress=Progress(listener),
+            training=Progress(listener, stopped),
+        )
+    model = install(out) if options["install"] and outcome.finished and leads else None
     if leads:
-        _show(outcome, folder, quiet=quiet, as_json=options["as_json"])
+        _show(outcome, out.resolve(), model, quiet=quiet, as_json=options["as_json"])
     return EXIT_RESULT if outcome.finished else EXIT_CANCELLED
 
 
-def _protect_inputs(config: TrainingConfig, out: Path) -> None:
-    """Raise when files of the output folder are inputs of the training run."""
-    data = data_settings(config)
-    parts = [part for part in parts_of(data.spec) if part != SHAPES]
-    named = [part.partition(":")[2] if is_generated(part) else part for part in parts]
-    named += [path for path in (data.linear, config.start.get("folder")) if path and path != FIRST]
-    model = [out / MODEL_FOLDER / name for name in (CARD_FILE, WEIGHTS_FILE)]
-    protect_inputs(map(Path, named), [*(out / name for name in WRITTEN), *model, out / PREPARED_FOLDER / "volume"])
-
-
-def _source(config: TrainingConfig, compute: Compute, cache: Path, progress: Progress) -> Source:
-    data, method = data_settings(config), get_method(config.method)
-    return make_source(
-        data,
-        seed=config.train.seed,
-        device=_device(compute.device),
-        cache=cache,
-        align=_aligner(compute),
-        teach=_teacher(data.teacher, compute) if data.teacher else None,
-        supervision=config.supervision,
-        method_teacher=method.teacher(method_settings(method, config)),
-        partial_labels=method.info.partial_labels,
-        progress=progress,
-    )
-
-
-def _registrar(compute: Compute) -> Register:
-    """Return the function that registers a validation pair with the current network."""
-    from ..core.engines.network.engine import transform_with
-
-    return lambda network, card, pair: transform_with(network, card, pair, compute)
-
-
-def _teacher(name: str, compute: Compute) -> Callable[[Pair], Transform]:
-    """Return the function with which the teacher engine registers a pair on the training grid."""
-    from ..core.engines.catalogue import get_engine
-    from ..core.settings import make_settings
-
-    choice = Choice.parse(name)
-    engine = get_engine(choice.engine)
-    engine.info.require()
-    settings: Any = make_settings(engine.info.settings, choice.engine, choice.preset)
-    return lambda pair: engine.run(pair, settings, Progress(), compute).transform
-
-
-def _aligner(compute: Compute) -> Align:
-    """Return the linear alignment of the engines in the form that training needs."""
-    from ..core.engines.start import align_linearly
-
-    return lambda template, volume: align_linearly(Pair(template, volume), compute, Progress()).transform
-
-
-def _device(wanted: str) -> str:
-    kind = torch_device(wanted)
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else kind
-
-
-@contextmanager
-def _logged(folder: Path | None) -> Iterator[None]:
-    """Write the library's log messages to train.log."""
-    if folder is None:
-        yield
-        return
-    logger = logging.getLogger(__name__.partition(".")[0])
-    before, handler = logger.level, logging.FileHandler(folder / LOG_FILE, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-        logger.removeHandler(handler)
-        handler.close()
+def _was_installed(out: Path) -> bool:
+    return (out / CONFIG_FILE).is_file() and bool(read_training(out).installed)
 
 
 def _once_a_minute() -> Callable[[Update], bool]:
@@ -215,11 +125,15 @@ def _show_estimate(found: TrainingEstimate, config: TrainingConfig, *, as_json: 
     return EXIT_RESULT
 
 
-def _show(outcome: TrainingOutcome, folder: Path, *, quiet: bool, as_json: bool) -> None:
+def _show(outcome: TrainingOutcome, folder: Path, model: Model | None, *, quiet: bool, as_json: bool) -> None:
     content = {**dataclasses.asdict(outcome), "model": str(outcome.model)}
+    if model is not None:
+        content["installed"] = model.card.name
     if as_json:
         show_json(content)
     elif not quiet:
         numbers = {f"best {name.replace('_', ' ')}": value for name, value in outcome.best.items()}
         title = "Finished" if outcome.finished else f"Stopped; continue with: dvcreg train --resume --out {folder}"
-        show_entries(title, {"step": outcome.step, "hours": f"{outcome.hours:.3f}", **numbers, "model": outcome.model})
+        use = f"--engine network --set model={model.card.name}" if model else f"dvcreg models add {outcome.model}"
+        about = {"step": outcome.step, "hours": f"{outcome.hours:.3f}", **numbers, "model": outcome.model}
+        show_entries(title, {**about, "installed as" if model else "to install it": use})

@@ -34,6 +34,7 @@ from .progress import Progress
 from .recommend import recommend
 from .result import Result
 from .stacks.stack import stack
+from .train import finetune, resume_training, train
 from .transforms.files import read_transform
 
 __all__ = [
@@ -42,13 +43,16 @@ __all__ = [
     "engine_names",
     "estimate_error",
     "evaluate",
+    "finetune",
     "label_by_atlases",
     "load_pair",
     "monitor",
     "recommend",
     "register",
+    "resume_training",
     "segment",
     "stack",
+    "train",
 ]
 
 

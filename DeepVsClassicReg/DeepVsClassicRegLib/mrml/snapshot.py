@@ -87,10 +87,10 @@ class Snapshot:
         files = {role: f"{role}.{ENDINGS.get(role, 'nrrd')}" for role in roles}
         target = Path(folder)
         for role, (array, grid) in self.volumes.items():
-            _write_array(array, grid, target / files[role])
+            write_array(array, grid, target / files[role])
         for role, parts in self.drawings.items():
             grid = self.volumes[role.partition("_")[0]][1]
-            _write_array(_merged(parts, grid, mask=role.endswith("mask")), grid, target / files[role])
+            write_array(merged(parts, grid, mask=role.endswith("mask")), grid, target / files[role])
         for role, points in self.points.items():
             try:
                 write_points(points, target / files[role])
@@ -128,12 +128,12 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
     for role in ("fixed", "moving"):
         node = getattr(inputs, role)
         grid = grid_of(node)
-        volumes[role] = (yield from _copied(_view(node), role)), grid
+        volumes[role] = (yield from copied(_view(node), role)), grid
     for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
         if getattr(inputs, role) is not None:
             drawings[role] = []
             for layer in layers(getattr(inputs, role), _wanted(inputs, role, numbers)):
-                drawings[role].append(replace(layer, array=(yield from _copied(layer.array, role))))
+                drawings[role].append(replace(layer, array=(yield from copied(layer.array, role))))
     return Snapshot(
         fixed_grid=volumes["fixed"][1],
         labels=numbers.labels,
@@ -167,7 +167,7 @@ def _view(node: Any) -> npt.NDArray[Any]:
     return array_of(node)
 
 
-def _copied(array: npt.NDArray[Any], role: str) -> Generator[str, None, npt.NDArray[Any]]:
+def copied(array: npt.NDArray[Any], role: str) -> Generator[str, None, npt.NDArray[Any]]:
     """Copy in slabs, so that a large volume does not block the application."""
     copy = np.empty_like(array)
     step = max(1, int(SLAB_BYTES // max(array[:1].nbytes, 1)))
@@ -198,18 +198,18 @@ def _pieces(inputs: Inputs) -> list[Any] | None:
     return flattened(inputs.initial)
 
 
-def _merged(parts: list[Layer], grid: Grid, *, mask: bool) -> npt.NDArray[np.int32]:
+def merged(parts: list[Layer], grid: Grid, *, mask: bool) -> npt.NDArray[np.int32]:
     """Return the layers resampled on a grid with nearest neighbors; later layers overwrite earlier ones."""
     from ..core.images.resample import warp_labels
     from ..core.images.volume import LabelMap
 
-    merged = np.zeros(grid.shape, dtype=np.int32)
+    whole = np.zeros(grid.shape, dtype=np.int32)
     for layer in parts:
         array = layer.array if layer.numbers is None else _renumbered(layer.array, layer.numbers)
         if not layer.grid.same_as(grid):
             array = warp_labels(LabelMap(array, layer.grid), grid).array
-        np.copyto(merged, array, where=array > 0, casting="unsafe")
-    return np.minimum(merged, 1) if mask else merged
+        np.copyto(whole, array, where=array > 0, casting="unsafe")
+    return np.minimum(whole, 1) if mask else whole
 
 
 def _renumbered(array: npt.NDArray[Any], numbers: Mapping[int, int]) -> npt.NDArray[np.int32]:
@@ -219,7 +219,7 @@ def _renumbered(array: npt.NDArray[Any], numbers: Mapping[int, int]) -> npt.NDAr
     return table[np.maximum(array, 0)]
 
 
-def _write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
+def write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
     """Write without compression: the file is temporary, and compressing would delay the start of the run."""
     import SimpleITK as sitk
 

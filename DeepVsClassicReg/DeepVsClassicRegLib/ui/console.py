@@ -18,6 +18,7 @@ from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
 from .engine_availability import default_engine, engine_availability
 from .runner import Runner
 from .tasks import EVALUATE, RECOMMEND, QueryTask, RegistrationRequest, RegistrationTask, SharedStart, WorkerTask
+from .training_task import TrainingRequest, TrainingTask
 
 POLL_S = 0.01
 
@@ -143,6 +144,55 @@ class Answer:
         return dict(self._query.answer[self._key])
 
 
+class TrainingHandle:
+    """A training that runs in the background.
+
+    Parameters
+    ----------
+    task : TrainingTask
+        The running training.
+    """
+
+    def __init__(self, task: TrainingTask) -> None:
+        self._task = task
+
+    @property
+    def fraction(self) -> float:
+        """Completed fraction of its hours, 0 to 1."""
+        return self._task.share
+
+    @property
+    def stage(self) -> str:
+        """What is being done: step, seconds per step and best validation Dice."""
+        return self._task.stage
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: as a model, canceled with a checkpoint, or with an error."""
+        return self._task.is_over
+
+    def on_finished(self, listener: Callable[[TrainingHandle], None]) -> TrainingHandle:
+        """Call `listener(handle)` once it has ended."""
+        self._task.ended.connect(lambda _task: listener(self))
+        return self
+
+    def cancel(self) -> None:
+        """Stop with a checkpoint; `resumeTraining` continues it."""
+        self._task.cancel()
+
+    def finish(self) -> None:
+        """Stop, and add the best weights so far to the models."""
+        self._task.finish_now()
+
+    def wait(self, timeout_s: float | None = None) -> str:
+        """Wait for the end and return the name of the model; Slicer handles events meanwhile.
+
+        Raises as `Handle.wait` does.
+        """
+        _await([self._task], timeout_s)
+        return self._task.model
+
+
 class Console:
     """The Python interface of the module's logic.
 
@@ -181,6 +231,10 @@ class Console:
             for engine, preset, settings in entries
         )
         return Handle(tasks)
+
+    def train(self, request: TrainingRequest) -> TrainingHandle:
+        """Start or resume a training and return its handle."""
+        return TrainingHandle(self._runner.train(request))
 
     def recommend(self, inputs: Inputs, options: Mapping[str, Any], compute: Compute) -> Answer:
         """Start the query for a recommendation and return its handle."""

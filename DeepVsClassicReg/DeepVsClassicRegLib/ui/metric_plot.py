@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import qt
@@ -45,6 +47,18 @@ class MetricPlot:
         self._values.append(float(metric))
         if len(self._values) > MOST_POINTS:
             self._values = self._values[::2]
+
+    def show_values(self, stage: str, values: Sequence[float]) -> None:
+        """Show a whole line at once; values that are not finite are left out."""
+        finite = [float(value) for value in values if math.isfinite(value)]
+        if stage == self._stage and finite == self._values and not self._label.pixmap.isNull():
+            return
+        thinned = finite[:: 1 + len(finite) // MOST_POINTS]
+        if len(thinned) < 2:
+            self.clear()
+            return
+        self._values, self._stage = thinned, stage
+        self.draw()
 
     def draw(self) -> None:
         """Paint new values; fast enough for every timer tick, and done only while the plot is visible."""

@@ -11,11 +11,20 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.engines.base import needs, remedy
+from ..core.engines.catalogue import get_engine
 from ..core.errors import RegistrationError
 from ..core.networks.card import Model
 from ..core.networks.model_store import add_model, find_models, is_removable, remove_model
+from .dependencies import ensure
+from .engine_availability import EngineAvailability
 from .models_list import columns, methods_page, page, row
+from .runner import Runner
+from .train_dialog import TrainDialog
+from .training_section import TrainingSection
 from .validation import line
+
+NETWORK, FIELD = "network", "field"
 
 
 class ModelsPage:
@@ -27,10 +36,21 @@ class ModelsPage:
         The .ui file.
     changed : callable
         Called after a model is added or removed.
+    runner : Runner
+        Runs the trainings.
+    compute : callable
+        Returns device, threads and seed of a training.
+    requirements : Path
+        The module's requirements.txt, for installing PyTorch.
     """
 
-    def __init__(self, file: Path, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, file: Path, changed: Callable[[], None], runner: Runner, compute: Callable[[], Any], requirements: Path
+    ) -> None:
         self._file, self._changed = file, changed
+        self._runner, self._compute, self._requirements = runner, compute, requirements
+        self.train_dialog = TrainDialog(file.with_name("Train.ui"), runner, compute)
+        self.trainings: TrainingSection | None = None
         self._models: tuple[Model, ...] = ()
         self.dialog: Any = None
         self.ui: Any = None
@@ -40,11 +60,18 @@ class ModelsPage:
         if self.dialog is None:
             self._make()
         self.refresh()
+        self._check_torch()
+        if self.trainings is not None:
+            self.trainings.refresh()
         self.dialog.show()
         self.dialog.raise_()
 
     def close(self) -> None:
         """Delete the window."""
+        self.train_dialog.close()
+        if self.trainings is not None:
+            self.trainings.close()
+            self.trainings = None
         if self.dialog is not None:
             self.dialog.close()
             self.dialog.deleteLater()  # owned by the main window, so only Qt deletes it
@@ -99,12 +126,17 @@ class ModelsPage:
         self.ui.methodsButton.connect("clicked()", self._on_methods)
         self.ui.refreshButton.connect("clicked()", self._on_refresh)
         self.ui.closeButton.connect("clicked()", self._on_close)
+        self.ui.trainButton.connect("clicked()", self._on_train)
+        self.ui.adaptButton.connect("clicked()", self._on_adapt)
+        self.ui.prepareButton.connect("clicked()", self._on_prepare)
+        self.trainings = TrainingSection(self.ui, self._runner, self._compute, self._on_installed, self._show_note)
 
     def _on_chosen(self) -> None:
         model = self.model
         self.ui.cardBrowser.setHtml(page(model) if model is not None else "")
         self.ui.folderButton.enabled = model is not None
         self.ui.removeButton.enabled = model is not None and is_removable(model)
+        self.ui.adaptButton.enabled = model is not None and model.card.kind == FIELD and self.ui.trainButton.enabled
 
     def _on_add(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(self.dialog, _("Choose a model folder"))
@@ -142,7 +174,47 @@ class ModelsPage:
 
     def _on_refresh(self) -> None:
         self.refresh()
+        self._check_torch()
+        if self.trainings is not None:
+            self.trainings.refresh()
         self._changed()
+
+    def _check_torch(self) -> None:
+        """Disable what needs PyTorch where it is missing, and say how to get it."""
+        missing = get_engine(NETWORK).info.missing()
+        self.ui.trainButton.enabled = not missing
+        self.ui.prepareButton.visible = bool(missing)
+        tip = _("Trains a new network on your cases, in the background.")
+        if missing:
+            tip = _("Training needs {what}. {remedy}").format(what=needs(missing), remedy=remedy(missing))
+            self._show_note(line("missing", tip))
+        self.ui.trainButton.toolTip = tip
+        self._on_chosen()
+
+    def _on_prepare(self) -> None:
+        info = get_engine(NETWORK).info
+        try:
+            ensure(EngineAvailability(info, info.missing()), self._requirements)
+        except RegistrationError as error:
+            self._show_note(line("error", error.message, error.hint))
+            return
+        self._show_note("")
+        self._check_torch()
+        self._changed()
+
+    def _on_train(self) -> None:
+        self.train_dialog.show()
+
+    def _on_adapt(self) -> None:
+        self.train_dialog.show(self.model)
+
+    def _on_installed(self, name: str) -> None:
+        self.refresh(name)
+        self._show_note(line("note", _("The model '{name}' was added.").format(name=name)))
+        self._changed()
+
+    def _show_note(self, text: str) -> None:
+        self.ui.modelsNote.text = text
 
     def _on_close(self) -> None:
         self.dialog.hide()

@@ -73,7 +73,13 @@ class Panel(VTKObservationMixin):
         self.engines = EngineSection(ui, self.check_soon)
         self.outputs = OutputsSection(ui, self.check_soon)
         self.machine = MachineSection(ui)
-        self.models = ModelsPage(resources / "UI" / "Models.ui", self.engines.refresh_models)
+        self.models = ModelsPage(
+            resources / "UI" / "Models.ui",
+            self.engines.refresh_models,
+            runner,
+            self.machine.compute,
+            self._requirements,
+        )
         self.run = RunSection(ui, runner, self.start)
         self.segmentation = SegmentationButton(
             ui, runner, self.machine.compute, self.run.show_message, self.inputs.pick

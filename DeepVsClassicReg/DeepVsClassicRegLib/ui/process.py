@@ -9,8 +9,9 @@ import qt
 
 from ..core.device import Compute
 from ..core.errors import RegistrationError
+from ..worker.job_folder import task_of
 from ..worker.processes import worker_command, worker_environment
-from ..worker.protocol import KILL_AFTER_S
+from ..worker.protocol import patience_s
 from ..worker.session import JobOutcome, Session
 from .signals import Signal
 
@@ -46,7 +47,7 @@ class WorkerProcess:
         self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
         self.kill_timer = qt.QTimer()
         self.kill_timer.setSingleShot(True)
-        self.kill_timer.interval = int(1000 * KILL_AFTER_S)
+        self.kill_timer.interval = int(1000 * patience_s(task_of(folder)))
         self.kill_timer.connect("timeout()", self.kill)
 
     @property
@@ -68,7 +69,7 @@ class WorkerProcess:
         self._process.start(program, arguments)
 
     def cancel(self) -> None:
-        """Ask the worker to stop; after `KILL_AFTER_S` seconds it is killed."""
+        """Ask the worker to stop; when it does not within the time of its task, it is killed."""
         if self.session.outcome is not None:
             return
         self._process.write(self.session.cancel())
@@ -87,6 +88,15 @@ class WorkerProcess:
         self.kill_timer.stop()
         if self.session.outcome is None and self.pid:
             self.kill()
+            self._process.waitForFinished(END_WAIT_MS)
+
+    def leave(self) -> None:
+        """Let the worker stop by itself, without signals: it writes a checkpoint after this program has ended."""
+        self.happened.disconnect()
+        self.ended.disconnect()
+        self.kill_timer.stop()
+        if self.session.outcome is None and self.pid:
+            self._process.closeWriteChannel()
             self._process.waitForFinished(END_WAIT_MS)
 
     def _on_output(self) -> None:

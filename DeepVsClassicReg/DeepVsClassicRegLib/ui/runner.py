@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from ..core.device import Compute
+from ..core.errors import RegistrationError
 from ..mrml.inputs import Inputs
 from .process import WorkerProcess
 from .signals import Signal
 from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
+from .training_task import TrainingRequest, TrainingTask
 
 
 class Runner:
@@ -33,12 +36,18 @@ class Runner:
         Emitted whenever the queue changed.
     idle : Signal
         Emitted when the queue is empty.
+    training : TrainingTask or None
+        The training that is running, beside the queue.
+    trained : Signal
+        Emits a training that started, and again when it ended.
     """
 
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
         self._make_process = make_process
         self._waiting: deque[RegistrationTask] = deque()
         self._queries: list[WorkerTask] = []
+        self.training: TrainingTask | None = None
+        self.trained = Signal()
         self.current: RegistrationTask | None = None
         self.done = 0
         self.started, self.changed, self.finished = Signal(), Signal(), Signal()
@@ -82,6 +91,24 @@ class Runner:
         """Start a segmentation of the volumes of these sides, outside the queue, and return it."""
         task = SegmentationTask(inputs, compute, sides, make_process=self._make_process)
         self._ask(task)
+
+    def train(self, request: TrainingRequest) -> TrainingTask:
+        """Start a training beside the queue and return its task.
+
+        Raises
+        ------
+        RegistrationError
+            When another training is running: two would only slow each other down.
+        """
+        if self.training is not None:
+            raise RegistrationError(
+                _("The training '{name}' is running.").format(name=self.training.request.name),
+                hint=_("Pause it first, or wait for its end."),
+            )
+        task = self.training = TrainingTask(request, make_process=self._make_process)
+        task.ended.connect(self._on_trained)
+        self.trained.emit(task)
+        task.start()
         return task
 
     def remove(self, task: RegistrationTask) -> None:
@@ -101,14 +128,17 @@ class Runner:
             self.current.cancel(message)
 
     def shut_down(self) -> None:
-        """Kill everything immediately: the module is reloaded or Slicer exits."""
+        """Kill everything but a training, which writes a checkpoint: the module is reloaded or Slicer exits."""
         slicer.app.disconnect("aboutToQuit()", self.shut_down)
-        for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle):
+        for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle, self.trained):
             signal.disconnect()
         self._waiting.clear()
         queries, self._queries = self._queries, []
         for query in queries:
             query.shut_down()
+        training, self.training = self.training, None
+        if training is not None:
+            training.shut_down()
         task, self.current = self.current, None
         if task is not None:
             task.shut_down()
@@ -131,6 +161,10 @@ class Runner:
         self.queued.emit()
         self.started.emit(task)
         task.start()
+
+    def _on_trained(self, task: TrainingTask) -> None:
+        self.training = None
+        self.trained.emit(task)
 
     def _on_answered(self, query: WorkerTask) -> None:
         self._queries = [other for other in self._queries if other is not query]

@@ -22,6 +22,7 @@ from ..core.device import Compute
 from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
 from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, SIDES, START, Job
+from ..mrml.cases import nothing_to_copy
 from ..mrml.estimated import add_segmentations, load_segmentations
 from ..mrml.fingerprint import fingerprint
 from ..mrml.inputs import Inputs
@@ -39,6 +40,7 @@ ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
 MakeProcess = Callable[[Path, Compute], Any]
 RECOMMEND, EVALUATE, SEGMENT = "recommend", "evaluate", "segment"
+RECOMMEND, EVALUATE, METHODS = "recommend", "evaluate", "methods"
 OUTPUTS = {
     "warped": "warped.nrrd",
     "warped_labels": "warped_seg.nrrd",
@@ -165,8 +167,8 @@ class WorkerTask:
         self.folder: Path | None = None
         self.process: Any = None
         self._make_process = make_process
-        self._snapshot: Snapshot | None = None
-        self._steps: Generator[str, None, Snapshot] | None = None
+        self._snapshot: Any = None
+        self._steps: Generator[str, None, Any] | None = None
         self._call: BackgroundCall | None = None
         self._timer = qt.QTimer()
         self._timer.interval = 0
@@ -180,6 +182,10 @@ class WorkerTask:
         """Use the worker's result, then call `end`."""
         raise NotImplementedError
 
+    def copies(self) -> Generator[str, None, Any]:
+        """Return the steps that copy what the worker needs; their value can `write` it in a thread."""
+        return snapshot_steps(self.inputs)
+
     @property
     def is_over(self) -> bool:
         """Whether it has ended, with success or not."""
@@ -189,7 +195,7 @@ class WorkerTask:
         """Begin copying the inputs."""
         try:
             self.folder = new_job_folder(Path(slicer.app.temporaryPath))
-            self._steps = snapshot_steps(self.inputs)
+            self._steps = self.copies()
         except RegistrationError as error:
             self.end(REJECTED, error.message, error.hint)
             return
@@ -286,7 +292,7 @@ class WorkerTask:
             self._timer.stop()
             self.fail(error)
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: Any) -> None:
         self._snapshot = snapshot
         folder = self.need_folder
         self.enter(WRITING, _("Writing the inputs"), BEGUN / 2)
@@ -398,8 +404,8 @@ class QueryTask(WorkerTask):
 
     Parameters
     ----------
-    kind : {'recommend', 'evaluate'}
-        The worker's task, see `worker.tasks`.
+    kind : {'recommend', 'evaluate', 'methods'}
+        The worker's task, see `worker.tasks`; 'methods' needs no pair.
     inputs : Inputs
         The pair.
     compute : Compute
@@ -427,6 +433,10 @@ class QueryTask(WorkerTask):
         super().__init__(inputs, compute, make_process=make_process)
         self.kind, self.options = kind, dict(options or {})
         self.answer: Mapping[str, Any] = {}
+
+    def copies(self) -> Generator[str, None, Any]:
+        """Return the steps that copy the pair; none for the list of methods."""
+        return nothing_to_copy() if self.kind == METHODS else super().copies()
 
     def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
         """Return the job of this query."""

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import IO
 
 from ..core.device import Compute
-from .job_folder import clean_up
+from .job_folder import clean_up, task_of
 from .processes import WINDOWS, worker_command, worker_environment
-from .protocol import KILL_AFTER_S, Event
+from .protocol import Event, patience_s
 from .session import JobOutcome, Session
 
 CHUNK = 1 << 16
@@ -118,13 +118,13 @@ class WorkerClient:
             raise TimeoutError(f"The worker is still running after {timeout_s} s.")
         return self.outcome
 
-    def cancel(self, *, kill_after_s: float = KILL_AFTER_S) -> None:
-        """Ask the worker to stop, and kill it when it is still running after `kill_after_s` seconds."""
+    def cancel(self, *, kill_after_s: float | None = None) -> None:
+        """Ask the worker to stop, and kill it when it is still running after `kill_after_s` seconds (by its task)."""
         if self._process is None or self._ended.is_set():
             return
         wish = self.session.cancel()
         if self._killer is None:
-            self._killer = threading.Timer(kill_after_s, self.kill)
+            self._killer = threading.Timer(self._patience_s if kill_after_s is None else kill_after_s, self.kill)
             self._killer.daemon = True
             self._killer.start()
         stdin = self._process.stdin
@@ -134,6 +134,10 @@ class WorkerClient:
                 stdin.close()
             except (OSError, ValueError):
                 return  # it has just ended
+
+    @property
+    def _patience_s(self) -> float:
+        return patience_s(task_of(self.session.folder))
 
     def kill(self) -> None:
         """Kill the worker and its child processes."""
@@ -148,7 +152,7 @@ class WorkerClient:
     ) -> None:
         if not self._ended.is_set():
             self.cancel()
-            self._ended.wait(KILL_AFTER_S + DRAIN_S + 1)
+            self._ended.wait(self._patience_s + DRAIN_S + 1)
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         readers = [

@@ -16,9 +16,9 @@ from ..core.files import write_json
 from ..core.job import RESULT_FILE, Job
 from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
-from .job_folder import clean_up, is_ephemeral
+from .job_folder import clean_up, is_ephemeral, task_of
 from .processes import kill_own_group
-from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S, Channel, listen, take_over
+from .protocol import EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Channel, grace_s, listen, take_over
 from .tasks import get_task
 
 SHORTEST_INTERVAL_S = 0.05
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     events, wishes = take_over()
     channel = Channel(events)
     folder = Path(arguments[0])
-    ephemeral = is_ephemeral(folder)
+    ephemeral, grace = is_ephemeral(folder), grace_s(task_of(folder))
     stop = threading.Event()
 
     alone = threading.Event()
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         if orphaned:
             alone.set()
         stop.set()
-        threading.Timer(GRACE_S, _die, (folder, orphaned, ephemeral)).start()
+        threading.Timer(grace, _die, (folder, orphaned, ephemeral)).start()
 
     listen(wishes, on_cancel)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

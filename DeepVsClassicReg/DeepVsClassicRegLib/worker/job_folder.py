@@ -34,6 +34,14 @@ def clean_up(folder: Path, *, whole: bool = False) -> None:
     shutil.rmtree(folder if whole else folder / SCRATCH_FOLDER, ignore_errors=True)
 
 
+def task_of(folder: Path) -> str:
+    """Return the task of a job folder; empty when it contains no valid job."""
+    try:
+        return Job.read(folder).task
+    except (FileError, SettingsError):
+        return ""
+
+
 def is_ephemeral(folder: Path) -> bool:
     """Return whether a job folder is removed when its owner ends.
 

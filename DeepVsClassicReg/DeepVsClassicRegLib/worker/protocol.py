@@ -18,11 +18,23 @@ CANCEL = b"cancel\n"
 
 GRACE_S = 0.8  # time for a worker to stop by itself; a cancel takes less than a second
 KILL_AFTER_S = 5.0  # time after which its parent kills it
+TRAIN = "train"
+TRAIN_GRACE_S = 120.0  # a training finishes its step and writes a checkpoint
 
 EXIT_RESULT = 0
 EXIT_BUG = 1
 EXIT_USER = 2
 EXIT_CANCELLED = 3
+
+
+def grace_s(task: str) -> float:
+    """Return the time in seconds for a worker to stop by itself."""
+    return TRAIN_GRACE_S if task == TRAIN else GRACE_S
+
+
+def patience_s(task: str) -> float:
+    """Return the time in seconds after which the parent kills a worker that was asked to stop."""
+    return KILL_AFTER_S - GRACE_S + grace_s(task)
 
 
 @dataclass(frozen=True)

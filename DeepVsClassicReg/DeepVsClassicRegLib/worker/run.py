@@ -19,7 +19,7 @@ from ..core.files import NO_SPACE
 from ..core.job import RESULT_FILE, SCRATCH_FOLDER, Job
 from .job_folder import clean_up
 from .processes import WINDOWS, kill_groups, lead_own_group, worker_command, worker_environment
-from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, GRACE_S, Channel, listen, take_over
+from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Channel, grace_s, listen, take_over
 
 COMPUTE_MODULE = f"{__package__}.compute"
 
@@ -41,6 +41,7 @@ class Supervised:
         self.cancelled = False
         self.orphaned = False
         self._ended = threading.Event()
+        self._grace_s = grace_s(job.task)
         scratch = folder / SCRATCH_FOLDER
         self.process = subprocess.Popen(
             worker_command(folder, python=sys.executable, module=COMPUTE_MODULE),
@@ -52,7 +53,7 @@ class Supervised:
         )
 
     def cancel(self, orphaned: bool = False) -> None:
-        """Ask the computing process to stop, and kill it after `GRACE_S` seconds."""
+        """Ask the computing process to stop, and kill it after the grace of its task."""
         self.orphaned = self.orphaned or orphaned
         if self.cancelled:
             return
@@ -75,7 +76,7 @@ class Supervised:
                 stdin.close()
         except OSError:
             pass  # it has just ended
-        if not self._ended.wait(GRACE_S):
+        if not self._ended.wait(self._grace_s):
             kill_groups([self.process.pid])
 
 

@@ -133,7 +133,7 @@ class Session:
     def cancel(self) -> bytes:
         """Record the cancel request and return the bytes to write to the worker's standard input.
 
-        Close the standard input afterwards; after `protocol.KILL_AFTER_S` seconds call `kill`.
+        Close the standard input afterwards; after `protocol.patience_s` seconds call `kill`.
         """
         if self.outcome is None:
             self.state = CANCELLING

@@ -20,6 +20,8 @@ TASKS = Registry(
         "recommend": "advising:recommend",
         "evaluate": "advising:evaluate",
         "segment": "segmenting:segment_volumes",
+        "train": "training:train",
+        "methods": "training:methods",
     },
 )
 

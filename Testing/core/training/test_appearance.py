@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from DeepVsClassicRegLib.cli.training_run import _teacher
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import FileError, SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.networks.flow import compose, identity_grid, integrate, jacobian_determinant, warp
+from DeepVsClassicRegLib.core.train import teacher_engine
 from DeepVsClassicRegLib.core.training.appearance import (
     AppearanceSettings,
     Variation,
@@ -206,7 +206,7 @@ def test_training_with_images_registered_by_an_engine(folder, tmp_path, supervis
     compute = Compute(device="cpu")
     data = DataSettings(f"appearance:{folder}", (16, 16, 16), 3.0, teacher="sitk-demons", validation=1)
     source = make_source(
-        data, seed=1, cache=tmp_path / "cache", teach=_teacher("sitk-demons", compute), supervision=supervision
+        data, seed=1, cache=tmp_path / "cache", teach=teacher_engine("sitk-demons", compute), supervision=supervision
     )
     # The mean of the images that the engine registered is at the mean of their positions.
     batch = source.sample(0)

@@ -9,7 +9,6 @@ import DeepVsClassicRegLib as dvc
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.cli.main import main
-from DeepVsClassicRegLib.cli.training_config import data_settings
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.network.engine import transform_with
 from DeepVsClassicRegLib.core.engines.start import align_linearly
@@ -24,6 +23,7 @@ from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.training.checkpoint import CHECKPOINT_FILE
 from DeepVsClassicRegLib.core.training.config import read_config
 from DeepVsClassicRegLib.core.training.loop import train
+from DeepVsClassicRegLib.core.training.options import data_settings
 from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.validation import validate_pairs
 from safetensors.torch import load_file

@@ -18,10 +18,10 @@ from ..recommendation.likeness import most_alike
 from ..settings import to_json
 from ..version import VERSION
 from .config import TrainingConfig
+from .folders import MODEL_FOLDER
 from .sources import Source
 from .state import State
 
-MODEL_FOLDER = "model"
 PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,8 @@ class _Loop:
         self._save()
         if self.group.leads:
             self._draw()
-            refresh_card(self.folder, self.config, self.state)
+            if self.state.best:  # nothing is saved when the first validation was canceled
+                refresh_card(self.folder, self.config, self.state)
         log.info("Training %s at step %d.", "stopped" if self.stopped else "finished", self.state.step)
         return self._outcome()
 
@@ -205,12 +206,11 @@ class _Loop:
         if not self.batches:
             self._keep({})
             return
-        batches = (to_device(batch, self.group.device) for batch in self.batches)
-        numbers = validate(state.kept, self.method, self.stepper.context, batches)
-        if self.pairs and self.register is not None:
-            numbers |= validate_pairs(state.kept, self._card(), self.pairs, self.register, threads=self.threads)
-            if self.start_dice is not None:
-                numbers["dice_before"] = self.start_dice
+        try:
+            numbers = self._measured()
+        except Cancelled:  # the same step is not validated again, except the first one
+            self.stopped = True
+            return
         hours = state.seconds / 3600
         self.validation_curve.add({"step": state.step, "hours": hours, **numbers})
         better = not state.best or score(numbers) > state.best.get("score", -math.inf)
@@ -219,6 +219,23 @@ class _Loop:
             self._keep({"pairs": len(self.batches), "score": score(numbers), **numbers})
         if time.monotonic() - self.drawn > PICTURE_EVERY_S:
             self._draw()
+
+    def _measured(self) -> dict[str, float]:
+        """Return the validation measures of the current weights; a cancel between two pairs raises `Cancelled`."""
+        state = self.state
+        batches = (to_device(batch, self.group.device) for batch in self._checked(self.batches))
+        numbers = validate(state.kept, self.method, self.stepper.context, batches)
+        if self.pairs and self.register is not None:
+            pairs = self._checked(self.pairs)
+            numbers |= validate_pairs(state.kept, self._card(), pairs, self.register, threads=self.threads)
+            if self.start_dice is not None:
+                numbers["dice_before"] = self.start_dice
+        return numbers
+
+    def _checked(self, entries: Iterable[Any]) -> Iterator[Any]:
+        for entry in entries:
+            self.progress.check()
+            yield entry
 
     def _warn_of_misaligned_data(self) -> None:
         before = self.state.best.get("dice_before", 1.0)

@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 LEAST_SHOWN = 0.5  # minimum fraction of the foreground inside the training grid
 VERSION = 2
 SAME_SPACING, STRAIGHT = 1e-3, 1e-4
+MOST_VOXELS = 1.2e6  # of an automatic training grid: 112 x 112 x 96
 
 
 @dataclass(frozen=True)
@@ -94,19 +95,59 @@ def own_grid(manifest: Manifest, *, multiple: int = 16) -> tuple[tuple[int, int,
     SettingsError
         When the voxel sizes differ between volumes or axes.
     """
-    sizes, spacings = [], set()
+    sizes, spacings = _sizes_and_spacings(manifest)
+    low, high = float(spacings.min()), float(spacings.max())
+    if high - low > SAME_SPACING * high:
+        raise SettingsError(
+            f"The voxel sizes of the dataset differ, {low:g} to {high:g} mm.",
+            hint="Give --size and --spacing in numbers to resample the volumes.",
+        )
+    return _rounded_up(sizes.max(axis=0), multiple), round(low, 3)
+
+
+def auto_grid(
+    manifest: Manifest, *, multiple: int = 16, most_voxels: float = MOST_VOXELS
+) -> tuple[tuple[int, int, int], float]:
+    """Return size and spacing of a training grid that contains every volume of a dataset.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Cases with any voxel sizes.
+    multiple : int
+        Sizes are rounded up to multiples of it.
+    most_voxels : float
+        Where the volumes have more voxels, the grid is coarser than they are.
+
+    Returns
+    -------
+    size : tuple of 3 int
+        (X, Y, Z).
+    spacing_mm : float
+        The median of the finest voxel sizes of the volumes, or the finest one that `most_voxels` allows.
+    """
+    sizes, spacings = _sizes_and_spacings(manifest)
+    extent_mm = (sizes * spacings).max(axis=0)
+    spacing = float(np.median(spacings.min(axis=1)))
+    while np.prod(_rounded_up(extent_mm / spacing, multiple)) > most_voxels:
+        spacing *= 1.02
+    return _rounded_up(extent_mm / spacing, multiple), round(spacing, 3)
+
+
+def _sizes_and_spacings(manifest: Manifest) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Return voxels and voxel sizes in mm of every case along the patient axes, (N, 3) each."""
+    sizes, spacings = [], []
     for case in manifest.cases:
         grid = read_volume(case.image).grid
         order = np.abs(grid.axes).argmax(axis=1)
-        sizes.append(np.array(grid.size)[order])
-        spacings |= {round(float(spacing), 3) for spacing in grid.spacing_mm}
-    if max(spacings) - min(spacings) > SAME_SPACING * max(spacings):
-        raise SettingsError(
-            f"The voxel sizes of the dataset differ, {min(spacings):g} to {max(spacings):g} mm.",
-            hint="Give --size and --spacing in numbers to resample the volumes.",
-        )
-    whole = np.ceil(np.max(sizes, axis=0) / multiple).astype(int) * multiple
-    return (int(whole[0]), int(whole[1]), int(whole[2])), float(min(spacings))
+        sizes.append(np.array(grid.size, float)[order])
+        spacings.append(np.array(grid.spacing_mm)[order])
+    return np.array(sizes), np.array(spacings)
+
+
+def _rounded_up(sizes: npt.NDArray[np.floating], multiple: int) -> tuple[int, int, int]:
+    whole = np.ceil(np.round(sizes, 6) / multiple).astype(int) * multiple
+    return int(whole[0]), int(whole[1]), int(whole[2])
 
 
 def preprocessed(case: TrainingCase, frame: Frame, cache: Path) -> tuple[Array, Array | None]:
