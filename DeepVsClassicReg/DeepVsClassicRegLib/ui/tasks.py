@@ -39,8 +39,7 @@ WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing",
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
 MakeProcess = Callable[[Path, Compute], Any]
-RECOMMEND, EVALUATE, SEGMENT = "recommend", "evaluate", "segment"
-RECOMMEND, EVALUATE, METHODS = "recommend", "evaluate", "methods"
+RECOMMEND, EVALUATE, SEGMENT, METHODS = "recommend", "evaluate", "segment", "methods"
 OUTPUTS = {
     "warped": "warped.nrrd",
     "warped_labels": "warped_seg.nrrd",
