@@ -30,7 +30,7 @@ from .scheduling import BackgroundCall
 from .training_task import Curves, TrainingRequest, TrainingTask, read_curves
 from .validation import line
 
-REDRAW_MS = 500
+REDRAW_MS, AGAIN_MS = 500, 2000
 FULL = 1000
 
 
@@ -77,6 +77,10 @@ class TrainingSection:
         self._redraw = qt.QTimer()
         self._redraw.interval = REDRAW_MS
         self._redraw.connect("timeout()", self.show)
+        self._again = qt.QTimer()  # a killed process holds its folder a moment longer; another one ends unseen
+        self._again.setSingleShot(True)
+        self._again.interval = AGAIN_MS
+        self._again.connect("timeout()", self.refresh)
         if runner.training is not None:
             self._on_trained(runner.training)
 
@@ -121,6 +125,7 @@ class TrainingSection:
     def close(self) -> None:
         """Release the runner and all threads."""
         self._redraw.stop()
+        self._again.stop()
         self._runner.trained.disconnect(self._on_trained)
         for call in (self._listing, self._installing):
             if call is not None:
@@ -146,6 +151,9 @@ class TrainingSection:
         combo.currentIndex = max(0, combo.findData(kept)) if combo.count else -1
         combo.blockSignals(False)
         self._ui.trainingsBox.visible = combo.count > 0
+        own = task.request.folder if task is not None else None
+        if any(entry.state == RUNNING and entry.folder != own for entry in found):
+            self._again.start()
         self._on_chosen()
 
     def _on_chosen(self) -> None:
