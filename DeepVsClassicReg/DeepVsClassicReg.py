@@ -353,7 +353,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         :param data: a folder, CSV or JSON of cases instead of nodes, as for `dvcreg train --data`.
         :param name: name of the new model.
         :param model: name of a model to adapt; empty trains a new network.
-        :param method: name from `dvcreg methods`; empty selects the best measured for the supervision.
+        :param method: name from `dvcreg methods`; empty selects the default for the supervision.
         :param supervision: 'labels' or 'none'; by default labels when there are segmentations.
         :param hours: length of the training.
         :param options: dictionary of further entries of `core.training.options.TrainingOptions`.

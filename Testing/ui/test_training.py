@@ -104,7 +104,7 @@ def test_cases_of_the_scene_become_a_training(page, heads, fake, home, panel):
     assert (job["task"], job["options"]["folder"]) == ("train", str(home / "Trainings" / "stars"))
     training = job["options"]["training"]
     assert (training["method"], training["supervision"], training["train"]["hours"]) == ("vfa", "labels", 0.5)
-    assert training["settings"] == {"symmetric": True, "label_weight": 3.0}
+    assert training["settings"] == {"label_weight": 3.0}
     written = json.loads((home / "Trainings" / "stars" / "cases" / "dataset.json").read_text())
     assert written["labels"] == {"1": "Star"} and len(written["training"]) == 4
     slicer.mrmlScene.Clear(0)

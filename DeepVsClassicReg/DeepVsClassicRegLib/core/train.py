@@ -53,9 +53,10 @@ PREPARED_FOLDER = "prepared"
 CHECKPOINT = "checkpoint.safetensors"
 WRITTEN = (CONFIG_FILE, CHECKPOINT, TRAINING_FILE, VALIDATION_FILE, PICTURE_FILE, LOG_FILE)
 FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
-# What the panel and the console train unless told otherwise; measured in Testing/bench/METHODS.md.
-BEST_METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "labels": ("vfa", {"symmetric": True, "label_weight": 3.0}),
+# What the panel and the console train unless told otherwise: with labels the best of Testing/bench/METHODS.md; without
+# labels no method was measured to be better than the others, and LapIRN is a common choice.
+DEFAULT_METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "labels": ("vfa", {"label_weight": 3.0}),
     "none": ("lapirn", {}),
 }
 USUAL_TRAIN: Mapping[str, Any] = {
@@ -212,7 +213,7 @@ def resume_training(
 
 def usual_options(supervision: str) -> dict[str, Any]:
     """Return the default choices of the panel and the console for a supervision, entries of `TrainingOptions`."""
-    method, settings = BEST_METHODS.get(supervision, BEST_METHODS["none"])
+    method, settings = DEFAULT_METHODS.get(supervision, DEFAULT_METHODS["none"])
     return {
         "method": method,
         "settings": dict(settings),

@@ -151,11 +151,11 @@ class Segmenter(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return 1 minus the mean soft Dice of the structures in the batch, and the cross-entropy.
 
-        Both are computed on a random sublattice of the voxels, which takes an eighth of the time in 3D.
+        Both are computed on a random coarse grid of the voxels, which takes an eighth of the time in 3D.
         """
         checked_supervision(context.supervision, self.info.supervision)
         scores, truth = labelled(context)
-        place = _sublattice(scores.ndim - 2)
+        place = _coarse_grid(scores.ndim - 2)
         scores, truth = scores[place], with_background(truth[place])
         logarithms = functional.log_softmax(scores, 1)
         axes = (0, *range(2, scores.ndim))
@@ -225,6 +225,6 @@ def _labels(batch: Batch) -> tuple[Tensor | None, Tensor | None]:
     return batch.fixed_labels, batch.moving_labels
 
 
-def _sublattice(dimensions: int) -> tuple[Any, ...]:
+def _coarse_grid(dimensions: int) -> tuple[Any, ...]:
     offsets = torch.randint(STEP, (dimensions,)).tolist()
     return (slice(None), slice(None), *(slice(offset, None, STEP) for offset in offsets))
