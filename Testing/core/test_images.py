@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.images.formats import stem
 from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.intensity import with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks, write_points
 from DeepVsClassicRegLib.core.images.resample import sampled_on, warp_labels, warp_volume
@@ -81,6 +82,20 @@ def test_nan_counts_as_not_measured_or_is_refused(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 4, 4), np.nan, np.float32)), str(tmp_path / "all.nrrd"))
     with pytest.raises(RegistrationError, match="no finite value"):
         read_volume(tmp_path / "all.nrrd")
+
+
+@pytest.mark.parametrize("radius", [2, 8])
+def test_holes_continue_their_surroundings_and_padding_stays_background(radius):
+    grid = Grid((40, 40, 40))
+    distance = np.linalg.norm(grid.points() - 19.5, axis=-1)
+    body = np.where(distance < 16, 100.0 + grid.points()[..., 0], 0.0)
+    hole, padding = distance < radius, distance > 22
+    volume = Volume(np.where(hole | padding, -5, body), grid, "body", ~hole & ~padding)
+    filled = with_dark_background(volume)
+    assert np.abs(filled.array - body)[hole].max() < radius  # the slope of the body is 1
+    assert np.array_equal(filled.array[~hole & ~padding], volume.array[~hole & ~padding])
+    assert len(np.unique(filled.array[padding])) == 1 and filled.array[padding][0] < 1
+    assert filled.valid is None
 
 
 def test_what_was_not_measured_survives_resampling():

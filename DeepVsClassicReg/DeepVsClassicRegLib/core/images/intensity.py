@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from scipy import ndimage
 
 from .padding import border_values
 from .volume import Volume
@@ -16,6 +17,8 @@ Array = npt.NDArray[np.float32]
 DOMINATES = 0.5
 ALONE = 0.8
 BINS = 64
+# Standard deviations in voxels for filling holes, and the least measured share of such a neighborhood.
+HOLE_SCALES, ENOUGH_WEIGHT = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), 0.1
 # Position of the background in the range of the other values: below this it is dark, as usual.
 DARK, BRIGHT = 0.15, 0.75
 
@@ -92,7 +95,8 @@ def background_value(volume: Volume) -> float:
 def with_dark_background(volume: Volume) -> Volume:
     """Return the volume in the form for engines: a background darker than the body, also in voxels not measured.
 
-    Voxels that were not measured get the background value. A constant background inside the range of the body
+    Voxels that were not measured get the background value; holes inside the measured voxels continue their
+    surroundings, because a dark hole looks like a structure. A constant background inside the range of the body
     (z-scored, inverted with zeros around it) is set to the low end of that range; a bright background with noise
     (inverted) inverts all intensities. Other volumes are returned unchanged.
     """
@@ -100,6 +104,7 @@ def with_dark_background(volume: Volume) -> Volume:
     array = volume.array
     if volume.valid is not None:
         array = np.where(volume.valid, array, np.float32(background.value))
+        array = _without_holes(array, volume.valid)
     low, high = _body_range(array, background)
     place = (background.value - low) / (high - low) if high > low else 0.0
     if background.share >= DOMINATES and background.constant and place > DARK:
@@ -129,6 +134,31 @@ def _body_range(array: Array, background: Background) -> tuple[float, float]:
     width = 0.0 if background.constant else 1.5 * (upper - lower) / BINS
     body = small[np.abs(small - np.float32(background.value)) > width]
     return robust_range(body) if body.size > 100 else (lower, upper)
+
+
+def _without_holes(array: Array, valid: npt.NDArray[np.bool_]) -> Array:
+    """Return the array with the mean of the measured surroundings in all holes that do not reach the border.
+
+    The mean is Gaussian, of the nearest scale that reaches measured voxels, so that a large hole is filled smoothly.
+    """
+    holes = ~valid & ~_connected(~valid)
+    if not holes.any():
+        return array
+    margin = int(2 * HOLE_SCALES[-1])
+    (box,) = ndimage.find_objects(holes.astype(np.uint8))
+    box = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+    filled, missing, seen = array[box].copy(), holes[box].copy(), valid[box].astype(np.float32)
+    known = filled * seen
+    for sigma in HOLE_SCALES:
+        weight = ndimage.gaussian_filter(seen, sigma)
+        near = missing & (weight > ENOUGH_WEIGHT)
+        filled[near] = ndimage.gaussian_filter(known, sigma)[near] / weight[near]
+        missing &= ~near
+        if not missing.any():
+            break
+    whole = array.copy()
+    whole[box] = filled
+    return whole
 
 
 def _connected(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
