@@ -30,11 +30,11 @@ see Testing/bench/STACKS.md.
 Examples:
   dvcreg stack sections --out aligned
   dvcreg stack volume.nii.gz --axis j --engine none --linear affine --out aligned
-  dvcreg stack sections --set sigma_update=3 --set sigma_field=2 --out aligned
+  dvcreg stack sections --engine none --out aligned
   dvcreg stack sections --set similarity=features:my-model --neighbors 3 --out aligned
 """
 PATH = click.Path(path_type=Path)
-ENGINE = "instance"
+ENGINE = "instance:sections"
 
 
 @click.command("stack", help=HELP)

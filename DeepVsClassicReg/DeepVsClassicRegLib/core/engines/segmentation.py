@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
-from ..errors import EngineUnavailable, FileError, RegistrationError
+from ..errors import EngineUnavailable, RegistrationError
 from ..images.estimated import tag_entry, with_marked_names
 from ..images.freesurfer import STRUCTURES
 from ..images.grid import Grid
+from ..images.notes import Note
 from ..images.segmentations import matched_labels
 from ..images.volume import LabelMap, Segment, Volume
 from ..networks.card import Card, Model
-from ..networks.model_store import find_models, get_model
+from ..networks.model_store import choose_model
 from ..pair import Pair
 from ..progress import Progress
 from ..transforms.transform import Transform
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 AUTO, KIND = "auto", "segmentation"
 REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 ESTIMATED = "estimated segmentation"
+FEW_STRUCTURES = 0.5  # share of the structures below which a segmentation is doubtful
 SLAB_VOXELS = 500_000  # voxels whose memberships are interpolated together
 GOLDEN = 0.618034  # the hues of structures without a known color are this far apart
 Array = npt.NDArray[np.float32]
@@ -94,7 +96,7 @@ def segment(
         values[found],
         volume.grid,
         name=f"{volume.name} {ESTIMATED}",
-        notes=_notes(card, bool(found.any())),
+        notes=_notes(card, len(np.unique(found[found > 0])), len(values) - 1),
         segments=_segments(card),
     )
 
@@ -151,32 +153,8 @@ def require() -> None:
 
 
 def segmentation_model(name: str = AUTO) -> Model:
-    """Return a model of the kind 'segmentation'.
-
-    Raises
-    ------
-    FileError
-        When there is none of this name, or none at all.
-    RegistrationError
-        When it is of another kind.
-    """
-    if name == AUTO:
-        found = [model for model in find_models() if _fits(model)]
-        if not found:
-            raise FileError("No model for segmentations is installed.", hint="Give the path of a model folder.")
-        return found[0]
-    model = get_model(name)
-    if not _fits(model):
-        what = f"is of kind '{model.card.kind}'" if model.card.kind != KIND else "works on plane images"
-        raise RegistrationError(
-            f"Model '{model.card.name}' {what}; segmentation needs one of kind '{KIND}' for volumes.",
-            hint="`dvcreg models list` lists the installed models.",
-        )
-    return model
-
-
-def _fits(model: Model) -> bool:
-    return model.card.kind == KIND and model.card.dimensions == 3
+    """Return a model of the kind 'segmentation', see `choose_model`."""
+    return choose_model(name, (KIND,), "Segmentation")
 
 
 def _input(volume: Volume, card: Card, network: RegistrationNetwork) -> tuple[Grid, Array]:
@@ -276,7 +254,10 @@ def _segments(card: Card) -> dict[int, Segment]:
     return found
 
 
-def _notes(card: Card, anything: bool) -> tuple[str, ...]:
+def _notes(card: Card, found: int, count: int) -> tuple[str, ...]:
+    """Return what the user must know; few structures are a sign of a wrong orientation or of another anatomy."""
     about = f"Estimated by a network ({card.title}), not drawn: check it before you rely on it."
-    nothing = "The network found none of its structures in the volume; it is meant for: " + card.anatomy + "."
-    return (about,) if anything else (about, nothing)
+    if found >= FEW_STRUCTURES * count:
+        return (about,)
+    few = f"Only {found} of {count} structures were found: the volume may be turned in its header, or of other anatomy "
+    return (about, Note(f"{few}than '{card.anatomy}'.", unsound=True))

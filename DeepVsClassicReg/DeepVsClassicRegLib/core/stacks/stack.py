@@ -16,12 +16,15 @@ from ..settings import DEFAULT, from_json, make_settings
 from ..transforms.transform import Transform
 from .align import NONE, AlignedStack, StackSettings, align_sections
 
+# The default smoothing of `instance` straightens what is curved (Testing/bench/STACKS.md).
+PRESETS = {"instance": "sections"}
+
 
 def stack(
     sections: Sections | str | os.PathLike[str],
     engine: str = "instance",
     *,
-    preset: str = DEFAULT,
+    preset: str = "",
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     threads: int = 0,
@@ -36,7 +39,8 @@ def stack(
     sections : Sections or path
         A folder of 2D images or a volume; `images.sections.read_sections` has options for axis and pixel size.
     engine, preset : str
-        Deformable engine of the sections; 'none' aligns linearly only.
+        Deformable engine of the sections; 'none' aligns linearly only. Without a preset: 'sections' of `instance`, which
+        is smooth enough not to straighten what is curved, the default settings of other engines.
     settings : mapping, optional
         Settings of the engine changed from the preset, such as `{"similarity": "features:my-model"}`.
     device, threads, seed, progress
@@ -65,6 +69,7 @@ def stack(
     if engine == NONE:
         return align_sections(given, wanted, compute=compute, progress=progress)
     chosen = get_engine(engine)
+    preset = preset or PRESETS.get(engine, DEFAULT)
     make_settings(chosen.info.settings, engine, preset, settings)
     chosen.info.require()
     listener = progress or Progress()
