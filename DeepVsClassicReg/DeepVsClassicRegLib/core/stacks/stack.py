@@ -39,8 +39,8 @@ def stack(
     sections : Sections or path
         A folder of 2D images or a volume; `images.sections.read_sections` has options for axis and pixel size.
     engine, preset : str
-        Deformable engine of the sections; 'none' aligns linearly only. Without a preset: 'sections' of `instance`, which
-        is smooth enough not to straighten what is curved, the default settings of other engines.
+        Deformable engine of the sections; 'none' aligns linearly only. Without a preset: 'sections' of `instance`,
+        which is smooth enough not to straighten what is curved, the default settings of other engines.
     settings : mapping, optional
         Settings of the engine changed from the preset, such as `{"similarity": "features:my-model"}`.
     device, threads, seed, progress
