@@ -200,9 +200,9 @@ def page(records: list[dict[str, Any]], model: str) -> str:
     lines = [
         "# Estimated segmentations",
         "",
-        f"Model `{card.name}`: {history.get('steps', '?')} steps in its last stage, {history.get('hours', 0):.2f} h wall "
-        f"time, {card.spacing_mm:g} mm, trained on generated images only ({card.training['data_licence']}). Page and "
-        "figures by `Testing/bench/structures_bench.py`, one CPU thread; no volume here was used in training.",
+        f"Model `{card.name}`: {history.get('steps', '?')} steps in its last stage, {history.get('hours', 0):.2f} h "
+        f"wall time, {card.spacing_mm:g} mm, trained on generated images only ({card.training['data_licence']}). Page "
+        "and figures by `Testing/bench/structures_bench.py`, one CPU thread; no volume here was used in training.",
         "",
         "## Dice against the labels of each data set",
         "",
