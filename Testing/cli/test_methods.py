@@ -83,7 +83,7 @@ def test_real_data_on_its_own_grid_with_augmentation_and_validation(call, tmp_pa
     ],
 )
 def test_data_that_cannot_be(call, tmp_path, options, message):
-    write_cases(tmp_path / "data", 3)
+    write_cases(tmp_path / "data", 6)
     given = [tmp_path / "data" if option == "DATA" else option for option in options]
     code, _out, err = call("train", "--method", "voxelmorph", *given, "--steps", 1, *ONE, "--out", tmp_path / "out")
     assert (code, message in err) == (2, True), err

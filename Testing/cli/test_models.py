@@ -18,6 +18,7 @@ def made(tmp_path, monkeypatch):
     for name in ("XDG_DATA_HOME", "APPDATA", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.delenv("DVCREG_MODELS", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")  # wide enough that no cell is wrapped
     with known_methods():
         write_shift(tmp_path / "made", (1.0, 0.0, 0.0), validation={"dice_mean": 0.71}, anatomy="brain")
         yield tmp_path / "made"

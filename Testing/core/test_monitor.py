@@ -23,7 +23,7 @@ FAST = {"iterations": (60, 60), "shrink": (2, 1), "sigma_vox": 0.5, "match_point
 SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False)
 
 
-def scan(grow: float, position=(0.0, 0.0, 0.0), *, size: int = 24, spacing: float = 2.5) -> tuple[Volume, LabelMap]:
+def scan(grow: float, position=(0.0, 0.0, 0.0), *, size: int = 40, spacing: float = 1.5) -> tuple[Volume, LabelMap]:
     """Return a body with a sphere inside whose volume is multiplied by `grow`."""
     first = -(size - 1) / 2 * spacing
     grid = Grid((size,) * 3, (spacing,) * 3, (first,) * 3)

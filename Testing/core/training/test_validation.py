@@ -134,7 +134,8 @@ def test_a_network_whose_field_is_not_finite_is_reported(name):
     def register(module, about, pair):
         return transform_with(module, about, pair, ONE)
 
-    assert validate_pairs(network, about, pairs, register, threads=1) == {"dice": 0.0, "failed_percent": 100.0}
+    failed = validate_pairs(network, about, pairs, register, threads=1)
+    assert failed == {"dice": 0.0, "dice_sd": 0.0, "failed_percent": 100.0}
     sound = method.network(method.info.settings(), dimensions=3).eval()
 
     def one_of_two(_module, about, pair):
