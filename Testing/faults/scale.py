@@ -43,8 +43,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "instance": {"iterations": (20, 20, 10)},
 }
 QUICK = ("linear", "instance", "sitk-demons", "greedy")
-# No model ships for them; Testing/core/test_agent.py has their test at two scales.
-UNTRAINED = ("agent", "agent-deformable")
+# Testing/core/test_agent.py has their test at two scales.
+AGENTS = ("agent", "agent-deformable")
 SLOW = (
     "learned-metric",
     "elastix",
@@ -182,7 +182,7 @@ def bspline_mesh(grid: Grid) -> list[int]:
 
 def engines_left_out() -> list[str]:
     """Engines of the catalogue whose scale no case below changes."""
-    return sorted({*engine_names()} ^ {*QUICK, *SLOW, *UNTRAINED})
+    return sorted({*engine_names()} ^ {*QUICK, *SLOW, *AGENTS})
 
 
 def preset_lengths() -> list[str]:
