@@ -181,6 +181,18 @@ def test_outlines_leave_every_voxel_of_a_segmentation(run, nodes, inspection):
     assert [voxels(node) for node in segmentations] == before
 
 
+def test_removed_outlines_have_no_voxels_left_to_erase(run, inspection):
+    inspection.show(run, "contours")
+    count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    shown = [slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode") for index in range(count)]
+    outlines = [node for node in shown if node.GetName().startswith("Comparison")]
+    segments = [node.GetSegmentation().GetNthSegment(0) for node in outlines]
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    assert len(segments) == 2 and all(segment.GetRepresentation(name).GetNumberOfPoints() for segment in segments)
+    inspection.show(run, "blend")
+    assert not any(segment.GetRepresentation(name).GetNumberOfPoints() for segment in segments)
+
+
 def test_arrows_are_drawn_as_long_as_their_distance_allows(run, nodes, inspection):
     for length_mm, scale in ((0.5, 10.0), (4.0, 2.0), (30.0, 1.0)):
         moved = vtk.vtkTransform()

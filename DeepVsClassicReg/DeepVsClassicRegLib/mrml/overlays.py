@@ -87,6 +87,22 @@ def _twin(segment: Any, color: tuple[float, float, float], copies: dict[str, Any
     return twin
 
 
+def release_segments(node: Any) -> None:
+    """Take the voxels from a segmentation made by `show_segmentations` that is no longer in the scene.
+
+    A segmentation that is deleted erases its segments from their common label map one by one, each over all voxels;
+    in a brain that holds the event loop for most of a second.
+    """
+    segmentation = node.GetSegmentation()
+    node.SetAndObserveSegmentation(None)  # the node sends no event for what follows
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        names: list[str] = []
+        segment.GetContainedRepresentationNames(names)
+        for name in names:
+            segment.GetRepresentation(name).Initialize()
+
+
 def arrow_scale(run: Run, mapping: vtk.vtkAbstractTransform, spacing_mm: float) -> float:
     """Return the scale factor of the arrows with which the long ones reach their neighbor.
 

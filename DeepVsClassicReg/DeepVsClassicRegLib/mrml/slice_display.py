@@ -11,6 +11,7 @@ import slicer
 from . import colors
 from .layers import Layers
 from .memory import Memory
+from .overlays import release_segments
 from .prepared import Cache
 from .runs import Run
 from .slice_views import composite_nodes
@@ -100,6 +101,8 @@ class SliceDisplay:
         """Remove overlays and hide legends."""
         for node in self.extra:
             remove_node(node)
+            if node.IsA("vtkMRMLSegmentationNode"):
+                release_segments(node)
         self.extra.clear()
         for node in self.layers.existing():
             colors.hide_legend(node)

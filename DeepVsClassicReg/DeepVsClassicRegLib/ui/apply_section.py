@@ -46,7 +46,7 @@ class ApplySection:
         self.tree.headerHidden = True
         self.tree.minimumHeight = 120
         self.tree.toolTip = _("Objects to which the transform is applied; a folder stands for everything in it.")
-        ui.applyLayout.insertWidget(0, self.tree)
+        ui.applyButton.layout().insertWidget(0, self.tree)
         for combo, entries in ((ui.applySideCombo, SIDES), (ui.applyLabelsCombo, INTERPOLATIONS)):
             for name, title in entries.items():
                 combo.addItem(title, name)

@@ -91,6 +91,7 @@ class Runner:
         """Start a segmentation of the volumes of these sides, outside the queue, and return it."""
         task = SegmentationTask(inputs, compute, sides, make_process=self._make_process)
         self._ask(task)
+        return task
 
     def train(self, request: TrainingRequest) -> TrainingTask:
         """Start a training beside the queue and return its task.

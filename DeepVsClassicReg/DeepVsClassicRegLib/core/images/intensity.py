@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from scipy import ndimage
 
 from .padding import border_values
 from .volume import Volume
@@ -144,6 +143,8 @@ def _without_holes(array: Array, valid: npt.NDArray[np.bool_]) -> Array:
     holes = ~valid & ~_connected(~valid)
     if not holes.any():
         return array
+    from scipy import ndimage  # slow to load, and reports, which the panel loads at start, import this module
+
     margin = int(2 * HOLE_SCALES[-1])
     (box,) = ndimage.find_objects(holes.astype(np.uint8))
     box = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
