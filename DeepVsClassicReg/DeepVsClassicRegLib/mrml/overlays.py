@@ -100,7 +100,9 @@ def release_segments(node: Any) -> None:
         names: list[str] = []
         segment.GetContainedRepresentationNames(names)
         for name in names:
-            segment.GetRepresentation(name).Initialize()
+            representation = segment.GetRepresentation(name)
+            if representation is not None:  # emptying the source removes what was derived from it
+                representation.Initialize()
 
 
 def arrow_scale(run: Run, mapping: vtk.vtkAbstractTransform, spacing_mm: float) -> float:
