@@ -97,7 +97,7 @@ def train(
     data : path or str
         A folder, a CSV or JSON manifest, 'shapes', 'labels:FOLDER'; see `dvcreg train --help`.
     method : str
-        Name in the catalogue (`dvcreg methods`); by default the best one measured for the supervision.
+        Name in the catalogue (`dvcreg methods`); by default that of `DEFAULT_METHODS` for the supervision.
     supervision : {'none', 'labels', 'displacement'}
         What is learned from besides the images.
     hours, steps : float, int

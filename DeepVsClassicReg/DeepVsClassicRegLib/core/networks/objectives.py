@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -93,6 +95,23 @@ def weighted_terms(context: LossContext, roughness: Tensor, *, displacement: flo
             prediction, batch, context.supervision, labels=settings.label_weight, displacement=displacement
         ),
     }
+
+
+def weighted_terms_both_ways(context: LossContext, roughness: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Return `weighted_terms` as the mean over both directions of a prediction with `backward`.
+
+    Parameters
+    ----------
+    context : LossContext
+        As for `weighted_terms`.
+    roughness : callable
+        Returns the penalty of a displacement.
+    """
+    back = context.prediction.backward
+    assert back is not None
+    other = dataclasses.replace(context, prediction=back, batch=swapped(context.batch))
+    there, here = (weighted_terms(each, roughness(each.prediction.displacement)) for each in (context, other))
+    return {name: (there[name] + here[name]) / 2 for name in there}
 
 
 def supervised_terms_both_ways(

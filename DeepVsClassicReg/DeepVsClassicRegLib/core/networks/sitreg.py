@@ -17,7 +17,7 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import SLOPE, ConvBlock, convolution, pad_to_multiple
 from .flow import compose, integrate, upsample_field, warp
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms, swapped
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms_both_ways
 from .parts import Part, VelocityPart
 from .unet import keep_variance
 
@@ -84,19 +84,7 @@ class SITReg(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image, smoothness and label terms, each the mean over both directions."""
         checked_supervision(context.supervision, self.info.supervision)
-        there, batch, settings = context.prediction, context.batch, context.settings
-        back = there.backward
-        assert back is not None
-        terms: dict[str, Tensor] = {}
-        for prediction, pair in ((there, batch), (back, swapped(batch))):
-            u = prediction.displacement
-            found = {
-                "image": image_term(settings.similarity, pair, u, radius=settings.radius),
-                "smoothness": settings.smoothness * diffusion(u),
-                **supervised_terms(prediction, pair, context.supervision, labels=settings.label_weight),
-            }
-            terms = {name: terms.get(name, 0) + term / 2 for name, term in found.items()}
-        return terms
+        return weighted_terms_both_ways(context, diffusion)
 
 
 class SymmetricPyramid(RegistrationNetwork):

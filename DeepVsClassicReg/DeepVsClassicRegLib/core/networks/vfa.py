@@ -16,7 +16,7 @@ from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
 from .flow import compose, integrate, warp
-from .objectives import SIMILARITIES, checked_supervision, swapped, weighted_terms
+from .objectives import SIMILARITIES, checked_supervision, weighted_terms, weighted_terms_both_ways
 from .pyramid import POOL, NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
@@ -74,12 +74,9 @@ class VFA(Method):
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
         """Return the image, smoothness and label terms; of a symmetric network the mean over both directions."""
         checked_supervision(context.supervision, self.info.supervision)
-        back = context.prediction.backward
-        if back is None:
-            return weighted_terms(context, diffusion(context.prediction.displacement))
-        other = dataclasses.replace(context, prediction=back, batch=swapped(context.batch))
-        pairs = [weighted_terms(each, diffusion(each.prediction.displacement)) for each in (context, other)]
-        return {name: (pairs[0][name] + pairs[1][name]) / 2 for name in pairs[0]}
+        if context.prediction.backward is not None:
+            return weighted_terms_both_ways(context, diffusion)
+        return weighted_terms(context, diffusion(context.prediction.displacement))
 
 
 class AttentionPyramid(RegistrationNetwork):

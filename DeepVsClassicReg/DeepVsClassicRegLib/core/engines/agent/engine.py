@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...device import Compute, torch_device, torch_threads
-from ...errors import RegistrationError
-from ...images.intensity import foreground
 from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
@@ -18,6 +16,7 @@ from ...transforms.affine import Affine
 from ...transforms.transform import Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
+from ..searched_start import first_guesses, given_start
 from .model import AUTO, agent_model
 from .walk import Walk, walk
 
@@ -75,7 +74,7 @@ class AgentEngine:
         from ...networks.model_store import load_model
 
         recorder = Recorder(compute, device=torch_device(compute.device), packages=("torch", "safetensors"))
-        given = _given(pair)
+        given = given_start(pair, "The rigid agent")
         with torch_threads(compute.thread_count):
             with recorder.stage("Loading the model"):
                 card, network = load_model(agent_model(settings.model, METHOD).folder)
@@ -85,18 +84,6 @@ class AgentEngine:
         progress.report(1.0, "Alignment done")
         transform = Transform((found,))
         return Result(transform, recorder.diagnostics(ending), settings=settings, start=transform)
-
-
-def _given(pair: Pair) -> Affine | None:
-    if pair.initial is None:
-        return None
-    linear = pair.initial.affine
-    if linear is None:
-        raise RegistrationError(
-            "The rigid agent cannot start from a deformable transform.",
-            hint="Give a linear initial transform, or choose a deformable engine.",
-        )
-    return linear
 
 
 def _aligned(
@@ -137,9 +124,9 @@ def _aligned(
 
 def _start(network: Any, view: PoseView, pair: Pair) -> Affine:
     """Return the headers or the centers of what both volumes show, whichever the agent expects to be nearer."""
-    middles = [volume.grid.points()[foreground(volume)].mean(axis=0) for volume in (pair.fixed, pair.moving)]
-    starts = [Affine.identity(), Affine.shift(middles[1] - middles[0])]
-    return min(starts, key=lambda start: float(network.level(view.fixed, view.warped(start), 0).distance[0]))
+    return min(
+        first_guesses(pair), key=lambda start: float(network.level(view.fixed, view.warped(start), 0).distance[0])
+    )
 
 
 def _walked(

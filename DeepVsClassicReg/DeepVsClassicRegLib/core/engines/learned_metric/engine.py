@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...device import Compute, torch_device, torch_threads
-from ...errors import RegistrationError
 from ...images.grid import Grid
-from ...images.intensity import foreground
 from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
@@ -22,6 +20,7 @@ from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
 from ..engine_input import in_units
 from ..metric_model import AUTO, metric_model
+from ..searched_start import first_guesses, given_start
 
 if TYPE_CHECKING:
     from .objective import MetricObjective
@@ -100,7 +99,7 @@ class LearnedMetricEngine:
 
         recorder = Recorder(compute, device=torch_device(compute.device), packages=("torch", "safetensors"))
         pair, unit = in_units(pair)
-        given = _given(pair)
+        given = given_start(pair, "The linear alignment")
         with torch_threads(compute.thread_count):
             with recorder.stage("Loading the model"):
                 card, network = load_model(metric_model(settings.model).folder)
@@ -112,18 +111,6 @@ class LearnedMetricEngine:
         progress.report(1.0, "Alignment done")
         transform = Transform((found,)).scaled(unit)
         return Result(transform, recorder.diagnostics("second-order search ended"), settings=settings, start=transform)
-
-
-def _given(pair: Pair) -> Affine | None:
-    if pair.initial is None:
-        return None
-    linear = pair.initial.affine
-    if linear is None:
-        raise RegistrationError(
-            "The linear alignment cannot start from a deformable transform.",
-            hint="Give a linear initial transform, or choose a deformable engine.",
-        )
-    return linear
 
 
 def align_by(
@@ -178,9 +165,7 @@ def _grid(pair: Pair, network: Any, factor: float, settings: LearnedMetricSettin
 
 def _start(make: Any, pair: Pair, grid: Grid) -> Affine:
     """Return the better of the headers and the centers of what both volumes show."""
-    middles = [volume.grid.points()[foreground(volume)].mean(axis=0) for volume in (pair.fixed, pair.moving)]
-    starts = [Affine.identity(), Affine.shift(middles[1] - middles[0])]
-    return min(starts, key=lambda start: float(make(grid, start)(np.zeros(6))))
+    return min(first_guesses(pair), key=lambda start: float(make(grid, start)(np.zeros(6))))
 
 
 def _explored(
