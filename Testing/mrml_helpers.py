@@ -75,7 +75,7 @@ def publish_truth(nodes: Any, result: Any, **options: Any) -> Any:
 def loaded_of(result: Any) -> Any:
     """Return a result of this process as if it had been read from a worker's folder."""
     from DeepVsClassicRegLib.core.evaluation.make_report import make_report
-    from DeepVsClassicRegLib.mrml.results import loaded_result
+    from DeepVsClassicRegLib.mrml.outputs import loaded_result
 
     found, evaluation = result.result, result.evaluation
     return loaded_result(
@@ -99,7 +99,7 @@ def set_transform(node: Any, transform: Any) -> None:
 
 def transform_of(node: Any, grid: Any) -> Any:
     """Return the fixed-to-moving map of a node and of its parents, as the inputs of a run are read."""
-    from DeepVsClassicRegLib.mrml.flatten import flattened, resolved
+    from DeepVsClassicRegLib.mrml.transforms import flattened, resolved
 
     return resolved(flattened(node), grid)
 
@@ -112,6 +112,6 @@ def node_ids() -> set[str]:
 
 def map_points(mapping: Any, points_mm: np.ndarray) -> np.ndarray:
     """Return LPS points mapped by a VTK transform of RAS points."""
-    from DeepVsClassicRegLib.mrml.frames import flipped
+    from DeepVsClassicRegLib.mrml.geometry import flipped
 
     return flipped([mapping.TransformPoint(point) for point in flipped(points_mm).tolist()])

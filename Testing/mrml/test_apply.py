@@ -14,9 +14,8 @@ from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.mrml.apply import apply_transform, nodes_in
-from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
-from DeepVsClassicRegLib.mrml.frames import flipped, grid_of, place
-from DeepVsClassicRegLib.mrml.volumes import add_labels, add_points, add_volume
+from DeepVsClassicRegLib.mrml.geometry import array_of, flipped, grid_of, image_of, place
+from DeepVsClassicRegLib.mrml.nodes import add_labels, add_points, add_volume
 from vtk.util.numpy_support import vtk_to_numpy
 
 GRID = Grid((24, 24, 24), (2.0, 2.0, 2.0), (-23.0, -23.0, -23.0))

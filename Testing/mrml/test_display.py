@@ -18,12 +18,11 @@ from DeepVsClassicRegLib.core.evaluation.locations import Location, worst_folds
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
 from DeepVsClassicRegLib.core.evaluation.views.jacobian import FOLD_CODE
 from DeepVsClassicRegLib.core.images.volume import Volume
-from DeepVsClassicRegLib.mrml import arrays, overlays
-from DeepVsClassicRegLib.mrml.arrays import array_of
+from DeepVsClassicRegLib.mrml import geometry, overlays
 from DeepVsClassicRegLib.mrml.display import Inspection
-from DeepVsClassicRegLib.mrml.frames import flipped, grid_of
+from DeepVsClassicRegLib.mrml.geometry import array_of, flipped, grid_of
 from DeepVsClassicRegLib.mrml.outputs import WANTED, Targets
-from DeepVsClassicRegLib.mrml.slice_views import composite_nodes, slice_nodes
+from DeepVsClassicRegLib.mrml.slice_display import composite_nodes, slice_nodes
 from DeepVsClassicRegLib.mrml.views.catalogue import SLICE_VIEWS, get_slice_view
 
 MODES = [view.name for view in panel_views()]
@@ -119,7 +118,7 @@ def test_checkerboard_alternates_both_volumes(run, nodes, inspection):
     shown = array_of(layers()[0])
     windows = [node.GetDisplayNode() for node in (nodes.fixed, run.warped)]
     fixed, warped = (
-        arrays.windowed(array_of(node), display.GetWindow(), display.GetLevel())
+        geometry.windowed(array_of(node), display.GetWindow(), display.GetLevel())
         for node, display in zip((nodes.fixed, run.warped), windows, strict=True)
     )
     tiles = [round(40 / spacing) for spacing in grid_of(nodes.fixed).spacing_mm[::-1]]
@@ -136,7 +135,7 @@ def test_preparing_in_a_thread_leaves_nothing_to_compute(run, inspection, monkey
     thread.start()
     thread.join(20)
     assert inspection.preparation(run, "difference") is None
-    monkeypatch.setattr(arrays, "windowed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(geometry, "windowed", lambda *_: pytest.fail("computed again"))
     inspection.show(run, "difference")
 
 

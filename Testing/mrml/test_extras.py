@@ -13,8 +13,7 @@ from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.result import Extra
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.frames import grid_of
+from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
 from DeepVsClassicRegLib.mrml.runs import forget_run
 
 GRID = Grid((10, 9, 8), (4.0, 4.0, 4.0), (-20.0, 3.0, 5.0))

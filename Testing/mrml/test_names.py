@@ -11,10 +11,10 @@ import slicer
 from DeepVsClassicRegLib.core.engines.catalogue import engine_names
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import panel_views
 from DeepVsClassicRegLib.mrml.display import Inspection
-from DeepVsClassicRegLib.mrml.names import file_safe, output_name, shortened
+from DeepVsClassicRegLib.mrml.nodes import file_safe, output_name, shortened
 from DeepVsClassicRegLib.mrml.outputs import SUFFIXES
-from DeepVsClassicRegLib.mrml.plots import update_label_plot
 from DeepVsClassicRegLib.mrml.runs import OUTPUT_ROLES
+from DeepVsClassicRegLib.mrml.tables import update_label_plot
 
 # What Windows refuses: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 FORBIDDEN = re.compile(r'[<>:"/\\\\|?*\x00-\x1f]')

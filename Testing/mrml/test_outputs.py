@@ -12,10 +12,8 @@ from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.mrml import outputs
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.frames import grid_of
-from DeepVsClassicRegLib.mrml.outputs import Targets, publish
-from DeepVsClassicRegLib.mrml.results import load_result
+from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
+from DeepVsClassicRegLib.mrml.outputs import Targets, load_result, publish
 from DeepVsClassicRegLib.mrml.runs import OUTPUT_ROLES, forget_run, restore_runs, runs
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
 

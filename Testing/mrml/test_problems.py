@@ -9,12 +9,11 @@ import slicer
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
-from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
-from DeepVsClassicRegLib.mrml.frames import to_vtk
+from DeepVsClassicRegLib.mrml.geometry import array_of, image_of, to_vtk
 from DeepVsClassicRegLib.mrml.inputs import Inputs
+from DeepVsClassicRegLib.mrml.nodes import add_points, add_volume
 from DeepVsClassicRegLib.mrml.problems import problems
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
-from DeepVsClassicRegLib.mrml.volumes import add_points, add_volume
 
 
 def found(inputs, role):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 from DeepVsClassicRegLib.mrml import sample_data
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.frames import grid_of
+from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
 from DeepVsClassicRegLib.mrml.problems import points_mm
 
 

@@ -12,10 +12,9 @@ from DeepVsClassicRegLib.core.api import load_pair
 from DeepVsClassicRegLib.core.errors import FileError
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.transform import Transform
-from DeepVsClassicRegLib.mrml.arrays import array_of, image_of
-from DeepVsClassicRegLib.mrml.frames import flipped_matrix, to_vtk
+from DeepVsClassicRegLib.mrml.geometry import array_of, flipped_matrix, image_of, to_vtk
 from DeepVsClassicRegLib.mrml.problems import problems
-from DeepVsClassicRegLib.mrml.segments import Entry, LabelStyle, numbering
+from DeepVsClassicRegLib.mrml.segmentations import Entry, LabelStyle, numbering
 from DeepVsClassicRegLib.mrml.snapshot import snapshot, snapshot_steps
 
 TURN = Affine.about([[0, -1, 0], [1, 0, 0], [0, 0, 1]], [5, 0, 0], [10, -20, 5])

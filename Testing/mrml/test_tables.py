@@ -9,10 +9,15 @@ import mrml_helpers as helpers
 import pytest
 import slicer
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.mrml.plots import remove_series, update_label_plot
 from DeepVsClassicRegLib.mrml.runs import new_record
-from DeepVsClassicRegLib.mrml.segments import LabelStyle
-from DeepVsClassicRegLib.mrml.tables import table_text, update_label_table, update_measures_table
+from DeepVsClassicRegLib.mrml.segmentations import LabelStyle
+from DeepVsClassicRegLib.mrml.tables import (
+    remove_series,
+    table_text,
+    update_label_plot,
+    update_label_table,
+    update_measures_table,
+)
 
 
 def report(engine, dice, ncc, folding, *, labels=None, trace=()):

@@ -13,10 +13,9 @@ from DeepVsClassicRegLib.core.phantom.warp import random_warp
 from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
 from DeepVsClassicRegLib.core.transforms.transform import Transform
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.frames import flipped_matrix
+from DeepVsClassicRegLib.mrml.geometry import array_of, flipped_matrix
+from DeepVsClassicRegLib.mrml.nodes import add_volume
 from DeepVsClassicRegLib.mrml.transforms import use_linear_interpolation
-from DeepVsClassicRegLib.mrml.volumes import add_volume
 from testing_grids import GRIDS, oblique_grid
 
 EXACT_MM = 1e-4

@@ -10,8 +10,7 @@ import numpy as np
 import slicer
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.frames import grid_of
+from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
 from DeepVsClassicRegLib.mrml.outputs import WANTED, Targets
 from DeepVsClassicRegLib.mrml.runs import forget_run
 

@@ -13,9 +13,8 @@ import slicer
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.job import Job
-from DeepVsClassicRegLib.mrml.arrays import array_of
-from DeepVsClassicRegLib.mrml.outputs import publish
-from DeepVsClassicRegLib.mrml.results import load_result
+from DeepVsClassicRegLib.mrml.geometry import array_of
+from DeepVsClassicRegLib.mrml.outputs import load_result, publish
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
 
 PACKAGES = Path(__file__).parents[2] / "DeepVsClassicReg"

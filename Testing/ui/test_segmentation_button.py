@@ -13,8 +13,8 @@ from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.segmentations import write_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Segment
 from DeepVsClassicRegLib.core.job import SEGMENTED, SIDES, Job
-from DeepVsClassicRegLib.mrml.estimated import has_estimated
 from DeepVsClassicRegLib.mrml.inputs import Inputs
+from DeepVsClassicRegLib.mrml.outputs import has_estimated
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
 from panel_helpers import wait
 

@@ -10,8 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.choice import DEFAULT, Choice
-from .plots import COLORS, FADED, add_series, remove_series, set_titles
-from .tables import fill_table
+from .tables import COLORS, FADED, add_series, fill_table, remove_series, set_titles
 
 UNKNOWN = "–"
 CASE_COLOR = (0.80, 0.15, 0.15)

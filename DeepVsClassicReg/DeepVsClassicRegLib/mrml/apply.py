@@ -12,10 +12,10 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.transforms.reliability import Reliability
-from .flatten import flattened, resolved
-from .frames import grid_of
+from .geometry import grid_of
 from .movable import Movable, movable
-from .volumes import remove_node
+from .nodes import remove_node
+from .transforms import flattened, resolved
 
 INVERSE_OF = "DeepVsClassicReg.InverseOf"
 

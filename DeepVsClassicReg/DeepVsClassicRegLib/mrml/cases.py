@@ -15,9 +15,8 @@ from slicer.i18n import tr as _
 from ..core.errors import FileError, RegistrationError
 from ..core.files import NO_SPACE, write_json
 from ..core.images.grid import Grid
-from .arrays import array_of
-from .frames import grid_of
-from .segments import Entry, Layer, entries, layers
+from .geometry import array_of, grid_of
+from .segmentations import Entry, Layer, entries, layers
 from .snapshot import copied, merged, write_array
 
 DATASET = "dataset.json"

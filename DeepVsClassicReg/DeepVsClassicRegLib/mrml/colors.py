@@ -11,7 +11,7 @@ import slicer
 from ..core.evaluation.colors import FOLD, Color, diverging, rising
 from ..core.evaluation.views.base import Legend
 from ..core.evaluation.views.jacobian import FOLD_CODE, LIMIT
-from .hidden import hidden_node
+from .nodes import hidden_node
 
 COUNT = 256
 LEGEND_FONT = 5  # Slicer draws the text of a legend two to three times as large

@@ -10,9 +10,8 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from .apply import reference_of
-from .flatten import flattened, resolved
-from .frames import grid_of
-from .transforms import attach, vtk_of
+from .geometry import grid_of
+from .transforms import attach, flattened, resolved, vtk_of
 
 INSTANCES = "DICOM.instanceUIDs"
 

@@ -8,10 +8,9 @@ import slicer
 
 from ..core.evaluation.locations import Location
 from ..core.evaluation.views.catalogue import get_view
-from .frames import flipped
+from .geometry import flipped
 from .runs import Run
-from .slice_display import DisplayOptions, SliceDisplay
-from .slice_views import composite_nodes, fit, layout_node, slice_nodes
+from .slice_display import DisplayOptions, SliceDisplay, composite_nodes, fit, layout_node, slice_nodes
 from .views.catalogue import get_slice_view
 
 

@@ -13,7 +13,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .hidden import hidden_node
+from .nodes import hidden_node
 
 MARK = "DeepVsClassicReg.FormerViews"
 # Position of the views, as opposed to their content: it stays when the user leaves the module.

@@ -14,9 +14,19 @@ from ..core.errors import RegistrationError
 from ..core.images.grid import Grid
 from ..core.images.surfaces import with_points
 from ..core.transforms.reliability import Reliability
-from .arrays import array_of, array_of_image, image_of
-from .frames import FLIP, flipped, flipped_matrix, grid_of, place, to_vtk, world_matrix
-from .segments import oriented_grid
+from .geometry import (
+    FLIP,
+    array_of,
+    array_of_image,
+    flipped,
+    flipped_matrix,
+    grid_of,
+    image_of,
+    place,
+    to_vtk,
+    world_matrix,
+)
+from .segmentations import oriented_grid
 
 LABELMAP, SURFACE = "Binary labelmap", "Closed surface"
 
@@ -84,7 +94,7 @@ class MovableVolume:
 
     def publish(self, name: str, reference: Any) -> Any:
         """Add a node with the moved content and return it."""
-        from .volumes import GRAY, show_volume
+        from .nodes import GRAY, show_volume
 
         image, grid = self._moved
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)

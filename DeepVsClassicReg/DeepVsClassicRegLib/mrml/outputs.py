@@ -1,31 +1,37 @@
-"""Publishes a result in the scene: all nodes are created or updated, or none."""
+"""The outputs of a worker: read from its result folder (thread-safe), then published as nodes."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from ..core.errors import RegistrationError
-from ..core.evaluation.report import Report
+from ..core.errors import FileError, RegistrationError
+from ..core.evaluation.report import Measured, Report, read_report
 from ..core.evaluation.views.error import HIGHEST
-from .arrays import Image
-from .frames import place
+from ..core.files import read_json
+from ..core.images.estimated import TAG, is_estimated
+from ..core.images.segmentations import read_labels
+from ..core.images.volume import LabelMap, Volume
+from ..core.job import OUTPUT_FOLDER, RESULT_FILE
+from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
-from .names import file_safe, output_name
+from .nodes import GRAY, file_safe, output_name, remove_node, show_volume
 from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder
-from .segmentation import fill_segmentation
+from .segmentations import LabelStyle, default_color, fill_segmentation
 from .snapshot import Snapshot
 from .tables import update_measures_table
-from .volumes import GRAY, remove_node, show_volume
 
 if TYPE_CHECKING:
-    from .results import Loaded, LoadedExtra
+    from ..core.transforms.transform import Transform
 
 # What a run gives unless other outputs are asked for; the estimated error is only made on request.
 WANTED = frozenset({"transform", "warped", "warped_labels", "jacobian", "uncertainty", "report_table"})
@@ -50,6 +56,150 @@ SUFFIXES = {
 }
 HOT = "vtkMRMLColorTableNodeFileInferno.txt"
 DIVERGING = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedExtra:
+    """An additional output of an engine.
+
+    Attributes
+    ----------
+    title : str
+        Title shown to users.
+    kind : str
+        'map', 'image', 'labels' or 'transform'.
+    content : Image or vtkAbstractTransform
+        On its own grid.
+    numbers : tuple of int
+        The labels of a label map.
+    """
+
+    title: str
+    kind: str
+    content: Image | vtk.vtkAbstractTransform
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """One result: transform, volumes and report.
+
+    Attributes
+    ----------
+    transform : Transform
+        Fixed-to-moving map.
+    mapping : vtkAbstractTransform
+        The same map for `transforms.attach`.
+    warped, jacobian : Image or None
+        On the fixed grid.
+    uncertainty : Image or None
+        In mm, on its own grid; only some engines provide it.
+    error : Image or None
+        Estimated error in mm, on its own grid; only when requested.
+    extras : tuple of LoadedExtra
+        Additional outputs of the engine.
+    warped_labels : Image or None
+        On the fixed grid.
+    label_numbers : tuple of int
+        The labels in `warped_labels`.
+    report : Report
+        Measures before and after, engine, preset, seconds, notes, trace.
+    """
+
+    transform: Transform
+    mapping: vtk.vtkAbstractTransform
+    warped: Image | None = None
+    jacobian: Image | None = None
+    uncertainty: Image | None = None
+    error: Image | None = None
+    extras: tuple[LoadedExtra, ...] = ()
+    warped_labels: Image | None = None
+    label_numbers: tuple[int, ...] = ()
+    report: Report
+
+
+def load_result(folder: str | os.PathLike[str]) -> Loaded:
+    """Read the job folder of a successful worker.
+
+    Raises
+    ------
+    FileError
+        When result.json or one of its files is missing or invalid.
+    """
+    from ..core.images.io import read_volume
+    from ..core.images.segmentations import read_labels
+    from ..core.transforms.files import read_transform
+
+    result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())
+    out = Path(folder) / OUTPUT_FOLDER
+    files = {role: out / name for role, name in result.get("files", {}).items()}
+    readers = {"labels": read_labels, "transform": read_transform}
+    if "transform" not in files:
+        raise FileError(_("The result in {folder} contains no transform.").format(folder=folder), hint=_what_now())
+    return loaded_result(
+        read_transform(files["transform"]),
+        warped=read_volume(files["warped"]) if "warped" in files else None,
+        jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
+        uncertainty=read_volume(files["uncertainty"]) if "uncertainty" in files else None,
+        error=read_volume(files["error"]) if "error" in files else None,
+        extras=[
+            (entry, readers.get(entry["kind"], read_volume)(files["extra:" + entry["name"]]))
+            for entry in result.get("extras", ())
+        ],
+        warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
+        report=read_report(files["report"]) if "report" in files else Report(measures=Measured({}, {})),
+    )
+
+
+def loaded_result(
+    transform: Transform,
+    *,
+    warped: Volume | None,
+    jacobian: Volume | None,
+    uncertainty: Volume | None,
+    error: Volume | None,
+    extras: Sequence[tuple[Mapping[str, Any], Any]],
+    warped_labels: LabelMap | None,
+    report: Report,
+) -> Loaded:
+    """Return a result that lies in memory; `extras` are title and kind of each, and its content."""
+    from .transforms import vtk_of
+
+    return Loaded(
+        transform=transform,
+        mapping=vtk_of(transform),
+        warped=_image(warped),
+        jacobian=_image(jacobian),
+        uncertainty=_image(uncertainty),
+        error=_image(error),
+        extras=tuple(_loaded_extra(about, value) for about, value in extras),
+        warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
+        label_numbers=warped_labels.labels if warped_labels is not None else (),
+        report=report,
+    )
+
+
+def _loaded_extra(about: Mapping[str, Any], value: Volume | LabelMap | Transform) -> LoadedExtra:
+    from .transforms import vtk_of
+
+    if isinstance(value, Volume):
+        return LoadedExtra(about["title"], about["kind"], Image(image_of(value.array), value.grid))
+    if isinstance(value, LabelMap):
+        return LoadedExtra(about["title"], about["kind"], _label_image(value), value.labels)
+    return LoadedExtra(about["title"], about["kind"], vtk_of(value))
+
+
+def _image(volume: Volume | None) -> Image | None:
+    return None if volume is None else Image(image_of(volume.array), volume.grid)
+
+
+def _label_image(labels: LabelMap) -> Image:
+    small = labels.array.astype(np.int16) if labels.array.max() < 1 << 15 else labels.array
+    return Image(image_of(small), labels.grid)
+
+
+def _what_now() -> str:
+    return _("Register again; if the error persists, see the log.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +230,7 @@ def publish(
     Parameters
     ----------
     loaded : Loaded
-        From `results.load_result`; can be published once.
+        From `load_result`; can be published once.
     inputs : Inputs
         The registered nodes; some may have been deleted since.
     snapshot : Snapshot
@@ -295,3 +445,38 @@ def _check_targets(inputs: Inputs, targets: Targets) -> None:
                 _("The output '{name}' is the {input}.").format(name=node.GetName(), input=given[id(node)]),
                 hint=_("Select another output, or create a new one."),
             )
+
+
+def load_segmentations(folder: Path) -> dict[str, LabelMap]:
+    """Return side -> segmentation of the job folder of a finished worker; thread-safe."""
+    files = read_json(folder / RESULT_FILE)["files"]
+    return {side: read_labels(folder / OUTPUT_FOLDER / name) for side, name in files.items()}
+
+
+def add_segmentations(found: Mapping[str, LabelMap], inputs: Inputs) -> dict[str, Any]:
+    """Add the segmentations to the scene and return role ('fixed_labels', ...) -> segmentation node."""
+    return {f"{side}_labels": _added(labels, getattr(inputs, side)) for side, labels in found.items()}
+
+
+def _added(labels: LabelMap, volume: Any) -> Any:
+    named = volume.GetName() if volume is not None else labels.name
+    name = file_safe(_("{volume} estimated segmentation").format(volume=named))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
+    styles = {value: _style(labels, value) for value in labels.labels}
+    fill_segmentation(node, Image(image_of(labels.array), labels.grid), labels.labels, styles)
+    segmentation = node.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments() if is_estimated(labels) else 0):
+        segmentation.GetNthSegment(index).SetTag(TAG, "1")
+    if volume is not None:
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    return node
+
+
+def _style(labels: LabelMap, value: int) -> LabelStyle:
+    name = labels.names.get(value, _("Label {number}").format(number=value))
+    segment = labels.segments.get(value)
+    color = segment.facts.get("Color", "").split() if segment is not None else []
+    if len(color) != 3:
+        return LabelStyle(name, default_color(value))
+    red, green, blue = (float(part) for part in color)
+    return LabelStyle(name, (red, green, blue))

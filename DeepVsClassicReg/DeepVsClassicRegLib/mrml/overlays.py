@@ -10,7 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.evaluation.colors import FIXED_OUTLINE, LINES, WARPED_OUTLINE
-from .hidden import hidden_node
+from .nodes import hidden_node
 from .runs import Run
 
 ARROW_SCALES = (1.0, 2.0, 3.0, 5.0, 10.0)

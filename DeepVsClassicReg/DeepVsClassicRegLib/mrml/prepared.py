@@ -9,8 +9,8 @@ import numpy as np
 import vtk
 
 from ..core.images.grid import Grid
-from . import arrays
-from .frames import grid_of
+from . import geometry
+from .geometry import grid_of
 from .runs import Run
 
 MOST_RUNS = 3
@@ -85,22 +85,21 @@ def _value_key(view: str, upper: str) -> str:
 def _task(run: Run, key: str) -> Callable[[], Any]:
     """Return the computation of a source; it copies what it needs from the nodes and does not access them later."""
     if key == "warp":
-        from .flatten import flattened
+        from .transforms import flattened
 
         pieces, fixed_grid = flattened(run.need("transform")), grid_of(run.need("fixed"))
         return lambda: _deformation(pieces, fixed_grid)
     node = run.need(key)
-    array, window, level = arrays.array_of(node), *_window(node)
+    array, window, level = geometry.array_of(node), *_window(node)
     if key != "moving":
-        return lambda: arrays.windowed(array, window, level)
+        return lambda: geometry.windowed(array, window, level)
     grids = grid_of(node), grid_of(run.need("fixed"))
-    return lambda: arrays.windowed(_moved(array, *grids), window, level)
+    return lambda: geometry.windowed(_moved(array, *grids), window, level)
 
 
 def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:
     from ..core.evaluation.views.grid import deformable_part
-    from .flatten import resolved
-    from .transforms import vtk_of
+    from .transforms import resolved, vtk_of
 
     return vtk_of(deformable_part(resolved(pieces, grid), grid))
 

@@ -13,9 +13,8 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.pair import FEWEST_VOXELS
-from . import segments
-from .arrays import array_of_image
-from .frames import flipped, from_vtk, grid_of, world_matrix
+from . import segmentations
+from .geometry import array_of_image, flipped, from_vtk, grid_of, world_matrix
 from .inputs import TITLES, Inputs
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -173,7 +172,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
     segment = getattr(inputs, role.replace("labels", "segment") if "labels" in role else f"{role}_segment")
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     severity = ERROR if "mask" in role else WARNING
-    if segment and node.IsA("vtkMRMLSegmentationNode") and not segments.entries(node, segment):
+    if segment and node.IsA("vtkMRMLSegmentationNode") and not segmentations.entries(node, segment):
         yield InputProblem(
             role, _("{title} no longer has the selected segment.").format(title=title), _("Select another segment.")
         )
@@ -185,7 +184,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
     except RegistrationError as error:
         yield InputProblem(role, error.message, error.hint)
         return
-    if segments.is_empty(node, segment):
+    if segmentations.is_empty(node, segment):
         yield InputProblem(role, _("{title} is empty.").format(title=title), _("Draw it, or select none."), severity)
     elif not _near(node, getattr(inputs, role.partition("_")[0])):
         side = role.partition("_")[0]
@@ -216,10 +215,10 @@ def _labels_together(inputs: Inputs) -> Iterator[InputProblem]:
         yield InputProblem(absent, _("Only one segmentation is selected."), hint, WARNING)
     if fixed is None or moving is None:
         return
-    sides = segments.entries(fixed, inputs.fixed_segment), segments.entries(moving, inputs.moving_segment)
+    sides = segmentations.entries(fixed, inputs.fixed_segment), segmentations.entries(moving, inputs.moving_segment)
     if not all(sides):
         return
-    numbers = segments.numbering(*sides)
+    numbers = segmentations.numbering(*sides)
     if not numbers.shared:
         yield InputProblem(
             "moving_labels",

@@ -16,9 +16,9 @@ from ..core.choice import Choice
 from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.locations import Location
 from ..core.evaluation.report import Measured, Report
-from .hidden import hidden_node
 from .inputs import TITLES
-from .segments import LabelStyle
+from .nodes import hidden_node
+from .segmentations import LabelStyle
 
 RUN_ROLE = "DeepVsClassicReg.Run"
 RECORD_MARK = "DeepVsClassicReg.RunRecord"

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.evaluation.colors import FIXED_OUTLINE, WARPED_OUTLINE
-from .volumes import add_labels, add_points, add_volume
+from .nodes import add_labels, add_points, add_volume
 
 if TYPE_CHECKING:
     from ..core.phantom.phantom import Phantom

@@ -15,11 +15,10 @@ from slicer.i18n import tr as _
 from ..core.errors import FileError, RegistrationError
 from ..core.images.estimated import marked_name
 from ..core.images.grid import Grid
-from .estimated import has_estimated
-from .frames import grid_of
+from .geometry import grid_of
 from .inputs import Inputs
 from .problems import points_mm, problems
-from .segments import Entry, LabelStyle, Layer, Numbering, entries, layers, numbering
+from .segmentations import Entry, LabelStyle, Layer, Numbering, entries, has_estimated, layers, numbering
 
 SLAB_BYTES = 4 << 20
 ENDINGS = {"fixed_points": "csv", "moving_points": "csv", "initial": "h5"}
@@ -48,7 +47,7 @@ class Snapshot:
     matching : str
         A sentence on structures that were not matched by name.
     initial : list or None
-        Pieces of the initial transform, see `flatten.flattened`.
+        Pieces of the initial transform, see `transforms.flattened`.
     """
 
     fixed_grid: Grid
@@ -81,7 +80,7 @@ class Snapshot:
         """
         from ..core.images.points import write_points
         from ..core.transforms.files import write_transform
-        from .flatten import resolved
+        from .transforms import resolved
 
         roles = [*self.volumes, *self.drawings, *self.points, *(["initial"] if self.initial is not None else [])]
         files = {role: f"{role}.{ENDINGS.get(role, 'nrrd')}" for role in roles}
@@ -162,7 +161,7 @@ def snapshot(inputs: Inputs) -> Snapshot:
 
 
 def _view(node: Any) -> npt.NDArray[Any]:
-    from .arrays import array_of
+    from .geometry import array_of
 
     return array_of(node)
 
@@ -193,7 +192,7 @@ def _wanted(inputs: Inputs, role: str, numbers: Numbering) -> Mapping[Entry, int
 def _pieces(inputs: Inputs) -> list[Any] | None:
     if inputs.initial is None:
         return None
-    from .flatten import flattened
+    from .transforms import flattened
 
     return flattened(inputs.initial)
 

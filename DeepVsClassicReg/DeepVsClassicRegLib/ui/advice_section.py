@@ -11,8 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..mrml.advice import entry_title, update_advice_plot, update_advice_table
-from ..mrml.fingerprint import fingerprint
-from ..mrml.inputs import Inputs
+from ..mrml.inputs import Inputs, fingerprint
 from ..worker.session import CANCELLED, FINISHED
 from . import advice_text
 from .preferences import Preferences, SceneParameters

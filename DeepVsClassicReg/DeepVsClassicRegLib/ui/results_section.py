@@ -17,9 +17,8 @@ from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
 from ..mrml.dicom import save_dicom
-from ..mrml.plots import update_label_plot
 from ..mrml.runs import Run, forget_run, restore_runs
-from ..mrml.tables import table_text, unique_titles, update_measures_table
+from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .advice_text import faint
 from .report_page import page
 from .scene_nodes import SceneNodes

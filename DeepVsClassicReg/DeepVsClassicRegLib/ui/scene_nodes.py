@@ -6,7 +6,7 @@ from typing import Any
 
 import slicer
 
-from ..mrml.hidden import hidden_node
+from ..mrml.nodes import hidden_node
 
 ROLE = "Shown."
 

@@ -23,11 +23,8 @@ from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
 from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, SIDES, START, Job
 from ..mrml.cases import nothing_to_copy
-from ..mrml.estimated import add_segmentations, load_segmentations
-from ..mrml.fingerprint import fingerprint
-from ..mrml.inputs import Inputs
-from ..mrml.outputs import Targets, publish
-from ..mrml.results import load_result
+from ..mrml.inputs import Inputs, fingerprint
+from ..mrml.outputs import Targets, add_segmentations, load_result, load_segmentations, publish
 from ..mrml.snapshot import Snapshot, snapshot_steps
 from ..worker.job_folder import new_job_folder
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, JobOutcome

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ...core.evaluation.views.checkerboard import checkerboard
-from ..arrays import image_of
-from ..frames import grid_of
+from ..geometry import grid_of, image_of
+from ..nodes import GRAY
 from ..runs import Run
 from ..slice_display import SliceDisplay
-from ..volumes import GRAY
 from .base import SliceView
 
 

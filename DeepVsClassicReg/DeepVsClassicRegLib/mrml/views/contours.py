@@ -10,12 +10,10 @@ from slicer.i18n import tr as _
 from ...core.evaluation.colors import FIXED_OUTLINE
 from ...core.evaluation.views.contours import tissue_levels
 from .. import colors
-from ..arrays import image_of
-from ..frames import grid_of
+from ..geometry import grid_of, image_of
 from ..overlays import show_segmentations
 from ..runs import ROLE_TITLES, Run
-from ..slice_display import SliceDisplay
-from ..slice_views import composite_nodes, slice_nodes
+from ..slice_display import SliceDisplay, composite_nodes, slice_nodes
 from .base import SliceView
 
 # Both sets of levels are contours of the fixed volume.

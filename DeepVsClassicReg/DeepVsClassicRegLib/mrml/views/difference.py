@@ -7,8 +7,7 @@ from typing import Any
 
 from ...core.evaluation.views.difference import VIEW, difference
 from .. import colors
-from ..arrays import image_of
-from ..frames import grid_of
+from ..geometry import grid_of, image_of
 from ..runs import Run
 from ..slice_display import SliceDisplay
 from .base import SliceView

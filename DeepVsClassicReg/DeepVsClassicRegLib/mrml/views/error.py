@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...core.evaluation.views.error import VIEW
 from .. import colors
-from ..frames import grid_of
+from ..geometry import grid_of
 from ..runs import Run
 from ..slice_display import SliceDisplay
 from .base import SliceView

@@ -7,8 +7,7 @@ from typing import Any
 
 from ...core.evaluation.views.jacobian import FOLD_CODE, VIEW, coded_log_jacobian
 from .. import colors
-from ..arrays import array_of, image_of
-from ..frames import grid_of
+from ..geometry import array_of, grid_of, image_of
 from ..runs import Run
 from ..slice_display import SliceDisplay
 from .base import SliceView

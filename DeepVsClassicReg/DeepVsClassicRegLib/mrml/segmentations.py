@@ -1,9 +1,9 @@
-"""Segmentations and label map volumes: segments by name, label numbers common to both sides, and voxels."""
+"""Segmentation and label map nodes: their segments, their label images, and nodes made from label images."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,18 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from ..core.images.estimated import TAG
 from ..core.images.grid import Grid
 from ..core.images.matching import Structure, common_numbers
-from .arrays import array_of, array_of_image
-from .frames import FLIP, from_vtk, grid_of_matrix, ijk_to_lps, world_matrix
+from .geometry import FLIP, Image, array_of, array_of_image, from_vtk, grid_of_matrix, ijk_to_lps, to_vtk, world_matrix
 
 Color = tuple[float, float, float]
 GRAY: Color = (0.7, 0.7, 0.7)
 MOST_NAMES = 5
 # Number of label maps with cached values; the largest value up to which values are counted instead of sorted.
 MOST_IMAGES, MOST_VALUES = 8, 1 << 20
+_known_values: dict[tuple[int, int], tuple[int, ...]] = {}
+NUMBER_TAG = "DeepVsClassicReg.Number"
 
 
 @dataclass(frozen=True)
@@ -231,9 +233,6 @@ def _values(image: Any) -> tuple[int, ...]:
     return _known_values[key]
 
 
-_known_values: dict[tuple[int, int], tuple[int, ...]] = {}
-
-
 def _style(colors: Any, value: int) -> LabelStyle:
     """Return name and color of a label; 'Label 7' when the color table does not define it."""
     if colors is not None and value < colors.GetNumberOfColors():
@@ -275,3 +274,51 @@ def oriented_grid(image: Any, world: np.ndarray) -> Grid:
 
 def _layer(image: Any, world: np.ndarray, values: Mapping[int, int]) -> Layer:
     return Layer(array_of_image(image), oriented_grid(image, world), values)
+
+
+def fill_segmentation(
+    node: Any, image: Image, numbers: Sequence[int], styles: Mapping[int, LabelStyle] | None = None
+) -> None:
+    """Replace the content of a segmentation node with the labels of an image.
+
+    All segments share the image, so no voxels are copied.
+
+    Parameters
+    ----------
+    node : vtkMRMLSegmentationNode
+        What is filled.
+    image : Image
+        Label numbers.
+    numbers : sequence of int
+        The labels that become segments.
+    styles : mapping of int to LabelStyle, optional
+        Names and colors; a label without style is named like 'Label 7' and gets a default color.
+    """
+    oriented = slicer.vtkOrientedImageData()
+    oriented.ShallowCopy(image.data)
+    oriented.SetImageToWorldMatrix(to_vtk(FLIP @ image.grid.matrix))
+    name = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    segmentation = node.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentation.SetSourceRepresentationName(name)
+    for number in numbers:
+        style = (styles or {}).get(number) or LabelStyle(
+            _("Label {number}").format(number=number), default_color(number)
+        )
+        segment = slicer.vtkSegment()
+        segment.SetName(style.name)
+        segment.SetColor(*style.color)
+        segment.SetLabelValue(number)
+        segment.SetTag(NUMBER_TAG, str(number))
+        segment.AddRepresentation(name, oriented)
+        segmentation.AddSegment(segment, f"Label_{number}")
+    if node.GetDisplayNode() is None:
+        node.CreateDefaultDisplayNodes()
+
+
+def has_estimated(node: Any) -> bool:
+    """Return whether a network made a segmentation node."""
+    if node is None or not node.IsA("vtkMRMLSegmentationNode"):
+        return False
+    segmentation = node.GetSegmentation()
+    return any(segmentation.GetNthSegment(index).HasTag(TAG) for index in range(segmentation.GetNumberOfSegments()))

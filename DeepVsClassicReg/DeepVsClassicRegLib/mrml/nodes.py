@@ -1,7 +1,8 @@
-"""Adding volumes, segmentations and landmarks of the library to the scene."""
+"""Adds, names, hides and removes nodes."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +10,83 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
-from .arrays import Image, image_of
-from .frames import flipped, place
-from .segmentation import fill_segmentation
-from .segments import LabelStyle, default_color
+from .geometry import Image, flipped, image_of, place
+from .segmentations import LabelStyle, default_color, fill_segmentation
 
 if TYPE_CHECKING:
     from ..core.images.volume import LabelMap, Volume
 
+
+# Characters that Windows forbids in file names; Slicer names the files of a scene after its nodes.
+FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]+')
+# Slicer shortens 'F: NAME (50%)' beyond 35 characters; two are reserved for the number of a repeated name.
+CORNER_LENGTH = 24
 GRAY = "vtkMRMLColorTableNodeGrey"
+
+
+def file_safe(text: str) -> str:
+    """Return a name without characters that file systems forbid and without a trailing dot or blank.
+
+    Examples
+    --------
+    >>> file_safe('T1: "MPRAGE" <axial> 3/4.')
+    'T1 MPRAGE axial 3 4'
+    """
+    return " ".join(FORBIDDEN.sub(" ", text).split()).rstrip(". ")
+
+
+def shortened(text: str, length: int) -> str:
+    """Return as many leading words as fit into a length; an empty text when the first one does not fit.
+
+    Examples
+    --------
+    >>> shortened("Phantom head moving", 12)
+    'Phantom head'
+    """
+    kept = ""
+    for word in text.split():
+        longer = f"{kept} {word}".strip()
+        if len(longer) > length:
+            break
+        kept = longer
+    return kept
+
+
+def output_name(moving: str, what: str, engine: str) -> str:
+    """Return the name of an output: the moving volume if there is room, the kind of output, and the engine.
+
+    Examples
+    --------
+    >>> output_name("Phantom head moving", "warped", "sitk-demons")
+    'warped sitk-demons'
+    >>> output_name("MR 2", "warped", "elastix")
+    'MR 2 warped elastix'
+    """
+    what, engine = file_safe(what), file_safe(engine)
+    room = CORNER_LENGTH - len(f" {what} {engine}")
+    return f"{shortened(file_safe(moving), room)} {what} {engine}".strip()
+
+
+def hidden_node(kind: str, name: str = "", *, saved: bool) -> Any:
+    """Return a hidden node that is not in the scene yet.
+
+    The Data module lists nodes that are visible when they are added, and keeps listing them when they are hidden later.
+
+    Parameters
+    ----------
+    kind : str
+        Class of the node.
+    name : str
+        Name of the node; the scene assigns one when empty.
+    saved : bool
+        Whether it is saved with the scene.
+    """
+    node = slicer.mrmlScene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetName(name or None)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(saved)
+    return node
 
 
 def add_volume(volume: Volume, name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
