@@ -15,6 +15,7 @@ from ...transforms.affine import Affine, fit_affine
 from ...transforms.transform import Transform
 from ..base import EngineInfo, Recorder, Result
 from ..engine_input import in_units
+from ..searched_start import given_start
 from .confidence import LinearConfidence, judge
 from .levels import LinearRun, prepare
 from .search import PoseSearchResult, Refined, refine, search, search_widely
@@ -121,22 +122,10 @@ def _swapped(pair: Pair) -> Pair:
 def _given(pair: Pair, settings: LinearSettings, recorder: Recorder) -> Affine | None:
     """Return the start given by the user, None when it must be searched."""
     if pair.initial is not None:
-        return _initial(pair.initial)
+        return given_start(pair, "The linear alignment")
     if not settings.use_landmarks:
         return None
     if pair.fixed_points is None or pair.moving_points is None:
         raise RegistrationError("'use_landmarks' is set but the pair has no landmarks.", hint="Add landmarks.")
     recorder.notes.append("Landmarks were used for the start, so their error does not evaluate this result.")
     return fit_affine(pair.fixed_points, pair.moving_points)
-
-
-def _initial(initial: Transform) -> Affine:
-    linear = initial.affine
-    if linear is None:
-        raise RegistrationError(
-            "The linear alignment cannot start from a deformable transform.",
-            hint="Use a linear initial transform, or a deformable engine, which can start from it.",
-        )
-    if np.linalg.det(linear.matrix) < 0:
-        raise RegistrationError("The initial transform mirrors the patient.", hint="Use one without a reflection.")
-    return linear
