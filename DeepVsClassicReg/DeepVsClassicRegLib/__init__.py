@@ -11,6 +11,7 @@ __all__ = [
     "build_atlas",
     "cohort",
     "compare",
+    "correct_motion",
     "engine_names",
     "evaluate",
     "finetune",

@@ -229,7 +229,7 @@ def _label_one(target: Path, atlases: Any, out: Path, options: dict[str, Any], r
 def _evaluate_atlases(atlases: Any, out: Path, options: dict[str, Any], run: dict[str, Any]) -> int:
     from ..core.cohort.atlas_fusion import METHODS
     from ..core.cohort.atlas_label import leave_one_out
-    from ..core.experiments.findings import write_csv
+    from ..core.files import write_csv
 
     if options["truth"] is not None:
         raise click.UsageError("--truth is for a TARGET; the evaluation uses the label maps of the atlases.")

@@ -24,6 +24,7 @@ COMMANDS = {
     "segment": "Segment a volume with a trained network.",
     "atlas": "Build an unbiased atlas of several subjects, or label a volume by atlases.",
     "monitor": "Measure how the structures of one subject changed over several scans.",
+    "motion": "Correct the motion of a 4D volume: register all frames to one, or to their mean.",
     "stack": "Align serial 2D sections to each other.",
     "train": "Train a registration network; the result is a model folder.",
     "finetune": "Fine-tune a trained model on your own cases.",

@@ -134,7 +134,7 @@ def _rows(found: Any) -> list[list[Any]]:
 
 
 def _write_table(found: Any, path: Path) -> Path:
-    from ..core.experiments.findings import write_csv
+    from ..core.files import write_csv
 
     columns = ["label", "structure", "time_point", "first_mm3", "volume_mm3", "change_percent", "uncertainty"]
     columns += ["forward_percent", "backward_percent", "no_change_percent", "percent_per_year"]

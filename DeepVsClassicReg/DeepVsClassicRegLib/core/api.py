@@ -29,6 +29,9 @@ from .images.io import read_volume
 from .images.pairing import Paired, paired_landmarks
 from .images.points import read_landmarks
 from .images.segmentations import matched_labels, read_labels
+from .motion.correct import CorrectedMotion, MotionSettings
+from .motion.correct import correct_motion as correct
+from .motion.page import write_motion_page, write_motion_table
 from .pair import Pair, check_pair
 from .progress import Progress
 from .recommend import recommend
@@ -40,6 +43,7 @@ from .transforms.files import read_transform
 __all__ = [
     "build_atlas",
     "compare",
+    "correct_motion",
     "engine_names",
     "estimate_error",
     "evaluate",
@@ -253,6 +257,57 @@ def monitor(
     labels = {number: Path(path) for number, path in (segmentations or {}).items()}
     subjects = [target_of(Path(path), labels.get(number)) for number, path in enumerate(scans, 1)]
     return measure_change(subjects, Path(out), settings, **options)
+
+
+def correct_motion(
+    series: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    settings: MotionSettings | None = None,
+    mask: str | os.PathLike[str] | None = None,
+    landmarks: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> CorrectedMotion:
+    """Register all frames of a 4D volume to one of them, or to their mean; see `motion.correct.correct_motion`.
+
+    Parameters
+    ----------
+    series : path or sequence of path
+        One 4D volume, a folder of 3D volumes, or the 3D volumes in the order of time.
+    out : path
+        Folder of the results: corrected.nii.gz, transforms, table, plot and page.
+    settings : MotionSettings, optional
+        Engine, reference, start, smoothness over time.
+    mask : path, optional
+        Region of the reference where similarity and motion are measured.
+    landmarks : path, optional
+        CSV of landmarks in several frames, for the landmark error.
+    **options
+        `engine_settings`, `workers`, `threads`, `seed`, `progress`.
+
+    Raises
+    ------
+    RegistrationError
+        When a file is missing, the series is not 4D, or a registration fails.
+
+    Examples
+    --------
+    >>> import tempfile, DeepVsClassicRegLib as dvc
+    >>> from DeepVsClassicRegLib.core.motion.correct import MotionSettings
+    >>> from DeepVsClassicRegLib.core.phantom.breathing import make_breathing, write_breathing
+    >>> folder = tempfile.mkdtemp()
+    >>> files = write_breathing(make_breathing(3, size=16), folder)
+    >>> wanted = MotionSettings(engine="linear:rigid", reference="1")
+    >>> found = dvc.correct_motion(files["series"], f"{folder}/out", settings=wanted)
+    >>> [frame.mean_mm > 0 for frame in found.frames]
+    [True, False, True]
+    """
+    sources = [Path(series)] if isinstance(series, (str, os.PathLike)) else [Path(path) for path in series]
+    files = {"mask": _maybe(Path, mask), "landmarks": _maybe(Path, landmarks)}
+    found = correct(sources, Path(out), settings, **files, **options)
+    write_motion_table(found)
+    write_motion_page(found)
+    return found
 
 
 def _landmarks(fixed: Any, moving: Any) -> Paired | None:

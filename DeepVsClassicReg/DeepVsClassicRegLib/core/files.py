@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import gzip
 import json
 import os
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,15 @@ def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically (UTF-8, line ends unchanged) and return its path; `FileError` when that fails."""
     with atomic(path) as draft:
         draft.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Write a table as CSV atomically; `FileError` when that fails."""
+    with atomic(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([["" if value is None else value for value in row] for row in rows])
     return path
 
 

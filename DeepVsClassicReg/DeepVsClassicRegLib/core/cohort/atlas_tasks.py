@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from ..device import cpu_seconds, thread_variables
 from ..engines.registration import register
 from ..errors import RegistrationError
 from ..files import read_json, write_json
+from ..images.grid import Grid
 from ..images.io import read_volume
+from ..images.segmentations import read_labels
 from ..memory import kept_memory
 from ..pair import Pair
 from ..progress import Progress
@@ -45,6 +48,10 @@ class FileRegistration:
         Settings changed from the preset.
     initial : (4, 4) nested tuple or None
         Homogeneous matrix of the start, fixed to moving.
+    start_file : Path or None
+        Transform to start from: a file, or the `out` of another registration with the same fixed volume.
+    fixed_mask : Path or None
+        Region of the fixed volume where the similarity is measured.
     threads, seed : int
         As in `Compute`.
     """
@@ -56,6 +63,8 @@ class FileRegistration:
     engine: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     initial: tuple[tuple[float, ...], ...] | None = None
+    start_file: Path | None = None
+    fixed_mask: Path | None = None
     threads: int = 1
     seed: int = 0
 
@@ -64,9 +73,21 @@ class FileRegistration:
         """File of the facts of the run."""
         return self.out.with_suffix(".json")
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is finished."""
+        return self.facts_file.is_file()
+
     def transform(self) -> Transform:
         """Return the transform of the finished registration."""
         return read_transform(self.out)
+
+    def start(self, grid: Grid) -> Transform | None:
+        """Return the transform to start from; one that is not linear as one field on the fixed grid."""
+        if self.start_file is not None:
+            found = read_transform(self.start_file)
+            return found if found.affine is not None else Transform((found.displacement_on(grid),))
+        return None if self.initial is None else Transform((Affine.from_homogeneous(self.initial),))
 
 
 def matrix_of(affine: Affine) -> tuple[tuple[float, ...], ...]:
@@ -82,7 +103,7 @@ def register_all(
     Parameters
     ----------
     tasks : sequence of FileRegistration
-        Finished ones are not repeated.
+        Finished ones are not repeated; those that start from another one come after it.
     workers : int
         Number of parallel processes; 1 runs everything in this process.
     progress : Progress, optional
@@ -98,7 +119,7 @@ def register_all(
         When the user canceled.
     """
     listener = progress or Progress()
-    missing = [task for task in tasks if not task.facts_file.is_file()]
+    missing = [task for task in tasks if not task.is_done]
     done = len(tasks) - len(missing)
     run = _in_processes if workers > 1 and len(missing) > 1 else _here
     listener.report(done / max(1, len(tasks)), title or "Registering")
@@ -110,11 +131,12 @@ def register_all(
 
 def register_files(task: FileRegistration, progress: Progress | None = None) -> None:
     """Run one registration and write its transform and facts, each atomically."""
-    begin = cpu_seconds()
-    initial = None if task.initial is None else Transform((Affine.from_homogeneous(task.initial),))
+    begin, clock = cpu_seconds(), time.perf_counter()
     choice = Choice.parse(task.engine)
     try:
-        pair = Pair(read_volume(task.fixed), read_volume(task.moving), initial=initial)
+        fixed = read_volume(task.fixed)
+        mask = None if task.fixed_mask is None else read_labels(task.fixed_mask)
+        pair = Pair(fixed, read_volume(task.moving), fixed_mask=mask, initial=task.start(fixed.grid))
         result = register(
             pair,
             choice.engine,
@@ -129,6 +151,7 @@ def register_files(task: FileRegistration, progress: Progress | None = None) -> 
     write_whole(result.transform, task.out)
     facts = {
         "name": task.name,
+        "seconds": time.perf_counter() - clock,
         "cpu_seconds": cpu_seconds() - begin,
         "confidence": result.diagnostics.confidence,
         "notes": [str(note) for note in result.diagnostics.notes],
@@ -158,9 +181,13 @@ def _here(tasks: Sequence[FileRegistration], _workers: int, listener: Progress) 
 def _in_processes(tasks: Sequence[FileRegistration], workers: int, listener: Progress) -> Iterator[FileRegistration]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(tasks[0].threads,))
+    running: dict[Future[None], FileRegistration] = {}
+    waiting = list(tasks)
     try:
-        running: dict[Future[None], FileRegistration] = {pool.submit(_alone, task): task for task in tasks}
-        while running:
+        while running or waiting:
+            ready = [task for task in waiting if task.start_file is None or task.start_file.is_file()]
+            waiting = [task for task in waiting if task not in ready]
+            running |= {pool.submit(_alone, task): task for task in ready}
             for future in wait(running, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 future.result()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ..files import atomic
 from .statistics import ALPHA, Estimate, Test
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
@@ -175,15 +172,6 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
         ["Where", "First", "Second", "Difference", "Values", "p (t)", "p (Wilcoxon)", "Better"],
         rows,
     )
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
-    """Write a table as CSV atomically; `FileError` when that fails."""
-    with atomic(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows([["" if value is None else value for value in row] for row in rows])
-    return path
 
 
 def flat_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,9 +10,9 @@ from ..device import machine
 from ..engines.base import versions
 from ..evaluation.pages import Page
 from ..evaluation.plotting import data_uri, png_bytes
-from ..files import write_bytes, write_json, write_text
+from ..files import write_bytes, write_csv, write_json, write_text
 from ..serialize import jsonable
-from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table, write_csv
+from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table
 from .tasks import TaskResult, failures_of
 
 LEVELS = {HOLDS: "good", UNDECIDED: "check", FAILS: "bad"}

@@ -53,7 +53,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
             return read_nifti(source, series)
         if is_mgh(source):
             return read_mgh(source)
-    image, notes = _three_dimensional(_read_image(source), source.name)
+    image, notes = _three_dimensional(read_image(source), source.name)
     return RawImage(sitk.GetArrayFromImage(image), grid_of(image), image.GetPixelIDTypeAsString(), notes)
 
 
@@ -82,7 +82,8 @@ def stem(path: Pathlike) -> str:
     return Path(name).stem
 
 
-def _read_image(path: Path) -> sitk.Image:
+def read_image(path: Path) -> sitk.Image:
+    """Return an image of any dimension and type as ITK reads it, after a check that the file is complete."""
     check_complete(path)
     if path.is_file() and not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
         raise FileError(

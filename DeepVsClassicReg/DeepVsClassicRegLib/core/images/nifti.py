@@ -11,6 +11,7 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ _FORMS = {0: "unknown", 1: "scanner", 2: "aligned to another image", 3: "Talaira
 # An sform with these codes intentionally differs from the qform: it maps to a template space.
 _TEMPLATES = (3, 4, 5)
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_S_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _UNITS = {0: "not stated", 1: "meters", 2: "millimeters", 3: "micrometers"}
 _GUESSED = (
     ": left and right are unknown. It is taken as x toward left, y toward anterior, z toward superior, centered at "
@@ -307,18 +309,24 @@ def read_nifti(path: Path, frame: str | None = None) -> RawImage:
         When it is a color, vector or complex image.
     """
     file = _File.open(path)
-    number = None if frame is None else file.frame_number(frame)
-    size = file.size_3d(framed=number is not None)
-    stored = file.voxel_type()
-    notes = [*file.notes]
-    grid = nifti_grid(file.header, size, path.name, notes)
-    count = int(np.prod(size))
-    first = (number or 0) * count * stored.itemsize
-    array = np.frombuffer(file.voxels(), stored, count=count, offset=first).reshape(grid.shape)
-    array = file.scaled(array.astype(stored.newbyteorder("="), copy=False), notes)
-    return RawImage(
-        array, grid, f"{file.name}, {stored.newbyteorder('=').name}", tuple(notes), about_orientation(file.header)
-    )
+    return file.image(None if frame is None else file.frame_number(frame))
+
+
+def read_nifti_frames(path: Path) -> Iterator[RawImage]:
+    """Yield all frames of a 4D NIfTI file, which is read once; errors as for `read_nifti`."""
+    file = _File.open(path)
+    lengths = file.dimensions()
+    for number in range(lengths[3] if len(lengths) > 3 else 1):
+        yield file.image(number)
+
+
+def nifti_frame_step(path: Path) -> float | None:
+    """Return the time between the frames of a 4D NIfTI in seconds, from the header alone; None when not stated."""
+    header_path, _ = pair_of(path)
+    header = parse_header(read_beginning(header_path, HEADER_BYTES), header_path)
+    scale = _S_PER_UNIT.get(int(header["xyzt_units"]) & 0x38) if not is_analyze(header) else None
+    step = float(header["pixdim"][4])
+    return step * scale if scale is not None and np.isfinite(step) and step > 0 else None
 
 
 def nifti_dimensions(path: Path) -> tuple[int, ...]:
@@ -386,6 +394,19 @@ class _File:
             return cls(path, header, content, offset, (*notes, *odd))
         data, more = read_whole(image_path)
         return cls(path, header, data, int(max(0, header["vox_offset"])), (*notes, *more))
+
+    def image(self, number: int | None) -> RawImage:
+        """Return a frame, counted from 0, or the only one."""
+        size = self.size_3d(framed=number is not None)
+        stored = self.voxel_type()
+        notes = [*self.notes]
+        grid = nifti_grid(self.header, size, self.path.name, notes)
+        count = int(np.prod(size))
+        first = (number or 0) * count * stored.itemsize
+        array = np.frombuffer(self.voxels(), stored, count=count, offset=first).reshape(grid.shape)
+        array = self.scaled(array.astype(stored.newbyteorder("="), copy=False), notes)
+        kind = f"{self.name}, {stored.newbyteorder('=').name}"
+        return RawImage(array, grid, kind, tuple(notes), about_orientation(self.header))
 
     @property
     def name(self) -> str:

@@ -112,9 +112,9 @@ def make_phantom(
     fixed_grid = fixed_grid or cube(size, anatomy.SIZE_MM)
     moving_grid = moving_grid or cube(size, anatomy.SIZE_MM)
     first, second = contrasts or (DEFAULT_CONTRAST[kind],) * 2
-    fixed = _images(anatomy, fixed_grid, _same, first, noise, seed + 2, "fixed")
-    moving = _images(anatomy, moving_grid, warp.inverse, second, noise, seed + 3, "moving")
-    points = _landmarks(fixed[1], seed)
+    fixed = anatomy_images(anatomy, fixed_grid, _same, first, noise, seed + 2, "fixed")
+    moving = anatomy_images(anatomy, moving_grid, warp.inverse, second, noise, seed + 3, "moving")
+    points = landmarks_in(fixed[1], seed)
     pair = Pair(
         fixed[0],
         moving[0],
@@ -166,7 +166,7 @@ def _same(points: Array) -> Array:
     return points
 
 
-def _images(
+def anatomy_images(
     anatomy: Any, grid: Grid, pull: Callable[[Array], Array], contrast: str, noise: float, seed: int, name: str
 ) -> tuple[Volume, LabelMap]:
     """Sample the anatomy at the mapped voxel centers and add blur, bias and noise."""
@@ -189,7 +189,7 @@ def _images(
     return Volume(image.astype(np.float32), grid, name), LabelMap(labels, grid, anatomy.NAMES, f"{name} segmentation")
 
 
-def _landmarks(labels: LabelMap, seed: int, *, count: int = 24) -> npt.NDArray[np.float64]:
+def landmarks_in(labels: LabelMap, seed: int, *, count: int = 24) -> npt.NDArray[np.float64]:
     """Return centers of structures and random voxels inside them, LPS mm."""
     inside = np.argwhere(labels.array > 0)
     chosen = np.random.default_rng(seed + 4).choice(len(inside), size=min(count, len(inside)), replace=False)
