@@ -65,7 +65,7 @@ def stopping(frames: int) -> Progress:
 def timed(
     files: dict[str, Path], folder: Path, settings: MotionSettings, *, workers: int
 ) -> tuple[CorrectedMotion, float, float, float]:
-    """Return the result of a run that begins anew, its wall seconds and its CPU seconds, and the load before it."""
+    """Return the result of a complete run, its wall seconds, its CPU seconds, and the load before it."""
     shutil.rmtree(folder, ignore_errors=True)
     load, clock, cpu = os.getloadavg()[0], time.perf_counter(), cpu_of_all()
     found = again(files, folder, settings, workers=workers)
@@ -111,8 +111,8 @@ def page(
         f"{given.engine}` on {machine()}. The computer was shared with other computations (load below), so CPU seconds "
         "come first; wall times are those of that load.",
         "",
-        f"Lung phantom, {given.frames} frames of one breathing cycle, {given.size}³ voxels of {spacing:.1f} mm, 28 exact "
-        "landmarks per frame (heart, spine, lungs). All frames are registered to frame 0 (end of expiration).",
+        f"Lung phantom, {given.frames} frames of one breathing cycle, {given.size}³ voxels of {spacing:.1f} mm, 28 "
+        "exact landmarks per frame (heart, spine, lungs). All frames are registered to frame 0 (end of expiration).",
         "",
         "## Landmark error per frame, mm",
         "",
@@ -128,9 +128,9 @@ def page(
     lines.append("| mean | " + " | ".join(f"{value:.2f}" for value in means) + " |")
     lines += [
         "",
-        "With the mean of all frames as reference frame 0 moves too, and a landmark's place in the reference is the mean "
-        f"of those found from all frames; before, the error to the mean place is {_mean(columns[-1], 'tre_before_mm'):.2f}"
-        " mm.",
+        "With the mean of all frames as reference frame 0 moves too, and a landmark's place in the reference is the "
+        "mean of those found from all frames; before, the error to the mean place is "
+        f"{_mean(columns[-1], 'tre_before_mm'):.2f} mm.",
         "",
         "## Time per frame",
         "",
@@ -143,14 +143,14 @@ def page(
     ratio = runs["1 worker"][1] / runs["2 workers"][1]
     lines += [
         "",
-        f"Two workers: {ratio:.2f} times as fast (wall, start of the processes included). *All* contains reading, start of "
-        "processes, resampling, measures and writing.",
+        f"Two workers: {ratio:.2f} times as fast (wall, start of the processes included). *All* contains reading, "
+        "start of processes, resampling, measures and writing.",
         "",
         "## Cancel",
         "",
         f"Canceled after {STOP_AFTER} finished frames with two workers: {len(kept[0])} transforms were kept "
-        f"({', '.join(kept[0])}; those in progress are finished first), none was repeated by the next call, which needed "
-        f"{kept[1]:.0f} CPU s for the other {count - len(kept[0])} frames and the outputs.",
+        f"({', '.join(kept[0])}; those in progress are finished first), none was repeated by the next call, which "
+        f"needed {kept[1]:.0f} CPU s for the other {count - len(kept[0])} frames and the outputs.",
         "",
     ]
     return "\n".join(lines)
