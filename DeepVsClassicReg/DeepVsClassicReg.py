@@ -222,8 +222,8 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         :param engines: engine names, each optionally with a preset: ["elastix", "sitk-demons:paper"].
         :return: the runs in the order of `engines`, or a handle with wait=False; other parameters as in `register`.
         """
-        from DeepVsClassicRegLib.core.choice import Choice
         from DeepVsClassicRegLib.core.device import Compute
+        from DeepVsClassicRegLib.core.settings import Choice
 
         choices = [Choice.parse(entry) for entry in engines]
         handle = self._console.queue(
@@ -402,7 +402,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
 
     def engines(self):
         """Return name -> title of the installed engines."""
-        from DeepVsClassicRegLib.ui.engine_availability import engine_availability
+        from DeepVsClassicRegLib.ui.dependencies import engine_availability
 
         return {entry.info.name: entry.info.title for entry in engine_availability() if entry.ready}
 

@@ -18,8 +18,7 @@ from DeepVsClassicRegLib.core.cohort.records import (
     record_of_report,
 )
 from DeepVsClassicRegLib.core.evaluation.report import Measured, Report, Verdict, write_report_json
-from DeepVsClassicRegLib.core.files import write_text
-from DeepVsClassicRegLib.core.serialize import jsonable
+from DeepVsClassicRegLib.core.files import jsonable, write_text
 
 
 def report_of(number: int) -> Report:

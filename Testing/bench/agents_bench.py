@@ -22,8 +22,7 @@ from DeepVsClassicRegLib.core.files import write_json
 from DeepVsClassicRegLib.core.networks.model_store import get_model
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy.spatial.transform import Rotation
 
 SUCCESS_MM = 3.0

@@ -31,14 +31,12 @@ from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, monitor
 from DeepVsClassicRegLib.core.cohort.monitor_page import write_monitor_page
 from DeepVsClassicRegLib.core.device import cpu_seconds
 from DeepVsClassicRegLib.core.engines.registration import register
-from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_volume
 from DeepVsClassicRegLib.core.images.resample import warp_labels
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.growth import make_time_point, true_changes
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 PAGE = Path(__file__).with_name("COHORT_ATLAS.md")
 ENGINE = "instance"

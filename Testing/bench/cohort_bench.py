@@ -26,7 +26,6 @@ from typing import Any
 import cohort_fakes
 import DeepVsClassicRegLib as dvc
 import psutil
-from DeepVsClassicRegLib.core.choice import Choice
 from DeepVsClassicRegLib.core.cohort.cluster import ClusterOptions
 from DeepVsClassicRegLib.core.cohort.manifest import CohortManifest, CohortPair, read_cohort
 from DeepVsClassicRegLib.core.cohort.records import PairRecord, task_folder
@@ -35,6 +34,7 @@ from DeepVsClassicRegLib.core.evaluation.measures import scalars
 from DeepVsClassicRegLib.core.evaluation.report import read_report
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from DeepVsClassicRegLib.core.progress import Progress
+from DeepVsClassicRegLib.core.settings import Choice
 from DeepVsClassicRegLib.worker.cohort import RunOptions
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,8 +28,7 @@ from DeepVsClassicRegLib.core.training.config import DataSettings
 from DeepVsClassicRegLib.core.training.misalignment import MisalignmentSettings, drawn_error
 from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import DisplacementField, Transform
 
 PER_PAIR = 2000  # places compared of each pair
 SEED = 90_001  # of no training

@@ -25,10 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "DeepVsClassicReg")
 from DeepVsClassicRegLib.core.device import Compute, cpu_seconds, sitk_threads
 from DeepVsClassicRegLib.core.engines.linear.engine import LinearEngine
 from DeepVsClassicRegLib.core.engines.linear.settings import LinearSettings
-from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks
 from DeepVsClassicRegLib.core.images.resample import warp_labels
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings

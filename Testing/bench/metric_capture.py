@@ -33,8 +33,7 @@ from DeepVsClassicRegLib.core.networks.patch import patch_means
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy.spatial.transform import Rotation
 
 LEVELS = ((2.0, 5.0), (5.0, 5.0), (10.0, 10.0), (20.0, 20.0), (40.0, 40.0))  # mm, degrees

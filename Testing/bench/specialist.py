@@ -17,9 +17,8 @@ from DeepVsClassicRegLib.core.images.io import read_volume
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.files import read_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from domain_roc import SHIFTS
 from scipy.spatial.transform import Rotation
 from table import markdown

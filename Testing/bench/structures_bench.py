@@ -21,13 +21,11 @@ from cases import Case, read_cases
 from DeepVsClassicRegLib.core.api import evaluate, register, segment
 from DeepVsClassicRegLib.core.device import cpu_seconds
 from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
-from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_labels
 from DeepVsClassicRegLib.core.images.resample import warp_labels
-from DeepVsClassicRegLib.core.images.segmentations import read_labels, write_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.networks.model_store import get_model
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from verdict_runs import mirrored, misplaced
 
 # LPBA40's number -> FreeSurfer's numbers of the same structure; its cortex is divided in another way.

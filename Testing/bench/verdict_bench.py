@@ -21,9 +21,8 @@ from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.result import Diagnostics, Result
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.files import read_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import DisplacementField, Transform
 from label_runs import dice_of
 from table import markdown
 from verdict_runs import prepared

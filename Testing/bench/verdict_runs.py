@@ -17,9 +17,8 @@ from DeepVsClassicRegLib.core.device import cpu_seconds
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 SMALL = ("hippo", "prostate", "abdomen")
 LARGE = ("malf", "lpba", "lung")

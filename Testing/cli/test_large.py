@@ -9,8 +9,7 @@ import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.resample import warp_volume
-from DeepVsClassicRegLib.core.images.simple import to_sitk
+from DeepVsClassicRegLib.core.images.resample import to_sitk, warp_volume
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 
 pytest.importorskip("numba")

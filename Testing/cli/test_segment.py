@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
 
 
 @pytest.fixture

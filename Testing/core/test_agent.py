@@ -26,9 +26,7 @@ from DeepVsClassicRegLib.core.networks.model_store import find_models  # noqa: E
 from DeepVsClassicRegLib.core.networks.rigid_agent import action_map  # noqa: E402
 from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform  # noqa: E402
 from testing_grids import oblique_grid  # noqa: E402
 from testing_models import (  # noqa: E402
     DEFORMABLE_AGENT,

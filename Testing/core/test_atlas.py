@@ -13,9 +13,8 @@ from DeepVsClassicRegLib.core.errors import FileError, GeometryError, SettingsEr
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.mean import affine_power, mean_affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 FAST = {"iterations": (30, 15), "shrink": (2, 1)}
 

@@ -8,16 +8,14 @@ import pydicom
 import pytest
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
 from DeepVsClassicRegLib.core.images.dicom_frame import read_dicom_frame
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.dicom_files import (
     DEFORMABLE_OBJECT,
     RIGID_OBJECT,
     is_dicom_registration,
     write_dicom_registration,
 )
-from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
 from DeepVsClassicRegLib.core.transforms.files import read_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, BSpline, DisplacementField, Transform, VelocityField
 from testing_grids import GRIDS, oblique_grid
 
 FIXED_FRAME, MOVING_FRAME = "1.2.826.0.1.1", "1.2.826.0.1.2"

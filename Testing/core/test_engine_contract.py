@@ -24,9 +24,7 @@ from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import from_json, make_settings, presets, to_json
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 from testing_grids import oblique_grid
 
 # Fewer iterations than the defaults: the contract asks for the right direction, not for the last tenth.

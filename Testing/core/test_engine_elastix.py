@@ -23,8 +23,7 @@ from DeepVsClassicRegLib.core.engines.external.program import Output
 from DeepVsClassicRegLib.core.errors import EngineFailed, FileError, SettingsError
 from DeepVsClassicRegLib.core.files import resource_folder
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from testing_grids import GRIDS, oblique_grid
 
 STAGES = sorted(path.stem for path in (resource_folder() / "Presets" / "elastix").glob("*.txt"))

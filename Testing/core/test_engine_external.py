@@ -19,7 +19,7 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Affine
 
 GRID = Grid((160, 160, 160))  # as large as a head, so that lengths are handed over as they are
 SMALL = Grid((20, 20, 20), (8.0, 8.0, 8.0))

@@ -14,8 +14,7 @@ from DeepVsClassicRegLib.core.errors import EngineFailed
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from testing_grids import oblique_grid
 
 FIXED, MOVING = oblique_grid(seed=3), oblique_grid((20, 18, 22), seed=4, left_handed=False)

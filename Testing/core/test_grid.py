@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import GeometryError
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.simple import grid_of, place
+from DeepVsClassicRegLib.core.images.resample import grid_of, place
 
 
 def sitk_image(grid):

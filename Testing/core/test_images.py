@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
-from DeepVsClassicRegLib.core.images.formats import stem
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.intensity import with_dark_background
-from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, stem, write_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks, write_points
 from DeepVsClassicRegLib.core.images.resample import sampled_on, warp_labels, warp_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair, check_pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Affine
 
 
 def ramp(grid, name="ramp"):

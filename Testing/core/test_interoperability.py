@@ -9,8 +9,8 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.files import write_transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine
 from testing_grids import oblique_grid, rotation
 
 

@@ -24,9 +24,7 @@ from DeepVsClassicRegLib.core.networks.patch import PatchNetwork, PatchSettings,
 from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.settings import from_json  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform  # noqa: E402
 from testing_grids import oblique_grid  # noqa: E402
 from testing_models import DIFFERENCES, Differences, known_methods, write_differences  # noqa: E402
 

@@ -23,7 +23,7 @@ from DeepVsClassicRegLib.core.engines.linear.search import (
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
+from DeepVsClassicRegLib.core.transforms.transform import Affine
 from testing_grids import oblique_grid
 
 GRID = oblique_grid((28, 26, 24), (2.0, 2.2, 2.5), seed=3)

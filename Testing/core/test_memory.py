@@ -8,14 +8,14 @@ import threading
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core import memory
-from DeepVsClassicRegLib.core.memory import kept_memory
+from DeepVsClassicRegLib.core import device
+from DeepVsClassicRegLib.core.device import kept_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 COUNT = """
 import resource, sys
 import numpy as np
-from DeepVsClassicRegLib.core.memory import kept_memory
+from DeepVsClassicRegLib.core.device import kept_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -54,7 +54,7 @@ class Spy:
 
 def test_only_the_outermost_block_changes_the_library(monkeypatch):
     spy = Spy()
-    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    monkeypatch.setattr(device, "_glibc", lambda: spy)
 
     def work():
         with kept_memory():
@@ -73,7 +73,7 @@ def test_only_the_outermost_block_changes_the_library(monkeypatch):
 
 def test_an_error_inside_ends_the_block(monkeypatch):
     spy = Spy()
-    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    monkeypatch.setattr(device, "_glibc", lambda: spy)
     with pytest.raises(ZeroDivisionError), kept_memory():
         _ = 1 / 0
     assert spy.calls[-1] == "trim"
@@ -81,19 +81,19 @@ def test_an_error_inside_ends_the_block(monkeypatch):
 
 def test_elsewhere_nothing_happens(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    memory._glibc.cache_clear()
+    device._glibc.cache_clear()
     try:
         with kept_memory():
             assert np.ones(3).sum() == 3
     finally:
-        memory._glibc.cache_clear()
+        device._glibc.cache_clear()
 
 
 @pytest.mark.skipif(not GLIBC, reason="only glibc has these settings")
 def test_the_library_accepts_every_wish():
     library = ctypes.CDLL(None)
-    wishes = [(memory._MMAP_MAX, 0), (memory._TRIM_THRESHOLD, memory._NEVER)]
-    wishes += [(memory._MMAP_MAX, memory._USUAL_MAPPINGS), (memory._MMAP_THRESHOLD, memory._LARGEST_THRESHOLD)]
+    wishes = [(device._MMAP_MAX, 0), (device._TRIM_THRESHOLD, device._NEVER)]
+    wishes += [(device._MMAP_MAX, device._USUAL_MAPPINGS), (device._MMAP_THRESHOLD, device._LARGEST_THRESHOLD)]
     assert [library.mallopt(name, value) for name, value in wishes] == [1] * len(wishes)
 
 
@@ -103,7 +103,7 @@ def test_the_library_leaves_the_process_alone(monkeypatch):
     from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 
     spy = Spy()
-    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    monkeypatch.setattr(device, "_glibc", lambda: spy)
     pair = make_phantom("head", size=24).pair
     evaluate(pair, register(pair, engine="linear", preset="fast", threads=1))
     assert spy.calls == []
@@ -113,7 +113,7 @@ def test_the_command_line_keeps_memory(monkeypatch, capsys):
     from DeepVsClassicRegLib.cli.main import main
 
     spy = Spy()
-    monkeypatch.setattr(memory, "_glibc", lambda: spy)
+    monkeypatch.setattr(device, "_glibc", lambda: spy)
     assert main(["engines"]) == 0
-    assert spy.calls[0] == (memory._MMAP_MAX, 0) and spy.calls[-1] == "trim"
+    assert spy.calls[0] == (device._MMAP_MAX, 0) and spy.calls[-1] == "trim"
     assert capsys.readouterr().out

@@ -15,9 +15,8 @@ from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 FAST = {"iterations": (60, 60), "shrink": (2, 1), "sigma_vox": 0.5, "match_points": 0}
 SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False)

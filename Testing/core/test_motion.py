@@ -21,10 +21,8 @@ from DeepVsClassicRegLib.core.motion.page import verdict_of, write_motion_page, 
 from DeepVsClassicRegLib.core.motion.smoothing import smoothed, time_weights
 from DeepVsClassicRegLib.core.phantom.breathing import make_breathing, write_breathing
 from DeepVsClassicRegLib.core.progress import Progress
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.files import read_transform
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 
 FAST = {"iterations": (40, 40), "shrink": (2, 1), "match_points": 0}
 DEMONS = MotionSettings(engine="sitk-demons")

@@ -19,9 +19,8 @@ from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.recommendation.domain import DomainStatistics
 from DeepVsClassicRegLib.core.settings import make_settings
-from DeepVsClassicRegLib.core.transforms.affine import Affine
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant, regularity
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 FOLDERS = sorted(path.parent for path in (resource_folder() / "Models").glob("*/card.json"))
 REGISTERING = [folder for folder in FOLDERS if read_card(folder).kind == "field"]

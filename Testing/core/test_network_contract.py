@@ -27,9 +27,12 @@ from DeepVsClassicRegLib.core.networks.parts import (  # noqa: E402
 )
 from DeepVsClassicRegLib.core.pair import Pair  # noqa: E402
 from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.field import BSpline, VelocityField  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
+from DeepVsClassicRegLib.core.transforms.transform import (  # noqa: E402
+    Affine,
+    BSpline,
+    Transform,
+    VelocityField,
+)
 from testing_models import SHIFT, card  # noqa: E402
 
 GRID = Grid((32, 32, 32), (1.8,) * 3, (-20.0, 5.0, 3.0))

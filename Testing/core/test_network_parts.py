@@ -27,8 +27,7 @@ from DeepVsClassicRegLib.core.progress import Progress  # noqa: E402
 from DeepVsClassicRegLib.core.recommendation.domain import domain_statistics  # noqa: E402
 from DeepVsClassicRegLib.core.recommendation.likeness import most_alike  # noqa: E402
 from DeepVsClassicRegLib.core.settings import make_settings  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.affine import Affine  # noqa: E402
-from DeepVsClassicRegLib.core.transforms.transform import Transform  # noqa: E402
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform  # noqa: E402
 from DeepVsClassicRegLib.core.transforms.unfold import corner_determinants  # noqa: E402
 from testing_grids import GRIDS, oblique_grid  # noqa: E402
 from testing_models import known_methods, write_demons, write_shift  # noqa: E402

@@ -7,8 +7,15 @@ import json
 import pytest
 from DeepVsClassicRegLib.core.engines.catalogue import get_engine
 from DeepVsClassicRegLib.core.errors import FileError, SettingsError
-from DeepVsClassicRegLib.core.own_presets import delete_preset, export_preset, read_preset, save_preset
-from DeepVsClassicRegLib.core.settings import make_settings, own_presets_folder, presets
+from DeepVsClassicRegLib.core.settings import (
+    delete_preset,
+    export_preset,
+    make_settings,
+    own_presets_folder,
+    presets,
+    read_preset,
+    save_preset,
+)
 
 ENGINE = "sitk-demons"
 KIND = get_engine(ENGINE).info.settings

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import SettingsError
-from DeepVsClassicRegLib.core.images.io import read_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from DeepVsClassicRegLib.core.transforms.files import read_transform
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant

@@ -28,12 +28,10 @@ from DeepVsClassicRegLib.core.evaluation.verdict import best_report, further_rea
 from DeepVsClassicRegLib.core.evaluation.views.pictures import pictures_of
 from DeepVsClassicRegLib.core.files import write_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.notes import Note
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Note, Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")

@@ -13,13 +13,11 @@ from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError
 from DeepVsClassicRegLib.core.evaluation.make_report import make_report
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.core.images.estimated import is_estimated
 from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
 from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.images.io import read_labels, write_labels, write_volume
 from DeepVsClassicRegLib.core.images.resample import warp_labels
-from DeepVsClassicRegLib.core.images.segmentations import read_labels, write_labels
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
+from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume, is_estimated
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.result import Diagnostics, Result
 from DeepVsClassicRegLib.core.transforms.transform import Transform

@@ -7,11 +7,9 @@ import pytest
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
 from DeepVsClassicRegLib.core.transforms.reliability import determinants, is_extrapolated, jacobians
 from DeepVsClassicRegLib.core.transforms.sides import SideChange
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, BSpline, DisplacementField, Transform, VelocityField
 from testing_grids import GRIDS, oblique_grid
 
 GRID = Grid((24, 24, 24), (2.0, 2.0, 2.0), (-23.0, -23.0, -23.0))

@@ -16,8 +16,7 @@ from DeepVsClassicRegLib.core.stacks.align import StackSettings, align_sections,
 from DeepVsClassicRegLib.core.stacks.linear import NotAligned, aligned_linearly
 from DeepVsClassicRegLib.core.stacks.plane import composed, displacement_of, identity, inverted, sampled
 from DeepVsClassicRegLib.core.stacks.report import stack_page, stack_report
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy import ndimage
 from testing_grids import oblique_grid
 

@@ -7,13 +7,19 @@ from DeepVsClassicRegLib.core.errors import FileError, GeometryError, Registrati
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.transforms import units
-from DeepVsClassicRegLib.core.transforms.affine import Affine, fit_affine
-from DeepVsClassicRegLib.core.transforms.compact import compacted, deviation_mm
-from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 from DeepVsClassicRegLib.core.transforms.invert import invert
 from DeepVsClassicRegLib.core.transforms.jacobian import field_jacobian, jacobian_determinant, regularity
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import (
+    Affine,
+    BSpline,
+    DisplacementField,
+    Transform,
+    VelocityField,
+    compacted,
+    deviation_mm,
+    fit_affine,
+)
 from testing_grids import GRIDS, rotation
 
 

@@ -17,9 +17,7 @@ from DeepVsClassicRegLib.core.evaluation.views.jacobian import FOLD_CODE, LIMIT,
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 
 GRID = Grid((24, 24, 24), (2.0, 2.0, 2.0))
 

@@ -15,15 +15,13 @@ import SimpleITK as sitk
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.engines.engine_input import engine_view
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.images.intensity import background_value, foreground, with_dark_background
+from DeepVsClassicRegLib.core.images.intensity import background_value, foreground, marked, with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.padding import marked
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 from . import Case, Gives
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
-from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
 from dicom_samples import (
     CAPTURE,
     DOSE,

@@ -9,8 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
-from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
 from DeepVsClassicRegLib.core.transforms.files import read_transform
 from nifti_samples import AFFINE, INDEX, SIZE, first, image, packed, put, reads, stored, true, two_forms
 

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.api import load_pair
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels
 from DeepVsClassicRegLib.core.pair import check_pair
 from segmentation_samples import SHAPE, boxes, on, one, volume, write_layers
 

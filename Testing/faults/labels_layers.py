@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from segmentation_samples import TERMINOLOGY, boxes, on, one, segmentation, volume, write_layers
 

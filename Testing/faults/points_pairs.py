@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.images.pairing import paired_landmarks
-from DeepVsClassicRegLib.core.images.points import read_landmarks
+from DeepVsClassicRegLib.core.images.points import paired_landmarks, read_landmarks
 
 from . import Call, Case, Gives, Refused, Run
 

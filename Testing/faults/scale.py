@@ -18,17 +18,13 @@ from DeepVsClassicRegLib.core.engines.sitk_bspline import HEAD_GRID_SPACING, _me
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.quality_checks import findings
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.core.images.grid import Grid
-from DeepVsClassicRegLib.core.images.lengths import length_text, nearest_step
+from DeepVsClassicRegLib.core.images.grid import Grid, length_text, nearest_step
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.settings import presets
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.compact import compacted, deviation_mm
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.invert import invert
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform, compacted, deviation_mm
 
 from . import Case, Gives, NotInstalled
 

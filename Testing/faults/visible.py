@@ -17,7 +17,7 @@ from DeepVsClassicRegLib.core.errors import FileError, SettingsError
 from DeepVsClassicRegLib.core.evaluation.make_report import make_report
 from DeepVsClassicRegLib.core.evaluation.report import Report
 from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
-from DeepVsClassicRegLib.core.images.notes import Note
+from DeepVsClassicRegLib.core.images.volume import Note
 from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress

@@ -10,9 +10,7 @@ import vtk
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 from DeepVsClassicRegLib.mrml.apply import apply_transform, nodes_in
 from DeepVsClassicRegLib.mrml.geometry import array_of, flipped, grid_of, image_of, place
 from DeepVsClassicRegLib.mrml.nodes import add_labels, add_points, add_volume

@@ -11,8 +11,7 @@ import pydicom
 import pytest
 import slicer
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from DeepVsClassicRegLib.mrml.dicom import load_transform, save_dicom
 
 

@@ -11,8 +11,7 @@ import slicer
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.result import Extra
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
 from DeepVsClassicRegLib.mrml.runs import forget_run
 

@@ -10,8 +10,7 @@ import pytest
 import slicer
 from DeepVsClassicRegLib.core.api import load_pair
 from DeepVsClassicRegLib.core.errors import FileError
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from DeepVsClassicRegLib.mrml.geometry import array_of, flipped_matrix, image_of, to_vtk
 from DeepVsClassicRegLib.mrml.problems import problems
 from DeepVsClassicRegLib.mrml.segmentations import Entry, LabelStyle, numbering

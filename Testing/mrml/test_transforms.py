@@ -10,9 +10,7 @@ import slicer
 import vtk
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.phantom.warp import random_warp
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import BSpline, DisplacementField, VelocityField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, BSpline, DisplacementField, Transform, VelocityField
 from DeepVsClassicRegLib.mrml.geometry import array_of, flipped_matrix
 from DeepVsClassicRegLib.mrml.nodes import add_volume
 from DeepVsClassicRegLib.mrml.transforms import use_linear_interpolation

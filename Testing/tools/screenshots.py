@@ -71,7 +71,7 @@ class Studio:
         Without it the panel is seen as it scrolled by itself.
         """
         import qt
-        from DeepVsClassicRegLib.ui.reveal import scroll_to_result
+        from DeepVsClassicRegLib.ui.panel import scroll_to_result
         from slicer_standin import screenshots
 
         for screen in screens:

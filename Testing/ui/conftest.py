@@ -164,7 +164,7 @@ class FakeProcess:
     results: dict[tuple, dict] = {}
 
     def __init__(self, folder, compute, phantom) -> None:
-        from DeepVsClassicRegLib.ui.signals import Signal
+        from DeepVsClassicRegLib.ui.scheduling import Signal
 
         self.folder, self.compute, self.phantom = folder, compute, phantom
         self.happened, self.ended = Signal(), Signal()

@@ -13,17 +13,17 @@ from slicer_standin import extras
 def missing(panel, monkeypatch):
     """Pretends that packages are not installed; returns a function that takes engine -> (package, is program)."""
     from DeepVsClassicRegLib.core.engines.base import Requirement
-    from DeepVsClassicRegLib.ui import engine_availability
+    from DeepVsClassicRegLib.ui import dependencies
 
     lacking: dict[str, Requirement] = {}
-    real = engine_availability.get_engine
+    real = dependencies.get_engine
 
     class Lacking:
         def __init__(self, engine):
             need = lacking.get(engine.info.name)
             self.info = dataclasses.replace(engine.info, requires=(need,)) if need else engine.info
 
-    monkeypatch.setattr(engine_availability, "get_engine", lambda name: Lacking(real(name)))
+    monkeypatch.setattr(dependencies, "get_engine", lambda name: Lacking(real(name)))
 
     def lack(name, **requirement):
         lacking[name] = Requirement(name=requirement.pop("module", "no_such_module_anywhere"), **requirement)
@@ -35,7 +35,7 @@ def missing(panel, monkeypatch):
 
 
 def test_every_engine_of_the_catalogue_is_offered(panel, ui):
-    from DeepVsClassicRegLib.ui.engine_availability import engine_availability
+    from DeepVsClassicRegLib.ui.dependencies import engine_availability
 
     names = [ui.engineCombo.itemData(index) for index in range(ui.engineCombo.count)]
     assert {entry.info.name for entry in engine_availability()} <= set(names)
@@ -44,7 +44,7 @@ def test_every_engine_of_the_catalogue_is_offered(panel, ui):
 
 def test_the_first_choice_is_the_best_that_is_ready():
     from DeepVsClassicRegLib.core.engines.catalogue import get_engine
-    from DeepVsClassicRegLib.ui.engine_availability import EngineAvailability, default_engine
+    from DeepVsClassicRegLib.ui.dependencies import EngineAvailability, default_engine
 
     found = [EngineAvailability(get_engine(name).info, ()) for name in ("sitk-demons", "elastix", "linear")]
     assert default_engine(found) == "elastix"
@@ -66,7 +66,7 @@ def test_presets_and_settings_follow_the_engine(panel, picked, ui):
 
 def test_every_engine_has_a_form_that_gives_its_preset_back(panel, picked, ui):
     from DeepVsClassicRegLib.core.settings import presets
-    from DeepVsClassicRegLib.ui.engine_availability import engine_availability
+    from DeepVsClassicRegLib.ui.dependencies import engine_availability
 
     for entry in engine_availability():
         if not entry.ready and not entry.installable:

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.engines import segmentation
 from DeepVsClassicRegLib.core.engines.base import Requirement
-from DeepVsClassicRegLib.core.images.estimated import TAG, tag_entry
-from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.segmentations import write_labels
-from DeepVsClassicRegLib.core.images.volume import LabelMap, Segment
+from DeepVsClassicRegLib.core.images.io import read_volume, write_labels
+from DeepVsClassicRegLib.core.images.volume import TAG, LabelMap, Segment, tag_entry
 from DeepVsClassicRegLib.core.job import SEGMENTED, SIDES, Job
 from DeepVsClassicRegLib.mrml.inputs import Inputs
-from DeepVsClassicRegLib.mrml.outputs import has_estimated
+from DeepVsClassicRegLib.mrml.segmentations import has_estimated
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
 from panel_helpers import wait
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from DeepVsClassicRegLib.core.choice import Choice
 from DeepVsClassicRegLib.core.cohort.manifest import CohortPair
 from DeepVsClassicRegLib.core.cohort.records import PairRecord, PairTask, finished_record
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
+from DeepVsClassicRegLib.core.settings import Choice
 from DeepVsClassicRegLib.worker.cohort import RunOptions
 from DeepVsClassicRegLib.worker.cohort_pair import run_pair, used_memory_mb
 

@@ -8,9 +8,8 @@ pytest.importorskip("torch")
 
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.errors import SettingsError
-from DeepVsClassicRegLib.core.images.estimated import is_estimated
-from DeepVsClassicRegLib.core.images.io import read_volume
-from DeepVsClassicRegLib.core.images.segmentations import read_labels
+from DeepVsClassicRegLib.core.images.io import read_labels, read_volume
+from DeepVsClassicRegLib.core.images.volume import is_estimated
 from DeepVsClassicRegLib.core.job import SEGMENTATION_MODEL, SIDES, Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom, write_phantom
 from DeepVsClassicRegLib.core.progress import Progress

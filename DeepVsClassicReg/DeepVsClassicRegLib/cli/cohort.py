@@ -112,7 +112,7 @@ def _source_options(function: F) -> F:
 @click.option("--json", "as_json", is_flag=True, help="Print pairs and problems as JSON to standard output.")
 def check_command(manifest: Path, as_json: bool, **options: Any) -> int:
     """Check a manifest."""
-    from ..core.serialize import jsonable
+    from ..core.files import jsonable
     from ..worker.cohort import check
 
     with shown_updates(lambda _update: False) as listener:

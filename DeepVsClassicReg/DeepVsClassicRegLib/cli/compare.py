@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..core.engines.choices import parse_choices
+from ..core.engines.catalogue import parse_choices
 from ..worker.protocol import EXIT_RESULT
 from .comparison import ComparedRun, Comparison, write_comparison
 from .folders import output_folder

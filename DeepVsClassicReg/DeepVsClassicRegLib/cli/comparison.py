@@ -9,15 +9,15 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.choice import DEFAULT, Choice
 from ..core.device import Compute, machine
-from ..core.engines.start import LINEAR, start_entry
+from ..core.engines.registration import LINEAR, start_entry
 from ..core.errors import RegistrationError
 from ..core.evaluation.measures import MEASURES, scalars
 from ..core.evaluation.report import Report, read_report, write_report_json
 from ..core.files import protect_inputs, write_text
 from ..core.job import FILE_NAMES, OUTPUTS, START, WARPED_SEGMENTATION, Job
 from ..core.result import TOTAL
+from ..core.settings import DEFAULT, Choice
 from ..worker.publishing import publish
 from .folders import job_folder
 from .output import show_note
@@ -181,8 +181,7 @@ def _write_page(path: Path, inputs: Mapping[str, str], runs: Sequence[ComparedRu
 def _outcome(report: Report, folder: Path) -> tuple[Result, Evaluation]:
     """Return result and evaluation of a run, read from its files."""
     from ..core.evaluation.evaluate import Evaluation
-    from ..core.images.io import read_volume
-    from ..core.images.segmentations import read_labels
+    from ..core.images.io import read_labels, read_volume
     from ..core.result import Result
     from ..core.transforms.files import read_transform
 

@@ -11,19 +11,23 @@ import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
 from ..core.files import split_series
-from ..core.images.formats import read_raw, stem
 from ..core.images.grid import Grid
-from ..core.images.io import volume_of
+from ..core.images.io import (
+    is_segmentation_object,
+    is_slicer_segmentation,
+    read_labels,
+    read_raw,
+    read_segmentation,
+    stem,
+    volume_of,
+)
 from ..core.images.nifti import components, is_nifti
 from ..core.images.points import Landmarks, read_landmarks
-from ..core.images.segmentations import is_segmentation_object, is_slicer_segmentation, read_labels, read_segmentation
 from ..core.images.volume import Volume
 from ..core.pair import FEWEST_VOXELS
-from ..core.transforms.affine import Affine
-from ..core.transforms.field import BSpline, DisplacementField
 from ..core.transforms.files import FIELD_ENDINGS, TRANSFORM_ENDINGS, read_transform
 from ..core.transforms.jacobian import field_jacobian, regularity
-from ..core.transforms.transform import Transform
+from ..core.transforms.transform import Affine, BSpline, DisplacementField, Transform
 
 POINT_ENDINGS = (".csv", ".fcsv", ".mrk.json")
 MOST_LABELS = 300

@@ -55,11 +55,10 @@ def command(**options: Any) -> None:
     from ..core.evaluation.evaluate import evaluate
     from ..core.evaluation.make_report import judged
     from ..core.evaluation.report import Report, write_report_json
-    from ..core.images.estimated import is_marked
+    from ..core.files import jsonable
     from ..core.images.io import write_volume
-    from ..core.images.notes import is_unsound
+    from ..core.images.volume import is_marked, is_unsound
     from ..core.pair import reader_notes
-    from ..core.serialize import jsonable
     from ..core.transforms.files import read_transform
     from ..core.transforms.transform import Transform
 

@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
         """Run a command; warnings printed by ITK are suppressed, because the readers report what matters."""
         import SimpleITK as sitk
 
-        from ..core.memory import kept_memory
+        from ..core.device import kept_memory
 
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         with kept_memory():

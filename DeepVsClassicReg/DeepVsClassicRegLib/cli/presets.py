@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from ..core.choice import Choice
+from ..core.settings import Choice
 from .options import FILE, setting_option, settings_of
 from .output import show_entries, show_json, show_table
 
@@ -75,8 +75,7 @@ def list_presets(engine: str | None, as_json: bool) -> None:
 def save(title: str, entry: str, settings: tuple[str, ...], summary: str, replace: bool) -> None:
     """Save settings as a preset of your own."""
     from ..core.engines.catalogue import get_engine
-    from ..core.own_presets import save_preset
-    from ..core.settings import make_settings, presets
+    from ..core.settings import make_settings, presets, save_preset
 
     chosen = Choice.parse(entry)
     kind = get_engine(chosen.engine).info.settings
@@ -92,7 +91,7 @@ def save(title: str, entry: str, settings: tuple[str, ...], summary: str, replac
 def import_file(path: Path, replace: bool) -> None:
     """Add a preset from a file."""
     from ..core.engines.catalogue import get_engine
-    from ..core.own_presets import read_preset, save_preset
+    from ..core.settings import read_preset, save_preset
 
     content = read_preset(path)
     engine = get_engine(str(content["engine"])).info
@@ -110,7 +109,7 @@ def import_file(path: Path, replace: bool) -> None:
 @click.option("--out", type=FILE, required=True, help="File to write, .json.")
 def export(entry: str, out: Path) -> None:
     """Write a preset to a file, for another computer."""
-    from ..core.own_presets import export_preset
+    from ..core.settings import export_preset
 
     chosen = Choice.parse(entry)
     show_entries(str(export_preset(chosen.engine, chosen.preset, out)), {"preset": str(chosen)})
@@ -120,7 +119,7 @@ def export(entry: str, out: Path) -> None:
 @ENTRY
 def delete(entry: str) -> None:
     """Delete a preset of your own."""
-    from ..core.own_presets import delete_preset
+    from ..core.settings import delete_preset
 
     chosen = Choice.parse(entry)
     delete_preset(chosen.engine, chosen.preset)

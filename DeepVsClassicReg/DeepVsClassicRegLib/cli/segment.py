@@ -42,8 +42,7 @@ Examples:
 def command(**options: Any) -> None:
     """Segment a volume."""
     from ..core.api import segment
-    from ..core.images.io import read_volume
-    from ..core.images.segmentations import write_labels
+    from ..core.images.io import read_volume, write_labels
 
     path, out = options["volume"], options["out"]
     protect_inputs([path], [out])

@@ -167,7 +167,7 @@ def _image(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
 
 
 def _labels(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.segmentations import NRRD, read_segmentation, write_labels
+    from ..core.images.io import NRRD, read_segmentation, write_labels
 
     segmentation, interpolation = read_segmentation(options["labels"]), options["interpolation"]
     flat = segmentation.flattened()

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .choice import Choice
 from .cohort.atlas_build import Atlas, AtlasSettings
 from .cohort.atlas_build import build_atlas as build
 from .cohort.atlas_label import Labeling, LabelSettings, target_of
@@ -19,16 +18,13 @@ from .cohort.monitor import monitor as measure_change
 from .device import Compute
 from .engines.catalogue import engine_names
 from .engines.error_map import estimate_error
-from .engines.registration import LINEAR_SHARE, register
+from .engines.registration import LINEAR_SHARE, align_linearly, register, with_start
 from .engines.segmentation import segment
-from .engines.start import align_linearly, with_start
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
-from .images.estimated import with_marked_names
-from .images.io import read_volume
-from .images.pairing import Paired, paired_landmarks
-from .images.points import read_landmarks
-from .images.segmentations import matched_labels, read_labels
+from .images.io import matched_labels, read_labels, read_volume
+from .images.points import Paired, paired_landmarks, read_landmarks
+from .images.volume import with_marked_names
 from .motion.correct import CorrectedMotion, MotionSettings
 from .motion.correct import correct_motion as correct
 from .motion.page import write_motion_page, write_motion_table
@@ -36,6 +32,7 @@ from .pair import Pair, check_pair
 from .progress import Progress
 from .recommend import recommend
 from .result import Result
+from .settings import Choice
 from .stacks.stack import stack
 from .train import finetune, resume_training, train
 from .transforms.files import read_transform

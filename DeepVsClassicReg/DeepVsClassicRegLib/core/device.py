@@ -1,15 +1,19 @@
-"""Device and threads of a job, and the time and memory it used."""
+"""Device and threads of a job, the time and memory it used, and how it keeps freed memory."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import gc
 import importlib.util
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import RegistrationError, SettingsError, did_you_mean
 
@@ -23,6 +27,14 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+# Numbers of glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_USUAL_MAPPINGS = 65_536
+# The values that glibc's dynamic thresholds reach in a process with large arrays.
+_LARGEST_THRESHOLD = 32 * 2**20
+_NEVER = 2**31 - 1
+_lock = threading.Lock()
+_inside = 0
 
 
 @dataclass(frozen=True)
@@ -157,3 +169,41 @@ def release_memory(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps" and torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let the C library keep freed memory for later arrays inside the block, and release it at the end.
+
+    By default glibc requests every array above 32 MB from the system and returns it immediately, so that the pages of
+    each new array are zeroed before use. This took half of the CPU time of a network and, with other jobs running, a
+    fifth of that of an optimizer (Testing/bench/MODELS.md, INSTANCE_TRIES.md). Blocks may be nested and may overlap in
+    several threads. Without glibc nothing happens.
+
+    It changes the whole process, so only processes of this program enter it: the command line, the worker and the
+    tasks of the experiments, never the library itself, which may run inside Slicer.
+    """
+    global _inside
+    library = _glibc()
+    with _lock:
+        _inside += 1
+        if library is not None and _inside == 1:
+            library.mallopt(_MMAP_MAX, 0)
+            library.mallopt(_TRIM_THRESHOLD, _NEVER)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if library is not None and _inside == 0:
+                library.mallopt(_MMAP_MAX, _USUAL_MAPPINGS)
+                library.mallopt(_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
+                library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_THRESHOLD)
+                library.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> Any:
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None)

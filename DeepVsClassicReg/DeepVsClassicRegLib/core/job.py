@@ -10,8 +10,7 @@ from typing import Any
 
 from .device import Compute
 from .errors import FileError, SettingsError, did_you_mean
-from .files import read_json, write_json
-from .serialize import jsonable
+from .files import jsonable, read_json, write_json
 
 FORMAT = 1
 JOB_FILE = "job.json"

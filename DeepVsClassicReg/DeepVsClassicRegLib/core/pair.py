@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import GeometryError, RegistrationError
-from .images.notes import Note, is_unsound
-from .images.padding import marked
-from .images.volume import LabelMap, Volume
+from .images.intensity import marked
+from .images.volume import LabelMap, Note, Volume, is_unsound
 from .transforms.transform import Transform
 
 FEWEST_VOXELS = 8

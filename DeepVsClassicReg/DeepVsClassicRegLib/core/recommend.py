@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .choice import Choice
 from .device import Compute, available_cores, sitk_threads, torch_device
 from .engines.catalogue import engine_infos
 from .engines.engine_input import engine_view
 from .engines.instance.similarity_selection import similarity_for
-from .engines.start import align_linearly
+from .engines.registration import align_linearly
 from .images.intensity import foreground
 from .images.volume import Volume
 from .networks.card import Card
@@ -31,6 +30,7 @@ from .recommendation.rules import apply_rules
 from .recommendation.runtime import expected_seconds, machine_factor
 from .recommendation.tissue import rough_information
 from .result import DOUBTFUL_CONFIDENCE
+from .settings import Choice
 from .transforms.transform import Transform
 
 WORKING = 2.0  # in units of the fixed grid, mm for a head

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .images.notes import Note, is_unsound
-from .images.volume import LabelMap, Volume
+from .images.volume import LabelMap, Note, Volume, is_unsound
 from .transforms.transform import Transform
 
 TOTAL = "total"

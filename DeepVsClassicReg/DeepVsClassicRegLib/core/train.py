@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .choice import Choice
 from .device import Compute, torch_device
 from .errors import Cancelled, FileError, RegistrationError, SettingsError
 from .files import NO_SPACE, protect_inputs
@@ -23,6 +22,7 @@ from .networks.card import CARD_FILE, WEIGHTS_FILE, Model
 from .networks.catalogue import get_method
 from .pair import Pair
 from .progress import Progress
+from .settings import Choice
 from .training.config import CONFIG_FILE, FIRST, SHAPES, TrainingConfig, is_generated, parts_of, read_config
 from .training.curves import PICTURE_FILE, TRAINING_FILE, VALIDATION_FILE
 from .training.folders import (
@@ -434,7 +434,7 @@ def _registrar(compute: Compute) -> Register:
 
 def _aligner(compute: Compute) -> Align:
     """Return the linear alignment of the engines in the form that training needs."""
-    from .engines.start import align_linearly
+    from .engines.registration import align_linearly
 
     return lambda template, volume: align_linearly(Pair(template, volume), compute, Progress()).transform
 

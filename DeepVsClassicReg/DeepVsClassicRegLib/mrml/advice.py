@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.choice import DEFAULT, Choice
+from ..core.settings import DEFAULT, Choice
 from .tables import COLORS, FADED, add_series, fill_table, remove_series, set_titles
 
 UNKNOWN = "–"

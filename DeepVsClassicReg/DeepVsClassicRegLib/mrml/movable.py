@@ -356,7 +356,7 @@ class MovableShape:
 
     def move(self, change: Any, interpolation: str) -> Reliability:
         """Move the content and return how reliable that is."""
-        from ..core.transforms.affine import Affine
+        from ..core.transforms.transform import Affine
 
         (moved,), checked = change.points([self._center])
         self._matrix = flipped_matrix(

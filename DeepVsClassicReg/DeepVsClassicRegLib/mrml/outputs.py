@@ -18,9 +18,8 @@ from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.report import Measured, Report, read_report
 from ..core.evaluation.views.error import HIGHEST
 from ..core.files import read_json
-from ..core.images.estimated import TAG, is_estimated
-from ..core.images.segmentations import read_labels
-from ..core.images.volume import LabelMap, Volume
+from ..core.images.io import read_labels
+from ..core.images.volume import TAG, LabelMap, Volume, is_estimated
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
@@ -126,8 +125,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     FileError
         When result.json or one of its files is missing or invalid.
     """
-    from ..core.images.io import read_volume
-    from ..core.images.segmentations import read_labels
+    from ..core.images.io import read_labels, read_volume
     from ..core.transforms.files import read_transform
 
     result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())

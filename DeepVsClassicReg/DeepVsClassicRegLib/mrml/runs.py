@@ -12,10 +12,10 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from ..core.choice import Choice
 from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.locations import Location
 from ..core.evaluation.report import Measured, Report
+from ..core.settings import Choice
 from .inputs import TITLES
 from .nodes import hidden_node
 from .segmentations import LabelStyle

@@ -13,9 +13,9 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from ..core.images.estimated import TAG
 from ..core.images.grid import Grid
 from ..core.images.matching import Structure, common_numbers
+from ..core.images.volume import TAG
 from .geometry import FLIP, Image, array_of, array_of_image, from_vtk, grid_of_matrix, ijk_to_lps, to_vtk, world_matrix
 
 Color = tuple[float, float, float]

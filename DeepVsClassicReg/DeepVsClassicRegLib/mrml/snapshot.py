@@ -13,8 +13,8 @@ import numpy.typing as npt
 from slicer.i18n import tr as _
 
 from ..core.errors import FileError, RegistrationError
-from ..core.images.estimated import marked_name
 from ..core.images.grid import Grid
+from ..core.images.volume import marked_name
 from .geometry import grid_of
 from .inputs import Inputs
 from .problems import points_mm, problems
@@ -222,7 +222,7 @@ def write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
     """Write without compression: the file is temporary, and compressing would delay the start of the run."""
     import SimpleITK as sitk
 
-    from ..core.images.simple import image_from_array
+    from ..core.images.resample import image_from_array
 
     small = array.astype(np.uint16) if array.dtype == np.int32 and array.min() >= 0 and array.max() < 65536 else array
     try:

@@ -14,10 +14,8 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..core.errors import RegistrationError
 from ..core.images.grid import Grid
-from ..core.transforms.affine import Affine
-from ..core.transforms.field import BSpline, DisplacementField, VelocityField
 from ..core.transforms.invert import invert
-from ..core.transforms.transform import Part, Transform
+from ..core.transforms.transform import Affine, BSpline, DisplacementField, Part, Transform, VelocityField
 from .geometry import FLIP, array_of_image, flipped, flipped_matrix, from_vtk, to_vtk
 
 MOST_SAMPLES = 300_000

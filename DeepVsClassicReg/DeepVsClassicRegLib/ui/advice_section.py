@@ -13,14 +13,13 @@ from ..core.device import Compute
 from ..mrml.advice import entry_title, update_advice_plot, update_advice_table
 from ..mrml.inputs import Inputs, fingerprint
 from ..worker.session import CANCELLED, FINISHED
-from . import advice_text
-from .preferences import Preferences, SceneParameters
+from . import rich_text
+from .preferences import Preferences, SceneNodes, SceneParameters
+from .rich_text import line
 from .runner import Runner
-from .scene_nodes import SceneNodes
-from .signals import Signal
+from .scheduling import Signal
 from .tables import fit_table, keep_fitted
 from .tasks import RECOMMEND, QueryTask, WorkerTask
-from .validation import line
 
 DELAY_MS = 700
 TIME_BUDGET, TRAINING_LABELS, REPRESENTATIVE = "Advice.TimeBudget", "Advice.TrainingLabels", "Advice.Representative"
@@ -256,22 +255,22 @@ class AdviceSection:
         elif self.message:
             ui.adviceLabel.text = line("error", self.message, self.hint)
         elif self._inputs is None:
-            ui.adviceLabel.text = advice_text.faint(_("Select both volumes to get a recommendation."))
+            ui.adviceLabel.text = rich_text.faint(_("Select both volumes to get a recommendation."))
         else:
-            ui.adviceLabel.text = advice_text.faint(_("Recommends an engine for this pair and gives the reasons."))
+            ui.adviceLabel.text = rich_text.faint(_("Recommends an engine for this pair and gives the reasons."))
 
     def _show_progress(self) -> None:
         query = self._query
         if query is not None:
             self._ui.adviceProgress.value = int(1000 * query.fraction)
             text = _("Analyzing the pair: {stage}").format(stage=query.stage)
-            self._ui.adviceLabel.text = advice_text.faint(text)
+            self._ui.adviceLabel.text = rich_text.faint(text)
 
     def _show_advice(self, advice: Mapping[str, Any]) -> None:
         ui = self._ui
-        ui.adviceLabel.text = advice_text.headline(advice, self._titles)
-        ui.reasonsLabel.text = advice_text.reasons(advice)
-        ui.limitsLabel.text = advice_text.limits(advice["limits"])
+        ui.adviceLabel.text = rich_text.headline(advice, self._titles)
+        ui.reasonsLabel.text = rich_text.reasons(advice)
+        ui.limitsLabel.text = rich_text.limits(advice["limits"])
         ui.advicePlotButton.enabled = bool(advice.get("plot"))
         second = advice["runner_up"]
         ui.runnerUpButton.visible = bool(second)

@@ -16,7 +16,7 @@ from ..core.errors import RegistrationError
 from ..mrml.apply import Application, Applied, nodes_in
 from ..mrml.movable import is_movable
 from ..mrml.runs import RARE_ROLES, Run, runs
-from .advice_text import faint
+from .rich_text import faint
 from .scheduling import BackgroundCall
 
 SIDES = {"fixed": _("Moving side to fixed"), "moving": _("Fixed side to moving")}

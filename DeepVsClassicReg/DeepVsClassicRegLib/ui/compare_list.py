@@ -9,7 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..core.settings import DEFAULT, presets
-from .engine_availability import EngineAvailability
+from .dependencies import EngineAvailability
 from .settings_form import narrow_combo
 
 AT_FIRST = 3

@@ -15,7 +15,7 @@ from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
-from .engine_availability import default_engine, engine_availability
+from .dependencies import default_engine, engine_availability
 from .runner import Runner
 from .tasks import EVALUATE, RECOMMEND, QueryTask, RegistrationRequest, RegistrationTask, SharedStart, WorkerTask
 from .training_task import TrainingRequest, TrainingTask

@@ -9,17 +9,15 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..core.choice import Choice
-from ..core.own_presets import preset_content
-from ..core.settings import DEFAULT, presets
+from ..core.settings import DEFAULT, Choice, preset_content, presets
 from ..mrml.advice import entry_of, entry_title
 from .compare_list import CompareList
-from .engine_availability import EngineAvailability, engine_availability
+from .dependencies import EngineAvailability, engine_availability
 from .models_list import LISTING
 from .preferences import SceneParameters
 from .preset_buttons import PresetButtons
+from .rich_text import line
 from .settings_form import SettingsForm
-from .validation import line
 
 ENGINE, PRESET, SETTINGS, COMPARED = "Engine", "Preset", "Settings", "Compared"
 # Content of an own preset, so that the scene can be used on another computer.

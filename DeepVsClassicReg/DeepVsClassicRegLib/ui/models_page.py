@@ -16,13 +16,12 @@ from ..core.engines.catalogue import get_engine
 from ..core.errors import RegistrationError
 from ..core.networks.card import Model
 from ..core.networks.model_store import add_model, find_models, is_removable, remove_model
-from .dependencies import ensure
-from .engine_availability import EngineAvailability
+from .dependencies import EngineAvailability, ensure
 from .models_list import columns, methods_page, page, row
+from .rich_text import line
 from .runner import Runner
 from .train_dialog import TrainDialog
 from .training_section import TrainingSection
-from .validation import line
 
 NETWORK, FIELD = "network", "field"
 

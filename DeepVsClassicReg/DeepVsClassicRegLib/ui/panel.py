@@ -26,16 +26,17 @@ from .outputs_section import MachineSection, OutputsSection
 from .preferences import SceneParameters
 from .qa_section import QaSection
 from .results_section import ResultsSection
-from .reveal import close_done, scroll_to_result
+from .rich_text import InputCheck
 from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .scheduling import BackgroundCall, IdleCalls
 from .segmentation_button import SegmentationButton
 from .tasks import RegistrationRequest, RegistrationTask, SharedStart
-from .validation import InputCheck
 
 VALIDATE_MS = 50
 PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
+DONE = ("inputsButton", "adviceButton", "methodButton", "outputsButton", "progressButton", "machineButton")
+MARGIN = 4
 
 
 class Panel(VTKObservationMixin):
@@ -320,3 +321,36 @@ class Panel(VTKObservationMixin):
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)
         self.apply.show(run, self.parameter_node)
+
+
+def close_done(ui: Any) -> None:
+    """Collapse all sections above the result, so that verdict and view buttons fit below the Register button."""
+    for name in DONE:
+        getattr(ui, name).collapsed = True
+    ui.resultButton.collapsed = False
+
+
+def scroll_to_result(ui: Any) -> None:
+    """Scroll until the verdict and the view buttons are visible, and the Register button if it fits."""
+    area = _scroll_area(ui.resultButton)
+    if area is None:
+        return
+    content = area.widget()
+    top, bottom = (
+        ui.registerButton.mapTo(content, qt.QPoint(0, 0)).y(),
+        ui.foldButton.mapTo(content, qt.QPoint(0, ui.foldButton.height)).y(),
+    )
+    if bottom - top + 2 * MARGIN > area.viewport().height:
+        top = ui.resultButton.mapTo(content, qt.QPoint(0, 0)).y()
+    bar = area.verticalScrollBar()
+    if bottom + MARGIN > area.viewport().height or bar.value > top:
+        bar.value = top - MARGIN
+    else:
+        bar.value = 0
+
+
+def _scroll_area(widget: Any) -> Any:
+    """Return the scroll area around a widget; None when there is none, as without a main window."""
+    while widget is not None and not widget.inherits("QScrollArea"):
+        widget = widget.parent()
+    return widget

@@ -1,4 +1,7 @@
-"""Stored choices of the panel: those of the scene in its parameter node, those of the computer in QSettings."""
+"""Stored choices of the panel: those of the scene in its parameter node, those of the computer in QSettings.
+
+The parameter node also refers to the panel's table and chart nodes, which are hidden nodes of the scene.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import qt
 import slicer
 
 from ..core.device import DEVICES, Compute
+from ..mrml.nodes import hidden_node
 
 SETTINGS = "DeepVsClassicReg/"
 INPUT, TARGET = "Input.", "Output."
+ROLE = "Shown."
 
 
 class SceneParameters:
@@ -115,3 +120,35 @@ class Preferences:
     def compute(self, seed: int) -> Compute:
         """Return device, threads and seed of the next run."""
         return Compute(device=self.device, threads=self.threads, seed=seed)
+
+
+class SceneNodes:
+    """Finds or creates one node per purpose; the parameter node refers to them."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def table(self, purpose: str, parameter_node: Any) -> Any:
+        """Return the table node of a purpose."""
+        return self._node(f"{purpose}.table", "vtkMRMLTableNode", parameter_node)
+
+    def chart(self, purpose: str, parameter_node: Any) -> Any:
+        """Return the plot chart node of a purpose."""
+        return self._node(f"{purpose}.chart", "vtkMRMLPlotChartNode", parameter_node)
+
+    def has_table(self, purpose: str, parameter_node: Any) -> bool:
+        """Whether the table node of a purpose is in the scene."""
+        return parameter_node.GetNodeReference(f"{ROLE}{purpose}.table") is not None
+
+    def forget(self) -> None:
+        """Forget all nodes: the scene was closed or another one loaded."""
+        self._known.clear()
+
+    def _node(self, name: str, kind: str, parameter_node: Any) -> Any:
+        node = parameter_node.GetNodeReference(ROLE + name)
+        if node is None:
+            title = f"Registration {name.partition('.')[0]}"
+            unique = slicer.mrmlScene.GenerateUniqueName(title)
+            node = slicer.mrmlScene.AddNode(hidden_node(kind, unique, saved=True))
+            parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
+        return node

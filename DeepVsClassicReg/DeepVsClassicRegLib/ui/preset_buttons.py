@@ -10,8 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.own_presets import delete_preset, export_preset, preset_name, read_preset, save_preset
-from ..core.settings import presets
+from ..core.settings import delete_preset, export_preset, preset_name, presets, read_preset, save_preset
 
 FILES = "JSON (*.json)"
 

@@ -13,7 +13,7 @@ from ..worker.job_folder import task_of
 from ..worker.processes import worker_command, worker_environment
 from ..worker.protocol import patience_s
 from ..worker.session import JobOutcome, Session
-from .signals import Signal
+from .scheduling import Signal
 
 END_WAIT_MS = 1000
 

@@ -11,13 +11,13 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.evaluation.locations import Location
-from ..core.evaluation.views.catalogue import get_view
+from ..core.evaluation.views.catalogue import get_view, panel_views
 from ..mrml.display import Inspection, check
 from ..mrml.runs import Run
+from .rich_text import line
 from .scheduling import BackgroundCall
-from .validation import line
-from .view_buttons import ViewButtons
 
+COLUMNS = 3
 OPTIONS = ("opacity", "tile", "spacing", "flicker")  # first part of the names of their widgets
 # Buttons that jump to locations of a kind, and their message when there is none.
 JUMPS = {
@@ -29,6 +29,49 @@ JUMPS = {
 # Kinds of places that a run may have been made without.
 ASKED = {"structure", "error"}
 REDRAW_MS = 150
+
+
+class ViewButtons:
+    """Creates, enables and checks the buttons.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name; the buttons are added to them, such as `redCyanButton`.
+    show : callable
+        Called with the name of the view whose button is pressed.
+    """
+
+    def __init__(self, ui: Any, show: Callable[[str], None]) -> None:
+        self._buttons: dict[str, Any] = {}
+        for index, view in enumerate(panel_views()):
+            button = qt.QPushButton(view.title)
+            button.objectName = _button_name(view.name)
+            button.toolTip = view.caption
+            button.checkable = button.autoExclusive = True
+            button.connect("clicked()", lambda name=view.name: show(name))
+            ui.viewFrame.layout().addWidget(button, index // COLUMNS, index % COLUMNS)
+            setattr(ui, button.objectName, button)
+            self._buttons[view.name] = button
+
+    def enable(self, run: Run | None) -> None:
+        """Enable the buttons for the nodes of the run; a button whose node was deleted reports that when pressed."""
+        for name, button in self._buttons.items():
+            shown = [role for role in get_view(name).roles(before=False) if role != "fixed"]
+            button.enabled = run is not None and all(run.had(role) for role in shown)
+
+    def mark(self, shown: str) -> None:
+        """Check only the button of the current view."""
+        for name, button in self._buttons.items():
+            button.autoExclusive = False
+            button.checked = name == shown
+            button.autoExclusive = True
+
+
+def _button_name(view: str) -> str:
+    """Return the name of a view's button, such as 'redCyanButton'."""
+    first, *others = view.split("-")
+    return first + "".join(part.capitalize() for part in others) + "Button"
 
 
 class QaSection:

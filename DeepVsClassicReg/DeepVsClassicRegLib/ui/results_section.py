@@ -19,10 +19,10 @@ from ..core.files import write_text
 from ..mrml.dicom import save_dicom
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
-from .advice_text import faint
+from .preferences import SceneNodes
 from .report_page import page
-from .scene_nodes import SceneNodes
-from .signals import Signal
+from .rich_text import faint
+from .scheduling import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖"), UNKNOWN: ("#888888", "○")}

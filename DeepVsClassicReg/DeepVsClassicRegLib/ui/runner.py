@@ -13,7 +13,7 @@ from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..mrml.inputs import Inputs
 from .process import WorkerProcess
-from .signals import Signal
+from .scheduling import Signal
 from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
 from .training_task import TrainingRequest, TrainingTask
 

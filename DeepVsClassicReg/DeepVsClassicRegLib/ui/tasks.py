@@ -17,11 +17,11 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from ..core.choice import Choice
 from ..core.device import Compute
 from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
 from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, SIDES, START, Job
+from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
 from ..mrml.outputs import Targets, add_segmentations, load_result, load_segmentations, publish
@@ -29,8 +29,7 @@ from ..mrml.snapshot import Snapshot, snapshot_steps
 from ..worker.job_folder import new_job_folder
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, JobOutcome
 from .process import WorkerProcess
-from .scheduling import BackgroundCall
-from .signals import Signal
+from .scheduling import BackgroundCall, Signal
 
 WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing", "computing", "reading"
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)

@@ -22,11 +22,11 @@ from ..core.training.options import USUAL_AUGMENTATION
 from ..mrml.cases import SceneCase, problem_of_cases, scene_cases
 from ..mrml.inputs import Inputs
 from ..worker.session import FINISHED
+from .rich_text import cannot_start, line
 from .runner import Runner
 from .scheduling import BackgroundCall
 from .tasks import METHODS, QueryTask
 from .training_task import TrainingRequest
-from .validation import cannot_start, line
 
 SCENE, FOLDER, LIST = "scene", "folder", "list"
 LABELS, IMAGES = "labels", "none"

@@ -25,10 +25,10 @@ from ..core.training.folders import (
     remove_training,
 )
 from .metric_plot import MetricPlot
+from .rich_text import line
 from .runner import Runner
 from .scheduling import BackgroundCall
 from .training_task import Curves, TrainingRequest, TrainingTask, read_curves
-from .validation import line
 
 REDRAW_MS, AGAIN_MS = 500, 2000
 FULL = 1000

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import RegistrationError, SettingsError, did_you_mean
 from ..core.evaluation.evaluate import evaluate as measure
-from ..core.images.notes import is_unsound
+from ..core.images.volume import is_unsound
 from ..core.job import ESTIMATED_SEGMENTATIONS, Job
 from ..core.pair import reader_notes
 from ..core.progress import Progress

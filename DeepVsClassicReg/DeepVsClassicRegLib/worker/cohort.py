@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.choice import Choice
 from ..core.cohort.cluster import ClusterOptions, require_dask
 from ..core.cohort.folders import FolderOptions
 from ..core.cohort.manifest import CohortManifest, CohortPair, ManifestProblem, chosen_pairs, read_cohort
@@ -27,11 +26,12 @@ from ..core.cohort.records import (
 from ..core.cohort.run import WINDOW, Counts, Execute, run_tasks_of_cohort
 from ..core.cohort.table import write_tables
 from ..core.device import Compute, available_cores
-from ..core.engines.choices import parse_choices
+from ..core.engines.catalogue import parse_choices
 from ..core.errors import Cancelled, FileError, SettingsError, did_you_mean
 from ..core.files import ANOTHER_OUT
 from ..core.job import FURTHER_OUTPUTS, OUTPUTS
 from ..core.progress import Progress
+from ..core.settings import Choice
 from .cohort_pair import run_pair
 
 __all__ = ["CohortRun", "RunOptions", "check", "page", "run"]

@@ -11,10 +11,10 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..core.device import kept_memory
 from ..core.errors import Cancelled, RegistrationError
 from ..core.files import write_json
 from ..core.job import RESULT_FILE, Job
-from ..core.memory import kept_memory
 from ..core.progress import Progress, Update, json_update
 from .job_folder import clean_up, is_ephemeral, task_of
 from .processes import kill_own_group

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from ..core.serialize import jsonable
+from ..core.files import jsonable
 
 MARK = b'{"event":'
 LONGEST_LINE = 1 << 20

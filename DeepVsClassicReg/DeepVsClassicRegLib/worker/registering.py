@@ -11,15 +11,14 @@ from typing import Any
 from ..core import api
 from ..core.engines.catalogue import get_engine
 from ..core.engines.error_map import error_model, estimate_error, require
+from ..core.engines.registration import align_linearly, read_start, with_start, write_start
 from ..core.engines.segmentation import with_estimated_labels
-from ..core.engines.start import align_linearly, read_start, with_start, write_start
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.make_report import make_report
 from ..core.evaluation.report import write_report_json
 from ..core.files import NO_SPACE, protect_inputs, settle
-from ..core.images.io import write_volume
-from ..core.images.segmentations import NRRD, Segmentation, read_segmentation, write_labels
+from ..core.images.io import NRRD, Segmentation, read_segmentation, write_labels, write_volume
 from ..core.images.volume import LabelMap
 from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.pair import Pair

@@ -8,8 +8,7 @@ from typing import Any
 from ..core.engines.segmentation import AUTO, segment
 from ..core.errors import SettingsError
 from ..core.files import settle
-from ..core.images.io import read_volume
-from ..core.images.segmentations import write_labels
+from ..core.images.io import read_volume, write_labels
 from ..core.job import OUTPUT_FOLDER, SEGMENTATION_MODEL, SEGMENTED, SIDES, Job
 from ..core.progress import Progress
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.choice import Choice
 from DeepVsClassicRegLib.core.cohort.manifest import CohortPair
 from DeepVsClassicRegLib.core.cohort.records import PairRecord, task_folder, write_run
 from DeepVsClassicRegLib.core.cohort.table import cohort_frame, outlier_scores, write_tables
+from DeepVsClassicRegLib.core.settings import Choice
 
 pandas = pytest.importorskip("pandas")
 SCRIPT = Path(__file__).parents[3] / "DeepVsClassicReg/DeepVsClassicRegLib/core/evaluation/templates/cohort.js"

@@ -339,8 +339,7 @@ def test_a_trained_agent_registers_pairs_it_has_not_seen(tmp_path):
     from DeepVsClassicRegLib.core.networks.model_store import save_model
     from DeepVsClassicRegLib.core.pair import Pair
     from DeepVsClassicRegLib.core.progress import Progress
-    from DeepVsClassicRegLib.core.transforms.affine import Affine
-    from DeepVsClassicRegLib.core.transforms.transform import Transform
+    from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
     method = catalogue.get_method("rigid-agent")
     settings = small(method, shrink=(1, 1), shift_vox=(1.0, 0.25), turn_deg=(5.0, 1.25), crop=24, channels=16,

@@ -143,8 +143,8 @@ def test_determinant_of_an_affine_field(dimensions):
 
 def test_determinant_agrees_with_the_evaluation():
     from DeepVsClassicRegLib.core.images.grid import Grid
-    from DeepVsClassicRegLib.core.transforms.field import DisplacementField
     from DeepVsClassicRegLib.core.transforms.jacobian import field_jacobian
+    from DeepVsClassicRegLib.core.transforms.transform import DisplacementField
 
     u = (2 * random(1, 3, *SHAPES[3]) - 1).float()
     field = DisplacementField(np.moveaxis(u[0].numpy(), 0, -1)[..., ::-1].copy(), Grid(SHAPES[3][::-1]))

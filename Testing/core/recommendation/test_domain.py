@@ -19,8 +19,7 @@ from DeepVsClassicRegLib.core.recommendation.domain import (
     one_subject,
 )
 from DeepVsClassicRegLib.core.recommendation.likeness import likeness, most_alike
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy.spatial.transform import Rotation
 
 

@@ -25,8 +25,7 @@ from DeepVsClassicRegLib.core.training.loop import train
 from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws
 from DeepVsClassicRegLib.core.training.synthesis.noise import smooth_noise
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from training_disks import config_of
 
 SIZE, SPACING = (24, 20, 22), 2.0

@@ -26,8 +26,7 @@ from DeepVsClassicRegLib.core.training.source_factory import make_source
 from DeepVsClassicRegLib.core.training.synthesis.draws import Draws
 from DeepVsClassicRegLib.core.training.synthesis.settings import SHAPES
 from DeepVsClassicRegLib.core.training.synthesis.shapes_source import ShapesSource
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from training_disks import Blobs, config_of
 
 SIZE = (16, 16, 16)

@@ -21,8 +21,7 @@ from DeepVsClassicRegLib.core.training.dataset import DatasetSource
 from DeepVsClassicRegLib.core.training.manifest import read_manifest
 from DeepVsClassicRegLib.core.training.preprocessing import preprocessed, training_frame
 from DeepVsClassicRegLib.core.training.source_factory import DataSettings, make_source
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 SIZE = (16, 16, 16)
 

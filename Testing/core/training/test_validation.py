@@ -11,7 +11,7 @@ import pytest
 from DeepVsClassicRegLib.cli.main import main
 from DeepVsClassicRegLib.core.device import Compute
 from DeepVsClassicRegLib.core.engines.network.engine import transform_with
-from DeepVsClassicRegLib.core.engines.start import align_linearly
+from DeepVsClassicRegLib.core.engines.registration import align_linearly
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume

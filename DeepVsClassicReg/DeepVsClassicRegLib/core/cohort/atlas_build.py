@@ -15,26 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..choice import Choice
 from ..engines.catalogue import get_engine
 from ..errors import FileError, SettingsError
-from ..files import read_json, write_json
+from ..files import from_plain, jsonable, read_json, write_json
 from ..images.grid import Grid
 from ..images.intensity import foreground
-from ..images.io import read_volume, write_volume
-from ..images.segmentations import read_labels
+from ..images.io import read_labels, read_volume, write_volume
 from ..images.volume import LabelMap, Volume
 from ..progress import Progress
-from ..serialize import from_plain, jsonable
-from ..settings import make_settings, option
-from ..transforms.affine import Affine
-from ..transforms.compact import TOLERANCE, compacted
-from ..transforms.field import DisplacementField
+from ..settings import Choice, make_settings, option
 from ..transforms.files import read_transform
 from ..transforms.invert import Inverse, invert
 from ..transforms.jacobian import field_jacobian
 from ..transforms.mean import mean_affine
-from ..transforms.transform import Transform
+from ..transforms.transform import TOLERANCE, Affine, DisplacementField, Transform, compacted
 from .atlas_average import (
     Mean,
     SubjectFacts,

@@ -14,16 +14,14 @@ import numpy.typing as npt
 
 from ..errors import SettingsError, did_you_mean
 from ..evaluation.region import fixed_region
-from ..files import write_json
+from ..files import jsonable, write_json
 from ..histogram import bin_numbers, joint_histogram, normalized_mutual_information
 from ..images.intensity import normalized
-from ..images.io import read_volume, write_volume
+from ..images.io import read_labels, read_volume, write_volume
 from ..images.resample import warp_labels, warp_volume
-from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..progress import Progress
-from ..serialize import jsonable
 from ..settings import option
 from ..transforms.transform import Transform
 from .atlas_average import Votes
@@ -319,7 +317,7 @@ def volumes_of(found: Labeling) -> dict[int, float]:
 
 def target_of(image: Path, labels: Path | None = None) -> AtlasSubject:
     """Return a volume as the target of a labeling."""
-    from ..images.formats import stem
+    from ..images.io import stem
 
     return AtlasSubject(stem(image), image.resolve(), labels.resolve() if labels else None, digest_of(image))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileError
-from ..images.formats import stem
+from ..images.io import stem
 from ..training.manifest import labelled_files, read_manifest
 
 CHUNK = 1 << 20

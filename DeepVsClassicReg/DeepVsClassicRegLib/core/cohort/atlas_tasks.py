@@ -12,20 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..choice import Choice
-from ..device import cpu_seconds, thread_variables
+from ..device import cpu_seconds, kept_memory, thread_variables
 from ..engines.registration import register
 from ..errors import RegistrationError
 from ..files import read_json, write_json
 from ..images.grid import Grid
-from ..images.io import read_volume
-from ..images.segmentations import read_labels
-from ..memory import kept_memory
+from ..images.io import read_labels, read_volume
 from ..pair import Pair
 from ..progress import Progress
-from ..transforms.affine import Affine
+from ..settings import Choice
 from ..transforms.files import read_transform, write_transform
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform
 
 WAIT_SECONDS = 0.2
 

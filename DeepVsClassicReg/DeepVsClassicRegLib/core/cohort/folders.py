@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import FileError, SettingsError, did_you_mean
 from ..images.file_lists import VOLUME_ENDINGS, labelled_files
-from ..images.formats import stem
+from ..images.io import stem
 from ..images.nifti import nifti_dimensions
 
 BETWEEN = ("sessions", "subjects")

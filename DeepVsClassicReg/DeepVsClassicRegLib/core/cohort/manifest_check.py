@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import split_series
-from ..images.mgh import is_mgh
+from ..images.freesurfer import is_mgh
 from ..images.nifti import is_nifti, nifti_dimensions
 from ..images.points import read_landmarks
 from ..progress import Progress

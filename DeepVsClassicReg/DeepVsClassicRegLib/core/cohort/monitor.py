@@ -15,21 +15,17 @@ import numpy.typing as npt
 
 from ..errors import SettingsError
 from ..evaluation.mapping import moving_indices
-from ..files import write_json
+from ..files import jsonable, write_json
 from ..images.grid import Grid
 from ..images.intensity import foreground
-from ..images.io import read_volume, write_volume
+from ..images.io import read_labels, read_volume, write_volume
 from ..images.resample import warp_volume
-from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..progress import Progress
-from ..serialize import jsonable
 from ..settings import option
-from ..transforms.affine import Affine
-from ..transforms.field import DisplacementField
 from ..transforms.invert import invert
 from ..transforms.jacobian import LOG_FLOOR, jacobian_determinant
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, DisplacementField, Transform
 from .atlas_average import facts_of
 from .atlas_build import WORK
 from .atlas_subjects import AtlasSubject

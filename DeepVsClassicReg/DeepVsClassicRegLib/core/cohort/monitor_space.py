@@ -13,12 +13,11 @@ import SimpleITK as sitk
 from ..images.grid import Grid
 from ..images.intensity import foreground, with_dark_background
 from ..images.io import read_volume, write_volume
-from ..images.simple import image_from_array
+from ..images.resample import image_from_array
 from ..images.volume import Volume
 from ..progress import Progress
-from ..transforms.affine import Affine
 from ..transforms.mean import mean_affine
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform
 from .atlas_average import HIGHEST, LEVEL, SubjectFacts, facts_of, grid_around
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, register_all

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..choice import DEFAULT, Choice
 from ..device import Compute
 from ..errors import FileError
 from ..evaluation.measures import scalars
 from ..evaluation.report import Report
-from ..files import CHUNK, read_json, split_series, write_json
+from ..files import CHUNK, jsonable, read_json, split_series, write_json
 from ..job import OUTPUTS
-from ..serialize import jsonable
+from ..settings import DEFAULT, Choice
 from ..version import VERSION
 from .manifest import CohortPair
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..choice import Choice
 from ..errors import RegistrationError
 from ..evaluation.measures import HIGHER, MEASURES, Measure
 from ..files import atomic
+from ..settings import Choice
 from .cluster import INSTALL
 from .page import write_page
 from .records import PairRecord, read_records, read_run, task_folder

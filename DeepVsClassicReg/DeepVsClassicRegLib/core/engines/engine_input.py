@@ -1,4 +1,4 @@
-"""Input of a back end: the pair with an affine start, other starts applied, and lengths scaled to those of a head."""
+"""Input of a back end: the pair with a linear start, other starts applied, and lengths scaled to those of a head."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import RegistrationError
 from ..images.grid import Grid
-from ..images.intensity import with_dark_background
+from ..images.intensity import foreground, with_dark_background
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair, marked_pair
-from ..transforms.affine import Affine
-from ..transforms.transform import Part, Transform
+from ..transforms.transform import Affine, Part, Transform
 from .partial_views import filled_beyond, known
 
 MARGIN = 0.1
@@ -186,3 +186,45 @@ def _merged(volume: Volume, mask: LabelMap | None) -> LabelMap:
     if mask is not None:
         inside = inside & warp_labels(mask, volume.grid).mask()
     return LabelMap(inside.astype(np.int32), volume.grid, name="measured")
+
+
+def given_start(pair: Pair, subject: str) -> Affine | None:
+    """Return the linear start of a pair, None when it must be searched.
+
+    Parameters
+    ----------
+    pair : Pair
+        Its `initial` is the start.
+    subject : str
+        What starts, as the beginning of a sentence: "The linear alignment".
+
+    Raises
+    ------
+    RegistrationError
+        When the start is not linear, or mirrors the patient.
+    """
+    if pair.initial is None:
+        return None
+    linear = pair.initial.affine
+    if linear is None:
+        raise RegistrationError(
+            f"{subject} cannot start from a deformable transform.",
+            hint="Give a linear initial transform, or choose a deformable engine, which can start from it.",
+        )
+    if np.linalg.det(linear.matrix) < 0:
+        raise RegistrationError("The initial transform mirrors the patient.", hint="Use one without a reflection.")
+    return linear
+
+
+def first_guesses(pair: Pair) -> list[Affine]:
+    """Return the alignment by the headers, and that of the centers of what both volumes show."""
+    return [Affine.identity(), Affine.shift(_center(pair.moving) - _center(pair.fixed))]
+
+
+def _center(volume: Volume) -> npt.NDArray[np.floating]:
+    """Return the center of what the volume shows, LPS mm; that of its field of view when it shows nothing."""
+    shown = foreground(volume)
+    if not shown.any():
+        return volume.grid.center_mm
+    per_axis = [shown.sum(axis=others) for others in ((0, 1), (0, 2), (1, 2))]  # voxels at each i, j and k
+    return volume.grid.index_to_point([np.average(np.arange(counts.size), weights=counts) for counts in per_axis])

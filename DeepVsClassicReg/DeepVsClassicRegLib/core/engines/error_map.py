@@ -11,8 +11,7 @@ import numpy.typing as npt
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, RegistrationError
 from ..evaluation.error_map import ErrorMap
-from ..images.grid import Grid
-from ..images.lengths import length_text
+from ..images.grid import Grid, length_text
 from ..images.volume import LabelMap, Volume
 from ..networks.card import Card, Model
 from ..networks.model_store import AUTO, choose_model

@@ -15,9 +15,8 @@ from ..images.intensity import foreground, robust_range
 from ..images.resample import continued, sampled_on, warp_labels
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
-from ..transforms.affine import Affine
 from ..transforms.jacobian import field_jacobian
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform
 
 Mask = npt.NDArray[np.bool_]
 # Beyond a face of a volume with less than this fraction of foreground there is only background.

@@ -11,12 +11,10 @@ import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, RegistrationError
-from ..images.estimated import tag_entry, with_marked_names
 from ..images.freesurfer import STRUCTURES
 from ..images.grid import Grid
-from ..images.notes import Note
-from ..images.segmentations import matched_labels
-from ..images.volume import LabelMap, Segment, Volume
+from ..images.io import matched_labels
+from ..images.volume import LabelMap, Note, Segment, Volume, tag_entry, with_marked_names
 from ..networks.card import Card, Model
 from ..networks.model_store import choose_model
 from ..pair import Pair

@@ -11,12 +11,12 @@ import SimpleITK as sitk
 from ..device import Compute
 from ..errors import EngineFailed, SettingsError
 from ..images.grid import Grid
-from ..images.simple import image_from_array, to_sitk
+from ..images.resample import image_from_array, to_sitk
 from ..images.volume import LabelMap
 from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
-from ..transforms.field import BSpline
+from ..transforms.transform import BSpline
 from .base import EngineInfo, Recorder, Result
 from .engine_input import EngineInput, native_start
 from .partial_views import is_partial

@@ -11,11 +11,11 @@ import SimpleITK as sitk
 from ..device import Compute
 from ..errors import EngineFailed, RegistrationError, SettingsError
 from ..images.grid import Grid
-from ..images.simple import image_from_array
+from ..images.resample import image_from_array
 from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
-from ..transforms.field import DisplacementField
+from ..transforms.transform import DisplacementField
 from .base import EngineInfo, Recorder, Result
 from .engine_input import EngineInput, same_grid_start
 from .sitk_watch import Watch, watch_progress

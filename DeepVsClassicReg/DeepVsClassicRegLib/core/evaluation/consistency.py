@@ -9,8 +9,7 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from ..images.grid import Grid
-from ..transforms.affine import Affine, fit_affine, is_flat
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform, fit_affine, is_flat
 from .mapping import Ready
 
 Array = npt.NDArray[np.float64]

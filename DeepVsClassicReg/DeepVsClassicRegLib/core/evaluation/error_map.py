@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..images.grid import Grid
-from ..images.lengths import length_text
+from ..images.grid import Grid, length_text
 from ..images.volume import Volume
 from .locations import APART, COUNT, Location, location_at, separate
 

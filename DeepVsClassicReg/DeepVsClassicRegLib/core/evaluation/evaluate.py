@@ -19,9 +19,8 @@ from ..images.volume import LabelMap, Volume
 from ..pair import Pair, marked_pair
 from ..progress import Progress
 from ..result import Result
-from ..transforms.field import DisplacementField
 from ..transforms.jacobian import field_jacobian, regularity
-from ..transforms.transform import Transform
+from ..transforms.transform import DisplacementField, Transform
 from .consistency import round_trip_measures
 from .error_map import ErrorMap
 from .landmarks import landmark_measures

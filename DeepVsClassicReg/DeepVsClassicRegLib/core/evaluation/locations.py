@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..images.grid import Grid
+from ..files import from_plain
+from ..images.grid import Grid, length_text
 from ..images.intensity import robust_range
-from ..images.lengths import length_text
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
-from ..serialize import from_plain
 
 SUSPICIOUS_JACOBIAN = 0.1
 APART = 15.0  # minimum distance between two locations of one kind, in units of the grid (mm for a head)

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..device import machine
-from ..images.estimated import is_marked
-from ..images.volume import LabelMap, Volume
+from ..files import jsonable
+from ..images.volume import LabelMap, Volume, is_marked
 from ..pair import Pair
 from ..result import Result
-from ..serialize import jsonable
 from ..version import VERSION
 from .evaluate import Evaluation
 from .report import Measured, Report

@@ -10,9 +10,7 @@ import SimpleITK as sitk
 
 from ..images.grid import Grid
 from ..images.volume import Volume
-from ..transforms.affine import Affine
-from ..transforms.field import DisplacementField
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, DisplacementField, Transform
 
 Array = npt.NDArray[np.float64]
 Sampled = Affine | DisplacementField

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..images.grid import Grid
-from ..images.lengths import length_text
+from ..images.grid import Grid, length_text
 from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from .report import Report
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
-from ..files import read_json, write_json
+from ..files import from_plain, jsonable, read_json, write_json
 from ..result import TOTAL, Diagnostics
-from ..serialize import from_plain, jsonable
 from .locations import Location, Locations
 
 FORMAT = 1

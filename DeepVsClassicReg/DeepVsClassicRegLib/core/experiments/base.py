@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..choice import Choice
 from ..device import Compute, sitk_threads
 from ..engines.catalogue import available_engines, get_engine
-from ..engines.start import LINEAR, align_linearly
+from ..engines.registration import LINEAR, align_linearly
 from ..errors import SettingsError
 from ..pair import Pair
 from ..progress import Progress
-from ..settings import make_settings
+from ..settings import Choice, make_settings
 from ..transforms.transform import Transform
 from .dataset import Study
 from .findings import Findings

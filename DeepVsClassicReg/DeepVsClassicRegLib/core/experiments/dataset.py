@@ -13,8 +13,7 @@ import numpy as np
 
 from ..errors import FileError, SettingsError, did_you_mean
 from ..images.file_lists import read_dataset_list
-from ..images.io import read_volume
-from ..images.segmentations import read_labels
+from ..images.io import read_labels, read_volume
 from ..images.volume import LabelMap, Volume
 from ..phantom.phantom import cube
 from ..phantom.population import FIELD_MM, Cohort, make_subject, plane

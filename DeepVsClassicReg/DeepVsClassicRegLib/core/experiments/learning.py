@@ -22,8 +22,7 @@ from ..pair import Pair
 from ..settings import from_json, to_json
 from ..training.config import TrainingConfig, TrainSettings
 from ..training.loop import train
-from ..transforms.field import DisplacementField
-from ..transforms.transform import Transform
+from ..transforms.transform import DisplacementField, Transform
 from ..transforms.units import channels_to_mm
 from .base import registered
 from .dataset import drawn_pairs

@@ -10,8 +10,7 @@ from ..device import machine
 from ..engines.base import versions
 from ..evaluation.pages import Page
 from ..evaluation.plotting import data_uri, png_bytes
-from ..files import write_bytes, write_csv, write_json, write_text
-from ..serialize import jsonable
+from ..files import jsonable, write_bytes, write_csv, write_json, write_text
 from .findings import FAILS, HOLDS, PAPER, UNDECIDED, Drawing, Findings, Table
 from .tasks import TaskResult, failures_of
 

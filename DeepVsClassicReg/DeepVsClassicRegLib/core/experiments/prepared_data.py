@@ -209,7 +209,7 @@ def _smoothed(image: Volume, spacing_mm: float) -> Volume:
     """Return the image smoothed for the coarser grid."""
     import SimpleITK as sitk
 
-    from ..images.simple import to_sitk, volume_from_sitk
+    from ..images.resample import to_sitk, volume_from_sitk
 
     if min(image.grid.spacing_mm) >= spacing_mm * 0.9 or min(image.grid.size) < 4:
         return image

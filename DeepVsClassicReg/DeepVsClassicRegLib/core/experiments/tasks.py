@@ -20,11 +20,10 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..device import cpu_seconds, thread_variables
+from ..device import cpu_seconds, kept_memory, thread_variables
 from ..errors import FileError, RegistrationError
-from ..memory import kept_memory
+from ..files import jsonable
 from ..progress import Progress
-from ..serialize import jsonable
 
 LOG_FILE = "units.jsonl"  # the name and its key "unit" are those of the first release
 DONE, FAILED, CRASHED = "done", "failed", "crashed"

@@ -14,7 +14,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..errors import FileError
-from .stream import read_whole
+from .raw import read_whole
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 AGAIN = "Copy or download the file again."

@@ -29,8 +29,7 @@ from .dicom_slices import (
     slices_of,
 )
 from .dicom_stacks import Stack, chosen, placement, stacks_of
-from .raw import RawImage
-from .stream import looks_like_dicom
+from .raw import RawImage, looks_like_dicom
 
 _RLE = "1.2.840.10008.1.2.5"
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"

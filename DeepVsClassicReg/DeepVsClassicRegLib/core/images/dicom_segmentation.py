@@ -14,8 +14,7 @@ from ..errors import FileError, GeometryError, RegistrationError
 from .dicom import decoded
 from .dicom_slices import SEGMENTATIONS, Unfit, read_dataset, slices_of
 from .dicom_stacks import coordinates
-from .grid import Grid
-from .orientation import grid_from_lps
+from .grid import Grid, grid_from_lps
 
 LABELMAP = SEGMENTATIONS[1]
 # Fraction of a step by which a frame may deviate from the planes of the grid.

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from .stream import first_bytes, looks_like_dicom
+from .raw import first_bytes, looks_like_dicom
 
 Array = npt.NDArray[np.float64]
 _DIRECTORY = "1.2.840.10008.1.3.10"

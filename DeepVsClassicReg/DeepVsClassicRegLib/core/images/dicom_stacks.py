@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from ..errors import FileError, GeometryError
 from .dicom_slices import Slice
-from .grid import Grid
-from .notes import Note
-from .orientation import grid_from_lps
+from .grid import Grid, grid_from_lps
+from .volume import Note
 
 # Slices whose directions differ by more than this (sine of the angle) are not parallel.
 _PARALLEL = 2e-3

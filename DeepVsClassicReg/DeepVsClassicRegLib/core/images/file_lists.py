@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import FileError
 from ..files import read_any_json
-from .formats import stem
+from .io import stem
 
 VOLUME_ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|mha|mhd)$", re.IGNORECASE)
 LABEL_WORDS = re.compile(r"^(labels?|seg\d*|segmentations?|lpba|fs|aseg|neuromorph|tissue|parc\w*)$", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Grid: the positions of the voxels of a volume or field in the patient, in LPS millimeters."""
+"""Grid: the positions of the voxels of a volume or field in the patient, in LPS millimeters; lengths as text."""
 
 from __future__ import annotations
 
@@ -11,12 +11,42 @@ import numpy.typing as npt
 
 from ..errors import GeometryError
 
+STEPS = (1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 50.0)
 Array = npt.NDArray[np.floating]
 # Most voxels along the longest edge of a head scanned at 1 mm.
 # Middle of the range of voxel edges of clinical images, see `Grid.unit_mm`.
 CLINICAL_MM = 1.4
 SAME_PLACE = 1e-3
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+# Cosines rounded to three decimals make this deviation of the axes from right angles at most (cosine between two axes).
+MOST_ROUNDING = 4e-3
+# Below this part of a voxel a shift by rounding is not worth a note.
+_NOTED_VOX = 0.05
+
+
+def length_text(length_mm: float) -> str:
+    """Return a length in millimeters with one decimal, or with two digits when it is shorter than a millimeter.
+
+    Examples
+    --------
+    >>> length_text(12.34), length_text(0.0123), length_text(0)
+    ('12.3 mm', '0.012 mm', '0.0 mm')
+    """
+    return f"{length_mm:.2g} mm" if 0 < abs(length_mm) < 0.95 else f"{length_mm:.1f} mm"
+
+
+def nearest_step(length_mm: float) -> float:
+    """Return the round length nearest to a given one: 1, 2, 3, 5, 8, 10 mm ... or the same at another power of ten.
+
+    Examples
+    --------
+    >>> nearest_step(7.0), nearest_step(0.07), nearest_step(70.0)
+    (8.0, 0.08, 80.0)
+    """
+    power = 10.0 ** np.floor(np.log10(length_mm))
+    decade = 1.0 if 1 <= length_mm <= STEPS[-1] else power
+    best = min(STEPS, key=lambda step: abs(step * decade - length_mm))
+    return float(f"{best * decade:.6g}")
 
 
 @dataclass(frozen=True)
@@ -212,3 +242,63 @@ def _check_lengths(grid: Grid) -> None:
             f"A grid needs 3 sizes, 3 spacings, 3 origin coordinates and 9 direction cosines, got {lengths}.",
             hint="Only 3D volumes can be registered.",
         )
+
+
+def grid_from_ras(matrix: npt.NDArray[np.float64], size: tuple[int, int, int], name: str, notes: list[str]) -> Grid:
+    """Return the grid of a (4, 4) matrix from indices to RAS mm; see `grid_from_lps`."""
+    return grid_from_lps(np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix, size, name, notes)
+
+
+def grid_from_lps(matrix: npt.NDArray[np.float64], size: tuple[int, int, int], name: str, notes: list[str]) -> Grid:
+    """Return the grid of a (4, 4) matrix from indices to LPS mm.
+
+    Parameters
+    ----------
+    matrix : (4, 4) array
+        Its columns may deviate from right angles as far as rounding explains (`MOST_ROUNDING`).
+    size : tuple of 3 int
+        Voxels along i, j, k.
+    name : str
+        The file, for messages.
+    notes : list of str
+        Gets a sentence when the nearest rotation moves a corner visibly.
+
+    Raises
+    ------
+    GeometryError
+        When a number is not finite, a column is zero, or the axes are sheared.
+    """
+    columns = matrix[:3, :3]
+    spacing = np.linalg.norm(columns, axis=0)
+    if not np.isfinite(matrix).all() or (spacing <= 0).any():
+        raise GeometryError(
+            f"{name}: the header's orientation is not usable (voxel size {spacing.tolist()}, numbers that are zero or "
+            "not finite).",
+            hint="Repair the file's header, or export the image again.",
+        )
+    axes = columns / spacing
+    u, _, vt = np.linalg.svd(axes)
+    rotation = u @ vt
+    if np.abs(axes.T @ axes - np.eye(3)).max() > MOST_ROUNDING:
+        raise GeometryError(
+            f"{name} has sheared axes: they are not at right angles.",
+            hint="Resample it to an ordinary grid first (in Slicer: Harden transform, Resample).",
+        )
+    # The nearest rotation keeps the center of the image, so that the corners move least.
+    center = (np.array(size) - 1) / 2
+    origin = matrix[:3, 3] + (columns - rotation * spacing) @ center
+    moved = float(np.linalg.norm((columns - rotation * spacing) @ _corners(center), axis=0).max())
+    if moved > _NOTED_VOX * spacing.min():
+        notes.append(
+            f"The header's direction cosines are rounded; the nearest rotation moves the corners by {moved:.2g} mm."
+        )
+    if moved < 1e-3 * spacing.min():
+        origin = matrix[:3, 3]
+    x, y, z = (float(value) for value in spacing)
+    a, b, c = (float(value) for value in origin)
+    return Grid(size, (x, y, z), (a, b, c), tuple(float(value) for value in rotation.ravel()))
+
+
+def _corners(half: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    signs = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)])
+    return (signs * half).T

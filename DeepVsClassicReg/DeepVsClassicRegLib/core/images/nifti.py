@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, GeometryError, RegistrationError
-from .grid import Grid
-from .notes import Note
-from .orientation import grid_from_ras
-from .raw import RawImage
-from .stream import read_beginning, read_whole
+from .grid import Grid, grid_from_ras
+from .raw import RawImage, read_beginning, read_whole
+from .volume import Note
 
 Size = tuple[int, int, int]
 _FORMS = {0: "unknown", 1: "scanner", 2: "aligned to another image", 3: "Talairach", 4: "MNI 152", 5: "template"}

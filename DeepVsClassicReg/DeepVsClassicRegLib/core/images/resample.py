@@ -1,9 +1,9 @@
-"""Resamples volumes, label maps and one-hot labels on a grid with a transform; all resampling is done here."""
+"""Volumes as SimpleITK images (both LPS, without flips), and all resampling on a grid with a transform."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,49 @@ import SimpleITK as sitk
 
 from .grid import Grid
 from .intensity import background_value
-from .simple import grid_of, image_from_array, labels_from_sitk, to_sitk, volume_from_sitk
 from .volume import LabelMap, Volume
 
 # From this excess of a ratio of spacings on, one voxel more is averaged: 1.7 gives blocks of 2.
 ROUND_UP = 0.3
+
+
+def grid_of(image: sitk.Image) -> Grid:
+    """Return the grid of a 3D SimpleITK image."""
+    return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def to_sitk(item: Volume | LabelMap) -> sitk.Image:
+    """Return the volume (float32) or label map (int32) as a SimpleITK image."""
+    return image_from_array(item.array, item.grid)
+
+
+def image_from_array(array: npt.NDArray[Any], grid: Grid, *, vector: bool = False) -> sitk.Image:
+    """Return a SimpleITK image of this (Z, Y, X) array, or (Z, Y, X, C) when `vector`."""
+    image = sitk.GetImageFromArray(array, isVector=vector)
+    return place(image, grid)
+
+
+def place(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Give the image the geometry of the grid and return it."""
+    image.SetSpacing(grid.spacing_mm)
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    return image
+
+
+def volume_from_sitk(image: sitk.Image, *, name: str = "volume") -> Volume:
+    """Return a scalar 3D SimpleITK image as a Volume."""
+    return Volume(sitk.GetArrayFromImage(image).astype(np.float32), grid_of(image), name)
+
+
+def labels_from_sitk(image: sitk.Image, *, name: str = "segmentation") -> LabelMap:
+    """Return an integer 3D SimpleITK image as a LabelMap."""
+    return LabelMap(sitk.GetArrayFromImage(image), grid_of(image), name=name)
+
+
+def field_image(field_mm: npt.NDArray[Any], grid: Grid) -> sitk.Image:
+    """Return a (Z, Y, X, 3) displacement array as a float64 vector image, as ITK transforms need it."""
+    return image_from_array(np.asarray(field_mm, dtype=np.float64), grid, vector=True)
 
 
 class Mapping(Protocol):

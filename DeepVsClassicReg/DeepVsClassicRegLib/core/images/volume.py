@@ -1,4 +1,4 @@
-"""Volume and LabelMap: arrays with their grid, checked at construction."""
+"""Volume and LabelMap: arrays with their grid, checked at construction; notes on them; the mark of estimated ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,52 @@ from .grid import Grid
 
 Labels = npt.NDArray[np.int32]
 LABEL_RANGE = np.iinfo(np.int32)
+TAG = "DeepVsClassicReg.Estimated"
+"""Tag of an estimated segment; its value is the name of the model."""
+REMARK = " (estimated)"
+
+
+class Note(str):
+    """A sentence about an input for the user.
+
+    It is a string; only the verdict uses `unsound`.
+
+    Parameters
+    ----------
+    text : str
+        One sentence.
+    unsound : bool
+        The input may be wrong: a gap closed by interpolation, an assumed orientation, voxels that were not measured.
+        The verdict on its registration is at best to check.
+
+    Examples
+    --------
+    >>> Note("The file says no orientation; axes are taken as right, anterior, superior.", unsound=True).unsound
+    True
+    >>> Note("Read as 3D: a 4D file with one frame.").about("Fixed volume 'a'")
+    "Fixed volume 'a': Read as 3D: a 4D file with one frame."
+    """
+
+    unsound: bool
+
+    def __new__(cls, text: str, *, unsound: bool = False) -> Note:
+        """Make a note."""
+        note = super().__new__(cls, text)
+        note.unsound = unsound
+        return note
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, bool]]:
+        """Keep the severity when the note is copied or sent to another process."""
+        return (str(self),), {"unsound": self.unsound}
+
+    def about(self, what: str) -> Note:
+        """Return the note with its subject as prefix and the same severity."""
+        return Note(f"{what}: {self}", unsound=self.unsound)
+
+
+def is_unsound(note: str) -> bool:
+    """Return whether a note means that an input may be wrong; False for a plain string."""
+    return isinstance(note, Note) and note.unsound
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,3 +262,34 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def tag_entry(model: str) -> str:
+    """Return the entry 'Tags' of an estimated segment, in the format of Slicer's segmentation files."""
+    return f"{TAG}:{model}|"
+
+
+def is_estimated(labels: LabelMap) -> bool:
+    """Return whether a network made a segmentation; the mark survives .seg.nrrd files, not plain label maps."""
+    return any(TAG in segment.facts.get("Tags", "") for segment in labels.segments.values())
+
+
+def marked_name(name: str) -> str:
+    """Return the name of a structure with the remark that its segmentation is estimated."""
+    return name if name.endswith(REMARK) else name + REMARK
+
+
+def is_marked(labels: LabelMap) -> bool:
+    """Return whether the names of a segmentation say that it, or the other one of its pair, is estimated."""
+    return any(name.endswith(REMARK) for name in labels.names.values())
+
+
+def with_marked_names(*sides: LabelMap | None) -> tuple[LabelMap | None, ...]:
+    """Return segmentations whose structures are marked on both sides when one side is estimated."""
+    if not any(side is not None and is_estimated(side) for side in sides):
+        return sides
+    return tuple(None if side is None else replace(side, names=_marked(side.names)) for side in sides)
+
+
+def _marked(names: Mapping[int, str]) -> dict[int, str]:
+    return {value: marked_name(name) for value, name in names.items()}

@@ -16,18 +16,15 @@ import numpy.typing as npt
 from ..cohort.atlas_subjects import digest_of
 from ..cohort.atlas_tasks import FileRegistration, matrix_of, register_all, write_whole
 from ..errors import Cancelled, SettingsError
-from ..files import split_series, write_json
+from ..files import jsonable, split_series, write_json
 from ..images.io import read_volume, write_volume
 from ..images.resample import warp_volume
 from ..images.series import FrameSeries, open_series, write_frame, write_series
 from ..images.volume import Volume
 from ..progress import Progress
-from ..serialize import jsonable
 from ..settings import option
-from ..transforms.affine import Affine
-from ..transforms.field import DisplacementField
 from ..transforms.invert import invert
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, DisplacementField, Transform
 from .landmarks import frame_errors, read_frame_landmarks
 from .measures import FrameMotion, Judge
 from .smoothing import smoothed, time_weights

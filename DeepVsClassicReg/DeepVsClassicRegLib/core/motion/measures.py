@@ -14,13 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from ..evaluation.region import fixed_region
 from ..images.grid import Grid
+from ..images.io import read_labels
 from ..images.resample import warp_volume
-from ..images.segmentations import read_labels
 from ..images.volume import Volume
 from ..pair import Pair
-from ..transforms.affine import Affine
 from ..transforms.jacobian import field_jacobian, regularity
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform
 
 Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]

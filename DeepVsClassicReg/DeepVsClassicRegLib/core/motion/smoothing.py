@@ -10,10 +10,8 @@ import numpy.typing as npt
 from scipy.linalg import expm
 
 from ..images.grid import Grid
-from ..transforms.affine import Affine
-from ..transforms.field import DisplacementField
 from ..transforms.mean import affine_logarithm
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, DisplacementField, Transform
 
 REACH = 3  # standard deviations of the Gaussian
 Array = npt.NDArray[np.float64]

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, did_you_mean
-from ..files import read_json
-from ..serialize import jsonable
+from ..files import jsonable, read_json
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "weights.safetensors"

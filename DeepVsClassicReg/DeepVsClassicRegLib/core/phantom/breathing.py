@@ -13,7 +13,7 @@ from ..errors import SettingsError
 from ..files import write_csv
 from ..images.series import write_series
 from ..images.volume import Volume
-from ..transforms.affine import Affine
+from ..transforms.transform import Affine
 from . import lung
 from .phantom import SMALLEST, anatomy_images, cube, landmarks_in
 from .warp import SineWarp, random_warp

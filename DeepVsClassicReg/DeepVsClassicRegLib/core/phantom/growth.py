@@ -11,9 +11,9 @@ import SimpleITK as sitk
 
 from ..errors import SettingsError
 from ..images.grid import Grid
-from ..images.simple import image_from_array
+from ..images.resample import image_from_array
 from ..images.volume import LabelMap, Volume
-from ..transforms.affine import Affine
+from ..transforms.transform import Affine
 from . import head
 from .phantom import cube
 

@@ -16,13 +16,11 @@ from ..errors import SettingsError, did_you_mean
 from ..images.grid import Grid
 from ..images.io import write_volume
 from ..images.points import write_points
-from ..images.simple import image_from_array
+from ..images.resample import image_from_array
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
-from ..transforms.affine import Affine
-from ..transforms.field import DisplacementField
 from ..transforms.files import write_transform
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, DisplacementField, Transform
 from . import head, lung
 from .warp import SineWarp, random_warp
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..transforms.affine import Affine
 from ..transforms.invert import fixed_point_inverse
+from ..transforms.transform import Affine
 
 Array = npt.NDArray[np.floating]
 STRETCH = 0.85

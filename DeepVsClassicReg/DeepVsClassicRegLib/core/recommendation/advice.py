@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..choice import Choice
-from ..serialize import digits, jsonable
+from ..files import digits, jsonable
+from ..settings import Choice
 from .domain import DomainReport
 
 

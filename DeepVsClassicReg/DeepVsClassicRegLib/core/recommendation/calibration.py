@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from ..serialize import from_plain, jsonable
+from ..files import from_plain, jsonable
 from .advice import Band, Plot, PlotPoint
 
 Vector = npt.NDArray[np.float64]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, RegistrationError
+from ..files import digits, from_plain, jsonable
 from ..images.volume import Volume
 from ..pair import Pair
-from ..serialize import digits, from_plain, jsonable
 from .likeness import likeness
 from .profile import PARTS, Profile, profile_of
 

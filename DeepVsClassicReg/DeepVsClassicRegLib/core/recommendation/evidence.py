@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..choice import Choice
 from ..errors import FileError
-from ..files import read_json, resource_folder
-from ..serialize import from_plain, jsonable
+from ..files import from_plain, jsonable, read_json, resource_folder
+from ..settings import Choice
 from .calibration import Calibration
 from .runtime import EngineSeconds
 from .strengths import Strength, Strengths

@@ -8,8 +8,7 @@ from typing import Any
 
 from ..errors import FileError
 from ..files import read_any_json, read_json_lines
-from ..images.io import read_volume
-from ..images.segmentations import read_labels
+from ..images.io import read_labels, read_volume
 from ..result import DOUBTFUL_CONFIDENCE
 from .calibration import label_points
 from .fitting import Example

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..choice import Choice
+from ..settings import Choice
 from .advice import Band
 from .domain import DomainReport
 from .strengths import DIFFERENT_CONTRASTS, ONE_CONTRAST, Strengths

@@ -9,8 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..images.intensity import normalized
-from ..images.resample import sampled_on
-from ..images.simple import to_sitk
+from ..images.resample import sampled_on, to_sitk
 from ..images.volume import Volume
 from ..pair import Pair
 

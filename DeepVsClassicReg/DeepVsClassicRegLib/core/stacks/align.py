@@ -19,8 +19,7 @@ from ..images.volume import Volume
 from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
-from ..transforms.affine import Affine
-from ..transforms.transform import Transform
+from ..transforms.transform import Affine, Transform
 from .linear import AFFINE, RIGID, NotAligned, aligned_linearly
 from .plane import composed, displacement_of, flat_grid, inverted, patient_transform, sampled
 

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ..images.grid import Grid
-from ..transforms.field import DisplacementField
 from ..transforms.invert import fixed_point_inverse
-from ..transforms.transform import Transform
+from ..transforms.transform import DisplacementField, Transform
 
 Array = npt.NDArray[np.floating]
 INVERSE_STEPS = 60

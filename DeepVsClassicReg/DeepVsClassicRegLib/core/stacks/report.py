@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..evaluation.pages import Page
 from ..evaluation.plotting import AFTER, BEFORE, EXTENT, INK, PANEL, data_uri, new_figure, tidy
-from ..serialize import jsonable
+from ..files import jsonable
 from .align import AlignedStack
 
 WIDTH_IN = 9.0

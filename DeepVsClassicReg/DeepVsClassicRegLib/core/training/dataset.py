@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import RegistrationError
-from ..images.segmentations import read_labels
+from ..images.io import read_labels
 from ..images.volume import Volume
 from ..networks.base import Batch
 from ..pair import Pair

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FileError
 from ..images.file_lists import ListedPair, csv_rows, labelled_files, read_dataset_list
-from ..images.formats import stem
+from ..images.io import stem
 
 KINDS_HINT = (
     "Give a Learn2Reg .json, a .csv manifest, a folder, shapes, labels:FOLDER, appearance:FOLDER or sections:FOLDER."

@@ -13,7 +13,7 @@ from ..errors import SettingsError
 from ..networks.base import Batch
 from ..networks.flow import identity_grid, warp
 from ..settings import option, to_json
-from ..transforms.affine import fit_affine
+from ..transforms.transform import fit_affine
 from .sources import LazyBatches, Source, WrappedSource
 from .synthesis import warps
 from .synthesis.draws import Draws

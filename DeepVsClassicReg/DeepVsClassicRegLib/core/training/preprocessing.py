@@ -16,9 +16,8 @@ from ..errors import FileError, RegistrationError, SettingsError
 from ..files import NO_SPACE, atomic
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
-from ..images.io import read_volume
+from ..images.io import read_labels, read_volume
 from ..images.resample import sampled_on, warp_labels
-from ..images.segmentations import read_labels
 from ..images.volume import LabelMap, Volume
 from ..transforms.transform import Transform
 from .manifest import Manifest, TrainingCase

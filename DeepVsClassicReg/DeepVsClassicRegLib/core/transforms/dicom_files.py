@@ -22,9 +22,7 @@ from ..images.dicom_frame import PATIENT, STUDY, DicomFrame
 from ..images.dicom_slices import looks_like_dicom, pydicom, read_dataset
 from ..images.grid import Grid
 from ..version import VERSION
-from .affine import Affine
-from .field import BSpline, DisplacementField, VelocityField
-from .transform import Transform
+from .transform import Affine, BSpline, DisplacementField, Transform, VelocityField
 
 RIGID_OBJECT, DEFORMABLE_OBJECT = "1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3"
 ENDING = ".dcm"

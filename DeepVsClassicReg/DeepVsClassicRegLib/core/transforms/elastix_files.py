@@ -11,10 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import FileError
 from ..images.grid import Grid
-from .affine import Affine
-from .field import BSpline
 from .text import read_text
-from .transform import Part, Transform
+from .transform import Affine, BSpline, Part, Transform
 
 Values = tuple[str, ...]
 ParameterMap = dict[str, Values]

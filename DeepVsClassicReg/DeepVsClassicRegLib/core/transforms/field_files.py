@@ -11,10 +11,9 @@ import SimpleITK as sitk
 from ..errors import FileError
 from ..images.completeness import check_complete
 from ..images.nifti import stored_numbers
-from ..images.simple import grid_of
-from .field import DisplacementField
+from ..images.resample import grid_of
 from .itk_files import INVERSE_HINT
-from .transform import Transform
+from .transform import DisplacementField, Transform
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 FLOATS = (sitk.sitkVectorFloat32, sitk.sitkVectorFloat64)

@@ -12,16 +12,14 @@ from ..errors import FileError, RegistrationError, SettingsError, did_you_mean
 from ..files import settle
 from ..images.completeness import HDF5_MARK
 from ..images.grid import Grid
-from .affine import Affine
 from .dicom_files import read_dicom_registration
 from .elastix_files import parameters_of, read_elastix
-from .field import VelocityField
 from .field_files import ENDINGS as FIELD_ENDINGS
 from .field_files import read_field
 from .itk_files import TEXT_MARK, XFM_MARK, read_itk_binary, read_itk_text, read_itk_xfm
 from .matrix_files import AFNI_MARK, Images, looks_like_matrix, read_lta, read_matrix, read_mni
 from .text import read_text, unknown
-from .transform import Transform
+from .transform import Affine, Transform, VelocityField
 
 Pathlike = str | os.PathLike[str]
 WRITABLE = (".h5", ".hdf5", ".tfm", ".txt", ".mat")

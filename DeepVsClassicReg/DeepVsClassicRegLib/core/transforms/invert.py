@@ -10,10 +10,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..images.grid import Grid
-from ..images.simple import field_image
-from .affine import Affine
-from .field import BSpline, DisplacementField, VelocityField
-from .transform import Part, Transform
+from ..images.resample import field_image
+from .transform import Affine, BSpline, DisplacementField, Part, Transform, VelocityField
 
 Array = npt.NDArray[np.floating]
 INVERSE_TOLERANCE = 0.005  # in units of the grid, mm for a head

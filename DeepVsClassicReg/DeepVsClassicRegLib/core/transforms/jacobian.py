@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from ..images.grid import Grid
 from ..images.volume import Volume
-from .field import DisplacementField
-from .transform import Transform
+from .transform import DisplacementField, Transform
 
 LOG_FLOOR = 1e-9
 SLAB = 16

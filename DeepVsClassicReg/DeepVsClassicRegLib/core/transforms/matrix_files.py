@@ -13,8 +13,7 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError
 from ..images.grid import Grid
-from .affine import Affine
-from .transform import Transform
+from .transform import Affine, Transform
 
 Array = npt.NDArray[np.float64]
 Pathlike = str | Path

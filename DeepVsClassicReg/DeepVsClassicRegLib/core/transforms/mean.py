@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.linalg import expm, logm
 
 from ..errors import GeometryError, RegistrationError
-from .affine import Affine
+from .transform import Affine
 
 Array = npt.NDArray[np.float64]
 MOST_STEPS = 100

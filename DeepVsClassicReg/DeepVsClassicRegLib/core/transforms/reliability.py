@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.grid import Grid
-from .affine import Affine
-from .transform import Transform
+from .transform import Affine, Transform
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

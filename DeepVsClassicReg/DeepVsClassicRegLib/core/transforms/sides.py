@@ -12,13 +12,11 @@ import SimpleITK as sitk
 
 from ..errors import SettingsError, did_you_mean
 from ..images.grid import Grid
-from ..images.resample import resampled, warp_labels, warp_smoothly, warp_volume
-from ..images.simple import image_from_array
+from ..images.resample import image_from_array, resampled, warp_labels, warp_smoothly, warp_volume
 from ..images.volume import LabelMap, Volume
-from .field import VelocityField
 from .invert import Inverse, PointInverse, invert
 from .reliability import Reliability, jacobians, reliability
-from .transform import Transform
+from .transform import Transform, VelocityField
 
 Array = npt.NDArray[np.floating]
 SIDES = ("fixed", "moving")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..images.dilation import widened
+from ..images.intensity import widened
 from ..numba_setup import numba_found
 
 Field = npt.NDArray[np.float32]

@@ -12,11 +12,10 @@ from ...device import Compute, torch_device, torch_threads
 from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
-from ...transforms.affine import Affine
-from ...transforms.transform import Transform
+from ...transforms.transform import Affine, Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
-from ..searched_start import first_guesses, given_start
+from ..engine_input import first_guesses, given_start
 from .model import AUTO, agent_model
 from .walk import Walk, walk
 

@@ -15,7 +15,7 @@ from ...images.intensity import foreground, normalized
 from ...images.resample import sampled_on
 from ...images.volume import Volume
 from ...pair import Pair
-from ...transforms.affine import Affine
+from ...transforms.transform import Affine
 
 Tensor = torch.Tensor
 Array = npt.NDArray[np.floating]

@@ -9,9 +9,8 @@ import numpy as np
 
 from ...errors import EngineFailed, FileError, SettingsError
 from ...images.grid import Grid
-from ...transforms.affine import Affine
 from ...transforms.elastix_files import ParameterMap, elastix_part, parameters_of
-from ...transforms.transform import Part
+from ...transforms.transform import Affine, Part
 
 TRANSFORMS = {
     "TranslationTransform": "Shift",

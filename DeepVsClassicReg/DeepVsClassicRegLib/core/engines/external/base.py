@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from ...device import Compute, torch_device
 from ...errors import EngineFailed
 from ...files import write_json
-from ...images.simple import image_from_array, to_sitk
+from ...images.resample import image_from_array, to_sitk
 from ...images.volume import LabelMap
 from ...pair import Pair
 from ...progress import Progress

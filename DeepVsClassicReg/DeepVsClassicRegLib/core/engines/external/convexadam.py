@@ -15,9 +15,7 @@ from ...images.grid import Grid
 from ...images.resample import warp_labels, warp_volume
 from ...pair import Pair
 from ...settings import option
-from ...transforms.affine import Affine
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Part, Transform
+from ...transforms.transform import Affine, DisplacementField, Part, Transform
 from ...transforms.units import channels_to_mm
 from ..base import TORCH, EngineInfo, Requirement
 from ..engine_input import EngineInput

@@ -13,12 +13,10 @@ import SimpleITK as sitk
 from ...device import Compute
 from ...errors import SettingsError
 from ...images.intensity import normalized
-from ...images.resample import warp_volume
-from ...images.simple import image_from_array
+from ...images.resample import image_from_array, warp_volume
 from ...images.volume import Volume
 from ...settings import option
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Part, Transform
+from ...transforms.transform import DisplacementField, Part, Transform
 from ..base import TORCH, EngineInfo, Requirement
 from .base import ExternalEngine, ExternalRun, Step, cpu_or_cuda
 from .levels import work_done

@@ -15,8 +15,7 @@ from ...errors import SettingsError
 from ...images.grid import Grid
 from ...images.intensity import background_value
 from ...settings import option
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Part, Transform
+from ...transforms.transform import DisplacementField, Part, Transform
 from ..base import EngineInfo, Requirement
 from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step

@@ -16,8 +16,7 @@ from ...device import Compute
 from ...errors import EngineFailed
 from ...images.grid import Grid
 from ...settings import option
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Part, Transform
+from ...transforms.transform import DisplacementField, Part, Transform
 from ..base import EngineInfo, Requirement
 from ..engine_input import EngineInput
 from .base import ExternalEngine, ExternalRun, Step

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...transforms.affine import Affine
+from ...transforms.transform import Affine
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -12,8 +12,7 @@ from ...device import Compute
 from ...images.grid import Grid
 from ...pair import Pair, is_single_slice
 from ...progress import Progress
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Transform
+from ...transforms.transform import DisplacementField, Transform
 from ...transforms.units import channels_to_mm, mm_to_channels
 from ..base import EngineInfo, Recorder, Result
 from .backend import Attempt, choose_backend, first_that_fits

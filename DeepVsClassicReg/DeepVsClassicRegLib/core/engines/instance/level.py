@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ...images.dilation import widened
+from ...images.intensity import widened
 
 Field = npt.NDArray[np.float32]
 

@@ -14,13 +14,11 @@ from ...images.grid import Grid
 from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
-from ...transforms.affine import Affine
-from ...transforms.transform import Transform
+from ...transforms.transform import Affine, Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
-from ..engine_input import in_units
+from ..engine_input import first_guesses, given_start, in_units
 from ..metric_model import AUTO, metric_model
-from ..searched_start import first_guesses, given_start
 
 if TYPE_CHECKING:
     from .objective import MetricObjective

@@ -17,7 +17,7 @@ from ...images.intensity import normalized
 from ...images.resample import sampled_on
 from ...networks.patch import dissimilarity
 from ...pair import Pair
-from ...transforms.affine import Affine
+from ...transforms.transform import Affine
 
 Tensor = torch.Tensor
 Array = npt.NDArray[np.floating]

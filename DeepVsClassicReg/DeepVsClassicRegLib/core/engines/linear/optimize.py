@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ...transforms.affine import Affine
+from ...transforms.transform import Affine
 from .levels import SampledLevel, inside_mask, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]

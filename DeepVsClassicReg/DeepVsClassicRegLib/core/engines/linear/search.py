@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...images.grid import Grid
 from ...images.volume import LabelMap
-from ...transforms.affine import Affine
+from ...transforms.transform import Affine
 from .levels import Coarse, LinearRun, inside_view, interpolate
 from .optimize import Climb, climb, score
 from .settings import KINDS

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...images.grid import Grid
     from ...networks.base import RegistrationNetwork
     from ...networks.card import Card
-    from ...transforms.field import DisplacementField
+    from ...transforms.transform import DisplacementField
     from .inputs import NetworkInputs
     from .predict import NetworkOutput
 

@@ -10,9 +10,7 @@ import numpy.typing as npt
 from ...images.grid import Grid
 from ...networks.parts import AffinePart, DisplacementPart, SplinePart, VelocityPart
 from ...networks.parts import Part as NetworkPart
-from ...transforms.affine import Affine
-from ...transforms.field import BSpline, DisplacementField, VelocityField
-from ...transforms.transform import Part
+from ...transforms.transform import Affine, BSpline, DisplacementField, Part, VelocityField
 from ...transforms.units import channels_to_mm
 from .fading import faded
 

@@ -15,8 +15,7 @@ from ...networks.parts import DisplacementPart
 from ...networks.parts import Part as NetworkPart
 from ...numba_setup import numba_found, use_user_cache
 from ...result import Extra
-from ...transforms.field import DisplacementField
-from ...transforms.transform import Part, Transform
+from ...transforms.transform import DisplacementField, Part, Transform
 from ...transforms.unfold import corner_determinants, unfolded
 from ...transforms.units import channels_to_mm
 from .exact import exact_parts

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...images.grid import Grid
-from ...images.lengths import nearest_step
+from ...images.grid import Grid, nearest_step
 from ..colors import LINES
 from ..plotting import EXTENT, Draw
 from .base import UPPER, View
 
 if TYPE_CHECKING:
-    from ...transforms.affine import Affine
-    from ...transforms.transform import Transform
+    from ...transforms.transform import Affine, Transform
     from ..figures import Pictures, Side
     from ..planes import Plane
 
@@ -33,8 +31,7 @@ def deformable_part(transform: Transform, grid: Grid) -> Transform:
     grid : Grid
         Region of the samples.
     """
-    from ...transforms.field import DisplacementField
-    from ...transforms.transform import Transform
+    from ...transforms.transform import DisplacementField, Transform
 
     coarse = _coarse(grid)
     points, moved = coarse.points(), _moved(transform, coarse)
@@ -51,7 +48,7 @@ def _moved(transform: Transform, grid: Grid) -> npt.NDArray[np.floating]:
 
 
 def _linear_part(points: npt.NDArray[np.floating], moved: npt.NDArray[np.floating]) -> Affine:
-    from ...transforms.affine import fit_affine, is_flat
+    from ...transforms.transform import fit_affine, is_flat
 
     chosen = points[::3, ::3, ::3]
     # A single slice does not determine the component perpendicular to it.

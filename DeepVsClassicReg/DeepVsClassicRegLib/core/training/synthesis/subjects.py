@@ -11,8 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ...errors import FileError
-from ...images.formats import stem
-from ...images.segmentations import read_labels
+from ...images.io import read_labels, stem
 from ...images.volume import LabelMap
 from .brain import CORTEX, LANDMARKS, SIDES
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.engines.searched_start import first_guesses, given_start
+from DeepVsClassicRegLib.core.engines.engine_input import first_guesses, given_start
 from DeepVsClassicRegLib.core.errors import RegistrationError
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair
-from DeepVsClassicRegLib.core.transforms.affine import Affine
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 from testing_grids import oblique_grid
 
 FIXED = oblique_grid((20, 18, 16), (1.7, 1.8, 2.4), seed=1, left_handed=True)
