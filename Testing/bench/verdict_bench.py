@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from cases import Case, read_cases
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.quality_checks import findings
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.core.evaluation.verdict import judge_report
+from DeepVsClassicRegLib.core.evaluation.verdict import findings, judge_report
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.result import Diagnostics, Result
 from DeepVsClassicRegLib.core.transforms.files import read_transform

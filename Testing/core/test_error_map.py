@@ -13,9 +13,8 @@ from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.figures import Pictures
 from DeepVsClassicRegLib.core.evaluation.locations import Locations
-from DeepVsClassicRegLib.core.evaluation.make_report import make_report
+from DeepVsClassicRegLib.core.evaluation.make_report import make_report, pictures_of
 from DeepVsClassicRegLib.core.evaluation.report import Report
-from DeepVsClassicRegLib.core.evaluation.views.pictures import pictures_of
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair

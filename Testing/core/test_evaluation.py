@@ -10,7 +10,7 @@ from DeepVsClassicRegLib.core.evaluation.consistency import round_trip_measures
 from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.measures import MEASURES, scalars
-from DeepVsClassicRegLib.core.evaluation.overlap import Scored, scored_labels
+from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, scored_labels
 from DeepVsClassicRegLib.core.histogram import mutual_information, normalized_mutual_information
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import warp_volume
@@ -112,13 +112,13 @@ def test_soft_dice_equals_warping_one_label_after_the_other(linear):
 
 
 def test_slabs_give_the_same_as_the_whole(monkeypatch):
-    from DeepVsClassicRegLib.core.evaluation import mapping
+    from DeepVsClassicRegLib.core.evaluation import region
 
     grid = Grid((16, 17, 18), (1.0, 1.2, 1.5), (0, 0, 0), OBLIQUE)
     pair = labeled_pair(cube(grid, 4, 7), cube(grid, 5, 7), grid)
     transform = Transform((smooth_field(grid, 0.8),))
     whole = evaluate(pair, transform)
-    monkeypatch.setattr(mapping.slabs, "__kwdefaults__", {"voxels": 5 * 16 * 17})
+    monkeypatch.setattr(region.slabs, "__kwdefaults__", {"voxels": 5 * 16 * 17})
     parts = evaluate(pair, transform)
     assert np.array_equal(whole.warped_labels.array, parts.warped_labels.array)
     np.testing.assert_allclose(whole.warped.array, parts.warped.array, atol=1e-5)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.evaluation.overlap import Scored
-from DeepVsClassicRegLib.core.evaluation.surface import boundary, directed_distances, surface_measures
+from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, boundary, directed_distances, surface_measures
 
 SPACING = (0.8, 1.5, 2.5)
 

@@ -18,14 +18,11 @@ from DeepVsClassicRegLib.core.evaluation.comparison import (
     write_comparison_html,
 )
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.figures import Pictures
-from DeepVsClassicRegLib.core.evaluation.make_report import judged, make_report
-from DeepVsClassicRegLib.core.evaluation.planes import Slices
+from DeepVsClassicRegLib.core.evaluation.figures import Pictures, Slices
+from DeepVsClassicRegLib.core.evaluation.make_report import judged, make_report, pictures_of, write_report_html
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
-from DeepVsClassicRegLib.core.evaluation.report_html import write_report_html
 from DeepVsClassicRegLib.core.evaluation.verdict import best_report, further_reasons, judge_report, tiles
-from DeepVsClassicRegLib.core.evaluation.views.pictures import pictures_of
 from DeepVsClassicRegLib.core.files import write_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import warp_labels, warp_volume

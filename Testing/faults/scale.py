@@ -16,8 +16,8 @@ from DeepVsClassicRegLib.core.engines.engine_input import in_units, native_start
 from DeepVsClassicRegLib.core.engines.external.greedy import GreedySettings, greedy_arguments
 from DeepVsClassicRegLib.core.engines.sitk_bspline import HEAD_GRID_SPACING, _mesh
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.quality_checks import findings
 from DeepVsClassicRegLib.core.evaluation.report import Report
+from DeepVsClassicRegLib.core.evaluation.verdict import findings
 from DeepVsClassicRegLib.core.images.grid import Grid, length_text, nearest_step
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.pair import Pair

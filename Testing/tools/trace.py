@@ -1,7 +1,8 @@
-"""Lists the library files that a command uses: those of which a function is called, in all of its processes.
+"""Lists the library files that a command or a click uses: those of which a function is called, in all processes.
 
 python Testing/tools/trace.py                                    `dvcreg register` of a phantom with `sitk-demons`
 python Testing/tools/trace.py register --fixed F --moving M ...  any other command
+python Testing/tools/trace.py click                              a click on Register, until its result is shown
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 MODULE = Path(__file__).resolve().parents[2] / "DeepVsClassicReg"
@@ -32,16 +34,32 @@ sys.setprofile(follow)
 """
 
 
-def used_files(arguments: list[str], folder: Path) -> list[str]:
-    """Run `dvcreg` with these arguments; return the used files of the library, sorted."""
-    hooks, found = folder / "hooks", folder / "files.txt"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
-    path = os.pathsep.join([str(hooks), str(MODULE)])
-    traced = {"TRACED_LIBRARY": str(LIBRARY), "TRACED_FILES": str(found), "PYTHONPATH": path}
-    subprocess.run([*PROGRAM, *arguments], env={**os.environ, **traced}, check=True)
-    names = set(found.read_text(encoding="utf-8").splitlines())
+def traced(folder: Path) -> dict[str, str]:
+    """Write the hook into a folder; return the variables with which Python processes write the names of their files."""
+    (folder / "sitecustomize.py").write_text(HOOK, encoding="utf-8")
+    path = os.pathsep.join([str(folder), str(MODULE)])
+    return {"TRACED_LIBRARY": str(LIBRARY), "TRACED_FILES": str(folder / "files.txt"), "PYTHONPATH": path}
+
+
+def used_files(folder: Path) -> list[str]:
+    """Return the files of the library that the traced processes used, sorted."""
+    names = set((folder / "files.txt").read_text(encoding="utf-8").splitlines())
     return sorted(Path(name).relative_to(LIBRARY).as_posix() for name in names if name.endswith(".py"))
+
+
+def click(folder: Path) -> None:
+    """Open the module with a phantom, click on Register, and wait for the result; traced from the click on."""
+    from screenshots import Studio  # beside this file; needs the stand-in of Slicer
+
+    studio = Studio(folder, 32)
+    studio.load_pair()
+    studio.choose("sitk-demons")
+    os.environ.update(traced(folder))
+    exec(HOOK, {})
+    studio.ui.registerButton.click()
+    studio.wait(lambda: studio.panel.results.runs and not studio.panel.busy)
+    sys.setprofile(None)
+    threading.setprofile(None)
 
 
 def phantom_command(folder: Path) -> list[str]:
@@ -60,7 +78,12 @@ def main() -> None:
     """Print the files and their number."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = used_files(sys.argv[1:] or phantom_command(folder), folder)
+        if sys.argv[1:] == ["click"]:
+            click(folder)
+        else:
+            command = [*PROGRAM, *(sys.argv[1:] or phantom_command(folder))]
+            subprocess.run(command, env={**os.environ, **traced(folder)}, check=True)
+        files = used_files(folder)
     print(*files, f"{len(files)} files", sep="\n")
 
 

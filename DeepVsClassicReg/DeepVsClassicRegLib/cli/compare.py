@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..core.engines.catalogue import parse_choices
+from ..core.evaluation.measures import MEASURES, SECONDS, Measure
 from ..worker.protocol import EXIT_RESULT
 from .comparison import ComparedRun, Comparison, write_comparison
 from .folders import output_folder
 from .options import compute_of, compute_options, inputs_of, outputs_of, page_option, pair_options, show_options
-from .output import show_entries, show_error, show_json, show_notes, show_verdict
-from .tables import show_runs
+from .output import COLORS, show_entries, show_error, show_json, show_notes, show_table, show_verdict
 
 HELP = """Run several engines on one pair and compare the results.
 
@@ -37,6 +38,16 @@ Examples:
 Results of earlier runs in --out are replaced; an input is never overwritten.
 Exit code 0 when at least one engine has a result.
 """
+
+SHORT_TITLES = {
+    "dice_mean": "Dice",
+    "hd95_mm_mean": "HD95",
+    "tre_mm_mean": "TRE",
+    "mi": "MI",
+    "ncc": "NCC",
+    "folding_percent": "Folds",
+    "sd_log_jacobian": "SD log J",
+}
 
 
 @click.command("compare", help=HELP)
@@ -94,3 +105,51 @@ def _page(run: ComparedRun) -> Path:
 
 def _finished(linear: ComparedRun | None, runs: list[ComparedRun]) -> list[ComparedRun]:
     return [run for run in (linear, *runs) if run is not None and run.ok]
+
+
+def show_runs(linear: ComparedRun | None, runs: Sequence[ComparedRun]) -> None:
+    """Print the main measures of a comparison, one line per run, the best value of each column in green."""
+    finished = [run for run in (linear, *runs) if run is not None and run.ok]
+    before = next((run.report.measures.before for run in finished if run.report), None)
+    if before is None:
+        return
+    names = ["before", *(f"{run.name} (start)" if run is linear else run.name for run in finished)]
+    titles, columns = ["Run"], [names]
+    for measure in (*MEASURES.values(), SECONDS):
+        values = [_value(run, measure) for run in finished]
+        if measure.main and any(value is not None for value in values):
+            titles.append(_short(measure))
+            marked = _marked(measure, values, first=linear is not None)
+            columns.append([measure.text(before.get(measure.name)), *marked])
+    titles.append("Verdict")
+    columns.append(["", *(_verdict(run) for run in finished)])
+    show_table("Comparison", titles, list(zip(*columns, strict=True)), numbers=True)
+
+
+def _short(measure: Measure) -> str:
+    title = SHORT_TITLES.get(measure.name, measure.title)
+    return f"{title}{f' {measure.unit}' if measure.unit in ('mm', '%', 's') else ''} {measure.arrow}".strip()
+
+
+def _verdict(run: ComparedRun) -> str:
+    level = run.report.verdict.level if run.report and run.report.verdict else "check"
+    return f"[{COLORS[level]}]{level}[/]"
+
+
+def _value(run: ComparedRun, measure: Measure) -> float | None:
+    if measure is SECONDS or run.report is None:
+        return run.seconds
+    value: float | None = run.report.measures.after.get(measure.name)
+    return value
+
+
+def _marked(measure: Measure, values: Sequence[float | None], *, first: bool) -> list[str]:
+    """Return the values as text, the best in green; with `first`, the common linear start is not considered."""
+    rivals = [value for value in values[1 if first else 0 :] if value is not None]
+    texts = []
+    for index, value in enumerate(values):
+        competes = value is not None and len(rivals) > 1 and not (first and index == 0)
+        best = competes and bool(measure.direction) and not any(measure.better(other, value) for other in rivals)
+        text = measure.text(value)
+        texts.append(f"[bold green]{text}[/]" if best else text)
+    return texts

@@ -18,7 +18,7 @@ from ..core.files import protect_inputs, write_text
 from ..core.job import FILE_NAMES, OUTPUTS, START, WARPED_SEGMENTATION, Job
 from ..core.result import TOTAL
 from ..core.settings import DEFAULT, Choice
-from ..worker.publishing import publish
+from ..worker.job_folder import publish
 from .folders import job_folder
 from .output import show_note
 from .running import Listener, run_job

@@ -9,8 +9,7 @@ import click
 
 from ..core.files import protect_inputs
 from .options import FILE, error_model_option, estimate_option, inputs_of, pair_options
-from .output import show_json, show_notes, show_places, show_verdict
-from .tables import show_measures
+from .output import show_json, show_measures, show_notes, show_places, show_verdict
 
 HELP = """Measure how well a transform aligns the moving volume with the fixed volume.
 

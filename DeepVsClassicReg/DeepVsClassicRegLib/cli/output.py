@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.evaluation.locations import Location
+from ..core.evaluation.measures import MEASURES, Measure
 from ..core.evaluation.report import Report
 from ..core.evaluation.verdict import further_reasons
 
@@ -139,3 +140,24 @@ def show_entries(title: str, entries: Mapping[str, Any]) -> None:
     screen.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     for name, value in entries.items():
         screen.print(f"  {name:<{width}}  {escape(str(value))}", soft_wrap=True)
+
+
+def show_measures(report: Report) -> None:
+    """Print the main measures of a report before registration, after the linear alignment, and at the end."""
+    columns = report.measures.columns
+    stages = [name for name in ("before", "start", "after") if columns.get(name)]
+    titles = {"before": "Before", "start": "Linear", "after": "After"}
+    rows = []
+    for measure in MEASURES.values():
+        values = [columns[stage].get(measure.name) for stage in stages]
+        if measure.main and any(value is not None for value in values):
+            rows.append([_measure_title(measure), *(measure.text(value) for value in values)])
+    total = report.total_seconds
+    name = ":".join(filter(None, (report.engine, report.preset)))
+    took = f", {total:.1f} s" if total is not None else ""
+    show_table(f"{name or 'Measures'}{took}", ["Measure", *(titles[stage] for stage in stages)], rows, numbers=True)
+
+
+def _measure_title(measure: Measure) -> str:
+    unit = f" [{measure.unit}]" if measure.unit else ""
+    return f"{measure.title}{unit} {measure.arrow}".replace("[", "\\[").strip()

@@ -11,7 +11,7 @@ from ..core.engines.catalogue import default_engine
 from ..core.evaluation.report import read_report
 from ..core.files import protect_inputs
 from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, FILE_NAMES, Job
-from ..worker.publishing import publish
+from ..worker.job_folder import publish
 from .folders import job_folder
 from .options import (
     compute_of,
@@ -26,9 +26,8 @@ from .options import (
     settings_of,
     show_options,
 )
-from .output import show_entries, show_json, show_notes, show_verdict
+from .output import show_entries, show_json, show_measures, show_notes, show_verdict
 from .running import Listener, run_job, show_failure
-from .tables import show_measures
 
 HELP = """Register a moving volume to a fixed volume and evaluate the result.
 

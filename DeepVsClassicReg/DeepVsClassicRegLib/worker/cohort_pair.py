@@ -15,8 +15,7 @@ from ..core.evaluation.report import read_report
 from ..core.files import NO_SPACE
 from ..core.job import Job
 from .client import WorkerClient
-from .job_folder import HIDDEN, new_job_folder
-from .publishing import publish
+from .job_folder import HIDDEN, new_job_folder, publish
 from .session import CANCELLED, JobOutcome
 
 POLL_S = 0.2

@@ -232,11 +232,11 @@ class _Writer:
         if path := self._wanted("report", 0.7):
             write_report_json(path, report)
         if path := self._wanted("thumbnail", 0.72):
-            from ..core.evaluation.thumbnail import write_thumbnail
+            from ..core.evaluation.figures import write_thumbnail
 
             write_thumbnail(path, pair, result.transform)
         if path := self._wanted("html", 0.75):
-            from ..core.evaluation.report_html import write_report_html
+            from ..core.evaluation.make_report import write_report_html
 
             title = get_engine(result.engine).info.title
             write_report_html(path, pair, result, evaluation, report=report, title=title)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.mapping import moving_indices, slab_of, slabs
+from ..evaluation.region import moving_indices, slab_of, slabs
 from ..images.grid import Grid
 from ..images.intensity import foreground, robust_range, with_dark_background
 from ..images.resample import warp_volume

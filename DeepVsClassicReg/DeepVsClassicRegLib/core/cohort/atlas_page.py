@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.figures import Bar, strip
+from ..evaluation.figures import Bar, Slices, strip
 from ..evaluation.pages import Page
-from ..evaluation.planes import Slices
 from ..evaluation.plotting import AFTER, EXTENT, START, Draw, data_uri, gray, new_figure, rising, tidy
 from ..files import write_text
 from ..images.io import read_volume

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingsError
-from ..evaluation.mapping import moving_indices
+from ..evaluation.region import moving_indices
 from ..files import jsonable, write_json
 from ..images.grid import Grid
 from ..images.intensity import foreground

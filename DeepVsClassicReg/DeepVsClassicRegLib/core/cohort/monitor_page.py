@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.figures import Bar, strip
+from ..evaluation.figures import Bar, Slices, strip
 from ..evaluation.pages import Page
-from ..evaluation.planes import Slices
 from ..evaluation.plotting import AFTER, BEFORE, EXTENT, FAINT, TEXT, Draw, data_uri, diverging, gray, new_figure, tidy
 from ..files import write_text
 from ..images.intensity import foreground

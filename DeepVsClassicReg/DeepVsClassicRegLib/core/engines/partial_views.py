@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.mapping import moving_indices, seen_voxels
+from ..evaluation.region import moving_indices, seen_voxels
 from ..evaluation.similarity import local_agreement
 from ..images.grid import Grid
 from ..images.intensity import foreground, robust_range

@@ -12,14 +12,13 @@ from ..pair import Pair
 from ..result import TOTAL, Result
 from .evaluate import Evaluation
 from .figures import Pictures
-from .make_report import make_report
+from .make_report import figure_of_rows, make_report
 from .measures import MEASURES, SECONDS, Measure, scalars
 from .pages import COLUMN_TITLES, Page, measure_table
 from .plotting import accuracy_time, data_uri
 from .report import Report
 from .verdict import DECISIVE, judge_report, seconds_text
 from .views.catalogue import get_view
-from .views.pictures import figure_of_rows
 
 Runs = Mapping[str, tuple[Result, Evaluation]]
 MOST_ROWS = 8

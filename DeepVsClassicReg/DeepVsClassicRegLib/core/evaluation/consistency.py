@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from ..images.grid import Grid
 from ..transforms.transform import Affine, Transform, fit_affine, is_flat
-from .mapping import Ready
+from .region import Ready
 
 Array = npt.NDArray[np.float64]
 NODES = 56

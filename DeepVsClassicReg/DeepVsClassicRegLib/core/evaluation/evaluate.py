@@ -25,12 +25,10 @@ from .consistency import round_trip_measures
 from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
-from .mapping import Ready, Sampled, seen_voxels, slab_of, slabs
 from .measures import FAMILIES
-from .overlap import Codes, Scored, SoftOverlap, hard_overlap, scored_labels
-from .region import fixed_region
+from .region import Ready, Sampled, fixed_region, seen_voxels, slab_of, slabs
+from .segmentations import Codes, Scored, SoftOverlap, hard_overlap, scored_labels, surface_measures
 from .similarity import Agreement, SimilarityRegion, local_agreement
-from .surface import surface_measures
 
 MOST_CHANGE = 10.0
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.figures import strip
+from ..evaluation.figures import Picture, Slices, strip
 from ..evaluation.pages import Page
-from ..evaluation.planes import Picture, Slices
 from ..evaluation.plotting import AFTER, BEFORE, START, data_uri, gray, new_figure, png_bytes, tidy
 from ..files import write_bytes, write_csv, write_text
 from ..images.volume import Volume

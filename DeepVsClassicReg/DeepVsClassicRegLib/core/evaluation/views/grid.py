@@ -14,8 +14,7 @@ from .base import UPPER, View
 
 if TYPE_CHECKING:
     from ...transforms.transform import Affine, Transform
-    from ..figures import Pictures, Side
-    from ..planes import Plane
+    from ..figures import Pictures, Plane, Side
 
 GRID_LINES = 24
 SPACING = 3.0  # of the displayed field, in units of the grid (mm for a head)
