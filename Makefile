@@ -12,7 +12,7 @@ ENGINES ?= elastix,greedy,ants:quick
 JOBS ?= 2
 OUT ?= bench/results
 
-.PHONY: help demo cohort test test-slow lint bench panel screenshots cmake clean
+.PHONY: help demo cohort test test-slow lint bench panel screenshots docs pages cmake clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -47,8 +47,15 @@ bench: $(VENV)/.test ## Engines side by side on labeled volumes: make bench DATA
 panel: $(VENV)/.test system ## Open the Slicer panel in a window without Slicer
 	@$(BIN)/python Testing/slicer_standin/show.py
 
-screenshots: $(VENV)/.test system ## Make the panel's pictures in Resources/Screenshots
+screenshots: $(VENV)/.test system ## Make the panel's pictures in Resources/Screenshots and Docs/pictures
 	@$(RUN) Testing/tools/screenshots.py
+	@$(RUN) Testing/tools/tutorial.py
+
+docs: $(VENV)/.docs pages ## Build the documentation; open build/docs/Docs/index.html
+	@$(RUN) -m sphinx -q -W --keep-going -c Docs . build/docs
+
+pages: $(VENV)/.demo ## Write the facts of engines and methods into the pages of Docs/methods
+	@$(RUN) Testing/tools/method_pages.py
 
 cmake: ## Write the module's file lists into DeepVsClassicReg/CMakeLists.txt
 	@$(PYTHON) Testing/tools/cmake_lists.py --write
@@ -73,6 +80,10 @@ $(VENV)/.demo: Testing/requirements-demo.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.cohort: Testing/requirements-cohort.txt $(VENV)/.demo
 	@$(PIP) -r Testing/requirements-cohort.txt
+	@touch $@
+
+$(VENV)/.docs: Docs/requirements.txt $(VENV)/.test
+	@$(PIP) -r Docs/requirements.txt
 	@touch $@
 
 $(VENV)/.test: Testing/requirements-test.txt $(VENV)/.demo

@@ -26,7 +26,8 @@ class DeepVsClassicReg(ScriptedLoadableModule):
         parent.title = _("Deep vs Classic Registration")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
         parent.dependencies = []
-        parent.contributors = ["DeepVsClassicReg contributors"]
+        names = Path(__file__).parent / "Resources" / "contributors.txt"
+        parent.contributors = names.read_text(encoding="utf-8").split("\n")[:-1]
         parent.helpText = _(
             "Registers a moving volume to a fixed volume with a classical method or a deep network, measures the "
             "quality of the result, and shows where to check it. Select both volumes and press Register."

@@ -32,46 +32,41 @@ def test_docstring_examples(path):
     assert outcome.failed == 0
 
 
-def readme_blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the examples of a page; those for Slicer's console and those without a language are not run."""
+    found = re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    return [block for block in found if "slicer." not in block]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """One folder for all examples, because later ones use what earlier ones wrote."""
-    return tmp_path_factory.mktemp("readme")
+PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("Docs/**/*.md"))) if blocks(page, "bash")]
+FOLDERS: dict[Path, Path] = {}
 
 
-def environment() -> dict[str, str]:
+@pytest.fixture
+def folder(page, tmp_path_factory):
+    """One folder for all examples of a page, because later ones use what earlier ones wrote."""
+    if page not in FOLDERS:
+        FOLDERS[page] = tmp_path_factory.mktemp(page.stem)
+    return FOLDERS[page]
+
+
+def run(command: list[str], folder: Path) -> None:
+    """Run a program in the folder as a user would after the installation."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(LIBRARY.parent)}
-
-
-def test_readme_commands(folder):
-    blocks = [block for block in readme_blocks("bash") if "dvcreg" in block and "make" not in block]
-    assert blocks, "the README shows no command line example"
-    script = "set -euo pipefail\n" + "\n".join(blocks)
-    done = subprocess.run(
-        [shutil.which("bash") or "bash", "-c", script],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(LIBRARY.parent)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_readme_python(folder):
-    blocks = [block for block in readme_blocks("python") if "slicer." not in block]
-    assert blocks, "the README shows no Python example"
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stderr
+def test_pages_with_examples_are_found():
+    assert len(PAGES) > 5 and PAGES[0].name == "README.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_a_page(page, folder):
+    run([shutil.which("bash") or "bash", "-c", "set -euo pipefail\n" + "\n".join(blocks(page, "bash"))], folder)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_python_of_a_page(page, folder):
+    run([sys.executable, "-c", "\n".join(blocks(page, "python"))], folder)

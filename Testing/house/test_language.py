@@ -117,6 +117,7 @@ TEXTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    *ROOT.glob("Docs/**/*.md"),
 ]
 
 

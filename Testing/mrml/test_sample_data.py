@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import slicer
 from DeepVsClassicRegLib.mrml import sample_data
 from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
@@ -21,16 +22,47 @@ def test_phantom_nodes(nodes, phantom):
     assert 0 < low < high
 
 
-def test_offered_once_and_generated_by_the_button(slicer_scene, phantom, monkeypatch):
+@pytest.fixture
+def sample(slicer_scene, phantom, monkeypatch, tmp_path):
+    """The head sample, registered twice, with an empty cache."""
     monkeypatch.setattr(sample_data, "generate_phantom", lambda *_args, **_options: phantom)
+    cache = slicer_scene.GetCacheManager()
+    before = cache.GetRemoteCacheDirectory()
+    cache.SetRemoteCacheDirectory(str(tmp_path / "cache"))
     for _ in range(2):
         assert sample_data.register_sample_data()
     sources = slicer.modules.sampleDataSources[sample_data.CATEGORY]
-    offered = [source for source in sources if source.sampleName == sample_data.SAMPLE_NAME]
-    assert len(offered) == 1
-    loaded = offered[0].customDownloader(offered[0])
+    offered = {source.sampleName: source for source in sources}
+    assert len(sources) == len(offered) and set(offered) >= set(sample_data.SAMPLES)
+    assert not list((tmp_path / "cache").glob("DeepVsClassicReg*")), "generated at startup"
+    yield offered["DeepVsClassicRegPhantom"]
+    cache.SetRemoteCacheDirectory(before)
+
+
+def test_generated_by_the_button(slicer_scene, sample):
+    loaded = sample.customDownloader(sample)
     assert [node.GetName() for node in loaded] == ["Phantom head fixed", "Phantom head moving"]
     assert slicer_scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
+
+
+def test_generated_by_download_sample(slicer_scene, sample, phantom, monkeypatch):
+    import SampleData
+
+    fixed, *others = SampleData.SampleDataLogic().downloadSamples("DeepVsClassicRegPhantom")
+    named = {node.GetName(): node for node in (fixed, *others)}
+    assert set(named) == set(sample_data.node_names("head").values())
+    assert fixed.GetName() == "Phantom head fixed"
+    # Slicer reverses the slices of a left-handed grid when it reads it.
+    assert np.array_equal(array_of(fixed)[::-1], phantom.pair.fixed.array)
+    assert np.allclose(grid_of(fixed).points()[::-1], phantom.pair.fixed.grid.points(), atol=1e-4)
+    points = named["Phantom head moving landmarks"]
+    assert np.allclose(points_mm(points), phantom.pair.moving_points, atol=1e-4)
+    segmentation = named["Phantom head moving segmentation"].GetSegmentation()
+    names = {segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())}
+    assert names == {phantom.pair.moving_labels.names[label] for label in phantom.pair.moving_labels.labels}
+
+    monkeypatch.setattr(sample_data, "generate_phantom", None)  # files in the cache are not generated again
+    assert SampleData.SampleDataLogic().downloadSample("DeepVsClassicRegPhantom").GetName() == "Phantom head fixed"
 
 
 def test_the_first_look_is_at_the_images(nodes):

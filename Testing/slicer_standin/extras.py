@@ -171,52 +171,89 @@ class PyTorchUtilsLogic:
         return "cpu"
 
 
-@dataclass
 class SampleDataSource:
-    """One registered sample."""
+    """One registered sample, with the fields and the comparison of Slicer's own class."""
 
-    sampleName: str | None = None
-    uris: Any = None
-    fileNames: Any = None
-    nodeNames: Any = None
-    customDownloader: Any = None
-    thumbnailFileName: str | None = None
-    loadFileType: Any = FILE_TYPE
-    loadFiles: Any = None
-    loadFileProperties: Any = None
-    checksums: Any = None
+    def __init__(self, sampleName: str | None = None, sampleDescription: str | None = None, uris: Any = None,
+                 fileNames: Any = None, nodeNames: Any = None, checksums: Any = None, loadFiles: Any = None,
+                 customDownloader: Any = None, thumbnailFileName: str | None = None, loadFileType: Any = None,
+                 loadFileProperties: Any = None) -> None:  # fmt: skip
+        self.sampleName, self.sampleDescription = sampleName, sampleDescription or sampleName
+        if isinstance(uris, str):
+            uris, fileNames, nodeNames, loadFileType = [uris], [fileNames], [nodeNames], [loadFileType]
+        if not isinstance(loadFileType, list):
+            loadFileType = [loadFileType] * len(uris)
+        if len({len(item) for item in (uris, fileNames, nodeNames, loadFileType)}) != 1:
+            raise ValueError("All fields of sample data source must have the same length")
+        self.uris, self.fileNames, self.nodeNames = uris, fileNames, nodeNames
+        self.loadFileType = [kind or FILE_TYPE for kind in loadFileType]
+        self.customDownloader, self.thumbnailFileName = customDownloader, thumbnailFileName
+        self.checksums, self.loadFiles, self.loadFileProperties = checksums, loadFiles, loadFileProperties
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == str(other)
+
+    def __str__(self) -> str:
+        return f"{self.sampleName} {self.uris} {self.fileNames} {self.nodeNames} {self.customDownloader}"
 
 
 class SampleDataLogic:
-    """Registers samples; local files are loaded, network addresses are refused."""
+    """Registers and loads samples; local files are loaded, network addresses are refused.
+
+    As in Slicer, `customDownloader` is for the button of the module alone: `downloadSamples` takes the files of the
+    cache, and fetches those that are not there from their addresses.
+    """
 
     @staticmethod
     def registerCustomSampleDataCategory(category: str, displayName: str | None = None, **_options: Any) -> None:
         slicer.modules.sampleDataSources.setdefault(category, [])
 
     @staticmethod
-    def registerCustomSampleDataSource(category: str = "Custom", *arguments: Any, **named: Any) -> None:
-        source = SampleDataSource(*arguments, **named)  # a keyword that Slicer does not know raises here as there
-        lists = [[item] if isinstance(source.uris, str) else item
-                 for item in (source.uris, source.fileNames, source.nodeNames)]  # fmt: skip
-        if len({len(item) for item in lists}) != 1:
-            raise ValueError("All fields of sample data source must have the same length")
+    def registerCustomSampleDataSource(category: str = "Custom", sampleName: str | None = None, uris: Any = None,
+                                       fileNames: Any = None, nodeNames: Any = None, customDownloader: Any = None,
+                                       thumbnailFileName: str | None = None, loadFileType: Any = FILE_TYPE,
+                                       loadFiles: Any = None, loadFileProperties: Any = None,
+                                       checksums: Any = None) -> None:  # fmt: skip
+        source = SampleDataSource(
+            sampleName=sampleName, uris=uris, fileNames=fileNames, nodeNames=nodeNames,
+            thumbnailFileName=thumbnailFileName, loadFileType=loadFileType, loadFiles=loadFiles,
+            loadFileProperties=loadFileProperties, checksums=checksums, customDownloader=customDownloader,
+        )  # fmt: skip
         registered = slicer.modules.sampleDataSources.setdefault(category, [])
         if source not in registered:
             registered.append(source)
+
+    @staticmethod
+    def sampleDataSourcesByCategory(category: str | None = None) -> Any:
+        sources = slicer.modules.sampleDataSources
+        return sources if category is None else sources.get(category, [])
 
     def downloadSamples(self, name: str) -> list[Any]:
         sources = (item for group in slicer.modules.sampleDataSources.values() for item in group)
         source = next((item for item in sources if item.sampleName == name), None)
         if source is None:
             raise ValueError(f"no sample named {name!r} is registered")
-        if source.customDownloader is not None:
-            return list(source.customDownloader(source) or [])
-        uris = [source.uris] if isinstance(source.uris, str) else source.uris
-        paths = [uri.removeprefix("file://") for uri in uris]
-        if not all(Path(path).is_file() for path in paths):
-            raise RuntimeError(f"the stand-in downloads nothing: {uris}")
-        return [slicer.util.loadNodeFromFile(path, source.loadFileType, {}) for path in paths]
+        return self.downloadFromSource(source)
+
+    def downloadFromSource(self, source: SampleDataSource) -> list[Any]:
+        cache = Path(slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory())
+        loaded = []
+        for uri, name, title, kind in zip(
+            source.uris, source.fileNames, source.nodeNames, source.loadFileType, strict=True
+        ):
+            path = cache / name
+            if not path.is_file():
+                local = Path(uri.removeprefix("file://"))
+                if not local.is_file():
+                    raise RuntimeError(f"the stand-in downloads nothing: {uri}")
+                path.write_bytes(local.read_bytes())
+            node = slicer.util.loadNodeFromFile(str(path), kind, {"name": title} if title else {})
+            storage = node.GetStorageNode()
+            if storage is not None:
+                slicer.mrmlScene.RemoveNode(storage)
+                node.SetAndObserveStorageNodeID(None)
+            loaded.append(node)
+        return loaded
 
     def downloadSample(self, name: str) -> Any:
         return self.downloadSamples(name)[0]
@@ -232,6 +269,7 @@ def install() -> None:
     i18n.translate = lambda context, text: text  # type: ignore[attr-defined]
     sample_data = types.ModuleType("SampleData")
     sample_data.SampleDataLogic = SampleDataLogic  # type: ignore[attr-defined]
+    sample_data.SampleDataSource = SampleDataSource  # type: ignore[attr-defined]
     sys.modules["slicer.packaging"] = slicer.packaging = packaging
     sys.modules["slicer.i18n"] = slicer.i18n = i18n
     sys.modules["SampleData"] = sample_data

@@ -58,12 +58,10 @@ def add_menus(slicer: Any, qt: Any, window: Any) -> None:
     action(file_menu, "Add data...", add_data)
     action(file_menu, "Save scene...", save_scene)
     action(file_menu, "Close scene", lambda: slicer.mrmlScene.Clear(0))
-    from SampleData import SampleDataLogic
-
     samples = window.menuBar().addMenu("Sample data")
     for group in slicer.modules.sampleDataSources.values():
         for source in group:
-            action(samples, source.sampleName, lambda name=source.sampleName: SampleDataLogic().downloadSamples(name))
+            action(samples, source.sampleName, lambda source=source: press_sample(source))
     view_menu = window.menuBar().addMenu("View")
     layouts = slicer.vtkMRMLLayoutNode
     for text, layout in (
@@ -77,17 +75,26 @@ def add_menus(slicer: Any, qt: Any, window: Any) -> None:
     action(view_menu, "Center 3D", slicer.util.resetThreeDViews)
 
 
-def load_data(slicer: Any, options: argparse.Namespace) -> None:
-    """Load the volumes or the sample that the command line asks for."""
+def press_sample(source: Any) -> None:
+    """Load a sample as its button in the module Sample Data does."""
     from SampleData import SampleDataLogic
 
+    if source.customDownloader is not None:
+        source.customDownloader(source)
+    else:
+        SampleDataLogic().downloadFromSource(source)
+
+
+def load_data(slicer: Any, options: argparse.Namespace) -> None:
+    """Load the volumes or the sample that the command line asks for."""
     for path in options.volumes:
         slicer.util.loadVolume(str(path), {})
-    generated = (source.sampleName for group in slicer.modules.sampleDataSources.values() for source in group
-                 if source.customDownloader is not None)  # fmt: skip
-    sample = options.sample or (None if options.volumes or options.empty else next(generated, None))
-    if sample:
-        SampleDataLogic().downloadSamples(sample)
+    sources = [source for group in slicer.modules.sampleDataSources.values() for source in group]
+    if options.sample:
+        press_sample(next(source for source in sources if source.sampleName == options.sample))
+    elif not (options.volumes or options.empty):
+        for source in [source for source in sources if source.customDownloader is not None][:1]:
+            press_sample(source)
 
 
 def main() -> int:

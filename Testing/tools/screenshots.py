@@ -9,7 +9,8 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ class Studio:
 
         wait_until(condition, timeout_s)
 
-    def shoot(self, name: str, *, screens: Sequence[str] = ("",), scroll: str = "") -> None:
+    def shoot(
+        self, name: str, *, screens: Sequence[str] = ("",), scroll: str = "", size: tuple[int, int] | None = None
+    ) -> None:
         """Save a picture of the window for each screen; `scroll` names a widget that is then at the top of the panel.
 
-        Without it the panel is seen as it scrolled by itself.
+        Without it the panel is seen as it scrolled by itself. `size` replaces the size of the screen.
         """
         import qt
         from DeepVsClassicRegLib.ui.panel import scroll_to_result
@@ -76,13 +79,13 @@ class Studio:
 
         for screen in screens:
             path = self.folder / f"{name}{screen}.png"
-            screenshots.screenshot(path, size=SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
+            screenshots.screenshot(path, size=size or SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
             area = self.slicer.util.mainWindow()._panel._scroll
             if scroll:
                 area.verticalScrollBar().value = getattr(self.ui, scroll).mapTo(area.widget(), qt.QPoint(0, 0)).y() - 4
             else:
                 scroll_to_result(self.ui)
-            screenshots.screenshot(path, size=SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
+            screenshots.screenshot(path, size=size or SCREENS[screen], panel_width=PANEL_WIDTH, scale=1.0)
             area.verticalScrollBar().value = 0
             shrink(path)
             sys.stdout.write(f"{path}\n")
@@ -152,6 +155,19 @@ class Studio:
         """Choose a way of looking."""
         getattr(self.ui, button).click()
         self.wait(lambda: not self.panel.busy)
+
+
+@contextmanager
+def workers_suspended() -> Iterator[None]:
+    """Suspend the running registration: drawing four views takes longer than the rest of its run."""
+    workers = psutil.Process().children(recursive=True)
+    for worker in workers:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.resume()
 
 
 def shrink(path: Path) -> None:
@@ -331,13 +347,8 @@ def _running(studio: Studio) -> None:
     studio.choose("elastix", enabled="queueButton")
     ui.queueButton.click()
     studio.wait(lambda: not panel.runner.busy or (panel.runner.current.fraction > 0.5 and panel.run.plot.points > 15))
-    # Drawing four views takes longer than the rest of the run, so the worker holds still for its picture.
-    workers = psutil.Process().children(recursive=True)
-    for worker in workers:
-        worker.suspend()
-    studio.shoot("running", scroll="methodButton")
-    for worker in workers:
-        worker.resume()
+    with workers_suspended():
+        studio.shoot("running", scroll="methodButton")
     ui.registerButton.click()  # Cancel
     studio.wait(lambda: not panel.busy)
     ui.progressButton.collapsed = True

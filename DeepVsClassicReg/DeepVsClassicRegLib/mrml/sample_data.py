@@ -1,8 +1,9 @@
-"""The phantom pair in Slicer's sample data: generated on this computer, nothing is downloaded."""
+"""The phantom pairs in Slicer's sample data: generated on this computer, nothing is downloaded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -12,10 +13,12 @@ from ..core.evaluation.colors import FIXED_OUTLINE, WARPED_OUTLINE
 from .nodes import add_labels, add_points, add_volume
 
 if TYPE_CHECKING:
+    from ..core.pair import Pair
     from ..core.phantom.phantom import Phantom
 
 CATEGORY = "Registration"
-SAMPLE_NAME = "DeepVsClassicRegPhantom"
+# Name of the sample -> kind of the phantom.
+SAMPLES = {"DeepVsClassicRegPhantom": "head", "DeepVsClassicRegLung": "lung"}
 
 
 @dataclass(frozen=True)
@@ -37,24 +40,29 @@ def generate_phantom(kind: str = "head", *, size: int = 96, seed: int = 0) -> Ph
     return make_phantom(kind, size=size, seed=seed)
 
 
+def node_names(kind: str) -> dict[str, str]:
+    """Return role -> name of the nodes of a phantom pair."""
+    names = {}
+    for side, text in (("fixed", _("Phantom {kind} fixed")), ("moving", _("Phantom {kind} moving"))):
+        names[side] = text.format(kind=kind)
+        names[f"{side}_labels"] = _("{name} segmentation").format(name=names[side])
+        names[f"{side}_points"] = _("{name} landmarks").format(name=names[side])
+    return names
+
+
 def add_phantom(phantom: Phantom) -> PhantomNodes:
     """Add a phantom pair to the scene; main thread only.
 
     Segmentations are hidden; landmarks are small, shown only in slices, in the colors of the contours (amber fixed,
     cyan moving).
     """
-    pair = phantom.pair
-    fixed = add_volume(pair.fixed, _("Phantom {kind} fixed").format(kind=phantom.kind))
-    moving = add_volume(pair.moving, _("Phantom {kind} moving").format(kind=phantom.kind))
+    pair, names = phantom.pair, node_names(phantom.kind)
+    fixed, moving = (add_volume(getattr(pair, side), names[side]) for side in ("fixed", "moving"))
     labels, points = [], []
-    for volume, drawn, placed, color in (
-        (fixed, pair.fixed_labels, pair.fixed_points, FIXED_OUTLINE),
-        (moving, pair.moving_labels, pair.moving_points, WARPED_OUTLINE),
-    ):
-        labels.append(
-            add_labels(_given(drawn), _("{name} segmentation").format(name=volume.GetName()), reference=volume)
-        )
-        points.append(add_points(_given(placed), _("{name} landmarks").format(name=volume.GetName())))
+    for side, volume, color in (("fixed", fixed, FIXED_OUTLINE), ("moving", moving, WARPED_OUTLINE)):
+        drawn, placed = (_given(getattr(pair, f"{side}_{what}")) for what in ("labels", "points"))
+        labels.append(add_labels(drawn, names[f"{side}_labels"], reference=volume))
+        points.append(add_points(placed, names[f"{side}_points"]))
         labels[-1].GetDisplayNode().SetVisibility(False)
         _show_small(points[-1].GetDisplayNode(), color)
     return PhantomNodes(fixed, moving, *labels, *points)
@@ -75,14 +83,14 @@ def load_phantom_pair(kind: str = "head", *, size: int = 96, seed: int = 0) -> P
 
 
 def register_sample_data(thumbnail: str = "") -> bool:
-    """Add the phantom pair to the Sample Data module; called at startup.
+    """Add the phantom pairs to the Sample Data module; called at startup.
 
-    Only the module's button works: `SampleData.downloadSample` always downloads, use `load_phantom_pair` instead.
+    The buttons of the module and `SampleData.downloadSamples("DeepVsClassicRegPhantom")` generate them.
 
     Parameters
     ----------
     thumbnail : str, optional
-        Picture of the button.
+        Picture of the buttons.
 
     Returns
     -------
@@ -90,24 +98,26 @@ def register_sample_data(thumbnail: str = "") -> bool:
         Whether the Sample Data module exists.
     """
     try:
-        import SampleData
+        from SampleData import SampleDataLogic
     except ImportError:
         return False
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category=CATEGORY,
-        sampleName=SAMPLE_NAME,
-        uris=["dvcreg://phantom/head"],
-        fileNames=["phantom.nrrd"],
-        nodeNames=["Phantom head fixed"],
-        thumbnailFileName=thumbnail or None,
-        customDownloader=_downloader,
-    )
+    from .generated_sample import GeneratedSample
+
+    offered = SampleDataLogic.sampleDataSourcesByCategory().setdefault(CATEGORY, [])
+    for name, kind in SAMPLES.items():
+        sample = GeneratedSample(name, node_names(kind), partial(_pair, kind), partial(_on_button, kind), thumbnail)
+        if sample not in offered:
+            offered.append(sample)
     return True
 
 
-def _downloader(_source: Any) -> list[Any]:
-    """Generate the pair; the button of the Sample Data module calls this instead of downloading."""
-    nodes = load_phantom_pair()
+def _pair(kind: str) -> Pair:
+    return generate_phantom(kind).pair
+
+
+def _on_button(kind: str, _source: Any) -> list[Any]:
+    """Generate a pair; the button of the Sample Data module calls this instead of downloading."""
+    nodes = load_phantom_pair(kind)
     return [nodes.fixed, nodes.moving]
 
 
