@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -68,6 +69,16 @@ def test_every_page_is_in_a_table_of_contents():
     index = ROOT / "Docs" / "index.md"
     reached = {page.resolve() for page in (*listed(index), *listed(index.parent / "methods" / "index.md"))}
     assert [name(page) for page in sorted(set(ROOT.glob("Docs/**/*.md")) - reached - {index})] == []
+
+
+def test_the_reference_names_what_exists():
+    text = (ROOT / "Docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", text, flags=re.M)
+    assert len(names) > 20
+    for name in names:
+        full = name if name.startswith("DeepVsClassicRegLib.") else f"DeepVsClassicRegLib.{name}"
+        module, _, last = full.rpartition(".")
+        assert getattr(importlib.import_module(module), last).__doc__, full
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=name)

@@ -10,9 +10,8 @@ from typing import Any
 import slicer
 from SampleData import SampleDataSource
 
-from ..core.images.io import write_volume
+from ..core.images.io import write_labels, write_volume
 from ..core.images.points import write_points
-from ..core.images.segmentations import write_labels
 
 TYPES = {
     "fixed": "VolumeFile",
