@@ -20,6 +20,7 @@ from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings, presets
+from DeepVsClassicRegLib.core.transforms.field import DisplacementField
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
@@ -329,3 +330,49 @@ def test_a_second_window_size_counts_on_the_finest_level(bent_pair):
 def test_presets_make_settings():
     for name in presets("instance"):
         make_settings(ENGINE.info.settings, "instance", name)
+
+
+def spoiled(transform, center, shift_mm, *, sigma_mm=9.0):
+    """A transform with a local error: the shift at the center, fading as a Gaussian."""
+    points = BLOBS.points()
+    share = np.exp(-((points - center) ** 2).sum(-1) / (2 * sigma_mm**2))
+    local = DisplacementField((share[..., None] * shift_mm).astype(np.float32), BLOBS)
+    return Transform.of([local, transform])
+
+
+def present_map():
+    return Transform((DisplacementField((bent(BLOBS.points()) - BLOBS.points()).astype(np.float32), BLOBS),))
+
+
+def repaired(pair, *, weight=1.0):
+    changes = {"landmark_weight": weight, "landmark_region_mm": 24.0, "sigma_field": 1.2, "iterations": (30, 20)}
+    return run(pair, similarity="lncc", consensus=False, **changes).transform
+
+
+def test_landmarks_repair_a_local_error_and_leave_the_rest(bent_pair):
+    center = np.array(BLOBS.center_mm)
+    wrong = spoiled(present_map(), center, np.array([0.0, 7.0, 0.0]))
+    # The images do not show where the landmarks belong: constant around them.
+    blank = np.linalg.norm(BLOBS.points() - center, axis=-1) < 30
+    volumes = [
+        Volume(np.where(blank, 20.0, v.array).astype(np.float32), BLOBS) for v in (bent_pair.fixed, bent_pair.moving)
+    ]
+    at = center + np.array([[5.0, 0, 0], [-4, 4, 0], [0, -4, 4]])
+    pair = Pair(*volumes, fixed_points=at, moving_points=bent(at), initial=wrong)
+
+    def miss(transform):
+        return float(np.linalg.norm(transform.apply(at) - bent(at), axis=-1).max())
+
+    found = repaired(pair)
+    assert miss(wrong) > 5.0
+    assert miss(found) < 1.0 < miss(repaired(pair, weight=1e-6))
+    assert jacobian_determinant(found, BLOBS).array.min() > 0
+    change = np.linalg.norm(found.displacement_on(BLOBS).array_mm - wrong.displacement_on(BLOBS).array_mm, axis=-1)
+    far = np.linalg.norm(BLOBS.points()[..., None, :] - at, axis=-1).min(-1) > 27.0
+    assert far.any()
+    assert change[far].max() == 0
+
+
+def test_a_region_needs_landmarks(bent_pair):
+    with pytest.raises(RegistrationError, match="no landmarks are used"):
+        run(bent_pair, landmark_region_mm=20.0)

@@ -146,7 +146,7 @@ def register(
     diagnostics = result.diagnostics
     return dataclasses.replace(
         result,
-        transform=stored(result.transform, unit_mm=pair.fixed.grid.unit_mm),
+        transform=stored(result.transform, unit_mm=pair.fixed.grid.unit_mm, given=start),
         diagnostics=dataclasses.replace(diagnostics, notes=(*remarks, *diagnostics.notes)),
         engine=engine,
         preset=preset,
@@ -155,15 +155,18 @@ def register(
     )
 
 
-def stored(transform: Transform, *, unit_mm: float) -> Transform:
+def stored(transform: Transform, *, unit_mm: float, given: Transform | None = None) -> Transform:
     """Return the transform with each displacement field on the coarsest grid that represents it.
 
-    `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`).
+    `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`). Parts of the transform `given` do not change.
     """
     tolerance = TOLERANCE * unit_mm
+    same = {id(part) for part in given.parts} if given else set()
     return Transform(
         tuple(
-            compacted(part, tolerance_mm=tolerance) if isinstance(part, DisplacementField) else part
+            compacted(part, tolerance_mm=tolerance)
+            if isinstance(part, DisplacementField) and id(part) not in same
+            else part
             for part in transform.parts
         )
     )

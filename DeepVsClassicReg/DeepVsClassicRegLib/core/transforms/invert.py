@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,17 +81,23 @@ class PointInverse:
         self.transform = Transform(tuple(parts))
         spacings = [part.grid.unit_mm for part in transform.parts if not isinstance(part, Affine)]
         self.tolerance_mm = POINT_TOLERANCE * min(spacings, default=1.0)
-        # Sampled coarsely: it only starts the iteration at the points themselves.
-        self._start = Transform.of([_inverse_part(part, 30, 0.2) for part in reversed(transform.parts)])
         self._linear = _inverse_linear_part(transform).T
 
-    def __call__(self, points_mm: npt.ArrayLike) -> tuple[Array, Array]:
+    @cached_property
+    def _start(self) -> Transform:
+        """The inverse, sampled coarsely: it only starts the iteration at the points themselves."""
+        return Transform.of([_inverse_part(part, 30, 0.2) for part in reversed(self.transform.parts)])
+
+    def __call__(self, points_mm: npt.ArrayLike, *, near_mm: npt.ArrayLike | None = None) -> tuple[Array, Array]:
         """Return the fixed points that the transform maps to these moving points, and the error left for each.
 
         Parameters
         ----------
         points_mm : (N, 3) array
             Moving points, LPS mm.
+        near_mm : (N, 3) array, optional
+            Fixed points near the wanted ones, such as corresponding landmarks: no inverse of the whole transform is
+            computed to start from.
 
         Returns
         -------
@@ -98,7 +105,7 @@ class PointInverse:
             Fixed points in LPS mm, and |T(point) - moving point| in mm.
         """
         wanted = np.asarray(points_mm, dtype=float)
-        best = self._start.apply(wanted)
+        best = self._start.apply(wanted) if near_mm is None else np.array(near_mm, dtype=float)
         error = self.transform.apply(best) - wanted
         for _ in range(POLISHING_STEPS):
             open_ = np.flatnonzero(np.linalg.norm(error, axis=1) > self.tolerance_mm)

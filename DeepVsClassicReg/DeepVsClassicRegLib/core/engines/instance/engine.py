@@ -9,14 +9,17 @@ from typing import ClassVar
 import numpy as np
 
 from ...device import Compute
+from ...errors import RegistrationError
 from ...images.grid import Grid
 from ...pair import Pair, is_single_slice
 from ...progress import Progress
 from ...transforms.transform import DisplacementField, Transform
+from ...transforms.unfold import unfolded
 from ...transforms.units import channels_to_mm, mm_to_channels
 from ..base import EngineInfo, Recorder, Result
 from .backend import Attempt, choose_backend, first_that_fits
 from .level import Field
+from .locality import Neighborhood
 from .problem import OptimizationProblem, make_problem
 from .settings import InstanceSettings, is_trained
 from .similarity_selection import select_similarity
@@ -68,6 +71,7 @@ class InstanceEngine:
         backend = choose_backend(compute, progress, torch_for=torch_for)
         recorder = Recorder(compute, device=backend.device, packages=backend.packages)
         recorder.notes.extend(backend.notes)
+        within = _neighborhood(pair, settings)
 
         if settings.structures == "auto":
             with recorder.stage("Segmentation"):
@@ -78,10 +82,12 @@ class InstanceEngine:
         def attempted(attempt: Attempt) -> tuple[OptimizationProblem, Field, list[str]]:
             limited = dataclasses.replace(settings, memory_gib=attempt.memory_gib)
             with recorder.stage("Preparation"):
-                problem, chosen, notes = _prepared(pair, limited, progress.check)
+                problem, chosen, notes = _prepared(pair, limited, within, progress.check)
             recorder.notes.extend(notes)
             begun = None if field is None else to_working_field(field, problem.grid)
             u, endings = solve(pair, problem, chosen, attempt.backend, progress.part(0.05, 0.95), recorder, begun)
+            if within is not None:
+                u = _fading(u, within, problem.grid, settings.min_determinant)
             return problem, u, endings
 
         first = Attempt(backend, settings.memory_gib)
@@ -91,7 +97,8 @@ class InstanceEngine:
         with recorder.stage("Finishing"):
             if settings.min_determinant == 0:
                 recorder.notes.append("Folds were not prevented (lowest determinant 0).")
-            found = to_transform_field(u, problem.grid, pair.fixed.grid)
+            covered = pair.fixed.grid if within is None else problem.grid
+            found = to_transform_field(u, problem.grid, covered)
         progress.report(1.0, "Deformation done")
         transform = Transform.of([found, problem.start])
         return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
@@ -113,8 +120,26 @@ def _with_structures(pair: Pair, compute: Compute, progress: Progress) -> Pair:
     return with_estimated_labels(bare, device=compute.device, threads=compute.threads, progress=progress)
 
 
+def _neighborhood(pair: Pair, settings: InstanceSettings) -> Neighborhood | None:
+    """Return the part of the fixed volume that is registered; None when it is everything."""
+    if settings.landmark_region_mm == 0:
+        return None
+    if settings.landmark_weight == 0 or pair.fixed_points is None or not len(pair.fixed_points):
+        raise RegistrationError(
+            "Only the region around landmarks is to be registered, but no landmarks are used.",
+            hint="Give landmarks of both volumes and a weight of landmarks, or set the region to 0.",
+        )
+    return Neighborhood(pair.fixed_points, settings.landmark_region_mm)
+
+
+def _fading(u: Field, within: Neighborhood, grid: Grid, lowest: float) -> Field:
+    """Return the field reduced to 0 toward the end of the region, without folds."""
+    faded = within.faded(u, grid)
+    return unfolded(faded, lowest=lowest)[0] if lowest > 0 else faded
+
+
 def _prepared(
-    pair: Pair, settings: InstanceSettings, check_cancelled: Callable[[], None]
+    pair: Pair, settings: InstanceSettings, within: Neighborhood | None, check_cancelled: Callable[[], None]
 ) -> tuple[OptimizationProblem, InstanceSettings, list[str]]:
     """Return the problem, the settings with the selected similarity, and notes for the user."""
 
@@ -126,6 +151,7 @@ def _prepared(
             memory_gib=settings.memory_gib,
             similarity=similarity,
             continues=continues,
+            within=within,
             check_cancelled=check_cancelled,
         )
 

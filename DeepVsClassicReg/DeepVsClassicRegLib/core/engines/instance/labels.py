@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ...images.resample import warp_labels
 from ...pair import Pair
+from ...transforms.invert import PointInverse
 from .problem import Image, OptimizationProblem, pooled
 
 MOST_LABELS = 60
@@ -107,12 +108,7 @@ def make_landmarks(pair: Pair, problem: OptimizationProblem) -> LandmarkTerm | N
     """Return the landmarks of the pair on the working grid, moving ones mapped back through the start."""
     if pair.fixed_points is None or pair.moving_points is None or len(pair.fixed_points) == 0:
         return None
-    from ...transforms.invert import invert
-
-    back = problem.start
-    moving = pair.moving_points
-    if back.parts:
-        moving = invert(back, pair.moving.grid).transform.apply(moving)
+    before, _ = PointInverse(problem.start)(pair.moving_points, near_mm=pair.fixed_points)
     at = problem.grid.point_to_index(pair.fixed_points)[:, ::-1]
-    target = problem.grid.point_to_index(moving)[:, ::-1]
+    target = problem.grid.point_to_index(before)[:, ::-1]
     return LandmarkTerm(at, target)

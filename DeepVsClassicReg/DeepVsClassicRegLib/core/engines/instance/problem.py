@@ -16,10 +16,10 @@ from ...images.volume import LabelMap, Volume
 from ...pair import Pair
 from ...transforms.transform import Transform
 from ..partial_views import continue_beyond
-from .level import Region, nothing, region_of
+from .level import Mask, Region, nothing, region_of
+from .locality import Neighborhood
 
 Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 # Measured memory of the local correlation; self-similarity adds 24 channels, features those of their first level.
 BYTES_PER_VOXEL = {"mind": 215, "features": 330}
 BYTES_USUAL = 110
@@ -75,6 +75,7 @@ def make_problem(
     memory_gib: float,
     similarity: str = "lncc",
     continues: bool = True,
+    within: Neighborhood | None = None,
     check_cancelled: Callable[[], None] = nothing,
 ) -> tuple[OptimizationProblem, list[str]]:
     """Return the pair on its working grid, and notes for the user.
@@ -94,11 +95,13 @@ def make_problem(
     continues : bool
         Whether the border voxels of a partial view are continued beyond it; else there is background. The mask
         excludes that region either way, but background makes an edge of the border, which the forces can move.
+    within : Neighborhood, optional
+        The part of the fixed volume that is registered; None means everything.
     check_cancelled : callable
         Called between the parts of the work; raises when the user cancels.
     """
     start = pair.initial or Transform()
-    box = _foreground_box(pair, start)
+    box = _foreground_box(pair, start) if within is None else within.box(pair.fixed.grid)
     check_cancelled()
     native = np.array(pair.fixed.grid.spacing_mm)
     target = max(resolution_mm, coarsen * float(native.min()))
@@ -120,6 +123,9 @@ def make_problem(
     moving, moving_known = _seen(pair.moving, grid, start, check_cancelled, continues)
     check_cancelled()
     foreground = _foreground(fixed) | _foreground(moving)
+    if within is not None:
+        near = within.mask(grid)
+        foreground = foreground & near if (foreground & near).any() else near
     check_cancelled()
     fixed = _scaled(fixed)
     check_cancelled()

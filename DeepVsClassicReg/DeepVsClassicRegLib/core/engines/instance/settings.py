@@ -109,6 +109,16 @@ class InstanceSettings:
     landmark_reach: float = option(
         4.0, "Range of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Gaussian sigma.", advanced=True
     )
+    landmark_region_mm: float = option(
+        0.0,
+        "Region around landmarks",
+        unit="mm",
+        minimum=0,
+        maximum=500,
+        tooltip="Changes the start only within this distance of a landmark, in seconds; 0: everywhere. Needs a weight "
+        "of landmarks.",
+        special="everywhere",
+    )
     search_vox: float = option(
         0.0,
         "Search of large motion",
