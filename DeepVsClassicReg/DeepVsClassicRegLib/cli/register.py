@@ -61,6 +61,8 @@ Examples:
   dvcreg register --fixed f.nrrd --moving m.nrrd --engine elastix --preset lung-ct --out result
   dvcreg register --fixed f.nii.gz --moving m.nii.gz --fixed-seg fs.nii.gz --moving-seg ms.nii.gz \\
       --engine sitk-demons --set iterations=50,20 --threads 4 --out result
+  dvcreg register --fixed f.nii.gz --moving m.nii.gz --initial result/transform.h5 --engine instance --preset repair \\
+      --fixed-points f.fcsv --moving-points m.fcsv --out repaired   (corrects the map around these landmarks)
 """
 
 

@@ -146,9 +146,10 @@ class Result:
         engines that predict a distribution have it.
     extras : tuple of Extra
         Further outputs of the engine.
-    in_domain : bool
-        Whether a model predicted the transform that was trained with labels on images like both volumes. Structures
-        then decide, not intensities: the check of partial views by the agreement of intensities does not apply.
+    by_structures : bool
+        Whether the transform follows known structures: landmarks of the pair, or a model that was trained with labels
+        on images like both volumes. Structures then decide, not intensities: the check of partial views by the
+        agreement of intensities does not apply.
     """
 
     transform: Transform
@@ -159,4 +160,4 @@ class Result:
     start: Transform | None = None
     uncertainty: Volume | None = None
     extras: tuple[Extra, ...] = ()
-    in_domain: bool = False
+    by_structures: bool = False

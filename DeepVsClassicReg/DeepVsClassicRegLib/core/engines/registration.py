@@ -137,7 +137,7 @@ def register(
         seen = view if chosen.info.uses_annotations else view.without_annotations()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
         result = chosen.run(seen.replace(initial=start), wanted, part, compute)
-        if start is not None and chosen.info.starts_linear and not result.in_domain:
+        if start is not None and chosen.info.starts_linear and not result.by_structures:
             kept, reason = never_worse(view, start, result.transform)
             result = dataclasses.replace(result, transform=kept)
             remarks += [reason] if reason else []

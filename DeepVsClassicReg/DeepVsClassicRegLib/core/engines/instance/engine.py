@@ -101,7 +101,13 @@ class InstanceEngine:
             found = to_transform_field(u, problem.grid, covered)
         progress.report(1.0, "Deformation done")
         transform = Transform.of([found, problem.start])
-        return Result(transform, recorder.diagnostics("; ".join(endings)), settings=settings, start=problem.start)
+        return Result(
+            transform,
+            recorder.diagnostics("; ".join(endings)),
+            settings=settings,
+            start=problem.start,
+            by_structures=settings.landmark_weight > 0,
+        )
 
 
 def _needs_torch(pair: Pair, settings: InstanceSettings) -> str:

@@ -161,7 +161,7 @@ class NetworkEngine:
             start=pair.initial or Transform(),
             uncertainty=found.uncertainty,
             extras=found.extras,
-            in_domain=choice.in_domain and bool(card.supervised_labels),
+            by_structures=choice.in_domain and bool(card.supervised_labels),
         )
         return result, found.field
 
