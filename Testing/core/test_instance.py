@@ -332,7 +332,7 @@ def test_presets_make_settings():
         make_settings(ENGINE.info.settings, "instance", name)
 
 
-def spoiled(transform, center, shift_mm, *, sigma_mm=9.0):
+def with_local_error(transform, center, shift_mm, *, sigma_mm=9.0):
     """A transform with a local error: the shift at the center, fading as a Gaussian."""
     points = BLOBS.points()
     share = np.exp(-((points - center) ** 2).sum(-1) / (2 * sigma_mm**2))
@@ -351,7 +351,7 @@ def repaired(pair, *, weight=1.0):
 
 def test_landmarks_repair_a_local_error_and_leave_the_rest(bent_pair):
     center = np.array(BLOBS.center_mm)
-    wrong = spoiled(present_map(), center, np.array([0.0, 7.0, 0.0]))
+    wrong = with_local_error(present_map(), center, np.array([0.0, 7.0, 0.0]))
     # The images do not show where the landmarks belong: constant around them.
     blank = np.linalg.norm(BLOBS.points() - center, axis=-1) < 30
     volumes = [
