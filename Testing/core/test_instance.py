@@ -20,7 +20,7 @@ from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings, presets
-from DeepVsClassicRegLib.core.transforms.field import DisplacementField
+from DeepVsClassicRegLib.core.transforms.transform import DisplacementField
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 

@@ -22,6 +22,10 @@ ROLES = {
     "moving_seg": "moving_labels",
     "fixed_mask": "fixed_mask",
     "moving_mask": "moving_mask",
+    "fixed_exclude": "fixed_excluded",
+    "moving_exclude": "moving_excluded",
+    "fixed_rigid": "fixed_rigid",
+    "moving_rigid": "moving_rigid",
     "fixed_points": "fixed_points",
     "moving_points": "moving_points",
     "initial": "initial",
@@ -35,6 +39,11 @@ _SEGMENTATION = (
     "segmentation (label numbers, or .seg.nrrd: matched by name); used to evaluate the result, not to compute it."
 )
 _MASK = "mask: the similarity is measured only where it is not 0."
+_EXCLUDE = (
+    "region that is left out (lesion, resection, implant; not 0): it is compared with nothing and follows its "
+    "neighborhood, see the setting 'excluded' of the engine instance."
+)
+_RIGID = "rigid bodies (bones, implants), one per label; kept by the engine instance."
 _POINTS = "landmarks (.csv with x,y,z in LPS mm, .fcsv, .mrk.json), matched by name or else by order."
 
 
@@ -50,6 +59,10 @@ def pair_options(*, masks: bool = True, initial: bool = True) -> Callable[[F], F
         options += [
             click.option("--fixed-mask", type=FILE, help=f"Fixed {_MASK}"),
             click.option("--moving-mask", type=FILE, help=f"Moving {_MASK}"),
+            click.option("--fixed-exclude", type=FILE, help=f"Fixed {_EXCLUDE}"),
+            click.option("--moving-exclude", type=FILE, help=f"Moving {_EXCLUDE}"),
+            click.option("--fixed-rigid", type=FILE, help=f"Fixed {_RIGID}"),
+            click.option("--moving-rigid", type=FILE, help=f"Moving {_RIGID}"),
         ]
     options += [
         click.option("--fixed-points", type=FILE, help=f"Fixed {_POINTS}"),

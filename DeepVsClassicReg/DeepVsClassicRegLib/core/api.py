@@ -65,6 +65,10 @@ def load_pair(
     moving_labels: str | os.PathLike[str] | None = None,
     fixed_mask: str | os.PathLike[str] | None = None,
     moving_mask: str | os.PathLike[str] | None = None,
+    fixed_excluded: str | os.PathLike[str] | None = None,
+    moving_excluded: str | os.PathLike[str] | None = None,
+    fixed_rigid: str | os.PathLike[str] | None = None,
+    moving_rigid: str | os.PathLike[str] | None = None,
     fixed_points: str | os.PathLike[str] | None = None,
     moving_points: str | os.PathLike[str] | None = None,
     initial: str | os.PathLike[str] | None = None,
@@ -78,6 +82,8 @@ def load_pair(
     fixed_labels, moving_labels, fixed_mask, moving_mask : path, optional
         Label maps and masks in the same patient coordinates. The segments of Slicer segmentations (.seg.nrrd) are
         matched by name, see `images.matching`.
+    fixed_excluded, moving_excluded, fixed_rigid, moving_rigid : path, optional
+        Regions without a counterpart (lesions, implants), and bodies that move rigidly, one per label; see `Pair`.
     fixed_points, moving_points : path, optional
         Landmarks (.csv in LPS mm, .fcsv or .mrk.json), matched by name, see `images.pairing`. If both are the same
         .csv, it contains the columns fixed_x..z and moving_x..z.
@@ -108,6 +114,10 @@ def load_pair(
         moving_labels=labels[1],
         fixed_mask=_maybe(read_labels, fixed_mask),
         moving_mask=_maybe(read_labels, moving_mask),
+        fixed_excluded=_maybe(read_labels, fixed_excluded),
+        moving_excluded=_maybe(read_labels, moving_excluded),
+        fixed_rigid=_maybe(read_labels, fixed_rigid),
+        moving_rigid=_maybe(read_labels, moving_rigid),
         fixed_points=points.fixed_mm if points else None,
         moving_points=points.moving_mm if points else None,
         initial=_maybe(partial(read_transform, fixed=fixed, moving=moving), initial),

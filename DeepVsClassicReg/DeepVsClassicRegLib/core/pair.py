@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import GeometryError, RegistrationError
+from .images.grid import Grid
 from .images.intensity import marked
+from .images.resample import warp_labels
 from .images.volume import LabelMap, Note, Volume, is_unsound
 from .transforms.transform import Transform
 
@@ -28,6 +30,11 @@ class Pair:
         Segmentations for the evaluation and for engines that use labels.
     fixed_mask, moving_mask : LabelMap, optional
         Region where the similarity is measured (non-zero voxels).
+    fixed_excluded, moving_excluded : LabelMap, optional
+        Lesions, resections, implants, electrodes (non-zero voxels): they have no counterpart in the other volume, so
+        they are compared with nothing and follow their neighborhood.
+    fixed_rigid, moving_rigid : LabelMap, optional
+        Bodies that move as rigid ones (bones, implants), one per label; for engines with `EngineInfo.keeps_bodies`.
     fixed_points, moving_points : (N, 3) array, optional
         Corresponding landmarks, LPS mm.
     initial : Transform, optional
@@ -42,6 +49,10 @@ class Pair:
     moving_labels: LabelMap | None = None
     fixed_mask: LabelMap | None = None
     moving_mask: LabelMap | None = None
+    fixed_excluded: LabelMap | None = None
+    moving_excluded: LabelMap | None = None
+    fixed_rigid: LabelMap | None = None
+    moving_rigid: LabelMap | None = None
     fixed_points: npt.NDArray[np.float64] | None = None
     moving_points: npt.NDArray[np.float64] | None = None
     initial: Transform | None = None
@@ -99,16 +110,20 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
     GeometryError
         When a volume is a single slice or has fewer than 8 voxels along an axis.
     RegistrationError
-        When a volume is constant, a mask is empty, or a mask is outside its volume.
+        When a volume is constant, or a mask, an excluded region or a segmentation of rigid bodies is empty or outside
+        its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
         _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed))
-    for side, mask, volume in (
-        ("fixed", pair.fixed_mask, pair.fixed),
-        ("moving", pair.moving_mask, pair.moving),
-    ):
-        if mask is not None:
-            _check_mask(mask, volume, side)
+    for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
+        for name, what in (
+            ("mask", "mask"),
+            ("excluded", "excluded region"),
+            ("rigid", "segmentation of rigid bodies"),
+        ):
+            mask: LabelMap | None = getattr(pair, f"{side}_{name}")
+            if mask is not None:
+                _check_mask(mask, volume, f"{side} {what}", side)
     return [*reader_notes(pair), *_remarks(pair)]
 
 
@@ -121,6 +136,10 @@ def reader_notes(pair: Pair) -> list[str]:
         "Moving segmentation": pair.moving_labels,
         "Fixed mask": pair.fixed_mask,
         "Moving mask": pair.moving_mask,
+        "Fixed excluded region": pair.fixed_excluded,
+        "Moving excluded region": pair.moving_excluded,
+        "Fixed rigid bodies": pair.fixed_rigid,
+        "Moving rigid bodies": pair.moving_rigid,
     }
     starts = [Note(note, unsound=is_unsound(note)).about("Initial transform") for note in _initial_notes(pair)]
     return [
@@ -162,16 +181,16 @@ def _check_volume(volume: Volume, side: str, *, single_slices: bool) -> None:
         )
 
 
-def _check_mask(mask: LabelMap, volume: Volume, side: str) -> None:
+def _check_mask(mask: LabelMap, volume: Volume, what: str, side: str) -> None:
     inside = np.argwhere(mask.mask())
     if len(inside) == 0:
-        raise RegistrationError(f"The {side} mask '{mask.name}' is empty.", hint="Draw it, or use no mask.")
+        raise RegistrationError(f"The {what} '{mask.name}' is empty.", hint="Draw it, or leave it out.")
     step = max(1, len(inside) // 1000)
     points = mask.grid.index_to_point(inside[::step, ::-1])
     if not volume.grid.contains(points).any():
         raise GeometryError(
-            f"The {side} mask '{mask.name}' is completely outside the {side} volume.",
-            hint="Use a mask in the same patient coordinates as its volume.",
+            f"The {what} '{mask.name}' is completely outside the {side} volume.",
+            hint="Use one in the same patient coordinates as its volume.",
         )
 
 
@@ -201,3 +220,20 @@ def marked_pair(pair: Pair) -> Pair:
     changes = {side: marked(volume) for side, volume in sides.items() if volume.valid is None}
     changed = {side: volume for side, volume in changes.items() if volume is not sides[side]}
     return pair.replace(**changed) if changed else pair
+
+
+def without_excluded(pair: Pair) -> Pair:
+    """Return the pair with the excluded regions marked as not measured, like padding."""
+    changes: dict[str, Any] = {}
+    for side in ("fixed", "moving"):
+        volume: Volume = getattr(pair, side)
+        excluded: LabelMap | None = getattr(pair, f"{side}_excluded")
+        if excluded is not None:
+            kept = ~on_grid(excluded, volume.grid)
+            changes[side] = replace(volume, valid=kept if volume.valid is None else kept & volume.valid)
+    return pair.replace(**changes) if changes else pair
+
+
+def on_grid(mask: LabelMap, grid: Grid) -> npt.NDArray[np.bool_]:
+    """Return the non-zero voxels of a label map on a grid, (Z, Y, X)."""
+    return (mask if mask.grid.same_as(grid) else warp_labels(mask, grid)).mask()

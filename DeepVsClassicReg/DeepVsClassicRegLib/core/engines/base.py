@@ -136,6 +136,8 @@ class EngineInfo:
         Whether it may use segmentations and landmarks; other engines receive a pair without them.
     uses_masks : bool
         Whether the masks of the pair have an effect.
+    keeps_bodies : bool
+        Whether it moves the rigid bodies of the pair rigidly.
     starts_linear : bool
         Whether it needs the linear alignment first (all deformable engines).
     multimodal : bool
@@ -158,6 +160,7 @@ class EngineInfo:
     licence: str = "Apache-2.0"
     uses_annotations: bool = False
     uses_masks: bool = False
+    keeps_bodies: bool = False
     starts_linear: bool = True
     multimodal: bool = False
     interruptible: bool = False

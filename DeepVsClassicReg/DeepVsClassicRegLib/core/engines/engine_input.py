@@ -14,12 +14,13 @@ from ..images.grid import Grid
 from ..images.intensity import foreground, with_dark_background
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
-from ..pair import Pair, marked_pair
+from ..pair import Pair, marked_pair, without_excluded
 from ..transforms.transform import Affine, Part, Transform
 from .partial_views import filled_beyond, known
 
 MARGIN = 0.1
 SPACING_DIGITS, PLACE_DIGITS = 5, 3
+LABEL_MAPS = ("labels", "mask", "excluded", "rigid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def in_units(pair: Pair, unit_mm: float | None = None) -> tuple[Pair, float]:
     if unit == 1:
         return pair, unit
     changes: dict[str, Any] = {}
-    for name in ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
+    for name in ("fixed", "moving", *(f"{side}_{kind}" for side in ("fixed", "moving") for kind in LABEL_MAPS)):
         if (item := getattr(pair, name)) is not None:
             changes[name] = dataclasses.replace(item, grid=_rounded(item.grid.scaled(1 / unit)))
     for name in ("fixed_points", "moving_points"):
@@ -160,11 +161,12 @@ def _on(mask: LabelMap | None, grid: Grid) -> LabelMap | None:
 def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
     """Return the pair for engines, and notes on its differences from the given volumes.
 
-    Padding and other voxels that were not measured get the background value and are excluded by a mask, combined with
-    the user's mask. A background inside or above the intensity range of the body is made dark. The geometry does not
-    change, so the transform of this pair is valid for the original.
+    Excluded regions, padding and other voxels that were not measured are excluded by a mask, combined with the user's
+    mask; holes are filled from their surroundings, everything else with the background value. A background inside or
+    above the intensity range of the body is made dark. The geometry does not change, so the transform of this pair is
+    valid for the original.
     """
-    pair = marked_pair(pair)
+    pair = without_excluded(marked_pair(pair))
     changes: dict[str, Any] = {}
     remarks = []
     for side in ("fixed", "moving"):

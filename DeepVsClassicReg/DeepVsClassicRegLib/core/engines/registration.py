@@ -128,6 +128,8 @@ def register(
     if pair.initial is None and is_single_slice(pair.fixed):
         remarks.append("Single slices get no linear alignment: registration starts from the positions in the headers.")
         pair = pair.replace(initial=Transform())
+    if (pair.fixed_rigid or pair.moving_rigid) and not chosen.info.keeps_bodies:
+        remarks.append(f"{chosen.info.title} deforms the rigid bodies like everything else; 'instance' keeps them.")
     view, differences = engine_view(pair)
     remarks += differences
     with sitk_threads(compute.thread_count):

@@ -86,8 +86,7 @@ def judged(report: Report) -> Report:
 
 def _inputs(pair: Pair, paths: Mapping[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {}
-    roles = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_mask", "moving_mask")
-    for role in roles:
+    for role in pair.__dataclass_fields__:
         item = getattr(pair, role)
         if isinstance(item, (Volume, LabelMap)):
             described[role] = {

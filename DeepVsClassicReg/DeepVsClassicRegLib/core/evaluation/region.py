@@ -12,7 +12,7 @@ from ..images.grid import Grid
 from ..images.intensity import foreground
 from ..images.resample import warp_labels
 from ..images.volume import Volume
-from ..pair import Pair
+from ..pair import Pair, without_excluded
 from ..transforms.transform import Affine, DisplacementField, Transform
 
 FEWEST_VOXELS = 100
@@ -26,7 +26,7 @@ def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
     """Return the region on the fixed grid, (Z, Y, X), and its description.
 
     The foreground contains voxels that exceed the background by 10 % of the robust range or have a fixed label; holes
-    (ventricles, airways) are filled in each slice. Voxels that were not measured are excluded.
+    (ventricles, airways) are filled in each slice. Voxels that were not measured, and excluded regions, are left out.
     """
     if pair.fixed_mask is not None:
         mask = pair.fixed_mask
@@ -45,7 +45,8 @@ def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
 
 
 def _measured(inside: npt.NDArray[np.bool_], pair: Pair) -> npt.NDArray[np.bool_]:
-    return inside if pair.fixed.valid is None else inside & pair.fixed.valid
+    valid = without_excluded(pair).fixed.valid
+    return inside if valid is None else inside & valid
 
 
 def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

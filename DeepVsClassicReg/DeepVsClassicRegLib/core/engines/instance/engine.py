@@ -39,6 +39,7 @@ class InstanceEngine:
         "Vercauteren et al., NeuroImage 45:S61-S72, 2009, doi 10.1016/j.neuroimage.2008.10.040 (compositive steps)",
         uses_annotations=True,
         uses_masks=True,
+        keeps_bodies=True,
         multimodal=True,
         single_slices=True,
         interruptible=True,

@@ -41,17 +41,32 @@ class Steps:
     softness: float = 1.0
 
 
+class FieldConstraint(Protocol):
+    """What the field of a level must fulfill at some places."""
+
+    def place(self, u: Field) -> None:
+        """Find the places in the field (3, Z, Y, X) of the level."""
+        ...
+
+    def hold(self, u: Field) -> None:
+        """Change the field in place to the nearest one that is allowed."""
+        ...
+
+
 class LevelOptimizer(Protocol):
     """One level of the pyramid in a back end; its buffers live as long as the object.
 
     Attributes
     ----------
+    bodies : FieldConstraint or None
+        Bodies that keep their shape or volume.
     patience : int
         Number of evaluations between reads of the objectives, because reading a number from a GPU synchronizes it.
     check_cancelled : callable
         Called between the parts of a step; raises when the user cancels.
     """
 
+    bodies: FieldConstraint | None
     patience: int
     check_cancelled: Callable[[], None]
 

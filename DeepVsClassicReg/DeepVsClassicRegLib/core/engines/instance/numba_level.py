@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import numba_fields, numba_similarities
-from .level import Field, Region, Steps, nothing, sigmas_vox, taps
+from .level import Field, FieldConstraint, Region, Steps, nothing, sigmas_vox, taps
 
 F32 = np.float32
 Image = npt.NDArray[np.float32]
@@ -258,6 +258,8 @@ class NumbaLevel:
         Number of parallel slabs; the result does not depend on it.
     pull : callable, optional
         Returns the landmark update (voxels) for a field and a maximum length.
+    bodies : FieldConstraint, optional
+        Bodies that keep their shape or volume in every step.
     check_cancelled : callable
         Called between the parts of a step; raises when the user cancels.
     """
@@ -272,10 +274,11 @@ class NumbaLevel:
         threads: int,
         *,
         pull: Callable[[Field, float], Field] | None = None,
+        bodies: FieldConstraint | None = None,
         check_cancelled: Callable[[], None] = nothing,
     ) -> None:
         self.terms, self.check_cancelled = terms, check_cancelled
-        self.pull = pull
+        self.pull, self.bodies = pull, bodies
         self.region = region
         self.spacing = tuple(spacing)
         self.cuts = region.cuts(threads)
@@ -283,6 +286,8 @@ class NumbaLevel:
         self.u = np.zeros((3, *shape), F32)
         if start is not None:
             numba_fields.upsample(np.ascontiguousarray(start, dtype=F32), self.u)
+        if bodies is not None:
+            bodies.place(self.u)
         check_cancelled()
         self._next = self.u.copy()
         # Not zeros_like: memory from zeros is allocated only when the kernels first write it, in parallel and in rows.
@@ -333,6 +338,8 @@ class NumbaLevel:
             self._blur(self._next, steps.sigma_field, self.u)
         else:
             self.u, self._next = self._next, self.u
+        if self.bodies is not None:
+            self.bodies.hold(self.u)
 
     def field(self) -> Field:
         """Return the current displacements (3, Z, Y, X), z, y, x in voxels of the level."""

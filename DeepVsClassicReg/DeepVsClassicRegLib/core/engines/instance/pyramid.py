@@ -13,12 +13,15 @@ from ...progress import Progress
 from ...transforms.unfold import Repair, unfolded
 from ..base import Recorder
 from .backend import NUMBA, Backend
+from .bodies import make_bodies
 from .labels import Segments, make_landmarks, make_segments
 from .level import Field, LevelOptimizer, Steps, nothing, settled
 from .problem import LevelImages, OptimizationProblem, level_images, shrinks
 from .settings import InstanceSettings
 
 WINDOW = 6
+# Unfolding may deform a body, and holding it may fold its surroundings.
+MOST_ROUNDS = 8
 
 
 LevelMaker = Callable[[LevelImages, Field | None, bool], LevelOptimizer]
@@ -71,10 +74,8 @@ def run_levels(
             if worse:
                 # Steps have a fixed length, so volumes that already match can only get worse: start again from zero.
                 level = make_level(images, field, last)
-            field = level.field()
-            if lowest > 0:
-                # Folds of a coarse level would grow on finer levels.
-                field, repair = unfolded(field, lowest=lowest, check_cancelled=part.check)
+            # Folds of a coarse level would grow on finer levels.
+            field, repair = _allowed(level, lowest, part.check)
         endings.append(f"level {number + 1}: {done} iterations{ending}")
     if repair.left:
         raise EngineFailed(
@@ -84,6 +85,22 @@ def run_levels(
     if field is None:
         field = np.zeros((3, *problem.fixed.shape), np.float32)
     return field, endings, repair.folded
+
+
+def _allowed(level: LevelOptimizer, lowest: float, check_cancelled: Callable[[], None]) -> tuple[Field, Repair]:
+    """Return the field of a level without folds and with all bodies held, and what was unfolded."""
+    field, first = level.field(), Repair(0, 0, 0)
+    for number in range(MOST_ROUNDS):
+        if level.bodies is not None:
+            level.bodies.place(field)
+            level.bodies.hold(field)
+        if lowest == 0:
+            return field, first
+        field, repair = unfolded(field, lowest=lowest, check_cancelled=check_cancelled)
+        first = repair if number == 0 else Repair(first.folded, repair.left, first.rounds + repair.rounds)
+        if level.bodies is None or not repair.folded:
+            break
+    return field, first
 
 
 def objective_at(
@@ -151,6 +168,8 @@ def make_plan(
             "The landmark weight is set, but the pair has no landmarks.", hint="Give both lists, or set it to 0."
         )
 
+    bodies = None if back else make_bodies(pair, problem, excluded=settings.excluded)
+
     def make(images: LevelImages, start: Field | None, finest: bool) -> LevelOptimizer:
         terms = [(_term(similarity, images, settings.radius_vox, backend), 1.0)]
         if settings.second_radius_vox and similarity == "lncc" and images.shrink == levels[-1]:
@@ -166,13 +185,14 @@ def make_plan(
                 return landmarks.pull(u, images.shrink, reach=settings.landmark_reach, longest=most)
 
         place = (terms, images.region, start, images.fixed.shape, images.spacing)
+        held = None if bodies is None else bodies.on_level(images.shrink)
         if backend.kind == NUMBA:
             from .numba_level import NumbaLevel
 
-            return NumbaLevel(*place, backend.threads, pull=pull, check_cancelled=check_cancelled)
+            return NumbaLevel(*place, backend.threads, pull=pull, bodies=held, check_cancelled=check_cancelled)
         from .torch_level import TorchLevel
 
-        return TorchLevel(*place, backend.device, pull=pull, check_cancelled=check_cancelled)
+        return TorchLevel(*place, backend.device, pull=pull, bodies=held, check_cancelled=check_cancelled)
 
     return plan, make
 

@@ -91,6 +91,13 @@ class InstanceSettings:
         tooltip="0: not used; 1: as strong as the images. Segmentations used here cannot evaluate the result.",
         special="not used",
     )
+    excluded: str = option(
+        "follow",
+        "Excluded regions",
+        choices=("follow", "volume", "rigid"),
+        tooltip="What excluded regions (lesions, implants) keep besides following their neighborhood: nothing, their "
+        "volume, or their shape.",
+    )
     structures: str = option(
         "given",
         "Segmentations used",

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import EngineFailed
+from ...errors import EngineFailed, RegistrationError
 from ...pair import Pair
 from ...progress import Progress
 from ...transforms.invert import fixed_point_inverse
 from ...transforms.unfold import unfolded
 from ..base import Recorder
 from .backend import NUMBA, Backend
+from .bodies import keeps_bodies
 from .discrete import discrete_start
 from .level import Field, Steps
 from .problem import OptimizationProblem, shrinks
@@ -77,8 +78,12 @@ def solve(
     if start is None and settings.search_vox > 0:
         start, part = _searched(work, progress.part(0.0, 0.25)), progress.part(0.25, 1.0)
     if settings.symmetric:
+        if keeps_bodies(pair, settings):
+            raise RegistrationError(
+                "Bodies are kept in one direction only.", hint="Switch the option 'Both directions' off."
+            )
         return _both_ways(work, start, part)
-    if settings.consensus and _can_agree(problem, settings):
+    if settings.consensus and _can_agree(problem, settings) and not keeps_bodies(pair, settings):
         return _by_consensus(work, start, part)
     return _one_way(work, start, part)
 

@@ -12,7 +12,7 @@ from ...losses.catalogue import make_loss
 from ...losses.windows import separable
 from ..feature_model import feature_loss, is_features
 from ..metric_model import is_metric, metric_loss
-from .level import Field, Region, Steps, nothing, sigmas_vox, taps
+from .level import Field, FieldConstraint, Region, Steps, nothing, sigmas_vox, taps
 from .problem import LevelImages
 
 Tensor = torch.Tensor
@@ -152,9 +152,11 @@ class TorchLevel:
         device: str,
         *,
         pull: Callable[[Field, float], Field] | None = None,
+        bodies: FieldConstraint | None = None,
         check_cancelled: Callable[[], None] = nothing,
     ) -> None:
-        self.terms, self.spacing, self.device, self.pull = terms, tuple(spacing), device, pull
+        self.terms, self.spacing, self.device = terms, tuple(spacing), device
+        self.pull, self.bodies = pull, bodies
         self.check_cancelled = check_cancelled
         self.voxels = max(region.voxels, 1)
         inside = torch.zeros((1, 1, *shape), device=device)
@@ -165,6 +167,8 @@ class TorchLevel:
         self.u = torch.zeros((1, 3, *shape), device=device)
         if start is not None:
             self.u = upsample(as_tensor(start[None], device), shape)
+        if bodies is not None:
+            bodies.place(self.field())
         self._force = torch.zeros_like(self.u)
         self._memory = torch.zeros_like(self.u)
         self.patience = 1 if device == "cpu" else PATIENCE
@@ -212,6 +216,10 @@ class TorchLevel:
         if steps.sigma_field > 0:
             moved = self._blur(moved, steps.sigma_field)
         self.u = moved * self.inside + self.u * (1 - self.inside)
+        if self.bodies is not None:
+            held = self.field()
+            self.bodies.hold(held)
+            self.u = as_tensor(held[None], self.device)
 
     def field(self) -> Field:
         """Return the current displacements (3, Z, Y, X), z, y, x in voxels of the level."""

@@ -57,6 +57,7 @@ class NetworkRefineEngine:
         summary="The field of a trained network, refined by optimization of the pair.",
         settings=NetworkRefineSettings,
         uses_masks=True,
+        keeps_bodies=True,
         single_slices=False,
     )
 
