@@ -50,7 +50,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def two_bodies():
-    return LabelMap(ball([-11, 0, 0], 9) + 2 * ball([11, 3, 2], 8), GRID)
+    return LabelMap(ball([-14, 0, 0], 9) + 2 * ball([13, 3, 2], 8), GRID)
 
 
 def run(pair, **changes):

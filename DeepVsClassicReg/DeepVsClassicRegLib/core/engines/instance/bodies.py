@@ -24,6 +24,8 @@ HALF = 0.5
 # the transition to the free field.
 RIM, FADE = 1.8, 5.0
 FEWEST_VOXELS = 4
+# Steps after which bodies of the moving side are found again.
+RENEWAL = 5
 # Factor between the scale of two steps is limited, so that the surroundings can follow.
 LARGEST_SCALE = 1.1
 
@@ -96,18 +98,22 @@ class HeldBodies:
         self._regions, self._shares = regions, shares
         self._frame, self._before = frame[:3, :3], before[:3, :3]
         self._placed: list[PlacedBody] = []
+        self._steps = 0
 
     def place(self, u: Field) -> None:
         """Find the voxels of the bodies, on the moving side with the field (3, Z, Y, X) of the level."""
         masks = []
         for region, share in zip(self._regions, self._shares, strict=True):
-            mask = _followed(share, u) > HALF if region.moving else share > HALF
+            mask = _followed(share, u) if region.moving else share > HALF
             if int(mask.sum()) >= FEWEST_VOXELS:
                 masks.append((region.kind, mask))
         self._placed = placed_bodies(masks)
 
     def hold(self, u: Field) -> None:
         """Change the field (3, Z, Y, X) of the level in place to one of the allowed maps inside the bodies."""
+        self._steps += 1
+        if self._steps % RENEWAL == 0 and any(region.moving for region in self._regions):
+            self.place(u)
         changes = []
         for body in self._placed:
             here = u[(slice(None), *body.nodes.T)]
@@ -187,12 +193,21 @@ def make_bodies(pair: Pair, problem: OptimizationProblem, *, excluded: str) -> B
     return Bodies(tuple(regions), linear.homogeneous @ before @ turned, before @ turned)
 
 
-def _followed(share: Image, u: Field) -> Image:
-    """Return share(x + u(x))."""
+def _followed(share: Image, u: Field) -> Mask:
+    """Return where share(x + u(x)) exceeds one half."""
     from scipy import ndimage  # slow to load
 
-    places = np.indices(share.shape, np.float32) + u
-    return np.asarray(ndimage.map_coordinates(share, places, order=1, mode="nearest"))
+    found = np.zeros(share.shape, bool)
+    inside = np.argwhere(share > HALF)
+    if not len(inside):
+        return found
+    reach = int(np.ceil(np.abs(u).max())) + 1
+    low = np.maximum(inside.min(axis=0) - reach, 0)
+    box = tuple(slice(a, b) for a, b in zip(low, inside.max(axis=0) + reach + 1, strict=True))
+    part = u[(slice(None), *box)]
+    places = np.indices(part.shape[1:], np.float32) + low[:, None, None, None].astype(np.float32) + part
+    found[box] = ndimage.map_coordinates(share, places, order=1, mode="nearest") > HALF
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +247,9 @@ def placed_bodies(masks: Sequence[tuple[str, Mask]]) -> list[PlacedBody]:
 
 
 def _closeness(distance: Array) -> Array:
-    """Return the inverse squared distance from the rim of a body; the rim belongs to it unless another body does."""
-    return np.where(distance == 0, 1e12, 1 / np.maximum(distance - RIM, 1e-3) ** 2)
+    """Return how much of a voxel belongs to a body: all inside, most in its rim, then by inverse squared distances."""
+    rim = 1e6 * np.maximum(distance, 0.1) ** -8.0
+    return np.where(distance <= RIM, rim, 1 / np.maximum(distance - RIM, 0.1) ** 2)
 
 
 def _nearby(mask: Mask) -> tuple[Ints, Array]:

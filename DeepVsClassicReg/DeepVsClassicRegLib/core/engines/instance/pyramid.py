@@ -21,7 +21,8 @@ from .settings import InstanceSettings
 
 WINDOW = 6
 # Unfolding may deform a body, and holding it may fold its surroundings.
-MOST_ROUNDS = 8
+# Bodies of the moving side move when they are held.
+FEWEST_ROUNDS, MOST_ROUNDS = 2, 8
 
 
 LevelMaker = Callable[[LevelImages, Field | None, bool], LevelOptimizer]
@@ -98,7 +99,7 @@ def _allowed(level: LevelOptimizer, lowest: float, check_cancelled: Callable[[],
             return field, first
         field, repair = unfolded(field, lowest=lowest, check_cancelled=check_cancelled)
         first = repair if number == 0 else Repair(first.folded, repair.left, first.rounds + repair.rounds)
-        if level.bodies is None or not repair.folded:
+        if level.bodies is None or (number >= FEWEST_ROUNDS and not repair.folded):
             break
     return field, first
 
