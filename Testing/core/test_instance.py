@@ -20,9 +20,8 @@ from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings, presets
-from DeepVsClassicRegLib.core.transforms.transform import DisplacementField
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import DisplacementField, Transform
 
 pytest.importorskip("numba")
 solving_objective = solving.objective_at

@@ -13,9 +13,8 @@ from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.settings import make_settings
-from DeepVsClassicRegLib.core.transforms.transform import Affine, fit_affine
 from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
-from DeepVsClassicRegLib.core.transforms.transform import Transform
+from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform, fit_affine
 
 pytest.importorskip("numba")
 ENGINE = get_engine("instance")
