@@ -31,7 +31,7 @@ LARGEST_SCALE = 1.1
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class Body:
     """A body on the working grid of one side.
 
     Attributes
@@ -55,7 +55,7 @@ class Bodies:
 
     Attributes
     ----------
-    regions : tuple of Region
+    regions : tuple of Body
         The bodies.
     frame : (4, 4) array
         Maps voxels (z, y, x) to millimeters after the linear start.
@@ -63,7 +63,7 @@ class Bodies:
         Maps voxels (z, y, x) to millimeters of the fixed volume.
     """
 
-    regions: tuple[Region, ...]
+    regions: tuple[Body, ...]
     frame: Array
     before: Array
 
@@ -81,7 +81,7 @@ class HeldBodies:
 
     Parameters
     ----------
-    regions : sequence of Region
+    regions : sequence of Body
         The bodies.
     shares : sequence of (Z, Y, X) arrays
         Share of every voxel of the level that belongs to each body.
@@ -94,7 +94,7 @@ class HeldBodies:
     by inverse squared distances).
     """
 
-    def __init__(self, regions: Sequence[Region], shares: Sequence[Image], frame: Array, before: Array) -> None:
+    def __init__(self, regions: Sequence[Body], shares: Sequence[Image], frame: Array, before: Array) -> None:
         self._regions, self._shares = regions, shares
         self._frame, self._before = frame[:3, :3], before[:3, :3]
         self._placed: list[PlacedBody] = []
@@ -180,7 +180,7 @@ def make_bodies(pair: Pair, problem: OptimizationProblem, *, excluded: str) -> B
                 continue
             array = warp_labels(labels, problem.grid, start).array
             for label in (int(value) for value in np.unique(array) if value):
-                regions.append(Region(array == label, kind, start is not None))
+                regions.append(Body(array == label, kind, start is not None))
     if not regions:
         return None
     # After a deformable start the found displacements themselves are rigid: the start is expected to keep the bodies.
@@ -217,7 +217,7 @@ class PlacedBody:
     Attributes
     ----------
     kind : str
-        As for `Region`.
+        As for `Body`.
     inside, nodes : (N, 3) arrays
         Voxels (z, y, x) of the body; those of the body and its surroundings.
     weights : (N,) array
