@@ -92,12 +92,12 @@ class Soak:
         """Return the fake process of the running query, if there is one."""
         return next((process for process in self.processes if process.session.outcome is None), None)
 
-    def _make_process(self, folder, compute):
+    def _make_process(self, folder):
         from DeepVsClassicRegLib.ui.process import WorkerProcess
 
         if self.random.random() < self.real_share:
-            return WorkerProcess(folder, compute)
-        process = ObedientProcess(folder, compute, self.phantom)
+            return WorkerProcess(folder)
+        process = ObedientProcess(folder, self.phantom)
         self.processes.append(process)
         return process
 
@@ -105,8 +105,8 @@ class Soak:
 class ObedientProcess(FakeProcess):
     """A fake process that remembers whether it has ended."""
 
-    def __init__(self, folder, compute, phantom):
-        super().__init__(folder, compute, phantom)
+    def __init__(self, folder, phantom):
+        super().__init__(folder, phantom)
         self.session = SimpleNamespace(state="running", outcome=None)
         self.ended.connect(self._remember)
 

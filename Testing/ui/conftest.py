@@ -146,8 +146,8 @@ class FakeWorker:
         self.phantom = phantom
         monkeypatch.setattr(runner, "_make_process", self._make)
 
-    def _make(self, folder, compute):
-        process = FakeProcess(folder, compute, self.phantom)
+    def _make(self, folder):
+        process = FakeProcess(folder, self.phantom)
         self.processes.append(process)
         return process
 
@@ -163,10 +163,10 @@ class FakeProcess:
 
     results: dict[tuple, dict] = {}
 
-    def __init__(self, folder, compute, phantom) -> None:
+    def __init__(self, folder, phantom) -> None:
         from DeepVsClassicRegLib.ui.scheduling import Signal
 
-        self.folder, self.compute, self.phantom = folder, compute, phantom
+        self.folder, self.phantom = folder, phantom
         self.happened, self.ended = Signal(), Signal()
         self.session = SimpleNamespace(state="running")
         self.started = self.cancelled = self.was_shut_down = False

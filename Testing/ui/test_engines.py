@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from DeepVsClassicRegLib.core.job import Job
 from panel_helpers import choose, settle, shown, wait
 from slicer_standin import extras
 
@@ -114,7 +115,8 @@ def test_device_threads_and_seed_reach_the_job(panel, picked, ui, fake):
     ui.threadsSpin.value = 2
     ui.seedSpin.value = 7
     ui.registerButton.click()
-    assert (fake.process.compute.device, fake.process.compute.threads, fake.process.compute.seed) == ("cpu", 2, 7)
+    compute = Job.read(fake.process.folder).compute
+    assert (compute.device, compute.threads, compute.seed) == ("cpu", 2, 7)
     choose(ui.deviceCombo, "auto")
 
 

@@ -71,10 +71,21 @@ def test_the_module_may_be_reloaded_in_mid_run(same_library, widget, slow_run):
     assert fresh.panel.ui.fixedSelector.currentNode() is not None
 
 
+def test_the_next_run_uses_the_worker_of_the_last_one(panel, picked, ui):
+    found = []
+    for _ in range(2):
+        press(panel)
+        task = panel.runner.current
+        wait(lambda: not panel.busy)
+        assert task.state == "finished", ui.stageLabel.text
+        found.append(task.process.session.groups)
+    assert found[0] == found[1] and set(found[0]) == set(worker_processes())
+
+
 def test_a_program_that_cannot_be_started_is_reported(panel, picked, ui, monkeypatch):
     from DeepVsClassicRegLib.ui import process
 
-    monkeypatch.setattr(process, "worker_command", lambda folder: ["/nowhere/PythonSlicer", str(folder)])
+    monkeypatch.setattr(process, "worker_command", lambda: ["/nowhere/PythonSlicer"])
     press(panel)
     wait(lambda: not panel.busy)
     assert "could not be started" in ui.stageLabel.text

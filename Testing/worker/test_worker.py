@@ -83,6 +83,7 @@ def test_environment(make_client):
     assert outcome.result["flags"] == [1, True]
     assert environment["TMPDIR"] == str(make_client("good").session.folder / "tmp")
     assert {"OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"} <= set(environment)
+    assert (environment["OMP_WAIT_POLICY"], environment["KMP_BLOCKTIME"]) == ("passive", "0")
     assert "" not in outcome.result["path"] and str(Path.cwd()) not in outcome.result["path"]
 
 
@@ -105,6 +106,17 @@ def test_parent_side_loads_no_heavy_package():
         "import sys, DeepVsClassicRegLib.worker.client as c, DeepVsClassicRegLib.worker.run\n"
         "heavy = {'numpy', 'SimpleITK', 'torch', 'itk', 'click', 'rich'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], env=worker_environment(), check=True)
+
+
+def test_a_registration_loads_only_what_it_needs():
+    code = (
+        "import sys, DeepVsClassicRegLib.worker.registering\n"
+        "unused = {'matplotlib', 'torch', 'numba', 'jinja2', 'dask', 'h5py'} & set(sys.modules)\n"
+        "rooms = ('cohort', 'recommend', 'recommendation', 'train', 'training', 'stacks', 'motion')\n"
+        "unused |= {f'DeepVsClassicRegLib.core.{room}' for room in rooms} & set(sys.modules)\n"
+        "sys.exit(str(unused) if unused else 0)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], env=worker_environment(), check=True)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from ..core.device import SLEEPING_THREADS
 from ..core.errors import Cancelled, RegistrationError
 from ..core.version import VERSION
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
@@ -96,6 +98,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    for name, value in SLEEPING_THREADS.items():  # before a command loads a library that reads them
+        os.environ.setdefault(name, value)
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         with library_warnings():

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .cohort.atlas_build import Atlas, AtlasSettings
-from .cohort.atlas_build import build_atlas as build
-from .cohort.atlas_label import Labeling, LabelSettings, target_of
-from .cohort.atlas_label import label_by_atlases as label
-from .cohort.atlas_subjects import gather_subjects
-from .cohort.monitor import Monitored, MonitorSettings
-from .cohort.monitor import monitor as measure_change
 from .device import Compute
 from .engines.catalogue import engine_names
-from .engines.error_map import estimate_error
 from .engines.registration import LINEAR_SHARE, align_linearly, register, with_start
-from .engines.segmentation import segment
 from .errors import RegistrationError
 from .evaluation.evaluate import Evaluation, evaluate
 from .images.io import matched_labels, read_labels, read_volume
 from .images.points import Paired, paired_landmarks, read_landmarks
 from .images.volume import with_marked_names
-from .motion.correct import CorrectedMotion, MotionSettings
-from .motion.correct import correct_motion as correct
-from .motion.page import write_motion_page, write_motion_table
 from .pair import Pair, check_pair
 from .progress import Progress
-from .recommend import recommend
 from .result import Result
 from .settings import Choice
-from .stacks.stack import stack
-from .train import finetune, resume_training, train
 from .transforms.files import read_transform
+
+if TYPE_CHECKING:
+    from .cohort.atlas_build import Atlas, AtlasSettings
+    from .cohort.atlas_label import Labeling, LabelSettings
+    from .cohort.monitor import Monitored, MonitorSettings
+    from .engines.error_map import estimate_error
+    from .engines.segmentation import segment
+    from .motion.correct import CorrectedMotion, MotionSettings
+    from .recommend import recommend
+    from .stacks.stack import stack
+    from .train import finetune, resume_training, train
 
 __all__ = [
     "build_atlas",
@@ -55,6 +52,22 @@ __all__ = [
     "stack",
     "train",
 ]
+# Functions that are imported on first use, because a registration does not need their modules.
+_LATER = {
+    "estimate_error": ".engines.error_map",
+    "finetune": ".train",
+    "recommend": ".recommend",
+    "resume_training": ".train",
+    "segment": ".engines.segmentation",
+    "stack": ".stacks.stack",
+    "train": ".train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name], __package__), name)
 
 
 def load_pair(
@@ -193,6 +206,9 @@ def build_atlas(
     RegistrationError
         When a file is missing, a registration fails, or the folder holds another atlas.
     """
+    from .cohort.atlas_build import build_atlas as build
+    from .cohort.atlas_subjects import gather_subjects
+
     subjects = gather_subjects([Path(path) for path in volumes], [Path(path) for path in labels])
     return build(subjects, Path(out), settings, **options)
 
@@ -228,6 +244,10 @@ def label_by_atlases(
     RegistrationError
         When a file is missing, a registration fails, or the target is one of the atlases.
     """
+    from .cohort.atlas_label import label_by_atlases as label
+    from .cohort.atlas_label import target_of
+    from .cohort.atlas_subjects import gather_subjects
+
     listed = gather_subjects([Path(atlases)], fewest=1, need_labels=True)
     subject = target_of(Path(target), Path(truth) if truth else None)
     return label(subject, listed, Path(out), settings, **options)
@@ -261,6 +281,9 @@ def monitor(
     RegistrationError
         When a file is missing, there are fewer than two different scans, or a registration fails.
     """
+    from .cohort.atlas_label import target_of
+    from .cohort.monitor import monitor as measure_change
+
     labels = {number: Path(path) for number, path in (segmentations or {}).items()}
     subjects = [target_of(Path(path), labels.get(number)) for number, path in enumerate(scans, 1)]
     return measure_change(subjects, Path(out), settings, **options)
@@ -309,6 +332,9 @@ def correct_motion(
     >>> [frame.mean_mm > 0 for frame in found.frames]
     [True, False, True]
     """
+    from .motion.correct import correct_motion as correct
+    from .motion.page import write_motion_page, write_motion_table
+
     sources = [Path(series)] if isinstance(series, (str, os.PathLike)) else [Path(path) for path in series]
     files = {"mask": _maybe(Path, mask), "landmarks": _maybe(Path, landmarks)}
     found = correct(sources, Path(out), settings, **files, **options)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import RegistrationError, SettingsError, did_you_mean
@@ -27,6 +28,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 )
+# Waiting threads of OpenMP sleep instead of spinning, which would take the time of other programs.
+SLEEPING_THREADS = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "GOMP_SPINCOUNT": "0"}
 # Numbers of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _USUAL_MAPPINGS = 65_536
@@ -136,6 +139,24 @@ def peak_memory_mb() -> float | None:
     unit = 1e6 if sys.platform == "darwin" else 1e3
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak / unit, 1)
+
+
+def reset_peak_memory() -> bool:
+    """Let `peak_memory_mb` count from now on; False where the system cannot do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return sys.platform == "win32"  # no peak is reported there
+    return True
+
+
+def resident_memory_mb() -> float | None:
+    """Return the resident memory of this process in MB, None where unknown."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def cpu_seconds() -> float:

@@ -1,4 +1,4 @@
-"""Runs the worker in a QProcess and passes its output to the worker's session."""
+"""Runs jobs in warm workers, each in a QProcess, and passes their output to the worker's session."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ from typing import Any
 
 import qt
 
-from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..worker.job_folder import task_of
 from ..worker.processes import worker_command, worker_environment
-from ..worker.protocol import patience_s
+from ..worker.protocol import patience_s, run_request
 from ..worker.session import JobOutcome, Session
 from .scheduling import Signal
 
 END_WAIT_MS = 1000
 
 
+_idle: list[Any] = []  # QProcesses of warm workers whose job has ended, for the next job
+
+
+def end_idle_workers() -> None:
+    """End the warm workers that wait for a job."""
+    while _idle:
+        process = _idle.pop()
+        process.closeWriteChannel()
+        process.waitForFinished(END_WAIT_MS)
+
+
 class WorkerProcess:
-    """One run of the worker on a job folder, without blocking the panel.
+    """One job of a warm worker, without blocking the panel.
 
     Parameters
     ----------
     folder : Path
         The job folder with its job.json.
-    compute : Compute
-        Device and threads, which set the environment of the process.
 
     Attributes
     ----------
@@ -36,19 +44,25 @@ class WorkerProcess:
         Emits the `JobOutcome`, once.
     """
 
-    def __init__(self, folder: Path, compute: Compute) -> None:
+    def __init__(self, folder: Path) -> None:
         self.session = Session(folder)
         self.happened, self.ended = Signal(), Signal()
-        self._compute = compute
-        self._process = qt.QProcess()
-        self._process.connect("readyReadStandardOutput()", self._on_output)
-        self._process.connect("readyReadStandardError()", self._on_log)
-        self._process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
-        self._process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
+        self._process = _idle_process() or qt.QProcess()
+        for signal, slot in self._slots:
+            self._process.connect(signal, slot)
         self.kill_timer = qt.QTimer()
         self.kill_timer.setSingleShot(True)
         self.kill_timer.interval = int(1000 * patience_s(task_of(folder)))
         self.kill_timer.connect("timeout()", self.kill)
+
+    @property
+    def _slots(self) -> tuple[tuple[str, Any], ...]:
+        return (
+            ("readyReadStandardOutput()", self._on_output),
+            ("readyReadStandardError()", self._on_log),
+            ("errorOccurred(QProcess::ProcessError)", self._on_error),
+            ("finished(int,QProcess::ExitStatus)", self._on_finished),
+        )
 
     @property
     def pid(self) -> int:
@@ -56,14 +70,19 @@ class WorkerProcess:
         return int(self._process.processId())
 
     def start(self) -> None:
-        """Start the worker; a failure is reported through `ended`."""
+        """Start the job, and a worker when none is idle; a failure is reported through `ended`."""
         try:
-            program, *arguments = worker_command(self.session.folder)
+            if not self.pid:
+                self._start_worker()
         except RegistrationError as error:
             self._end(self.session.not_started(str(error)))
             return
+        self._process.write(run_request(self.session.folder.resolve()))
+
+    def _start_worker(self) -> None:
+        program, *arguments = worker_command()
         environment = qt.QProcessEnvironment()
-        for name, value in worker_environment(self._compute).items():
+        for name, value in worker_environment().items():
             environment.insert(name, value)
         self._process.setProcessEnvironment(environment)
         self._process.start(program, arguments)
@@ -73,7 +92,6 @@ class WorkerProcess:
         if self.session.outcome is not None:
             return
         self._process.write(self.session.cancel())
-        self._process.closeWriteChannel()
         self.kill_timer.start()
 
     def kill(self) -> None:
@@ -108,6 +126,15 @@ class WorkerProcess:
     def _forward(self, events: list[Any]) -> None:
         for event in events:
             self.happened.emit(event)
+        if self.session.is_over and self.session.outcome is None:
+            self._keep()
+            self._end(self.session.finish(self.session.ended_code))
+
+    def _keep(self) -> None:
+        """Keep the worker for the next job."""
+        for signal, slot in self._slots:
+            self._process.disconnect(signal, slot)
+        _idle.append(self._process)
 
     def _on_error(self, error: Any) -> None:
         # After every other error QProcess emits `finished`.
@@ -122,6 +149,15 @@ class WorkerProcess:
     def _end(self, outcome: JobOutcome) -> None:
         self.kill_timer.stop()
         self.ended.emit(outcome)
+
+
+def _idle_process() -> Any:
+    """Return the process of an idle worker, None when there is none."""
+    while _idle:
+        process = _idle.pop()
+        if int(process.processId()):
+            return process
+    return None
 
 
 def _bytes(data: Any) -> bytes:

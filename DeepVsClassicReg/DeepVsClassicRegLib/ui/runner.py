@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..mrml.inputs import Inputs
-from .process import WorkerProcess
+from .process import WorkerProcess, end_idle_workers
 from .scheduling import Signal
 from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
 from .training_task import TrainingRequest, TrainingTask
@@ -24,7 +24,7 @@ class Runner:
     Parameters
     ----------
     make_process : callable, optional
-        Creates the process, by default `WorkerProcess(folder, compute)`; tests pass a fake.
+        Creates the process, by default `WorkerProcess(folder)`; tests pass a fake.
 
     Attributes
     ----------
@@ -143,6 +143,7 @@ class Runner:
         task, self.current = self.current, None
         if task is not None:
             task.shut_down()
+        end_idle_workers()
 
     def _ask(self, query: WorkerTask) -> None:
         self._queries.append(query)

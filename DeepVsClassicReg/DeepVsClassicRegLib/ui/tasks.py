@@ -34,7 +34,7 @@ from .scheduling import BackgroundCall, Signal
 WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing", "computing", "reading"
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
-MakeProcess = Callable[[Path, Compute], Any]
+MakeProcess = Callable[[Path], Any]
 RECOMMEND, EVALUATE, SEGMENT, METHODS = "recommend", "evaluate", "segment", "methods"
 OUTPUTS = {
     "warped": "warped.nrrd",
@@ -129,7 +129,7 @@ class WorkerTask:
     keep_files : bool
         Whether the job folder stays for inspection.
     make_process : callable
-        Makes the process, `WorkerProcess(folder, compute)`.
+        Makes the process, `WorkerProcess(folder)`.
 
     Attributes
     ----------
@@ -297,7 +297,7 @@ class WorkerTask:
 
     def _on_written(self, _path: Any) -> None:
         self.enter(COMPUTING, _("Starting the background process"), BEGUN)
-        self.process = self._make_process(self.need_folder, self.compute)
+        self.process = self._make_process(self.need_folder)
         self.process.happened.connect(self._on_event)
         self.process.ended.connect(self._on_process_ended)
         self.process.start()

@@ -12,13 +12,15 @@ from types import TracebackType
 from typing import IO
 
 from ..core.device import Compute
+from .idle import WarmWorkers, close, start_worker
 from .job_folder import clean_up, task_of
-from .processes import WINDOWS, worker_command, worker_environment
-from .protocol import Event, patience_s
+from .processes import worker_command, worker_environment
+from .protocol import Event, patience_s, run_request
 from .session import JobOutcome, Session
 
 CHUNK = 1 << 16
 DRAIN_S = 2.0
+ALIVE_S = 0.5  # a worker that was killed is noticed after this time
 
 
 class WorkerClient:
@@ -32,6 +34,8 @@ class WorkerClient:
         The Python program to use.
     environment : mapping, optional
         Base of the worker's environment; default: the environment of this process.
+    workers : WarmWorkers, optional
+        Run the job in one of these instead of a process of its own, and keep it for the next job.
 
     Examples
     --------
@@ -44,9 +48,15 @@ class WorkerClient:
     """
 
     def __init__(
-        self, folder: Path, *, python: str | None = None, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        python: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        workers: WarmWorkers | None = None,
     ) -> None:
         self.session = Session(folder)
+        self._workers = workers
         self._python = python
         self._environment = worker_environment(Compute(), base=environment)
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,16 +77,7 @@ class WorkerClient:
     def start(self) -> WorkerClient:
         """Start the process; a failure is reported by the outcome."""
         try:
-            self._process = subprocess.Popen(
-                worker_command(self.session.folder, python=self._python),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env=self._environment,
-                start_new_session=not WINDOWS,  # Ctrl-C in the terminal reaches this process only
-                creationflags=0x200 if WINDOWS else 0,
-            )
+            self._process = self._started()
         except OSError as error:
             self.session.not_started(str(error))
             self._ended.set()
@@ -84,6 +85,14 @@ class WorkerClient:
             return self
         threading.Thread(target=self._follow, args=(self._process,), name="worker", daemon=True).start()
         return self
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._workers is None:
+            return start_worker(worker_command(self.session.folder, python=self._python), self._environment)
+        process = self._workers.take()
+        if process.stdin is not None:
+            process.stdin.write(run_request(self.session.folder.resolve()))
+        return process
 
     def events(self) -> Iterator[Event]:
         """Yield the events as they arrive, until the worker has ended."""
@@ -131,7 +140,8 @@ class WorkerClient:
         if stdin is not None and not stdin.closed:
             try:
                 stdin.write(wish)
-                stdin.close()
+                if self._workers is None:
+                    stdin.close()
             except (OSError, ValueError):
                 return  # it has just ended
 
@@ -155,31 +165,48 @@ class WorkerClient:
             self._ended.wait(self._patience_s + DRAIN_S + 1)
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        session = self.session
         readers = [
-            threading.Thread(target=self._read, args=(stream, feed), daemon=True)
-            for stream, feed in ((process.stdout, self.session.feed), (process.stderr, self.session.feed_log))
+            threading.Thread(target=self._read, args=arguments, daemon=True)
+            for arguments in (
+                (process.stdout, session.feed, lambda: session.ended_code is not None),
+                (process.stderr, session.feed_log, lambda: session.log_ended),
+            )
         ]
         for reader in readers:
             reader.start()
+        code = self._code(process, readers)
+        if self._killer is not None:
+            self._killer.cancel()
+        kept = self._workers is not None and self.session.is_over
+        self.session.finish(code, killed=code < 0)
+        clean_up(self.session.folder)
+        if kept and self._workers is not None:
+            self._workers.give_back(process)
+        elif not any(reader.is_alive() for reader in readers):
+            close(process)
+        self._ended.set()
+        self._queue.put(None)
+
+    def _code(self, process: subprocess.Popen[bytes], readers: list[threading.Thread]) -> int:
+        """Wait for the end of the job and return its exit code."""
+        if self._workers is not None:
+            # A killed worker may leave a stuck computing process that still holds the pipes.
+            while any(reader.is_alive() for reader in readers) and process.poll() is None:
+                for reader in readers:
+                    reader.join(ALIVE_S)
+            if self.session.is_over and self.session.ended_code is not None:
+                return self.session.ended_code
         code = process.wait()
         if code < 0:
             self.session.kill()
         for reader in readers:
             # A child process that has left the group may keep the pipe open forever.
             reader.join(DRAIN_S)
-        if self._killer is not None:
-            self._killer.cancel()
-        self.session.finish(code, killed=code < 0)
-        clean_up(self.session.folder)
-        if not any(reader.is_alive() for reader in readers):
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
-        self._ended.set()
-        self._queue.put(None)
+        return code
 
-    def _read(self, stream: IO[bytes], feed: Callable[[bytes], list[Event]]) -> None:
-        while True:
+    def _read(self, stream: IO[bytes], feed: Callable[[bytes], list[Event]], has_ended: Callable[[], bool]) -> None:
+        while not has_ended():  # nothing follows until the next job is sent
             try:
                 data = os.read(stream.fileno(), CHUNK)
             except (OSError, ValueError):

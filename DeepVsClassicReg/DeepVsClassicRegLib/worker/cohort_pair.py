@@ -15,11 +15,13 @@ from ..core.evaluation.report import read_report
 from ..core.files import NO_SPACE
 from ..core.job import Job
 from .client import WorkerClient
+from .idle import WarmWorkers
 from .job_folder import HIDDEN, new_job_folder, publish
 from .session import CANCELLED, JobOutcome
 
 POLL_S = 0.2
 LOCK_FILE = ".lock"
+WORKERS = WarmWorkers()  # of this process, which dask starts once and gives one pair after another
 
 
 def run_pair(task: PairTask) -> PairRecord:
@@ -122,7 +124,7 @@ def _run_job(task: PairTask, job_folder: Path) -> tuple[JobOutcome, tuple[str, s
         ephemeral=True,
     )
     job.write(job_folder)
-    client = WorkerClient(job_folder)
+    client = WorkerClient(job_folder, workers=WORKERS)
     reason: tuple[str, str] | None = None
     started = time.monotonic()
     with client:

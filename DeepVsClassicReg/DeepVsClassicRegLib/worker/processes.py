@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..core.device import Compute, thread_variables
+from ..core.device import SLEEPING_THREADS, Compute, thread_variables
 from ..core.errors import RegistrationError
 
 WINDOWS = sys.platform == "win32"
@@ -72,12 +72,14 @@ def worker_python() -> str:
     return found
 
 
-def worker_command(folder: str | os.PathLike[str], *, python: str | None = None, module: str = MODULE) -> list[str]:
-    """Return the command that runs the job of a folder.
+def worker_command(
+    folder: str | os.PathLike[str] | None = None, *, python: str | None = None, module: str = MODULE
+) -> list[str]:
+    """Return the command that runs the job of a folder, or without a folder that of a warm worker.
 
     Parameters
     ----------
-    folder : path
+    folder : path, optional
         The job folder.
     python : str, optional
         The Python program; default: `worker_python()`.
@@ -85,7 +87,8 @@ def worker_command(folder: str | os.PathLike[str], *, python: str | None = None,
         The module to run; only the worker itself passes another one.
     """
     # -P keeps the current folder off sys.path, so that a file like numpy.py beside the user's data is not imported.
-    return [python or worker_python(), "-P", "-m", module, str(Path(folder).resolve())]
+    arguments = [] if folder is None else [str(Path(folder).resolve())]
+    return [python or worker_python(), "-P", "-m", module, *arguments]
 
 
 def worker_environment(
@@ -103,6 +106,7 @@ def worker_environment(
         Folder for temporary files.
     """
     environment = dict(os.environ if base is None else base)
+    environment = {**SLEEPING_THREADS, **environment}
     environment.update(PYTHONUNBUFFERED="1", PYTHONUTF8="1", MPLBACKEND="Agg")
     for name in ("PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONBREAKPOINT"):
         environment.pop(name, None)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..core.files import jsonable
@@ -15,6 +16,9 @@ from ..core.files import jsonable
 MARK = b'{"event":'
 LONGEST_LINE = 1 << 20
 CANCEL = b"cancel\n"
+RUN = b"run "  # a warm worker receives this and the job folder as JSON, one line per job
+ENDED = "ended"  # event of a warm worker that is ready for the next job
+END_OF_LOG = "\x02end of the job\x03"  # last line of a job on the standard error of a warm worker
 
 GRACE_S = 0.8  # time for a worker to stop by itself; a cancel takes less than a second
 KILL_AFTER_S = 5.0  # time after which its parent kills it
@@ -45,8 +49,9 @@ class Event:
     ----------
     kind : str
         'started' (pid, group), 'progress' (fraction, stage, metric, iteration), 'note' (text),
-        'result' (files), 'cancelled', 'error' (cause, type, message, hint), 'log' (text: a line of standard
-        error) or 'noise' (text: a line of standard output that is not an event).
+        'result' (files), 'cancelled', 'error' (cause, type, message, hint), 'ended' (code: exit code of a job of a warm
+        worker), 'log' (text: a line of standard error) or 'noise' (text: a line of standard output that is not an
+        event).
     data : mapping
         The entries named above.
     """
@@ -58,6 +63,11 @@ class Event:
     def text(self) -> str:
         """The text of a note, log line, noise or error; empty for other kinds."""
         return str(self.data.get("text") or self.data.get("message") or "")
+
+
+def run_request(folder: Path) -> bytes:
+    """Return the line that asks a warm worker to run the job of a folder."""
+    return RUN + json.dumps(str(folder)).encode("ascii") + b"\n"
 
 
 def encode(kind: str, **data: Any) -> bytes:
@@ -200,6 +210,27 @@ def listen(wishes: BinaryIO, on_cancel: Callable[[bool], None]) -> threading.Thr
         except OSError:
             wish = b""
         on_cancel(not wish)
+
+    thread = threading.Thread(target=wait, name="wishes", daemon=True)
+    thread.start()
+    return thread
+
+
+def listen_for_jobs(
+    wishes: BinaryIO, on_run: Callable[[Path], None], on_cancel: Callable[[], None], on_end: Callable[[], None]
+) -> threading.Thread:
+    """Call `on_run` with the folder of each requested job, `on_cancel` for each cancel, and `on_end` at the end."""
+
+    def wait() -> None:
+        try:
+            for line in wishes:
+                if line.startswith(RUN):
+                    on_run(Path(json.loads(line[len(RUN) :])))
+                else:
+                    on_cancel()
+        except OSError:
+            pass  # as the end of the requests
+        on_end()
 
     thread = threading.Thread(target=wait, name="wishes", daemon=True)
     thread.start()

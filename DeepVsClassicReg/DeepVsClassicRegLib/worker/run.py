@@ -49,7 +49,7 @@ class Supervised:
             stdout=events,
             env=worker_environment(job.compute, scratch=scratch),
             cwd=scratch,
-            **_own_group(),
+            **own_group(),
         )
 
     def cancel(self, orphaned: bool = False) -> None:
@@ -81,16 +81,23 @@ class Supervised:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job of a folder; return 0 for a result, 1 for a bug, 2 for a user error, 3 when canceled."""
+    """Run the job of a folder, or without a folder one job after another as a warm worker.
+
+    Return 0 for a result, 1 for a bug, 2 for a user error, 3 when canceled.
+    """
+    if not arguments:
+        from .warm import main as serve
+
+        return serve()
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker JOB_FOLDER\n")
+        sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker [JOB_FOLDER]\n")
         return EXIT_USER
     lead_own_group()
     events, wishes = take_over()
     channel = Channel(events)
     folder = Path(arguments[0]).resolve()
     try:
-        job = _prepare(folder)
+        job = prepare(folder)
         supervised = Supervised(folder, job, events)
     except RegistrationError as error:
         channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
@@ -101,10 +108,17 @@ def main(arguments: list[str]) -> int:
     listen(wishes, lambda gone: supervised.cancel(gone))
     code = supervised.wait()
     clean_up(folder, whole=supervised.orphaned and job.ephemeral)
-    return _verdict(code, supervised, channel)
+    return report_end(code, supervised.cancelled, channel)
 
 
-def _prepare(folder: Path) -> Job:
+def prepare(folder: Path) -> Job:
+    """Read the job of a folder, remove the result of an earlier run, and create the scratch folder.
+
+    Raises
+    ------
+    RegistrationError
+        When the folder does not exist or cannot be written, or the job is not valid.
+    """
     if not folder.is_dir():
         raise FileError(f"No such job folder: {folder}.")
     try:
@@ -115,14 +129,16 @@ def _prepare(folder: Path) -> Job:
     return Job.read(folder)
 
 
-def _own_group() -> dict[str, Any]:
+def own_group() -> dict[str, Any]:
+    """Return the options of `Popen` for a process that leads its own group."""
     return {"creationflags": 0x200} if WINDOWS else {"process_group": 0}  # CREATE_NEW_PROCESS_GROUP
 
 
-def _verdict(code: int, supervised: Supervised, channel: Channel) -> int:
+def report_end(code: int, cancelled: bool, channel: Channel) -> int:
+    """Send the event for a computing process that ended without one, and return the exit code of the job."""
     if code in (EXIT_RESULT, EXIT_CANCELLED):
         return code
-    if supervised.cancelled:
+    if cancelled:
         channel.send("cancelled")
         return EXIT_CANCELLED
     if code in (EXIT_BUG, EXIT_USER):

@@ -16,7 +16,18 @@ from ..core.files import read_json
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .job_folder import clean_up
 from .processes import kill_groups
-from .protocol import CANCEL, EXIT_BUG, EXIT_CANCELLED, EXIT_RESULT, EXIT_USER, Decoder, Event, LineSplitter
+from .protocol import (
+    CANCEL,
+    END_OF_LOG,
+    ENDED,
+    EXIT_BUG,
+    EXIT_CANCELLED,
+    EXIT_RESULT,
+    EXIT_USER,
+    Decoder,
+    Event,
+    LineSplitter,
+)
 
 WAITING, RUNNING, CANCELLING = "waiting", "running", "cancelling"
 FINISHED, FAILED, REJECTED, CANCELLED = "finished", "failed", "rejected", "cancelled"
@@ -99,6 +110,10 @@ class Session:
         The latest progress.
     outcome : JobOutcome or None
         The outcome; None while it is running.
+    ended_code : int or None
+        Exit code of the job that a warm worker has sent; None while it is running and for other workers.
+    log_ended : bool
+        Whether a warm worker has sent the whole log of the job.
 
     Examples
     --------
@@ -117,6 +132,8 @@ class Session:
         self.metric: float | None = None
         self.notes: list[str] = []
         self.outcome: JobOutcome | None = None
+        self.ended_code: int | None = None
+        self.log_ended = False
         self._error: Mapping[str, Any] = {}
         self.groups: list[int] = []
         self._events, self._lines = Decoder(), LineSplitter()
@@ -129,6 +146,11 @@ class Session:
     def feed_log(self, data: bytes) -> list[Event]:
         """Take bytes of the worker's standard error and return the lines they complete as 'log' events."""
         return self._take_lines(self._lines.feed(data))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a warm worker has sent everything of this job: its last event and the end of its log."""
+        return self.ended_code is not None and self.log_ended
 
     def cancel(self) -> bytes:
         """Record the cancel request and return the bytes to write to the worker's standard input.
@@ -190,12 +212,15 @@ class Session:
             self.notes.append(event.text)
         elif event.kind == "error":
             self._error = data
+        elif event.kind == ENDED:
+            self.ended_code = int(data.get("code", EXIT_BUG))
         elif event.kind in ("log", "noise"):
             self._log.append(event.text)
         return event
 
     def _take_lines(self, lines: list[str]) -> list[Event]:
-        return [self._take(Event("log", {"text": line})) for line in lines]
+        self.log_ended = self.log_ended or END_OF_LOG in lines
+        return [self._take(Event("log", {"text": line})) for line in lines if line != END_OF_LOG]
 
     def _judged(self, exit_code: int | None) -> JobOutcome:
         if exit_code == EXIT_CANCELLED:
