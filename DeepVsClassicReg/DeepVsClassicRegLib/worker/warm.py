@@ -45,7 +45,7 @@ ENDED_LINE = b'{"event":"ended"'
 
 
 @dataclass(frozen=True)
-class Run:
+class JobRequest:
     """Request of a job."""
 
     folder: Path
@@ -78,7 +78,10 @@ class Computing:
     """The computing process; its events are passed on, and its end is put into the queue."""
 
     def __init__(
-        self, environment: Mapping[str, str], events: BinaryIO, messages: queue.SimpleQueue[Run | Stop | Late | Over]
+        self,
+        environment: Mapping[str, str],
+        events: BinaryIO,
+        messages: queue.SimpleQueue[JobRequest | Stop | Late | Over],
     ) -> None:
         self.environment = environment
         self.process = subprocess.Popen(
@@ -130,7 +133,7 @@ class Computing:
 class Keeper:
     """Runs the requested jobs and keeps the computing process between them."""
 
-    def __init__(self, events: BinaryIO, messages: queue.SimpleQueue[Run | Stop | Late | Over]) -> None:
+    def __init__(self, events: BinaryIO, messages: queue.SimpleQueue[JobRequest | Stop | Late | Over]) -> None:
         self._events, self._messages = events, messages
         self._channel = Channel(events)
         self._computing: Computing | None = None
@@ -152,7 +155,7 @@ class Keeper:
                 message = self._messages.get(timeout=None if self._folder else IDLE_S)
             except queue.Empty:
                 break
-            if isinstance(message, Run):
+            if isinstance(message, JobRequest):
                 self._start(message.folder)
             elif isinstance(message, Stop):
                 self._stop(message.gone)
@@ -223,15 +226,15 @@ class Keeper:
 
 
 def main() -> int:
-    """Run the jobs requested on standard input, and return the exit code of the last one."""
+    """JobRequest the jobs requested on standard input, and return the exit code of the last one."""
     lead_own_group()
     events, wishes = take_over()
-    messages: queue.SimpleQueue[Run | Stop | Late | Over] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[JobRequest | Stop | Late | Over] = queue.SimpleQueue()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: messages.put(Stop(gone=True)))
     listen_for_jobs(
         wishes,
-        lambda folder: messages.put(Run(folder)),
+        lambda folder: messages.put(JobRequest(folder)),
         lambda: messages.put(Stop()),
         lambda: messages.put(Stop(gone=True)),
     )
