@@ -98,8 +98,12 @@ def test_every_method_is_listed(page, monkeypatch):
     from DeepVsClassicRegLib.core.networks.catalogue import method_infos
 
     page.ui.methodsButton.click()
+    assert "Reading the list" in page.ui.cardBrowser.toPlainText()
+    wait(lambda: "voxelmorph" in page.ui.cardBrowser.toPlainText())
     listed = page.ui.cardBrowser.toPlainText()
-    for info in method_infos():
+    library = [info for info in method_infos() if not info.name.startswith("test-")]  # those the worker knows
+    assert len(library) > 20
+    for info in library:
         assert info.title in listed and info.name in listed and info.citation in listed
     assert "299,683" in listed  # parameters of voxelmorph in 3D
     page.refresh()
@@ -107,6 +111,31 @@ def test_every_method_is_listed(page, monkeypatch):
     page.ui.methodsButton.click()
     assert "PyTorch" in page.ui.modelsNote.text
     assert "voxelmorph" not in page.ui.cardBrowser.toPlainText()
+
+
+def test_the_methods_are_read_by_the_worker(page, fake):
+    page.ui.methodsButton.click()
+    assert fake.process.folder.exists()
+    facts = {"name": "vfa", "title": "VFA", "kind": "field", "supervision": ["none"], "dimensions": [2, 3]}
+    fake.process.answer(methods=[{**facts, "parameters": 12345, "citation": "Someone 2020"}])
+    listed = page.ui.cardBrowser.toPlainText()
+    assert "VFA (vfa)" in listed and "12,345" in listed and "2D, 3D" in listed
+    page.refresh()
+    assert "1.8 mm" in page.ui.cardBrowser.toPlainText()
+    page.ui.methodsButton.click()
+    assert "VFA (vfa)" in page.ui.cardBrowser.toPlainText() and len(fake.processes) == 1, "read once"
+
+
+def test_methods_that_come_late_or_fail_do_not_hide_the_card(page, fake):
+    page.ui.methodsButton.click()
+    page.refresh()  # a model is selected again
+    fake.process.answer(methods=[])
+    assert "1.8 mm" in page.ui.cardBrowser.toPlainText()
+    page.ui.methodsButton.click()
+    wait(lambda: len(fake.processes) == 2 and fake.processes[-1].started)
+    fake.process.end("failed", "PyTorch is broken.", "Install it again.")
+    shown = page.ui.cardBrowser.toPlainText()
+    assert "PyTorch is broken." in shown and "Install it again." in shown
 
 
 def test_no_model_is_reported(panel, models, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ TYPES = {
     "fixed_points": "MarkupsFile",
     "moving_points": "MarkupsFile",
 }
-WRITERS = {
+WRITERS: dict[str, tuple[Callable[[Any, Path], Path], str]] = {
     "VolumeFile": (write_volume, ".nrrd"),
     "SegmentationFile": (write_labels, ".seg.nrrd"),
     "MarkupsFile": (write_points, ".mrk.json"),

@@ -80,7 +80,8 @@ class Inputs:
 
     def without(self, *roles: str) -> Inputs:
         """Return the inputs without some roles."""
-        return dataclasses.replace(self, **dict.fromkeys(roles))
+        changes: dict[str, Any] = dict.fromkeys(roles)
+        return dataclasses.replace(self, **changes)
 
 
 def fingerprint(inputs: Inputs) -> tuple[Hashable, ...]:

@@ -131,7 +131,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
-    readers = {"labels": read_labels, "transform": read_transform}
+    readers: dict[str, Callable[[Path], Any]] = {"labels": read_labels, "transform": read_transform}
     if "transform" not in files:
         raise FileError(_("The result in {folder} contains no transform.").format(folder=folder), hint=_what_now())
     return loaded_result(
@@ -362,22 +362,27 @@ class _Publication:
             node.SetNodeReferenceID(role, volume.GetID() if volume is not None else None)
 
     def _fill_warped(self, node: Any) -> None:
-        moving = self._alive("moving")
+        image, moving = self.loaded.warped, self._alive("moving")
+        if image is None:
+            return
         shown = moving.GetDisplayNode() if moving is not None else None
         if shown is not None:
-            self._fill_volume(node, self.loaded.warped, shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID())
+            self._fill_volume(node, image, shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID())
         else:
-            low, high = self.loaded.warped.data.GetScalarRange()
-            self._fill_volume(node, self.loaded.warped, high - low, (low + high) / 2, GRAY)
+            low, high = image.data.GetScalarRange()
+            self._fill_volume(node, image, high - low, (low + high) / 2, GRAY)
 
     def _fill_jacobian(self, node: Any) -> None:
         color = DIVERGING if slicer.mrmlScene.GetNodeByID(DIVERGING) is not None else GRAY
         self._fill_volume(node, self.loaded.jacobian, 2.0, 1.0, color)
 
     def _fill_uncertainty(self, node: Any) -> None:
+        image = self.loaded.uncertainty
+        if image is None:
+            return
         color = HOT if slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY
-        highest = self.loaded.uncertainty.data.GetScalarRange()[1]
-        self._fill_volume(node, self.loaded.uncertainty, highest, highest / 2, color)
+        highest = image.data.GetScalarRange()[1]
+        self._fill_volume(node, image, highest, highest / 2, color)
 
     def _fill_error(self, node: Any) -> None:
         color = HOT if slicer.mrmlScene.GetNodeByID(HOT) is not None else GRAY

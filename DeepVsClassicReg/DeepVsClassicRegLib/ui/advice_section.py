@@ -191,7 +191,7 @@ class AdviceSection:
             self._show_progress()
             self.progressed.emit(query.fraction, query.stage)
 
-    def _on_answer(self, query: Any) -> None:
+    def _on_answer(self, query: QueryTask) -> None:
         if query is not self._query:
             return
         self._query = None

@@ -1,17 +1,25 @@
-"""Models as the panel shows them: suggestions of a setting, table rows, and the card as a page."""
+"""Models and methods as the panel shows them: suggestions of a setting, table rows, cards and methods as pages."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from slicer.i18n import tr as _
 
+from ..core.device import Compute
 from ..core.engines.feature_model import KIND as FEATURES_KIND
 from ..core.engines.feature_model import PREFIX as FEATURES
 from ..core.engines.metric_model import KINDS as METRIC_KINDS
 from ..core.engines.metric_model import PREFIX as METRIC
 from ..core.networks.card import Model
 from ..core.networks.model_store import facts, find_models, headline
+from ..mrml.inputs import Inputs
+from ..worker.session import FINISHED
+from .runner import Runner
+from .scheduling import Signal
+from .tasks import METHODS, QueryTask
 
 LISTING = "models"
 AUTO = "auto"
@@ -59,23 +67,63 @@ def page(model: Model) -> str:
     return f"<h3>{html.escape(model.card.title)}</h3><table>{rows}</table>"
 
 
-def methods_page() -> str:
-    """Return all methods that `dvcreg train` trains as rich text (imports torch)."""
-    from ..core.networks.catalogue import get_method, method_names
-    from ..core.networks.method_facts import method_facts
+class MethodList:
+    """The methods that can be trained, read once by a worker: reading them imports PyTorch, which would slow Slicer.
 
+    Parameters
+    ----------
+    runner : Runner
+        Starts the worker.
+
+    Attributes
+    ----------
+    methods : list of mapping
+        See `core.networks.method_facts`; empty until they are read.
+    ended : Signal
+        Emits (message, hint) after reading: the reason why there is no list, or empty texts.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._query: QueryTask | None = None
+        self.methods: list[Mapping[str, Any]] = []
+        self.ended = Signal()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the list is being read."""
+        return self._query is not None
+
+    def read(self) -> None:
+        """Read the list, unless it is being read already."""
+        if self._query is None:
+            self._query = self._runner.query(METHODS, Inputs(), Compute(device="cpu", threads=1))
+            self._query.ended.connect(self._on_ended)
+
+    def forget(self) -> None:
+        """Forget the list; packages may change before it is read again."""
+        self.methods = []
+
+    def _on_ended(self, query: QueryTask) -> None:
+        self._query = None
+        if query.state == FINISHED:
+            self.methods = list(query.answer["methods"])
+        self.ended.emit(query.message, query.hint)
+
+
+def methods_page(methods: Sequence[Mapping[str, Any]]) -> str:
+    """Return all methods that `dvcreg train` trains as rich text."""
     titles = (_("Method"), _("Kind"), _("Supervision"), _("Dimensions"), _("Parameters"), _("Paper"))
     rows = [titles]
-    for name in method_names():
-        facts = method_facts(get_method(name))
+    for method in methods:
         rows.append(
             (
-                f"{facts['title']} ({name})",
-                facts["kind"],
-                ", ".join(facts["supervision"]),
-                ", ".join(f"{number}D" for number in facts["dimensions"]),
-                f"{facts['parameters']:,}",
-                facts["citation"],
+                f"{method['title']} ({method['name']})",
+                method["kind"],
+                ", ".join(method["supervision"]),
+                ", ".join(f"{number}D" for number in method["dimensions"]),
+                f"{method['parameters']:,}",
+                method["citation"],
             )
         )
     cells = [

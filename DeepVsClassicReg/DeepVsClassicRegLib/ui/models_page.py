@@ -17,7 +17,7 @@ from ..core.errors import RegistrationError
 from ..core.networks.card import Model
 from ..core.networks.model_store import add_model, find_models, is_removable, remove_model
 from .dependencies import EngineAvailability, ensure
-from .models_list import columns, methods_page, page, row
+from .models_list import MethodList, columns, methods_page, page, row
 from .rich_text import line
 from .runner import Runner
 from .train_dialog import TrainDialog
@@ -48,7 +48,10 @@ class ModelsPage:
     ) -> None:
         self._file, self._changed = file, changed
         self._runner, self._compute, self._requirements = runner, compute, requirements
-        self.train_dialog = TrainDialog(file.with_name("Train.ui"), runner, compute)
+        self._list = MethodList(runner)
+        self._list.ended.connect(self._on_methods_read)
+        self._methods_wanted = False
+        self.train_dialog = TrainDialog(file.with_name("Train.ui"), runner, compute, self._list)
         self.trainings: TrainingSection | None = None
         self._models: tuple[Model, ...] = ()
         self.dialog: Any = None
@@ -132,6 +135,7 @@ class ModelsPage:
 
     def _on_chosen(self) -> None:
         model = self.model
+        self._methods_wanted = False
         self.ui.cardBrowser.setHtml(page(model) if model is not None else "")
         self.ui.folderButton.enabled = model is not None
         self.ui.removeButton.enabled = model is not None and is_removable(model)
@@ -169,7 +173,17 @@ class ModelsPage:
             note = line("missing", _("The list of methods needs PyTorch."), _("Prepare a deep engine first."))
             self.ui.modelsNote.text = note
             return
-        self.ui.cardBrowser.setHtml(methods_page())
+        self._methods_wanted = True
+        if self._list.methods:
+            self._on_methods_read()
+            return
+        self.ui.cardBrowser.setHtml(line("note", _("Reading the list of methods ...")))
+        self._list.read()
+
+    def _on_methods_read(self, message: str = "", hint: str = "") -> None:
+        if not self._methods_wanted or self.ui is None:
+            return
+        self.ui.cardBrowser.setHtml(line("error", message, hint) if message else methods_page(self._list.methods))
 
     def _on_refresh(self) -> None:
         self.refresh()

@@ -56,13 +56,13 @@ class PresetButtons:
         if not title:
             return
         known = presets(engine).get(preset_name(title))
-        replace = known is not None and known.own
-        if replace and not slicer.util.confirmOkCancelDisplay(
-            _("Replace the preset '{name}'?").format(name=known.title)
+        own = known if known is not None and known.own else None
+        if own is not None and not slicer.util.confirmOkCancelDisplay(
+            _("Replace the preset '{name}'?").format(name=own.title)
         ):
             return
         values = {**presets(engine)[preset].values, **changes}
-        self._save(engine, title, values, summary="", replace=replace)
+        self._save(engine, title, values, summary="", replace=own is not None)
 
     def _on_import(self) -> None:
         path = qt.QFileDialog.getOpenFileName(self._ui.importPresetButton, _("Import a preset"), "", FILES)

@@ -316,8 +316,8 @@ class QaSection:
 
     def _cannot_show(self, run: Run, error: RegistrationError) -> None:
         """Report the reason; the current view stays when it can still be shown."""
-        shown = self.inspection is not None and bool(self._wanted)
-        _set_silently(self._ui.beforeButton, shown and self.inspection.options.before)
+        shown = self.inspection if self._wanted else None
+        _set_silently(self._ui.beforeButton, shown is not None and shown.options.before)
         if self._wanted and self._obstacle(run, self._wanted) is not None:
             self.close()
         self._buttons.mark(self._wanted)

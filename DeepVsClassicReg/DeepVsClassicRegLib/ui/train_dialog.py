@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,10 @@ from ..core.training.folders import check_name, free_name, user_trainings_folder
 from ..core.training.manifest import Manifest, read_manifest
 from ..core.training.options import USUAL_AUGMENTATION
 from ..mrml.cases import SceneCase, problem_of_cases, scene_cases
-from ..mrml.inputs import Inputs
-from ..worker.session import FINISHED
+from .models_list import MethodList
 from .rich_text import cannot_start, line
 from .runner import Runner
 from .scheduling import BackgroundCall
-from .tasks import METHODS, QueryTask
 from .training_task import TrainingRequest
 
 SCENE, FOLDER, LIST = "scene", "folder", "list"
@@ -46,13 +44,14 @@ class TrainDialog:
         Runs the training.
     compute : callable
         Returns device, threads and seed.
+    methods : MethodList
+        The methods to choose from.
     """
 
-    def __init__(self, file: Path, runner: Runner, compute: Callable[[], Compute]) -> None:
-        self._file, self._runner, self._compute = file, runner, compute
+    def __init__(self, file: Path, runner: Runner, compute: Callable[[], Compute], methods: MethodList) -> None:
+        self._file, self._runner, self._compute, self._list = file, runner, compute, methods
+        methods.ended.connect(self._on_methods)
         self._model: Model | None = None
-        self._methods: list[Mapping[str, Any]] = []
-        self._query: QueryTask | None = None
         self._check: BackgroundCall | None = None
         self._found: Manifest | None = None
         self._complaint: tuple[str, str] = ("", "")
@@ -77,7 +76,7 @@ class TrainDialog:
     def close(self) -> None:
         """Delete the window."""
         self._checker.stop()
-        self._methods = []
+        self._list.forget()
         if self._check is not None:
             self._check.abandon(lambda: None)
             self._check = None
@@ -89,7 +88,7 @@ class TrainDialog:
     @property
     def waiting(self) -> bool:
         """Whether the list of methods or the data are being read."""
-        return self._query is not None or self._check is not None or bool(self._checker.active)
+        return self._list.waiting or self._check is not None or bool(self._checker.active)
 
     def request(self) -> TrainingRequest:
         """Return what the widgets say."""
@@ -186,8 +185,8 @@ class TrainDialog:
         ui.nameEdit.text = free_name(f"my-{model.card.name}" if model is not None else "my-model")
         ui.trainNote.text = ""
         self._filling = False
-        if not self._methods and not adapts:
-            self._ask_for_methods()
+        if not self._list.methods and not adapts:
+            self._list.read()
         self._on_supervision()
         self._on_data()
 
@@ -216,21 +215,13 @@ class TrainDialog:
             table.setCellWidget(row, 1, combo)
         table.blockSignals(False)
 
-    def _ask_for_methods(self) -> None:
-        if self._query is not None:
-            return
-        self._query = self._runner.query(METHODS, Inputs(), Compute(device="cpu", threads=1))
-        self._query.ended.connect(self._on_methods)
-
-    def _on_methods(self, query: QueryTask) -> None:
-        self._query = None
+    def _on_methods(self, message: str, hint: str) -> None:
         if self.ui is None:
             return
-        if query.state == FINISHED:
-            self._methods = list(query.answer["methods"])
-            self._fill_methods()
+        if message:
+            self.ui.trainNote.text = line("error", message, hint)
         else:
-            self.ui.trainNote.text = line("error", query.message, query.hint)
+            self._fill_methods()
         self.check()
 
     def _fill_methods(self) -> None:
@@ -238,7 +229,7 @@ class TrainDialog:
         former, best = combo.currentData, usual_options(supervision)["method"]
         fitting = [
             method
-            for method in self._methods
+            for method in self._list.methods
             if method["kind"] == "field" and supervision in method["supervision"] and 3 in method["dimensions"]
         ]
         combo.blockSignals(True)
@@ -252,7 +243,7 @@ class TrainDialog:
     def _on_supervision(self) -> None:
         if self._filling:
             return
-        if self._methods:
+        if self._list.methods:
             self._fill_methods()
         with_labels = self.ui.supervisionCombo.currentData == LABELS
         for row in range(len(self._cases)):
@@ -261,7 +252,7 @@ class TrainDialog:
 
     def _on_method(self) -> None:
         chosen = self.ui.methodCombo.currentData
-        method = next((method for method in self._methods if method["name"] == chosen), None)
+        method = next((method for method in self._list.methods if method["name"] == chosen), None)
         waits = _("Reading the list of methods ...")
         self.ui.methodLabel.text = waits if method is None else f"{method['summary']}<br><i>{method['citation']}</i>"
         self.check()
@@ -335,9 +326,9 @@ class TrainDialog:
         """Return what is wrong with the cases, what to do, and a description when nothing is."""
         with_labels = self.ui.supervisionCombo.currentData == LABELS
         if self.ui.dataCombo.currentData == SCENE:
-            cases = self.chosen_cases()
-            message, hint = problem_of_cases(cases, with_labels=with_labels)
-            return message, hint, _("{count} cases").format(count=len(cases))
+            chosen = self.chosen_cases()
+            message, hint = problem_of_cases(chosen, with_labels=with_labels)
+            return message, hint, _("{count} cases").format(count=len(chosen))
         if any(self._complaint):
             return (*self._complaint, "")
         if self._found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...core.evaluation.views.difference import VIEW, difference
+from ...core.evaluation.views.difference import LEGEND, difference
 from .. import colors
 from ..geometry import grid_of, image_of
 from ..runs import Run
@@ -26,12 +26,11 @@ def prepare(_run: Run, upper: str) -> Callable[[Mapping[str, Any]], Any]:
 def show(slices: SliceDisplay, run: Run) -> None:
     """Show the difference instead of both volumes."""
     table = slices.layers.color("difference", colors.difference_table)
-    legend = VIEW.legend
     node = slices.layers.fill(
-        "difference", slices.prepared(run), grid_of(run.fixed), low=legend.low, high=legend.high, color=table
+        "difference", slices.prepared(run), grid_of(run.fixed), low=LEGEND.low, high=LEGEND.high, color=table
     )
     slices.set_layers(node)
-    colors.show_legend(node, legend, before=slices.options.before)
+    colors.show_legend(node, LEGEND, before=slices.options.before)
 
 
 SLICE_VIEW = SliceView(show, sources, prepare)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.evaluation.views.error import VIEW
+from ...core.evaluation.views.error import LEGEND
 from .. import colors
 from ..geometry import grid_of
 from ..runs import Run
@@ -12,13 +12,13 @@ from .base import SliceView
 
 def show(slices: SliceDisplay, run: Run) -> None:
     """Show the estimated error over the fixed volume."""
-    source, legend = run.need("error"), VIEW.legend
+    source = run.need("error")
     table = slices.layers.color("estimated error", colors.rising_table)
     node = slices.layers.fill(
-        "estimated error", source.GetImageData(), grid_of(source), low=legend.low, high=legend.high, color=table
+        "estimated error", source.GetImageData(), grid_of(source), low=LEGEND.low, high=LEGEND.high, color=table
     )
     slices.set_layers(run.fixed, node, opacity=slices.options.opacity)
-    colors.show_legend(node, legend, before=False)
+    colors.show_legend(node, LEGEND, before=False)
 
 
 SLICE_VIEW = SliceView(show)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...core.evaluation.views.jacobian import FOLD_CODE, VIEW, coded_log_jacobian
+from ...core.evaluation.views.jacobian import FOLD_CODE, LEGEND, coded_log_jacobian
 from .. import colors
 from ..geometry import array_of, grid_of, image_of
 from ..runs import Run
@@ -22,14 +22,14 @@ def prepare(run: Run, _upper: str) -> Callable[[Mapping[str, Any]], Any]:
 def show(slices: SliceDisplay, run: Run) -> None:
     """Show the Jacobian over the fixed volume."""
     table = slices.layers.color("log Jacobian", colors.jacobian_table)
-    legend, voxels = VIEW.legend, slices.prepared(run)
+    voxels = slices.prepared(run)
     node = slices.layers.fill(
-        "log Jacobian", voxels, grid_of(run.jacobian), low=FOLD_CODE, high=legend.high, color=table
+        "log Jacobian", voxels, grid_of(run.jacobian), low=FOLD_CODE, high=LEGEND.high, color=table
     )
     # Codes must not be interpolated: all colors would appear between a fold and its neighbor.
     node.GetDisplayNode().SetInterpolate(False)
     slices.set_layers(run.fixed, node, opacity=slices.options.opacity)
-    colors.show_legend(node, legend, before=False)
+    colors.show_legend(node, LEGEND, before=False)
 
 
 SLICE_VIEW = SliceView(show, prepare=prepare)

@@ -42,18 +42,20 @@ def _displayed(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.rint(255 * picture).astype(np.uint8)
 
 
+LEGEND = Legend(
+    title="{upper} - fixed",
+    note="% of window",
+    low=-LIMIT_PERCENT,
+    high=LIMIT_PERCENT,
+    names={-LIMIT_PERCENT: "-60\nwarped darker", 0: "0", LIMIT_PERCENT: "60\nwarped brighter"},
+    number_format="%.0f",
+)
+
 VIEW = View(
     name="difference",
     title="Difference",
     caption="Warped minus fixed: orange where the warped volume is brighter, blue where it is darker. Useful when both "
     "volumes have the same contrast.",
-    legend=Legend(
-        title="{upper} - fixed",
-        note="% of window",
-        low=-LIMIT_PERCENT,
-        high=LIMIT_PERCENT,
-        names={-LIMIT_PERCENT: "-60\nwarped darker", 0: "0", LIMIT_PERCENT: "60\nwarped brighter"},
-        number_format="%.0f",
-    ),
+    legend=LEGEND,
     row=_row,
 )

@@ -33,6 +33,16 @@ def _row(pictures: Pictures, _side: Side) -> Draw:
     return draw
 
 
+LEGEND = Legend(
+    title="Estimated error",
+    note="mm",
+    low=0.0,
+    high=HIGHEST,
+    names={0.0: "0", HIGHEST / 2: f"{HIGHEST / 2:g}", HIGHEST: f"{HIGHEST:g} and more"},
+    signed=False,
+    ticks=6,
+)
+
 VIEW = View(
     name="error",
     title="Estimated error",
@@ -41,15 +51,7 @@ VIEW = View(
     "in regions without structure or where the anatomies differ; a small error is no proof.",
     needs=("fixed", "error"),
     options={"opacity": "Opacity:"},
-    legend=Legend(
-        title="Estimated error",
-        note="mm",
-        low=0.0,
-        high=HIGHEST,
-        names={0.0: "0", HIGHEST / 2: f"{HIGHEST / 2:g}", HIGHEST: f"{HIGHEST:g} and more"},
-        signed=False,
-        ticks=6,
-    ),
+    legend=LEGEND,
     row=_row,
     before=False,
     picture_needs=("error_map",),

@@ -46,6 +46,20 @@ def _row(pictures: Pictures, _side: Side) -> Draw:
     return draw
 
 
+LEGEND = Legend(
+    title="log Jacobian",
+    note="green: folded",
+    low=-LIMIT,
+    high=LIMIT,
+    names={
+        -LIMIT: f"{-LIMIT:g}\n({np.exp(-LIMIT):.2g} times)",
+        0: "0\n(same volume)",
+        LIMIT: f"{LIMIT:g}\n({np.exp(LIMIT):.2g} times)",
+    },
+    marks_folds=True,
+    ticks=6,
+)
+
 VIEW = View(
     name="jacobian",
     title="Jacobian",
@@ -54,19 +68,7 @@ VIEW = View(
     "which are impossible for tissue.",
     needs=("fixed", "jacobian"),
     options={"opacity": "Opacity:"},
-    legend=Legend(
-        title="log Jacobian",
-        note="green: folded",
-        low=-LIMIT,
-        high=LIMIT,
-        names={
-            -LIMIT: f"{-LIMIT:g}\n({np.exp(-LIMIT):.2g} times)",
-            0: "0\n(same volume)",
-            LIMIT: f"{LIMIT:g}\n({np.exp(LIMIT):.2g} times)",
-        },
-        marks_folds=True,
-        ticks=6,
-    ),
+    legend=LEGEND,
     row=_row,
     before=False,
 )
