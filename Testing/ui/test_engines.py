@@ -120,55 +120,127 @@ def test_device_threads_and_seed_reach_the_job(panel, picked, ui, fake):
     choose(ui.deviceCombo, "auto")
 
 
-def test_a_missing_package_grays_the_engine_and_can_be_installed(panel, picked, ui, missing, packages, fake):
+@pytest.fixture
+def offer(monkeypatch):
+    """What pip would install, without pip; each call is recorded."""
+    from DeepVsClassicRegLib.ui import dependencies
+    from DeepVsClassicRegLib.worker.installing import Package
+
+    asked = []
+    found = [Package("antspyx", "0.6.3", "Apache-2.0", 22_400_000), Package("webcolors", "24.11", "", None)]
+
+    def packages_to_add(lines, alone):
+        asked.append((lines, alone))
+        return tuple(found)
+
+    monkeypatch.setattr(dependencies, "packages_to_add", packages_to_add)
+    return asked
+
+
+@pytest.fixture
+def questions(monkeypatch):
+    """The questions, which are all answered with yes unless `questions.answer` is False."""
+    import slicer
+
+    class Questions(list):
+        answer = True
+
+    asked = Questions()
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text, **_options: asked.append(text) or asked.answer
+    )
+    return asked
+
+
+def test_a_missing_package_grays_the_engine_and_can_be_installed(
+    panel, picked, ui, missing, packages, fake, offer, questions
+):
     missing("sitk-demons", package="antspyx")
     choose(ui.engineCombo, "sitk-demons")
     assert "needs antspyx" in ui.engineCombo.currentText
     assert "antspyx" in ui.engineNote.text
     assert shown(ui.installButton)
     wait(lambda: ui.registerButton.enabled)
-    packages.missing.add("antspyx")
-    packages.refuse = True
+    questions.answer = False
     ui.registerButton.click()
-    assert "antspyx" in ui.stageLabel.text
+    assert "declined" in ui.stageLabel.text and "antspyx" in ui.stageLabel.text
     assert not panel.runner.busy
-    assert packages.calls == [("pip_ensure", ["antspyx>=0.5"])]
+    assert offer == [(["antspyx>=0.5"], [])]
+    assert packages.calls == []
     choose(ui.engineCombo, "sitk-bspline")  # a refusal leaves the panel usable
     wait(lambda: ui.registerButton.enabled)
     ui.registerButton.click()
     assert fake.process.started
 
 
-def test_an_installed_package_lets_the_run_start(panel, picked, ui, missing, packages, fake, monkeypatch):
+def test_an_installed_package_lets_the_run_start(
+    panel, picked, ui, missing, packages, fake, offer, questions, monkeypatch
+):
     from DeepVsClassicRegLib.core.engines.base import Requirement
 
     there = []
     monkeypatch.setattr(Requirement, "found", lambda self: bool(there) or not self.package)
     missing("sitk-demons", package="antspyx")
-    packages.missing.add("antspyx")
     packages.on_install = lambda names: there.append(names)
     choose(ui.engineCombo, "sitk-demons")
     wait(lambda: ui.registerButton.enabled)
     ui.registerButton.click()
-    assert there == [["antspyx>=0.5"]]
+    assert there == [["--no-deps", "antspyx==0.6.3", "webcolors==24.11"]]
     assert fake.process.started
 
 
 def test_a_package_whose_dependencies_would_move_others_is_installed_alone(
-    panel, picked, ui, missing, packages, monkeypatch
+    panel, picked, ui, missing, packages, offer, questions
 ):
-    import slicer
-
-    asked = []
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_options: asked.append(text) or True)
     missing("sitk-demons", package="antspyx", no_deps=True)
     choose(ui.engineCombo, "sitk-demons")
     ui.installButton.click()
-    assert len(asked) == 1 and "antspyx" in asked[0]
-    assert packages.calls == [("pip_install", ["--no-deps", "antspyx>=0.5"])]
+    assert offer == [([], ["antspyx>=0.5"])]
+    assert packages.calls == [("pip_install", ["--no-deps", "antspyx==0.6.3", "webcolors==24.11"])]
 
 
-def test_slicer_5_10_installs_after_asking(panel, picked, ui, missing, packages, dialogs):
+def test_the_question_has_version_size_and_license(panel, picked, ui, missing, packages, offer, questions):
+    missing("greedy", package="antspyx")
+    choose(ui.engineCombo, "greedy")
+    questions.answer = False
+    ui.installButton.click()
+    (text,) = questions
+    assert "antspyx 0.6.3, 22.4 MB, Apache-2.0" in text
+    assert "webcolors 24.11, size not known, license not stated" in text
+    assert "greedy has the license GPL-3.0" in text
+    assert "numpy, scipy and SimpleITK, are not changed" in text
+
+
+@pytest.mark.parametrize("engine, text", [("fireants", "FireANTs License 1.0"), ("greedy", "GPL-3.0")])
+def test_an_engine_with_a_license_of_its_own_says_so(engine, text):
+    from DeepVsClassicRegLib.core.engines.catalogue import get_engine
+    from DeepVsClassicRegLib.ui.dependencies import consent_text
+    from DeepVsClassicRegLib.worker.installing import Package
+
+    one = [Package("a", "1", "MIT", 2_000)]
+    assert f"has the license {text}" in consent_text(get_engine(engine).info, one)
+    assert "has the license" not in consent_text(get_engine("ants").info, one)
+    assert "a 1, 2 kB, MIT" in consent_text(get_engine("ants").info, one)
+
+
+def test_what_pip_cannot_resolve_is_reported_before_any_question(
+    panel, picked, ui, missing, packages, questions, monkeypatch
+):
+    from DeepVsClassicRegLib.core.errors import EngineUnavailable
+    from DeepVsClassicRegLib.ui import dependencies
+
+    def conflict(_lines, _alone):
+        raise EngineUnavailable("antspyx depends on scipy<1.16", hint="Choose another engine.")
+
+    monkeypatch.setattr(dependencies, "packages_to_add", conflict)
+    missing("sitk-demons", package="antspyx")
+    choose(ui.engineCombo, "sitk-demons")
+    ui.installButton.click()
+    assert "scipy&lt;1.16" in ui.stageLabel.text
+    assert questions == [] and packages.calls == []
+
+
+def test_slicer_5_10_installs_after_asking(panel, picked, ui, missing, packages, offer, dialogs):
     import slicer
 
     missing("sitk-demons", package="antspyx")

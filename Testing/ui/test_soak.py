@@ -16,6 +16,7 @@ from panel_helpers import wait
 def soak(module, widget, phantom, tmp_path, monkeypatch, dialogs, packages):
     """A function that clicks and then looks for what was left behind."""
     packages.refuse = True
+    monkeypatch.setattr("DeepVsClassicRegLib.ui.dependencies.packages_to_add", lambda *_: ())  # no pip, no network
     for number in range(200):
         dialogs.answer("getSaveFileName", str(tmp_path / f"saved{number}.csv"))
         dialogs.answer("getExistingDirectory", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from slicer.i18n import tr as _
 from ..core.engines.base import EngineInfo, Requirement, needs, remedy
 from ..core.engines.catalogue import PREFERRED, engine_names, get_engine
 from ..core.errors import EngineUnavailable
+from ..worker.installing import Package, packages_to_add
 
 FAMILIES = ("deep", "classical", "linear")
-REQUESTER = "DeepVsClassicReg"
+OWN_LICENCE = "Apache-2.0"
 TORCH = ("torch",)
 TORCH_VERSION = ">=2.6"
 
@@ -110,7 +112,7 @@ def ensure(entry: EngineAvailability, requirements: Path) -> None:
             requirement_lines([need.package for need in others if need.no_deps is no_deps], requirements)
             for no_deps in (False, True)
         )
-        _ensure_packages(lines, alone, name)
+        _ensure_packages(lines, alone, entry.info)
     importlib.invalidate_caches()
     missing = entry.info.missing()
     if missing:
@@ -120,38 +122,51 @@ def ensure(entry: EngineAvailability, requirements: Path) -> None:
         )
 
 
-def _ensure_packages(lines: list[str], alone: list[str], engine: str) -> None:
+def _ensure_packages(lines: list[str], alone: list[str], info: EngineInfo) -> None:
     """Install packages after asking; those in `alone` without dependencies, which would replace packages of Slicer."""
-    wanted = [*lines, *alone]
+    wanted = ", ".join([*lines, *alone])
     try:
-        pip_ensure = _pip_ensure()
-        if pip_ensure is not None and not alone:
-            pip_ensure(lines, requester=REQUESTER)
-            return
-        _confirm(wanted, engine)
-        if lines:
-            slicer.util.pip_install(" ".join(lines))
-        if alone:
-            slicer.util.pip_install(" ".join(["--no-deps", *alone]))
-    except Exception as error:  # declined, or pip itself failed: CalledProcessError, no network
-        raise _declined(engine, ", ".join(wanted), str(error)) from error
-
-
-def _pip_ensure() -> Any:
-    """Return Slicer's function that asks and installs, None before Slicer 5.12."""
-    try:
-        from slicer.packaging import pip_ensure
-    except ImportError:
-        return None
-    return pip_ensure
-
-
-def _confirm(lines: list[str], engine: str) -> None:
-    question = _("{engine} needs packages that are not installed: {what}. Install them now?").format(
-        engine=engine, what=", ".join(lines)
-    )
+        with slicer.util.WaitCursor():
+            packages = packages_to_add(lines, alone)
+    except EngineUnavailable as error:
+        raise _declined(info.title, wanted, error.message, error.hint) from error
+    if not packages:
+        return
+    question = consent_text(info, packages)
     if not slicer.util.confirmOkCancelDisplay(question):
-        raise RuntimeError(_("The installation was declined."))
+        raise _declined(info.title, wanted, _("The installation was declined."))
+    try:  # exactly what the user agreed to; all dependencies are in the list
+        slicer.util.pip_install(" ".join(["--no-deps", *(package.pin for package in packages)]))
+    except Exception as error:  # pip failed: CalledProcessError, no network
+        raise _declined(info.title, wanted, str(error)) from error
+
+
+def consent_text(info: EngineInfo, packages: Sequence[Package]) -> str:
+    """Return the question before an installation: packages with version, size and license, and what they change."""
+    rows = [
+        f"{package.name} {package.version}, {_size_text(package.size_bytes)}, "
+        + (package.licence or _("license not stated"))
+        for package in packages
+    ]
+    parts = [_("{engine} needs packages that are not installed:").format(engine=info.title), "\n".join(rows)]
+    sizes = [package.size_bytes for package in packages]
+    if len(packages) > 1 and None not in sizes:
+        parts.append(_("In all {size}.").format(size=_size_text(sum(size or 0 for size in sizes))))
+    if info.licence != OWN_LICENCE:
+        parts.append(
+            _("{engine} has the license {license}, this module {own}. By installing it you accept its license.").format(
+                engine=info.title, license=info.licence, own=OWN_LICENCE
+            )
+        )
+    parts.append(_("Packages that are installed already, such as numpy, scipy and SimpleITK, are not changed."))
+    parts.append(_("Install them now?"))
+    return "\n\n".join(parts)
+
+
+def _size_text(size_bytes: int | None) -> str:
+    if size_bytes is None:
+        return str(_("size not known"))
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{max(1, round(size_bytes / 1e3))} kB"
 
 
 def _ensure_torch(engine: str) -> None:
@@ -169,10 +184,10 @@ def _ensure_torch(engine: str) -> None:
         raise _declined(engine, "torch", _("PyTorch was not installed."))
 
 
-def _declined(engine: str, what: str, reason: str) -> EngineUnavailable:
+def _declined(engine: str, what: str, reason: str, hint: str = "") -> EngineUnavailable:
     return EngineUnavailable(
         _("{engine} cannot be used without {what}: {reason}").format(engine=engine, what=what, reason=reason),
-        hint=_("Choose another engine, or try again."),
+        hint=hint or _("Choose another engine, or try again."),
     )
 
 
