@@ -226,7 +226,7 @@ class Keeper:
 
 
 def main() -> int:
-    """JobRequest the jobs requested on standard input, and return the exit code of the last one."""
+    """Run the jobs requested on standard input, and return the exit code of the last one."""
     lead_own_group()
     events, wishes = take_over()
     messages: queue.SimpleQueue[JobRequest | Stop | Late | Over] = queue.SimpleQueue()

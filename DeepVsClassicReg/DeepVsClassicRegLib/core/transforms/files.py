@@ -16,13 +16,15 @@ from .dicom_files import read_dicom_registration
 from .elastix_files import parameters_of, read_elastix
 from .field_files import ENDINGS as FIELD_ENDINGS
 from .field_files import read_field
+from .hdf5_files import can_compress, write_compressed
 from .itk_files import TEXT_MARK, XFM_MARK, read_itk_binary, read_itk_text, read_itk_xfm
 from .matrix_files import AFNI_MARK, Images, looks_like_matrix, read_lta, read_matrix, read_mni
 from .text import read_text, unknown
 from .transform import Affine, Transform, VelocityField
 
 Pathlike = str | os.PathLike[str]
-WRITABLE = (".h5", ".hdf5", ".tfm", ".txt", ".mat")
+HDF5_ENDINGS = (".h5", ".hdf5")
+WRITABLE = (*HDF5_ENDINGS, ".tfm", ".txt", ".mat")
 TRANSFORM_ENDINGS = (*WRITABLE, ".xfm", ".lta", ".m3z", ".aff12.1d", ".1d", ".dat")
 FORMS = ("auto", "ras", "lps", "fsl")
 BINARY_KINDS = {
@@ -45,7 +47,8 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
     transform : Transform
         What is written; velocity fields are written as the displacement they make.
     path : path
-        `.h5` (ITK composite; exact), `.tfm`/`.txt`/`.mat` (linear maps), or an image ending
+        `.h5` (ITK composite; exact, compressed where h5py is installed), `.tfm`/`.txt`/`.mat` (linear maps), or an
+        image ending
         (`.nii.gz`, `.nrrd`, `.mha`): one displacement field in LPS mm on `grid`.
     grid : Grid, optional
         Needed for image endings: where the field is sampled, usually the fixed volume's grid.
@@ -61,6 +64,8 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
             if grid is None:
                 raise FileError(f"{target.name}: a displacement image needs a grid to be sampled on.")
             sitk.WriteImage(_float_image(transform, grid), str(target), useCompression=True)
+        elif _ends(target, HDF5_ENDINGS) and can_compress():
+            write_compressed(_integrated(transform), target)
         elif _ends(target, WRITABLE):
             sitk.WriteTransform(_writable(transform, target), str(target))
         else:
@@ -68,7 +73,7 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
                 f"{target.name}: unknown ending for a transform.",
                 hint=f"Use one of {', '.join(WRITABLE + FIELD_ENDINGS)}.",
             )
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise FileError(f"Could not write {target}: {error}", hint="Check the folder and the free space.") from error
     return settle(target)
 
@@ -188,8 +193,13 @@ def _writable(transform: Transform, target: Path) -> sitk.Transform:
         if linear is None:
             raise FileError(f"{target.name}: only linear transforms fit this format.", hint="Use .h5.")
         return linear.to_sitk()
+    return _integrated(transform).to_sitk()
+
+
+def _integrated(transform: Transform) -> Transform:
+    """Return the transform with the displacements of its velocity fields."""
     parts = [part.exponential() if isinstance(part, VelocityField) else part for part in transform.parts]
-    return Transform(tuple(parts) or (Affine.identity(),)).to_sitk()
+    return Transform(tuple(parts) or (Affine.identity(),))
 
 
 def _ends(path: Path, endings: tuple[str, ...]) -> bool:

@@ -1,0 +1,87 @@
+"""Compressed ITK transform files (.h5), which ITK, SimpleITK, ANTs and Slicer read as those that ITK writes.
+
+ITK stores every parameter as a double and, as SimpleITK calls it, without compression: 120 MB for the displacements of
+a 1 mm brain. Here displacements are stored as the 32-bit numbers they are, with HDF5's filters 'shuffle' and 'deflate',
+which every HDF5 library has.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from .transform import Affine, DisplacementField, Transform
+
+CHUNK = 1 << 18  # numbers
+LEVEL = 1  # of deflate: higher levels take several times as long and save a few percent
+
+
+def can_compress() -> bool:
+    """Return whether h5py is installed, without importing it."""
+    return importlib.util.find_spec("h5py") is not None
+
+
+def write_compressed(transform: Transform, path: Path) -> None:
+    """Write a transform of affine parts, displacement fields and B-splines.
+
+    Parameters
+    ----------
+    transform : Transform
+        Fixed-to-moving map.
+    path : Path
+        The file to write.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+
+    References
+    ----------
+    The layout is that of `itk::HDF5TransformIO` (Modules/IO/TransformHDF5).
+    """
+    import h5py
+
+    with h5py.File(path, "w", libver=("earliest", "v108")) as file:
+        text = h5py.string_dtype("ascii")
+        for name, value in (
+            ("ITKVersion", sitk.Version.ITKVersionString()),
+            ("HDFVersion", h5py.version.hdf5_version),
+            ("OSName", platform.system()),
+            ("OSVersion", platform.release()),
+        ):
+            file.create_dataset(name, data=[value], dtype=text)
+        _add(file, 0, "CompositeTransform", text)
+        # A composite of ITK applies its last transform first.
+        for number, part in enumerate(reversed(transform.parts or (Affine.identity(),)), start=1):
+            if isinstance(part, DisplacementField):
+                grid = part.grid
+                fixed = [*grid.size, *grid.origin_mm, *grid.spacing_mm, *grid.direction]
+                _add(file, number, "DisplacementFieldTransform", text, fixed, part.array_mm.reshape(-1))
+            else:
+                mapping = part.to_sitk()
+                numbers = np.asarray(mapping.GetParameters(), dtype=np.float64)
+                _add(file, number, mapping.GetName(), text, mapping.GetFixedParameters(), numbers)
+
+
+def _add(
+    file: Any,
+    number: int,
+    kind: str,
+    text: Any,
+    fixed: npt.ArrayLike | None = None,
+    parameters: npt.NDArray[np.floating] | None = None,
+) -> None:
+    group = file.create_group(f"TransformGroup/{number}")
+    group.create_dataset("TransformType", data=[f"{kind}_double_3_3"], dtype=text)
+    if parameters is None:
+        return
+    group.create_dataset("TransformFixedParameters", data=np.asarray(fixed, dtype=np.float64))
+    filters: dict[str, Any] = {"chunks": (CHUNK,), "shuffle": True, "compression": "gzip", "compression_opts": LEVEL}
+    group.create_dataset("TransformParameters", data=parameters, **(filters if len(parameters) > CHUNK else {}))
