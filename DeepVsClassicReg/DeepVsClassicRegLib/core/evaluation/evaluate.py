@@ -26,7 +26,7 @@ from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
 from .measures import FAMILIES
-from .region import Ready, Sampled, fixed_region, seen_voxels, slab_of, slabs
+from .region import Ready, Sampled, fixed_region, is_seen, moving_indices, slab_of, slabs
 from .segmentations import Codes, Scored, SoftOverlap, hard_overlap, scored_labels, surface_measures
 from .similarity import Agreement, SimilarityRegion, local_agreement
 
@@ -202,10 +202,17 @@ class _Sampling:
     def count(self, part: slice, mapping: Sampled) -> None:
         """Add the slices of a range of z."""
         pair, grid = self._evaluator.pair, slab_of(self._evaluator.pair.fixed.grid, part)
-        if self._evaluator.similarity is not None:
-            self.seen[part] = seen_voxels(grid, pair.moving, mapping)
-        if self.soft is not None and self._evaluator.labels is not None:
-            self.soft.add(self._evaluator.labels.fixed[part], grid, mapping)
+        fixed = None if self._evaluator.labels is None else self._evaluator.labels.fixed[part]
+        soft = self.soft if fixed is not None else None
+        together = soft is not None and soft.grid == pair.moving.grid  # the same indices serve both
+        if self._evaluator.similarity is not None or together:
+            for rows, index in moving_indices(grid, pair.moving.grid, mapping):
+                inside = is_seen(pair.moving, index)
+                self.seen[part][rows] = inside.reshape(-1, *grid.shape[1:])
+                if soft is not None and fixed is not None and together:
+                    soft.add_points(fixed[rows], index)
+        if soft is not None and fixed is not None and not together:
+            soft.add(fixed, grid, mapping)
 
 
 def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:

@@ -120,11 +120,23 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
 def seen_voxels(grid: Grid, moving: Volume, mapping: Sampled) -> npt.NDArray[np.bool_]:
     """Return which voxels of a grid are mapped to measured voxels of the moving volume, (Z, Y, X)."""
     seen = np.empty(grid.shape, dtype=bool)
-    last = np.array(moving.grid.size) - 1
     for part, index in moving_indices(grid, moving.grid, mapping):
-        inside = ((index >= -0.5) & (index <= last + 0.5)).all(axis=1)
-        if moving.valid is not None:
-            i, j, k = np.clip(np.rint(index), 0, last).astype(int).T
-            inside &= moving.valid[k, j, i]
-        seen[part] = inside.reshape(seen[part].shape)
+        seen[part] = is_seen(moving, index).reshape(seen[part].shape)
     return seen
+
+
+def is_seen(moving: Volume, index: Array) -> npt.NDArray[np.bool_]:
+    """Return which continuous indices (i, j, k), shape (N, 3), are in measured voxels of the moving volume, (N,)."""
+    inside = in_grid(moving.grid, index)
+    if moving.valid is not None:
+        i, j, k = np.clip(np.rint(index), 0, np.array(moving.grid.size) - 1).astype(int).T
+        inside &= moving.valid[k, j, i]
+    return inside
+
+
+def in_grid(grid: Grid, index: Array) -> npt.NDArray[np.bool_]:
+    """Return which continuous indices (i, j, k), shape (N, 3), are in voxels of a grid, (N,)."""
+    inside = np.ones(len(index), dtype=bool)
+    for axis, size in enumerate(grid.size):
+        inside &= (index[:, axis] >= -0.5) & (index[:, axis] <= size - 0.5)
+    return inside

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ..errors import RegistrationError
 from ..images.grid import Grid
 from ..images.volume import LabelMap
-from .region import Sampled, moving_indices
+from .region import Sampled, in_grid, moving_indices
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint16]
@@ -148,26 +148,25 @@ class SoftOverlap:
         mapping : Sampled
             Fixed-to-moving transform; a field must be defined on `grid`.
         """
-        count = len(self._fixed)
-        self._fixed += np.bincount(fixed.ravel(), minlength=count)
         for part, index in moving_indices(grid, self.grid, mapping):
-            self._add_points(fixed[part].ravel(), index)
+            self.add_points(fixed[part], index)
 
     def measures(self) -> dict[str, Any]:
         """Return the soft Dice of all added parts."""
         dice = 2 * self._both[1:] / (self._fixed + self._warped)[1:]
         return {"soft_dice_mean": float(dice.mean()), "soft_dice_per_label": self.scored.by_label(dice)}
 
-    def _add_points(self, fixed: Codes, index: Array) -> None:
+    def add_points(self, fixed: Codes, index: Array) -> None:
+        """Add voxels of the fixed grid, with their continuous indices (i, j, k) in the moving grid, shape (N, 3)."""
+        fixed = fixed.ravel()
+        self._fixed += np.bincount(fixed, minlength=len(self._fixed))
         size = np.array(self.grid.size)
-        inside = ((index >= -0.5) & (index <= size - 0.5)).all(axis=1)
-        index = np.clip(index, 0, size - 1)
-        low = np.minimum(index.astype(np.int64), size - 1)
         steps = np.array([1, size[0], size[0] * size[1]])
-        base = low @ steps
-        chosen = np.flatnonzero(inside & self._near[base])
-        base, fixed, low = base[chosen], fixed[chosen], low[chosen]
-        upper = index[chosen] - low
+        low = np.clip(index, 0, size - 1).astype(np.int64)
+        base = low[:, 0] + low[:, 1] * steps[1] + low[:, 2] * steps[2]
+        chosen = np.flatnonzero(in_grid(self.grid, index) & self._near[base])
+        base, fixed, low, index = base[chosen], fixed[chosen], low[chosen], np.clip(index[chosen], 0, size - 1)
+        upper = index - low
         step = np.where(low < size - 1, steps, 0)
         for corner in np.ndindex(2, 2, 2):
             weight = np.ones(len(chosen))

@@ -125,18 +125,16 @@ def local_agreement(fixed: Image, warped: Image, inside: Mask) -> Agreement:
     """
     factor = max(1, int(np.ceil((fixed.size / MOST_VOXELS) ** (1 / 3) - 1e-9)))
     thin = max(1, min(factor, min(fixed.shape) // BLOCK))
-    one, other = _pooled(fixed, thin), _pooled(warped, thin)
-    where = _pooled(inside.astype(np.float32), thin) > 0.5
-    blocks = _blocks(one, other, where)
+    other = _pooled(warped, thin)
+    blocks = _Blocks.of(_pooled(fixed, thin), _pooled(inside.astype(np.float32), thin) > 0.5)
     if blocks is None:
         return Agreement(float("nan"), float("nan"))
-    here = float(np.nanmean(blocks))
-    shifted = []
-    for axis in range(3):
-        for step in (SHIFT, -SHIFT):
-            away = _blocks(one, np.roll(other, step, axis=axis), where)
-            if away is not None:
-                shifted.append(float(np.nanmean(away)))
+    here = float(np.nanmean(blocks.agreement(other)))
+    shifted = [
+        float(np.nanmean(blocks.agreement(np.roll(other, step, axis=axis))))
+        for axis in range(3)
+        for step in (SHIFT, -SHIFT)
+    ]
     sharpness = 1 - float(np.mean(shifted)) / max(here, 1e-6)
     return Agreement(here, sharpness)
 
@@ -154,23 +152,39 @@ def _sums(array: Image, edge: int) -> Image:
     return np.asarray(cut.reshape(nz, edge, ny, edge, nx, edge).sum(axis=(1, 3, 5)))
 
 
-def _blocks(one: Image, other: Image, inside: Mask) -> Image | None:
-    """Return the squared correlation of blocks with enough voxels inside, NaN elsewhere; None when there are none."""
-    if min(one.shape) < BLOCK or not inside.any():
-        return None
-    weight = inside.astype(np.float32)
-    x = np.where(inside, one - one[inside].mean(), 0).astype(np.float32)
-    y = np.where(inside, other - other[inside].mean(), 0).astype(np.float32)
-    count = _sums(weight, BLOCK)
-    safe = np.maximum(count, 1)
-    mean_x, mean_y = _sums(x, BLOCK) / safe, _sums(y, BLOCK) / safe
-    var_x = np.maximum(_sums(x * x, BLOCK) / safe - mean_x**2, 0)
-    var_y = np.maximum(_sums(y * y, BLOCK) / safe - mean_y**2, 0)
-    covariance = _sums(x * y, BLOCK) / safe - mean_x * mean_y
-    floor_x, floor_y = FLAT * float(one[inside].var()), FLAT * float(other[inside].var())
-    shows = (count >= LEAST_SHARE * BLOCK**3) & (var_x > floor_x)
-    if not shows.any():
-        return None
-    # A block with structure in only one of the volumes has agreement 0.
-    squared = covariance**2 / np.maximum(var_x * np.maximum(var_y, max(floor_y, 1e-12)), 1e-20)
-    return np.where(shows, np.clip(squared, 0, 1), np.nan).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """What the blocks of a fixed volume contribute to the agreement with any warped volume, computed once."""
+
+    inside: Mask
+    x: Image
+    safe: Image
+    mean_x: Image
+    var_x: Image
+    shows: Mask
+
+    @classmethod
+    def of(cls, one: Image, inside: Mask) -> _Blocks | None:
+        """Return the blocks of a volume; None when none has enough voxels inside and structure."""
+        if min(one.shape) < BLOCK or not inside.any():
+            return None
+        values = one[inside]
+        x = np.where(inside, one - values.mean(), 0).astype(np.float32)
+        count = _sums(inside.astype(np.float32), BLOCK)
+        safe = np.maximum(count, 1)
+        mean_x = _sums(x, BLOCK) / safe
+        var_x = np.maximum(_sums(x * x, BLOCK) / safe - mean_x**2, 0)
+        shows = (count >= LEAST_SHARE * BLOCK**3) & (var_x > FLAT * float(values.var()))
+        return cls(inside, x, safe, mean_x, var_x, shows) if shows.any() else None
+
+    def agreement(self, other: Image) -> Image:
+        """Return the squared correlation of the blocks with a warped volume, NaN in blocks that are not compared."""
+        values = other[self.inside]
+        y = np.where(self.inside, other - values.mean(), 0).astype(np.float32)
+        mean_y = _sums(y, BLOCK) / self.safe
+        var_y = np.maximum(_sums(y * y, BLOCK) / self.safe - mean_y**2, 0)
+        covariance = _sums(self.x * y, BLOCK) / self.safe - self.mean_x * mean_y
+        floor_y = FLAT * float(values.var())
+        # A block with structure in only one of the volumes has agreement 0.
+        squared = covariance**2 / np.maximum(self.var_x * np.maximum(var_y, max(floor_y, 1e-12)), 1e-20)
+        return np.where(self.shows, np.clip(squared, 0, 1), np.nan).astype(np.float32)
