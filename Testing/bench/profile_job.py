@@ -167,7 +167,7 @@ def _inside(arguments: argparse.Namespace) -> None:
     from DeepVsClassicRegLib.core.job import OUTPUTS, Job
 
     os.environ.update(thread_variables(arguments.threads), MPLBACKEND="Agg")
-    from DeepVsClassicRegLib.core.memory import kept_memory
+    from DeepVsClassicRegLib.core.device import kept_memory
     from DeepVsClassicRegLib.core.progress import Progress
     from DeepVsClassicRegLib.worker.registering import register
 

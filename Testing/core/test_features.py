@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from DeepVsClassicRegLib.core.api import register  # noqa: E402
-from DeepVsClassicRegLib.core.engines.feature_model import feature_model, is_features  # noqa: E402
+from DeepVsClassicRegLib.core.engines.similarity_models import feature_model, is_features  # noqa: E402
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
 from DeepVsClassicRegLib.core.images.volume import Volume  # noqa: E402

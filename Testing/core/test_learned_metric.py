@@ -16,7 +16,7 @@ from DeepVsClassicRegLib.core.engines.learned_metric.engine import (  # noqa: E4
     LearnedMetricSettings,
 )
 from DeepVsClassicRegLib.core.engines.learned_metric.objective import MetricObjective, bounds  # noqa: E402
-from DeepVsClassicRegLib.core.engines.metric_model import metric_model  # noqa: E402
+from DeepVsClassicRegLib.core.engines.similarity_models import metric_model  # noqa: E402
 from DeepVsClassicRegLib.core.errors import EngineUnavailable, FileError, RegistrationError, SettingsError  # noqa: E402
 from DeepVsClassicRegLib.core.images.grid import Grid  # noqa: E402
 from DeepVsClassicRegLib.core.images.volume import Volume  # noqa: E402

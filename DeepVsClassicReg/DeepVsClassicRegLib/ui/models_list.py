@@ -9,10 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from ..core.device import Compute
-from ..core.engines.feature_model import KIND as FEATURES_KIND
-from ..core.engines.feature_model import PREFIX as FEATURES
-from ..core.engines.metric_model import KINDS as METRIC_KINDS
-from ..core.engines.metric_model import PREFIX as METRIC
+from ..core.engines.similarity_models import FEATURE_KIND, FEATURE_PREFIX, METRIC_KINDS, METRIC_PREFIX
 from ..core.networks.card import Model
 from ..core.networks.model_store import facts, find_models, headline
 from ..mrml.inputs import Inputs
@@ -23,7 +20,7 @@ from .tasks import METHODS, QueryTask
 
 LISTING = "models"
 AUTO = "auto"
-KINDS_OF_PREFIX = {METRIC: METRIC_KINDS, FEATURES: (FEATURES_KIND,)}
+KINDS_OF_PREFIX = {METRIC_PREFIX: METRIC_KINDS, FEATURE_PREFIX: (FEATURE_KIND,)}
 
 
 def suggestions(listing: str) -> list[tuple[str, str]]:

@@ -16,7 +16,16 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import ConvBlock, crop, halved, pad_to_multiple, upsample
 from .flow import warp
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, image_term, known_displacement, label_term
+from .objectives import (
+    checked_supervision,
+    image_option,
+    image_term,
+    known_displacement,
+    label_option,
+    label_term,
+    radius_option,
+    smoothness_option,
+)
 from .parts import DisplacementPart
 
 Tensor = torch.Tensor
@@ -42,12 +51,8 @@ class BIRNetSettings:
     half: bool = option(
         True, "Half-resolution field", tooltip="Scales of 2, 4 and 8 voxels instead of the authors' 1, 2 and 4."
     )
-    similarity: str = option(
-        "mse", "Image term", tooltip="The authors use the mean squared difference.", choices=SIMILARITIES
-    )
-    radius: int = option(
-        2, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
+    similarity: str = image_option("mse", tooltip="The authors use the mean squared difference.")
+    radius: int = radius_option(2)
     image_weight: float = option(300.0, "Image weight", minimum=0.0)
     displacement_weight: float = option(
         0.1, "Displacement weight", tooltip="Weight of the distance to the known displacement, voxels.", minimum=0.0
@@ -60,10 +65,8 @@ class BIRNetSettings:
         maximum=0.5,
         advanced=True,
     )
-    smoothness: float = option(1.0, "Smoothness", tooltip="Weight of the squared slopes.", minimum=0.0)
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    smoothness: float = smoothness_option(tooltip="Weight of the squared slopes.")
+    label_weight: float = label_option()
 
     def __post_init__(self) -> None:
         if len(self.gaps) < SCALES:

@@ -17,7 +17,14 @@ from .blocks import ConvBlock, convolution, pad_to_multiple
 from .dense import DenseNetwork, DenseSettings
 from .flow import LINEAR, upsample_field
 from .heads import AVERAGE
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+)
 from .parts import DisplacementPart
 
 Tensor = torch.Tensor
@@ -41,19 +48,13 @@ class CooperativeSettings(DenseSettings):
         maximum=16,
         advanced=True,
     )
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        2, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
+    similarity: str = image_option()
+    radius: int = radius_option(2)
     population: float = option(
         0.1, "Population weight", tooltip="Weight of the residual of the auto-encoder, squared voxels.", minimum=0.0
     )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes; decreases to 0 in training.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    smoothness: float = smoothness_option(tooltip="Weight of the squared slopes; decreases to 0 in training.")
+    label_weight: float = label_option()
 
 
 class Cooperative(Method):

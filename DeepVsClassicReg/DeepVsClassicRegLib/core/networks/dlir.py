@@ -18,7 +18,15 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import convolution, halved, pad_to_multiple
 from .cascade import Cascade
 from .heads import AffineHead, SplineHead
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    image_term,
+    label_option,
+    radius_option,
+    smoothness_option,
+    supervised_terms,
+)
 from .parts import AffinePart, SplinePart
 
 Tensor = torch.Tensor
@@ -34,14 +42,10 @@ class DLIRSettings:
     spacings: tuple[int, ...] = option(
         (16, 8), "Spacings of the splines", tooltip="Coarse to fine, powers of 2.", unit="voxels", minimum=2, maximum=64
     )
-    similarity: str = option("ncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the bending energy (our choice).", minimum=0.0)
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    similarity: str = image_option("ncc")
+    radius: int = radius_option()
+    smoothness: float = smoothness_option(0.5, tooltip="Weight of the bending energy (our choice).")
+    label_weight: float = label_option()
 
     def __post_init__(self) -> None:
         if not self.spacings or any(2 ** round(math.log2(spacing)) != spacing for spacing in self.spacings):

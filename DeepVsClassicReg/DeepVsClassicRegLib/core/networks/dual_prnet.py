@@ -16,7 +16,14 @@ from .base import Level, LossContext, Method, MethodInfo, Prediction, Registrati
 from .blocks import ConvBlock, convolution, pad_to_multiple, upsample
 from .flow import compose, upsample_field, warp
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+)
 from .parts import DisplacementPart
 from .unet import keep_variance
 
@@ -33,16 +40,10 @@ class DualPRNetSettings:
     channels: int = option(
         8, "Pyramid channels", tooltip="Features per voxel of every level; the authors use 32.", minimum=1
     )
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes of the increment of each level.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels; our choice.", minimum=0.0
-    )
+    similarity: str = image_option()
+    radius: int = radius_option()
+    smoothness: float = smoothness_option(tooltip="Weight of the squared slopes of the increment of each level.")
+    label_weight: float = label_option(tooltip="Weight of 1 - soft Dice when trained with labels; our choice.")
 
 
 class DualPRNet(Method):

@@ -16,7 +16,7 @@ from ..settings import option
 from .base import Batch, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple
 from .heads import FieldHead
-from .objectives import checked_supervision, supervised_terms_both_ways, swapped
+from .objectives import checked_supervision, label_option, smoothness_option, supervised_terms_both_ways, swapped
 from .parts import DisplacementPart
 from .unet import TransposedUNet
 
@@ -31,18 +31,14 @@ class ICNetSettings:
     range_flow: float = option(
         7.0, "Largest displacement", tooltip="Along each axis.", unit="voxels", minimum=0.5, maximum=200.0
     )
-    smoothness: float = option(
-        0.5, "Smoothness", tooltip="Weight of the squared slopes of each displacement.", minimum=0.0
-    )
+    smoothness: float = smoothness_option(0.5, tooltip="Weight of the squared slopes of each displacement.")
     inverse: float = option(
         0.05, "Inverse consistency", tooltip="Weight of the squared inverse consistency error, voxels.", minimum=0.0
     )
     antifold: float = option(
         1e5, "Anti-folding", tooltip="Weight of voxels mapped beyond their neighbors.", minimum=0.0, advanced=True
     )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels; our choice.", minimum=0.0
-    )
+    label_weight: float = label_option(tooltip="Weight of 1 - soft Dice when trained with labels; our choice.")
 
 
 class ICNet(Method):

@@ -20,7 +20,7 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import ConvBlock, convolution, halved, pad_to_multiple, small_start, upsample
 from .flow import LINEAR, velocity_to_displacement, warp
 from .heads import AVERAGE, sample
-from .objectives import checked_supervision
+from .objectives import checked_supervision, radius_option
 from .parts import VelocityPart
 
 Tensor = torch.Tensor
@@ -56,14 +56,7 @@ class KrebsCVAESettings:
         3.0, "Smoothing", tooltip="Standard deviation of the Gaussian.", unit="voxels", minimum=0.5, maximum=20.0
     )
     squarings: int = option(4, "Squarings", minimum=1, maximum=12, advanced=True)
-    radius: int = option(
-        4,
-        "Window radius",
-        tooltip="Window of the local correlation (our choice).",
-        unit="voxels",
-        minimum=1,
-        maximum=12,
-    )
+    radius: int = radius_option(tooltip="Window of the local correlation (our choice).")
     similarity_weight: float = option(
         5000.0,
         "Image weight",

@@ -16,7 +16,7 @@ from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork, Stage
 from .blocks import SLOPE, convolution, halved, pad_to_multiple, small_start
 from .flow import integrate, upsample_field, warp
-from .objectives import checked_supervision, supervised_terms
+from .objectives import checked_supervision, label_option, smoothness_option, supervised_terms
 from .parts import VelocityPart
 
 Tensor = torch.Tensor
@@ -40,10 +40,8 @@ class LapIRNSettings:
         advanced=True,
     )
     squarings: int = option(7, "Squarings", minimum=1, maximum=12, advanced=True)
-    smoothness: float = option(3.5, "Smoothness", tooltip="Weight of the squared slopes of the velocity.", minimum=0.0)
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    smoothness: float = smoothness_option(3.5, tooltip="Weight of the squared slopes of the velocity.")
+    label_weight: float = label_option()
 
 
 class LapIRN(Method):

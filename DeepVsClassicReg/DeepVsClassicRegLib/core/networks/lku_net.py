@@ -15,7 +15,14 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import LargeKernelBlock, crop, pad_to_multiple
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+)
 from .parts import DisplacementPart, VelocityPart
 from .unet import TransposedUNet
 
@@ -36,19 +43,12 @@ class LKUNetSettings:
         maximum=12,
         advanced=True,
     )
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
+    similarity: str = image_option()
+    radius: int = radius_option()
+    smoothness: float = smoothness_option(
+        tooltip="Weight of the squared slopes of velocity or displacement; our choice, about 1 with lncc."
     )
-    smoothness: float = option(
-        1.0,
-        "Smoothness",
-        tooltip="Weight of the squared slopes of velocity or displacement; our choice, about 1 with lncc.",
-        minimum=0.0,
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = label_option()
 
 
 class LKUNet(Method):

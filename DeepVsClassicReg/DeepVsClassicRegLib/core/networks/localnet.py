@@ -18,7 +18,7 @@ from .blocks import SLOPE, convolution, crop, pad_to_multiple
 from .dlir import AFFINE, StagedCascade
 from .flow import upsample_field
 from .heads import AffineHead, FieldHead
-from .objectives import checked_supervision, label_term, labels_of
+from .objectives import checked_supervision, label_term, labels_of, smoothness_option
 from .parts import AffinePart, DisplacementPart
 
 Tensor = torch.Tensor
@@ -44,7 +44,7 @@ class LocalNetSettings:
         tooltip="Doubled at each of four downsamplings, our choice; the affine network has a quarter of them.",
         minimum=1,
     )
-    smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the bending energy.", minimum=0.0)
+    smoothness: float = smoothness_option(0.5, tooltip="Weight of the bending energy.")
 
 
 class GlobalNet(Method):

@@ -17,7 +17,7 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import ConvBlock, pad_to_multiple, upsample
 from .flow import integrate, warp
 from .heads import GaussianHead, sample
-from .objectives import checked_supervision, supervised_terms
+from .objectives import checked_supervision, label_option, supervised_terms
 from .parts import GaussianVelocity, VelocityPart
 from .pyramid import normalized
 
@@ -43,9 +43,7 @@ class MultilayerSettings:
         10.0, "Prior precision", tooltip="Smoothness of velocities a priori; higher values are smoother.", minimum=1e-3
     )
     layer_weight: float = option(0.1, "Layer weight", tooltip="Weight of the terms of the hidden layers.", minimum=0.0)
-    label_weight: float = option(
-        10.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = label_option(10.0)
 
 
 class Multilayer(Method):

@@ -1,4 +1,4 @@
-"""Common terms of the losses of several methods."""
+"""Common terms of the losses of several methods, and the settings of these terms."""
 
 from __future__ import annotations
 
@@ -11,10 +11,33 @@ import torch
 from ..errors import RegistrationError, SettingsError, did_you_mean
 from ..losses.catalogue import IMAGES, accepted, loss_names, make_loss
 from ..losses.sampling import warp
+from ..settings import option
 from .base import Batch, LossContext, Prediction
 
 Tensor = torch.Tensor
 SIMILARITIES = loss_names(IMAGES)
+
+
+def image_option(default: str = "lncc", *, tooltip: str = "") -> Any:
+    """Return the setting `similarity`, the name of the image term."""
+    return option(default, "Image term", tooltip=tooltip, choices=SIMILARITIES)
+
+
+def radius_option(default: int = 4, *, tooltip: str = "Window of the local correlation.") -> Any:
+    """Return the setting `radius` of the image term."""
+    return option(default, "Window radius", tooltip=tooltip, unit="voxels", minimum=1, maximum=12)
+
+
+def smoothness_option(
+    default: float = 1.0, *, tooltip: str = "Weight of the squared slopes; about 1 with lncc, 0.02 with mse."
+) -> Any:
+    """Return the setting `smoothness`, the weight of a term that penalizes rough fields."""
+    return option(default, "Smoothness", tooltip=tooltip, minimum=0.0)
+
+
+def label_option(default: float = 1.0, *, tooltip: str = "Weight of 1 - soft Dice when trained with labels.") -> Any:
+    """Return the setting `label_weight`."""
+    return option(default, "Label weight", tooltip=tooltip, minimum=0.0)
 
 
 def image_term(name: str, batch: Batch, displacement: Tensor, **options: Any) -> Tensor:

@@ -17,7 +17,14 @@ from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwo
 from .blocks import SLOPE, ConvBlock, convolution, pad_to_multiple
 from .flow import compose, integrate, upsample_field, warp
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms_both_ways
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms_both_ways,
+)
 from .parts import Part, VelocityPart
 from .unet import keep_variance
 
@@ -39,23 +46,12 @@ class SITRegSettings:
         2.0, "Largest velocity", tooltip="For each level, in its voxels.", minimum=0.1, maximum=10.0, advanced=True
     )
     squarings: int = option(5, "Squarings", minimum=1, maximum=12, advanced=True)
-    similarity: str = option(
-        "lncc", "Image term", tooltip="The authors use the local correlation.", choices=SIMILARITIES
+    similarity: str = image_option(tooltip="The authors use the local correlation.")
+    radius: int = radius_option(3, tooltip="Window of the local correlation; the authors': 3.")
+    smoothness: float = smoothness_option(
+        tooltip="Weight of the squared slopes of both displacements; the authors': 1."
     )
-    radius: int = option(
-        3,
-        "Window radius",
-        tooltip="Window of the local correlation; the authors': 3.",
-        unit="voxels",
-        minimum=1,
-        maximum=12,
-    )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes of both displacements; the authors': 1.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = label_option()
 
 
 class SITReg(Method):

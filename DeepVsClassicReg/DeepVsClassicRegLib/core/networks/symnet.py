@@ -16,7 +16,16 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
 from .flow import compose
-from .objectives import SIMILARITIES, checked_supervision, image_term, supervised_terms_both_ways, swapped
+from .objectives import (
+    checked_supervision,
+    image_option,
+    image_term,
+    label_option,
+    radius_option,
+    smoothness_option,
+    supervised_terms_both_ways,
+    swapped,
+)
 from .parts import VelocityPart
 from .unet import TransposedUNet
 
@@ -30,20 +39,16 @@ class SymNetSettings:
     channels: int = option(4, "Start channels", tooltip="At the image's resolution; our choice.", minimum=1)
     range_flow: float = option(100.0, "Largest velocity", unit="voxels", minimum=1.0, maximum=1000.0, advanced=True)
     squarings: int = option(7, "Squarings", minimum=1, maximum=12, advanced=True)
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        3, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(3.0, "Smoothness", tooltip="Weight of the squared slopes of both velocities.", minimum=0)
+    similarity: str = image_option()
+    radius: int = radius_option(3)
+    smoothness: float = smoothness_option(3.0, tooltip="Weight of the squared slopes of both velocities.")
     orientation: float = option(
         100.0, "Orientation", tooltip="Weight of negative Jacobian determinants.", minimum=0.0, advanced=True
     )
     magnitude: float = option(
         0.1, "Magnitude", tooltip="Weight of the difference in length of both velocities.", minimum=0.0, advanced=True
     )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = label_option()
 
 
 class SymNet(Method):

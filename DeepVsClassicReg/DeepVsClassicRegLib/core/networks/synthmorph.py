@@ -15,7 +15,7 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .dense import DenseNetwork, DenseSettings
 from .flow import warp
-from .objectives import checked_supervision, labels_of
+from .objectives import checked_supervision, labels_of, smoothness_option
 from .pyramid import POOL, PyramidNetwork
 
 Tensor = torch.Tensor
@@ -37,7 +37,7 @@ class SynthMorphSettings(DenseSettings):
     levels: int = option(3, "Scales of the pyramid", minimum=1, maximum=6)
     iterations: int = option(2, "Matchings per coarse scale", minimum=1, maximum=8)
     last_iterations: int = option(1, "Matchings at the finest scale", minimum=1, maximum=8)
-    smoothness: float = option(0.5, "Smoothness", tooltip="Weight of the squared slopes.", minimum=0.0)
+    smoothness: float = smoothness_option(0.5, tooltip="Weight of the squared slopes.")
 
 
 class SynthMorph(Method):

@@ -17,7 +17,14 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple
 from .heads import FieldHead
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+)
 from .parts import DisplacementPart
 from .pyramid import NormalizedBlock, resized
 
@@ -44,16 +51,10 @@ class TransMorphSettings:
         4, "Hidden layer", tooltip="Multiple of the channels of a block.", minimum=1, maximum=8, advanced=True
     )
     head_channels: int = option(16, "Head channels", tooltip="At the image's resolution.", minimum=1, advanced=True)
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    similarity: str = image_option()
+    radius: int = radius_option()
+    smoothness: float = smoothness_option()
+    label_weight: float = label_option()
 
 
 class TransMorph(Method):

@@ -16,7 +16,15 @@ from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
 from .blocks import crop, pad_to_multiple, small_start
 from .flow import compose, integrate, warp
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms, weighted_terms_both_ways
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+    weighted_terms_both_ways,
+)
 from .pyramid import POOL, NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
@@ -35,16 +43,10 @@ class VFASettings:
     levels: int = option(
         4, "Levels", tooltip="The finest has half the image's resolution; our choice.", minimum=1, maximum=5
     )
-    similarity: str = option("lncc", "Image term", choices=SIMILARITIES)
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    similarity: str = image_option()
+    radius: int = radius_option()
+    smoothness: float = smoothness_option()
+    label_weight: float = label_option()
     symmetric: bool = option(
         False,
         "Symmetric",

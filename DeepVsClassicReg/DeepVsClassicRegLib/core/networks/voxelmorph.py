@@ -13,7 +13,14 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, RegistrationNetwork
 from .cascade import AffineNetwork, Cascade
 from .dense import DenseNetwork, DenseSettings
-from .objectives import SIMILARITIES, checked_supervision, weighted_terms
+from .objectives import (
+    checked_supervision,
+    image_option,
+    label_option,
+    radius_option,
+    smoothness_option,
+    weighted_terms,
+)
 
 Tensor = torch.Tensor
 
@@ -28,22 +35,13 @@ class VoxelMorphSettings(DenseSettings):
         tooltip="For training data without linear alignment; the engine always aligns linearly first.",
         advanced=True,
     )
-    similarity: str = option(
-        "lncc",
-        "Image term",
+    similarity: str = image_option(
         tooltip="lncc: local correlation, robust to bias fields; mse: same contrast and scale; "
-        "mi, nmi, mind: different contrasts.",
-        choices=SIMILARITIES,
+        "mi, nmi, mind: different contrasts."
     )
-    radius: int = option(
-        4, "Window radius", tooltip="Window of the local correlation.", unit="voxels", minimum=1, maximum=12
-    )
-    smoothness: float = option(
-        1.0, "Smoothness", tooltip="Weight of the squared slopes; about 1 with lncc, 0.02 with mse.", minimum=0.0
-    )
-    label_weight: float = option(
-        1.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    radius: int = radius_option()
+    smoothness: float = smoothness_option()
+    label_weight: float = label_option()
     displacement_weight: float = option(
         0.1,
         "Displacement weight",

@@ -14,7 +14,7 @@ from ..settings import option
 from .base import LossContext, Method, MethodInfo, RegistrationNetwork
 from .dense import DenseNetwork, DenseSettings
 from .flow import warp
-from .objectives import checked_supervision, supervised_terms
+from .objectives import checked_supervision, label_option, supervised_terms
 
 Tensor = torch.Tensor
 
@@ -29,9 +29,7 @@ class VoxelMorphDiffSettings(DenseSettings):
     precision: float = option(
         10.0, "Prior precision", tooltip="Smoothness of velocities a priori; higher values are smoother.", minimum=1e-3
     )
-    label_weight: float = option(
-        10.0, "Label weight", tooltip="Weight of 1 - soft Dice when trained with labels.", minimum=0.0
-    )
+    label_weight: float = label_option(10.0)
 
 
 class VoxelMorphDiff(Method):

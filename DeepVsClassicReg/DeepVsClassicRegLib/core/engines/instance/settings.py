@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...settings import option
-from ..feature_model import PREFIX as FEATURES
-from ..metric_model import PREFIX as METRIC
+from ..similarity_models import FEATURE_PREFIX, METRIC_PREFIX
 
 SIMILARITIES = ("auto", "lncc", "mi", "mind", "mse")
-TRAINED = (METRIC, FEATURES)  # what the names of similarities begin with that are trained models
+TRAINED = (METRIC_PREFIX, FEATURE_PREFIX)  # what the names of similarities begin with that are trained models
 
 
 def is_trained(similarity: str) -> bool:

@@ -10,8 +10,7 @@ import torch.nn.functional as functional
 
 from ...losses.catalogue import make_loss
 from ...losses.windows import separable
-from ..feature_model import feature_loss, is_features
-from ..metric_model import is_metric, metric_loss
+from ..similarity_models import feature_loss, is_features, is_metric, metric_loss
 from .level import Field, FieldConstraint, Region, Steps, nothing, sigmas_vox, taps
 from .problem import LevelImages
 

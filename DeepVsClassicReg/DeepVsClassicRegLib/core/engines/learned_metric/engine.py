@@ -18,7 +18,7 @@ from ...transforms.transform import Affine, Transform
 from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
 from ..device_fallback import with_cpu_fallback
 from ..engine_input import first_guesses, given_start, in_units
-from ..metric_model import AUTO, metric_model
+from ..similarity_models import AUTO, metric_model
 
 if TYPE_CHECKING:
     from .objective import MetricObjective

@@ -1,22 +1,43 @@
-"""Models whose answer is features of an image: which there are, and the difference of features as a loss."""
+"""Models as similarities of the engine `instance`: the difference of features of a model, and learned metrics."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileError, RegistrationError
 from ..networks.card import Model
-from .metric_model import AUTO
+from ..networks.model_store import AUTO, choose_model
 
 if TYPE_CHECKING:
     import torch
 
     from ..networks.ssemnet import FeatureDifference
 
-KIND = "features"
-PREFIX = "features:"  # in front of the name of a model where a similarity is asked for
+METRIC_KINDS = ("metric", "error")  # models whose answer is a dissimilarity, the preferred kind first
+METRIC_PREFIX = "metric:"  # in front of the name of a model where a similarity is asked for
+FEATURE_KIND = "features"
+FEATURE_PREFIX = "features:"  # in front of the name of a model where a similarity is asked for
+
+
+def metric_model(name: str = AUTO) -> Model:
+    """Return a model whose answer is a dissimilarity; see `choose_model`."""
+    return choose_model(name, METRIC_KINDS, "A learned metric")
+
+
+def is_metric(similarity: str) -> bool:
+    """Return whether the name of a similarity names a model."""
+    return similarity.startswith(METRIC_PREFIX)
+
+
+def metric_loss(similarity: str, device: str) -> Callable[..., torch.Tensor]:
+    """Return the loss `loss(fixed, warped, weight)` of a model named 'metric:MODEL', on a device."""
+    from ..networks.patch import dissimilarity
+
+    model = metric_model(similarity.removeprefix(METRIC_PREFIX) or AUTO)
+    return partial(dissimilarity, _network(model.folder, model.card.sha256, device))
 
 
 def feature_model(name: str = AUTO, *, dimensions: int = 3) -> Model:
@@ -39,7 +60,9 @@ def feature_model(name: str = AUTO, *, dimensions: int = 3) -> Model:
     from ..networks.model_store import find_models, get_model
 
     if name == AUTO:
-        known = [model for model in find_models() if model.card.kind == KIND and model.card.dimensions <= dimensions]
+        known = [
+            model for model in find_models() if model.card.kind == FEATURE_KIND and model.card.dimensions <= dimensions
+        ]
         if not known:
             raise FileError(
                 "No model of the kind 'features' is installed for these images.",
@@ -47,7 +70,7 @@ def feature_model(name: str = AUTO, *, dimensions: int = 3) -> Model:
             )
         return max(known, key=lambda model: model.card.dimensions)
     model = get_model(name)
-    if model.card.kind != KIND:
+    if model.card.kind != FEATURE_KIND:
         raise RegistrationError(
             f"Model '{model.card.name}' is of kind '{model.card.kind}'; one of kind 'features' is needed.",
             hint="Choose a model of the kind 'features' (`dvcreg models`), or train one: --method ssemnet.",
@@ -62,7 +85,7 @@ def feature_model(name: str = AUTO, *, dimensions: int = 3) -> Model:
 
 def is_features(similarity: str) -> bool:
     """Return whether the name of a similarity names a model of features."""
-    return similarity.startswith(PREFIX)
+    return similarity.startswith(FEATURE_PREFIX)
 
 
 def feature_loss(similarity: str, fixed: torch.Tensor, device: str) -> FeatureDifference:
@@ -70,11 +93,11 @@ def feature_loss(similarity: str, fixed: torch.Tensor, device: str) -> FeatureDi
     from ..networks.ssemnet import FeatureDifference
 
     dimensions = 2 if 1 in fixed.shape[2:] else 3
-    model = feature_model(similarity.removeprefix(PREFIX) or AUTO, dimensions=dimensions)
+    model = feature_model(similarity.removeprefix(FEATURE_PREFIX) or AUTO, dimensions=dimensions)
     return FeatureDifference(_network(model.folder, model.card.sha256, device), fixed)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _network(folder: Path, _sha256: str, device: str) -> Any:
     """Return the network of a model; every level of a pyramid asks for it."""
     from ..networks.model_store import load_model
