@@ -131,8 +131,9 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
     """Registration from Python; runs in a background process, with or without the panel.
 
     Further nodes of the pair are passed by name: `fixedSegmentation`, `movingSegmentation`
-    (segmentations or label maps), `fixedMask`, `movingMask`, `fixedLandmarks`, `movingLandmarks` (markups),
-    `initialTransform`; the library's names (`fixed_labels`, ...) are accepted too.
+    (segmentations or label maps), `fixedMask`, `movingMask`, `fixedExcluded`, `movingExcluded` (lesions, implants),
+    `fixedRigid`, `movingRigid` (bodies that move rigidly, one per segment), `fixedLandmarks`, `movingLandmarks`
+    (markups), `initialTransform`; the library's names (`fixed_labels`, ...) are accepted too.
 
     Examples
     --------
@@ -154,6 +155,10 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         "movingSegmentation": "moving_labels",
         "fixedMask": "fixed_mask",
         "movingMask": "moving_mask",
+        "fixedExcluded": "fixed_excluded",
+        "movingExcluded": "moving_excluded",
+        "fixedRigid": "fixed_rigid",
+        "movingRigid": "moving_rigid",
         "fixedLandmarks": "fixed_points",
         "movingLandmarks": "moving_points",
         "initialTransform": "initial",
@@ -215,6 +220,24 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
             ),
             compute=Compute(device=device, threads=threads, seed=seed),
         )
+        return handle.wait()[0] if wait else handle
+
+    def repair(
+        self, run, fixedLandmarks, movingLandmarks, *, settings=None, wait=True, seed=0, device="auto", threads=0
+    ):
+        """Register again around corresponding landmarks, starting from a run; the rest does not change.
+
+        :param run: run whose transform is wrong near the landmarks.
+        :param fixedLandmarks: points in the fixed volume.
+        :param movingLandmarks: the same points in the moving volume, in the same order.
+        :param settings: dictionary of settings that differ from preset 'repair' of engine 'instance', such as
+            'landmark_region_mm' (40).
+        :return: the new run, whose `base` is the given one, or a handle with wait=False; see `register`.
+        """
+        from DeepVsClassicRegLib.core.device import Compute
+
+        compute = Compute(device=device, threads=threads, seed=seed)
+        handle = self._console.repair(run, fixedLandmarks, movingLandmarks, settings or {}, compute)
         return handle.wait()[0] if wait else handle
 
     def compare(self, fixedNode, movingNode, engines, *, wait=True, seed=0, device="auto", threads=0, **nodes):

@@ -18,6 +18,10 @@ TITLES = {
     "moving_labels": _("moving segmentation"),
     "fixed_mask": _("fixed mask"),
     "moving_mask": _("moving mask"),
+    "fixed_excluded": _("excluded region of the fixed volume"),
+    "moving_excluded": _("excluded region of the moving volume"),
+    "fixed_rigid": _("rigid bodies of the fixed volume"),
+    "moving_rigid": _("rigid bodies of the moving volume"),
     "fixed_points": _("fixed landmarks"),
     "moving_points": _("moving landmarks"),
     "initial": _("initial transform"),
@@ -40,6 +44,12 @@ class Inputs:
         Region where the similarity is measured: all segments or non-zero voxels.
     fixed_mask_segment, moving_mask_segment : str
         Id of the segment to use as mask.
+    fixed_excluded, moving_excluded : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
+        Regions that are left out (lesions, resections, implants): all segments or non-zero voxels.
+    fixed_excluded_segment, moving_excluded_segment : str
+        Id of the segment to leave out.
+    fixed_rigid, moving_rigid : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
+        Bodies that move rigidly, one per segment or label.
     fixed_points, moving_points : vtkMRMLMarkupsFiducialNode, optional
         Corresponding landmarks in the same order.
     initial : vtkMRMLTransformNode, optional
@@ -57,9 +67,22 @@ class Inputs:
     moving_mask: slicer.vtkMRMLNode | None = None
     fixed_mask_segment: str = ""
     moving_mask_segment: str = ""
+    fixed_excluded: slicer.vtkMRMLNode | None = None
+    moving_excluded: slicer.vtkMRMLNode | None = None
+    fixed_excluded_segment: str = ""
+    moving_excluded_segment: str = ""
+    fixed_rigid: slicer.vtkMRMLNode | None = None
+    moving_rigid: slicer.vtkMRMLNode | None = None
     fixed_points: slicer.vtkMRMLMarkupsFiducialNode | None = None
     moving_points: slicer.vtkMRMLMarkupsFiducialNode | None = None
     initial: slicer.vtkMRMLTransformNode | None = None
+
+    @property
+    def drawings(self) -> list[str]:
+        """The roles with a segmentation or a label map."""
+        kinds = ("labels", "mask", "excluded", "rigid")
+        roles = [f"{side}_{kind}" for kind in kinds for side in ("fixed", "moving")]
+        return [role for role in roles if getattr(self, role) is not None]
 
     def given(self) -> Iterator[tuple[str, Any]]:
         """Yield (role, node) of every selected node."""
@@ -86,7 +109,7 @@ class Inputs:
 
 def fingerprint(inputs: Inputs) -> tuple[Hashable, ...]:
     """Return a value that changes with the content of the selected nodes, but not with their names or display."""
-    segments = (inputs.fixed_segment, inputs.moving_segment, inputs.fixed_mask_segment, inputs.moving_mask_segment)
+    segments = tuple(getattr(inputs, entry.name) for entry in dataclasses.fields(inputs) if "segment" in entry.name)
     return (*((role, node.GetID(), _content(node), _place(node)) for role, node in inputs.given()), segments)
 
 

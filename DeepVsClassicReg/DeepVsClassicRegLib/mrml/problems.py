@@ -66,7 +66,7 @@ def problems(inputs: Inputs) -> list[InputProblem]:
                 )
             )
     found += _same(present)
-    for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
+    for role in present.drawings:
         found += _drawing(present, role)
     found += _labels_together(present)
     found += _points(present)

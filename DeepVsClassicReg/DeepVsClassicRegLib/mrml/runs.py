@@ -21,6 +21,7 @@ from .nodes import hidden_node
 from .segmentations import LabelStyle
 
 RUN_ROLE = "DeepVsClassicReg.Run"
+BASE_ROLE = "DeepVsClassicReg.Base"
 RECORD_MARK = "DeepVsClassicReg.RunRecord"
 INPUT_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_table")
@@ -112,6 +113,12 @@ class Run:
         """
         found = self.typed_report.locations
         return None if found is None else list(getattr(found, kind))
+
+    @property
+    def base(self) -> Run | None:
+        """The run that this one repairs; None when it repairs none, or that run was removed."""
+        record = self.record.GetNodeReference(BASE_ROLE)
+        return Run(record) if record is not None else None
 
     @property
     def short_title(self) -> str:
@@ -215,6 +222,16 @@ def add_node(run: Run, role: str, node: Any) -> None:
     """Add the node of a role to a run."""
     run.record.SetNodeReferenceID(role, node.GetID())
     run.record.SetParameter("roles", f"{run.record.GetParameter('roles')} {role}".strip())
+
+
+def set_base(run: Run, base: Run) -> None:
+    """Store that a run repairs another one."""
+    run.record.SetNodeReferenceID(BASE_ROLE, base.record.GetID())
+
+
+def repairs_of(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run) -> list[Run]:
+    """Return the runs that repair a run, oldest first."""
+    return [other for other in runs(parameter_node) if other.base == run]
 
 
 def runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:

@@ -39,7 +39,7 @@ class Snapshot:
     volumes : mapping of str to (array, Grid)
         'fixed' and 'moving'.
     drawings : mapping of str to list of Layer
-        Segmentations and masks.
+        Segmentations, masks, excluded regions and rigid bodies.
     points : mapping of str to (N, 3) array
         Landmarks, LPS mm.
     estimated : bool
@@ -89,7 +89,7 @@ class Snapshot:
             write_array(array, grid, target / files[role])
         for role, parts in self.drawings.items():
             grid = self.volumes[role.partition("_")[0]][1]
-            write_array(merged(parts, grid, mask=role.endswith("mask")), grid, target / files[role])
+            write_array(merged(parts, grid, mask=role.endswith(("mask", "excluded"))), grid, target / files[role])
         for role, points in self.points.items():
             try:
                 write_points(points, target / files[role])
@@ -128,11 +128,10 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
         node = getattr(inputs, role)
         grid = grid_of(node)
         volumes[role] = (yield from copied(_view(node), role)), grid
-    for role in ("fixed_labels", "moving_labels", "fixed_mask", "moving_mask"):
-        if getattr(inputs, role) is not None:
-            drawings[role] = []
-            for layer in layers(getattr(inputs, role), _wanted(inputs, role, numbers)):
-                drawings[role].append(replace(layer, array=(yield from copied(layer.array, role))))
+    for role in inputs.drawings:
+        drawings[role] = []
+        for layer in layers(getattr(inputs, role), _wanted(inputs, role, numbers)):
+            drawings[role].append(replace(layer, array=(yield from copied(layer.array, role))))
     return Snapshot(
         fixed_grid=volumes["fixed"][1],
         labels=numbers.labels,
@@ -186,6 +185,8 @@ def _wanted(inputs: Inputs, role: str, numbers: Numbering) -> Mapping[Entry, int
     side, _, kind = role.partition("_")
     if kind == "labels":
         return numbers.fixed if side == "fixed" else numbers.moving
+    if kind == "rigid":
+        return {entry: number for number, entry in enumerate(entries(getattr(inputs, role), ""), 1)}
     return dict.fromkeys(entries(getattr(inputs, role), getattr(inputs, f"{role}_segment")), 1)
 
 

@@ -17,7 +17,16 @@ from ..mrml.runs import Run
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
 from .dependencies import default_engine, engine_availability
 from .runner import Runner
-from .tasks import EVALUATE, RECOMMEND, QueryTask, RegistrationRequest, RegistrationTask, SharedStart, WorkerTask
+from .tasks import (
+    EVALUATE,
+    RECOMMEND,
+    QueryTask,
+    RegistrationRequest,
+    RegistrationTask,
+    SharedStart,
+    WorkerTask,
+    repair_request,
+)
 from .training_task import TrainingRequest, TrainingTask
 
 POLL_S = 0.01
@@ -231,6 +240,20 @@ class Console:
             for engine, preset, settings in entries
         )
         return Handle(tasks)
+
+    def repair(
+        self, run: Run, fixed_points: Any, moving_points: Any, settings: Mapping[str, Any], compute: Compute
+    ) -> Handle:
+        """Queue the repair of a run around landmarks and return its handle."""
+        request = repair_request(
+            run,
+            fixed_points,
+            moving_points,
+            compute=compute,
+            parameter_node=self._parameter_node,
+            settings=settings,
+        )
+        return Handle(self._runner.submit([request]))
 
     def train(self, request: TrainingRequest) -> TrainingHandle:
         """Start or resume a training and return its handle."""

@@ -18,6 +18,10 @@ SELECTORS = {
     "moving_labels": "movingLabelsSelector",
     "fixed_mask": "fixedMaskSelector",
     "moving_mask": "movingMaskSelector",
+    "fixed_excluded": "fixedExcludedSelector",
+    "moving_excluded": "movingExcludedSelector",
+    "fixed_rigid": "fixedRigidSelector",
+    "moving_rigid": "movingRigidSelector",
     "fixed_points": "fixedPointsSelector",
     "moving_points": "movingPointsSelector",
     "initial": "initialSelector",
@@ -28,6 +32,8 @@ SEGMENTS = {
     "moving_labels": ("movingLabelsSegmentCombo", "moving_segment"),
     "fixed_mask": ("fixedMaskSegmentCombo", "fixed_mask_segment"),
     "moving_mask": ("movingMaskSegmentCombo", "moving_mask_segment"),
+    "fixed_excluded": ("fixedExcludedSegmentCombo", "fixed_excluded_segment"),
+    "moving_excluded": ("movingExcludedSegmentCombo", "moving_excluded_segment"),
 }
 
 

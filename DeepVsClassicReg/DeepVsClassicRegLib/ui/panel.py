@@ -25,6 +25,7 @@ from .models_page import ModelsPage
 from .outputs_section import MachineSection, OutputsSection
 from .preferences import SceneParameters
 from .qa_section import QaSection
+from .repair_section import RepairSection
 from .results_section import ResultsSection
 from .rich_text import InputCheck
 from .run_section import PROGRESS, RunSection
@@ -87,6 +88,7 @@ class Panel(VTKObservationMixin):
         )
         self.qa = QaSection(ui)
         self.apply = ApplySection(ui)
+        self.repair = RepairSection(ui, runner, self.machine.compute, self.qa, lambda run: self.results.choose(run))
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
@@ -198,6 +200,7 @@ class Panel(VTKObservationMixin):
         self.models.close()
         self.segmentation.close()
         self.advice.close()
+        self.repair.close()
         self.qa.close()
         self.apply.close()
         self.run.close()
@@ -242,6 +245,7 @@ class Panel(VTKObservationMixin):
             self.check_soon()
 
     def _on_scene_closing(self, _caller: Any, _event: str) -> None:
+        self.repair.close()
         self.qa.close()
         self.apply.close()
         self.runner.cancel(_("The scene was closed; the registration was canceled."))
@@ -321,6 +325,7 @@ class Panel(VTKObservationMixin):
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)
         self.apply.show(run, self.parameter_node)
+        self.repair.show(run, self.parameter_node)
 
 
 def close_done(ui: Any) -> None:

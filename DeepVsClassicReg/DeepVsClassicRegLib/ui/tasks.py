@@ -25,6 +25,8 @@ from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
 from ..mrml.outputs import Targets, add_segmentations, load_result, load_segmentations, publish
+from ..mrml.repair import repair_inputs
+from ..mrml.runs import Run, set_base
 from ..mrml.snapshot import Snapshot, snapshot_steps
 from ..worker.job_folder import new_job_folder
 from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED, JobOutcome
@@ -34,6 +36,7 @@ from .scheduling import BackgroundCall, Signal
 WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing", "computing", "reading"
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
+REPAIR = Choice("instance", "repair")
 MakeProcess = Callable[[Path], Any]
 RECOMMEND, EVALUATE, SEGMENT, METHODS = "recommend", "evaluate", "segment", "methods"
 OUTPUTS = {
@@ -99,6 +102,8 @@ class RegistrationRequest:
         Whether the job folder stays for inspection.
     shared_start : SharedStart or None
         The same object for all runs of a comparison, which then share one linear alignment.
+    base : Run or None
+        The run that is repaired.
     """
 
     inputs: Inputs
@@ -110,11 +115,33 @@ class RegistrationRequest:
     parameter_node: Callable[[], Any] | None = None
     keep_files: bool = False
     shared_start: SharedStart | None = None
+    base: Run | None = None
 
     @property
     def name(self) -> str:
         """Engine, with the preset unless it is the default one."""
         return str(Choice(self.engine, self.preset))
+
+
+def repair_request(
+    run: Run,
+    fixed_points: Any,
+    moving_points: Any,
+    *,
+    compute: Compute,
+    parameter_node: Callable[[], Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> RegistrationRequest:
+    """Return the request that continues a run around landmarks; points as for `mrml.repair.repair_inputs`."""
+    return RegistrationRequest(
+        inputs=repair_inputs(run, fixed_points, moving_points),
+        engine=REPAIR.engine,
+        preset=REPAIR.preset,
+        settings=settings or {},
+        compute=compute,
+        parameter_node=parameter_node,
+        base=run,
+    )
 
 
 class WorkerTask:
@@ -391,6 +418,9 @@ class RegistrationTask(WorkerTask):
         except Exception as error:
             self.fail(error)
             return
+        base = self.request.base
+        if base is not None and base.exists:
+            set_base(self.run, base)
         self.end(FINISHED)
 
 
