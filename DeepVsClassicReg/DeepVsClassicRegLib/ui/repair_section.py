@@ -61,8 +61,9 @@ class RepairSection:
 
     def add(self) -> None:
         """Add a pair where the slice views meet, such as a location of the verdict."""
-        if self._need_pairs() is not None:
-            self.pairs.add(shown_place())
+        pairs = self._need_pairs()
+        if pairs is not None:
+            pairs.add(shown_place())
 
     def register(self) -> None:
         """Queue the registration around the points."""
