@@ -38,6 +38,8 @@ class DeepVsClassicReg(ScriptedLoadableModule):
             "<ul>"
             "<li>R. Jena, D. Sethi, P. Chaudhari, J. C. Gee. <i>Deep Learning in Medical Image Registration: "
             "Magic or Mirage?</i> NeurIPS 37, 2024, doi:10.52202/079017-3439, arXiv:2408.05839.</li>"
+            "<li>R. Jena, P. Chaudhari, J. Gee. <i>The LUMirage: An Independent Evaluation of Zero-Shot Performance in "
+            "the LUMIR Challenge.</i> PMLR 315:4134-4165, 2026, arXiv:2512.15505.</li>"
             "<li>I. Grigorescu. <i>Deep Learning Registration, a Survey.</i> King's College London, 2019.</li>"
             "</ul>"
             "The report of a run names the paper of its engine."

@@ -58,7 +58,7 @@ def steps(studio: Studio) -> Iterator[tuple[str, str]]:
     for node in studio.slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetName().startswith(f"{inputs.moving_labels.GetName()} on"):
             node.GetDisplayNode().SetVisibility(True)
-            node.GetDisplayNode().SetOpacity2DFill(0.3)
+            node.GetDisplayNode().SetVisibility2DFill(False)
             yield "9-apply", "structuresButton"
             node.GetDisplayNode().SetVisibility(False)
 

@@ -25,6 +25,7 @@ from .recommendation.calibration import LabelPoint, label_points
 from .recommendation.domain import DomainReport, DomainStatistics, domain_distance, one_subject
 from .recommendation.evidence import Evidence, read_evidence
 from .recommendation.facts import EngineFacts, Facts, ModelFacts
+from .recommendation.limits import limits_of
 from .recommendation.mutual_information import mutual_information
 from .recommendation.rules import apply_rules
 from .recommendation.runtime import expected_seconds, machine_factor
@@ -38,13 +39,6 @@ MEMORY_GIB = 2.0
 OVERLAP_POINTS = 20000
 ANY = "any"
 NORMAL_80 = 1.28  # standard deviations around the mean with 80 % of a normal distribution
-LIMITS = (
-    "The paper studied only skull-stripped T1 brains of different subjects: no other contrasts, no two scans of one "
-    "subject, no hybrid methods (networks with refinement, correlation volumes, sparse features).",
-    "Calibration and ranking are based on few datasets (see the provenance in the file), so the bands are wide.",
-    "Mutual information is computed voxel by voxel and ignores structures that differ by position only.",
-    "Run times are estimates for an idle computer, scaled by a short speed test; other jobs make them longer.",
-)
 
 
 def recommend(
@@ -138,6 +132,7 @@ def recommend(
         seconds=_seconds(evidence, usable, pair.fixed.grid.voxel_count),
         time_budget_s=time_budget_s,
         device=_device(device, usable),
+        voxel_mm=float(np.prod(pair.fixed.grid.spacing_mm) ** (1 / 3)) / pair.fixed.grid.unit_mm,
         landmarks=len(pair.fixed_points) if pair.fixed_points is not None else 0,
     )
     fitting = facts.fitting_model()
@@ -165,7 +160,7 @@ def compose(facts: Facts, evidence: Evidence, points: Sequence[LabelPoint] = ())
         predicted_dice={entry: facts.predicted[entry] for entry in plan.ranking if entry in facts.predicted},
         seconds={entry: facts.seconds[entry] for entry in plan.ranking if entry in facts.seconds},
         domain={model.name: model.domain for model in facts.models if model.domain is not None},
-        limits=LIMITS,
+        limits=limits_of(facts),
         plot=evidence.calibration.plot(list(points) if facts.predicted else [], plotted) if plotted else None,
     )
 

@@ -104,6 +104,8 @@ class Facts:
         Maximum time of one registration.
     device : str
         'cpu', 'cuda' or 'mps'.
+    voxel_mm : float or None
+        Edge of a cube of the volume of a fixed voxel, relative to the size of the object (mm for a head).
     landmarks : int
         Number of corresponding landmarks.
     """
@@ -124,6 +126,7 @@ class Facts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     time_budget_s: float | None = None
     device: str = "cpu"
+    voxel_mm: float | None = None
     landmarks: int = 0
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE
 from .advice import Reason
 from .facts import Facts
+from .limits import SEQUEL
 from .strengths import expected_gain, ranked
 
 MANY_LABELS = 100
@@ -142,7 +143,7 @@ def _gpu_first(facts: Facts, plan: Plan) -> Plan:
 RULES: tuple[Rule, ...] = (
     Rule(
         "classical-by-default",
-        PAPER + "7",
+        f"{PAPER}7; {SEQUEL}",
         lambda facts, plan: True,
         lambda facts, plan: (
             "Classical optimization is the more accurate and reliable choice unless a large labeled training set from "
@@ -248,7 +249,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "different-contrasts",
-        MEASURED + "; the paper did not study it (section 7)",
+        f"{MEASURED}; the paper did not study it (section 7), its sequel did: {SEQUEL}",
         lambda facts, plan: facts.same_contrast is False,
         lambda facts, plan: (
             f"The two volumes have different contrasts: {facts.contrast_words}. Engines for one contrast are ranked "
