@@ -6,6 +6,7 @@ Usage: python Testing/bench/motion_bench.py [--size 64] [--frames 10] [--engine 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import tempfile
@@ -36,9 +37,10 @@ def main() -> None:
     work = given.work or Path(tempfile.mkdtemp())
     phantom = make_breathing(given.frames, size=given.size)
     files = write_breathing(phantom, work / "phantom")
-    base = MotionSettings(engine=given.engine, cyclic=True)
+    base = MotionSettings(engine=given.engine, cyclic=True, rounds=1)
     # The first registration of a computer compiles kernels; it is not measured.
-    correct_motion([files["series"]], work / "warm", base, threads=1, progress=stopping(1))
+    with contextlib.suppress(Cancelled):
+        correct_motion([files["series"]], work / "warm", base, threads=1, progress=stopping(1))
     runs = {
         "1 worker": timed(files, work / "one", base, workers=1),
         "2 workers": timed(files, work / "two", base, workers=2),

@@ -22,7 +22,7 @@ def bad_volume(kind, folder):
         path.write_bytes(b"" if kind == "empty" else bytes(range(256)) * 4)
         return path
     arrays = {
-        "color": np.zeros((16, 16, 16, 3), np.uint8),
+        "vectors": np.zeros((16, 16, 16, 3), np.float32),
         "4D": np.stack([noise, noise]),
         "2D": noise[0],
         "NaN": np.full_like(noise, np.nan),
@@ -30,7 +30,7 @@ def bad_volume(kind, folder):
         "single slice": noise[:1],
         "thin": noise[:4],
     }
-    return write(folder / "bad.nrrd", arrays[kind], vector=kind == "color")
+    return write(folder / "bad.nrrd", arrays[kind], vector=kind == "vectors")
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def bad_volume(kind, folder):
         ("missing", "No such file"),
         ("empty", "Could not read"),
         ("garbage", "Could not read"),
-        ("color", "3 components per voxel"),
+        ("vectors", "3 components per voxel"),
         ("4D", "4 dimensions"),
-        ("2D", "2 dimensions"),
+        ("2D", "single slice"),
         ("NaN", "no finite value"),
         ("constant", "is constant"),
         ("single slice", "single slice"),

@@ -224,6 +224,11 @@ def _spacing(run: Run) -> list[float]:
     return [float(value) for value in run.value.grid.spacing_mm]
 
 
+def shape_of(run: Run) -> list[int]:
+    """Return the lengths of the axes of a volume."""
+    return list(run.value.array.shape)
+
+
 def spaced(x: float, y: float, z: float, note: str) -> Gives:
     """Expect a spacing and a note."""
     return Gives([x, y, z], 1e-5 * x, read=_spacing, notes=[note])
@@ -243,7 +248,12 @@ CASES = [
     *(same(f"voxels of type {kind.__name__}", partial(image, dtype=kind)) for kind in TYPES),
     refused("complex voxels, 64 bit", partial(image, dtype=np.complex64), RegistrationError, "complex", "magnitude"),
     refused("complex voxels, 128 bit", partial(image, dtype=np.complex128), RegistrationError, "complex"),
-    refused("RGB voxels", lambda: nib.Nifti1Image(np.zeros(SIZE, RGB), np.eye(4)), RegistrationError, "RGB color"),
+    Case(
+        "B",
+        "RGB voxels",
+        saved(lambda: nib.Nifti1Image(np.zeros(SIZE, RGB), np.eye(4))),
+        Gives(list(SIZE[::-1]), read=shape_of, notes=["luminance"]),
+    ),
     same("slope and intercept", _sloped),
     same("big-endian", _other_end, "image.nii"),
     same("NIfTI-2", partial(image, kind=nib.Nifti2Image)),
@@ -282,7 +292,12 @@ CASES = [
     same("unit of length not defined", partial(_units, 5), notes=["not defined"]),
     same("4D with one frame", lambda: image(values=VALUES[..., None])),
     refused("4D with three frames", lambda: image(values=np.stack([VALUES] * 3, -1)), GeometryError, "4 dimensions"),
-    refused("2D", lambda: image(values=VALUES[:, :, 0]), GeometryError, "expected 3"),
+    Case(
+        "B",
+        "2D",
+        saved(lambda: image(values=VALUES[:, :, 0])),
+        Gives([1, *SIZE[1::-1]], read=shape_of, notes=["read as one slice"]),
+    ),
     refused(
         "5D vector image", lambda: image(values=np.stack([VALUES] * 3, -1)[:, :, :, None]), RegistrationError, "vector"
     ),

@@ -14,6 +14,7 @@ from DeepVsClassicRegLib.core.transforms.files import read_transform
 from nifti_samples import AFFINE, INDEX, SIZE, first, image, packed, put, reads, stored, true, two_forms
 
 from . import Case, Gives, Refused
+from .headers import shape_of
 
 
 def _typed(kind: str) -> Callable[[], Any]:
@@ -50,7 +51,7 @@ VALUE_CASES = [
         "B",
         "RGB",
         reads(_volume_of(np.zeros((5, 5, 5), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])))),
-        Refused(RegistrationError, "RGB"),
+        Gives([5, 5, 5], read=shape_of, notes=["luminance"]),
     ),
     Case("B", "128-bit float", reads(image, patch=put(70, "<i2", 1536)), Refused(FileError, "128-bit", "Convert")),
     Case("B", "type that does not exist", reads(image, patch=put(70, "<i2", 99)), Refused(FileError, "type 99")),
@@ -103,7 +104,12 @@ VALUE_CASES = [
         reads(_volume_of(np.zeros((5, 5, 5, 1, 3), np.float32))),
         Refused(RegistrationError, "3 components"),
     ),
-    Case("B", "2D, by hand", reads(_volume_of(np.zeros((5, 5), np.float32))), Refused(GeometryError, "2 dimensions")),
+    Case(
+        "B",
+        "2D, by hand",
+        reads(_volume_of(np.zeros((5, 5), np.float32))),
+        Gives([1, 5, 5], read=shape_of, notes=["2D"]),
+    ),
 ]
 
 

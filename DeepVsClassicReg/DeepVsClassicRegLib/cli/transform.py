@@ -157,8 +157,14 @@ def _apply(transform: Any, kind: str, options: dict[str, Any], out: Path) -> dic
 
 
 def _image(change: Any, options: dict[str, Any], out: Path) -> dict[str, str]:
-    from ..core.images.io import read_volume, write_volume
+    from ..core.images.channels import Channels
+    from ..core.images.io import read_channels, read_volume, write_channels, write_volume
 
+    colored = read_channels(options["image"])
+    if colored is not None:
+        _show_problems(change, change.check_volume(colored.grid), options)
+        write_channels(Channels(change.channels(colored.array, colored.grid), change.view), out)
+        return {"channels": str(colored.array.shape[-1])}
     image = read_volume(options["image"])
     show_notes(image.notes)
     _show_problems(change, change.check_volume(image.grid), options)

@@ -162,7 +162,7 @@ def compare(pair: Pair, engines: Sequence[str], **options: Any) -> dict[str, tup
     """
     listener = options.pop("progress", None) or Progress()
     compute = Compute(**{key: options[key] for key in ("device", "threads", "seed") if key in options})
-    check_pair(pair)
+    check_pair(pair, single_slices=True)
     start = align_linearly(pair, compute, listener.part(0.0, LINEAR_SHARE)) if pair.initial is None else None
     aligned = pair if start is None else pair.replace(initial=start.transform)
     found = {}

@@ -108,13 +108,19 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
     Raises
     ------
     GeometryError
-        When a volume is a single slice or has fewer than 8 voxels along an axis.
+        When a volume is a single slice (`single_slices`: only one of both) or has fewer than 8 voxels along an axis.
     RegistrationError
         When a volume is constant, or a mask, an excluded region or a segmentation of rigid bodies is empty or outside
         its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
         _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed))
+    if is_single_slice(pair.fixed) and not is_single_slice(pair.moving):
+        raise GeometryError(
+            f"The fixed volume is a single slice {pair.fixed.grid.size}, the moving volume is not "
+            f"{pair.moving.grid.size}.",
+            hint="Single slices are registered to single slices only; extract the slice of the moving volume first.",
+        )
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
         for name, what in (
             ("mask", "mask"),
@@ -165,7 +171,7 @@ def _check_volume(volume: Volume, side: str, *, single_slices: bool) -> None:
     if smallest == 1:
         raise GeometryError(
             f"The {side} volume '{volume.name}' is a single slice {volume.grid.size}.",
-            hint="Use a 3D volume with several slices.",
+            hint="Use 3D volumes with several slices, or two single slices.",
         )
     if smallest < FEWEST_VOXELS:
         raise GeometryError(

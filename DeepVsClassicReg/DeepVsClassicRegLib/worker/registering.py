@@ -18,7 +18,16 @@ from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.make_report import make_report
 from ..core.evaluation.report import write_report_json
 from ..core.files import NO_SPACE, protect_inputs, settle
-from ..core.images.io import NRRD, Segmentation, read_segmentation, write_labels, write_volume
+from ..core.images.channels import Channels
+from ..core.images.io import (
+    NRRD,
+    Segmentation,
+    read_channels,
+    read_segmentation,
+    write_channels,
+    write_labels,
+    write_volume,
+)
 from ..core.images.volume import LabelMap
 from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, OUTPUT_FOLDER, SHARE_START, START, Job
 from ..core.pair import Pair
@@ -26,6 +35,7 @@ from ..core.progress import Progress
 from ..core.result import Extra, Result
 from ..core.settings import make_settings
 from ..core.transforms.files import write_transform
+from ..core.transforms.sides import SideChange
 from ..core.transforms.transform import Transform
 
 log = logging.getLogger(__name__)
@@ -174,7 +184,7 @@ class _Writer:
         if path := self._wanted("transform", 0.1):
             write_transform(result.transform, path, grid=pair.fixed.grid)
         if path := self._wanted("warped", 0.3):
-            write_volume(evaluation.warped, path)
+            self._write_warped(pair, result, evaluation, path)
         if evaluation.warped_labels is not None and (path := self._wanted("warped_labels", 0.4)):
             write_labels(self._all_layers(pair, result) or evaluation.warped_labels, path)
         if path := self._wanted("jacobian", 0.6):
@@ -191,6 +201,15 @@ class _Writer:
             settle(self.out / name)
         self.progress.report(1.0, "Done")
         return self.files
+
+    def _write_warped(self, pair: Pair, result: Result, evaluation: Evaluation, path: Path) -> None:
+        """Write the warped moving volume; of a color or vector image all channels."""
+        image = read_channels(self.job.input_paths(self.folder)["moving"])
+        if image is None:
+            write_volume(evaluation.warped, path)
+            return
+        change = SideChange(result.transform, "fixed", pair.fixed.grid)
+        write_channels(Channels(change.channels(image.array, image.grid), pair.fixed.grid), path)
 
     def _all_layers(self, pair: Pair, result: Result) -> Segmentation | None:
         """Return the warped moving segmentation with all layers if they overlap and the file format supports it."""

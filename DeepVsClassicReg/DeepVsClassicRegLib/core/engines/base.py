@@ -145,7 +145,9 @@ class EngineInfo:
     interruptible : bool
         Whether it stops by itself soon after a cancel; otherwise its worker process is killed.
     single_slices : bool
-        Whether it also registers volumes of one slice; these get no linear alignment first.
+        Whether it also registers volumes of one slice as they are.
+    slabs : bool
+        Whether it registers single slices as slabs of equal slices, when it cannot as they are.
     devices : tuple of str
         Supported devices.
     """
@@ -165,6 +167,7 @@ class EngineInfo:
     multimodal: bool = False
     interruptible: bool = False
     single_slices: bool = False
+    slabs: bool = True
     devices: tuple[str, ...] = ("cpu",)
 
     def missing(self) -> tuple[Requirement, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..transforms.files import read_transform, write_transform
 from ..transforms.transform import TOLERANCE, DisplacementField, Transform, compacted
 from .catalogue import get_engine
 from .engine_input import engine_view
+from .in_plane import InPlane, run_in_plane
 from .partial_views import never_worse
 
 LINEAR = "linear"
@@ -35,8 +37,9 @@ def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
     """
     engine = get_engine(LINEAR)
     settings: Any = make_settings(engine.info.settings, LINEAR)
+    run = partial(run_in_plane, engine) if is_single_slice(pair.fixed) else engine.run
     with sitk_threads(compute.thread_count):
-        result = engine.run(engine_view(pair)[0].without_annotations(), settings, progress, compute)
+        result = run(engine_view(pair)[0].without_annotations(), settings, progress, compute)
     return dataclasses.replace(result, engine=LINEAR, settings=settings)
 
 
@@ -124,10 +127,9 @@ def register(
     chosen.info.require()
     compute = Compute(device=device, threads=threads, seed=seed)
     pair = marked_pair(pair)
-    remarks = check_pair(pair, single_slices=chosen.info.single_slices)
-    if pair.initial is None and is_single_slice(pair.fixed):
-        remarks.append("Single slices get no linear alignment: registration starts from the positions in the headers.")
-        pair = pair.replace(initial=Transform())
+    flat = is_single_slice(pair.fixed)
+    remarks = check_pair(pair, single_slices=chosen.info.single_slices or chosen.info.slabs)
+    remarks += InPlane(pair).notes() if flat else []
     if (pair.fixed_rigid or pair.moving_rigid) and not chosen.info.keeps_bodies:
         remarks.append(f"{chosen.info.title} deforms the rigid bodies like everything else; 'instance' keeps them.")
     view, differences = engine_view(pair)
@@ -138,7 +140,8 @@ def register(
         start = aligned.transform if aligned else pair.initial
         seen = view if chosen.info.uses_annotations else view.without_annotations()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
-        result = chosen.run(seen.replace(initial=start), wanted, part, compute)
+        run = partial(run_in_plane, chosen) if flat else chosen.run
+        result = run(seen.replace(initial=start), wanted, part, compute)
         if start is not None and chosen.info.starts_linear and not result.by_structures:
             kept, reason = never_worse(view, start, result.transform)
             result = dataclasses.replace(result, transform=kept)

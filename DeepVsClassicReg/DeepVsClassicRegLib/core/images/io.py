@@ -12,6 +12,15 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import settle, split_series
+from .channels import (
+    PICTURES,
+    Channels,
+    as_volume,
+    channels_image,
+    scalar_of,
+    wanted_channel,
+    write_picture,
+)
 from .completeness import check_complete
 from .freesurfer import is_mgh, read_mgh
 from .grid import Grid
@@ -23,7 +32,7 @@ from .resample import Mapping as PointMap
 from .resample import grid_of, image_from_array, to_sitk, warp_labels
 from .volume import LABEL_RANGE, LabelMap, Segment, Volume
 
-FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz) or a DICOM folder"
+FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz), PNG, TIFF or a DICOM folder"
 FRAME = re.compile(r"(.+)\.nii(?:\.gz)?#(\d+)", re.IGNORECASE)
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img")
 NRRD = (".nrrd", ".nhdr")
@@ -34,14 +43,15 @@ MOST_NAMED = 6
 
 
 def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
-    """Read a scalar 3D image with its stored values.
+    """Read a 3D image, or a 2D image as one slice, with its stored values.
 
     Parameters
     ----------
     path : path
-        File or DICOM folder; `folder#4` is series 4 of a DICOM folder, `scan.nii.gz#4` frame 4 (from 0) of a 4D NIfTI.
+        File or DICOM folder; `folder#4` is series 4 of a DICOM folder, `scan.nii.gz#4` frame 4 (from 0) of a 4D NIfTI,
+        `photo.png#channel=1` channel 1 (from 0) of a color or vector image, which is otherwise read by its luminance.
     series : str, optional
-        The series of a DICOM folder with several, see `read_dicom`; the frame of a 4D NIfTI.
+        The series of a DICOM folder with several, see `read_dicom`; the frame of a 4D NIfTI; 'channel=1'.
 
     Raises
     ------
@@ -50,7 +60,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     GeometryError
         When the image is not 3D or its axes are sheared.
     RegistrationError
-        When it is a color image.
+        When it is a vector image without a chosen channel.
     """
     source, named = split_series(Path(path))
     series = series or named
@@ -66,7 +76,25 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
         if is_mgh(source):
             return read_mgh(source)
     image, notes = _three_dimensional(read_image(source), source.name)
-    return RawImage(sitk.GetArrayFromImage(image), grid_of(image), image.GetPixelIDTypeAsString(), notes)
+    array, kind, channels = sitk.GetArrayFromImage(image), image.GetPixelIDTypeAsString(), None
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        channels = array
+        array, note = scalar_of(channels, wanted_channel(series), source.name)
+        notes = (*notes, note)
+    return RawImage(array, grid_of(image), kind, notes, channels=channels)
+
+
+def read_channels(path: Pathlike) -> Channels | None:
+    """Return all channels of a color or vector image, None for an image with one value per voxel."""
+    raw = read_raw(path)
+    return None if raw.channels is None else Channels(raw.channels, raw.grid, stem(path))
+
+
+def write_channels(channels: Channels, path: Pathlike) -> Path:
+    """Write a color or vector image in its type; pictures (.png, .tif, .jpg, .bmp) hold one slice."""
+    if str(path).lower().endswith(PICTURES):
+        return settle(write_picture(channels.array, channels.grid, path))
+    return write_image(channels_image(channels), path)
 
 
 def write_image(image: sitk.Image, path: Pathlike) -> Path:
@@ -113,11 +141,8 @@ def read_image(path: Path) -> sitk.Image:
 
 
 def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[str, ...]]:
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        raise RegistrationError(
-            f"{name} has {image.GetNumberOfComponentsPerPixel()} components per voxel (color or vector image).",
-            hint="Only scalar volumes can be registered; extract one component first.",
-        )
+    if image.GetDimension() == 2:
+        return as_volume(image, name)
     if image.GetDimension() == 4 and image.GetSize()[3] == 1:
         return image[:, :, :, 0], ("A 4D file with one frame, read as 3D.",)
     if image.GetDimension() != 3:
@@ -134,7 +159,7 @@ def _last_line(error: Exception) -> str:
 
 
 def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None, series: str | None = None) -> Volume:
-    """Read a scalar 3D volume.
+    """Read a 3D volume, or a 2D image as one slice; color images by their luminance.
 
     Parameters
     ----------
@@ -160,7 +185,8 @@ def read_volume(path: Pathlike, *, repair: bool = True, name: str | None = None,
     GeometryError
         When the volume is not 3D or its axes are sheared.
     RegistrationError
-        When it is a color image, contains no finite value, or contains NaN or Inf and `repair` is False.
+        When it is a vector image without a chosen channel, contains no finite value, or contains NaN or Inf and
+        `repair` is False.
     """
     return volume_of(read_raw(path, series=series), name or stem(path), repair=repair)
 
@@ -175,7 +201,7 @@ def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:
 
 
 def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:
-    """Write a volume (float32) or a label map (smallest integer type), compressed.
+    """Write a volume (float32) or a label map (smallest integer type), compressed; a slice also as a picture.
 
     Raises
     ------
@@ -184,6 +210,8 @@ def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:
     """
     if isinstance(volume, LabelMap):
         return write_labels(volume, path)
+    if str(path).lower().endswith(PICTURES):
+        return settle(write_picture(volume.array, volume.grid, path))
     return write_image(to_sitk(volume), path)
 
 
@@ -279,6 +307,11 @@ def read_segmentation(path: Pathlike, *, name: str | None = None) -> Segmentatio
     if is_segmentation_object(source):
         return _dicom_segmentation(source, title)
     raw = read_raw(path)
+    if raw.channels is not None:
+        raise RegistrationError(
+            f"{source.name} is a color or vector image, not a segmentation.",
+            hint="Give a segmentation whose voxels hold label numbers.",
+        )
     return Segmentation((LabelMap(raw.array, raw.grid, name=title, notes=raw.notes),), title)
 
 

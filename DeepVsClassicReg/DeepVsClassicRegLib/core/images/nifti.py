@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, GeometryError, RegistrationError
+from .channels import scalar_of, wanted_channel
 from .grid import Grid, grid_from_ras
 from .raw import RawImage, read_beginning, read_whole
 from .volume import Note
@@ -277,7 +278,7 @@ _TYPES = {
     1024: "i8",
     1280: "u8",
 }
-_COLORS = {128: "RGB color", 2304: "RGBA color"}
+_COLORS = {128: 3, 2304: 4}  # bytes of a voxel of RGB and RGBA color
 _COMPLEX = {32: "complex (2 x 32 bit)", 1792: "complex (2 x 64 bit)", 2048: "complex (2 x 128 bit)"}
 _OTHERS = {0: "of unknown type", 1: "single bits", 1536: "128-bit float"}
 
@@ -288,14 +289,14 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path, frame: str | None = None) -> RawImage:
-    """Read a scalar 3D NIfTI or Analyze image.
+    """Read a 3D NIfTI or Analyze image, or a 2D one as one slice.
 
     Parameters
     ----------
     path : Path
         The file.
     frame : str, optional
-        Number of a frame of a 4D file, counted from 0.
+        Number of a frame of a 4D file, counted from 0; or 'channel=1' of a color or vector image.
 
     Raises
     ------
@@ -304,9 +305,11 @@ def read_nifti(path: Path, frame: str | None = None) -> RawImage:
     GeometryError
         When it is not 3D or its axes are sheared.
     RegistrationError
-        When it is a color, vector or complex image.
+        When it is a complex image, or a vector image without a chosen channel.
     """
     file = _File.open(path)
+    if file.channel_count > 1:
+        return file.colored(wanted_channel(frame))
     return file.image(None if frame is None else file.frame_number(frame))
 
 
@@ -398,13 +401,51 @@ class _File:
         size = self.size_3d(framed=number is not None)
         stored = self.voxel_type()
         notes = [*self.notes]
-        grid = nifti_grid(self.header, size, self.path.name, notes)
+        grid = nifti_grid(self._with_thickness(), size, self.path.name, notes)
+        if len(self.dimensions()) == 2:
+            notes.append("A 2D image, read as one slice.")
         count = int(np.prod(size))
         first = (number or 0) * count * stored.itemsize
         array = np.frombuffer(self.voxels(), stored, count=count, offset=first).reshape(grid.shape)
         array = self.scaled(array.astype(stored.newbyteorder("="), copy=False), notes)
         kind = f"{self.name}, {stored.newbyteorder('=').name}"
         return RawImage(array, grid, kind, tuple(notes), about_orientation(self.header))
+
+    @property
+    def channel_count(self) -> int:
+        """Number of values per voxel."""
+        lengths = self.dimensions()
+        vectors = lengths[4] if len(lengths) == 5 and lengths[3] == 1 else 1
+        return _COLORS.get(int(self.header["datatype"]), vectors)
+
+    def colored(self, channel: str | None) -> RawImage:
+        """Return a color or vector image: the luminance or one channel, and all of them."""
+        name, notes = self.path.name, [*self.notes]
+        size = self.size_3d(colored=True)
+        grid = nifti_grid(self._with_thickness(), size, name, notes)
+        code = int(self.header["datatype"])
+        if code in _COLORS:  # interleaved, unlike vectors
+            array = np.frombuffer(self.voxels(), "u1").reshape(*grid.shape, _COLORS[code])
+        else:
+            stored = self.voxel_type()
+            values = np.frombuffer(self.voxels(), stored).astype(stored.newbyteorder("="), copy=False)
+            array = np.moveaxis(self.scaled(values, notes).reshape(self.channel_count, *grid.shape), 0, -1)
+        values, note = scalar_of(array, channel, name)
+        kind = f"{self.name}, {self.channel_count} channels of {array.dtype.name}"
+        return RawImage(values, grid, kind, (*notes, note), about_orientation(self.header), channels=array)
+
+    def _with_thickness(self) -> Any:
+        """Return the header; of a 2D image without a thickness with that of its pixels."""
+        if len(self.dimensions()) > 2:
+            return self.header
+        header = self.header.copy()
+        edge = np.abs(header["pixdim"][1:3].astype(float)).min()
+        if not header["pixdim"][3] > 0:
+            header["pixdim"][3] = edge
+        if not is_analyze(header) and header["sform_code"] > 0 and not np.linalg.norm(header["srow"][:, 2]):
+            across = np.cross(*(header["srow"][:, axis].astype(float) for axis in (0, 1)))
+            header["srow"][:, 2] = across / max(float(np.linalg.norm(across)), 1e-12) * edge
+        return header
 
     @property
     def name(self) -> str:
@@ -437,16 +478,13 @@ class _File:
             )
         return int(frame)
 
-    def size_3d(self, *, framed: bool = False) -> tuple[int, int, int]:
-        """Return the size (i, j, k), refusing everything that is no scalar 3D image or, if `framed`, 4D."""
+    def size_3d(self, *, framed: bool = False, colored: bool = False) -> tuple[int, int, int]:
+        """Return the size (i, j, k) of a 2D or 3D image; `framed`: of a frame of a 4D one; `colored`: of vectors."""
         lengths = self.dimensions()
-        if framed and len(lengths) == 4:
+        if (framed and len(lengths) == 4) or (colored and len(lengths) == 5):
             lengths = lengths[:3]
-        if len(lengths) == 5 and lengths[3] == 1:
-            raise RegistrationError(
-                f"{self.path.name} has {lengths[4]} components per voxel (a vector image).",
-                hint="Only scalar volumes can be registered; a displacement field is given as a transform.",
-            )
+        if len(lengths) == 2:
+            lengths = [*lengths, 1]
         if len(lengths) != 3:
             raise GeometryError(
                 f"{self.path.name} has {len(lengths)} dimensions {tuple(lengths)}, expected 3.",
@@ -457,11 +495,6 @@ class _File:
     def voxel_type(self) -> np.dtype[Any]:
         """Return the type of a scalar voxel in the file's byte order, refusing the others by name."""
         code = int(self.header["datatype"])
-        if code in _COLORS:
-            raise RegistrationError(
-                f"{self.path.name} is a {_COLORS[code]} image.",
-                hint="Only scalar volumes can be registered; extract one component first.",
-            )
         if code in _COMPLEX:
             raise RegistrationError(
                 f"{self.path.name} contains {_COMPLEX[code]} numbers.",
@@ -477,7 +510,8 @@ class _File:
     def voxels(self) -> memoryview:
         """Return the bytes of the voxels, all that the header announces."""
         code = int(self.header["datatype"])
-        bits = 8 * np.dtype(_TYPES[code]).itemsize if code in _TYPES else int(self.header["bitpix"])
+        known = np.dtype(_TYPES[code]).itemsize if code in _TYPES else _COLORS.get(code)
+        bits = int(self.header["bitpix"]) if known is None else 8 * known
         needed = (int(np.prod(self.dimensions(), dtype=object)) * bits + 7) // 8
         there = max(0, len(self.data) - self.offset)
         if there < needed:

@@ -120,6 +120,8 @@ class RawImage:
         Further entries of the header, for `dvcreg info`.
     valid : (Z, Y, X) bool array, optional
         False in padding according to the header. None means measured everywhere.
+    channels : (Z, Y, X, C) array, optional
+        All values of a color or vector image, of which `array` is the luminance or one channel.
     """
 
     array: npt.NDArray[Any]
@@ -128,3 +130,4 @@ class RawImage:
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
     valid: npt.NDArray[np.bool_] | None = None
+    channels: npt.NDArray[Any] | None = None

@@ -13,16 +13,15 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError, SettingsError
+from .channels import PICTURES, luminance
 from .grid import Grid
 from .io import read_volume
 from .raw import Pathlike
 from .volume import Volume
 
-ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 MEDICAL = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 FEWEST = 2
 AXES = "ijk"
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SAME_SPACING = 1e-3
 
 
@@ -113,7 +112,7 @@ def _with_thickness(grid: Grid, thickness_mm: float) -> Grid:
 
 def _images_of(folder: Path) -> list[Path]:
     """Return the 2D images of a folder in their natural order; none when it holds DICOM slices."""
-    known = (*ENDINGS, *MEDICAL)
+    known = (*PICTURES, *MEDICAL)
     files = [entry for entry in folder.iterdir() if entry.is_file() and entry.name.lower().endswith(known)]
     return sorted(files, key=_natural)
 
@@ -152,13 +151,13 @@ def _read_plane(file: Path) -> tuple[npt.NDArray[np.float32], float | None]:
         )
     array = sitk.GetArrayFromImage(image).astype(np.float32)
     if array.ndim == 3:
-        array = array[..., :3] @ np.array(LUMINANCE, np.float32) if array.shape[2] >= 3 else array[..., 0]
+        array = luminance(array)
     x, y = image.GetSpacing()
     if abs(x - y) > SAME_SPACING * max(x, y):
         raise GeometryError(
             f"The pixels of {file.name} are not square ({x:g} x {y:g} mm).", hint="Resample the images."
         )
-    return array, None if x == 1.0 and file.suffix.lower() in ENDINGS else float(x)
+    return array, None if x == 1.0 and file.suffix.lower() in PICTURES else float(x)
 
 
 def _common_spacing(found: Sequence[float | None], files: Sequence[Path]) -> float:
