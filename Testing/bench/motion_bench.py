@@ -105,12 +105,13 @@ def page(
 ) -> str:
     """Return MOTION.md."""
     count = given.frames - 1
-    spacing = 320 / given.size
+    spacing, about = 320 / given.size, machine()
+    computer = f"{about['processor']} with {about['cores']} cores, Python {about['python']}"
     lines = [
         "# Motion correction of a breathing phantom",
         "",
         f"Written by `Testing/bench/motion_bench.py --size {given.size} --frames {given.frames} --engine "
-        f"{given.engine}` on {machine()}. The computer was shared with other computations (load below), so CPU seconds "
+        f"{given.engine}` on {computer}. The computer was shared with other computations (load below), so CPU seconds "
         "come first; wall times are those of that load.",
         "",
         f"Lung phantom, {given.frames} frames of one breathing cycle, {given.size}³ voxels of {spacing:.1f} mm, 28 "

@@ -24,7 +24,7 @@ from .base import Engine
 # Equal slices of the slab that engines for volumes get: no force points out of the plane.
 SLAB = 16
 LARGE_ANGLE_DEG = 5.0
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)

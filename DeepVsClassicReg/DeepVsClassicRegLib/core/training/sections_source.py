@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from ..errors import RegistrationError, SettingsError
+from ..images.channels import PICTURES
 from ..images.grid import Grid
 from ..images.intensity import normalized
 from ..images.resample import sampled_on
-from ..images.sections import ENDINGS, MEDICAL, Sections, read_sections
+from ..images.sections import MEDICAL, Sections, read_sections
 from ..images.volume import Volume
 from ..networks.base import Batch
 from ..pair import Pair
@@ -146,7 +147,7 @@ class SectionsSource:
 
 def _stacks(folder: Path) -> list[Sections]:
     """Return one stack of a folder of 2D images or of a volume, or one of each volume of a folder."""
-    planes = folder.is_dir() and any(entry.name.lower().endswith(ENDINGS) for entry in folder.iterdir())
+    planes = folder.is_dir() and any(entry.name.lower().endswith(PICTURES) for entry in folder.iterdir())
     if planes or not folder.is_dir():
         return [read_sections(folder)]
     volumes = sorted(entry for entry in folder.iterdir() if entry.name.lower().endswith(MEDICAL))
