@@ -73,7 +73,7 @@ def scalar_of(channels: Array, channel: str | None, name: str) -> tuple[Array, s
     Raises
     ------
     RegistrationError
-        When it is no color image and no channel is chosen, or there is no such channel.
+        When it is not a color image and no channel is chosen, or there is no such channel.
     """
     count = channels.shape[-1]
     if channel is None and not is_color(channels):
