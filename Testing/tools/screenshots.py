@@ -249,6 +249,23 @@ def _apply(studio: Studio) -> None:
     panel.results.forget()
 
 
+def _repair(studio: Studio) -> None:
+    """Take the picture of a pair of points with the preview, before the registration around them."""
+    ui, panel, slicer = studio.ui, studio.panel, studio.slicer
+    studio.choose("sitk-demons")
+    studio.register()
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByCentering(20.0, 30.0, 20.0)
+    ui.repairButton.collapsed = False
+    ui.repairAddButton.click()
+    ui.repairPreviewButton.checked = True
+    panel.repair.pairs.warped.SetNthControlPointPositionWorld(0, 27.0, 36.0, 20.0)
+    studio.wait(lambda: not panel.busy)
+    studio.shoot("repair", scroll="structuresButton")
+    ui.repairButton.collapsed = True
+    panel.results.forget()
+
+
 def _models(studio: Studio) -> None:
     """Take the picture of the page of models; DVCREG_MODELS may name more than those that ship."""
     from matplotlib.image import imsave
@@ -398,6 +415,7 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "compare": _compare,
     "jacobian": _jacobian,
     "apply": _apply,
+    "repair": _repair,
 }
 
 

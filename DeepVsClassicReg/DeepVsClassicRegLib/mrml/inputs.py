@@ -84,6 +84,10 @@ class Inputs:
         roles = [f"{side}_{kind}" for kind in kinds for side in ("fixed", "moving")]
         return [role for role in roles if getattr(self, role) is not None]
 
+    def segment_of(self, role: str) -> str:
+        """Return the id of the selected segment of a role; '' for all segments."""
+        return str(getattr(self, f"{role.removesuffix('_labels')}_segment", ""))
+
     def given(self) -> Iterator[tuple[str, Any]]:
         """Yield (role, node) of every selected node."""
         for role in TITLES:

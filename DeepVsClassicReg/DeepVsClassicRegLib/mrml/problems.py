@@ -169,7 +169,7 @@ def _drawing(inputs: Inputs, role: str) -> Iterator[InputProblem]:
     node = getattr(inputs, role)
     if node is None:
         return
-    segment = getattr(inputs, role.replace("labels", "segment") if "labels" in role else f"{role}_segment")
+    segment = inputs.segment_of(role)
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     severity = ERROR if "mask" in role else WARNING
     if segment and node.IsA("vtkMRMLSegmentationNode") and not segmentations.entries(node, segment):

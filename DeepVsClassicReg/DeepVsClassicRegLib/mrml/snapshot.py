@@ -187,7 +187,7 @@ def _wanted(inputs: Inputs, role: str, numbers: Numbering) -> Mapping[Entry, int
         return numbers.fixed if side == "fixed" else numbers.moving
     if kind == "rigid":
         return {entry: number for number, entry in enumerate(entries(getattr(inputs, role), ""), 1)}
-    return dict.fromkeys(entries(getattr(inputs, role), getattr(inputs, f"{role}_segment")), 1)
+    return dict.fromkeys(entries(getattr(inputs, role), inputs.segment_of(role)), 1)
 
 
 def _pieces(inputs: Inputs) -> list[Any] | None:
