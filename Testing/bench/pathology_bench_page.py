@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-
 ELASTIX = (
     "elastix: 8 mm grid, 300 iterations; its rigidity penalty has the weights 100 (linearity), 1 (orthonormality), 10 "
     "(properness) (Staring et al., Med. Phys. 34, 2007)."
