@@ -30,7 +30,7 @@ PEERS = ("elastix", "greedy", "ants:quick")
 COMMAND, FIRST, SECOND = "command", "warm, first", "warm, second"
 HEAD = """# Whole jobs: seconds from the command to the files
 
-`Testing/bench/speed.py`; medians of the trials of one run, in which the versions take turns. "command" is the whole
+`Testing/bench/speed.py`; medians of the trials, in which the versions take turns. "command" is the whole
 `dvcreg register` with two threads, both volumes with segmentations, all files and the HTML page; "warm" is the same job
 without the page in a worker that the panel and cohorts keep, its first and its second job. Other programs run as
 engines of this library, so that their files, measures and page are the same. CPU seconds are those of all processes.
@@ -84,27 +84,28 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 def _run(arguments: argparse.Namespace) -> None:
     versions = {"after": ROOT} | ({"before": arguments.before.resolve()} if arguments.before else {})
-    for case in arguments.cases:
-        for engine in (*arguments.engines, *(PEERS if arguments.peers else ())):
-            for version, tree in versions.items():
+    for wanted in range(1, arguments.trials + 1):
+        for case in arguments.cases:
+            for engine in (*arguments.engines, *(PEERS if arguments.peers else ())):
                 own = engine in arguments.engines
-                if own or version == "after":
-                    _trials(arguments, case, engine, version, tree, warm=own and version == "after")
+                for version, tree in versions.items():
+                    if own or version == "after":
+                        key = {"case": case, "engine": engine, "version": version}
+                        _trial(arguments, key, tree, wanted, warm=own and version == "after")
 
 
-def _trials(arguments: argparse.Namespace, case: str, engine: str, version: str, tree: Path, *, warm: bool) -> None:
-    key = {"case": case, "engine": engine, "version": version}
-    done = [row for row in _read(arguments.log) if key.items() <= row.items()]
-    missing = arguments.trials - sum(row["job"] == COMMAND for row in done)
-    if missing > 0:
-        _command(case, engine, tree, arguments.data)  # compiles kernels, fills the cache of the disk
-    for _ in range(missing):
+def _trial(arguments: argparse.Namespace, key: dict[str, str], tree: Path, wanted: int, *, warm: bool) -> None:
+    """Run what is missing for a number of trials."""
+    jobs = [row["job"] for row in _read(arguments.log) if key.items() <= row.items()]
+    case, engine = key["case"], key["engine"]
+    if jobs.count(COMMAND) < wanted:
+        if COMMAND not in jobs:
+            _command(case, engine, tree, arguments.data)  # compiles kernels, fills the cache of the disk
         _append(arguments.log, {**key, "job": COMMAND, **_command(case, engine, tree, arguments.data)})
-    for _ in range(arguments.trials - sum(row["job"] == SECOND for row in done) if warm else 0):
+    if warm and jobs.count(SECOND) < wanted:
         command = [sys.executable, str(HERE), "--data", str(arguments.data), "--warm", case, engine]
-        for line in subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, env=_environment(tree)
-        ).stdout.splitlines():
+        found = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=_environment(tree)).stdout
+        for line in found.splitlines():
             _append(arguments.log, {**key, **json.loads(line)})
 
 
