@@ -17,13 +17,15 @@ from pathlib import Path
 MODULE = Path(__file__).resolve().parents[2] / "DeepVsClassicReg"
 LIBRARY = MODULE / "DeepVsClassicRegLib"
 PROGRAM = (sys.executable, "-m", "DeepVsClassicRegLib.cli.main")
-# Python imports a module of this name at its start. Bodies of modules and classes are no functions (flag 1).
+# Python imports a module of this name at its start. Bodies of modules and classes are no functions (flag 1), and
+# neither are comprehensions, which also run while a module is imported.
 HOOK = """
 import os, sys, threading
 seen = set()
 def follow(frame, event, argument):
     name = frame.f_code.co_filename
-    if event == "call" and name not in seen and frame.f_code.co_flags & 1:
+    function = frame.f_code.co_flags & 1 and not frame.f_code.co_name.endswith(("comp>", "expr>"))
+    if event == "call" and function and name not in seen:
         seen.add(name)
         if name.startswith(os.environ["TRACED_LIBRARY"]):
             file = os.open(os.environ["TRACED_FILES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
