@@ -22,6 +22,7 @@ LOGICS = {
     "Tables": "vtkSlicerTablesLogic", "Plots": "vtkSlicerPlotsLogic", "Models": "vtkSlicerModelsLogic",
     "Markups": "vtkSlicerMarkupsLogic", "CropVolume": "vtkSlicerCropVolumeLogic", "Texts": "vtkSlicerTextsLogic",
     "Data": "vtkSlicerDataModuleLogic", "Cameras": "vtkSlicerCamerasModuleLogic",
+    "Sequences": "vtkSlicerSequencesLogic",
     "ViewControllers": "vtkSlicerViewControllersLogic",
 }  # fmt: skip
 # Anchor colors of the tables that Slicer reads from files which the wheel does not carry.

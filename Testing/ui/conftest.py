@@ -144,7 +144,7 @@ class FakeWorker:
     def __init__(self, runner, phantom, monkeypatch) -> None:
         self.processes: list[FakeProcess] = []
         self.phantom = phantom
-        monkeypatch.setattr(runner, "_make_process", self._make)
+        monkeypatch.setattr(runner, "make_process", self._make)
 
     def _make(self, folder):
         process = FakeProcess(folder, self.phantom)

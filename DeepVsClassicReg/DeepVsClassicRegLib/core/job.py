@@ -27,6 +27,8 @@ ESTIMATED_SEGMENTATIONS = "estimated_segmentations"
 # Options of 'segment': the sides to segment, and the model.
 SIDES, SEGMENTATION_MODEL = "sides", "segmentation_model"
 SEGMENTED = {"fixed": "fixed_seg.seg.nrrd", "moving": "moving_seg.seg.nrrd"}
+# Options of 'motion': files of the frames in the job folder, the settings of the correction, parallel processes.
+FRAMES, MOTION, WORKERS = "frames", "motion", "workers"
 INPUTS = (
     "fixed",
     "moving",
@@ -68,9 +70,9 @@ class Job:
     Attributes
     ----------
     task : str
-        'register', 'recommend', 'evaluate' or 'segment'; see `tasks.TASKS`.
+        'register', 'recommend', 'evaluate', 'segment' or 'motion'; see `tasks.TASKS`.
     inputs : mapping of str to str
-        Entry of `INPUTS` -> file, absolute or relative to the job folder. 'fixed' and 'moving' are needed.
+        Entry of `INPUTS` -> file, absolute or relative to the job folder. A registration needs 'fixed' and 'moving'.
     engine, preset : str
         The engine of a registration and its preset.
     settings : mapping

@@ -11,6 +11,8 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..core.errors import RegistrationError
+from ..core.motion.correct import MotionSettings
+from ..core.settings import DEFAULT
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
@@ -22,6 +24,7 @@ from .dependencies import ensure
 from .engine_section import EngineSection
 from .inputs_section import InputsSection
 from .models_page import ModelsPage
+from .motion_section import MotionSection
 from .outputs_section import MachineSection, OutputsSection
 from .preferences import SceneParameters
 from .qa_section import QaSection
@@ -89,6 +92,7 @@ class Panel(VTKObservationMixin):
         self.qa = QaSection(ui)
         self.apply = ApplySection(ui)
         self.repair = RepairSection(ui, runner, self.machine.compute, self.qa, lambda run: self.results.choose(run))
+        self.motion = MotionSection(ui, runner, self.machine.compute, self._engine_of_motion)
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
@@ -173,12 +177,13 @@ class Panel(VTKObservationMixin):
         self.results.follow_nodes()
         self.qa.follow_nodes()
         self.apply.refresh()
+        self.motion.refresh()
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     @property
     def busy(self) -> bool:
         """Whether something is running, waiting, or not shown yet."""
-        at_work = any(section.busy for section in (self.runner, self.qa, self.apply, self.segmentation))
+        at_work = any(section.busy for section in (self.runner, self.qa, self.apply, self.segmentation, self.motion))
         return at_work or self.run.held or self._idle_calls.pending
 
     @property
@@ -199,12 +204,22 @@ class Panel(VTKObservationMixin):
             self._sample.abandon(lambda: None)
         self.models.close()
         self.segmentation.close()
+        self.motion.close()
         self.advice.close()
         self.repair.close()
         self.qa.close()
         self.apply.close()
         self.run.close()
         self.runner.shut_down()
+
+    def _engine_of_motion(self) -> tuple[str, str, dict[str, Any]]:
+        """Return engine, preset and changed settings for sequences: those chosen, the default one with the advice."""
+        chosen = self.engines.chosen()
+        if not chosen:
+            return MotionSettings().engine, DEFAULT, {}
+        entry, preset, settings = chosen[0]
+        ensure(entry, self._requirements)
+        return entry.info.name, preset, settings
 
     def _on_advice(self, advice: AdviceSection) -> None:
         """Start the run that was waiting for the advice, or show why it cannot start."""

@@ -43,7 +43,7 @@ class Runner:
     """
 
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
-        self._make_process = make_process
+        self.make_process = make_process
         self._waiting: deque[RegistrationTask] = deque()
         self._queries: list[WorkerTask] = []
         self.training: TrainingTask | None = None
@@ -71,7 +71,7 @@ class Runner:
 
     def submit(self, requests: Iterable[RegistrationRequest]) -> list[RegistrationTask]:
         """Queue requests and return their tasks; the first starts immediately when nothing is running."""
-        tasks = [RegistrationTask(request, make_process=self._make_process) for request in requests]
+        tasks = [RegistrationTask(request, make_process=self.make_process) for request in requests]
         self._waiting.extend(tasks)
         if not self.busy:
             self.done = 0
@@ -83,14 +83,14 @@ class Runner:
         self, kind: str, inputs: Inputs, compute: Compute, *, options: Mapping[str, Any] | None = None
     ) -> QueryTask:
         """Start a query immediately, outside the queue, and return it; connect its signals before the next event."""
-        query = QueryTask(kind, inputs, compute, options=options, make_process=self._make_process)
-        self._ask(query)
+        query = QueryTask(kind, inputs, compute, options=options, make_process=self.make_process)
+        self.ask(query)
         return query
 
     def segment(self, inputs: Inputs, compute: Compute, sides: list[str]) -> SegmentationTask:
         """Start a segmentation of the volumes of these sides, outside the queue, and return it."""
-        task = SegmentationTask(inputs, compute, sides, make_process=self._make_process)
-        self._ask(task)
+        task = SegmentationTask(inputs, compute, sides, make_process=self.make_process)
+        self.ask(task)
         return task
 
     def train(self, request: TrainingRequest) -> TrainingTask:
@@ -106,7 +106,7 @@ class Runner:
                 _("The training '{name}' is running.").format(name=self.training.request.name),
                 hint=_("Pause it first, or wait for its end."),
             )
-        task = self.training = TrainingTask(request, make_process=self._make_process)
+        task = self.training = TrainingTask(request, make_process=self.make_process)
         task.ended.connect(self._on_trained)
         self.trained.emit(task)
         task.start()
@@ -145,7 +145,8 @@ class Runner:
             task.shut_down()
         end_idle_workers()
 
-    def _ask(self, query: WorkerTask) -> None:
+    def ask(self, query: WorkerTask) -> None:
+        """Start a task immediately, outside the queue."""
         self._queries.append(query)
         query.ended.connect(self._on_answered)
         query.start()

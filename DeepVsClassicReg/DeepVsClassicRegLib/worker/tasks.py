@@ -20,6 +20,7 @@ TASKS = Registry(
         "recommend": "advising:recommend",
         "evaluate": "advising:evaluate",
         "segment": "segmenting:segment_volumes",
+        "motion": "moving:correct_frames",
         "train": "training:train",
         "methods": "training:methods",
     },

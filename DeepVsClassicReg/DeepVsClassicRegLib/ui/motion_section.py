@@ -1,0 +1,255 @@
+"""Motion over time: corrects a sequence of volumes in the worker and adds sequences that the browser plays."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..core.device import Compute, available_cores
+from ..core.errors import RegistrationError
+from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
+from ..core.motion.correct import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
+from ..core.settings import jsonable
+from ..mrml.inputs import Inputs
+from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequence_of, sequences, series_steps
+from ..worker.session import CANCELLED, FINISHED, JobOutcome
+from .process import WorkerProcess
+from .runner import Runner
+from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
+
+CURRENT = "current"
+REFERENCES = {FIRST: _("To the first frame"), CURRENT: _("To the current frame"), MEAN: _("To the mean of all frames")}
+STARTS = {
+    POSITION: _("Start: frames as they are"),
+    LINEAR: _("Start: linear alignment"),
+    NEIGHBOR: _("Start: motion of the neighbor"),
+}
+TASK = "motion"
+
+
+class MotionTask(WorkerTask):
+    """Corrects the motion of a sequence; a canceled run publishes the transforms of the finished frames.
+
+    Parameters
+    ----------
+    sequence : vtkMRMLSequenceNode
+        Volumes in the order of time.
+    compute : Compute
+        Device, threads and seed.
+    options : mapping
+        Fields of `MotionSettings`.
+    settings : mapping
+        Settings of the engine changed from its preset.
+    workers : int
+        Frames at a time.
+    make_process : callable
+        As for `WorkerTask`.
+
+    Attributes
+    ----------
+    nodes : mapping of str to node
+        The results, see `publish_motion`.
+    """
+
+    def __init__(
+        self,
+        sequence: Any,
+        compute: Compute,
+        options: Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        make_process: MakeProcess = WorkerProcess,
+    ) -> None:
+        super().__init__(Inputs(), compute, make_process=make_process)
+        self.sequence, self.options = sequence, dict(options)
+        self.settings, self.workers = dict(settings or {}), workers
+        self.nodes: Mapping[str, Any] = {}
+
+    def copies(self) -> Generator[str, None, Any]:
+        """Return the steps that copy the frames."""
+        return series_steps(self.sequence)
+
+    def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
+        """Return the job of this correction."""
+        options = {FRAMES: list(files.values()), MOTION: jsonable(self.options), WORKERS: self.workers}
+        return Job(
+            task=TASK,
+            inputs={},
+            settings=self.settings,
+            compute=self.compute,
+            outputs={},
+            options=options,
+            ephemeral=False,  # the finished frames of a canceled run are still read
+        )
+
+    def take(self, outcome: JobOutcome) -> None:
+        """Read the results in a thread, then add them to the scene."""
+        self._read(FINISHED, "")
+
+    def end(self, state: str, message: str = "", hint: str = "") -> None:
+        """End; a run that was canceled while it computed publishes its finished frames first."""
+        finished = None if self.folder is None else self.folder / OUTPUT_FOLDER / "transforms"
+        if state == CANCELLED and self.state == "computing" and finished is not None and finished.is_dir():
+            self._read(CANCELLED, message)
+            return
+        super().end(state, message, hint)
+
+    def _read(self, state: str, message: str) -> None:
+        out = self.need_folder / OUTPUT_FOLDER
+        self.enter(READING, _("Reading the result"), COMPUTED)
+        self.in_background(lambda: load_corrected(out), lambda found: self._publish(found, state, message))
+
+    def _publish(self, found: Any, state: str, message: str) -> None:
+        try:
+            self.nodes = publish_motion(found, self.sequence)
+        except Exception as error:
+            self.fail(error)
+            return
+        if state == CANCELLED:
+            kept = _("The transforms of {count} finished frames are kept.").format(count=len(found.mappings))
+            message = f"{message} {kept}".strip()
+        super().end(state, message)
+
+
+class MotionSection:
+    """The section that corrects the motion of a sequence.
+
+    Parameters
+    ----------
+    ui : object
+        The widgets of the .ui file by name.
+    runner : Runner
+        Runs the task in the worker.
+    compute : callable
+        Returns device, threads and seed.
+    engine : callable
+        Returns engine, preset and changed settings chosen in the panel.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        runner: Runner,
+        compute: Callable[[], Compute],
+        engine: Callable[[], tuple[str, str, Mapping[str, Any]]],
+    ) -> None:
+        self._ui, self._runner, self._compute, self._engine = ui, runner, compute, engine
+        self._task: MotionTask | None = None
+        for combo, entries in ((ui.motionReferenceCombo, REFERENCES), (ui.motionStartCombo, STARTS)):
+            for name, title in entries.items():
+                combo.addItem(title, name)
+        ui.motionWorkersSpin.maximum = max(1, available_cores())
+        ui.motionNowButton.connect("clicked()", self._on_clicked)
+        ui.motionCombo.connect("currentIndexChanged(int)", lambda _index: self._enable())
+        self.refresh()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a sequence is being corrected."""
+        return self._task is not None
+
+    def refresh(self) -> None:
+        """List the sequences of the scene; the section is hidden when there is none."""
+        found = {node.GetID(): node.GetName() for node in sequences()}
+        combo = self._ui.motionCombo
+        listed = {combo.itemData(index): combo.itemText(index) for index in range(combo.count)}
+        self._ui.motionButton.visible = bool(found) or self.busy
+        if listed != found:
+            chosen = combo.currentData
+            combo.clear()
+            for identity, name in found.items():
+                combo.addItem(name, identity)
+            combo.currentIndex = max(0, combo.findData(chosen))
+        self._enable()
+
+    def pick(self, node: Any) -> None:
+        """Select a sequence, or that of a proxy node."""
+        sequence = sequence_of(node)
+        if sequence is None or problem_of(sequence):
+            raise ValueError(_("It is no frame of a sequence of volumes."))
+        self.refresh()
+        self._ui.motionCombo.currentIndex = self._ui.motionCombo.findData(sequence.GetID())
+
+    def options(self) -> dict[str, Any]:
+        """Return the chosen fields of `MotionSettings`."""
+        ui = self._ui
+        engine, preset, _settings = self._engine()
+        return {
+            "engine": f"{engine}:{preset}" if preset != "default" else engine,
+            "reference": self._reference(),
+            "start": ui.motionStartCombo.currentData,
+            "smooth_frames": ui.motionSmoothSpin.value,
+            "cyclic": ui.motionCyclicCheck.checked,
+        }
+
+    def close(self) -> None:
+        """Stop; the worker is killed by the runner."""
+        self._task = None
+
+    def _sequence(self) -> Any:
+        identity = self._ui.motionCombo.currentData
+        return slicer.mrmlScene.GetNodeByID(identity) if identity else None
+
+    def _reference(self) -> str:
+        chosen = self._ui.motionReferenceCombo.currentData
+        if chosen != CURRENT:
+            return str(chosen)
+        browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(self._sequence())
+        return "0" if browser is None else str(browser.GetSelectedItemNumber())
+
+    def _enable(self) -> None:
+        button = self._ui.motionNowButton
+        button.text = _("Cancel") if self.busy else _("Correct motion")
+        button.enabled = self.busy or self._sequence() is not None
+        button.toolTip = (
+            _("Stops; the transforms of the finished frames are kept.")
+            if self.busy
+            else _("Registers all frames in the background, with the engine selected above (Recommended: instance).")
+        )
+
+    def _on_clicked(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            return
+        try:
+            task = MotionTask(
+                self._sequence(),
+                self._compute(),
+                self.options(),
+                settings=self._engine()[2],
+                workers=self._ui.motionWorkersSpin.value,
+                make_process=self._runner.make_process,
+            )
+        except RegistrationError as error:  # a package of the engine is missing
+            self._say(str(error))
+            return
+        self._task = task
+        task.changed.connect(self._on_progress)
+        task.ended.connect(self._on_ended)
+        self._say(_("Copying the frames"))
+        self._runner.ask(task)
+        self._enable()
+
+    def _on_progress(self, task: MotionTask) -> None:
+        if not task.is_over:
+            self._say(f"{task.stage} ({round(100 * task.fraction)} %)")
+
+    def _on_ended(self, task: MotionTask) -> None:
+        if task is not self._task:
+            return
+        self._task = None
+        if task.state == FINISHED:
+            name = task.nodes["volumes"].GetName()
+            self._say(_("Corrected: '{name}' plays in the sequence browser with the original.").format(name=name))
+        else:
+            self._say(" ".join(filter(None, (task.message, task.hint))))
+        self.refresh()
+
+    def _say(self, text: str) -> None:
+        self._ui.motionMessageLabel.text = html.escape(text)
+        self._ui.motionMessageLabel.visible = bool(text)
