@@ -266,6 +266,27 @@ def _repair(studio: Studio) -> None:
     panel.results.forget()
 
 
+def _motion(studio: Studio) -> None:
+    """Take the picture of the corrected motion of a sequence."""
+    from DeepVsClassicRegLib.core.phantom.breathing import make_breathing
+    from DeepVsClassicRegLib.mrml.nodes import add_volume
+
+    ui, slicer = studio.ui, studio.slicer
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Breathing")
+    for number, frame in enumerate(make_breathing(4, size=32).frames):
+        volume = add_volume(frame)
+        sequence.SetDataNodeAtValue(volume, str(number))
+        slicer.mrmlScene.RemoveNode(volume)
+    studio.choose("sitk-demons")
+    studio.wait(lambda: ui.motionCombo.count == 1)
+    ui.motionButton.collapsed = False
+    ui.motionCyclicCheck.checked = True
+    ui.motionNowButton.click()
+    studio.wait(lambda: not studio.panel.busy)
+    studio.shoot("motion", scroll="motionButton")
+    ui.motionButton.collapsed = True
+
+
 def _models(studio: Studio) -> None:
     """Take the picture of the page of models; DVCREG_MODELS may name more than those that ship."""
     from matplotlib.image import imsave
@@ -406,6 +427,7 @@ def _jacobian(studio: Studio) -> None:
 
 
 PICTURES: dict[str, Callable[[Studio], None]] = {
+    "motion": _motion,
     "models": _models,
     "training": _training,
     "empty": _empty,

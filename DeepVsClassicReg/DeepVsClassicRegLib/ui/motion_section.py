@@ -171,7 +171,7 @@ class MotionSection:
         """Select a sequence, or that of a proxy node."""
         sequence = sequence_of(node)
         if sequence is None or problem_of(sequence):
-            raise ValueError(_("It is no frame of a sequence of volumes."))
+            raise ValueError(_("It is not a frame of a sequence of volumes."))
         self.refresh()
         self._ui.motionCombo.currentIndex = self._ui.motionCombo.findData(sequence.GetID())
 
