@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from DeepVsClassicRegLib.core.engines.registration import stored
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
@@ -245,3 +246,16 @@ def test_compacting_keeps_the_promise():
     assert deviation_mm(coarse, smooth) <= 0.05
     rough = DisplacementField(np.random.default_rng(0).normal(size=(*grid.shape, 3)), grid)
     assert compacted(rough) is rough
+
+
+@pytest.mark.parametrize("unit_mm", [0.01, 1.0, 10.0])
+def test_results_are_stored_with_rounded_displacements(unit_mm, tmp_path):
+    grid = Grid((48, 48, 48), (unit_mm,) * 3)
+    rough = np.random.default_rng(0).normal(size=(*grid.shape, 3)).astype(np.float32) * unit_mm
+    exact = Transform((DisplacementField(rough, grid),))
+    result = stored(exact, unit_mm=unit_mm)
+    assert 0 < np.abs(result.parts[0].array_mm - rough).max() <= 0.001 * unit_mm
+    paths = [write_transform(transform, tmp_path / f"{n}.h5") for n, transform in enumerate((exact, result))]
+    assert np.array_equal(read_transform(paths[1]).parts[0].array_mm, result.parts[0].array_mm)
+    assert paths[1].stat().st_size < 0.7 * paths[0].stat().st_size
+    assert stored(exact, unit_mm=unit_mm, given=exact).parts[0] is exact.parts[0]

@@ -15,7 +15,7 @@ from ..progress import Progress
 from ..result import TOTAL, Diagnostics, Result
 from ..settings import DEFAULT, make_settings
 from ..transforms.files import read_transform, write_transform
-from ..transforms.transform import TOLERANCE, DisplacementField, Transform, compacted
+from ..transforms.transform import TOLERANCE, DisplacementField, Transform, compacted, rounded
 from .catalogue import get_engine
 from .engine_input import engine_view
 from .in_plane import InPlane, run_in_plane
@@ -23,6 +23,8 @@ from .partial_views import never_worse
 
 LINEAR = "linear"
 LINEAR_SHARE = 0.2
+# Stored displacements are rounded to less than this part of a millimeter (for a head); their error is half of it.
+ROUNDING = 0.002
 
 
 def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
@@ -161,7 +163,7 @@ def register(
 
 
 def stored(transform: Transform, *, unit_mm: float, given: Transform | None = None) -> Transform:
-    """Return the transform with each displacement field on the coarsest grid that represents it.
+    """Return the transform with each displacement field on the coarsest grid that represents it, rounded.
 
     `unit_mm` is the fixed grid's unit of length (`Grid.unit_mm`). Parts of the transform `given` do not change.
     """
@@ -169,7 +171,7 @@ def stored(transform: Transform, *, unit_mm: float, given: Transform | None = No
     same = {id(part) for part in given.parts} if given else set()
     return Transform(
         tuple(
-            compacted(part, tolerance_mm=tolerance)
+            rounded(compacted(part, tolerance_mm=tolerance), step_mm=ROUNDING * unit_mm)
             if isinstance(part, DisplacementField) and id(part) not in same
             else part
             for part in transform.parts

@@ -48,8 +48,7 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
         What is written; velocity fields are written as the displacement they make.
     path : path
         `.h5` (ITK composite; exact, compressed where h5py is installed), `.tfm`/`.txt`/`.mat` (linear maps), or an
-        image ending
-        (`.nii.gz`, `.nrrd`, `.mha`): one displacement field in LPS mm on `grid`.
+        image ending (`.nii.gz`, `.nrrd`, `.mha`): one displacement field in LPS mm on `grid`.
     grid : Grid, optional
         Needed for image endings: where the field is sampled, usually the fixed volume's grid.
 
