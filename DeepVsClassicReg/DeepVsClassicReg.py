@@ -233,7 +233,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         :param fixedLandmarks: points in the fixed volume.
         :param movingLandmarks: the same points in the moving volume, in the same order.
         :param settings: dictionary of settings that differ from preset 'repair' of engine 'instance', such as
-            'landmark_region_mm' (40).
+            'landmark_region' (40).
         :return: the new run, whose `base` is the given one, or a handle with wait=False; see `register`.
         """
         from DeepVsClassicRegLib.core.device import Compute

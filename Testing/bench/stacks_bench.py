@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from DeepVsClassicRegLib.core.api import stack
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
@@ -29,6 +28,7 @@ from DeepVsClassicRegLib.core.images.sections import Sections
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.stacks.plane import composed, displacement_of, sampled
 from DeepVsClassicRegLib.core.stacks.report import cuts
+from DeepVsClassicRegLib.core.stacks.stack import stack
 from scipy import ndimage
 
 TURN_DEG, SHIFT_PX, FIELD_PX, FIELD_SCALE_PX = 6.0, 4.0, 2.0, 14.0

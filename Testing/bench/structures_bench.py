@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 from cases import Case, read_cases
-from DeepVsClassicRegLib.core.api import evaluate, register, segment
+from DeepVsClassicRegLib.core.api import evaluate, register
 from DeepVsClassicRegLib.core.device import cpu_seconds
+from DeepVsClassicRegLib.core.engines.segmentation import segment
 from DeepVsClassicRegLib.core.images.freesurfer import STRUCTURES
 from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_labels
 from DeepVsClassicRegLib.core.images.resample import warp_labels

@@ -156,7 +156,7 @@ def test_info_of_oblique_and_unfit_files(call, tmp_path):
     assert "only 4 voxel(s)" in warnings["oblique"] and "8.0 times thicker" in warnings["oblique"]
     about = json.loads(out)[str(tmp_path / "oblique.nrrd")]
     assert about["axes"].endswith("oblique, right-handed") and about["orientation"][0] == "P"
-    assert "NaN" in warnings["nan"] and "color" in warnings["rgb"]
+    assert "NaN" in warnings["nan"] and "luminance" in warnings["rgb"]
     assert "4 dimensions" in warnings["4d"] and "same value" in warnings["flat"]
     code, _, err = call("info", tmp_path / "none.nrrd")
     assert code == 2 and "No such file" in err

@@ -344,7 +344,7 @@ def present_map():
 
 
 def repaired(pair, *, weight=1.0):
-    changes = {"landmark_weight": weight, "landmark_region_mm": 24.0, "sigma_field": 1.2, "iterations": (30, 20)}
+    changes = {"landmark_weight": weight, "landmark_region": 24.0, "sigma_field": 1.2, "iterations": (30, 20)}
     return run(pair, similarity="lncc", consensus=False, **changes).transform
 
 
@@ -374,4 +374,4 @@ def test_landmarks_repair_a_local_error_and_leave_the_rest(bent_pair):
 
 def test_a_region_needs_landmarks(bent_pair):
     with pytest.raises(RegistrationError, match="no landmarks are used"):
-        run(bent_pair, landmark_region_mm=20.0)
+        run(bent_pair, landmark_region=20.0)

@@ -39,15 +39,6 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("Docs/**/*.md"))) if blocks(page, "bash")]
-FOLDERS: dict[Path, Path] = {}
-
-
-@pytest.fixture
-def folder(page, tmp_path_factory):
-    """One folder for all examples of a page, because later ones use what earlier ones wrote."""
-    if page not in FOLDERS:
-        FOLDERS[page] = tmp_path_factory.mktemp(page.stem)
-    return FOLDERS[page]
 
 
 def run(command: list[str], folder: Path) -> None:
@@ -63,10 +54,7 @@ def test_pages_with_examples_are_found():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_of_a_page(page, folder):
-    run([shutil.which("bash") or "bash", "-c", "set -euo pipefail\n" + "\n".join(blocks(page, "bash"))], folder)
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
-def test_python_of_a_page(page, folder):
-    run([sys.executable, "-c", "\n".join(blocks(page, "python"))], folder)
+def test_commands_and_python_of_a_page(page, tmp_path):
+    """In one folder: Python reads what the commands wrote."""
+    run([shutil.which("bash") or "bash", "-c", "set -euo pipefail\n" + "\n".join(blocks(page, "bash"))], tmp_path)
+    run([sys.executable, "-c", "\n".join(blocks(page, "python"))], tmp_path)

@@ -85,6 +85,7 @@ def test_the_next_run_uses_the_worker_of_the_last_one(panel, picked, ui):
 def test_a_program_that_cannot_be_started_is_reported(panel, picked, ui, monkeypatch):
     from DeepVsClassicRegLib.ui import process
 
+    process.end_idle_workers()  # that of an earlier test would take the job
     monkeypatch.setattr(process, "worker_command", lambda: ["/nowhere/PythonSlicer"])
     press(panel)
     wait(lambda: not panel.busy)

@@ -193,9 +193,9 @@ class StartedPrograms:
     def __init__(self) -> None:
         machine()  # Python starts a program once for the name of the processor
         self.count = 0
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._receive)
 
-    def _hear(self, event: str, _arguments: object) -> None:
+    def _receive(self, event: str, _arguments: object) -> None:
         if event in STARTING:
             self.count += 1
 

@@ -81,16 +81,12 @@ class Supervised:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job of a folder, or without a folder one job after another as a warm worker.
+    """Run the job of a folder.
 
     Return 0 for a result, 1 for a bug, 2 for a user error, 3 when canceled.
     """
-    if not arguments:
-        from .warm import main as serve
-
-        return serve()
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker [JOB_FOLDER]\n")
+        sys.stderr.write("usage: python -m DeepVsClassicRegLib.worker JOB_FOLDER\n")
         return EXIT_USER
     lead_own_group()
     events, wishes = take_over()

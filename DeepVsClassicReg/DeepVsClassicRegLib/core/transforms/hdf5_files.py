@@ -8,6 +8,7 @@ which every HDF5 library has.
 from __future__ import annotations
 
 import importlib.util
+import io
 import platform
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def write_compressed(transform: Transform, path: Path) -> None:
     """
     import h5py
 
-    with h5py.File(path, "w", libver=("earliest", "v108")) as file:
+    content = io.BytesIO()  # on a full disk the HDF5 library crashes while it closes a file
+    with h5py.File(content, "w", libver=("earliest", "v108")) as file:
         text = h5py.string_dtype("ascii")
         for name, value in (
             ("ITKVersion", sitk.Version.ITKVersionString()),
@@ -68,6 +70,7 @@ def write_compressed(transform: Transform, path: Path) -> None:
                 mapping = part.to_sitk()
                 numbers = np.asarray(mapping.GetParameters(), dtype=np.float64)
                 _add(file, number, mapping.GetName(), text, mapping.GetFixedParameters(), numbers)
+    path.write_bytes(content.getbuffer())
 
 
 def _add(

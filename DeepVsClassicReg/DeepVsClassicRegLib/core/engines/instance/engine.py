@@ -129,14 +129,14 @@ def _with_structures(pair: Pair, compute: Compute, progress: Progress) -> Pair:
 
 def _neighborhood(pair: Pair, settings: InstanceSettings) -> Neighborhood | None:
     """Return the part of the fixed volume that is registered; None when it is everything."""
-    if settings.landmark_region_mm == 0:
+    if settings.landmark_region == 0:
         return None
     if settings.landmark_weight == 0 or pair.fixed_points is None or not len(pair.fixed_points):
         raise RegistrationError(
             "Only the region around landmarks is to be registered, but no landmarks are used.",
             hint="Give landmarks of both volumes and a weight of landmarks, or set the region to 0.",
         )
-    return Neighborhood(pair.fixed_points, settings.landmark_region_mm)
+    return Neighborhood(pair.fixed_points, settings.landmark_region * pair.fixed.grid.unit_mm)
 
 
 def _fading(u: Field, within: Neighborhood, grid: Grid, lowest: float) -> Field:

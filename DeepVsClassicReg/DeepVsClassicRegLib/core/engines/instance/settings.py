@@ -115,14 +115,14 @@ class InstanceSettings:
     landmark_reach: float = option(
         4.0, "Range of landmarks", unit="voxels", minimum=1, maximum=30, tooltip="Gaussian sigma.", advanced=True
     )
-    landmark_region_mm: float = option(
+    landmark_region: float = option(
         0.0,
         "Region around landmarks",
-        unit="mm",
+        unit="mm of a head",
         minimum=0,
         maximum=500,
-        tooltip="Changes the start only within this distance of a landmark, in seconds; 0: everywhere. Needs a weight "
-        "of landmarks.",
+        tooltip="Changes the start only within this distance of a landmark, in seconds; 0: everywhere. In proportion "
+        "for smaller and larger fields of view. Needs a weight of landmarks.",
         special="everywhere",
     )
     search_vox: float = option(
