@@ -129,7 +129,7 @@ class Computation:
                 _die(self.folder, True, self._ephemeral)
             return EXIT_CANCELLED
         except RegistrationError as error:
-            channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+            channel.send_user_error(error)
             return EXIT_USER
         except MemoryError:
             traceback.print_exc()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..core.errors import RegistrationError
 from ..core.files import jsonable
 
 MARK = b'{"event":'
@@ -184,11 +185,19 @@ class Channel:
 
     def send(self, kind: str, **data: Any) -> None:
         """Send one event immediately."""
-        line = memoryview(encode(kind, **data))
+        self.pass_on(encode(kind, **data))
+
+    def send_user_error(self, error: RegistrationError) -> None:
+        """Send the event of an error that the user can correct."""
+        self.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+
+    def pass_on(self, line: bytes) -> None:
+        """Send the line of an event, such as one of another process."""
+        rest = memoryview(line)
         with self._lock:
             try:
-                while line:
-                    line = line[self._stream.write(line) :]
+                while rest:
+                    rest = rest[self._stream.write(rest) :]
             except OSError:
                 return
 

@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         job = prepare(folder)
         supervised = Supervised(folder, job, events)
     except RegistrationError as error:
-        channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+        channel.send_user_error(error)
         return EXIT_USER
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: supervised.cancel())

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ..core.errors import RegistrationError
 from ..core.job import Job
@@ -80,7 +79,7 @@ class Computing:
     def __init__(
         self,
         environment: Mapping[str, str],
-        events: BinaryIO,
+        channel: Channel,
         messages: queue.SimpleQueue[JobRequest | Stop | Late | Over],
     ) -> None:
         self.environment = environment
@@ -92,7 +91,7 @@ class Computing:
             cwd=tempfile.gettempdir(),
             **own_group(),
         )
-        self._events, self._messages = events, messages
+        self._channel, self._messages = channel, messages
         threading.Thread(target=self._pass_on, name="events", daemon=True).start()
 
     def send(self, line: bytes) -> None:
@@ -124,7 +123,7 @@ class Computing:
                     (event,) = Decoder().feed(line)
                     self._messages.put(Over(self, int(event.data["code"]), False))
                 else:
-                    _write_all(self._events, line)
+                    self._channel.pass_on(line)
         code = self.process.wait()
         self.kill()  # what it may have left in its group
         self._messages.put(Over(self, code, True))
@@ -133,9 +132,8 @@ class Computing:
 class Keeper:
     """Runs the requested jobs and keeps the computing process between them."""
 
-    def __init__(self, events: BinaryIO, messages: queue.SimpleQueue[JobRequest | Stop | Late | Over]) -> None:
-        self._events, self._messages = events, messages
-        self._channel = Channel(events)
+    def __init__(self, channel: Channel, messages: queue.SimpleQueue[JobRequest | Stop | Late | Over]) -> None:
+        self._channel, self._messages = channel, messages
         self._computing: Computing | None = None
         self._folder: Path | None = None
         self._job: Job | None = None
@@ -173,7 +171,7 @@ class Keeper:
             job = self._job = prepare(folder)
             computing = self._computing_for(job)
         except RegistrationError as error:
-            self._channel.send("error", cause="user", type=type(error).__name__, message=error.message, hint=error.hint)
+            self._channel.send_user_error(error)
             self._report(EXIT_USER)
             return
         self._channel.send("started", pid=os.getpid(), group=computing.process.pid)
@@ -186,7 +184,7 @@ class Keeper:
             self._computing.kill()
             self._computing = None
         if self._computing is None:
-            self._computing = Computing(environment, self._events, self._messages)
+            self._computing = Computing(environment, self._channel, self._messages)
         return self._computing
 
     def _stop(self, gone: bool) -> None:
@@ -238,13 +236,4 @@ def main() -> int:
         lambda: messages.put(Stop()),
         lambda: messages.put(Stop(gone=True)),
     )
-    return Keeper(events, messages).serve()
-
-
-def _write_all(stream: BinaryIO, line: bytes) -> None:
-    rest = memoryview(line)
-    try:
-        while rest:
-            rest = rest[stream.write(rest) :]
-    except OSError:
-        return  # the parent has ended, which the end of the requests reports
+    return Keeper(Channel(events), messages).serve()

@@ -13,6 +13,7 @@ from ...images.volume import LabelMap
 from ...pair import Pair
 from ...transforms.transform import Affine
 from .level import Field, Ints, Mask
+from .locality import eased
 from .problem import Image, OptimizationProblem, pooled
 from .settings import InstanceSettings
 
@@ -240,8 +241,7 @@ def placed_bodies(masks: Sequence[tuple[str, Mask]]) -> list[PlacedBody]:
         total[tuple(nodes.T)] += _closeness(distance)
     found = []
     for (kind, mask), (nodes, distance) in zip(masks, near, strict=True):
-        share = np.clip((RIM + FADE - distance) / FADE, 0, 1)
-        weights = share * share * (3 - 2 * share) * _closeness(distance) / total[tuple(nodes.T)]
+        weights = eased((RIM + FADE - distance) / FADE) * _closeness(distance) / total[tuple(nodes.T)]
         found.append(PlacedBody(kind, np.argwhere(mask), nodes, weights))
     return found
 

@@ -45,8 +45,8 @@ class Neighborhood:
 
     def faded(self, u: Field, grid: Grid) -> Field:
         """Return displacements on a grid, reduced to 0 toward the end of the neighborhood."""
-        share = np.clip((1 - self._distance_mm(grid) / self.radius_mm) / (1 - FULL), 0, 1)
-        return np.asarray(u * (share * share * (3 - 2 * share)), dtype=np.float32)
+        share = eased((1 - self._distance_mm(grid) / self.radius_mm) / (1 - FULL))
+        return np.asarray(u * share, dtype=np.float32)
 
     def _distance_mm(self, grid: Grid) -> npt.NDArray[np.floating]:
         """Return the distance of every voxel from the voxel of the nearest landmark, (Z, Y, X)."""
@@ -57,3 +57,9 @@ class Neighborhood:
         i, j, k = np.clip(index, 0, np.array(grid.size) - 1).T
         apart[k, j, i] = False
         return np.asarray(ndimage.distance_transform_edt(apart, sampling=grid.spacing_mm[::-1]))
+
+
+def eased(share: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return a share, limited to 0 to 1, that begins and ends without a kink."""
+    share = np.clip(share, 0, 1)
+    return share * share * (3 - 2 * share)
