@@ -148,6 +148,12 @@ def _block_means(volume: Volume, factors: list[int]) -> Volume:
     return Volume(means, total.grid, volume.name, share > 0.5, volume.notes)
 
 
+def measured_on(volume: Volume, grid: Grid, transform: Mapping | None = None) -> npt.NDArray[np.bool_]:
+    """Return the voxels of a grid where only measured voxels of the volume enter the interpolation, (Z, Y, X)."""
+    valid = np.ones(volume.grid.shape, bool) if volume.valid is None else volume.valid
+    return _measured(valid, volume.grid, grid, transform)
+
+
 def _measured(valid: npt.NDArray[np.bool_], own: Grid, grid: Grid, transform: Mapping | None) -> npt.NDArray[np.bool_]:
     """Return where only measured voxels enter the interpolation."""
     image = image_from_array(valid.astype(np.float32), own)

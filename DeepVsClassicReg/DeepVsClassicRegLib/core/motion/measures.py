@@ -13,9 +13,10 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from ..evaluation.region import fixed_region
+from ..evaluation.similarity import correlation
 from ..images.grid import Grid
 from ..images.io import read_labels
-from ..images.resample import warp_volume
+from ..images.resample import measured_on, warp_volume
 from ..images.volume import Volume
 from ..pair import Pair
 from ..transforms.jacobian import field_jacobian, regularity
@@ -148,7 +149,7 @@ class Judge:
             Mean error of the inverse.
         """
         still, grid = warp_volume(frame, self.reference.grid), self.reference.grid
-        seen_still, seen = _seen(frame, grid), _seen(frame, grid, transform)
+        seen_still, seen = measured_on(frame, grid), measured_on(frame, grid, transform)
         self.before.add(still, seen_still)
         self.after.add(warped, seen)
         field = transform.displacement_on(grid)
@@ -176,15 +177,7 @@ class Judge:
     def _correlation(self, volume: Volume, seen: Mask) -> float:
         compared = self.inside & seen
         first, second = self.reference.array[compared], volume.array[compared]
-        if first.size < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
-            return 0.0
-        return float(np.corrcoef(first, second)[0, 1])
-
-
-def _seen(frame: Volume, grid: Grid, transform: Transform | None = None) -> Mask:
-    """Return the voxels of a grid whose points are measured in the frame."""
-    valid = np.ones(frame.grid.shape, np.float32) if frame.valid is None else frame.valid.astype(np.float32)
-    return np.asarray(warp_volume(Volume(valid, frame.grid), grid, transform, fill=0.0).array > 0.999)
+        return 0.0 if first.size < 2 or np.ptp(first) == 0 or np.ptp(second) == 0 else correlation(first, second)
 
 
 def rigid_parameters(affine: Affine | None, grid: Grid) -> tuple[Three | None, Three | None]:
