@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from ..core.files import read_json
 from ..core.images.grid import Grid
+from ..core.images.series import open_series
 from ..core.motion.correct import CORRECTED, FACTS, TRANSFORMS
 from ..core.transforms.files import read_transform
 from .geometry import array_of, grid_of, image_of, place
@@ -131,12 +131,9 @@ def load_corrected(out: Path) -> CorrectedFrames:
     }
     if not (out / FACTS).is_file():
         return CorrectedFrames(found)
-    image = sitk.ReadImage(str(out / CORRECTED))
-    (x, y, z, _count), spacing, origin = image.GetSize(), image.GetSpacing(), image.GetOrigin()
-    axes = np.array(image.GetDirection()).reshape(4, 4)[:3, :3]
-    grid = Grid((x, y, z), spacing[:3], origin[:3], tuple(axes.ravel().tolist()))
-    facts = tuple(read_json(out / FACTS)["frames"])
-    return CorrectedFrames(found, tuple(sitk.GetArrayFromImage(image)), grid, facts)
+    frames = list(open_series([out / CORRECTED]).frames())
+    volumes = tuple(np.asarray(frame.array, dtype=np.float32) for frame in frames)
+    return CorrectedFrames(found, volumes, frames[0].grid, tuple(read_json(out / FACTS)["frames"]))
 
 
 def publish_motion(found: CorrectedFrames, sequence: Any) -> dict[str, Any]:
