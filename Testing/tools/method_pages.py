@@ -130,15 +130,13 @@ def engine_facts(info: Any) -> str:
         ["Packages", ", ".join(packages) if packages else "none beyond those of the library"],
         ["License", info.licence],
     ]
-    return "\n\n".join(
-        [
-            f"# {info.title}",
-            info.summary,
-            table(["Property", "Value"], rows),
-            f"Settings and presets: `dvcreg engines --settings {info.name}`.",
-            f"Paper: {linked(info.citation)}.",
-        ]
-    )
+    return facts(info, rows, f"Settings and presets: `dvcreg engines --settings {info.name}`.")
+
+
+def facts(info: Any, rows: list[list[str]], use: str) -> str:
+    """Return title, summary, properties, how it is used, and paper."""
+    properties = table(["Property", "Value"], rows)
+    return "\n\n".join([f"# {info.title}", info.summary, properties, use, f"Paper: {linked(info.citation)}."])
 
 
 def engine_measured(info: Any) -> str:
@@ -197,15 +195,7 @@ def method_facts(info: Any) -> str:
         ["Uncertainty", "predicts a distribution" if info.probabilistic else "none"],
     ]
     command = f"dvcreg train --method {info.name} --data FOLDER --hours 2 --out my-model"
-    return "\n\n".join(
-        [
-            f"# {info.title}",
-            info.summary,
-            table(["Property", "Value"], rows),
-            f"Train it: `{command}` ([guide](../../guides/train.md)).",
-            f"Paper: {linked(info.citation)}.",
-        ]
-    )
+    return facts(info, rows, f"Train it: `{command}` ([guide](../../guides/train.md)).")
 
 
 def method_measured(info: Any) -> str:
