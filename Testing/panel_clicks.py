@@ -59,7 +59,7 @@ class Soak:
         from DeepVsClassicRegLib.ui import panel as source
 
         self._patch.setattr(source, "generate_phantom", lambda *_arguments: self.phantom)
-        self._patch.setattr(self.panel.runner, "_make_process", self._make_process)
+        self._patch.setattr(self.panel.runner, "make_process", self._make_process)
         self.panel.ui.threadsSpin.value = 1
 
     def run(self, clicks):

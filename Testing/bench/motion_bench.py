@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from DeepVsClassicRegLib.core.device import machine
 from DeepVsClassicRegLib.core.errors import Cancelled
-from DeepVsClassicRegLib.core.motion.correct import CorrectedMotion, MotionSettings, correct_motion
+from DeepVsClassicRegLib.core.motion.correct import CorrectedMotion, correct_motion
+from DeepVsClassicRegLib.core.motion.settings import MotionSettings
 from DeepVsClassicRegLib.core.phantom.breathing import make_breathing, write_breathing
 from DeepVsClassicRegLib.core.progress import Progress
 

@@ -14,10 +14,11 @@ from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.series import open_series, write_series
 from DeepVsClassicRegLib.core.images.volume import Volume
-from DeepVsClassicRegLib.core.motion.correct import MotionSettings, chain, correct_motion, frame_number
+from DeepVsClassicRegLib.core.motion.correct import chain, correct_motion, frame_number
 from DeepVsClassicRegLib.core.motion.landmarks import read_frame_landmarks
 from DeepVsClassicRegLib.core.motion.measures import rigid_parameters
 from DeepVsClassicRegLib.core.motion.page import verdict_of, write_motion_page, write_motion_table
+from DeepVsClassicRegLib.core.motion.settings import MotionSettings
 from DeepVsClassicRegLib.core.motion.smoothing import smoothed, time_weights
 from DeepVsClassicRegLib.core.phantom.breathing import make_breathing, write_breathing
 from DeepVsClassicRegLib.core.progress import Progress

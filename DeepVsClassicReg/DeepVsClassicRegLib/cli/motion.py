@@ -65,8 +65,9 @@ Examples:
 def command(sources: tuple[Path, ...], out: Path, **options: Any) -> int:
     """Correct motion."""
     from ..core.files import protect_inputs
-    from ..core.motion.correct import CORRECTED, FACTS, REFERENCE, MotionSettings, correct_motion, motion_json
+    from ..core.motion.correct import correct_motion, motion_json
     from ..core.motion.page import TABLE, reference_text, write_motion_page, write_motion_table
+    from ..core.motion.settings import CORRECTED, FACTS, REFERENCE, MotionSettings
     from ..core.settings import from_json
 
     settings = from_json(

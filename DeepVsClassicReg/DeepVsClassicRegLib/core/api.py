@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .cohort.monitor import Monitored, MonitorSettings
     from .engines.error_map import estimate_error
     from .engines.segmentation import segment
-    from .motion.correct import CorrectedMotion, MotionSettings
+    from .motion.correct import CorrectedMotion
+    from .motion.settings import MotionSettings
     from .recommend import recommend
     from .stacks.stack import stack
     from .train import finetune, resume_training, train
@@ -323,7 +324,7 @@ def correct_motion(
     Examples
     --------
     >>> import tempfile, DeepVsClassicRegLib as dvc
-    >>> from DeepVsClassicRegLib.core.motion.correct import MotionSettings
+    >>> from DeepVsClassicRegLib.core.motion.settings import MotionSettings
     >>> from DeepVsClassicRegLib.core.phantom.breathing import make_breathing, write_breathing
     >>> folder = tempfile.mkdtemp()
     >>> files = write_breathing(make_breathing(3, size=16), folder)

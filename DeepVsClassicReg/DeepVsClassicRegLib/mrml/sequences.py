@@ -17,7 +17,7 @@ from ..core.errors import RegistrationError
 from ..core.files import read_json
 from ..core.images.grid import Grid
 from ..core.images.series import open_series
-from ..core.motion.correct import CORRECTED, FACTS, TRANSFORMS
+from ..core.motion.settings import CORRECTED, FACTS, TRANSFORMS
 from ..core.transforms.files import read_transform
 from .geometry import array_of, grid_of, image_of, place
 from .nodes import GRAY, file_safe, show_volume

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from ..core.device import Compute, available_cores
 from ..core.errors import RegistrationError
 from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
-from ..core.motion.correct import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
+from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
 from ..core.settings import jsonable
 from ..mrml.inputs import Inputs
 from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequence_of, sequences, series_steps

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from ..core.errors import RegistrationError
-from ..core.motion.correct import MotionSettings
+from ..core.motion.settings import MotionSettings
 from ..core.settings import DEFAULT
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..core.errors import SettingsError
 from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
-from ..core.motion.correct import FACTS, TRANSFORMS, MotionSettings, correct_motion
+from ..core.motion.correct import correct_motion
 from ..core.motion.page import write_motion_table
+from ..core.motion.settings import FACTS, TRANSFORMS, MotionSettings
 from ..core.progress import Progress
 from ..core.settings import from_json
 

@@ -22,54 +22,25 @@ from ..images.resample import warp_volume
 from ..images.series import FrameSeries, open_series, write_frame, write_series
 from ..images.volume import Volume
 from ..progress import Progress
-from ..settings import option
 from ..transforms.invert import invert
 from ..transforms.transform import Affine, DisplacementField, Transform
 from .landmarks import frame_errors, read_frame_landmarks
 from .measures import FrameMotion, Judge
+from .settings import (
+    CORRECTED,
+    FACTS,
+    FIRST,
+    LINEAR,
+    MEAN,
+    NEIGHBOR,
+    REFERENCE,
+    TRANSFORMS,
+    MotionSettings,
+)
 from .smoothing import smoothed, time_weights
 
-FIRST, MEAN = "first", "mean"
-POSITION, LINEAR, NEIGHBOR = "position", "linear", "neighbor"
-CORRECTED, REFERENCE, TRANSFORMS, FACTS = "corrected.nii.gz", "reference.nii.gz", "transforms", "motion.json"
 WORK = "work"
 Read = Callable[[], Transform]
-
-
-@dataclass(frozen=True)
-class MotionSettings:
-    """How motion is corrected."""
-
-    engine: str = option("instance", "Engine", tooltip="Engine, optionally with a preset: 'instance:fast'.")
-    reference: str = option(
-        FIRST, "Reference", tooltip="'first', 'mean' (the mean of all frames), or the number of a frame, from 0."
-    )
-    start: str = option(
-        POSITION,
-        "Start",
-        tooltip="'position': frames start where they are; 'linear': with a linear alignment of each frame; 'neighbor': "
-        "with the motion of the neighboring frame (at most two frames at a time).",
-        choices=(POSITION, LINEAR, NEIGHBOR),
-    )
-    smooth_frames: float = option(
-        0.0,
-        "Smoothness over time",
-        unit="frames",
-        tooltip="Standard deviation of the Gaussian by which the motion is averaged over neighboring frames; 0: none.",
-        minimum=0,
-        maximum=100,
-    )
-    cyclic: bool = option(
-        False, "Cyclic", tooltip="The first frame follows the last one, as in the phases of breathing or heartbeat."
-    )
-    both_ways: bool = option(False, "Both ways", tooltip="Also write the transform from each frame to the reference.")
-    rounds: int = option(
-        2,
-        "Rounds",
-        tooltip="With the mean as reference: how often all frames are registered to it; it becomes sharper.",
-        minimum=1,
-        maximum=10,
-    )
 
 
 @dataclass(frozen=True, eq=False)
