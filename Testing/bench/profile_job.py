@@ -29,12 +29,14 @@ LIBRARY = "DeepVsClassicRegLib"
 STEPS = (
     "worker.registering:read_pair",
     "core.images.io:read_volume",
-    "core.engines.start:align_linearly",
+    "core.images.io:read_labels",
+    "core.api:register",
     "core.engines.registration:align_linearly",
-    "core.engines.instance.engine:Instance.run",
+    "core.engines.instance.engine:InstanceEngine.run",
     "core.engines.registration:never_worse",
     "core.engines.registration:stored",
     "worker.registering:evaluate",
+    "core.evaluation.evaluate:marked_pair",
     "core.evaluation.evaluate:fixed_region",
     "core.evaluation.evaluate:background_value",
     "core.evaluation.evaluate:_prepared_labels",
@@ -43,10 +45,11 @@ STEPS = (
     "core.evaluation.evaluate:Evaluator._nonlinear",
     "core.evaluation.evaluate:warp_volume",
     "core.evaluation.evaluate:warp_labels",
-    "core.evaluation.evaluate:seen_voxels",
+    "core.evaluation.evaluate:_Sampling.count",
+    "core.evaluation.evaluate:is_seen",
     "core.evaluation.evaluate:field_jacobian",
     "core.evaluation.evaluate:hard_overlap",
-    "core.evaluation.overlap:SoftOverlap.add",
+    "core.evaluation.segmentations:SoftOverlap.add_points",
     "core.evaluation.evaluate:surface_measures",
     "core.evaluation.similarity:SimilarityRegion.of",
     "core.evaluation.similarity:SimilarityRegion.measures",
@@ -60,12 +63,14 @@ STEPS = (
     "worker.registering:write_labels",
     "worker.registering:make_report",
     "worker.registering:write_report_json",
-    "core.evaluation.report_html:write_report_html",
-    "core.evaluation.report_html:Page",
-    "core.evaluation.report_html:pictures_of",
-    "core.evaluation.report_html:data_uri",
-    "core.evaluation.report_html:label_plot",
-    "core.evaluation.report_html:curves",
+    "core.evaluation.figures:write_thumbnail",
+    "core.evaluation.make_report:write_report_html",
+    "core.evaluation.make_report:Page",
+    "core.evaluation.make_report:Pictures",
+    "core.evaluation.make_report:figure_of",
+    "core.evaluation.make_report:data_uri",
+    "core.evaluation.make_report:label_plot",
+    "core.evaluation.make_report:curves",
 )
 
 
@@ -76,21 +81,12 @@ class Stopwatch:
         self.path: tuple[str, ...] = ()
         self.found: dict[tuple[str, ...], list[float]] = {}
 
-    def wrap(self, place: str) -> bool:
-        """Wrap one function; False where this version of the library does not have it."""
-        module_name, _, name = place.partition(":")
-        try:
-            holder: Any = importlib.import_module(f"{LIBRARY}.{module_name}")
-            *owners, name = name.split(".")
-            for owner in owners:
-                holder = getattr(holder, owner)
-            function = holder.__dict__[name]
-        except (ImportError, AttributeError, KeyError):
-            return False
+    def wrap(self, place: str) -> None:
+        """Wrap one function of `STEPS`."""
+        holder, name, function = found_step(place)
         is_class_method = isinstance(function, classmethod)
         timed = self.timed(place.partition(":")[2], function.__func__ if is_class_method else function)
         setattr(holder, name, classmethod(timed) if is_class_method else timed)
-        return True
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function with its time added to the entry of its path."""
@@ -110,6 +106,24 @@ class Stopwatch:
                 self.path = before
 
         return inner
+
+
+def found_step(place: str) -> tuple[Any, str, Any]:
+    """Return module or class, name and function of a step.
+
+    Raises
+    ------
+    LookupError
+        When the library has no such function (any more).
+    """
+    module_name, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    holder: Any = importlib.import_module(f"{LIBRARY}.{module_name}")
+    for owner in owners:
+        holder = getattr(holder, owner, None)
+    if name not in vars(holder or object):
+        raise LookupError(f"The step {place} is not in the library: correct STEPS.")
+    return holder, name, vars(holder)[name]
 
 
 def main() -> None:
@@ -198,8 +212,8 @@ def _inside(arguments: argparse.Namespace) -> None:
 
 
 def _cpu() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 if __name__ == "__main__":

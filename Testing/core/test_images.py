@@ -1,12 +1,15 @@
 """Volumes, files and the checks before any compute."""
 
+import gzip
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
+from DeepVsClassicRegLib.core.files import CHUNK, write_gzip
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.intensity import with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, stem, write_volume
@@ -29,6 +32,26 @@ def test_volumes_survive_a_file(tmp_path, grid, ending):
     assert again.grid.same_as(grid)
     assert np.allclose(again.array, volume.array)
     assert again.name == "ä b"
+
+
+def test_nifti_files_are_one_gzip_stream_of_several_parts(tmp_path):
+    """Other programs must read them, so they are unpacked by zlib and read by ITK here."""
+    random = np.random.default_rng(0)
+    volume = Volume(random.standard_normal((40, 100, 100)).astype(np.float32), Grid((100, 100, 40), (1, 2, 3)))
+    path = write_volume(volume, tmp_path / "v.nii.gz")
+    stream = zlib.decompressobj(wbits=31)
+    plain = stream.decompress(path.read_bytes())
+    assert stream.eof and not stream.unused_data
+    assert len(plain) == 352 + volume.array.nbytes > CHUNK
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), volume.array)
+    assert [file.name for file in tmp_path.iterdir()] == ["v.nii.gz"]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
+def test_files_of_any_length_are_compressed(tmp_path, size):
+    content = np.random.default_rng(size).integers(0, 9, size, dtype=np.uint8).tobytes()
+    (tmp_path / "a").write_bytes(content)
+    assert gzip.decompress(write_gzip(tmp_path / "a", tmp_path / "a.gz", threads=3).read_bytes()) == content
 
 
 @pytest.mark.parametrize(("highest", "kind"), [(3, "8-bit"), (300, "16-bit"), (70000, "32-bit")])

@@ -57,7 +57,7 @@ def loaded_by(code: str) -> set[str]:
     """Return the top-level modules loaded in a fresh interpreter after running the code."""
     script = f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r}); {code}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, encoding="utf-8", check=True)
-    return {module.partition(".")[0] for module in done.stdout.split()}
+    return {module.partition(".")[0] for module in done.stdout.splitlines()[-1].split()}
 
 
 def test_importing_the_library_loads_nothing_heavy():
@@ -81,3 +81,29 @@ def test_the_api_works_without(module):
         "assert d.evaluate(p, r).after['dice_mean'] > 0"
     )
     loaded_by(code)
+
+
+HEAVY = {"numpy", "scipy", "SimpleITK", "torch", "numba", "matplotlib", "itk"}
+HEAVY |= {"pandas", "dask", "pydicom", "h5py", "PIL"}
+
+
+def loaded_by_command(*arguments: str) -> set[str]:
+    """Return the heavy packages that `dvcreg` has loaded when it would start the computing process, or at its end."""
+    code = (
+        "from DeepVsClassicRegLib.cli.main import main;"
+        "from DeepVsClassicRegLib.worker.client import WorkerClient;"
+        "WorkerClient.start = lambda self: (_ for _ in ()).throw(KeyboardInterrupt);"
+        f"main({list(arguments)!r})"
+    )
+    return loaded_by(code) & HEAVY
+
+
+def test_help_loads_nothing_heavy():
+    assert loaded_by_command("--help") == set()
+    assert loaded_by_command("register", "--help") == set()
+
+
+def test_a_registration_starts_before_anything_heavy_is_loaded(tmp_path):
+    """The other process loads what it needs meanwhile."""
+    volumes = [f"--{side}={tmp_path}/{side}.nii.gz" for side in ("fixed", "moving")]
+    assert loaded_by_command("register", *volumes, "--engine=instance", f"--out={tmp_path}") == set()

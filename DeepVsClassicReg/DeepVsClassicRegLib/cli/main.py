@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..core.device import SLEEPING_THREADS
+from ..core.device import SLEEPING_THREADS, kept_memory
 from ..core.errors import Cancelled, RegistrationError
 from ..core.version import VERSION
 from ..worker.protocol import EXIT_CANCELLED, EXIT_RESULT, EXIT_USER
@@ -39,6 +39,8 @@ COMMANDS = {
     "phantom": "Write a phantom pair with a known transform.",
     "reproduce": "Repeat an experiment of the paper on your data or on a phantom.",
 }
+# Commands that read no image in this process: they start without ITK.
+WITHOUT_IMAGES = ("register", "methods", "engines", "presets", "models")
 
 
 class LazyGroup(click.Group):
@@ -66,12 +68,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(context, arguments)
 
     def invoke(self, context: click.Context) -> Any:
-        """Run a command; warnings printed by ITK are suppressed, because the readers report what matters."""
-        import SimpleITK as sitk
-
-        from ..core.device import kept_memory
-
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        """Run a command."""
         with kept_memory():
             return super().invoke(context)
 
@@ -83,7 +80,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(VERSION, prog_name="dvcreg")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Register medical volumes with classical or deep methods, and evaluate the result.
 
     \b
@@ -94,6 +92,10 @@ def cli() -> None:
     Coordinates are LPS millimeters; a transform maps fixed to moving points.
     Exit codes: 0 done, 1 a bug or crash, 2 a user error, 3 canceled.
     """
+    if context.invoked_subcommand not in WITHOUT_IMAGES:
+        import SimpleITK as sitk
+
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # the readers report what matters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

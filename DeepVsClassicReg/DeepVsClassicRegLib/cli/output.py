@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..core.evaluation.locations import Location
-from ..core.evaluation.measures import MEASURES, Measure
-from ..core.evaluation.report import Report
-from ..core.evaluation.verdict import further_reasons
+if TYPE_CHECKING:  # they load numpy, which the help of a command does without
+    from ..core.evaluation.locations import Location
+    from ..core.evaluation.measures import Measure
+    from ..core.evaluation.report import Report
 
 PIPE_WIDTH = 120
 COLORS = {"good": "green", "check": "yellow", "bad": "red"}
@@ -56,6 +56,8 @@ def show_verdict(report: Report, *, confidence: float | None = None, title: str 
     quiet : bool
         Print one line, and only when the verdict is not good.
     """
+    from ..core.evaluation.verdict import further_reasons
+
     verdict = report.verdict
     if verdict is None or (quiet and verdict.level == "good"):
         return
@@ -144,6 +146,8 @@ def show_entries(title: str, entries: Mapping[str, Any]) -> None:
 
 def show_measures(report: Report) -> None:
     """Print the main measures of a report before registration, after the linear alignment, and at the end."""
+    from ..core.evaluation.measures import MEASURES
+
     columns = report.measures.columns
     stages = [name for name in ("before", "start", "after") if columns.get(name)]
     titles = {"before": "Before", "start": "Linear", "after": "After"}

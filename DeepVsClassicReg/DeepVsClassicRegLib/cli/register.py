@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from ..core.engines.catalogue import default_engine
-from ..core.evaluation.report import read_report
 from ..core.files import protect_inputs
 from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, FILE_NAMES, Job
 from ..worker.job_folder import publish
@@ -84,7 +82,7 @@ def command(**options: Any) -> int:
     outputs = outputs_of(options)
     job = Job(
         inputs=inputs_of(options),
-        engine=options["engine"] or default_engine(),
+        engine=options["engine"] or _default_engine(),
         preset=options["preset"],
         settings=settings_of(options["settings"]),
         compute=compute_of(options),
@@ -104,6 +102,8 @@ def command(**options: Any) -> int:
             show_failure(outcome, verbose=options["verbose"])
             return outcome.code
         files = publish(outcome.files, out)
+    from ..core.evaluation.report import read_report
+
     report = read_report(files["report"])
     if options["as_json"]:
         show_json(report.to_json())
@@ -113,3 +113,9 @@ def command(**options: Any) -> int:
     show_notes((note for note in report.notes if note not in listener.shown_notes), quiet=quiet)
     show_verdict(report, confidence=report.confidence, quiet=quiet)
     return outcome.code
+
+
+def _default_engine() -> str:
+    from ..core.engines.catalogue import default_engine  # loads all that its engine needs
+
+    return default_engine()

@@ -17,7 +17,7 @@ from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.make_report import make_report
 from ..core.evaluation.report import write_report_json
-from ..core.files import NO_SPACE, protect_inputs, settle
+from ..core.files import NO_SPACE, protect_inputs
 from ..core.images.channels import Channels
 from ..core.images.io import (
     NRRD,
@@ -197,8 +197,6 @@ class _Writer:
             self._write_extra(extra)
         self._write_report(pair, result, evaluation)
         self.progress.check()
-        for name in self.files.values():
-            settle(self.out / name)
         self.progress.report(1.0, "Done")
         return self.files
 

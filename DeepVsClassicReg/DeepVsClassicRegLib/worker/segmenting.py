@@ -7,7 +7,6 @@ from typing import Any
 
 from ..core.engines.segmentation import AUTO, segment
 from ..core.errors import SettingsError
-from ..core.files import settle
 from ..core.images.io import read_volume, write_labels
 from ..core.job import OUTPUT_FOLDER, SEGMENTATION_MODEL, SEGMENTED, SIDES, Job
 from ..core.progress import Progress
@@ -45,7 +44,7 @@ def segment_volumes(job: Job, folder: Path, progress: Progress) -> dict[str, Any
             threads=job.compute.threads,
             progress=progress.part(number / len(sides), (number + 1) / len(sides)),
         )
-        settle(write_labels(labels, out / SEGMENTED[side]))
+        write_labels(labels, out / SEGMENTED[side])
         files[side] = SEGMENTED[side]
         notes += [note for note in labels.notes if note not in notes]
     return {"files": files, "notes": notes}

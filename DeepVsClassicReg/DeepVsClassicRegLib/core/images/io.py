@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
-from ..files import settle, split_series
+from ..files import NO_SPACE, settle, split_series, write_gzip
 from .channels import (
     PICTURES,
     Channels,
@@ -98,17 +99,38 @@ def write_channels(channels: Channels, path: Pathlike) -> Path:
 
 
 def write_image(image: sitk.Image, path: Pathlike) -> Path:
-    """Write a SimpleITK image, compressed; `FileError` when that fails."""
+    """Write a SimpleITK image, compressed fast; `FileError` when that fails."""
     target = Path(path)
     if not target.name.lower().endswith(WRITABLE):
         raise FileError(f"{target.name}: unknown ending for an image.", hint=f"Use one of {', '.join(WRITABLE)}.")
+    if not target.name.lower().endswith(".gz"):
+        _write_with_itk(image, target, named=target)
+        return settle(target)
+    # ITK compresses NIfTI files with one thread and always with the slow default level.
+    plain = target.with_name(f".{target.name}.{os.getpid()}.nii")
     try:
-        sitk.WriteImage(image, str(target), useCompression=True)
+        _write_with_itk(image, plain, named=target)
+        if (size := plain.stat().st_size) < _bytes_of(image):  # ITK does not detect a full disk
+            raise FileError(f"Could not write {target}: it was truncated after {size} bytes.", hint=NO_SPACE)
+        return write_gzip(plain, target, threads=sitk.ProcessObject.GetGlobalDefaultNumberOfThreads())
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _write_with_itk(image: sitk.Image, path: Path, *, named: Path) -> None:
+    """Write an image; errors name the file that the user wants."""
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
     except RuntimeError as error:
+        reason = _last_line(error).replace(str(path), str(named))
         raise FileError(
-            f"Could not write {target}: {_last_line(error)}.", hint="Check the folder, the ending and the free space."
+            f"Could not write {named}: {reason}.", hint="Check the folder, the ending and the free space."
         ) from error
-    return settle(target)
+
+
+def _bytes_of(image: sitk.Image) -> int:
+    """Return the number of bytes of the voxels."""
+    return image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
 
 
 def stem(path: Pathlike) -> str:
