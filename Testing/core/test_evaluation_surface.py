@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, boundary, directed_distances, surface_measures
+from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, Surfaces, surface_measures
 
 SPACING = (0.8, 1.5, 2.5)
 
@@ -19,8 +19,19 @@ def blobs(seed: int, shape: tuple[int, int, int] = (20, 24, 28)) -> np.ndarray:
     return (distance + 0.15 * rng.normal(size=shape) < 1) & (distance > 0.08)
 
 
-def measured(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    found = surface_measures(first.astype(np.uint16), second.astype(np.uint16), Scored((1,)), SPACING)
+def surfaces(codes: np.ndarray, spacing_mm: tuple[float, float, float], *labels: int) -> Surfaces:
+    return Surfaces.of(codes.astype(np.uint16), Scored(labels or (1,)), spacing_mm)
+
+
+def directed_distances(first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float, float]):
+    there, back = (surfaces(mask, spacing_mm) for mask in (first, second))
+    return there.distances(back, 0), back.distances(there, 0)
+
+
+def measured(
+    first: np.ndarray, second: np.ndarray, spacing_mm: tuple[float, float, float] = SPACING
+) -> dict[str, float]:
+    found = surface_measures(surfaces(first, spacing_mm), surfaces(second, spacing_mm), Scored((1,)))
     return {name: value for name, value in found.items() if name.endswith("mean")}
 
 
@@ -48,14 +59,14 @@ def test_shifted_cubes_by_hand():
     # layer; the 9 inner voxels of the last layer face the inside of the other cube and lie 1 from its end layer.
     assert len(there) == len(back) == 98
     assert sorted(there) == sorted(back) == [0.0] * 64 + [1.0] * 34
-    found = surface_measures(first.astype(np.uint16), second.astype(np.uint16), Scored((1,)), (1.0, 1.0, 1.0))
+    found = measured(first, second, (1.0, 1.0, 1.0))
     assert found["hd95_mm_mean"] == 1.0
     assert found["assd_mm_mean"] == pytest.approx(34 / 98)
 
 
 def test_boundary_counts_the_edge_of_the_volume_as_outside():
-    assert boundary(np.ones((4, 4, 4), dtype=bool)).sum() == 64 - 8
-    assert boundary(np.ones((1, 5, 5), dtype=bool)).sum() == 25
+    assert len(surfaces(np.ones((4, 4, 4)), SPACING).places[0]) == 64 - 8
+    assert len(surfaces(np.ones((1, 5, 5)), SPACING).places[0]) == 25
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -83,11 +94,25 @@ def test_missing_label_has_no_distance():
     first[2:4, 2:4, 2:4] = 1
     first[5:7, 5:7, 5:7] = 2
     second[2:4, 2:4, 3:5] = 1
-    found = surface_measures(first, second, Scored((4, 9)), (1.0, 1.0, 1.0))
+    sides = (surfaces(codes, (1.0, 1.0, 1.0), 4, 9) for codes in (first, second))
+    found = surface_measures(*sides, Scored((4, 9)))
     assert np.isnan(found["hd95_mm_per_label"][9])
     assert found["hd95_mm_mean"] == found["hd95_mm_per_label"][4] == 1.0
-    with pytest.raises(ValueError, match="empty"):
-        directed_distances(np.zeros((4, 4, 4), dtype=bool), np.ones((4, 4, 4), dtype=bool), (1.0, 1.0, 1.0))
+
+
+def test_the_boundary_of_each_label_is_its_own():
+    """Touching labels have a boundary on both sides of their contact, and distances do not mix labels."""
+    codes = np.ones((6, 6, 6), dtype=np.uint16)
+    codes[3:] = 2
+    one = surfaces(codes, (1.0, 1.0, 1.0), 4, 9)
+    for place, code in enumerate((1, 2)):
+        alone = surfaces(codes == code, (1.0, 1.0, 1.0))
+        assert np.array_equal(one.places[place], alone.places[0])
+    other = surfaces(np.roll(codes, 1, axis=0), (1.0, 1.0, 1.0), 4, 9)
+    alone = [surfaces(np.roll(codes, 1, axis=0) == code, (1.0, 1.0, 1.0)) for code in (1, 2)]
+    for place, code in enumerate((1, 2)):
+        expected = surfaces(codes == code, (1.0, 1.0, 1.0)).distances(alone[place], 0)
+        assert np.array_equal(one.distances(other, place), expected)
 
 
 @pytest.mark.slow  # importing MONAI takes eight seconds of CPU

@@ -11,6 +11,7 @@ from DeepVsClassicRegLib.core.evaluation.figures import Pictures
 from DeepVsClassicRegLib.core.evaluation.locations import lowest_dice, mismatches_of, worst_folds, worst_matches
 from DeepVsClassicRegLib.core.evaluation.plotting import diverging
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import VIEWS, get_view, panel_views, report_views
+from DeepVsClassicRegLib.core.evaluation.views.contours import outlines
 from DeepVsClassicRegLib.core.evaluation.views.difference import difference
 from DeepVsClassicRegLib.core.evaluation.views.grid import deformable_part
 from DeepVsClassicRegLib.core.evaluation.views.jacobian import FOLD_CODE, LIMIT, coded_log_jacobian
@@ -54,6 +55,22 @@ def test_difference_is_warped_minus_fixed():
     assert get_view("difference").legend.text(before=False) == "Warped - fixed (% of window)"
     assert get_view("difference").legend.text(before=True) == "Moving - fixed (% of window)"
     assert get_view("difference").caption.startswith("Warped minus fixed: orange where the warped volume is brighter")
+
+
+def test_outlines_are_the_contours_of_each_label():
+    """Those of matplotlib, which computes every label over the whole picture."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    labels = np.zeros((12, 15), dtype=np.int32)
+    labels[:4, 2:7], labels[4:9, 5:15], labels[6, 8], labels[10, 1] = 3, 7, 0, 3
+    found = [tuple(map(tuple, line)) for line in outlines(labels)]
+    for label in (3, 7):
+        member = np.pad(labels == label, 1).astype(float)
+        drawn = figure.add_subplot().contour(np.arange(-1, 16), np.arange(-1, 13), member, levels=[0.5])
+        for line in drawn.get_paths()[0].to_polygons(closed_only=False):
+            points = set(map(tuple, line))
+            assert points in [set(each) for each in found]
+            found.remove(next(each for each in found if set(each) == points))
+    assert not found
 
 
 def test_the_report_draws_a_brighter_warped_volume_orange():

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from ..images.grid import Grid
 from ..transforms.transform import Affine, Transform, fit_affine, is_flat
@@ -65,9 +64,20 @@ def _solved(rest: Array, grid: Grid, target: Array) -> Array:
 
 def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:
     """Return (Z, Y, X, C) values interpolated linearly at points; outside the grid the border values."""
-    index = grid.point_to_index(points_mm)[:, ::-1].T
-    channels = [map_coordinates(channel, index, order=1, mode="nearest") for channel in np.moveaxis(values, -1, 0)]
-    return np.stack(channels, axis=-1)
+    last = np.array(grid.size) - 1
+    index = np.clip(grid.point_to_index(points_mm), 0, last)
+    low = index.astype(np.intp)
+    share = (index - low).T
+    steps = np.array([1, grid.size[0], grid.size[0] * grid.size[1]])
+    base, step = low @ steps, np.where(low < last, steps, 0).T
+    flat, found = values.reshape(-1, values.shape[-1]), np.zeros((len(index), values.shape[-1]))
+    for corner in np.ndindex(2, 2, 2):
+        weight, place = np.ones(len(index)), base
+        for axis, high in enumerate(corner):
+            weight = weight * (share[axis] if high else 1 - share[axis])
+            place = place + step[axis] if high else place
+        found += weight[:, None] * flat[place]
+    return found
 
 
 def _linear_part(points: Array, mapped: Array) -> Affine:

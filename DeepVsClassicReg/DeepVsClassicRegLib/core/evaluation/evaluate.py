@@ -6,15 +6,17 @@ import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 from ..device import available_cores, cpu_seconds, sitk_threads
 from ..errors import SettingsError, did_you_mean
 from ..images.intensity import background_value
-from ..images.resample import warp_labels, warp_volume
+from ..images.resample import image_from_array, to_sitk, warp_labels
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair, marked_pair
 from ..progress import Progress
@@ -26,11 +28,21 @@ from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
 from .measures import FAMILIES
-from .region import Ready, Sampled, fixed_region, is_seen, moving_indices, slab_of, slabs
-from .segmentations import Codes, Scored, SoftOverlap, hard_overlap, scored_labels, surface_measures
+from .region import Ready, Sampled, fixed_region, slab_of, slabs, warped_array
+from .segmentations import (
+    Codes,
+    Memberships,
+    Scored,
+    SoftOverlap,
+    Surfaces,
+    hard_overlap,
+    scored_labels,
+    surface_measures,
+)
 from .similarity import Agreement, SimilarityRegion, local_agreement
 
 MOST_CHANGE = 10.0
+LARGEST_DOUBLED = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,24 +76,27 @@ class Evaluator:
         Labels to evaluate; all when None.
     families : set of str
         Families of measures to compute.
+    threads : int
+        Maximum number of CPU threads.
     """
 
-    def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str]) -> None:
+    def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str], *, threads: int = 1) -> None:
         self.pair = pair = marked_pair(pair)
-        self.families = families
+        self.families, self.threads = families, threads
         self.region, self.region_name = fixed_region(pair)
         self.fill = background_value(pair.moving)
         self.similarity = (
             SimilarityRegion.of(pair.fixed, pair.moving, self.region) if "similarity" in families else None
         )
         self.labels, self.notes = _prepared_labels(pair, labels)
+        self.memberships = (
+            Memberships.of(self.labels.moving, self.labels.scored) if self.labels and "overlap" in families else None
+        )
+        self.images = _Images.of(pair, self.memberships.mixed if self.memberships else None)
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
         """Return all measures of a transform; regularity and round-trip error only for the final one."""
-        if transform.affine is not None:
-            sampling = self._linear(transform, with_jacobian=final)
-        else:
-            sampling = self._nonlinear(transform, with_jacobian=final)
+        sampling = self._sampled(transform, with_jacobian=final)
         agreement = self._agreement(sampling)
         values = {
             **self._label_measures(sampling),
@@ -104,61 +119,46 @@ class Evaluator:
             evaluated = sampling.jacobian if "regularity" in self.families else None
             found_at = self._mismatches(sampling)
             locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, mismatches=found_at)
-        return Column(values, sampling.warped, sampling.labels, sampling.jacobian, locations)
+        return Column(values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations)
 
-    def _linear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
-        pair, grid, mapping = self.pair, self.pair.fixed.grid, transform.affine
-        if mapping is None:
-            raise TypeError("The transform is not linear.")
-        sampling = _Sampling(self)
-        sampling.warped = warp_volume(pair.moving, grid, mapping, fill=self.fill)
-        if pair.moving_labels is not None:
-            sampling.labels = warp_labels(pair.moving_labels, grid, mapping)
-        sampling.count(slice(0, grid.size[2]), mapping)
-        if with_jacobian:
-            determinant = np.float32(np.linalg.det(mapping.matrix))
-            sampling.jacobian = Volume(np.full(grid.shape, determinant), grid, "Jacobian")
-        return sampling
-
-    def _nonlinear(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
+    def _sampled(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
         """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
-        pair, grid, ready = self.pair, self.pair.fixed.grid, Ready(transform)
-        warped = np.empty(grid.shape, dtype=np.float32)
-        labels = np.empty(grid.shape, dtype=np.int32) if pair.moving_labels is not None else None
-        jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
+        grid, linear, ready = self.pair.fixed.grid, transform.affine, Ready(transform)
         sampling = _Sampling(self)
+        jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
         for part in slabs(grid):
+            if linear is not None:
+                sampling.add(part, linear)
+                continue
             wide = ready.displacement_on(slab_of(grid, part, margin=1))
             first = part.start - max(part.start - 1, 0)
             inner = slice(first, first + part.stop - part.start)
             if jacobian is not None:
                 jacobian[part] = field_jacobian(wide).array[inner]
-            mapping = DisplacementField(wide.array_mm[inner], slab_of(grid, part))
-            warped[part] = warp_volume(pair.moving, mapping.grid, mapping, fill=self.fill).array
-            if labels is not None and pair.moving_labels is not None:
-                labels[part] = warp_labels(pair.moving_labels, mapping.grid, mapping).array
-            sampling.count(part, mapping)
-        sampling.warped = Volume(warped, grid, f"{pair.moving.name} warped")
-        if labels is not None and pair.moving_labels is not None:
-            sampling.labels = dataclasses.replace(
-                pair.moving_labels, array=labels, grid=grid, name=f"{pair.moving_labels.name} warped"
-            )
-        sampling.jacobian = Volume(jacobian, grid, "Jacobian") if jacobian is not None else None
+            sampling.add(part, DisplacementField(wide.array_mm[inner], slab_of(grid, part)))
+        if jacobian is not None and linear is not None:
+            jacobian[:] = np.linalg.det(linear.matrix)
+        sampling.jacobian = None if jacobian is None else Volume(jacobian, grid, "Jacobian")
         return sampling
 
     def _label_measures(self, sampling: _Sampling) -> dict[str, Any]:
-        if self.labels is None or sampling.labels is None:
+        if self.labels is None or sampling.codes is None:
             return {}
         values: dict[str, Any] = {}
-        warped = self.labels.scored.codes(sampling.labels.array)
         if "overlap" in self.families:
-            values |= hard_overlap(self.labels.fixed, warped, self.labels.scored)
+            values |= hard_overlap(self.labels.fixed, sampling.codes, self.labels.scored)
         if sampling.soft is not None:
             values |= sampling.soft.measures()
         if "surface" in self.families:
-            spacing = self.pair.fixed.grid.spacing_mm
-            values |= surface_measures(self.labels.fixed, warped, self.labels.scored, spacing)
+            warped = Surfaces.of(sampling.codes, self.labels.scored, self.pair.fixed.grid.spacing_mm)
+            values |= surface_measures(self._fixed_surfaces, warped, self.labels.scored, threads=self.threads)
         return values
+
+    @cached_property
+    def _fixed_surfaces(self) -> Surfaces:
+        if self.labels is None:
+            raise TypeError("The pair has no evaluated labels.")
+        return Surfaces.of(self.labels.fixed, self.labels.scored, self.pair.fixed.grid.spacing_mm)
 
     def _landmark_measures(self, transform: Transform) -> dict[str, Any]:
         pair = self.pair
@@ -186,33 +186,93 @@ class Evaluator:
 
 
 class _Sampling:
-    """Data accumulated while a transform is sampled in slabs."""
+    """The warped volumes of a transform, filled slab by slab, and what is counted in them.
 
-    warped: Volume
-    labels: LabelMap | None = None
+    Attributes
+    ----------
+    seen : (Z, Y, X) bool array
+        Voxels mapped into the moving field of view.
+    labels, codes : (Z, Y, X) arrays or None
+        The warped segmentation, and the codes of the evaluated labels in it.
+    """
+
     jacobian: Volume | None = None
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
-        self.seen = np.ones(evaluator.pair.fixed.grid.shape, dtype=bool)
+        self._pair = pair = evaluator.pair
+        shape = pair.fixed.grid.shape
+        self._array = np.empty(shape, dtype=np.float32)
+        self.seen = np.empty(shape, dtype=bool)
+        self.labels = None if pair.moving_labels is None else np.empty(shape, dtype=np.int32)
+        self.codes = None if evaluator.labels is None else np.empty(shape, dtype=np.uint16)
         self.soft: SoftOverlap | None = None
-        if evaluator.labels is not None and "overlap" in evaluator.families:
-            self.soft = SoftOverlap(evaluator.labels.moving, evaluator.labels.scored)
+        if evaluator.memberships is not None:
+            self.soft = SoftOverlap(evaluator.memberships)
 
-    def count(self, part: slice, mapping: Sampled) -> None:
-        """Add the slices of a range of z."""
-        pair, grid = self._evaluator.pair, slab_of(self._evaluator.pair.fixed.grid, part)
-        fixed = None if self._evaluator.labels is None else self._evaluator.labels.fixed[part]
-        soft = self.soft if fixed is not None else None
-        together = soft is not None and soft.grid == pair.moving.grid  # the same indices serve both
-        if self._evaluator.similarity is not None or together:
-            for rows, index in moving_indices(grid, pair.moving.grid, mapping):
-                inside = is_seen(pair.moving, index)
-                self.seen[part][rows] = inside.reshape(-1, *grid.shape[1:])
-                if soft is not None and fixed is not None and together:
-                    soft.add_points(fixed[rows], index)
-        if soft is not None and fixed is not None and not together:
-            soft.add(fixed, grid, mapping)
+    @property
+    def warped(self) -> Volume:
+        """The moving volume on the fixed grid."""
+        return Volume(self._array, self._pair.fixed.grid, f"{self._pair.moving.name} warped")
+
+    @property
+    def warped_labels(self) -> LabelMap | None:
+        """The moving segmentation on the fixed grid."""
+        moving = self._pair.moving_labels
+        if moving is None or self.labels is None:
+            return None
+        return dataclasses.replace(moving, array=self.labels, grid=self._pair.fixed.grid, name=f"{moving.name} warped")
+
+    def add(self, part: slice, mapping: Sampled) -> None:
+        """Add the slices of a range of z; a field must be defined on them."""
+        evaluator, grid = self._evaluator, slab_of(self._pair.fixed.grid, part)
+        linear, nearest = sitk.sitkLinear, sitk.sitkNearestNeighbor
+        array = warped_array(evaluator.images.moving, grid, mapping, interpolator=linear, fill=np.nan)
+        self.seen[part] = seen = ~np.isnan(array)
+        array[~seen] = evaluator.fill
+        self._array[part] = array
+        if evaluator.images.measured is not None:
+            self.seen[part] &= warped_array(evaluator.images.measured, grid, mapping, interpolator=nearest, fill=0) > 0
+        if self.labels is None or evaluator.images.labels is None:
+            return
+        marked = warped_array(evaluator.images.labels, grid, mapping, interpolator=nearest, fill=0)
+        self.labels[part] = marked >> 1
+        if self.codes is None or evaluator.labels is None:
+            return
+        self.codes[part] = evaluator.labels.scored.codes(self.labels[part])
+        if self.soft is not None:
+            self.soft.add(evaluator.labels.fixed[part], self.codes[part], (marked & 1) > 0, grid, mapping)
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The moving data as SimpleITK images, converted once for all transforms.
+
+    Attributes
+    ----------
+    moving : Image
+        The volume.
+    measured : Image or None
+        1 in measured voxels; None when all are.
+    labels : Image or None
+        Twice the label, plus 1 in mixed voxels (`Memberships.mixed`).
+    """
+
+    moving: sitk.Image
+    measured: sitk.Image | None
+    labels: sitk.Image | None
+
+    @classmethod
+    def of(cls, pair: Pair, mixed: npt.NDArray[np.bool_] | None) -> _Images:
+        """Return the images of a pair."""
+        moving, labels = pair.moving, pair.moving_labels
+        measured = None if moving.valid is None else image_from_array(moving.valid.astype(np.uint8), moving.grid)
+        marked = None
+        if labels is not None:
+            largest = max(-int(labels.array.min()), int(labels.array.max()))
+            doubled = 2 * labels.array.astype(np.int32 if largest < LARGEST_DOUBLED else np.int64)
+            marked = image_from_array(doubled if mixed is None else doubled + mixed, labels.grid)
+        return cls(to_sitk(moving), measured, marked)
 
 
 def _implausible_percent(jacobian: Volume, inside: npt.NDArray[np.bool_]) -> float:
@@ -348,8 +408,9 @@ def evaluate(
     if start is not None and (not start.parts or start is transform):
         start = None
     listener = progress or Progress()
-    with sitk_threads(threads or available_cores()):
-        evaluator = Evaluator(pair, labels, wanted)
+    count = threads or available_cores()
+    with sitk_threads(count):
+        evaluator = Evaluator(pair, labels, wanted, threads=count)
         listener.report(0.1, "Measuring before")
         before = evaluator.column(Transform())
         listener.report(0.4, "Measuring the linear alignment")

@@ -24,7 +24,7 @@ from ..transforms.transform import Transform
 from .colors import FIXED_TINT, FOLD, WARPED_TINT
 from .evaluate import Evaluation
 from .plotting import INK, PANEL, Draw, diverging, new_figure, rising
-from .region import fixed_region
+from .region import Ready, fixed_region
 
 Picture = npt.NDArray[np.float32]
 MOST_PIXELS = 420
@@ -125,7 +125,8 @@ class Slices:
 
     def fixed(self) -> list[Picture]:
         """Return the fixed volume, 0..1."""
-        return [_scaled(_sample(self.pair.fixed, plane), self._ranges[0]) for plane in self.planes]
+        fill = background_value(self.pair.fixed)
+        return [_scaled(_sample(self.pair.fixed, plane, None, fill), self._ranges[0]) for plane in self.planes]
 
     def moving(self, transform: PointMap | None = None) -> list[Picture]:
         """Return the moving volume resampled with a fixed-to-moving transform, 0..1."""
@@ -146,9 +147,8 @@ class Slices:
         return [labels > 0 for labels in self.labels(region)]
 
 
-def _sample(volume: Volume, plane: Plane, transform: PointMap | None = None, fill: float | None = None) -> Picture:
-    low = background_value(volume) if fill is None else fill
-    return warp_volume(volume, plane.grid, transform, fill=low).array[0]
+def _sample(volume: Volume, plane: Plane, transform: PointMap | None, fill: float) -> Picture:
+    return warp_volume(volume, plane.grid, transform, fill=fill).array[0]
 
 
 def _display_range(volume: Volume) -> tuple[float, float]:
@@ -213,13 +213,13 @@ class Side:
         'Before' or 'After'.
     volumes : list of Picture
         The volume on the planes, 0 to 1.
-    mapping : Transform or None
+    mapping : Ready or None
         Fixed-to-moving transform; None when only the headers are used.
     """
 
     title: str
     volumes: list[Picture]
-    mapping: Transform | None = None
+    mapping: Ready | None = None
 
 
 class Pictures:
@@ -237,12 +237,12 @@ class Pictures:
 
     def __init__(self, pair: Pair, transform: Transform, evaluation: Evaluation) -> None:
         self.pair = pair
-        self.transform = transform
+        self.transform = Ready(transform)
         self.evaluation = evaluation
         self.slices = Slices(pair)
         self.fixed = self.slices.fixed()
         self.before = Side("Before", self.slices.moving())
-        self.after = Side("After", self.slices.moving(transform), transform)
+        self.after = Side("After", self.slices.moving(self.transform), self.transform)
 
     @property
     def planes(self) -> tuple[Plane, ...]:
@@ -374,7 +374,7 @@ def write_thumbnail(path: Path, pair: Pair, transform: Transform) -> Path:
     from PIL import Image
 
     slices = Slices(pair)
-    fixed, before, after = slices.fixed()[0], slices.moving()[0], slices.moving(transform)[0]
+    fixed, before, after = slices.fixed()[0], slices.moving()[0], slices.moving(Ready(transform))[0]
     sheet = Image.new("RGB", (2 * SIDE + GAP, SIDE), (11, 14, 19))
     for number, moving in enumerate((before, after)):
         picture = Image.fromarray(overlay(fixed, moving))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import SimpleITK as sitk
 
 from ..images.grid import Grid
 from ..images.intensity import foreground
-from ..images.resample import warp_labels
+from ..images.resample import image_from_array, resampled, warp_labels
 from ..images.volume import Volume
 from ..pair import Pair, without_excluded
 from ..transforms.transform import Affine, DisplacementField, Transform
@@ -115,6 +116,43 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
         if isinstance(mapping, DisplacementField):
             index += mapping.array_mm[part].reshape(-1, 3) @ back[:3, :3].T
         yield part, index
+
+
+def indices_at(
+    grid: Grid, moving: Grid, mapping: Sampled, places: npt.NDArray[np.intp]
+) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:
+    """Yield some voxels of a grid and their continuous moving indices (i, j, k), shape (N, 3), as `moving_indices`.
+
+    Parameters
+    ----------
+    places : (N,) array
+        Numbers of the voxels in the flattened array of the grid.
+    """
+    back = np.linalg.inv(moving.matrix)
+    linear = mapping.homogeneous if isinstance(mapping, Affine) else np.eye(4)
+    full = back @ linear @ grid.matrix
+    for start in range(0, len(places), POINTS_AT_ONCE):
+        part = places[start : start + POINTS_AT_ONCE]
+        own = np.stack(np.unravel_index(part, grid.shape)[::-1], axis=-1)
+        index = own @ full[:3, :3].T + full[:3, 3]
+        if isinstance(mapping, DisplacementField):
+            index += mapping.array_mm.reshape(-1, 3)[part] @ back[:3, :3].T
+        yield part, index
+
+
+def warped_array(
+    image: sitk.Image, grid: Grid, mapping: Sampled, *, interpolator: int, fill: float
+) -> npt.NDArray[Any]:
+    """Return an image on a grid, `fill` outside of it; a field must be defined on the grid."""
+    if isinstance(mapping, Affine):
+        return sitk.GetArrayFromImage(resampled(image, grid, mapping, interpolator, fill))
+    # Unlike a resampler with this field as transform it does not interpolate the field, which takes twice as long.
+    warp = sitk.WarpImageFilter()
+    warp.SetInterpolator(interpolator)
+    warp.SetEdgePaddingValue(fill)
+    field = image_from_array(mapping.array_mm, grid, vector=True)
+    warp.SetOutputParameteresFromImage(field)
+    return sitk.GetArrayFromImage(warp.Execute(image, field))
 
 
 def seen_voxels(grid: Grid, moving: Volume, mapping: Sampled) -> npt.NDArray[np.bool_]:

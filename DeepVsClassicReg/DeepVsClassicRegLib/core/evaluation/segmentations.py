@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,12 @@ from scipy.spatial import cKDTree
 from ..errors import RegistrationError
 from ..images.grid import Grid
 from ..images.volume import LabelMap
-from .region import Sampled, in_grid, moving_indices
+from .region import Sampled, indices_at
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint16]
 LARGEST_TABLE = 1 << 20
 Mask = npt.NDArray[np.bool_]
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def hard_overlap(fixed: Codes, warped: Codes, scored: Scored) -> dict[str, Any]:
     Klein et al., NeuroImage 46:786-802, 2009, doi 10.1016/j.neuroimage.2008.12.037 (pooled and target overlap);
     Taha & Hanbury, BMC Med. Imaging 15:29, 2015, doi 10.1186/s12880-015-0068-x (volume similarity).
     """
-    count = len(scored.labels) + 1
-    sizes = [np.bincount(codes.ravel(), minlength=count)[1:].astype(float) for codes in (fixed, warped)]
-    both = np.bincount(fixed[fixed == warped].ravel(), minlength=count)[1:].astype(float)
+    count = len(scored.labels)
+    sizes = [_counts(codes, codes > 0, count) for codes in (fixed, warped)]
+    both = _counts(fixed, (fixed > 0) & (fixed == warped), count)
     total = sizes[0] + sizes[1]
     dice = 2 * both / total
     return {
@@ -114,112 +114,193 @@ def hard_overlap(fixed: Codes, warped: Codes, scored: Scored) -> dict[str, Any]:
     }
 
 
+def _counts(codes: Codes, chosen: Mask, count: int) -> Array:
+    """Return how many of the chosen voxels have each of the codes 1..count."""
+    return np.bincount(codes[chosen], minlength=count + 1)[1:].astype(float)
+
+
+@dataclass(frozen=True, eq=False)
+class Memberships:
+    """The moving segmentation, prepared for the soft overlap with any transform.
+
+    Attributes
+    ----------
+    grid : Grid
+        The moving grid.
+    scored : Scored
+        The evaluated labels.
+    codes : (N,) array
+        Their codes in the flattened array of the moving segmentation.
+    mixed : (Z, Y, X) bool array
+        Voxels with another label among their 26 neighbors. A point that is nearest to any other voxel has eight
+        neighbors with the same label.
+    """
+
+    grid: Grid
+    scored: Scored
+    codes: Codes
+    mixed: Mask
+
+    @classmethod
+    def of(cls, moving: LabelMap, scored: Scored) -> Memberships:
+        """Return the memberships of a segmentation."""
+        codes = scored.codes(moving.array)
+        mixed = _of_neighbors(codes, np.minimum) != _of_neighbors(codes, np.maximum)
+        return cls(moving.grid, scored, codes.ravel(), mixed)
+
+
 class SoftOverlap:
     """Sums of soft Dice of all labels, accumulated in one pass over parts of the grid.
 
     The linearly interpolated membership of a point in a label is the sum of the weights of its eight neighbors with
     that label. Adding the weights by label gives the soft Dice of all labels without warping one volume per label.
+    Weights are computed in mixed voxels only: elsewhere the membership is 0 or 1.
 
     Parameters
     ----------
-    moving : LabelMap
+    moving : Memberships
         The moving segmentation.
-    scored : Scored
-        The evaluated labels.
     """
 
-    def __init__(self, moving: LabelMap, scored: Scored) -> None:
-        self.grid = moving.grid
-        self.scored = scored
-        codes = scored.codes(moving.array)
-        self._codes = codes.ravel()
-        self._near = _any_of_eight(codes > 0).ravel()
-        self._warped, self._both, self._fixed = np.zeros((3, len(scored.labels) + 1))
+    def __init__(self, moving: Memberships) -> None:
+        self._moving = moving
+        self._warped, self._both, self._fixed = np.zeros((3, len(moving.scored.labels)))
 
-    def add(self, fixed: Codes, grid: Grid, mapping: Sampled) -> None:
+    def add(self, fixed: Codes, warped: Codes, mixed: Mask, grid: Grid, mapping: Sampled) -> None:
         """Add a part of the fixed grid.
 
         Parameters
         ----------
-        fixed : (Z, Y, X) uint16 array
-            Fixed codes on `grid`.
+        fixed, warped : (Z, Y, X) uint16 arrays
+            Codes of the fixed and of the warped segmentation (nearest neighbor) on `grid`.
+        mixed : (Z, Y, X) bool array
+            `Memberships.mixed` on `grid`, nearest neighbor.
         grid : Grid
             The fixed grid or a slab of it.
         mapping : Sampled
             Fixed-to-moving transform; a field must be defined on `grid`.
         """
-        for part, index in moving_indices(grid, self.grid, mapping):
-            self.add_points(fixed[part], index)
+        count = len(self._fixed)
+        self._fixed += _counts(fixed, fixed > 0, count)
+        whole = (warped > 0) & ~mixed
+        self._warped += _counts(warped, whole, count)
+        self._both += _counts(warped, whole & (fixed == warped), count)
+        for places, index in indices_at(grid, self._moving.grid, mapping, np.flatnonzero(mixed)):
+            self._add_weights(fixed.reshape(-1)[places], index)
 
     def measures(self) -> dict[str, Any]:
         """Return the soft Dice of all added parts."""
-        dice = 2 * self._both[1:] / (self._fixed + self._warped)[1:]
-        return {"soft_dice_mean": float(dice.mean()), "soft_dice_per_label": self.scored.by_label(dice)}
+        dice = 2 * self._both / (self._fixed + self._warped)
+        return {"soft_dice_mean": float(dice.mean()), "soft_dice_per_label": self._moving.scored.by_label(dice)}
 
-    def add_points(self, fixed: Codes, index: Array) -> None:
+    def _add_weights(self, fixed: Codes, index: Array) -> None:
         """Add voxels of the fixed grid, with their continuous indices (i, j, k) in the moving grid, shape (N, 3)."""
-        fixed = fixed.ravel()
-        self._fixed += np.bincount(fixed, minlength=len(self._fixed))
-        size = np.array(self.grid.size)
+        size = np.array(self._moving.grid.size)
         steps = np.array([1, size[0], size[0] * size[1]])
-        low = np.clip(index, 0, size - 1).astype(np.int64)
-        base = low[:, 0] + low[:, 1] * steps[1] + low[:, 2] * steps[2]
-        chosen = np.flatnonzero(in_grid(self.grid, index) & self._near[base])
-        base, fixed, low, index = base[chosen], fixed[chosen], low[chosen], np.clip(index[chosen], 0, size - 1)
-        upper = index - low
-        step = np.where(low < size - 1, steps, 0)
+        index = np.clip(index, 0, size - 1)
+        low = index.astype(np.int64)
+        upper, base = (index - low).T, low @ steps
+        lower, step = 1 - upper, np.where(low < size - 1, steps, 0).T
         for corner in np.ndindex(2, 2, 2):
-            weight = np.ones(len(chosen))
-            place = base.copy()
+            weight, place = np.ones(len(base)), base
             for axis, high in enumerate(corner):
-                weight *= upper[:, axis] if high else 1 - upper[:, axis]
-                if high:
-                    place += step[:, axis]
-            codes = self._codes[place]
-            self._warped += np.bincount(codes, weight, minlength=len(self._warped))
+                weight = weight * (upper if high else lower)[axis]
+                place = place + step[axis] if high else place
+            codes = self._moving.codes[place]
+            count = len(self._fixed) + 1
+            self._warped += np.bincount(codes, weight, minlength=count)[1:]
             hit = codes == fixed
-            self._both += np.bincount(codes[hit], weight[hit], minlength=len(self._both))
+            self._both += np.bincount(codes[hit], weight[hit], minlength=count)[1:]
 
 
-def _any_of_eight(there: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return whether a voxel or one of its upper neighbors (the cell above it) is set."""
-    near = there.copy()
+def _of_neighbors(codes: Codes, pick: np.ufunc) -> Codes:
+    """Return the lowest or highest (`pick`) code of each voxel and its 26 neighbors."""
     for axis in range(3):
-        lower = [slice(None)] * 3
-        upper = [slice(None)] * 3
-        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-        grown = near.copy()
-        grown[tuple(lower)] |= near[tuple(upper)]
-        near = grown
-    return near
+        rows = np.moveaxis(codes, axis, 0)
+        found = rows.copy()
+        pick(found[1:], rows[:-1], out=found[1:])
+        pick(found[:-1], rows[1:], out=found[:-1])
+        codes = np.moveaxis(found, 0, axis)
+    return codes
 
 
-def surface_measures(
-    fixed: Codes, warped: Codes, scored: Scored, spacing_mm: tuple[float, float, float]
-) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """The boundaries of the labels of a segmentation: voxels with a neighbor outside the label or the volume.
+
+    Attributes
+    ----------
+    places : tuple of (N,) arrays
+        Per label, ascending numbers of its boundary voxels in the flattened array.
+    shape : tuple of 3 int
+        Shape of the array, (Z, Y, X).
+    spacing_mm : tuple of 3 float
+        Along the index axes (i, j, k); the axes are orthogonal, so the direction has no effect.
+    """
+
+    places: tuple[npt.NDArray[np.intp], ...]
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, codes: Codes, scored: Scored, spacing_mm: tuple[float, float, float]) -> Surfaces:
+        """Return the boundaries in an array of codes (`Scored.codes`)."""
+        inner = codes == 0
+        padded = np.pad(codes, 1)
+        same = np.ones(codes.shape, dtype=bool)
+        for axis in range(3):
+            for start in (0, 2):
+                part = [slice(1, -1)] * 3
+                part[axis] = slice(start, start + codes.shape[axis])
+                same &= padded[tuple(part)] == codes
+        flat = np.flatnonzero(~(inner | same))
+        own = codes.ravel()[flat]
+        order = np.argsort(own, kind="stable")
+        ends = np.cumsum(np.bincount(own, minlength=len(scored.labels) + 1))
+        return cls(tuple(np.split(flat[order], ends[:-1])[1:]), codes.shape, spacing_mm)
+
+    def points(self, place: int) -> Array:
+        """Return the boundary voxels of a label (by its place among the scored labels) in mm, (N, 3)."""
+        return np.stack(np.unravel_index(self.places[place], self.shape), axis=-1) * np.array(self.spacing_mm[::-1])
+
+    def tree(self, place: int) -> cKDTree:
+        """Return the search tree of the points of a label."""
+        if place not in self._trees:
+            self._trees[place] = cKDTree(self.points(place))
+        return self._trees[place]
+
+    @cached_property
+    def _trees(self) -> dict[int, cKDTree]:
+        return {}
+
+    def distances(self, other: Surfaces, place: int, *, threads: int = 1) -> Array:
+        """Return the distance of each boundary voxel of a label to the nearest one of another segmentation, mm."""
+        far = ~np.isin(self.places[place], other.places[place], assume_unique=True)
+        found = np.zeros(len(far))
+        found[far] = other.tree(place).query(self.points(place)[far], workers=threads)[0]
+        return found
+
+
+def surface_measures(fixed: Surfaces, warped: Surfaces, scored: Scored, *, threads: int = 1) -> dict[str, Any]:
     """Return HD95, HD and average symmetric surface distance per label and as means.
 
-    The boundary of a label is the set of its voxels with at least one of their six neighbors outside the label (or the
-    volume). Distances are measured between voxel centers, to the nearest boundary voxel of the other label map. HD95
+    Distances are measured between voxel centers, to the nearest boundary voxel of the other label map. HD95
     is the larger of the two directed 95th percentiles, ASSD the mean over both sets of distances. A label that is
     missing on one side has no distance: NaN, excluded from the means (`labels_lost` counts them).
 
     Parameters
     ----------
-    fixed, warped : (Z, Y, X) uint16 arrays
-        Codes from `Scored.codes`.
-    spacing_mm : tuple of 3 float
-        Along the index axes (i, j, k); the axes are orthogonal, so the direction has no effect.
+    fixed, warped : Surfaces
+        Boundaries on one grid.
+    threads : int
+        Number of CPU threads.
     """
     distances = np.full((3, len(scored.labels)), np.nan)
-    boxes = _boxes(fixed, len(scored.labels)), _boxes(warped, len(scored.labels))
     for place in range(len(scored.labels)):
-        first, second = boxes[0][place], boxes[1][place]
-        if first is None or second is None:
+        if not len(fixed.places[place]) or not len(warped.places[place]):
             continue
-        # A neighbor outside the box does not carry the label, so cutting the box out changes no boundary.
-        box = _union(first, second)
-        there, back = directed_distances(fixed[box] == place + 1, warped[box] == place + 1, spacing_mm)
+        there = fixed.distances(warped, place, threads=threads)
+        back = warped.distances(fixed, place, threads=threads)
         both = np.concatenate([there, back])
         distances[:, place] = max(np.percentile(there, 95), np.percentile(back, 95)), both.max(), both.mean()
     measures: dict[str, Any] = {}
@@ -228,53 +309,3 @@ def surface_measures(
         measures[f"{name}_mean"] = float(found.mean()) if len(found) else float("nan")
         measures[f"{name}_per_label"] = scored.by_label(values)
     return measures
-
-
-def directed_distances(first: Mask, second: Mask, spacing_mm: tuple[float, float, float]) -> tuple[Array, Array]:
-    """Return the boundary distances first -> second and second -> first of two masks on one grid, mm.
-
-    Raises
-    ------
-    ValueError
-        When a mask is empty.
-    """
-    there, back = (np.argwhere(boundary(mask)) * np.array(spacing_mm[::-1]) for mask in (first, second))
-    if not len(there) or not len(back):
-        raise ValueError("An empty mask has no boundary.")
-    return cKDTree(back).query(there)[0], cKDTree(there).query(back)[0]
-
-
-def boundary(mask: Mask) -> Mask:
-    """Return the voxels of a mask with one of their six neighbors outside of it or of the volume."""
-    padded = np.pad(mask, 1)
-    inner = mask.copy()
-    for axis in range(3):
-        for start in (0, 2):
-            part = [slice(1, -1)] * 3
-            part[axis] = slice(start, start + mask.shape[axis])
-            inner &= padded[tuple(part)]
-    return mask & ~inner
-
-
-def _boxes(codes: Codes, count: int) -> list[Box | None]:
-    """Return the bounding box of each code 1..count, None for missing codes."""
-    flat = np.flatnonzero(codes)
-    order = np.argsort(codes.ravel()[flat], kind="stable")
-    flat = flat[order]
-    present, starts = np.unique(codes.ravel()[flat], return_index=True)
-    boxes: list[Box | None] = [None] * count
-    if not len(present):
-        return boxes
-    lows, highs = [], []
-    for coordinate in np.unravel_index(flat, codes.shape):
-        lows.append(np.minimum.reduceat(coordinate, starts))
-        highs.append(np.maximum.reduceat(coordinate, starts))
-    for place, code in enumerate(present):
-        z, y, x = (slice(int(low[place]), int(high[place]) + 1) for low, high in zip(lows, highs, strict=True))
-        boxes[int(code) - 1] = (z, y, x)
-    return boxes
-
-
-def _union(first: Box, second: Box) -> Box:
-    z, y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
-    return z, y, x

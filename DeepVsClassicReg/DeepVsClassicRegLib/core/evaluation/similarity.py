@@ -147,9 +147,14 @@ def _pooled(array: Image, factor: int) -> Image:
 
 def _sums(array: Image, edge: int) -> Image:
     """Return the sums over blocks; incomplete blocks at the end are omitted."""
-    nz, ny, nx = (n // edge for n in array.shape)
-    cut = array[: nz * edge, : ny * edge, : nx * edge]
-    return np.asarray(cut.reshape(nz, edge, ny, edge, nx, edge).sum(axis=(1, 3, 5)))
+    for axis in range(3):
+        rows = np.moveaxis(array, axis, 0)
+        rows = rows[: len(rows) // edge * edge]
+        total = rows[::edge].copy()
+        for start in range(1, edge):
+            total += rows[start::edge]
+        array = np.moveaxis(total, 0, axis)
+    return array
 
 
 @dataclass(frozen=True, eq=False)

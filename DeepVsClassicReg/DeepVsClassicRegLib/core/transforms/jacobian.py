@@ -66,14 +66,14 @@ def regularity(jacobian: Volume, mask: npt.NDArray[np.bool_] | None = None) -> R
 def _slab(field: DisplacementField, start: int, stop: int) -> npt.NDArray[np.float32]:
     """Determinants of slices start..stop; slab by slab bounds the memory of the nine derivatives."""
     low, high = max(start - 1, 0), min(stop + 1, field.grid.shape[0])
-    u = field.array_mm[low:high].astype(np.float64)
-    inner = slice(start - low, stop - low)
-    # Rows are the gradients of the three components of x + u(x).
-    rows = np.zeros((3, 3, stop - start, *u.shape[1:3]))
-    for axis, (dimension, spacing) in enumerate(zip((2, 1, 0), field.grid.spacing_mm, strict=True)):
-        if u.shape[dimension] < 2:
-            continue
-        slope = np.moveaxis(np.gradient(u, spacing, axis=dimension)[inner], -1, 0)
-        rows += slope[:, None] * field.grid.axes[:, axis].reshape(1, 3, 1, 1, 1)
-    rows += np.eye(3).reshape(3, 3, 1, 1, 1)
-    return np.asarray(np.einsum("c...,c...->...", rows[0], np.cross(rows[1], rows[2], axis=0)), dtype=np.float32)
+    u = np.ascontiguousarray(np.moveaxis(field.array_mm[low:high], -1, 0))
+    axes = field.grid.axes.astype(np.float32)
+    # With the slopes G along the axes A (both columns) the determinant is det(I + G inv(A)) = det(A + G) / det(A).
+    columns = np.empty((3, 3, stop - start, *u.shape[2:]), dtype=np.float32)
+    for axis, (dimension, spacing) in enumerate(zip((3, 2, 1), field.grid.spacing_mm, strict=True)):
+        columns[axis] = axes[:, axis].reshape(3, 1, 1, 1)
+        if u.shape[dimension] > 1:
+            columns[axis] += np.gradient(u, spacing, axis=dimension)[:, start - low : stop - low]
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = columns
+    found = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
+    return np.asarray(found / np.float32(np.linalg.det(field.grid.axes)))

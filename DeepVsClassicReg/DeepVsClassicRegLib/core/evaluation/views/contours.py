@@ -51,11 +51,24 @@ def _row(pictures: Pictures, side: Side) -> Draw:
 
 
 def _outline(axes: Any, labels: npt.NDArray[np.int32], color: Color, width: float) -> None:
-    places = [np.arange(-1, n + 1) for n in (labels.shape[1], labels.shape[0])]
+    from matplotlib.collections import LineCollection
+
+    axes.add_collection(LineCollection(outlines(labels), colors=[color], linewidths=width))
+
+
+def outlines(labels: npt.NDArray[np.int32]) -> list[npt.NDArray[np.float64]]:
+    """Return the outlines of all labels of a picture as lines of points (x, y), (N, 2), in pixels."""
+    from contourpy import contour_generator
+
+    lines: list[npt.NDArray[np.float64]] = []
     for label in np.unique(labels):
         if label:
-            member = np.pad(labels == label, 1).astype(np.float32)
-            axes.contour(*places, member, levels=[0.5], colors=[color], linewidths=width)
+            member = labels == label
+            rows, columns = (np.flatnonzero(member.any(axis=axis)) for axis in (1, 0))
+            y, x = (np.arange(places[0] - 1, places[-1] + 2) for places in (rows, columns))
+            part = np.pad(member[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.float32)
+            lines += contour_generator(x, y, part).lines(0.5)
+    return lines
 
 
 VIEW = View(
