@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,6 @@ class _Writer:
     def __init__(self, job: Job, folder: Path, progress: Progress) -> None:
         self.job, self.folder, self.out = job, folder, folder / OUTPUT_FOLDER
         self.progress = progress
-        self.files: dict[str, str] = {}
 
     def write(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
         """Write the requested outputs and return role -> file name."""
@@ -181,24 +181,32 @@ class _Writer:
             self.out.mkdir(exist_ok=True)
         except OSError as error:
             raise FileError(f"Could not create {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
-        if path := self._wanted("transform", 0.1):
+        # Compressing releases Python's lock, drawing does not: both run at once.
+        with ThreadPoolExecutor(1) as pool:
+            volumes = pool.submit(self._write_volumes, pair, result, evaluation)
+            pages = self._write_report(pair, result, evaluation)
+            self.progress.report(0.9, "Writing the files")
+            files = {**volumes.result(), **pages}
+        self.progress.report(1.0, "Done")
+        return files
+
+    def _write_volumes(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
+        files: dict[str, str] = {}
+        if path := self._wanted(files, "transform"):
             write_transform(result.transform, path, grid=pair.fixed.grid)
-        if path := self._wanted("warped", 0.3):
+        if path := self._wanted(files, "warped"):
             self._write_warped(pair, result, evaluation, path)
-        if evaluation.warped_labels is not None and (path := self._wanted("warped_labels", 0.4)):
+        if evaluation.warped_labels is not None and (path := self._wanted(files, "warped_labels")):
             write_labels(self._all_layers(pair, result) or evaluation.warped_labels, path)
-        if path := self._wanted("jacobian", 0.6):
+        if path := self._wanted(files, "jacobian"):
             write_volume(evaluation.jacobian, path)
-        if result.uncertainty is not None and (path := self._wanted("uncertainty", 0.65)):
+        if result.uncertainty is not None and (path := self._wanted(files, "uncertainty")):
             write_volume(result.uncertainty, path)
-        if evaluation.error_map is not None and (path := self._wanted("error", 0.66)):
+        if evaluation.error_map is not None and (path := self._wanted(files, "error")):
             write_volume(evaluation.error_map.volume, path)
         for extra in result.extras if "extras" in self.job.outputs else ():
-            self._write_extra(extra)
-        self._write_report(pair, result, evaluation)
-        self.progress.check()
-        self.progress.report(1.0, "Done")
-        return self.files
+            files |= self._write_extra(extra)
+        return files
 
     def _write_warped(self, pair: Pair, result: Result, evaluation: Evaluation, path: Path) -> None:
         """Write the warped moving volume; of a color or vector image all channels."""
@@ -218,27 +226,27 @@ class _Writer:
         overlaps = len(segmentation.layers) > 1
         return segmentation.warped(pair.fixed.grid, result.transform) if overlaps else None
 
-    def _wanted(self, role: str, fraction: float) -> Path | None:
+    def _wanted(self, files: dict[str, str], role: str) -> Path | None:
+        """Return the path of an output and add it to the files; None when the job does not want it."""
         name = self.job.outputs.get(role)
         if name is None:
             return None
-        self.progress.report(fraction, f"Writing {name}")
-        self.files[role] = name
+        files[role] = name
         return self.out / name
 
-    def _write_extra(self, extra: Extra) -> None:
+    def _write_extra(self, extra: Extra) -> dict[str, str]:
         first, dot, endings = self.job.outputs["extras"].partition(".")
         name = f"{first}_{extra.name}{TRANSFORM_ENDING if isinstance(extra.value, Transform) else dot + endings}"
-        self.progress.report(0.68, f"Writing {name}")
-        self.files[EXTRA + extra.name] = name
         if isinstance(extra.value, Transform):
             write_transform(extra.value, self.out / name)
         else:
             write_volume(extra.value, self.out / name)
+        return {EXTRA + extra.name: name}
 
-    def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> None:
+    def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
+        files: dict[str, str] = {}
         if not {"report", "html", "thumbnail"} & set(self.job.outputs):
-            return
+            return files
         report = make_report(
             pair,
             result,
@@ -246,14 +254,16 @@ class _Writer:
             citations=[get_engine(result.engine).info.citation],
             inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
         )
-        if path := self._wanted("report", 0.7):
+        if path := self._wanted(files, "report"):
             write_report_json(path, report)
-        if path := self._wanted("thumbnail", 0.72):
+        if path := self._wanted(files, "thumbnail"):
             from ..core.evaluation.figures import write_thumbnail
 
             write_thumbnail(path, pair, result.transform)
-        if path := self._wanted("html", 0.75):
+        if path := self._wanted(files, "html"):
             from ..core.evaluation.make_report import write_report_html
 
+            self.progress.report(0.2, "Drawing the pictures")
             title = get_engine(result.engine).info.title
             write_report_html(path, pair, result, evaluation, report=report, title=title)
+        return files

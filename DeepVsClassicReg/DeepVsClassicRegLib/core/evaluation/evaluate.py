@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
 from .measures import FAMILIES
-from .region import Ready, Sampled, fixed_region, slab_of, slabs, warped_array
+from .region import VOXELS_PER_SLAB, Ready, Sampled, fixed_region, slab_of, slabs, warped_array
 from .segmentations import (
     Codes,
     Memberships,
@@ -92,6 +93,12 @@ class Evaluator:
         self.memberships = (
             Memberships.of(self.labels.moving, self.labels.scored) if self.labels and "overlap" in families else None
         )
+        spacing = pair.fixed.grid.spacing_mm
+        self._surfaces = (
+            Surfaces.of(self.labels.fixed, self.labels.scored, spacing)
+            if self.labels and "surface" in families
+            else None
+        )
         self.images = _Images.of(pair, self.memberships.mixed if self.memberships else None)
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
@@ -149,16 +156,10 @@ class Evaluator:
             values |= hard_overlap(self.labels.fixed, sampling.codes, self.labels.scored)
         if sampling.soft is not None:
             values |= sampling.soft.measures()
-        if "surface" in self.families:
+        if self._surfaces is not None:
             warped = Surfaces.of(sampling.codes, self.labels.scored, self.pair.fixed.grid.spacing_mm)
-            values |= surface_measures(self._fixed_surfaces, warped, self.labels.scored, threads=self.threads)
+            values |= surface_measures(self._surfaces, warped, self.labels.scored, threads=self.threads)
         return values
-
-    @cached_property
-    def _fixed_surfaces(self) -> Surfaces:
-        if self.labels is None:
-            raise TypeError("The pair has no evaluated labels.")
-        return Surfaces.of(self.labels.fixed, self.labels.scored, self.pair.fixed.grid.spacing_mm)
 
     def _landmark_measures(self, transform: Transform) -> dict[str, Any]:
         pair = self.pair
@@ -411,12 +412,12 @@ def evaluate(
     count = threads or available_cores()
     with sitk_threads(count):
         evaluator = Evaluator(pair, labels, wanted, threads=count)
-        listener.report(0.1, "Measuring before")
-        before = evaluator.column(Transform())
-        listener.report(0.4, "Measuring the linear alignment")
-        first = evaluator.column(start) if start is not None else None
-        listener.report(0.6, "Measuring after")
-        after = evaluator.column(transform, final=True)
+        listener.report(0.1, "Measuring")
+        tasks = [partial(evaluator.column, transform, final=True), partial(evaluator.column, Transform())]
+        tasks += [] if start is None else [partial(evaluator.column, start)]
+        # Large volumes are measured one after the other, within the memory of one.
+        at_once = min(count, 2) if pair.fixed.grid.voxel_count <= VOXELS_PER_SLAB else 1
+        after, before, *first = _results(tasks, at_once, listener.part(0.1, 1.0))
     listener.report(1.0, "Measured")
     if after.jacobian is None:
         raise TypeError("The final column has no Jacobian.")
@@ -424,7 +425,7 @@ def evaluate(
     return Evaluation(
         before=before.values,
         after={**after.values, **(estimate.measures() if estimate else {})},
-        start=first.values if first else None,
+        start=first[0].values if first else None,
         warped=after.warped,
         warped_labels=after.labels,
         jacobian=after.jacobian,
@@ -441,6 +442,19 @@ def evaluate(
         cpu_seconds=cpu_seconds() - cpu,
         error_map=estimate,
     )
+
+
+def _results(tasks: Sequence[Callable[[], Column]], at_once: int, progress: Progress) -> list[Column]:
+    """Return the results of the tasks, of which some run at once."""
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        columns = []
+        for number, future in enumerate([pool.submit(task) for task in tasks]):
+            columns.append(future.result())
+            progress.report((number + 1) / len(tasks), "Measuring")
+        return columns
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _with_errors(locations: Locations, estimate: ErrorMap | None, pair: Pair) -> Locations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ def outlines(labels: npt.NDArray[np.int32]) -> list[npt.NDArray[np.float64]]:
             rows, columns = (np.flatnonzero(member.any(axis=axis)) for axis in (1, 0))
             y, x = (np.arange(places[0] - 1, places[-1] + 2) for places in (rows, columns))
             part = np.pad(member[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.float32)
-            lines += contour_generator(x, y, part).lines(0.5)
+            lines += cast("list[npt.NDArray[np.float64]]", contour_generator(x, y, part).lines(0.5))
     return lines
 
 
