@@ -10,6 +10,9 @@ from __future__ import annotations
 import importlib.util
 import io
 import platform
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,5 +89,29 @@ def _add(
     if parameters is None:
         return
     group.create_dataset("TransformFixedParameters", data=np.asarray(fixed, dtype=np.float64))
-    filters: dict[str, Any] = {"chunks": (CHUNK,), "shuffle": True, "compression": "gzip", "compression_opts": LEVEL}
-    group.create_dataset("TransformParameters", data=parameters, **(filters if len(parameters) > CHUNK else {}))
+    if len(parameters) <= CHUNK:
+        group.create_dataset("TransformParameters", data=parameters)
+        return
+    data = group.create_dataset(
+        "TransformParameters",
+        shape=parameters.shape,
+        dtype=parameters.dtype,
+        chunks=(CHUNK,),
+        shuffle=True,
+        compression="gzip",
+        compression_opts=LEVEL,
+    )
+    # HDF5 itself compresses one chunk after the other.
+    starts = range(0, len(parameters), CHUNK)
+    with ThreadPoolExecutor(sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()) as pool:
+        for start, packed in zip(starts, pool.map(partial(_packed, parameters), starts), strict=True):
+            data.id.write_direct_chunk((start,), packed)
+
+
+def _packed(numbers: npt.NDArray[np.floating], start: int) -> bytes:
+    """Return a chunk as HDF5's filters 'shuffle' (first bytes of all numbers, second bytes ...) and 'deflate' do."""
+    chunk = np.zeros(CHUNK, dtype=numbers.dtype)
+    part = numbers[start : start + CHUNK]
+    chunk[: len(part)] = part
+    shuffled = chunk.view(np.uint8).reshape(CHUNK, -1).T
+    return zlib.compress(shuffled.tobytes(), LEVEL)

@@ -514,4 +514,8 @@ def _coarser(field: DisplacementField, factor: int) -> DisplacementField | None:
     grid = Grid(
         (size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), field.grid.origin_mm, field.grid.direction
     )
-    return DisplacementField.from_sitk(continued_image(field.image(), grid))
+    k, j, i = (
+        np.minimum(factor * np.arange(n), last)
+        for n, last in zip(size[::-1], np.array(field.grid.shape) - 1, strict=True)
+    )
+    return DisplacementField(field.array_mm[np.ix_(k, j, i)], grid)
