@@ -74,7 +74,7 @@ class Ready:
     def displacement_on(self, grid: Grid) -> DisplacementField:
         """Return the transform sampled on the voxels of a grid."""
         field = sitk.TransformToDisplacementField(
-            self._transform, sitk.sitkVectorFloat64, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
+            self._transform, sitk.sitkVectorFloat32, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
         )
         return DisplacementField.from_sitk(field)
 

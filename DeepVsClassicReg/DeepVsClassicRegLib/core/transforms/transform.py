@@ -406,7 +406,7 @@ class Transform:
     def displacement_on(self, grid: Grid) -> DisplacementField:
         """Return this map sampled as one displacement field on the grid, affine parts included."""
         field = sitk.TransformToDisplacementField(
-            self.to_sitk(), sitk.sitkVectorFloat64, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
+            self.to_sitk(), sitk.sitkVectorFloat32, grid.size, grid.origin_mm, grid.spacing_mm, grid.direction
         )
         return DisplacementField.from_sitk(field)
 
