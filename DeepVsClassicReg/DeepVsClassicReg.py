@@ -46,6 +46,7 @@ class DeepVsClassicReg(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
         slicer.app.connect("startupCompleted()", followScenes)
+        slicer.app.connect("startupCompleted()", extendDataTree)
 
 
 def registerSampleData():
@@ -59,6 +60,14 @@ def registerSampleData():
 def followScenes():
     """Restore the views when a scene that was saved during a comparison is loaded."""
     slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, restoreViews)
+
+
+def extendDataTree():
+    """Add the module's entries to the context menu of the data tree."""
+    if not hasattr(slicer, "qSlicerSubjectHierarchyScriptedPlugin"):
+        return  # Slicer runs without its module SubjectHierarchy, and thus without a data tree
+    plugin = slicer.qSlicerSubjectHierarchyScriptedPlugin(None)
+    plugin.setPythonSource(str(Path(__file__).parent / LIBRARY / "ui" / "DeepVsClassicRegSubjectHierarchyPlugin.py"))
 
 
 def restoreViews(caller, event):
@@ -102,6 +111,16 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
         """Return control of the views to the user."""
         if self.panel is not None:
             self.panel.qa.close(places=False)
+
+    def useVolume(self, role, node):
+        """Select a volume as 'fixed' or 'moving', also before the module was opened for the first time."""
+        if self.panel.parameter_node is None:
+            self.panel.set_parameter_node(self.logic.getParameterNode())
+        self.panel.inputs.use(role, node)
+
+    def showMotion(self, node):
+        """Open the section that corrects motion with a sequence, or that of a proxy node."""
+        self.panel.show_motion(node)
 
     def cleanup(self):
         """Release all resources; called before the module is reloaded and when Slicer exits."""

@@ -19,6 +19,7 @@ from slicer_standin import (
     extras,
     guards,
     hierarchy,
+    hierarchy_plugins,
     modules,
     ownership,
     pythonqt,
@@ -69,6 +70,7 @@ def _start(slicer: Any) -> None:
     for name, cls in qtmodule.standin_classes().items():
         setattr(ctk if name.startswith("ctk") else slicer, name, cls)
     extras.install()
+    hierarchy_plugins.install()
     sys.modules["slicer.ScriptedLoadableModule"] = slicer.ScriptedLoadableModule = basemodule
     modules.add_loadable_modules()
     slicer.app._create_views()

@@ -28,6 +28,14 @@ TITLES = {
 }
 
 
+VOLUMES = ("vtkMRMLScalarVolumeNode",)  # classes that can be fixed and moving
+
+
+def is_volume(node: Any) -> bool:
+    """Whether a node can be the fixed or the moving volume; subclasses such as label maps cannot."""
+    return node is not None and node.GetClassName() in VOLUMES and not node.GetHideFromEditors()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """The nodes of one registration; roles have the names of `core.pair.Pair` and of the worker's job.
@@ -103,6 +111,14 @@ class Inputs:
             if side in ("fixed", "moving"):
                 other = {"fixed": "moving", "moving": "fixed"}[side]
                 changes[entry.name] = getattr(self, f"{other}_{rest}" if rest else other)
+        return dataclasses.replace(self, **changes)
+
+    def using(self, role: str, node: Any) -> Inputs:
+        """Return the inputs with a volume as 'fixed' or 'moving'; the two change places when it was the other one."""
+        other = {"fixed": "moving", "moving": "fixed"}[role]
+        changes: dict[str, Any] = {role: node}
+        if getattr(self, other) is node:
+            changes[other] = getattr(self, role)
         return dataclasses.replace(self, **changes)
 
     def without(self, *roles: str) -> Inputs:

@@ -104,6 +104,12 @@ def sequence_of(node: Any) -> Any:
     return None if browser is None else browser.GetSequenceNode(node)
 
 
+def can_be_corrected(node: Any) -> bool:
+    """Whether a node is a sequence of volumes, or shows a frame of one, whose motion can be corrected."""
+    sequence = sequence_of(node)
+    return sequence is not None and problem_of(sequence) == ""
+
+
 def series_steps(sequence: Any) -> Generator[str, None, SeriesSnapshot]:
     """Copy the frames in small steps, as `snapshot_steps`.
 

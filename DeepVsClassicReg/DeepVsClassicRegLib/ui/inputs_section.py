@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from ..mrml.inputs import Inputs
+from ..mrml.inputs import Inputs, is_volume
 from .preferences import INPUT, SceneParameters
 
 SELECTORS = {
@@ -92,13 +92,13 @@ class InputsSection:
         found = self.inputs()
         if any(True for _entry in found.given()):
             return
-        volumes = [
-            node
-            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
-        ]
+        volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if is_volume(node)]
         if len(volumes) == 2:
             self.pick(Inputs(fixed=volumes[0], moving=volumes[1]))
+
+    def use(self, role: str, node: Any) -> None:
+        """Select a volume as 'fixed' or 'moving'; the two change places when it was the other one."""
+        self.pick(self.inputs().using(role, node))
 
     def swap(self) -> None:
         """Exchange fixed and moving, with everything that belongs to them."""

@@ -164,6 +164,15 @@ class Panel(VTKObservationMixin):
             for entry, preset, settings in chosen
         )
 
+    def show_motion(self, node: Any) -> None:
+        """Expand the section that corrects motion, with a sequence or that of a proxy node."""
+        self.motion.pick(node)
+        self.ui.motionButton.collapsed = False
+        area = _scroll_area(self.ui.motionButton)
+        if area is not None:
+            slicer.app.processEvents(qt.QEventLoop.ExcludeUserInputEvents)  # lays out what was expanded
+            area.ensureWidgetVisible(self.ui.motionButton)
+
     def validate(self) -> None:
         """Show problems of the inputs and whether the run can start."""
         inputs = self.inputs.inputs()
