@@ -106,10 +106,12 @@ class DeepVsClassicRegWidget(ScriptedLoadableModuleWidget):
     def enter(self):
         """Show the settings stored in the scene; called each time the module is opened."""
         self.panel.set_parameter_node(self.logic.getParameterNode())
+        self.panel.shortcuts.install()
 
     def exit(self):
-        """Return control of the views to the user."""
+        """Return control of the views and of the keyboard to the user."""
         if self.panel is not None:
+            self.panel.shortcuts.remove()
             self.panel.qa.close(places=False)
 
     def useVolume(self, role, node):

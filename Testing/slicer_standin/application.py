@@ -65,6 +65,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._extensions = qSlicerExtensionsManagerModel(self)
         self._modules = ModuleManager(self)
         self._layout: Any = None
+        self._opened: list[Any] = []  # nodes whose module was to be opened
 
     def _create_views(self) -> None:
         self._layout = qSlicerLayoutManager(self)
@@ -124,6 +125,10 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def pythonConsole(self) -> Any:
         return None
+
+    def openNodeModule(self, node: Any) -> None:
+        """Open the module of a node; C++ modules have no panel here, so it is recorded only."""
+        self._opened.append(node)
 
     def restart(self) -> None:
         raise RuntimeError("slicer.app.restart() was called")

@@ -104,6 +104,8 @@ class Inspection:
         first = self.view is None
         had_background = any(composite.GetBackgroundVolumeID() for composite in composite_nodes(self.view_names))
         self.remember_views()
+        if view != self.view:
+            self._slices.restore_layout()
         self.run, self.view, self._slices.view = run, view, view
         self._slices.clear()
         shown = get_slice_view(view)
@@ -125,6 +127,11 @@ class Inspection:
         if layout is not None:
             self._slices.memory.keep(layout, "ViewArrangement")
 
+    def fit_new_views(self) -> None:
+        """Zoom the views of a layout that a view mode brought, once they have their size on the screen."""
+        if self._slices.has_own_layout:
+            fit([node.GetLayoutName() for node in slice_nodes() if node.IsMappedInLayout()], keep_slice=True)
+
     def set_opacity(self, opacity: float) -> None:
         """Set the opacity of the upper layer (the blend slider)."""
         self.options.opacity = opacity
@@ -142,9 +149,7 @@ class Inspection:
 
     def set_linked(self, linked: bool) -> None:
         """Link the slice views, so that all zoom and pan together."""
-        for composite in composite_nodes(self.view_names):
-            self._slices.memory.set(composite, "LinkedControl", int(linked))
-            self._slices.memory.set(composite, "HotLinkedControl", int(linked))
+        self._slices.link((), linked=linked)
 
     def jump(self, location: Location) -> None:
         """Center all slice views and the crosshair on a location."""
@@ -163,9 +168,11 @@ class Inspection:
         Parameters
         ----------
         places : bool
-            Whether slice offset, field of view and layout are restored as well.
+            Whether slice offset, field of view and layout are restored as well; a layout of a view mode is left in any
+            case.
         """
         self._slices.remove_extra()
+        self._slices.restore_layout()
         self._slices.memory.restore(places=places)
         self._slices.layers.remove()
         self._slices.cache.clear()

@@ -35,15 +35,23 @@ def layout_node() -> Any:
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
 
-def fit(names: Sequence[str] = ()) -> None:
-    """Zoom the slice views so that their background volume fills them."""
+def fit(names: Sequence[str] = (), *, keep_slice: bool = False) -> None:
+    """Zoom the slice views so that their background volume fills them; they may keep their slice."""
     logics = slicer.app.applicationLogic().GetSliceLogics()
-    wanted = {node.GetID() for node in slice_nodes(names)}
+    wanted = {node.GetID(): node for node in slice_nodes(names)}
+    centers = {identity: _center(node) for identity, node in wanted.items()}
     for index in range(logics.GetNumberOfItems()):
         logic = logics.GetItemAsObject(index)
         node = logic.GetSliceNode()
         if node is not None and node.GetID() in wanted:
-            logic.FitSliceToBackground()
+            logic.FitSliceToBackground()  # moves linked views too
+    for identity, node in wanted.items() if keep_slice else ():
+        node.JumpSliceByOffsetting(*centers[identity])
+
+
+def _center(node: Any) -> tuple[float, ...]:
+    """Return the center of a slice view, RAS mm."""
+    return tuple(node.GetSliceToRAS().GetElement(axis, 3) for axis in range(3))
 
 
 def _by_class(name: str) -> list[Any]:
@@ -162,6 +170,7 @@ class SliceDisplay:
         self.cache = Cache()
         self.extra: list[Any] = []  # nodes to remove when something else is shown
         self.view = ""  # name of what is shown
+        self._layouts: tuple[int, int] | None = None  # that of a view mode, and the user's before
 
     @property
     def upper(self) -> str:
@@ -181,17 +190,62 @@ class SliceDisplay:
         return self.cache.value(run, self.view, self.upper)
 
     def set_layers(
-        self, background: Any, foreground: Any = None, *, opacity: float = 1.0, add: bool = False, label: Any = None
+        self,
+        background: Any,
+        foreground: Any = None,
+        *,
+        opacity: float = 1.0,
+        add: bool = False,
+        label: Any = None,
+        names: Sequence[str] = (),
     ) -> None:
-        """Show volumes as the layers of all slice views."""
+        """Show volumes as the layers of all slice views, or of those with these names."""
         compositing = slicer.vtkMRMLSliceCompositeNode.Add if add else slicer.vtkMRMLSliceCompositeNode.Alpha
-        for composite in composite_nodes(self.view_names):
+        for composite in composite_nodes(names or self.view_names):
             change = composite.StartModify()
             for layer, node in (("Background", background), ("Foreground", foreground), ("Label", label)):
                 self.memory.set(composite, f"{layer}VolumeID", node.GetID() if node is not None else None)
             self.memory.set(composite, "Compositing", compositing)
             self.memory.set(composite, "ForegroundOpacity", opacity)
             composite.EndModify(change)
+
+    def arrange(self, layout: int, description: str, names: Sequence[str]) -> bool:
+        """Show a layout, whose slice views with these names show the location of the present ones.
+
+        Returns
+        -------
+        bool
+            Whether the layout has changed; not when it is shown already, or when there is no main window.
+        """
+        node = layout_node()
+        if node is None or node.GetViewArrangement() == layout:
+            return False
+        if not node.IsLayoutDescription(layout):
+            node.AddLayoutDescription(layout, description)
+        shown = [view for view in slice_nodes() if view.IsMappedInLayout()]
+        self._layouts = layout, node.GetViewArrangement()
+        node.SetViewArrangement(layout)
+        for view in slice_nodes(names) if shown else ():
+            view.JumpSliceByCentering(*_center(shown[0]))
+        return True
+
+    @property
+    def has_own_layout(self) -> bool:
+        """Whether the layout is that of a view mode."""
+        node = layout_node()
+        return self._layouts is not None and node is not None and node.GetViewArrangement() == self._layouts[0]
+
+    def restore_layout(self) -> None:
+        """Show the layout before `arrange`, unless the user has chosen another one meanwhile."""
+        if self._layouts is not None and self.has_own_layout:
+            layout_node().SetViewArrangement(self._layouts[1])
+        self._layouts = None
+
+    def link(self, names: Sequence[str], *, linked: bool = True) -> None:
+        """Let the slice views with these names, or all of `view_names`, zoom and pan together."""
+        for composite in composite_nodes(names or self.view_names):
+            self.memory.set(composite, "LinkedControl", int(linked))
+            self.memory.set(composite, "HotLinkedControl", int(linked))
 
     def clear(self) -> None:
         """Remove overlays and legends and hide all segmentations, which would cover the views."""

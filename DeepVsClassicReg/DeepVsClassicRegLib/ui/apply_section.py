@@ -123,6 +123,7 @@ class ApplySection:
         self._call = None
         if error is None:
             try:
+                slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
                 self._report(work.publish())
             except RegistrationError as problem:
                 error = problem

@@ -106,6 +106,7 @@ class MotionTask(WorkerTask):
 
     def _publish(self, found: Any, state: str, message: str) -> None:
         try:
+            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
             self.nodes = publish_motion(found, self.sequence)
         except Exception as error:
             self.fail(error)

@@ -35,12 +35,15 @@ from .run_section import PROGRESS, RunSection
 from .runner import Runner
 from .scheduling import BackgroundCall, IdleCalls
 from .segmentation_button import SegmentationButton
+from .shortcuts import Shortcuts, name_key
 from .tasks import RegistrationRequest, RegistrationTask, SharedStart
+from .volume_drops import VolumeDrops
 
 VALIDATE_MS = 50
 PHANTOM_ROLES = ("fixed", "moving", "fixed_labels", "moving_labels", "fixed_points", "moving_points")
 DONE = ("inputsButton", "adviceButton", "methodButton", "outputsButton", "progressButton", "machineButton")
 MARGIN = 4
+KEYS = {"blendButton": "O", "flickerButton": "K"}  # keys named in tool tips
 
 
 class Panel(VTKObservationMixin):
@@ -90,16 +93,28 @@ class Panel(VTKObservationMixin):
             ui, runner, self.machine.compute, self.run.show_message, self.inputs.pick
         )
         self.qa = QaSection(ui)
+        self.shortcuts = Shortcuts(
+            {
+                "O": lambda: self.qa.show("blend"),
+                "K": lambda: self.qa.show("flicker"),
+                "M": self.qa.show_next_view,
+                "N": lambda: self.qa.go_to_next(1),
+                "P": lambda: self.qa.go_to_next(-1),
+            }
+        )
         self.apply = ApplySection(ui)
         self.repair = RepairSection(ui, runner, self.machine.compute, self.qa, lambda run: self.results.choose(run))
         self.motion = MotionSection(ui, runner, self.machine.compute, self._engine_of_motion)
-        self.results = ResultsSection(ui, self._on_shown, self.qa.go_to)
+        self.results = ResultsSection(ui, self._on_shown, self.qa.go_to, lambda: self.qa.caption)
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
         self.advice.changed.connect(lambda section: self.engines.set_advice(section.advice))
         self.advice.plotting.connect(self.qa.before_other_views)
         self.advice.progressed.connect(self.run.held_progress)
         self.advice.ended.connect(self._on_advice)
+        self.drops = VolumeDrops(ui, self.inputs)
+        for name, keys in KEYS.items():
+            name_key(getattr(ui, name), keys)
         ui.sampleButton.connect("clicked()", self._on_sample)
         ui.installButton.connect("clicked()", self._on_install)
         ui.modelsButton.connect("clicked()", self.models.show)
@@ -211,6 +226,8 @@ class Panel(VTKObservationMixin):
         self._idle_calls.clear()
         if self._sample is not None:
             self._sample.abandon(lambda: None)
+        self.drops.close()
+        self.shortcuts.remove()
         self.models.close()
         self.segmentation.close()
         self.motion.close()
@@ -348,6 +365,7 @@ class Panel(VTKObservationMixin):
 
     def _on_shown(self, run: Run | None) -> None:
         self.qa.set_run(run)
+        self.shortcuts.enable(run is not None)
         self.apply.show(run, self.parameter_node)
         self.repair.show(run, self.parameter_node)
 

@@ -54,6 +54,11 @@ class ViewButtons:
             setattr(ui, button.objectName, button)
             self._buttons[view.name] = button
 
+    @property
+    def enabled(self) -> list[str]:
+        """Names of the views whose buttons are enabled, in their order."""
+        return [name for name, button in self._buttons.items() if button.enabled]
+
     def enable(self, run: Run | None) -> None:
         """Enable the buttons for the nodes of the run; a button whose node was deleted reports that when pressed."""
         for name, button in self._buttons.items():
@@ -88,6 +93,8 @@ class QaSection:
         self.inspection: Inspection | None = None
         self._run: Run | None = None
         self._wanted = ""
+        self._place = -1  # index of the shown place of `Run.look_at`
+        self._place_text = ""  # of the location that was gone to last
         self._preparing: BackgroundCall | None = None
         self._next: dict[str, int] = {}
         self._complaining = False
@@ -114,13 +121,23 @@ class QaSection:
         return self._wanted
 
     @property
+    def caption(self) -> str:
+        """Describes what the slice views show: run, view mode and location."""
+        parts = [self._run.title] if self._run is not None else []
+        if self._wanted:
+            title = get_view(self._wanted).title
+            before = self._ui.beforeButton.checked
+            parts.append(_("{view}, before registration").format(view=title) if before else title)
+        return ". ".join([*parts, *([self._place_text] if self._place_text else [])])
+
+    @property
     def busy(self) -> bool:
         """Whether a view is still being computed."""
         return self._preparing is not None
 
     def set_run(self, run: Run | None) -> None:
         """Show another run in the same view mode, or none."""
-        self._run, self._next = run, {}
+        self._run, self._next, self._place, self._place_text = run, {}, -1, ""
         self._say("")
         self._enable(run)
         if run is None:
@@ -142,6 +159,21 @@ class QaSection:
         self._show_options()
         before = self._ui.beforeButton.checked
         self._prepare(run, view, lambda: self._show_now(view), before=before)
+
+    def show_next_view(self) -> None:
+        """Show the run in the next view mode that it has, after the last one in the first."""
+        names = self._buttons.enabled
+        if names:
+            self.show(names[(names.index(self._wanted) + 1) % len(names) if self._wanted in names else 0])
+
+    def go_to_next(self, step: int) -> None:
+        """Go to the next (1) or the previous (-1) of the places where the run should be checked."""
+        places = self._run.look_at if self._run is not None else []
+        if not places:
+            self._say(_("There is no place to look at."))
+            return
+        self._place = (self._place + step) % len(places) if self._place >= 0 else min(step, 0) % len(places)
+        self._visit(places[self._place], self._place, len(places))
 
     def can_show(self, view: str) -> bool:
         """Whether the run has all nodes that a view needs."""
@@ -167,7 +199,7 @@ class QaSection:
         self.flicker_timer.stop()
         self._redraw.stop()
         self._stop_preparing()
-        self._wanted = ""
+        self._wanted = self._place_text = ""
         inspection, self.inspection = self.inspection, None
         if inspection is not None:
             inspection.close(places=places)
@@ -179,8 +211,7 @@ class QaSection:
     def go_to(self, place: Location) -> None:
         """Show a location of the run in all views."""
         if self._run is not None:
-            self._need_inspection().jump(place)
-            self._show_options()
+            self._jump_to(place)
             self._say(html.escape(place.text))
 
     def _enable(self, run: Run | None) -> None:
@@ -224,6 +255,7 @@ class QaSection:
     def _show_now(self, view: str) -> None:
         if self._run is None or view != self._wanted:
             return
+        is_new = self._need_inspection().view != view
         try:
             remark = self._need_inspection().show(
                 self._run,
@@ -243,10 +275,16 @@ class QaSection:
         elif self._complaining:
             self._say("")
         self._show_options()
+        if is_new:
+            qt.QTimer.singleShot(0, self._fit_new_views)
         if view == "flicker":
             self._on_flicker_time(self._ui.flickerSlider.value)
         else:
             self.flicker_timer.stop()
+
+    def _fit_new_views(self) -> None:
+        if self.inspection is not None:
+            self.inspection.fit_new_views()
 
     def _need_inspection(self) -> Inspection:
         if self.inspection is None:
@@ -300,10 +338,17 @@ class QaSection:
             return
         number = self._next.get(kind, 0) % len(places)
         self._next[kind] = number + 1
-        self._need_inspection().jump(places[number])
+        self._visit(places[number], number, len(places))
+
+    def _visit(self, place: Location, number: int, count: int) -> None:
+        self._jump_to(place)
+        text = html.escape(place.text.removesuffix("."))
+        self._say(_("{number} of {count}: {text}").format(number=number + 1, count=count, text=text))
+
+    def _jump_to(self, place: Location) -> None:
+        self._need_inspection().jump(place)
+        self._place_text = place.text
         self._show_options()
-        text = html.escape(places[number].text.removesuffix("."))
-        self._say(_("{number} of {count}: {text}").format(number=number + 1, count=len(places), text=text))
 
     def _say(self, text: str) -> None:
         self._complaining = False

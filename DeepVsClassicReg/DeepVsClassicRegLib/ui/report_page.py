@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,11 +20,38 @@ from ..mrml.tables import unique_titles
 STYLE = """
 body{font-family:system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}th,td{border-bottom:1px solid #ccc;padding:.25em .8em;text-align:left}
-img{max-width:32%;margin-right:.5%}.note{color:#666}
+img{max-width:32%;margin-right:.5%}.note{color:#666}figure{margin:1em 0}
 """
 
 
-def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[str, Any]]) -> str:
+@dataclass(frozen=True)
+class CapturedViews:
+    """The slice views at one moment.
+
+    Attributes
+    ----------
+    caption : str
+        What they show.
+    pictures : tuple of (str, str)
+        Name and PNG (base64) of each view.
+    """
+
+    caption: str
+    pictures: tuple[tuple[str, str], ...]
+
+    @property
+    def html(self) -> str:
+        """The pictures above their caption."""
+        return f"<figure>{_images(self.pictures)}<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+
+
+def page(
+    runs: Sequence[Run],
+    shown: Run,
+    verdict: str,
+    tables: Sequence[tuple[str, Any]],
+    captured: Sequence[CapturedViews] = (),
+) -> str:
     """Return the page of some runs as self-contained HTML.
 
     Parameters
@@ -36,12 +64,15 @@ def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[s
         The verdict of the shown run, as HTML.
     tables : sequence of (str, vtkMRMLTableNode)
         Title and content.
+    captured : sequence of CapturedViews
+        Views that the user has added.
     """
     title = html.escape(shown.title)
     parts = [
         f'<!DOCTYPE html><html><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
         f"<h1>{title}</h1><p>{verdict}</p>",
-        *(f'<img alt="{name}" src="data:image/png;base64,{picture}">' for name, picture in _pictures()),
+        _images(pictures_of_views()),
+        *(views.html for views in captured),
     ]
     for heading, node in tables:
         parts.append(f"<h2>{html.escape(heading)}</h2>{_table(node)}")
@@ -52,13 +83,18 @@ def page(runs: Sequence[Run], shown: Run, verdict: str, tables: Sequence[tuple[s
     return "\n".join([*parts, "</body></html>"])
 
 
-def _pictures() -> list[tuple[str, str]]:
+def _images(pictures: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{picture}">' for name, picture in pictures)
+
+
+def pictures_of_views() -> list[tuple[str, str]]:
     """Return name and PNG (base64) of every visible slice view."""
     layout = slicer.app.layoutManager()
     found = []
     for name in layout.sliceViewNames() if layout is not None else ():
-        view = layout.sliceWidget(name).sliceView()
-        if view.width > 1 and view.height > 1:
+        widget = layout.sliceWidget(name)
+        view = widget.sliceView()
+        if widget.mrmlSliceNode().IsMappedInLayout() and view.width > 1 and view.height > 1:
             found.append((name, _png(view.grab())))
     return found
 

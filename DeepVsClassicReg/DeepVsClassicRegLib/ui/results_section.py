@@ -20,7 +20,7 @@ from ..mrml.dicom import save_dicom
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
-from .report_page import page
+from .report_page import CapturedViews, page, pictures_of_views
 from .rich_text import faint
 from .scheduling import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
@@ -41,6 +41,8 @@ class ResultsSection:
         Called with the run to show, or None.
     go : callable
         Called with the location to show.
+    caption : callable
+        Describes what the slice views show.
 
     Attributes
     ----------
@@ -52,8 +54,15 @@ class ResultsSection:
         Knows the runs.
     """
 
-    def __init__(self, ui: Any, shown: Callable[[Run | None], None], go: Callable[[Location], None]) -> None:
-        self._ui, self._shown, self._go = ui, shown, go
+    def __init__(
+        self,
+        ui: Any,
+        shown: Callable[[Run | None], None],
+        go: Callable[[Location], None],
+        caption: Callable[[], str],
+    ) -> None:
+        self._ui, self._shown, self._go, self._caption = ui, shown, go, caption
+        self.captured: list[CapturedViews] = []
         self.parameter_node: Any = None
         self.nodes = SceneNodes()
         self._loading = False
@@ -78,6 +87,12 @@ class ResultsSection:
         ui.htmlButton.connect("clicked()", self._on_html)
         ui.dicomButton.connect("clicked()", self._on_dicom)
         ui.forgetButton.connect("clicked()", self.forget)
+        menu = qt.QMenu(ui.moreButton)
+        self.capture_action = _added_action(menu, "", self.capture_views)
+        self.uncapture_action = _added_action(menu, _("Remove the added views"), self.forget_views)
+        self.transform_action = _added_action(menu, _("Open in the module Transforms"), self.open_transform)
+        ui.moreButton.setMenu(menu)
+        self._count_views()
         self.refresh()
 
     @property
@@ -90,6 +105,7 @@ class ResultsSection:
         """Show the runs of a scene and select the newest."""
         if parameter_node is None or parameter_node is not self.parameter_node:
             self.nodes.forget()
+            self.forget_views()
         self.parameter_node = parameter_node
         self.runs = restore_runs(parameter_node) if parameter_node is not None else []
         self._loading = True
@@ -127,6 +143,7 @@ class ResultsSection:
         run = self.run
         if run is not None:
             self._shown(None)
+            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
             forget_run(self.parameter_node, run, delete_outputs=True)
             self.load(self.parameter_node)
 
@@ -149,7 +166,25 @@ class ResultsSection:
         if any(other.measures.get("dice_per_label") for other in self.runs):
             tables.append((self._ui.structureMeasureCombo.currentText, self._structure_table()))
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
-            write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
+            write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables, self.captured))
+
+    def capture_views(self) -> None:
+        """Add pictures of the slice views, as they are now, to the report that is saved later."""
+        self.captured.append(CapturedViews(self._caption(), tuple(pictures_of_views())))
+        self._count_views()
+        slicer.util.showStatusMessage(_("The views are in the report."), 3000)
+
+    def forget_views(self) -> None:
+        """Remove the added pictures from the report."""
+        self.captured = []
+        self._count_views()
+
+    def open_transform(self) -> None:
+        """Open Slicer's module Transforms with the transform of the shown run."""
+        if self.run is None:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The transform could not be shown.")):
+            slicer.app.openNodeModule(self.run.need("transform"))
 
     def save_dicom(self, path: str) -> None:
         """Save the transform of the shown run as a DICOM registration object."""
@@ -164,6 +199,12 @@ class ResultsSection:
         chart = self.nodes.chart("structures", self.parameter_node)
         update_label_plot(self.runs, chart, self.nodes.table("plot", self.parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def _count_views(self) -> None:
+        count = len(self.captured)
+        text = _("Add these views to the report")
+        self.capture_action.text = f"{text} ({count})" if count else text
+        self.uncapture_action.enabled = bool(count)
 
     def _on_place(self, link: str) -> None:
         found = self.run.look_at if self.run is not None else []
@@ -235,6 +276,12 @@ class ResultsSection:
         )
         if path:
             self.save_page(path)
+
+
+def _added_action(menu: Any, text: str, triggered: Callable[[], None]) -> Any:
+    action = menu.addAction(text)
+    action.connect("triggered()", triggered)
+    return action
 
 
 def verdict_html(run: Run, *, links: bool = True) -> str:

@@ -408,6 +408,7 @@ class RegistrationTask(WorkerTask):
             self.request.shared_start.take(start, self._seen)
         find = self.request.parameter_node
         try:
+            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
             self.run = publish(
                 loaded,
                 self.request.inputs,

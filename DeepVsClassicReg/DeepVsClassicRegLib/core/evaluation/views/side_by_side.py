@@ -19,7 +19,7 @@ VIEW = View(
     name="side-by-side",
     title="Side by side",
     caption="The fixed volume, and the moving volume before and after registration, at the same location.",
+    options={"opacity": "Fixed to warped:"},
     row=_row,
     with_fixed=True,
-    in_panel=False,
 )
