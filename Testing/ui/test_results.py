@@ -242,8 +242,13 @@ def test_the_verdict_has_reasons_and_locations(panel, picked, ui, fake):
     ui.verdictLabel.linkActivated.emit("9")  # a record that has changed meanwhile
 
 
-def test_the_transform_is_saved_for_dicom_only_with_dicom_volumes(panel, finish, tmp_path):
-    finish()
+def test_the_transform_is_saved_for_dicom_only_with_dicom_volumes(panel, ui, finish, tmp_path):
+    run = finish()
+    assert not ui.dicomButton.enabled and "DICOM module" in ui.dicomButton.toolTip
+    for volume in (run.fixed, run.moving):
+        volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    panel.results.refresh()
+    assert ui.dicomButton.enabled
     with pytest.raises(Exception, match="was not loaded from Slicer's DICOM database"):
         panel.results.save_dicom(str(tmp_path / "reg.dcm"))
     assert not (tmp_path / "reg.dcm").exists()

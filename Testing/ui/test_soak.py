@@ -20,6 +20,8 @@ def soak(module, widget, phantom, tmp_path, monkeypatch, dialogs, packages):
     for number in range(200):
         dialogs.answer("getSaveFileName", str(tmp_path / f"saved{number}.csv"))
         dialogs.answer("getExistingDirectory", "")
+        dialogs.answer("getOpenFileName", "")
+        dialogs.answer("getText", f"My preset {number % 3}")
 
     def clicks(count, **options):
         user = Soak(module, phantom, tmp_path, monkeypatch, dialogs, **options)

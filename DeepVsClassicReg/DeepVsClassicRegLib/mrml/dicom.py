@@ -50,6 +50,11 @@ def save_dicom(transform: Any, path: Path, *, fixed: Any = None, moving: Any = N
     return write_dicom_registration(resolved(flattened(transform), grid), path, **frames, grid=grid)
 
 
+def is_from_dicom(volume: Any) -> bool:
+    """Return whether a volume was loaded from a DICOM series; a registration object refers to that series."""
+    return volume is not None and bool(volume.GetAttribute(INSTANCES))
+
+
 def load_transform(path: Path) -> Any:
     """Add a transform file to the scene, of any program that `read_transform` knows, DICOM registrations included.
 

@@ -16,7 +16,7 @@ from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
-from ..mrml.dicom import save_dicom
+from ..mrml.dicom import is_from_dicom, save_dicom
 from ..mrml.runs import Run, forget_run, restore_runs
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
@@ -225,11 +225,21 @@ class ResultsSection:
             notes = run.typed_report.notes
             self._ui.notesLabel.text = "<br>".join(faint(note) for note in notes)
             self._ui.notesLabel.visible = bool(notes)
+            self._offer_dicom(run)
             self._show_tables()
         else:
             self._ui.measuresTable.setMRMLTableNode(None)
             self._ui.structuresTable.setMRMLTableNode(None)
         self._shown(run)
+
+    def _offer_dicom(self, run: Run) -> None:
+        button = self._ui.dicomButton
+        button.enabled = is_from_dicom(run.fixed) and is_from_dicom(run.moving)
+        button.toolTip = (
+            _("Save the transform as a DICOM registration object, which refers to the series of both volumes.")
+            if button.enabled
+            else _("A DICOM registration object needs two volumes that were loaded with the DICOM module.")
+        )
 
     def _show_tables(self) -> None:
         table = self.nodes.table("summary", self.parameter_node)
