@@ -156,7 +156,8 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
     Further nodes of the pair are passed by name: `fixedSegmentation`, `movingSegmentation`
     (segmentations or label maps), `fixedMask`, `movingMask`, `fixedExcluded`, `movingExcluded` (lesions, implants),
     `fixedRigid`, `movingRigid` (bodies that move rigidly, one per segment), `fixedLandmarks`, `movingLandmarks`
-    (markups), `initialTransform`; the library's names (`fixed_labels`, ...) are accepted too.
+    (markups), `initialTransform`; the library's names (`fixed_labels`, ...) are accepted too. Of color and vector
+    volumes the luminance is registered, or the channel given as `fixedChannel` and `movingChannel`, a number from 0.
 
     Examples
     --------
@@ -186,6 +187,7 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         "movingLandmarks": "moving_points",
         "initialTransform": "initial",
     }
+    CHANNELS = {"fixedChannel": "fixed_channel", "movingChannel": "moving_channel"}
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleLogic.__init__(self, parent)
@@ -465,7 +467,8 @@ class DeepVsClassicRegLogic(ScriptedLoadableModuleLogic):
         return Inputs(
             fixed=fixedNode,
             moving=movingNode,
-            **{self.NODE_NAMES.get(name, name): node for name, node in nodes.items()},
+            **{self.CHANNELS[name]: str(nodes[name]) for name in nodes if name in self.CHANNELS},
+            **{self.NODE_NAMES.get(name, name): node for name, node in nodes.items() if name not in self.CHANNELS},
         )
 
 

@@ -78,10 +78,32 @@ def test_one_odd_voxel_is_not_constant(nodes):
     assert found(Inputs(fixed=nodes.fixed, moving=volume_of(array)), "moving") == ""
 
 
-def test_color_volume(nodes):
-    color = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode")
-    color.SetAndObserveImageData(image_of(np.zeros((12, 12, 12, 3), np.uint8), components=3))
-    assert "3 components" in found(Inputs(fixed=color, moving=nodes.moving), "fixed")
+def vectors_of(array):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode")
+    node.SetAndObserveImageData(image_of(array, components=array.shape[-1]))
+    return node
+
+
+def test_color_volumes_are_judged_by_what_is_registered(nodes):
+    array = np.zeros((12, 12, 12, 3), np.uint8)
+    array[..., 1] = 50 * (np.arange(12) % 3)  # green varies, the others are constant
+    color = vectors_of(array)
+    assert found(Inputs(fixed=color, moving=nodes.moving), "fixed") == ""
+    assert found(Inputs(fixed=color, moving=nodes.moving, fixed_channel="1"), "fixed") == ""
+    assert "constant" in found(Inputs(fixed=color, moving=nodes.moving, fixed_channel="0"), "fixed")
+
+
+def test_a_vector_volume_needs_a_channel(nodes):
+    vectors = vectors_of(np.random.default_rng(1).normal(size=(12, 12, 12, 3)).astype(np.float32))
+    text = found(Inputs(fixed=vectors, moving=nodes.moving), "fixed")
+    assert "3 values per voxel" in text
+    assert found(Inputs(fixed=vectors, moving=nodes.moving, fixed_channel="2"), "fixed") == ""
+
+
+def test_two_single_slices_are_a_pair():
+    fixed, moving = volume_of(noise(1, 20, 20)), volume_of(noise(1, 30, 20))
+    assert found(Inputs(fixed=fixed, moving=moving), "moving") == ""
+    assert "only 5 voxels" in found(Inputs(fixed=fixed, moving=volume_of(noise(1, 5, 20))), "moving")
 
 
 def test_label_map_as_volume(nodes):

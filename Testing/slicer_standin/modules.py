@@ -255,7 +255,7 @@ class ModulePanel(QtWidgets.QWidget):
         self._selector = ModuleSelector(self)
         self._selector.hide()
         self._title = QtWidgets.QLabel(self)
-        self._title.setStyleSheet("color: palette(window-text); font-weight: bold; font-size: 15px; padding: 4px;")
+        self._title.setStyleSheet("font-weight: bold; font-size: 15px; padding: 4px;")
         self._scroll = QtWidgets.QScrollArea(self)
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QtWidgets.QFrame.NoFrame)

@@ -229,6 +229,15 @@ def _finished(studio: Studio) -> None:
     studio.panel.results.forget()
 
 
+def _side_by_side(studio: Studio) -> None:
+    """Take the picture of fixed, warped and overlay in linked views, and of the menu below the result."""
+    studio.choose("sitk-demons")
+    studio.register()
+    studio.look("sideBySideButton")
+    studio.shoot("side-by-side")
+    studio.panel.results.forget()
+
+
 def _apply(studio: Studio) -> None:
     """Take the picture of the transform applied to a folder with a segmentation and landmarks."""
     ui, panel, slicer = studio.ui, studio.panel, studio.slicer
@@ -436,6 +445,7 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "finished": _finished,
     "compare": _compare,
     "jacobian": _jacobian,
+    "side-by-side": _side_by_side,
     "apply": _apply,
     "repair": _repair,
 }

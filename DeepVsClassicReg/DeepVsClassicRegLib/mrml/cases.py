@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from ..core.errors import FileError, RegistrationError
 from ..core.files import NO_SPACE, write_json
 from ..core.images.grid import Grid
+from .channels import channel_count
 from .geometry import array_of, grid_of
 from .segmentations import Entry, Layer, entries, layers
 from .snapshot import copied, merged, write_array
@@ -108,6 +109,8 @@ def scene_cases() -> list[SceneCase]:
     found = []
     for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if volume.IsA("vtkMRMLLabelMapVolumeNode") or volume.GetImageData() is None or volume.GetHideFromEditors():
+            continue
+        if channel_count(volume) > 1:
             continue
         found.append(SceneCase(volume, next((node for node in drawings if _belongs(node, volume)), None)))
     return found

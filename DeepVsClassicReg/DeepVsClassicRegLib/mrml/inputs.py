@@ -28,7 +28,7 @@ TITLES = {
 }
 
 
-VOLUMES = ("vtkMRMLScalarVolumeNode",)  # classes that can be fixed and moving
+VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")  # classes that can be fixed and moving
 
 
 def is_volume(node: Any) -> bool:
@@ -42,8 +42,11 @@ class Inputs:
 
     Parameters
     ----------
-    fixed, moving : vtkMRMLScalarVolumeNode
+    fixed, moving : vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode
         The moving volume is registered to the fixed volume.
+    fixed_channel, moving_channel : str
+        Number, from 0, of the channel of a color or vector volume that is registered; '' is the luminance of a color
+        volume.
     fixed_labels, moving_labels : vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode, optional
         Segmentations for the evaluation and for engines that use labels.
     fixed_segment, moving_segment : str
@@ -67,6 +70,8 @@ class Inputs:
 
     fixed: slicer.vtkMRMLScalarVolumeNode | None = None
     moving: slicer.vtkMRMLScalarVolumeNode | None = None
+    fixed_channel: str = ""
+    moving_channel: str = ""
     fixed_labels: slicer.vtkMRMLNode | None = None
     moving_labels: slicer.vtkMRMLNode | None = None
     fixed_segment: str = ""
@@ -116,9 +121,13 @@ class Inputs:
     def using(self, role: str, node: Any) -> Inputs:
         """Return the inputs with a volume as 'fixed' or 'moving'; the two change places when it was the other one."""
         other = {"fixed": "moving", "moving": "fixed"}[role]
-        changes: dict[str, Any] = {role: node}
+        changes: dict[str, Any] = {role: node, f"{role}_channel": ""}
         if getattr(self, other) is node:
-            changes[other] = getattr(self, role)
+            changes |= {
+                other: getattr(self, role),
+                f"{role}_channel": getattr(self, f"{other}_channel"),
+                f"{other}_channel": getattr(self, f"{role}_channel"),
+            }
         return dataclasses.replace(self, **changes)
 
     def without(self, *roles: str) -> Inputs:
@@ -129,8 +138,12 @@ class Inputs:
 
 def fingerprint(inputs: Inputs) -> tuple[Hashable, ...]:
     """Return a value that changes with the content of the selected nodes, but not with their names or display."""
-    segments = tuple(getattr(inputs, entry.name) for entry in dataclasses.fields(inputs) if "segment" in entry.name)
-    return (*((role, node.GetID(), _content(node), _place(node)) for role, node in inputs.given()), segments)
+    parts = tuple(
+        getattr(inputs, entry.name)
+        for entry in dataclasses.fields(inputs)
+        if entry.name.endswith(("_segment", "_channel"))
+    )
+    return (*((role, node.GetID(), _content(node), _place(node)) for role, node in inputs.given()), parts)
 
 
 def _content(node: Any) -> Hashable:

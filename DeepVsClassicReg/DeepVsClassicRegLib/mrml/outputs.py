@@ -18,9 +18,11 @@ from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.report import Measured, Report, read_report
 from ..core.evaluation.views.error import HIGHEST
 from ..core.files import read_json
+from ..core.images.channels import Channels
 from ..core.images.io import read_labels
 from ..core.images.volume import TAG, LabelMap, Volume, is_estimated
 from ..core.job import OUTPUT_FOLDER, RESULT_FILE
+from .channels import channel_count
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
 from .nodes import GRAY, file_safe, output_name, remove_node, show_volume
@@ -43,6 +45,7 @@ CLASSES = {
     "error": "vtkMRMLScalarVolumeNode",
     "report_table": "vtkMRMLTableNode",
 }
+VECTORS = "vtkMRMLVectorVolumeNode"
 EXTRA_CLASSES = {"labels": "vtkMRMLSegmentationNode", "transform": "vtkMRMLTransformNode"}
 SUFFIXES = {
     "transform": "transform",
@@ -90,7 +93,7 @@ class Loaded:
     mapping : vtkAbstractTransform
         The same map for `transforms.attach`.
     warped, jacobian : Image or None
-        On the fixed grid.
+        On the fixed grid; the warped image of a color or vector volume has all channels.
     uncertainty : Image or None
         In mm, on its own grid; only some engines provide it.
     error : Image or None
@@ -125,7 +128,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
     FileError
         When result.json or one of its files is missing or invalid.
     """
-    from ..core.images.io import read_labels, read_volume
+    from ..core.images.io import read_channels, read_labels, read_volume
     from ..core.transforms.files import read_transform
 
     result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())
@@ -136,7 +139,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
         raise FileError(_("The result in {folder} contains no transform.").format(folder=folder), hint=_what_now())
     return loaded_result(
         read_transform(files["transform"]),
-        warped=read_volume(files["warped"]) if "warped" in files else None,
+        warped=read_channels(files["warped"]) or read_volume(files["warped"]) if "warped" in files else None,
         jacobian=read_volume(files["jacobian"]) if "jacobian" in files else None,
         uncertainty=read_volume(files["uncertainty"]) if "uncertainty" in files else None,
         error=read_volume(files["error"]) if "error" in files else None,
@@ -152,7 +155,7 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
 def loaded_result(
     transform: Transform,
     *,
-    warped: Volume | None,
+    warped: Volume | Channels | None,
     jacobian: Volume | None,
     uncertainty: Volume | None,
     error: Volume | None,
@@ -187,8 +190,10 @@ def _loaded_extra(about: Mapping[str, Any], value: Volume | LabelMap | Transform
     return LoadedExtra(about["title"], about["kind"], vtk_of(value))
 
 
-def _image(volume: Volume | None) -> Image | None:
-    return None if volume is None else Image(image_of(volume.array), volume.grid)
+def _image(volume: Volume | Channels | None) -> Image | None:
+    if volume is None:
+        return None
+    return Image(image_of(volume.array, components=volume.array.shape[3] if volume.array.ndim == 4 else 1), volume.grid)
 
 
 def _label_image(labels: LabelMap) -> Image:
@@ -252,7 +257,7 @@ def publish(
     RegistrationError
         When an input is selected as output.
     """
-    _check_targets(inputs, targets or Targets())
+    check_targets(inputs, targets or Targets())
     work = _Publication(loaded, inputs, snapshot, targets or Targets(), file_safe(title))
     try:
         run = work.publish()
@@ -298,6 +303,7 @@ class _Publication:
             {**originals, **self.nodes},
             labels=self.snapshot.labels,
             extras=extras,
+            channels=self.snapshot.channels,
         )
         self.back.append(lambda: remove_node(run.record))
         if "report_table" in self.targets.wanted:
@@ -328,10 +334,16 @@ class _Publication:
             name = f"{self.given_title} {SUFFIXES[role]}"
             if not self.given_title:
                 name = output_name(self.moving, SUFFIXES[role], self.engine)
-            node = slicer.mrmlScene.AddNewNodeByClass(CLASSES[role], slicer.mrmlScene.GenerateUniqueName(name))
+            kind = VECTORS if role == "warped" and self._has_channels else CLASSES[role]
+            node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(name))
             self.back.append(lambda: remove_node(node))
         self.nodes[role] = node
         return node
+
+    @property
+    def _has_channels(self) -> bool:
+        image = self.loaded.warped
+        return image is not None and image.data.GetNumberOfScalarComponents() > 1
 
     def _extra_node(self, extra: LoadedExtra) -> Any:
         """Return a new node with an additional output of the engine."""
@@ -366,11 +378,35 @@ class _Publication:
         if image is None:
             return
         shown = moving.GetDisplayNode() if moving is not None else None
-        if shown is not None:
+        if self._has_channels:
+            self._fill_channels(node, image, moving)
+        elif shown is not None:
             self._fill_volume(node, image, shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID())
         else:
             low, high = image.data.GetScalarRange()
             self._fill_volume(node, image, high - low, (low + high) / 2, GRAY)
+
+    def _fill_channels(self, node: Any, image: Image, moving: Any) -> None:
+        """Fill a vector volume; it is shown as the moving volume is."""
+        matrix, former, kind = vtk.vtkMatrix4x4(), node.GetImageData(), node.GetVoxelVectorType()
+        node.GetIJKToRASMatrix(matrix)
+        self.back.append(
+            lambda: (
+                node.SetAndObserveImageData(former),
+                node.SetIJKToRASMatrix(matrix),
+                node.SetVoxelVectorType(kind),
+            )
+        )
+        node.SetAndObserveTransformNodeID(None)
+        place(node, image.grid)
+        node.SetAndObserveImageData(image.data)
+        if moving is not None:
+            node.SetVoxelVectorType(moving.GetVoxelVectorType())
+        node.CreateDefaultDisplayNodes()
+        shown, display = moving.GetDisplayNode() if moving is not None else None, node.GetDisplayNode()
+        if shown is not None and display is not None:
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
 
     def _fill_jacobian(self, node: Any) -> None:
         color = DIVERGING if slicer.mrmlScene.GetNodeByID(DIVERGING) is not None else GRAY
@@ -439,7 +475,8 @@ def _is_shown(node: Any) -> bool:
     return display is not None and node.IsA("vtkMRMLSegmentationNode") and bool(display.GetVisibility())
 
 
-def _check_targets(inputs: Inputs, targets: Targets) -> None:
+def check_targets(inputs: Inputs, targets: Targets) -> None:
+    """Raise `RegistrationError` when an input is selected as output, or the warped volume does not fit its node."""
     given = {id(node): TITLES[role] for role, node in inputs.given()}
     for role in SUFFIXES:
         node = getattr(targets, role)
@@ -448,6 +485,14 @@ def _check_targets(inputs: Inputs, targets: Targets) -> None:
                 _("The output '{name}' is the {input}.").format(name=node.GetName(), input=given[id(node)]),
                 hint=_("Select another output, or create a new one."),
             )
+    warped = targets.warped
+    if warped is not None and inputs.moving is not None and (warped.IsA(VECTORS) != (channel_count(inputs.moving) > 1)):
+        raise RegistrationError(
+            _("The output '{name}' cannot hold the warped volume, which has {count} values per voxel.").format(
+                name=warped.GetName(), count=channel_count(inputs.moving)
+            ),
+            hint=_("Select none: a new node of the right kind is created."),
+        )
 
 
 def load_segmentations(folder: Path) -> dict[str, LabelMap]:

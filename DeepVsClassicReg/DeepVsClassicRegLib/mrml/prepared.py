@@ -10,6 +10,7 @@ import vtk
 
 from ..core.images.grid import Grid
 from . import geometry
+from .channels import gray
 from .geometry import grid_of
 from .runs import Run
 
@@ -90,11 +91,11 @@ def _task(run: Run, key: str) -> Callable[[], Any]:
         pieces, fixed_grid = flattened(run.need("transform")), grid_of(run.need("fixed"))
         return lambda: _deformation(pieces, fixed_grid)
     node = run.need(key)
-    array, window, level = geometry.array_of(node), *_window(node)
+    array, channel, window, level = geometry.array_of(node), run.channel(key), *_window(node)
     if key != "moving":
-        return lambda: geometry.windowed(array, window, level)
+        return lambda: geometry.windowed(gray(array, channel), window, level)
     grids = grid_of(node), grid_of(run.need("fixed"))
-    return lambda: geometry.windowed(_moved(array, *grids), window, level)
+    return lambda: geometry.windowed(_moved(gray(array, channel), *grids), window, level)
 
 
 def _deformation(pieces: list[Any], grid: Grid) -> vtk.vtkAbstractTransform:

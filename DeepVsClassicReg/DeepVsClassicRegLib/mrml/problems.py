@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from ..core.errors import RegistrationError
 from ..core.pair import FEWEST_VOXELS
 from . import segmentations
+from .channels import channel_count, gray, needs_channel
 from .geometry import array_of_image, flipped, from_vtk, grid_of, world_matrix
 from .inputs import TITLES, Inputs
 
@@ -56,7 +57,7 @@ def problems(inputs: Inputs) -> list[InputProblem]:
     for role in ("fixed", "moving"):
         node = getattr(present, role)
         if node is not None:
-            found += _volume(role, node)
+            found += _volume(role, node, getattr(present, f"{role}_channel"))
         elif role not in lost:
             found.append(
                 InputProblem(
@@ -66,6 +67,7 @@ def problems(inputs: Inputs) -> list[InputProblem]:
                 )
             )
     found += _same(present)
+    found += _single_slices(present)
     for role in present.drawings:
         found += _drawing(present, role)
     found += _labels_together(present)
@@ -80,7 +82,7 @@ def _gone(inputs: Inputs) -> Iterator[InputProblem]:
             yield InputProblem(role, _("The {what} was deleted.").format(what=TITLES[role]), _("Select another one."))
 
 
-def _volume(role: str, node: Any) -> Iterator[InputProblem]:
+def _volume(role: str, node: Any, channel: str) -> Iterator[InputProblem]:
     title = _("The {what} '{name}'").format(what=TITLES[role], name=node.GetName())
     image = node.GetImageData()
     if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
@@ -91,14 +93,12 @@ def _volume(role: str, node: Any) -> Iterator[InputProblem]:
             role, _("{title} is a segmentation.").format(title=title), _("Select the image it was drawn on.")
         )
         return
-    components = image.GetNumberOfScalarComponents()
-    if components != 1:
+    if needs_channel(node, channel):
+        count = channel_count(node)
         yield InputProblem(
             role,
-            _("{title} has {components} components per voxel (a color or vector image).").format(
-                title=title, components=components
-            ),
-            _("Extract one component first (module Vector to Scalar Volume)."),
+            _("{title} has {count} values per voxel that are no color.").format(title=title, count=count),
+            _("Select the channel to register beside it. A displacement field is used as a transform."),
         )
         return
     try:
@@ -106,7 +106,7 @@ def _volume(role: str, node: Any) -> Iterator[InputProblem]:
     except RegistrationError as error:
         yield InputProblem(role, error.message, error.hint)
         return
-    yield from _content(role, title, image, grid.size)
+    yield from _content(role, title, array_of_image(image), channel, grid.size)
     if _is_frame(node):
         yield InputProblem(
             role,
@@ -116,26 +116,48 @@ def _volume(role: str, node: Any) -> Iterator[InputProblem]:
         )
 
 
-def _content(role: str, title: str, image: Any, size: tuple[int, int, int]) -> Iterator[InputProblem]:
-    if min(size) == 1:
-        yield InputProblem(
-            role,
-            _("{title} is a single slice {size}.").format(title=title, size=size),
-            _("Select a 3D volume with several slices."),
-        )
-    elif min(size) < FEWEST_VOXELS:
+def _content(
+    role: str, title: str, voxels: np.ndarray, channel: str, size: tuple[int, int, int]
+) -> Iterator[InputProblem]:
+    fewest = sorted(size)[1] if _is_slice(size) else min(size)
+    if fewest < FEWEST_VOXELS:
         yield InputProblem(
             role,
             _("{title} has only {fewest} voxels along one axis {size}; at least {needed} are needed.").format(
-                title=title, fewest=min(size), size=size, needed=FEWEST_VOXELS
+                title=title, fewest=fewest, size=size, needed=FEWEST_VOXELS
             ),
             _("Resample it to thinner slices first, if that is appropriate for the data."),
         )
-    array = array_of_image(image)
     # A few voxels nearly always suffice; all are compared only when those are equal.
-    if np.ptp(array[::8, ::8, ::8]) == 0 and array.min() == array.max():
+    array = gray(voxels[::8, ::8, ::8], channel)
+    if np.ptp(array) == 0:
+        array = gray(voxels, channel)
+    if array.min() == array.max():
         message = _("{title} is constant (every voxel is {value:g}).").format(title=title, value=float(array.flat[0]))
         yield InputProblem(role, message, _("Select another volume."))
+
+
+def _is_slice(size: tuple[int, int, int]) -> bool:
+    return sorted(size)[0] == 1 and sorted(size)[1] > 1
+
+
+def _single_slices(inputs: Inputs) -> Iterator[InputProblem]:
+    """Report a single slice on one side only."""
+    sizes = {
+        side: node.GetImageData().GetDimensions()
+        for side, node in (("fixed", inputs.fixed), ("moving", inputs.moving))
+        if node is not None and node.GetImageData() is not None
+    }
+    slices = [side for side, size in sizes.items() if _is_slice(size)]
+    if len(sizes) == 2 and len(slices) == 1:
+        (role,) = slices
+        yield InputProblem(
+            role,
+            _("The {what} '{name}' is a single slice {size}, the other volume is not.").format(
+                what=TITLES[role], name=getattr(inputs, role).GetName(), size=sizes[role]
+            ),
+            _("Select two single slices, which are registered in their plane, or two 3D volumes."),
+        )
 
 
 def _is_frame(node: Any) -> bool:

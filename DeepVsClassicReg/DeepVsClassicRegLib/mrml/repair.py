@@ -171,6 +171,8 @@ def repair_inputs(run: Run, fixed_points: Any, moving_points: Any) -> Inputs:
     return Inputs(
         fixed=run.need("fixed"),
         moving=run.need("moving"),
+        fixed_channel=run.channel("fixed"),
+        moving_channel=run.channel("moving"),
         fixed_labels=run.node("fixed_labels"),
         moving_labels=run.node("moving_labels"),
         fixed_points=fixed_points,
@@ -181,7 +183,7 @@ def repair_inputs(run: Run, fixed_points: Any, moving_points: Any) -> Inputs:
 
 def shown_place() -> tuple[float, float, float]:
     """Return the point, RAS, where the planes of the slice views meet."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    nodes = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
     matrices = [slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()) for node in nodes]
     normals = np.array([matrix[:3, 2] for matrix in matrices])
     offsets = np.array([matrix[:3, 2] @ matrix[:3, 3] for matrix in matrices])

@@ -158,6 +158,11 @@ class Run:
         """Whether the node of a role was deleted."""
         return self.had(role) and self.node(role) is None
 
+    def channel(self, role: str) -> str:
+        """Return the channel of 'fixed', 'moving' or 'warped' that was registered, '' for the luminance."""
+        side = "fixed" if role == "fixed" else "moving"
+        return self.record.GetParameter(f"{side}_channel") or ""
+
     @property
     def extras(self) -> list[Any]:
         """The nodes of additional outputs of the engine."""
@@ -203,6 +208,7 @@ def new_record(
     *,
     labels: Mapping[int, LabelStyle] | None = None,
     extras: Sequence[Any] = (),
+    channels: Mapping[str, str] | None = None,
 ) -> Run:
     """Add the record of a run to the scene."""
     record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", title, saved=True))
@@ -210,6 +216,8 @@ def new_record(
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
     for name, content in (("report", report.to_json()), ("labels", styles)):
         record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
+    for side, channel in (channels or {}).items():
+        record.SetParameter(f"{side}_channel", channel)
     for role, node in nodes.items():
         if node is not None and node.GetScene() is not None:
             add_node(Run(record), role, node)

@@ -37,7 +37,9 @@ class Snapshot:
     names : mapping of str to str
         Role -> name of the node.
     volumes : mapping of str to (array, Grid)
-        'fixed' and 'moving'.
+        'fixed' and 'moving'; (Z, Y, X), of color and vector volumes (Z, Y, X, C).
+    channels : mapping of str to str
+        Role -> number of the channel that is registered, where one was chosen.
     drawings : mapping of str to list of Layer
         Segmentations, masks, excluded regions and rigid bodies.
     points : mapping of str to (N, 3) array
@@ -54,6 +56,7 @@ class Snapshot:
     labels: Mapping[int, LabelStyle] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     volumes: Mapping[str, tuple[npt.NDArray[Any], Grid]] = field(default_factory=dict)
+    channels: Mapping[str, str] = field(default_factory=dict)
     drawings: Mapping[str, list[Layer]] = field(default_factory=dict)
     points: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     estimated: bool = False
@@ -78,6 +81,7 @@ class Snapshot:
         RegistrationError
             When the initial transform is not usable.
         """
+        from ..core.images.channels import MARK
         from ..core.images.points import write_points
         from ..core.transforms.files import write_transform
         from .transforms import resolved
@@ -97,7 +101,10 @@ class Snapshot:
                 raise _unwritten(target / files[role], error) from error
         if self.initial is not None:
             write_transform(resolved(self.initial, self.fixed_grid), target / files["initial"])
-        return files
+        return {
+            role: f"{name}#{MARK}{self.channels[role]}" if role in self.channels else name
+            for role, name in files.items()
+        }
 
 
 def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
@@ -137,6 +144,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
         labels=numbers.labels,
         names={role: node.GetName() for role, node in inputs.given()},
         volumes=volumes,
+        channels={side: getattr(inputs, f"{side}_channel") for side in volumes if getattr(inputs, f"{side}_channel")},
         drawings={role: parts for role, parts in drawings.items() if parts},
         points={
             role: points_mm(getattr(inputs, role))
@@ -227,7 +235,7 @@ def write_array(array: npt.NDArray[Any], grid: Grid, path: Path) -> None:
 
     small = array.astype(np.uint16) if array.dtype == np.int32 and array.min() >= 0 and array.max() < 65536 else array
     try:
-        sitk.WriteImage(image_from_array(small, grid), str(path))
+        sitk.WriteImage(image_from_array(small, grid, vector=small.ndim == 4), str(path))
     except RuntimeError as error:
         raise _unwritten(path, error) from error
     if not path.is_file() or path.stat().st_size < small.nbytes:

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from ..mrml.channels import channel_choices
 from ..mrml.inputs import Inputs, is_volume
 from .preferences import INPUT, SceneParameters
 
@@ -35,10 +36,13 @@ SEGMENTS = {
     "fixed_excluded": ("fixedExcludedSegmentCombo", "fixed_excluded_segment"),
     "moving_excluded": ("movingExcludedSegmentCombo", "moving_excluded_segment"),
 }
+# The same for the channels of color and vector volumes.
+CHANNELS = {"fixed": ("fixedChannelCombo", "fixed_channel"), "moving": ("movingChannelCombo", "moving_channel")}
+PARTS = CHANNELS | SEGMENTS
 
 
 class InputsSection:
-    """Node selectors, segment choices and the swap button.
+    """Node selectors, choices of segments and channels, and the swap button.
 
     Parameters
     ----------
@@ -54,16 +58,16 @@ class InputsSection:
         self._loading = False
         for name in SELECTORS.values():
             getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self._on_changed)
-        for combo, _entry in SEGMENTS.values():
+        for combo, _entry in PARTS.values():
             getattr(ui, combo).connect("currentIndexChanged(int)", self._on_changed)
         ui.swapButton.connect("clicked()", self.swap)
-        self._fill_segments()
+        self._fill_parts()
 
     def inputs(self) -> Inputs:
         """Return the selected nodes."""
         chosen = {role: getattr(self._ui, name).currentNode() for role, name in SELECTORS.items()}
-        segments = {entry: getattr(self._ui, combo).currentData or "" for combo, entry in SEGMENTS.values()}
-        return Inputs(**chosen, **segments)
+        parts = {entry: getattr(self._ui, combo).currentData or "" for combo, entry in PARTS.values()}
+        return Inputs(**chosen, **parts)
 
     def load(self, parameters: SceneParameters | None) -> None:
         """Show the nodes stored in a scene."""
@@ -71,9 +75,9 @@ class InputsSection:
         for role, name in SELECTORS.items():
             node = parameters.node(INPUT + role) if parameters is not None else None
             getattr(self._ui, name).setCurrentNode(node)
-        self._fill_segments()
-        for combo, entry in SEGMENTS.values():
-            self._choose_segment(combo, parameters.text(INPUT + entry) if parameters is not None else "")
+        self._fill_parts()
+        for combo, entry in PARTS.values():
+            self._choose_part(combo, parameters.text(INPUT + entry) if parameters is not None else "")
         self._loading = False
 
     def pick(self, inputs: Inputs) -> None:
@@ -81,9 +85,9 @@ class InputsSection:
         self._loading = True
         for role, name in SELECTORS.items():
             getattr(self._ui, name).setCurrentNode(getattr(inputs, role))
-        self._fill_segments()
-        for combo, entry in SEGMENTS.values():
-            self._choose_segment(combo, getattr(inputs, entry))
+        self._fill_parts()
+        for combo, entry in PARTS.values():
+            self._choose_part(combo, getattr(inputs, entry))
         self._loading = False
         self._on_changed()
 
@@ -109,7 +113,7 @@ class InputsSection:
         if self._loading:
             return
         self._loading = True
-        self._fill_segments()
+        self._fill_parts()
         self._loading = False
 
     def _on_changed(self) -> None:
@@ -126,38 +130,40 @@ class InputsSection:
         with self._parameters.together():
             for role in SELECTORS:
                 self._parameters.set_node(INPUT + role, getattr(inputs, role))
-            for _combo, entry in SEGMENTS.values():
+            for _combo, entry in PARTS.values():
                 self._parameters.set_text(INPUT + entry, getattr(inputs, entry))
 
-    def _fill_segments(self) -> None:
-        for role, (name, _entry) in SEGMENTS.items():
+    def _fill_parts(self) -> None:
+        for role, (name, _entry) in PARTS.items():
             combo = getattr(self._ui, name)
             node = getattr(self._ui, SELECTORS[role]).currentNode()
-            wanted = _segments(node)
+            wanted = _parts(node)
             if [(combo.itemText(index), combo.itemData(index)) for index in range(combo.count)] == wanted:
                 continue
             chosen = combo.currentData or ""
             combo.blockSignals(True)
             combo.clear()
-            for text, segment_id in wanted:
-                combo.addItem(text, segment_id)
+            for text, part in wanted:
+                combo.addItem(text, part)
             combo.blockSignals(False)
-            self._choose_segment(name, chosen)
+            self._choose_part(name, chosen)
             combo.visible = len(wanted) > 1
 
-    def _choose_segment(self, name: str, segment_id: str) -> None:
+    def _choose_part(self, name: str, part: str) -> None:
         combo = getattr(self._ui, name)
-        index = combo.findData(segment_id)
+        index = combo.findData(part)
         combo.currentIndex = max(index, 0)
 
 
-def _segments(node: Any) -> list[tuple[str, str]]:
-    """Return (text, id) of the segments of a segmentation node; label maps have none."""
+def _parts(node: Any) -> list[tuple[str, str]]:
+    """Return (text, id) of the segments of a segmentation node, or of the channels of a volume."""
+    if is_volume(node):
+        return channel_choices(node)
     if node is None or not node.IsA("vtkMRMLSegmentationNode"):
         return [(_("All"), "")]
     segmentation = node.GetSegmentation()
     found = [(_("All segments"), "")]
     for index in range(segmentation.GetNumberOfSegments()):
-        segment_id = segmentation.GetNthSegmentID(index)
-        found.append((segmentation.GetSegment(segment_id).GetName(), segment_id))
+        part = segmentation.GetNthSegmentID(index)
+        found.append((segmentation.GetSegment(part).GetName(), part))
     return found

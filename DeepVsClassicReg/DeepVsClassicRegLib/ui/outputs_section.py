@@ -12,7 +12,9 @@ from slicer.i18n import tr as _
 from ..core.device import DEVICES
 from ..core.engines.base import needs, remedy
 from ..core.engines.error_map import missing
-from ..mrml.outputs import Targets
+from ..core.errors import RegistrationError
+from ..mrml.inputs import Inputs
+from ..mrml.outputs import Targets, check_targets
 from .preferences import TARGET, Preferences, SceneParameters
 
 # Entry of `Targets` -> first part of its widgets' names.
@@ -55,8 +57,12 @@ class OutputsSection:
         wanted = {entry for entry, check in checks.items() if check.checked and check.enabled}
         return Targets(**{entry: nodes[entry] for entry in wanted}, wanted=frozenset(wanted))
 
-    def problem(self) -> str:
-        """Return why the run cannot start, an empty text when it can."""
+    def problem(self, inputs: Inputs) -> str:
+        """Return why a run with these inputs cannot start, an empty text when it can."""
+        try:
+            check_targets(inputs, self.targets())
+        except RegistrationError as error:
+            return str(error)
         return "" if self.targets().wanted - RARE else _("Check at least one output.")
 
     def load(self, parameters: SceneParameters | None) -> None:

@@ -196,7 +196,7 @@ class Panel(VTKObservationMixin):
         self.segmentation.follow(inputs, valid=verdict.ok)
         self.ui.problemsLabel.text = verdict.html
         self.ui.problemsLabel.visible = bool(verdict.found)
-        reason = verdict.tooltip or self.engines.problem() or self.outputs.problem()
+        reason = verdict.tooltip or self.engines.problem() or self.outputs.problem(inputs)
         self.run.allow(reason, queueable=not self.engines.waits_for_advice)
         self.results.follow_nodes()
         self.qa.follow_nodes()
