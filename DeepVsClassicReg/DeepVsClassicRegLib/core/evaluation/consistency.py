@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,41 +44,67 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
     chosen = inside[nearest[..., 2], nearest[..., 1], nearest[..., 0]]
     linear = _linear_part(points[chosen], mapped[chosen])
     rest = linear.inverse().apply(mapped) - points
-    target = points[chosen] + rest[chosen]
-    found = _solved(rest, coarse, target)
+    found = _solved(rest, coarse, points[chosen] + rest[chosen])
     errors = np.linalg.norm(found - points[chosen], axis=1)
     return {"inverse_residual_mm": float(errors.mean()), "inverse_residual_mm_max": float(errors.max())}
 
 
 def _solved(rest: Array, grid: Grid, target: Array) -> Array:
-    """Return the points x with x + rest(x) = target, found by a limited number of iterations."""
-    found, tolerance = target.copy(), TOLERANCE * grid.unit_mm
-    active = np.arange(len(target))
+    """Return the points x with x + rest(x) = target, (N, 3), found by a limited number of iterations."""
+    # One row per index axis, in voxels: every operation runs over contiguous numbers.
+    rest_vox = (rest.reshape(-1, 3) @ np.linalg.inv(grid.matrix[:3, :3]).T).T
+    table = _Table.of(rest_vox, grid)
+    wanted = grid.point_to_index(target).T.copy()
+    tolerance = (TOLERANCE * grid.unit_mm / np.array(grid.spacing_mm))[:, None]
+    found = wanted.copy()
+    active = np.arange(wanted.shape[1])
     for _ in range(ITERATIONS):
-        step = target[active] - sampled(rest, grid, found[active]) - found[active]
-        found[active] += STEP * step
-        active = active[np.abs(step).max(axis=1) > tolerance]
+        here = found[:, active]
+        step = wanted[:, active] - table.at(here) - here
+        found[:, active] = here + STEP * step
+        active = active[(np.abs(step) > tolerance).any(axis=0)]
         if not len(active):
             break
-    return found
+    return grid.index_to_point(found.T)
 
 
-def sampled(values: Array, grid: Grid, points_mm: Array) -> Array:
-    """Return (Z, Y, X, C) values interpolated linearly at points; outside the grid the border values."""
-    last = np.array(grid.size) - 1
-    index = np.clip(grid.point_to_index(points_mm), 0, last)
-    low = index.astype(np.intp)
-    share = (index - low).T
-    steps = np.array([1, grid.size[0], grid.size[0] * grid.size[1]])
-    base, step = low @ steps, np.where(low < last, steps, 0).T
-    flat, found = values.reshape(-1, values.shape[-1]), np.zeros((len(index), values.shape[-1]))
-    for corner in np.ndindex(2, 2, 2):
-        weight, place = np.ones(len(index)), base
-        for axis, high in enumerate(corner):
-            weight = weight * (share[axis] if high else 1 - share[axis])
-            place = place + step[axis] if high else place
-        found += weight[:, None] * flat[place]
-    return found
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """Values on a grid for linear interpolation; outside the grid the border values.
+
+    Attributes
+    ----------
+    values : (C, N) array
+        Of a grid with one more, equal layer at each upper end, flattened.
+    last, steps : (3, 1) and (3,) arrays
+        Highest index of the grid, and steps between neighbors along i, j, k.
+    """
+
+    values: Array
+    last: npt.NDArray[np.intp]
+    steps: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, values: Array, grid: Grid) -> _Table:
+        """Return the table of values (C, N) on a grid."""
+        padded = np.pad(values.reshape(-1, *grid.shape), ((0, 0), *[(0, 1)] * 3), mode="edge")
+        width, height = grid.size[0] + 1, grid.size[1] + 1
+        last = np.array(grid.size)[:, None] - 1
+        return cls(padded.reshape(len(padded), -1), last, np.array([1, width, width * height]))
+
+    def at(self, index: Array) -> Array:
+        """Return the values at continuous indices (i, j, k), (3, N), as (C, N)."""
+        index = np.clip(index, 0, self.last)
+        low = index.astype(np.intp)
+        share, base = index - low, self.steps @ low
+        corners = [self.values.take(base + step, axis=1) for step in self._corner_steps]
+        for axis in range(3):
+            corners = [a + share[axis] * (b - a) for a, b in zip(corners[::2], corners[1::2], strict=True)]
+        return corners[0]
+
+    @property
+    def _corner_steps(self) -> list[int]:
+        return [int(self.steps @ (i, j, k)) for k in (0, 1) for j in (0, 1) for i in (0, 1)]
 
 
 def _linear_part(points: Array, mapped: Array) -> Affine:
