@@ -3,7 +3,8 @@
     python Testing/bench/profile_job.py --data DATA --case hippocampus|brain|ct [--engine instance] [--threads 2]
 
 Each step is measured in a process of its own that runs the worker's task directly: functions are wrapped by a
-stopwatch, the program itself is not changed. Process starts and the whole command are measured from outside.
+stopwatch, and what runs at once runs one after the other. Process starts, the whole command and the second job of a
+warm worker, as in the panel, are measured from outside.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,22 @@ STEPS = (
     "core.evaluation.make_report:label_plot",
     "core.evaluation.make_report:curves",
 )
+
+# Modules that run some of these steps at once.
+POOLS = ("core.evaluation.evaluate", "worker.registering")
+
+
+class OneByOne(Executor):
+    """Runs the tasks of a pool one after the other, so that the time of each is known."""
+
+    def __init__(self, _at_once: int) -> None:
+        pass
+
+    def submit(self, task: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Run a task and return its result as a future."""
+        future: Future[Any] = Future()
+        future.set_result(task(*arguments, **options))
+        return future
 
 
 class Stopwatch:
@@ -158,6 +176,7 @@ def main() -> None:
         command += ["--threads", str(arguments.threads), "--out", f"{folder}/result", "--quiet"]
         for role, path in case_inputs(arguments.case, arguments.data).items():
             command += [f"--{role}", str(path)]
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled files
         wall, cpu, memory = measured(command)
         print(f"{'whole command `dvcreg register`':<58}{'':>6}{wall:>9.2f}{cpu:>9.2f}   {memory:.0f} MB")
         for path in sorted(Path(folder, "result").iterdir()):
@@ -195,6 +214,8 @@ def _inside(arguments: argparse.Namespace) -> None:
     job.write(arguments.child)
     for place in STEPS:
         watch.wrap(place)
+    for module in POOLS:
+        importlib.import_module(f"{LIBRARY}.{module}").ThreadPoolExecutor = OneByOne
     wall, cpu = time.perf_counter(), _cpu()
     with kept_memory():
         register(job, arguments.child, Progress())

@@ -10,6 +10,7 @@ from DeepVsClassicRegLib.core.evaluation.consistency import round_trip_measures
 from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.measures import MEASURES, scalars
+from DeepVsClassicRegLib.core.evaluation.region import fixed_region
 from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, scored_labels
 from DeepVsClassicRegLib.core.histogram import mutual_information, normalized_mutual_information
 from DeepVsClassicRegLib.core.images.grid import Grid
@@ -288,3 +289,15 @@ def test_inputs_on_other_grids_and_unchanged():
     assert any("grid" in note for note in found.notes)
     assert np.array_equal(before[0], pair.fixed.array)
     assert np.array_equal(before[1], pair.fixed_labels.array)
+
+
+def test_holes_are_filled_in_each_slice():
+    """A hole that is open to the slice above is one all the same; a notch at the border is none."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    random = np.random.default_rng(0)
+    array = ndimage.gaussian_filter(random.standard_normal((9, 30, 40)), 1.5) > 0
+    array[3] = False
+    volume = Volume(100.0 * array, Grid((40, 30, 9)))
+    mask, _ = fixed_region(Pair(volume, volume))
+    assert np.array_equal(mask, np.stack([ndimage.binary_fill_holes(plane) for plane in array]))
+    assert mask.sum() > array.sum() + 50

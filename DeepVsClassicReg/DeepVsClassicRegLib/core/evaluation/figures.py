@@ -114,11 +114,13 @@ class Slices:
     ----------
     pair : Pair
         The volumes.
+    region : (Z, Y, X) bool array, optional
+        Region of the fixed volume to show (`fixed_region`), if it is known.
     """
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: Pair, region: npt.NDArray[np.bool_] | None = None) -> None:
         self.pair = pair
-        self.region, _ = fixed_region(pair)
+        self.region = fixed_region(pair)[0] if region is None else region
         self.planes = planes_of(pair.fixed.grid, self.region)
         self._fill = background_value(pair.moving)
         self._ranges = _display_range(pair.fixed), _display_range(pair.moving)
@@ -239,7 +241,7 @@ class Pictures:
         self.pair = pair
         self.transform = Ready(transform)
         self.evaluation = evaluation
-        self.slices = Slices(pair)
+        self.slices = Slices(pair, evaluation.inside)
         self.fixed = self.slices.fixed()
         self.before = Side("Before", self.slices.moving())
         self.after = Side("After", self.slices.moving(self.transform), self.transform)
@@ -320,11 +322,11 @@ def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = Non
 def _finish(axes: Any, plane: Plane) -> None:
     from matplotlib.patheffects import withStroke
 
-    axes.set(xticks=[], yticks=[], facecolor="black")
+    axes.set_facecolor("black")
     axes.set_xlim(-0.5, plane.grid.size[0] - 0.5)
     axes.set_ylim(plane.grid.size[1] - 0.5, -0.5)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    for frame in (axes.xaxis, axes.yaxis, *axes.spines.values()):  # ticks that are never asked for are not made
+        frame.set_visible(False)
     for letter, (x, y, horizontal, vertical) in zip(plane.letters, EDGES, strict=True):
         text = axes.text(
             x, y, letter, transform=axes.transAxes, color="white", fontsize=9.5, ha=horizontal, va=vertical
