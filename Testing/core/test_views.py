@@ -7,7 +7,7 @@ import pytest
 from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.evaluation import colors
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.figures import Pictures
+from DeepVsClassicRegLib.core.evaluation.figures import Pictures, planes_of, strip
 from DeepVsClassicRegLib.core.evaluation.locations import lowest_dice, mismatches_of, worst_folds, worst_matches
 from DeepVsClassicRegLib.core.evaluation.plotting import diverging
 from DeepVsClassicRegLib.core.evaluation.views.catalogue import VIEWS, get_view, panel_views, report_views
@@ -55,6 +55,36 @@ def test_difference_is_warped_minus_fixed():
     assert get_view("difference").legend.text(before=False) == "Warped - fixed (% of window)"
     assert get_view("difference").legend.text(before=True) == "Moving - fixed (% of window)"
     assert get_view("difference").caption.startswith("Warped minus fixed: orange where the warped volume is brighter")
+
+
+def test_pictures_lie_side_by_side_and_lines_end_at_their_edges():
+    """One axes holds all pictures: the n-th is drawn in its own pixels, and nothing reaches into its neighbors."""
+    collections = pytest.importorskip("matplotlib.collections")
+    planes = planes_of(GRID, np.ones(GRID.shape, dtype=bool))
+
+    def draw(panel, n):
+        width, height, _ = planes[n].grid.size
+        picture = np.zeros((height, width, 3))
+        picture[: height // 2, :, n] = 1.0  # red, green, blue in the upper halves
+        panel.imshow(picture, interpolation="nearest")
+        if n == 1:
+            panel.add_collection(collections.LineCollection([[(-99, height), (99, height - 5)]], colors=["white"]))
+
+    figure = strip(planes, [("Row", draw)])
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    frame = pixels[0, 0]
+    columns = [np.flatnonzero((pixels[..., n] > 200).mean(axis=0) > 0.3) for n in range(3)]
+    for n, (own, previous) in enumerate(zip(columns, [[0], *columns], strict=False)):
+        assert own[0] > previous[-1] and len(own) == own[-1] - own[0] + 1
+        rows = np.flatnonzero(pixels[:, own[len(own) // 4], n] > 200)
+        assert len(rows) == pytest.approx(len(own) / 2, abs=2), "square pixels, and the upper half above"
+    white = np.argwhere((pixels > 180).all(axis=-1) & (np.arange(pixels.shape[0]) > rows[-1] + 20)[:, None])
+    inside = white[(white[:, 1] > columns[0][-1] + 3) & (white[:, 1] < columns[2][0] - 3)]
+    assert len(inside) > 50
+    assert inside[:, 1].min() >= columns[1][0] and inside[:, 1].max() <= columns[1][-1]
+    for gap in (columns[0][-1] + 3, columns[1][-1] + 3):
+        assert (np.abs(pixels[:, gap] - frame) < 3).all()
 
 
 def test_outlines_are_the_contours_of_each_label():

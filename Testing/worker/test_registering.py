@@ -67,6 +67,15 @@ def test_relative_inputs_and_chosen_outputs(folder):
     assert not (folder / "tmp").exists()
 
 
+def test_the_verdict_is_told_before_the_files_are_written(folder):
+    events = []
+    job().write(folder)
+    outcome = WorkerClient(folder).run(events.append)
+    verdict = json.loads(outcome.files["report"].read_text(encoding="utf-8"))["verdict"]
+    stages = [event.data["stage"] for event in events if event.kind == "progress"]
+    assert stages[-2:] == [f"{verdict['headline']} ({verdict['level']}): writing the files", "Done"]
+
+
 def test_without_measures(folder):
     job(evaluate=False, outputs={"warped_labels": "seg.nrrd", "jacobian": "j.nrrd"}).write(folder)
     outcome = WorkerClient(folder).run()

@@ -159,6 +159,20 @@ def resident_memory_mb() -> float | None:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def available_memory_mb() -> float | None:
+    """Return the main memory that programs can still take, in MB, None where unknown."""
+    if importlib.util.find_spec("psutil") is not None:
+        import psutil
+
+        return float(psutil.virtual_memory().available) / 1e6
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return None if found is None else float(found.split()[1]) * 1024 / 1e6
+
+
 def cpu_seconds() -> float:
     """Return the CPU seconds (user and system) used so far by this process and its ended children."""
     times = os.times()

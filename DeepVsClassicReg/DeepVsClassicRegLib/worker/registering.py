@@ -16,8 +16,8 @@ from ..core.engines.registration import align_linearly, read_start, with_start, 
 from ..core.engines.segmentation import with_estimated_labels
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
-from ..core.evaluation.make_report import make_report
-from ..core.evaluation.report import write_report_json
+from ..core.evaluation.make_report import make_report, write_report_html
+from ..core.evaluation.report import Report, write_report_json
 from ..core.files import NO_SPACE, protect_inputs
 from ..core.images.channels import Channels
 from ..core.images.io import (
@@ -181,11 +181,21 @@ class _Writer:
             self.out.mkdir(exist_ok=True)
         except OSError as error:
             raise FileError(f"Could not create {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
+        report = make_report(
+            pair,
+            result,
+            evaluation,
+            citations=[get_engine(result.engine).info.citation],
+            inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
+        )
+        # The verdict is known a few seconds before the files are complete.
+        verdict = report.verdict if self.job.evaluate else None
+        found = f"{verdict.headline} ({verdict.level}): writing" if verdict else "Writing"
+        self.progress.report(0.05, f"{found} the files")
         # Compressing releases Python's lock, drawing does not: both run at once.
         with ThreadPoolExecutor(1) as pool:
             volumes = pool.submit(self._write_volumes, pair, result, evaluation)
-            pages = self._write_report(pair, result, evaluation)
-            self.progress.report(0.9, "Writing the files")
+            pages = self._write_report(pair, result, evaluation, report)
             files = {**volumes.result(), **pages}
         self.progress.report(1.0, "Done")
         return files
@@ -243,17 +253,8 @@ class _Writer:
             write_volume(extra.value, self.out / name)
         return {EXTRA + extra.name: name}
 
-    def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
+    def _write_report(self, pair: Pair, result: Result, evaluation: Evaluation, report: Report) -> dict[str, str]:
         files: dict[str, str] = {}
-        if not {"report", "html", "thumbnail"} & set(self.job.outputs):
-            return files
-        report = make_report(
-            pair,
-            result,
-            evaluation,
-            citations=[get_engine(result.engine).info.citation],
-            inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
-        )
         if path := self._wanted(files, "report"):
             write_report_json(path, report)
         if path := self._wanted(files, "thumbnail"):
@@ -261,9 +262,6 @@ class _Writer:
 
             write_thumbnail(path, pair, result.transform)
         if path := self._wanted(files, "html"):
-            from ..core.evaluation.make_report import write_report_html
-
-            self.progress.report(0.2, "Drawing the pictures")
             title = get_engine(result.engine).info.title
             write_report_html(path, pair, result, evaluation, report=report, title=title)
         return files

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from ...device import available_memory_mb
 from ...networks.base import RegistrationNetwork
 
 Tensor = torch.Tensor
@@ -58,16 +57,8 @@ def free_bytes(device: str) -> float | None:
     """Return the available memory of a device, None when unknown."""
     if device == "cuda":
         return SHARE * torch.cuda.mem_get_info()[0]
-    if importlib.util.find_spec("psutil") is not None:
-        import psutil
-
-        return SHARE * float(psutil.virtual_memory().available)
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return None if found is None else SHARE * 1024.0 * float(found.split()[1])
+    available = available_memory_mb()
+    return None if available is None else SHARE * 1e6 * available
 
 
 def fitting_factor(shape_at: Callable[[float], Sequence[int]], network: RegistrationNetwork, bound: float) -> float:
