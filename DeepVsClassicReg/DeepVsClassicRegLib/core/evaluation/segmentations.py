@@ -131,22 +131,29 @@ class Memberships:
         The evaluated labels.
     codes : (N,) array
         Their codes in the flattened array of the moving segmentation.
+    mixed_cells : (N,) bool array
+        Voxels that form a cell with their upper neighbors in which there are several labels, in the flattened array.
     mixed : (Z, Y, X) bool array
-        Voxels with another label among their 26 neighbors. A point that is nearest to any other voxel has eight
-        neighbors with the same label.
+        Voxels at a corner of such a cell. A point that is nearest to any other voxel lies between eight voxels with the
+        same label.
     """
 
     grid: Grid
     scored: Scored
     codes: Codes
+    mixed_cells: Mask
     mixed: Mask
 
     @classmethod
     def of(cls, moving: LabelMap, scored: Scored) -> Memberships:
         """Return the memberships of a segmentation."""
         codes = scored.codes(moving.array)
-        mixed = _of_neighbors(codes, np.minimum) != _of_neighbors(codes, np.maximum)
-        return cls(moving.grid, scored, codes.ravel(), mixed)
+        cells = _of_cells(codes, np.minimum) != _of_cells(codes, np.maximum)
+        mixed = cells.copy()
+        for axis in range(3):
+            rows = np.moveaxis(mixed, axis, 0)
+            rows[1:] |= rows[:-1].copy()
+        return cls(moving.grid, scored, codes.ravel(), cells.ravel(), mixed)
 
 
 class SoftOverlap:
@@ -199,26 +206,30 @@ class SoftOverlap:
         steps = np.array([1, size[0], size[0] * size[1]])
         index = np.clip(index, 0, size - 1)
         low = index.astype(np.int64)
-        upper, base = (index - low).T, low @ steps
-        lower, step = 1 - upper, np.where(low < size - 1, steps, 0).T
-        for corner in np.ndindex(2, 2, 2):
-            weight, place = np.ones(len(base)), base
-            for axis, high in enumerate(corner):
-                weight = weight * (upper if high else lower)[axis]
-                place = place + step[axis] if high else place
-            codes = self._moving.codes[place]
-            count = len(self._fixed) + 1
-            self._warped += np.bincount(codes, weight, minlength=count)[1:]
-            hit = codes == fixed
-            self._both += np.bincount(codes[hit], weight[hit], minlength=count)[1:]
+        base = low @ steps
+        mixed = self._moving.mixed_cells[base]
+        self._add_counts(self._moving.codes[base[~mixed]], fixed[~mixed], None)
+        base, fixed, low, index = base[mixed], fixed[mixed], low[mixed], index[mixed]
+        upper, step = (index - low).T, np.where(low < size - 1, steps, 0).T
+        shares = np.stack([1 - upper, upper])
+        for i, j, k in np.ndindex(2, 2, 2):
+            place = base + i * step[0] + j * step[1] + k * step[2]
+            self._add_counts(self._moving.codes[place], fixed, shares[i, 0] * shares[j, 1] * shares[k, 2])
+
+    def _add_counts(self, codes: Codes, fixed: Codes, weights: Array | None) -> None:
+        """Count codes; in one pass also those that are the same in both segmentations."""
+        count = len(self._fixed) + 1
+        numbers = codes + (codes == fixed) * np.intp(count)
+        other, same = np.bincount(numbers, weights, minlength=2 * count).reshape(2, count)
+        self._both += same[1:]
+        self._warped += (other + same)[1:]
 
 
-def _of_neighbors(codes: Codes, pick: np.ufunc) -> Codes:
-    """Return the lowest or highest (`pick`) code of each voxel and its 26 neighbors."""
+def _of_cells(codes: Codes, pick: np.ufunc) -> Codes:
+    """Return the lowest or highest (`pick`) code of each voxel and its upper neighbors."""
     for axis in range(3):
         rows = np.moveaxis(codes, axis, 0)
         found = rows.copy()
-        pick(found[1:], rows[:-1], out=found[1:])
         pick(found[:-1], rows[1:], out=found[:-1])
         codes = np.moveaxis(found, 0, axis)
     return codes
@@ -266,7 +277,8 @@ class Surfaces:
     def tree(self, place: int) -> cKDTree:
         """Return the search tree of the points of a label."""
         if place not in self._trees:
-            self._trees[place] = cKDTree(self.points(place))
+            # Faster to build and, for points on a grid, to query than a balanced tree.
+            self._trees[place] = cKDTree(self.points(place), balanced_tree=False, compact_nodes=False)
         return self._trees[place]
 
     @cached_property
