@@ -324,8 +324,6 @@ class Evaluation:
         The evaluated labels.
     region : str
         Description of the region in which intensities and the Jacobian are evaluated.
-    inside : (Z, Y, X) bool array or None
-        This region on the fixed grid.
     notes : tuple of str
         Notes for the user, such as labels that are not evaluated.
     locations : Locations
@@ -344,7 +342,6 @@ class Evaluation:
     jacobian: Volume
     labels: tuple[int, ...] = ()
     region: str = ""
-    inside: npt.NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     locations: Locations = field(default_factory=Locations)
     seconds: float = 0.0
@@ -434,7 +431,6 @@ def evaluate(
         jacobian=after.jacobian,
         labels=evaluator.labels.scored.labels if evaluator.labels else (),
         region=evaluator.region_name,
-        inside=evaluator.region,
         notes=(
             *evaluator.notes,
             *lost_label_note(before.values, "Before"),

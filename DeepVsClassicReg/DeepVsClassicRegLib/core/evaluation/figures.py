@@ -114,13 +114,11 @@ class Slices:
     ----------
     pair : Pair
         The volumes.
-    region : (Z, Y, X) bool array, optional
-        Region of the fixed volume to show (`fixed_region`), if it is known.
     """
 
-    def __init__(self, pair: Pair, region: npt.NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.region = fixed_region(pair)[0] if region is None else region
+        self.region, _ = fixed_region(pair)
         self.planes = planes_of(pair.fixed.grid, self.region)
         self._fill = background_value(pair.moving)
         self._ranges = _display_range(pair.fixed), _display_range(pair.moving)
@@ -241,7 +239,7 @@ class Pictures:
         self.pair = pair
         self.transform = Ready(transform)
         self.evaluation = evaluation
-        self.slices = Slices(pair, evaluation.inside)
+        self.slices = Slices(pair)
         self.fixed = self.slices.fixed()
         self.before = Side("Before", self.slices.moving())
         self.after = Side("After", self.slices.moving(self.transform), self.transform)
