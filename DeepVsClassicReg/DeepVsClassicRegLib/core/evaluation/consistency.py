@@ -12,7 +12,7 @@ from ..images.grid import Grid
 from ..transforms.transform import Affine, Transform, fit_affine, is_flat
 from .region import Ready
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 NODES = 56
 ITERATIONS = 40
 STEP = 0.8
