@@ -284,7 +284,7 @@ def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = Non
     planes : sequence of Plane
         The columns.
     rows : sequence of (title, draw)
-        `draw(axes, n)` draws the n-th plane on a `Panel`.
+        `draw(axes, n)` draws the n-th plane on a `PictureAxes`.
     bar : Bar, optional
         Color bar below.
     """
@@ -307,9 +307,9 @@ def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = Non
         for n, plane in enumerate(planes):
             width, tall = plane.width_mm * scale, plane.height_mm * scale
             low = upper - (row_height + tall) / 2
-            panel = Panel(axes, plane, (left, low, width, tall))
-            draw(panel, n)
-            panel.write_letters()
+            part = PictureAxes(axes, plane, (left, low, width, tall))
+            draw(part, n)
+            part.write_letters()
             if r == 0:
                 center = (left + width / 2) / WIDTH_IN
                 figure.text(center, 1 - 0.17 / height, plane.name, color=INK, fontsize=11, ha="center", va="center")
@@ -319,7 +319,7 @@ def strip(planes: Sequence[Plane], rows: Sequence[Row], *, bar: Bar | None = Non
     return figure
 
 
-class Panel:
+class PictureAxes:
     """A part of the axes of a figure, on which views draw in pixels of the picture of a plane.
 
     One axes for all pictures of a figure takes a fraction of the time of one axes each. The methods are those of
