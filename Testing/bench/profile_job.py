@@ -3,7 +3,7 @@
     python Testing/bench/profile_job.py --data DATA --case hippocampus|brain|ct [--engine instance] [--threads 2]
 
 Each step is measured in a process of its own that runs the worker's task directly: functions are wrapped by a
-stopwatch, and what runs at once runs one after the other. Process starts, the whole command and the second job of a
+stopwatch, and what runs at once runs one at a time. Process starts, the whole command and the second job of a
 warm worker, as in the panel, are measured from outside.
 """
 
@@ -79,7 +79,7 @@ POOLS = ("core.evaluation.evaluate", "worker.registering")
 
 
 class OneByOne(Executor):
-    """Runs the tasks of a pool one after the other, so that the time of each is known."""
+    """Runs the tasks of a pool one at a time, so that the time of each is known."""
 
     def __init__(self, _at_once: int) -> None:
         pass

@@ -67,7 +67,7 @@ def test_relative_inputs_and_chosen_outputs(folder):
     assert not (folder / "tmp").exists()
 
 
-def test_the_verdict_is_told_before_the_files_are_written(folder):
+def test_the_verdict_is_reported_before_the_files_are_written(folder):
     events = []
     job().write(folder)
     outcome = WorkerClient(folder).run(events.append)

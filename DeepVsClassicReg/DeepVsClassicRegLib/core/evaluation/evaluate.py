@@ -415,7 +415,7 @@ def evaluate(
         listener.report(0.1, "Measuring")
         tasks = [partial(evaluator.column, transform, final=True), partial(evaluator.column, Transform())]
         tasks += [] if start is None else [partial(evaluator.column, start)]
-        # Large volumes are measured one after the other, within the memory of one.
+        # Large volumes are measured one at a time, within the memory of one.
         at_once = min(count, 2) if pair.fixed.grid.voxel_count <= VOXELS_PER_SLAB else 1
         after, before, *first = _results(tasks, at_once, listener.part(0.1, 1.0))
     listener.report(1.0, "Measured")

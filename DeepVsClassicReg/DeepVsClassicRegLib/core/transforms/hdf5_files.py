@@ -101,7 +101,7 @@ def _add(
         compression="gzip",
         compression_opts=LEVEL,
     )
-    # HDF5 itself compresses one chunk after the other.
+    # HDF5 itself compresses one chunk at a time.
     starts = range(0, len(parameters), CHUNK)
     with ThreadPoolExecutor(sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()) as pool:
         for start, packed in zip(starts, pool.map(partial(_packed, parameters), starts), strict=True):
