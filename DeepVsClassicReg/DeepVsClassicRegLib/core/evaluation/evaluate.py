@@ -29,7 +29,7 @@ from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
 from .measures import FAMILIES
-from .region import VOXELS_PER_SLAB, Ready, Sampled, fixed_region, slab_of, slabs, warped_array
+from .region import Ready, Sampled, fixed_region, slab_of, slabs, warped_array
 from .segmentations import (
     Codes,
     Memberships,
@@ -44,6 +44,7 @@ from .similarity import Agreement, SimilarityRegion, local_agreement
 
 MOST_CHANGE = 10.0
 LARGEST_DOUBLED = 1 << 30
+MOST_AT_ONCE = 1 << 23  # voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -416,7 +417,7 @@ def evaluate(
         tasks = [partial(evaluator.column, transform, final=True), partial(evaluator.column, Transform())]
         tasks += [] if start is None else [partial(evaluator.column, start)]
         # Large volumes are measured one at a time, within the memory of one.
-        at_once = min(count, 2) if pair.fixed.grid.voxel_count <= VOXELS_PER_SLAB else 1
+        at_once = min(count, 2) if pair.fixed.grid.voxel_count <= MOST_AT_ONCE else 1
         after, before, *first = _results(tasks, at_once, listener.part(0.1, 1.0))
     listener.report(1.0, "Measured")
     if after.jacobian is None:

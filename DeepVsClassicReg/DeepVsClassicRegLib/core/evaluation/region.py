@@ -20,7 +20,7 @@ FEWEST_VOXELS = 100
 Array = npt.NDArray[np.float64]
 Sampled = Affine | DisplacementField
 POINTS_AT_ONCE = 1 << 20
-VOXELS_PER_SLAB = 1 << 24
+VOXELS_PER_SLAB = 1 << 22
 
 
 def fixed_region(pair: Pair) -> tuple[npt.NDArray[np.bool_], str]:
