@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
+from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.worker.client import WorkerClient
 from DeepVsClassicRegLib.worker.job_folder import new_job_folder
+from DeepVsClassicRegLib.worker.registering import memory_note
 
 PHANTOM = make_phantom("head", size=16)
 SETTINGS = {"iterations": [4, 4, 2]}
@@ -74,6 +77,17 @@ def test_the_verdict_is_reported_before_the_files_are_written(folder):
     verdict = json.loads(outcome.files["report"].read_text(encoding="utf-8"))["verdict"]
     stages = [event.data["stage"] for event in events if event.kind == "progress"]
     assert stages[-2:] == [f"{verdict['headline']} ({verdict['level']}): writing the files", "Done"]
+
+
+def test_a_run_that_does_not_fit_into_the_memory_says_so():
+    """The larger of both volumes counts; nothing is said when it fits or the system does not tell."""
+    small = PHANTOM.pair.moving
+    grid = Grid((400, 300, 100))
+    pair = PHANTOM.pair.replace(fixed=Volume(np.zeros(grid.shape), grid), fixed_labels=None, moving_labels=None)
+    assert "about 2.2 GB of memory, 1.5 GB are available" in memory_note(pair, 1500.0)
+    assert memory_note(pair, 2500.0) == memory_note(pair, None) == ""
+    assert memory_note(pair.replace(fixed=small, moving=pair.fixed), 1500.0)
+    assert not memory_note(pair.replace(fixed=small), 1500.0)
 
 
 def test_without_measures(folder):

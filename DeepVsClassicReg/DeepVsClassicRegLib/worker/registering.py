@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import api
+from ..core.device import available_memory_mb
 from ..core.engines.catalogue import get_engine
 from ..core.engines.error_map import error_model, estimate_error, require
 from ..core.engines.registration import align_linearly, read_start, with_start, write_start
@@ -42,6 +43,8 @@ from ..core.transforms.transform import Transform
 log = logging.getLogger(__name__)
 EXTRA, TRANSFORM_ENDING = "extra:", ".h5"  # role of an extra: EXTRA + its name
 PAGE_PACKAGES = ("matplotlib", "jinja2")
+# Memory of a run with the engine `instance` and its evaluation, measured with 60 thousand and 5.5 million voxels.
+BASE_MB, MB_PER_MILLION = 450.0, 150.0
 READ, ALIGNED, REGISTERED, ESTIMATED, MEASURED = 0.02, 0.19, 0.85, 0.88, 0.93
 
 
@@ -62,6 +65,8 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         error_model(job.options[ERROR_MODEL])
     protect_inputs(job.input_paths(folder).values(), [folder / OUTPUT_FOLDER / name for name in job.outputs.values()])
     pair = read_pair(job, folder)
+    if note := memory_note(pair, available_memory_mb()):
+        log.warning(note)
     start = find_start(job, folder, pair, progress.part(READ, ALIGNED))
     result = api.register(
         pair if start is None else pair.replace(initial=start.transform),
@@ -105,6 +110,18 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         "confidence": result.diagnostics.confidence,
         "notes": [*result.diagnostics.notes, *evaluation.notes],
     }
+
+
+def memory_note(pair: Pair, available_mb: float | None) -> str:
+    """Return a note when a run needs more memory than there is, an empty text when it fits or nothing is known."""
+    voxels = max(pair.fixed.grid.voxel_count, pair.moving.grid.voxel_count)
+    needed_mb = BASE_MB + MB_PER_MILLION * voxels / 1e6
+    if available_mb is None or needed_mb <= available_mb:
+        return ""
+    return (
+        f"This run needs about {needed_mb / 1e3:.1f} GB of memory, {available_mb / 1e3:.1f} GB are available. "
+        "Close other programs, or crop or resample the volumes, if it becomes slow or ends without a result."
+    )
 
 
 def _given_start(job: Job, folder: Path) -> dict[str, Path]:
