@@ -331,7 +331,7 @@ def test_views_show_something(gl, run, nodes, inspection, mode):
         landmarks.GetDisplayNode().SetVisibility(False)
     array_of(run.jacobian)[:] **= 3  # volume changes of half the scale and more; the phantom's own are faint
     inspection.show(run, mode, before=mode == "red-cyan")  # what fits is gray there
-    name = "Red" if mode in IN_ALL_VIEWS else "Registration overlay"
+    name = "Red" if mode in IN_ALL_VIEWS else "RegistrationOverlay"
     view = slicer.app.layoutManager().sliceWidget(name).sliceView()
     image = view._canvas.grab(200, 200)[:170].astype(int)  # without the corner text
     assert image.std() > 10

@@ -7,7 +7,7 @@ import pytest
 import slicer
 from slicer_standin import screenshots
 
-NAMES = ("Registration fixed", "Registration moving", "Registration overlay")
+NAMES = ("RegistrationFixed", "RegistrationMoving", "RegistrationOverlay")
 FOUR_UP = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
 
 
@@ -52,6 +52,11 @@ def test_three_views_show_both_volumes_and_their_overlay(run, inspection):
     assert layers(NAMES[2]) == (fixed, warped, pytest.approx(0.3))
     inspection.show(run, "side-by-side", before=True)
     assert layers(NAMES[1])[0] == run.moving.GetID() == layers(NAMES[2])[1]
+
+
+def test_node_ids_can_be_listed_in_a_scene_file(run, inspection):
+    inspection.show(run, "side-by-side")
+    assert not [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if " " in node.GetID()]
 
 
 def test_the_views_are_linked_with_each_other_only(run, inspection):

@@ -235,6 +235,8 @@ def _side_by_side(studio: Studio) -> None:
     studio.register()
     studio.look("sideBySideButton")
     studio.shoot("side-by-side")
+    studio.panel.qa.inspection.fit_new_views()  # to the size of the picture
+    studio.shoot("side-by-side")
     studio.panel.results.forget()
 
 

@@ -60,7 +60,7 @@ def test_only_views_on_the_screen_are_in_the_report(gl, window, panel, ui, finis
     wait(lambda: not panel.busy)
     panel.results.capture_action.trigger()
     names = [name for name, _png in panel.results.captured[0].pictures]
-    assert names == ["Registration fixed", "Registration moving", "Registration overlay"]
+    assert names == ["RegistrationFixed", "RegistrationMoving", "RegistrationOverlay"]
 
 
 def test_added_views_are_removed_on_request_and_with_the_scene(panel, ui, finish):

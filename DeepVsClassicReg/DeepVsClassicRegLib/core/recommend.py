@@ -14,11 +14,12 @@ from .engines.catalogue import engine_infos
 from .engines.engine_input import engine_view
 from .engines.instance.similarity_selection import similarity_for
 from .engines.registration import align_linearly
+from .errors import GeometryError
 from .images.intensity import foreground
 from .images.volume import Volume
 from .networks.card import Card
 from .networks.model_store import find_models
-from .pair import Pair, check_pair
+from .pair import Pair, check_pair, is_single_slice
 from .progress import Progress
 from .recommendation.advice import Advice, Band
 from .recommendation.calibration import LabelPoint, label_points
@@ -89,7 +90,7 @@ def recommend(
     Raises
     ------
     RegistrationError
-        When the pair cannot be registered at all, or a file cannot be read.
+        When the pair cannot be registered at all, consists of single slices, or a file cannot be read.
 
     Examples
     --------
@@ -100,6 +101,11 @@ def recommend(
     """
     listener = progress or Progress()
     compute = Compute(device=device, threads=threads)
+    if is_single_slice(pair.fixed):
+        raise GeometryError(
+            "There is no recommendation for single slices: its evidence comes from volumes.",
+            hint="Select an engine, for example 'instance'.",
+        )
     check_pair(pair)
     evidence = read_evidence(calibration)
     with sitk_threads(compute.thread_count):

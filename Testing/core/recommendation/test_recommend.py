@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from DeepVsClassicRegLib.core.errors import GeometryError
+from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.recommend import recommend
@@ -25,6 +27,16 @@ def pair():
 @pytest.fixture(scope="module")
 def advice(pair):
     return recommend(pair, threads=1)
+
+
+def test_single_slices_have_no_recommendation(pair):
+    def flat(volume):
+        grid = Grid((*volume.grid.size[:2], 1), volume.grid.spacing_mm)
+        return Volume(volume.array[16:17], grid)
+
+    with pytest.raises(GeometryError, match="no recommendation for single slices") as caught:
+        recommend(pair.replace(fixed=flat(pair.fixed), moving=flat(pair.moving)), threads=1)
+    assert "Select an engine" in caught.value.hint
 
 
 def test_the_json_has_the_stable_keys(advice):

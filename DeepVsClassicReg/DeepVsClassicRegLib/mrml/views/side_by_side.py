@@ -7,7 +7,8 @@ from ..slice_display import SliceDisplay, fit
 from .base import SliceView
 
 LAYOUT = 7371  # any number above those of Slicer's own layouts
-FIXED, UPPER, OVERLAY = VIEWS = ("Registration fixed", "Registration moving", "Registration overlay")
+# Without blanks: they become part of node ids, which MRML lists separated by blanks.
+FIXED, UPPER, OVERLAY = VIEWS = ("RegistrationFixed", "RegistrationMoving", "RegistrationOverlay")
 _LABELS = {FIXED: ("F", "#d4a017"), UPPER: ("M", "#2a9d9d"), OVERLAY: ("O", "#8a8a8a")}
 GROUP = 7  # only views of a group are linked: the user's own views stay where they are
 
