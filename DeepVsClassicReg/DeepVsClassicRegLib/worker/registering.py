@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..core.engines.segmentation import with_estimated_labels
 from ..core.errors import FileError, SettingsError
 from ..core.evaluation.evaluate import Evaluation, evaluate
 from ..core.evaluation.make_report import make_report, write_report_html
+from ..core.evaluation.plotting import new_figure
 from ..core.evaluation.report import Report, write_report_json
 from ..core.files import NO_SPACE, protect_inputs
 from ..core.images.channels import Channels
@@ -64,6 +66,8 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         require()  # a long run must not end at that
         error_model(job.options[ERROR_MODEL])
     protect_inputs(job.input_paths(folder).values(), [folder / OUTPUT_FOLDER / name for name in job.outputs.values()])
+    if "html" in job.outputs:  # matplotlib is loaded while the linear alignment leaves a core free
+        threading.Thread(target=new_figure, args=(1.0, 1.0), daemon=True).start()
     pair = read_pair(job, folder)
     if note := memory_note(pair, available_memory_mb()):
         log.warning(note)
