@@ -49,12 +49,12 @@ MOST_AT_ONCE = 1 << 23  # voxels
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The measures of one transform and the volumes computed for them."""
+    """The measures of one transform; of the final one also the volumes computed for them."""
 
     values: dict[str, Any]
-    warped: Volume
-    labels: LabelMap | None
-    jacobian: Volume | None
+    warped: Volume | None = None
+    labels: LabelMap | None = None
+    jacobian: Volume | None = None
     locations: Locations = field(default_factory=Locations)
 
 
@@ -122,12 +122,12 @@ class Evaluator:
             }
         if final and "consistency" in self.families:
             values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
-        locations = Locations()
         if final:
             evaluated = sampling.jacobian if "regularity" in self.families else None
             found_at = self._mismatches(sampling)
             locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, mismatches=found_at)
-        return Column(values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations)
+            return Column(values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations)
+        return Column(values)
 
     def _sampled(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
         """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
@@ -272,8 +272,11 @@ class _Images:
         marked = None
         if labels is not None:
             largest = max(-int(labels.array.min()), int(labels.array.max()))
-            doubled = 2 * labels.array.astype(np.int32 if largest < LARGEST_DOUBLED else np.int64)
-            marked = image_from_array(doubled if mixed is None else doubled + mixed, labels.grid)
+            doubled: npt.NDArray[Any] = labels.array.astype(np.int32 if largest < LARGEST_DOUBLED else np.int64)
+            doubled *= 2
+            if mixed is not None:
+                doubled += mixed
+            marked = image_from_array(doubled, labels.grid)
         return cls(to_sitk(moving), measured, marked)
 
 
@@ -420,8 +423,8 @@ def evaluate(
         at_once = min(count, 2) if pair.fixed.grid.voxel_count <= MOST_AT_ONCE else 1
         after, before, *first = _results(tasks, at_once, listener.part(0.1, 1.0))
     listener.report(1.0, "Measured")
-    if after.jacobian is None:
-        raise TypeError("The final column has no Jacobian.")
+    if after.jacobian is None or after.warped is None:
+        raise TypeError("The final column has no volumes.")
     estimate = error_map if error_map is not None and "estimate" in wanted else None
     return Evaluation(
         before=before.values,
