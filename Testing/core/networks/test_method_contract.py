@@ -41,6 +41,7 @@ THIN = {
     "spacings": (8, 4),
     "dropout": 0.05,
     "patches": 4,
+    "structures": (1, 2),
 }
 SHAPES = {2: (17, 22), 3: (16, 17, 19)}
 

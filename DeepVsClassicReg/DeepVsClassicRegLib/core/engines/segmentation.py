@@ -51,7 +51,8 @@ def segment(
     volume : Volume
         A volume of the anatomy of the model; any grid.
     model : str
-        A model of the kind 'segmentation' (`dvcreg models`), by name or folder; 'auto' for the bundled one.
+        A model of the kind 'segmentation' (`dvcreg models`) or of the method 'deepatlas', by name or folder; 'auto' for
+        the bundled one.
     device, threads
         Device and threads of the computation.
     progress : Progress, optional
@@ -151,8 +152,14 @@ def require() -> None:
 
 
 def segmentation_model(name: str = AUTO) -> Model:
-    """Return a model of the kind 'segmentation', see `choose_model`."""
-    return choose_model(name, (KIND,), "Segmentation")
+    """Return a model of the kind 'segmentation', or one that registers and segments; see `choose_model`."""
+    model = choose_model(name, (KIND, "field"), "Segmentation")
+    if not model.card.settings.get("structures"):
+        raise RegistrationError(
+            f"Model '{model.card.name}' registers pairs, but segments no volume.",
+            hint="Train one with `dvcreg train --method segmenter` or `--method deepatlas`.",
+        )
+    return model
 
 
 def _input(volume: Volume, card: Card, network: RegistrationNetwork) -> tuple[Grid, Array]:
@@ -182,7 +189,7 @@ def _memberships(network: RegistrationNetwork, image: Array, device: str) -> Arr
     def work(where: str) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(where)
         with torch.inference_mode():
-            memberships: torch.Tensor = network.to(where)(tensor).memberships()[0].float().cpu()
+            memberships: torch.Tensor = network.to(where).segmented(tensor).memberships()[0].float().cpu()
             return memberships
 
     return np.asarray(with_cpu_fallback(device, work, [])[0].numpy(), np.float32)

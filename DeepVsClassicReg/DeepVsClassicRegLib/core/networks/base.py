@@ -153,12 +153,15 @@ class ExtraMap:
         Title shown to users.
     unit : str
         Unit of a map; 'voxels' is converted to mm.
+    labels : tuple of int
+        Values of the C labels; 1 to C when empty.
     """
 
     values: Tensor
     kind: str = "map"
     title: str = ""
     unit: str = ""
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -340,6 +343,10 @@ class RegistrationNetwork(nn.Module):
     def adapted(self, fixed: Tensor, moving: Tensor, steps: int, check_cancelled: Callable[[], None]) -> Prediction:
         """Return the prediction for a pair after gradient steps on that pair; the weights are restored."""
         raise NotImplementedError(f"{type(self).__name__} has no test-time adaptation.")
+
+    def segmented(self, image: Tensor) -> SegmentationScores:
+        """Return the structures of images (N, 1, *spatial); only of networks whose settings name structures."""
+        raise NotImplementedError(f"{type(self).__name__} does not segment.")
 
     def transferred(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
         """Return the deformation of a pair, transferred to another moving image of any size and on its grid."""

@@ -38,6 +38,7 @@ METHODS = Registry(
         "eppenhof": "eppenhof:Eppenhof",
         "ssemnet": "ssemnet:SsEMnet",
         "rigid-agent": "rigid_agent:RigidAgent",
+        "deepatlas": "deepatlas:DeepAtlas",
         "segmenter": "segmenter:Segmenter",
         "deformable-agent": "deformable_agent:DeformableAgent",
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 import torch.nn.functional as functional
@@ -18,9 +18,23 @@ from .blocks import SLOPE, convolution, crop, pad_to_multiple, upsample
 from .objectives import checked_supervision
 
 Tensor = torch.Tensor
+Settings = TypeVar("Settings")
 GROUP = 8  # channels that are normalized together
 FEWEST = 20  # voxels of a structure in an image, below which its Dice is not measured
 STEP = 2  # the loss is computed at every other voxel along each axis, at a random offset
+
+
+def widths_option() -> Any:
+    """Return the setting `widths` of the segmentation network."""
+    return option(
+        (24, 32, 64, 96),
+        "Channels of the levels",
+        tooltip="Of the segmentation; its first level has half the resolution of the image, each further one half of "
+        "that. Our choice.",
+        minimum=GROUP,
+        maximum=512,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -30,14 +44,7 @@ class SegmenterSettings:
     structures: tuple[int, ...] = option(
         (), "Labels of the structures", tooltip="Those of the training data when empty.", minimum=1, advanced=True
     )
-    widths: tuple[int, ...] = option(
-        (24, 32, 64, 96),
-        "Channels of the levels",
-        tooltip="The first level has half the resolution of the image, each further one half of that. Our choice.",
-        minimum=GROUP,
-        maximum=512,
-        advanced=True,
-    )
+    widths: tuple[int, ...] = widths_option()
     dice_weight: float = option(1.0, "Weight of the Dice term", minimum=0)
     entropy_weight: float = option(1.0, "Weight of the cross-entropy", minimum=0)
 
@@ -97,6 +104,10 @@ class SegmentationNetwork(RegistrationNetwork):
             features = level(torch.cat([upsample(features), skips.pop()], 1))
         return SegmentationScores(crop(_spread(self.head(features), self.classes), images.shape[2:]))
 
+    def segmented(self, image: Tensor) -> SegmentationScores:
+        """Return the scores of images."""
+        return self.forward(image)
+
 
 def _block(dimensions: int, inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     """Return a convolution, a group normalization and a leaky rectifier."""
@@ -132,66 +143,92 @@ class Segmenter(Method):
         return SegmentationNetwork(settings, dimensions=dimensions)
 
     def fitted(self, settings: SegmenterSettings, labels: Mapping[int, str]) -> SegmenterSettings:
-        """Return the settings with the labels of the training data.
-
-        Raises
-        ------
-        SettingsError
-            When the data have no labels, or others than the network.
-        """
-        if not labels:
-            raise SettingsError(
-                "The training data have no named structures, which a segmentation network needs.",
-                hint="Use labels:FOLDER, or a dataset with label maps.",
-            )
-        if settings.structures and tuple(settings.structures) != tuple(labels):
-            raise SettingsError(f"The network has the structures {settings.structures}, the data {tuple(labels)}.")
-        return dataclasses.replace(settings, structures=tuple(labels))
+        """Return the settings with the labels of the training data."""
+        return fitted_structures(settings, labels)
 
     def loss(self, context: LossContext) -> Mapping[str, Tensor]:
-        """Return 1 minus the mean soft Dice of the structures in the batch, and the cross-entropy.
-
-        Both are computed on a random coarse grid of the voxels, which takes an eighth of the time in 3D.
-        """
+        """Return 1 minus the mean soft Dice of the structures in the batch, and the cross-entropy."""
         checked_supervision(context.supervision, self.info.supervision)
-        scores, truth = labelled(context)
-        place = _coarse_grid(scores.ndim - 2)
-        scores, truth = scores[place], with_background(truth[place])
-        logarithms = functional.log_softmax(scores, 1)
-        axes = (0, *range(2, scores.ndim))
-        shares = logarithms.exp()
-        both, whole = (shares * truth).sum(axes)[1:], (shares + truth).sum(axes)[1:]
-        there = (truth.sum(axes)[1:] > 0).to(whole.dtype)
-        dice = ((2 * both + 1) / (whole + 1) * there).sum() / there.sum().clamp(min=1)
         settings = context.settings
+        terms = segmentation_terms(*labelled(cast("Any", context.prediction).values, context.batch))
         return {
-            "dice_term": settings.dice_weight * (1 - dice),
-            "entropy": -settings.entropy_weight * (truth * logarithms).sum(1).mean(),
+            "dice_term": settings.dice_weight * terms["dice_term"],
+            "entropy": settings.entropy_weight * terms["entropy"],
         }
 
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:
         """Return the mean Dice of the structures that the images show."""
-        scores, truth = labelled(context)
-        found, known = scores.argmax(1), with_background(truth).argmax(1)
-        values = [
-            value
-            for one, other in zip(found, known, strict=True)
-            for value in structure_dice(one, other, scores.shape[1] - 1).values()
-        ]
-        return {"dice": sum(values) / len(values)} if values else {}
+        return mean_structure_dice(*labelled(cast("Any", context.prediction).values, context.batch), "dice")
 
 
-def labelled(context: LossContext) -> tuple[Tensor, Tensor]:
+def fitted_structures(settings: Settings, labels: Mapping[int, str]) -> Settings:
+    """Return the settings of a method, a dataclass with `structures`, with the labels of the training data.
+
+    Raises
+    ------
+    SettingsError
+        When the data have no labels, or others than the network.
+    """
+    if not labels:
+        raise SettingsError(
+            "The training data have no named structures, which a segmentation network needs.",
+            hint="Use labels:FOLDER, or a dataset with label maps.",
+        )
+    known = cast("Any", settings).structures
+    if known and tuple(known) != tuple(labels):
+        raise SettingsError(f"The network has the structures {known}, the data {tuple(labels)}.")
+    return cast("Settings", dataclasses.replace(cast("Any", settings), structures=tuple(labels)))
+
+
+def segmentation_terms(scores: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Return 'dice_term', 1 minus the mean soft Dice of the structures in the batch, and 'entropy', the cross-entropy.
+
+    Both are computed on a random coarse grid of the voxels, which takes an eighth of the time in 3D.
+
+    Parameters
+    ----------
+    scores, truth : tensors
+        As `labelled` returns them.
+    """
+    place = _coarse_grid(scores.ndim - 2)
+    scores, truth = scores[place], with_background(truth[place])
+    logarithms = functional.log_softmax(scores, 1)
+    axes = (0, *range(2, scores.ndim))
+    shares = logarithms.exp()
+    both, whole = (shares * truth).sum(axes)[1:], (shares + truth).sum(axes)[1:]
+    there = (truth.sum(axes)[1:] > 0).to(whole.dtype)
+    dice = ((2 * both + 1) / (whole + 1) * there).sum() / there.sum().clamp(min=1)
+    return {"dice_term": 1 - dice, "entropy": -(truth * logarithms).sum(1).mean()}
+
+
+@torch.no_grad()
+def mean_structure_dice(scores: Tensor, truth: Tensor, name: str) -> dict[str, float]:
+    """Return the mean Dice of the structures that the images show, by this name; nothing when they show none."""
+    found, known = scores.argmax(1), with_background(truth).argmax(1)
+    values = [
+        value
+        for one, other in zip(found, known, strict=True)
+        for value in structure_dice(one, other, scores.shape[1] - 1).values()
+    ]
+    return {name: sum(values) / len(values)} if values else {}
+
+
+def labelled(scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the scores (M, K + 1, *spatial) and the memberships (M, K, *spatial) of the images that have labels.
+
+    Parameters
+    ----------
+    scores : (2 N, K + 1, *spatial) tensor
+        Those of the fixed and then of the moving images.
+    batch : Batch
+        The pairs.
 
     Raises
     ------
     RegistrationError
         When no image has labels, or their number is not that of the network's structures.
     """
-    batch: Batch = context.batch
-    scores = cast("Any", context.prediction).values
     sides = scores.split(len(batch.fixed))
     known = [(side, labels) for side, labels in zip(sides, _labels(batch), strict=True) if labels is not None]
     if not known:

@@ -18,7 +18,7 @@ from ..networks.base import Batch
 from ..pair import Pair
 from ..progress import Progress
 from ..transforms.transform import Transform
-from .manifest import Manifest
+from .manifest import Manifest, with_labels
 from .preprocessing import Align, Array, Frame, preprocessed, read_case
 from .sources import LazyBatches
 from .teacher import Teacher
@@ -79,6 +79,8 @@ class DatasetSource:
         if teacher is not None and len(manifest.training) > teacher_pairs > 0:
             chosen = np.random.default_rng([seed, 2]).permutation(len(manifest.training))[:teacher_pairs]
             manifest = replace(manifest, training=tuple(manifest.training[place] for place in sorted(chosen)))
+        if partial_labels:
+            manifest = with_labels(manifest)
         self.manifest, self.frame = manifest, frame
         self.partial_labels, self.teacher, self._align = partial_labels, teacher, align
         self._starts: dict[tuple[int, int], Transform] = {}

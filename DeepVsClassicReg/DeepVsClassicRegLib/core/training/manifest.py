@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,14 @@ class Manifest:
     validation: tuple[tuple[int, int], ...]
     label_names: Mapping[int, str] = field(default_factory=dict)
     licence: str = ""
+
+
+def with_labels(manifest: Manifest) -> Manifest:
+    """Return the manifest with those training pairs of which an image has labels; with all when no image has."""
+    labeled = tuple(
+        pair for pair in manifest.training if any(manifest.cases[place].labels is not None for place in pair)
+    )
+    return replace(manifest, training=labeled or manifest.training)
 
 
 def read_manifest(path: Path, *, validation: int = 20) -> Manifest:

@@ -135,7 +135,8 @@ def _extra(name: str, entry: ExtraMap, grid: Grid, lowest: float, unit_mm: float
         return Extra(name, title, Transform((field,)), kind="transform")
     if entry.kind == "labels":
         members = np.concatenate([1 - values.sum(0, keepdims=True), values])
-        labels = members.argmax(0).reshape(grid.shape).astype(np.int32)
+        known = np.array([0, *(entry.labels or range(1, len(members)))], np.int32)
+        labels = known[members.argmax(0)].reshape(grid.shape)
         return Extra(name, title, LabelMap(labels, grid, name=title), kind="labels")
     array, unit = values[0].reshape(grid.shape), entry.unit
     if unit == "voxels":
