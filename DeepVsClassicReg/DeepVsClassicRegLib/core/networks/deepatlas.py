@@ -36,7 +36,7 @@ from .segmenter import (
     SegmentationNetwork,
     SegmenterSettings,
     fitted_structures,
-    labelled,
+    labeled,
     mean_structure_dice,
     segmentation_terms,
     widths_option,
@@ -154,7 +154,7 @@ class DeepAtlas(Method):
         prediction, batch, settings = context.prediction, context.batch, context.settings
         terms: dict[str, Tensor] = {}
         if context.stage.name != REGISTRATION:
-            scores, truth = labelled(prediction.features[SCORES], batch)
+            scores, truth = labeled(prediction.features[SCORES], batch)
             for name, term in segmentation_terms(scores, truth).items():
                 terms[name] = settings.segmentation_weight * term
         if context.stage.name == SEGMENTATION:
@@ -170,7 +170,7 @@ class DeepAtlas(Method):
 
     def measures(self, context: LossContext) -> Mapping[str, float]:
         """Return the mean Dice of the structures that the segmentation network finds."""
-        return mean_structure_dice(*labelled(context.prediction.features[SCORES], context.batch), "segmentation_dice")
+        return mean_structure_dice(*labeled(context.prediction.features[SCORES], context.batch), "segmentation_dice")
 
 
 def structures_of(scores: Tensor) -> Tensor:

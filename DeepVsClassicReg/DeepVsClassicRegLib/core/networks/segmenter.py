@@ -150,7 +150,7 @@ class Segmenter(Method):
         """Return 1 minus the mean soft Dice of the structures in the batch, and the cross-entropy."""
         checked_supervision(context.supervision, self.info.supervision)
         settings = context.settings
-        terms = segmentation_terms(*labelled(cast("Any", context.prediction).values, context.batch))
+        terms = segmentation_terms(*labeled(cast("Any", context.prediction).values, context.batch))
         return {
             "dice_term": settings.dice_weight * terms["dice_term"],
             "entropy": settings.entropy_weight * terms["entropy"],
@@ -159,7 +159,7 @@ class Segmenter(Method):
     @torch.no_grad()
     def measures(self, context: LossContext) -> Mapping[str, float]:
         """Return the mean Dice of the structures that the images show."""
-        return mean_structure_dice(*labelled(cast("Any", context.prediction).values, context.batch), "dice")
+        return mean_structure_dice(*labeled(cast("Any", context.prediction).values, context.batch), "dice")
 
 
 def fitted_structures(settings: Settings, labels: Mapping[int, str]) -> Settings:
@@ -189,7 +189,7 @@ def segmentation_terms(scores: Tensor, truth: Tensor) -> dict[str, Tensor]:
     Parameters
     ----------
     scores, truth : tensors
-        As `labelled` returns them.
+        As `labeled` returns them.
     """
     place = _coarse_grid(scores.ndim - 2)
     scores, truth = scores[place], with_background(truth[place])
@@ -214,7 +214,7 @@ def mean_structure_dice(scores: Tensor, truth: Tensor, name: str) -> dict[str, f
     return {name: sum(values) / len(values)} if values else {}
 
 
-def labelled(scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def labeled(scores: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the scores (M, K + 1, *spatial) and the memberships (M, K, *spatial) of the images that have labels.
 
     Parameters
