@@ -40,7 +40,6 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=3, help="counted runs of each tree")
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--model", default="synthmorph-shapes", help="model of the engine network, in both trees")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     trees = {"before": arguments.before.resolve(), "after": HERE}
@@ -63,8 +62,7 @@ def measured(tree: Path, case: str, engine: str, arguments: argparse.Namespace) 
     start = arguments.out / ("".join(letter if letter.isalnum() else "_" for letter in case) + ".h5")
     if not start.is_file():
         _run(HERE, ["--case", case, "--engine", "linear", "--start", str(start)], arguments)
-    model = ["--model", arguments.model] if engine.partition(":")[0] == "network" else []
-    return _run(tree, ["--case", case, "--engine", engine, "--start", str(start), *model], arguments)
+    return _run(tree, ["--case", case, "--engine", engine, "--start", str(start)], arguments)
 
 
 def _run(tree: Path, words: list[str], arguments: argparse.Namespace) -> dict:

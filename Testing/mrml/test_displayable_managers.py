@@ -22,7 +22,10 @@ from DeepVsClassicRegLib.mrml.sample_data import add_phantom
 phantom = helpers.oblique_phantom()
 nodes, result = add_phantom(phantom), helpers.true_result(phantom)
 run = helpers.publish_truth(nodes, result)
-user_nodes = helpers.node_ids()
+layout = Inspection()
+layout.show(run, "side-by-side")
+layout.close()
+user_nodes = helpers.node_ids()  # the views of a layout stay in the scene, as those of Slicer's own layouts do
 inspection = Inspection()
 for _round in range(2):
     for mode in {modes}:

@@ -260,6 +260,33 @@ def _apply(studio: Studio) -> None:
     panel.results.forget()
 
 
+def _regions(studio: Studio) -> None:
+    """Take the picture of the inputs with an excluded lesion and rigid bodies."""
+    import numpy as np
+    from DeepVsClassicRegLib.core.images.volume import LabelMap
+    from DeepVsClassicRegLib.mrml.geometry import grid_of
+    from DeepVsClassicRegLib.mrml.sample_data import add_labels
+
+    ui, slicer = studio.ui, studio.slicer
+    fixed = ui.fixedSelector.currentNode()
+    grid = grid_of(fixed)
+    for name, center, radius_mm, selector in (
+        ("Lesion", (35.0, 10.0, 0.0), 14.0, ui.fixedExcludedSelector),
+        ("Implants", (-30.0, -20.0, 0.0), 9.0, ui.fixedRigidSelector),
+    ):
+        inside = np.linalg.norm(grid.points() - np.array(center), axis=-1) < radius_mm
+        node = add_labels(LabelMap(inside.astype(np.int32), grid), name, reference=fixed)
+        selector.setCurrentNode(node)
+    ui.inputsButton.collapsed = ui.moreInputsButton.collapsed = False
+    studio.choose("instance")
+    studio.shoot("regions", scroll="inputsButton")
+    for selector in (ui.fixedExcludedSelector, ui.fixedRigidSelector):
+        node = selector.currentNode()
+        selector.setCurrentNode(None)
+        slicer.mrmlScene.RemoveNode(node)
+    ui.moreInputsButton.collapsed = True
+
+
 def _repair(studio: Studio) -> None:
     """Take the picture of a pair of points with the preview, before the registration around them."""
     ui, panel, slicer = studio.ui, studio.panel, studio.slicer
@@ -296,6 +323,9 @@ def _motion(studio: Studio) -> None:
     studio.wait(lambda: not studio.panel.busy)
     studio.shoot("motion", scroll="motionButton")
     ui.motionButton.collapsed = True
+    for kind in ("vtkMRMLSequenceBrowserNode", "vtkMRMLSequenceNode"):
+        for node in slicer.util.getNodesByClass(kind):
+            slicer.mrmlScene.RemoveNode(node)
 
 
 def _models(studio: Studio) -> None:
@@ -350,6 +380,8 @@ def _training(studio: Studio) -> None:
         handle.cancel()
         studio.wait(lambda: handle.over and not page.trainings.busy)
         page.close()
+        for node in (*volumes, *segmentations):  # else they are drawn over the pair of the next pictures
+            studio.slicer.mrmlScene.RemoveNode(node)
         del os.environ["XDG_DATA_HOME"]
 
 
@@ -442,6 +474,7 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "models": _models,
     "training": _training,
     "empty": _empty,
+    "regions": _regions,
     "recommendation": _recommendation,
     "running": _running,
     "finished": _finished,

@@ -16,6 +16,8 @@ from panel_helpers import wait
 def soak(module, widget, phantom, tmp_path, monkeypatch, dialogs, packages):
     """A function that clicks and then looks for what was left behind."""
     packages.refuse = True
+    for name in ("XDG_DATA_HOME", "APPDATA", "HOME"):  # presets that are saved
+        monkeypatch.setenv(name, str(tmp_path / "home"))
     monkeypatch.setattr("DeepVsClassicRegLib.ui.dependencies.packages_to_add", lambda *_: ())  # no pip, no network
     for number in range(200):
         dialogs.answer("getSaveFileName", str(tmp_path / f"saved{number}.csv"))

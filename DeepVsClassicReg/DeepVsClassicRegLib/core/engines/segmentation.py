@@ -156,7 +156,7 @@ def segmentation_model(name: str = AUTO) -> Model:
     model = choose_model(name, (KIND, "field"), "Segmentation")
     if not model.card.settings.get("structures"):
         raise RegistrationError(
-            f"Model '{model.card.name}' registers pairs, but segments no volume.",
+            f"Model '{model.card.name}' is of kind 'field' and segments no volume.",
             hint="Train one with `dvcreg train --method segmenter` or `--method deepatlas`.",
         )
     return model

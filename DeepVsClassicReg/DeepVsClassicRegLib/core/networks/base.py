@@ -345,8 +345,9 @@ class RegistrationNetwork(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no test-time adaptation.")
 
     def segmented(self, image: Tensor) -> SegmentationScores:
-        """Return the structures of images (N, 1, *spatial); only of networks whose settings name structures."""
-        raise NotImplementedError(f"{type(self).__name__} does not segment.")
+        """Return the structures of images (N, 1, *spatial); networks of other kinds that segment override it."""
+        scores: SegmentationScores = self(image)
+        return scores
 
     def transferred(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
         """Return the deformation of a pair, transferred to another moving image of any size and on its grid."""

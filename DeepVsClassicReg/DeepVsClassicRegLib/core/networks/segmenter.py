@@ -104,10 +104,6 @@ class SegmentationNetwork(RegistrationNetwork):
             features = level(torch.cat([upsample(features), skips.pop()], 1))
         return SegmentationScores(crop(_spread(self.head(features), self.classes), images.shape[2:]))
 
-    def segmented(self, image: Tensor) -> SegmentationScores:
-        """Return the scores of images."""
-        return self.forward(image)
-
 
 def _block(dimensions: int, inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
     """Return a convolution, a group normalization and a leaky rectifier."""
