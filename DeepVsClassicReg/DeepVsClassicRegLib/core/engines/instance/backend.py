@@ -96,7 +96,7 @@ def choose_backend(compute: Compute, progress: Progress, *, torch_for: str = "")
     if numba_found():
         use_user_cache()
         if not kernels_are_compiled():
-            progress.report(0.0, "Compiling the kernels (only the first time, about half a minute)")
+            progress.report(0.0, "Compiling the kernels (only the first time, one to two minutes)")
         return Backend(NUMBA, "cpu", compute.thread_count, notes)
     if has_torch:
         note = "numba is not installed: computed with torch, several times slower (pip install numba)."
