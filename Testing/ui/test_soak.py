@@ -37,12 +37,15 @@ def soak(module, widget, phantom, tmp_path, monkeypatch, dialogs, packages):
 
 def check_nothing_left(user, children):
     """Fail on processes, job folders and nodes that outlive their use."""
+    from DeepVsClassicRegLib.ui.process import end_idle_workers  # of the module as it was reloaded last
+
     names = [slicer.mrmlScene.GetNthNode(index).GetName() or "" for index in range(slicer.mrmlScene.GetNumberOfNodes())]
     assert not [name for name in names if name.startswith("Comparison")], f"seed {user.seed}: {user.done}"
     slicer.mrmlScene.Clear(0)
     user.settle()
     assert not [node.GetName() for node in listed()], f"seed {user.seed}: {user.done}"
     wait(lambda: not [path for path in Path(slicer.app.temporaryPath).iterdir() if "dvcreg" in path.name], WAIT_S)
+    end_idle_workers()  # one waits for the next job, on purpose
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in children]
     assert not [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
