@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import GeometryError, RegistrationError
-from .images.grid import Grid
+from .images.grid import Grid, is_single_slice
 from .images.intensity import marked
 from .images.resample import warp_labels
 from .images.volume import LabelMap, Note, Volume, is_unsound
@@ -114,8 +114,8 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
         its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
-        _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed))
-    if is_single_slice(pair.fixed) and not is_single_slice(pair.moving):
+        _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed.grid.size))
+    if is_single_slice(pair.fixed.grid.size) and not is_single_slice(pair.moving.grid.size):
         raise GeometryError(
             f"The fixed volume is a single slice {pair.fixed.grid.size}, the moving volume is not "
             f"{pair.moving.grid.size}.",
@@ -160,13 +160,8 @@ def _initial_notes(pair: Pair) -> tuple[str, ...]:
     return pair.initial.notes if pair.initial is not None else ()
 
 
-def is_single_slice(volume: Volume) -> bool:
-    """Return whether a volume has one voxel along one axis and several along the others."""
-    return sorted(volume.grid.size)[0] == 1 and sorted(volume.grid.size)[1] > 1
-
-
 def _check_volume(volume: Volume, side: str, *, single_slices: bool) -> None:
-    allowed = single_slices and is_single_slice(volume)
+    allowed = single_slices and is_single_slice(volume.grid.size)
     smallest = sorted(volume.grid.size)[1] if allowed else min(volume.grid.size)
     if smallest == 1:
         raise GeometryError(

@@ -15,11 +15,12 @@ from .engines.engine_input import engine_view
 from .engines.instance.similarity_selection import similarity_for
 from .engines.registration import align_linearly
 from .errors import GeometryError
+from .images.grid import is_single_slice
 from .images.intensity import foreground
 from .images.volume import Volume
 from .networks.card import Card
 from .networks.model_store import find_models
-from .pair import Pair, check_pair, is_single_slice
+from .pair import Pair, check_pair
 from .progress import Progress
 from .recommendation.advice import Advice, Band
 from .recommendation.calibration import LabelPoint, label_points
@@ -101,7 +102,7 @@ def recommend(
     """
     listener = progress or Progress()
     compute = Compute(device=device, threads=threads)
-    if is_single_slice(pair.fixed):
+    if is_single_slice(pair.fixed.grid.size):
         raise GeometryError(
             "There is no recommendation for single slices: its evidence comes from volumes.",
             hint="Select an engine, for example 'instance'.",

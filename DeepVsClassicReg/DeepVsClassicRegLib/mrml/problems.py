@@ -12,6 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
+from ..core.images.grid import is_single_slice
 from ..core.pair import FEWEST_VOXELS
 from . import segmentations
 from .channels import channel_count, gray, needs_channel
@@ -119,7 +120,7 @@ def _volume(role: str, node: Any, channel: str) -> Iterator[InputProblem]:
 def _content(
     role: str, title: str, voxels: np.ndarray, channel: str, size: tuple[int, int, int]
 ) -> Iterator[InputProblem]:
-    fewest = sorted(size)[1] if _is_slice(size) else min(size)
+    fewest = sorted(size)[1] if is_single_slice(size) else min(size)
     if fewest < FEWEST_VOXELS:
         yield InputProblem(
             role,
@@ -137,10 +138,6 @@ def _content(
         yield InputProblem(role, message, _("Select another volume."))
 
 
-def _is_slice(size: tuple[int, int, int]) -> bool:
-    return sorted(size)[0] == 1 and sorted(size)[1] > 1
-
-
 def _single_slices(inputs: Inputs) -> Iterator[InputProblem]:
     """Report a single slice on one side only."""
     sizes = {
@@ -148,7 +145,7 @@ def _single_slices(inputs: Inputs) -> Iterator[InputProblem]:
         for side, node in (("fixed", inputs.fixed), ("moving", inputs.moving))
         if node is not None and node.GetImageData() is not None
     }
-    slices = [side for side, size in sizes.items() if _is_slice(size)]
+    slices = [side for side, size in sizes.items() if is_single_slice(size)]
     if len(sizes) == 2 and len(slices) == 1:
         (role,) = slices
         yield InputProblem(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, RegistrationError
 from ..evaluation.error_map import ErrorMap
-from ..images.grid import Grid, length_text
+from ..images.grid import Grid, is_single_slice, length_text
 from ..images.volume import LabelMap, Volume
 from ..networks.card import Card, Model
 from ..networks.model_store import AUTO, choose_model
@@ -105,10 +105,10 @@ def error_model(name: str = AUTO) -> Model:
 
 def _inputs(pair: Pair, transform: Transform, card: Card, network: RegistrationNetwork) -> NetworkInputs:
     """Return the fixed and the warped volume on the model's grid, with about the same number of voxels."""
-    from .network.grid import affordable_spacing, is_plane, model_grid
+    from .network.grid import affordable_spacing, model_grid
     from .network.inputs import make_inputs
 
-    if is_plane(pair.fixed.grid):
+    if is_single_slice(pair.fixed.grid.size):
         raise RegistrationError("The error of single slices cannot be estimated.", hint="Use volumes.")
     at = partial(model_grid, pair, transform, orientation=card.orientation, multiple=network.multiple)
     grid = at(spacing_mm=card.spacing_mm * pair.fixed.grid.unit_mm)

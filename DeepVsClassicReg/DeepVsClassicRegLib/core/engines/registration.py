@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..device import Compute, sitk_threads
+from ..images.grid import is_single_slice
 from ..job import START_FILE
-from ..pair import Pair, check_pair, is_single_slice, marked_pair
+from ..pair import Pair, check_pair, marked_pair
 from ..progress import Progress
 from ..result import TOTAL, Diagnostics, Result
 from ..settings import DEFAULT, make_settings
@@ -39,7 +40,7 @@ def align_linearly(pair: Pair, compute: Compute, progress: Progress) -> Result:
     """
     engine = get_engine(LINEAR)
     settings: Any = make_settings(engine.info.settings, LINEAR)
-    run = partial(run_in_plane, engine) if is_single_slice(pair.fixed) else engine.run
+    run = partial(run_in_plane, engine) if is_single_slice(pair.fixed.grid.size) else engine.run
     with sitk_threads(compute.thread_count):
         result = run(engine_view(pair)[0].without_annotations(), settings, progress, compute)
     return dataclasses.replace(result, engine=LINEAR, settings=settings)
@@ -129,7 +130,7 @@ def register(
     chosen.info.require()
     compute = Compute(device=device, threads=threads, seed=seed)
     pair = marked_pair(pair)
-    flat = is_single_slice(pair.fixed)
+    flat = is_single_slice(pair.fixed.grid.size)
     remarks = check_pair(pair, single_slices=chosen.info.single_slices or chosen.info.slabs)
     remarks += InPlane(pair).notes() if flat else []
     if (pair.fixed_rigid or pair.moving_rigid) and not chosen.info.keeps_bodies:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..device import Compute, torch_device, torch_threads
 from ..errors import EngineUnavailable, RegistrationError
 from ..images.freesurfer import STRUCTURES
-from ..images.grid import Grid
+from ..images.grid import Grid, is_single_slice
 from ..images.io import matched_labels
 from ..images.volume import LabelMap, Note, Segment, Volume, tag_entry, with_marked_names
 from ..networks.card import Card, Model
@@ -166,9 +166,9 @@ def _input(volume: Volume, card: Card, network: RegistrationNetwork) -> tuple[Gr
     """Return the grid of the network around the foreground, and the volume on it, intensities 0 to 1."""
     from ..images.intensity import normalized
     from ..images.resample import sampled_on
-    from .network.grid import is_plane, model_grid
+    from .network.grid import model_grid
 
-    if is_plane(volume.grid):
+    if is_single_slice(volume.grid.size):
         raise RegistrationError("Single slices cannot be segmented.", hint="Use volumes.")
     grid = model_grid(
         Pair(volume, volume),

@@ -225,6 +225,11 @@ class Grid:
         return self.cropped([int(-m) for m in margin], [int(n) for n in np.array(self.size) + 2 * margin])
 
 
+def is_single_slice(size: Sequence[int]) -> bool:
+    """Return whether a grid of this size has one voxel along one axis and several along the others."""
+    return sorted(size)[0] == 1 and sorted(size)[1] > 1
+
+
 def _three(values: npt.ArrayLike) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in np.asarray(values))
     return x, y, z

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...device import Compute
 from ...errors import RegistrationError
-from ...images.grid import Grid
-from ...pair import Pair, is_single_slice
+from ...images.grid import Grid, is_single_slice
+from ...pair import Pair
 from ...progress import Progress
 from ...transforms.transform import DisplacementField, Transform
 from ...transforms.unfold import unfolded
@@ -116,7 +116,7 @@ def _needs_torch(pair: Pair, settings: InstanceSettings) -> str:
     if is_trained(settings.similarity):
         return "Trained similarities"
     # Windows and descriptors of the CPU kernels are those of volumes.
-    return "Single slices" if is_single_slice(pair.fixed) else ""
+    return "Single slices" if is_single_slice(pair.fixed.grid.size) else ""
 
 
 def _with_structures(pair: Pair, compute: Compute, progress: Progress) -> Pair:

@@ -91,11 +91,6 @@ def plane_grid(fixed: Grid, *, spacing_mm: float, multiple: int = 16) -> Grid:
     return Grid((int(size[0]), int(size[1]), 1), tuple(steps.tolist()), tuple(origin.tolist()), tuple(axes.ravel()))
 
 
-def is_plane(grid: Grid) -> bool:
-    """Return whether a volume is a single slice."""
-    return sorted(grid.size)[0] == 1 and sorted(grid.size)[1] > 1
-
-
 def affordable_spacing(grid: Grid, pair: Pair, *, voxels: float) -> float:
     """Return the voxel size at which the box of a grid has about `voxels` voxels.
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import FileError, RegistrationError
+from ...images.grid import is_single_slice
 from ...images.volume import Volume
 from ...networks.card import Card, Model
 from ...networks.model_store import find_models, get_model, user_models_folder
 from ...pair import Pair
 from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance, one_subject
 from ...recommendation.profile import profile_of
-from .grid import is_plane
 
 AUTO = "auto"
 ANY = "any"
@@ -57,7 +57,7 @@ def choose_model(pair: Pair, name: str, folder: str = "") -> ModelChoice:
     RegistrationError
         When a 2D model is used for a fixed volume with several slices, or the model is of another kind.
     """
-    dimensions = 2 if is_plane(pair.fixed.grid) else 3
+    dimensions = 2 if is_single_slice(pair.fixed.grid.size) else 3
     extra = (Path(folder).expanduser(),) if folder else ()
     if extra and not extra[0].is_dir():
         raise FileError(f"There is no folder {extra[0]}.", hint="Correct the folder of more models, or leave it empty.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ...errors import SettingsError
+from ...images.grid import is_single_slice
 from ...images.intensity import normalized
 from ...images.io import read_volume
 from ...images.resample import sampled_on, warp_volume
@@ -16,7 +17,7 @@ from ...networks.card import Card
 from ...pair import Pair
 from ...result import Extra
 from ...transforms.transform import Transform
-from .grid import is_plane, model_grid, plane_grid
+from .grid import model_grid, plane_grid
 from .inputs import Image, NetworkInputs
 from .output import finished_field, in_space
 from .predict import checked
@@ -42,7 +43,7 @@ def checked_other(path: str, network: RegistrationNetwork, card: Card) -> Volume
             hint="Leave transfer_to empty, or choose a model of the method krebs-cvae.",
         )
     other = read_volume(Path(path).expanduser())
-    if is_plane(other.grid) != (card.dimensions == 2):
+    if is_single_slice(other.grid.size) != (card.dimensions == 2):
         wanted = "a single slice" if card.dimensions == 2 else "a volume of several slices"
         raise SettingsError(f"The model '{card.name}' needs {wanted} to transfer to, got '{other.name}'.")
     return other
