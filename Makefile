@@ -29,7 +29,8 @@ cohort: $(VENV)/.cohort ## Register 12 phantoms on 2 workers and write a table a
 	@$(BIN)/python Testing/tools/demo_cohort.py demo/phantoms
 	@$(BIN)/dvcreg cohort run demo/phantoms/pairs.csv --engines sitk-demons --workers 2 --threads 1 --out demo/cohort
 
-test: $(VENV)/.test system lint ## Lint, type checks, import rules and all tests but the slow ones
+test: $(VENV)/.test system ## Lint, type checks, import rules and all tests but the slow ones
+	@$(MAKE) --no-print-directory -j2 lint kernels
 	@$(RUN) -m pytest -m "not slow" -n $(JOBS) --dist worksteal
 
 test-slow: $(VENV)/.test system ## The slow tests (user journeys, larger volumes, real data when DATA is there)
@@ -40,6 +41,10 @@ lint: $(VENV)/.test ## ruff, mypy and the import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=DeepVsClassicReg $(BIN)/lint-imports --no-cache
+
+.PHONY: kernels
+kernels: $(VENV)/.test
+	@$(BIN)/python Testing/tools/compile_kernels.py
 
 bench: $(VENV)/.test ## Engines side by side on labeled volumes: make bench DATA=folder ENGINES=a,b:preset (resumes)
 	@$(BIN)/python Testing/bench/bench.py --data $(DATA) --engines $(ENGINES) --out $(OUT)

@@ -41,6 +41,11 @@ def blocks(page: Path, language: str) -> list[str]:
 PAGES = [page for page in (ROOT / "README.md", *sorted(ROOT.glob("Docs/**/*.md"))) if blocks(page, "bash")]
 
 
+# Half a minute each; `make test-slow` runs them.
+SLOW = ("choose_engine", "cohort", "train")
+EACH_PAGE = [pytest.param(page, marks=[pytest.mark.slow] if page.stem in SLOW else [], id=page.stem) for page in PAGES]
+
+
 def run(command: list[str], folder: Path) -> None:
     """Run a program in the folder as a user would after the installation."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -53,7 +58,7 @@ def test_pages_with_examples_are_found():
     assert len(PAGES) > 5 and PAGES[0].name == "README.md"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", EACH_PAGE)
 def test_commands_and_python_of_a_page(page, tmp_path):
     """In one folder: Python reads what the commands wrote."""
     run([shutil.which("bash") or "bash", "-c", "set -euo pipefail\n" + "\n".join(blocks(page, "bash"))], tmp_path)
