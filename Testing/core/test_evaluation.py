@@ -17,6 +17,7 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.pair import Pair
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
 
@@ -125,6 +126,32 @@ def test_slabs_give_the_same_as_the_whole(monkeypatch):
     np.testing.assert_allclose(whole.warped.array, parts.warped.array, atol=1e-5)
     np.testing.assert_allclose(whole.jacobian.array, parts.jacobian.array, atol=1e-6)
     assert scalars(whole.after) == pytest.approx(scalars(parts.after), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(7, 6, 5), (1, 4, 3)])
+def test_cells_with_several_labels_are_found(size):
+    from DeepVsClassicRegLib.core.evaluation.segmentations import _mixed_cells
+
+    codes = np.random.default_rng(2).choice([0, 0, 0, 5], size[::-1]).astype(np.uint16)
+    corners = [np.pad(codes, (0, 1), mode="edge")[k:, j:, i:] for k, j, i in np.ndindex(2, 2, 2)]
+    corners = np.stack([corner[: size[2], : size[1], : size[0]] for corner in corners])
+    assert 0 < (corners.min(0) == corners.max(0)).sum() < codes.size
+    np.testing.assert_array_equal(_mixed_cells(codes), corners.min(0) != corners.max(0))
+
+
+def test_a_part_of_a_large_region_gives_nearly_the_same_similarity(monkeypatch):
+    """An eighth of the voxels; both volumes are smooth, as images are."""
+    from DeepVsClassicRegLib.core.evaluation import similarity
+
+    pair = make_phantom("head", size=64).pair
+    whole = evaluate(pair, Transform(), measures=["similarity"]).after
+    count = int(fixed_region(pair)[0].sum())
+    monkeypatch.setattr(similarity, "MOST_COMPARED", count // 8)
+    compared = similarity.SimilarityRegion.of(pair.fixed, pair.moving, fixed_region(pair)[0]).inside
+    assert compared.sum() == pytest.approx(count / 9, rel=0.1)
+    part = evaluate(pair, Transform(), measures=["similarity"]).after
+    assert part["ncc"] == pytest.approx(whole["ncc"], abs=0.01)
+    assert part["overlap_percent"] == pytest.approx(whole["overlap_percent"], abs=0.5)
 
 
 def test_labels_on_one_side_only_are_excluded_and_reported():

@@ -132,7 +132,7 @@ class Evaluator:
     def _sampled(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
         """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
         grid, linear, ready = self.pair.fixed.grid, transform.affine, Ready(transform)
-        sampling = _Sampling(self)
+        sampling = _Sampling(self, with_labels=with_jacobian)
         jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
         for part in slabs(grid):
             if linear is not None:
@@ -195,18 +195,19 @@ class _Sampling:
     seen : (Z, Y, X) bool array
         Voxels mapped into the moving field of view.
     labels, codes : (Z, Y, X) arrays or None
-        The warped segmentation, and the codes of the evaluated labels in it.
+        The warped segmentation, where it is wanted (`with_labels`), and the codes of the evaluated labels in it.
     """
 
     jacobian: Volume | None = None
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    def __init__(self, evaluator: Evaluator, *, with_labels: bool) -> None:
         self._evaluator = evaluator
         self._pair = pair = evaluator.pair
         shape = pair.fixed.grid.shape
         self._array = np.empty(shape, dtype=np.float32)
         self.seen = np.empty(shape, dtype=bool)
-        self.labels = None if pair.moving_labels is None else np.empty(shape, dtype=np.int32)
+        kept = with_labels and pair.moving_labels is not None
+        self.labels = np.empty(shape, dtype=np.int32) if kept else None
         self.codes = None if evaluator.labels is None else np.empty(shape, dtype=np.uint16)
         self.soft: SoftOverlap | None = None
         if evaluator.memberships is not None:
@@ -235,13 +236,15 @@ class _Sampling:
         self._array[part] = array
         if evaluator.images.measured is not None:
             self.seen[part] &= warped_array(evaluator.images.measured, grid, mapping, interpolator=nearest, fill=0) > 0
-        if self.labels is None or evaluator.images.labels is None:
+        if evaluator.images.labels is None or (self.labels is None and self.codes is None):
             return
         marked = warped_array(evaluator.images.labels, grid, mapping, interpolator=nearest, fill=0)
-        self.labels[part] = marked >> 1
+        labels = marked >> 1
+        if self.labels is not None:
+            self.labels[part] = labels
         if self.codes is None or evaluator.labels is None:
             return
-        self.codes[part] = evaluator.labels.scored.codes(self.labels[part])
+        self.codes[part] = evaluator.labels.scored.codes(labels)
         if self.soft is not None:
             self.soft.add(evaluator.labels.fixed[part], self.codes[part], (marked & 1) > 0, grid, mapping)
 

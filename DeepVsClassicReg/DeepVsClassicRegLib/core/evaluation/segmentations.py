@@ -149,7 +149,7 @@ class Memberships:
     def of(cls, moving: LabelMap, scored: Scored) -> Memberships:
         """Return the memberships of a segmentation."""
         codes = scored.codes(moving.array)
-        cells = _of_cells(codes, np.minimum) != _of_cells(codes, np.maximum)
+        cells = _mixed_cells(codes)
         mixed = cells.copy()
         for axis in range(3):
             rows = np.moveaxis(mixed, axis, 0)
@@ -226,14 +226,14 @@ class SoftOverlap:
         self._warped += (other + same)[1:]
 
 
-def _of_cells(codes: Codes, pick: np.ufunc) -> Codes:
-    """Return the lowest or highest (`pick`) code of each voxel and its upper neighbors."""
-    for axis in range(3):
-        rows = np.moveaxis(codes, axis, 0)
-        found = rows.copy()
-        pick(found[:-1], rows[1:], out=found[:-1])
-        codes = np.moveaxis(found, 0, axis)
-    return codes
+def _mixed_cells(codes: Codes) -> Mask:
+    """Return whether a voxel and its upper neighbors, the corners of a cell, have several codes."""
+    mixed = np.zeros(codes.shape, dtype=bool)
+    for axis in (2, 1, 0):  # an edge, then a square, then the cell; all corners stay connected
+        rows, found = np.moveaxis(codes, axis, 0), np.moveaxis(mixed, axis, 0)
+        found[:-1] |= found[1:]
+        found[:-1] |= rows[1:] != rows[:-1]
+    return mixed
 
 
 @dataclass(frozen=True, eq=False)
