@@ -43,6 +43,19 @@ DARK = {
 DISABLED = {"WindowText": "#6d6d6d", "Text": "#6d6d6d", "ButtonText": "#b4b4b4"}
 # So little smoothing that the field folds.
 FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
+SECTION_PIXELS, SECTION_MM = (256, 320), 0.6
+# Red, green and blue of stained tissue on a bright slide; the last is the slide.
+STAIN = {
+    "csf": (233, 214, 226),
+    "cortex": (188, 112, 168),
+    "white": (232, 158, 190),
+    "deep": (160, 84, 148),
+    "cerebellum": (148, 78, 150),
+    "stem": (214, 138, 176),
+    "": (246, 241, 243),
+}
+OWN_PRESET = "Knee MR, fine"
+OWN_SETTINGS = {"resolution_mm": 0.8, "iterations": "120, 80, 60", "sigma_field": 0.9}
 
 
 class Studio:
@@ -117,10 +130,14 @@ class Studio:
             self._show_whole_range(node)
         self._show_surfaces(nodes.fixed_labels)
         self.panel.inputs.pick(Inputs(**{role: getattr(nodes, role) for role in roles}))
-        self.slicer.util.setSliceViewerLayers(background=nodes.fixed, foreground=nodes.moving, foregroundOpacity=0.5)
-        self.slicer.app.layoutManager().resetSliceViews()
+        self.lay_out(nodes.fixed, nodes.moving)
         self.slicer.app.layoutManager().resetThreeDViews()
         self.wait(lambda: self.ui.registerButton.enabled)
+
+    def lay_out(self, fixed: Any, moving: Any) -> None:
+        """Show one volume over the other in the slice views."""
+        self.slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
+        self.slicer.app.layoutManager().resetSliceViews()
 
     def _show_whole_range(self, volume: Any) -> None:
         values = self.slicer.util.arrayFromVolume(volume)
@@ -469,6 +486,162 @@ def _jacobian(studio: Studio) -> None:
         panel.results.forget()
 
 
+def _sections(studio: Studio) -> None:
+    """Take the picture of two stained sections registered in their plane; the second one is bent and turned."""
+    import numpy as np
+    from DeepVsClassicRegLib.core.phantom.warp import random_warp
+    from DeepVsClassicRegLib.core.transforms.transform import Affine
+    from DeepVsClassicRegLib.mrml.inputs import Inputs
+
+    ui, panel = studio.ui, studio.panel
+    pair = panel.inputs.inputs()
+    angle = np.deg2rad(7.0)
+    turn = [[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]]
+    affine = Affine(np.array(turn), np.array([5.0, -3.0, 0.0]))
+    warp = random_warp(4, size_mm=150.0, amplitude_mm=10.0, affine=affine)
+    nodes = [_section("Section 14", lambda points: points, seed=1), _section("Section 15", warp.inverse, seed=2)]
+    panel.inputs.pick(Inputs(fixed=nodes[0], moving=nodes[1]))
+    studio.lay_out(*nodes)
+    studio.choose("instance")
+    studio.register()
+    studio.look("sideBySideButton")
+    ui.inputsButton.collapsed = ui.methodButton.collapsed = False
+    studio.shoot("sections", scroll="inputsButton")
+    panel.qa.inspection.fit_new_views()  # to the size of the picture
+    studio.shoot("sections", scroll="inputsButton")
+    panel.results.forget()
+    panel.inputs.pick(pair)
+    for node in nodes:
+        studio.slicer.mrmlScene.RemoveNode(node)
+    studio.lay_out(pair.fixed, pair.moving)
+
+
+def _section(name: str, pull: Callable[[Any], Any], *, seed: int) -> Any:
+    """Add a color volume of one slice through the head; `pull` maps its points to those of the head."""
+    import numpy as np
+    import slicer
+    from DeepVsClassicRegLib.core.images.grid import Grid
+    from DeepVsClassicRegLib.core.phantom import head
+    from DeepVsClassicRegLib.mrml.geometry import image_of, place
+    from scipy.ndimage import gaussian_filter
+
+    first = [-(pixels - 1) / 2 * SECTION_MM for pixels in SECTION_PIXELS]
+    grid = Grid((*SECTION_PIXELS, 1), (SECTION_MM,) * 3, (first[0], first[1] - 4.0, 0.0))
+    in_plane = pull(grid.points())
+    labels, content = head.label_at(np.concatenate([in_plane[..., :2], np.full((*in_plane.shape[:3], 1), 8.0)], -1))
+    colors = np.where(content[..., None], np.array(STAIN["csf"], float), np.array(STAIN[""], float))
+    for tissue, members in head.TISSUES.items():
+        colors[np.isin(labels, members)] = STAIN[tissue]
+    rng = np.random.default_rng(seed)
+    cells = gaussian_filter(rng.normal(size=labels.shape), (0, 1.2, 1.2)) * 40 * (labels > 0)
+    colors = gaussian_filter(colors, (0, 0.7, 0.7, 0)) + cells[..., None] * (0.6, 1.0, 0.5)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", name)
+    node.SetAndObserveImageData(image_of(np.clip(colors, 0, 255).astype(np.uint8), components=3))
+    node.SetVoxelVectorType(node.VoxelVectorTypeColorRGB)
+    node.CreateDefaultDisplayNodes()
+    place(node, grid)
+    return node
+
+
+def _presets(studio: Studio) -> None:
+    """Take the picture of the settings of an engine with a preset of the user."""
+    from slicer_standin import dialogs
+
+    ui, panel = studio.ui, studio.panel
+    with _own_folder():
+        studio.choose("instance")
+        ui.methodButton.collapsed = ui.settingsButton.collapsed = False
+        for name, value in OWN_SETTINGS.items():
+            panel.engines.form.fields[name].show(value)
+        dialogs.answer("getText", OWN_PRESET)
+        ui.savePresetButton.click()
+        studio.wait(lambda: ui.presetCombo.currentText == OWN_PRESET and not panel.checking)
+        studio.shoot("presets", scroll="methodButton")
+        ui.presetCombo.currentIndex = 0
+    ui.settingsButton.collapsed = True
+    studio.choose("linear")
+    studio.choose("instance")  # lists its presets again, without that of the folder that is gone
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Use an empty folder of the user."""
+    before = os.environ.get("XDG_DATA_HOME")
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["XDG_DATA_HOME"] = home
+        try:
+            yield
+        finally:
+            os.environ.pop("XDG_DATA_HOME")
+            if before is not None:
+                os.environ["XDG_DATA_HOME"] = before
+
+
+def _consent(studio: Studio) -> None:
+    """Take the picture of the question before greedy is installed; what pip would do is asked on this computer."""
+    from DeepVsClassicRegLib.core.engines.base import Requirement
+    from DeepVsClassicRegLib.ui import dependencies
+
+    ui, slicer = studio.ui, studio.slicer
+    found, resolve, confirm = Requirement.found, dependencies.packages_to_add, slicer.util.confirmOkCancelDisplay
+
+    def ask(text: str) -> bool:
+        with _message(studio, text):
+            studio.shoot("consent", scroll="methodButton", size=SCREENS["-1280"])
+        return False
+
+    # As on a computer that has everything but greedy.
+    Requirement.found = lambda self: self.name != "picsl_greedy" and found(self)
+    dependencies.packages_to_add = lambda lines, alone: resolve(
+        lines, alone, options=("--ignore-installed", "--no-deps")
+    )
+    slicer.util.confirmOkCancelDisplay = ask
+    try:
+        studio.panel.engines.refresh()
+        studio.choose("greedy")
+        ui.methodButton.collapsed = False
+        ui.installButton.click()
+    finally:
+        Requirement.found, dependencies.packages_to_add, slicer.util.confirmOkCancelDisplay = found, resolve, confirm
+        studio.panel.engines.refresh()
+        studio.choose("instance")
+
+
+@contextmanager
+def _message(studio: Studio, text: str) -> Iterator[None]:
+    """Show a question as `slicer.util.confirmOkCancelDisplay` does, in a frame with the title of its window."""
+    import qt
+    from slicer_standin.screenshots import settle
+
+    window = studio.slicer.util.mainWindow()
+    frame = qt.QFrame(window)
+    frame.setStyleSheet(".QFrame{background:palette(window);border:1px solid #777;border-radius:6px}")
+    title = qt.QLabel(f"{studio.slicer.app.applicationName} confirmation", frame)
+    title.alignment = qt.Qt.AlignCenter
+    title.setStyleSheet("padding:7px;background:#d8d8dc;border-bottom:1px solid #aaa;font-weight:bold")
+    box = qt.QMessageBox(frame)
+    box.setWindowFlags(qt.Qt.Widget)
+    box.icon = qt.QMessageBox.Question
+    box.text = text
+    box.standardButtons = qt.QMessageBox.Ok | qt.QMessageBox.Cancel
+    layout = qt.QVBoxLayout(frame)
+    layout.setContentsMargins(1, 1, 1, 1)
+    layout.addWidget(title)
+    layout.addWidget(box)
+    box.show()
+    frame.show()
+    settle()
+    frame.resize(frame.minimumSizeHint)
+    width, height = SCREENS["-1280"]
+    frame.move((width - frame.width) // 2 + PANEL_WIDTH // 2, (height - frame.height) // 2)
+    frame.raise_()
+    try:
+        yield
+    finally:
+        frame.hide()
+        frame.deleteLater()
+
+
 PICTURES: dict[str, Callable[[Studio], None]] = {
     "motion": _motion,
     "models": _models,
@@ -483,6 +656,9 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "side-by-side": _side_by_side,
     "apply": _apply,
     "repair": _repair,
+    "sections": _sections,
+    "presets": _presets,
+    "consent": _consent,
 }
 
 
