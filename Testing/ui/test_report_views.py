@@ -90,3 +90,61 @@ def test_a_deleted_transform_is_reported(panel, ui, finish, recorded_errors):
     slicer.mrmlScene.RemoveNode(run.transform)
     panel.results.transform_action.trigger()
     assert any("was deleted" in text for text in recorded_errors())
+
+
+def reopened(path):
+    """Save the scene, open it again, and wait for the panel."""
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(0)
+    settle()
+    slicer.util.loadScene(str(path))
+    settle()
+
+
+@pytest.mark.parametrize("kind", ["mrb", "mrml"])
+def test_added_views_are_saved_with_the_scene_and_forgotten_with_their_run(
+    gl, window, panel, ui, finish, tmp_path, kind
+):
+    run = finish()
+    run.record.SetName("Left | right")  # '|' separates parameters in the file
+    panel.results.refresh()
+    ui.blendButton.click()
+    wait(lambda: not panel.busy)
+    panel.results.capture_action.trigger()
+    ui.checkerboardButton.click()
+    wait(lambda: not panel.busy)
+    panel.results.capture_action.trigger()
+    before = panel.results.captured
+    assert len(before) == 2 and before[0] != before[1] and "|" in before[0].caption
+    reopened(tmp_path / f"scene.{kind}")
+    assert panel.results.captured == before
+    assert "(2)" in panel.results.capture_action.text and panel.results.uncapture_action.enabled
+    assert [caption for _pictures, caption in figures(saved_page(panel, tmp_path))] == [one.caption for one in before]
+    panel.results.forget()
+    assert panel.results.captured == [] and not panel.results.uncapture_action.enabled
+
+
+def test_the_views_of_one_run_stay_when_another_is_forgotten(panel, ui, finish):
+    finish()
+    panel.results.capture_action.trigger()
+    kept = panel.results.captured
+    finish()
+    panel.results.capture_action.trigger()
+    assert len(panel.results.captured) == 2
+    panel.results.forget()
+    assert panel.results.captured == kept
+
+
+@pytest.mark.parametrize("bound, value", [("MOST_VIEWS", 2), ("MOST_VIEW_BYTES", 30)])
+def test_no_more_views_than_a_scene_should_hold(panel, ui, finish, monkeypatch, bound, value):
+    from DeepVsClassicRegLib.ui import results_section
+
+    monkeypatch.setattr(results_section, bound, value)
+    finish()
+    action = panel.results.capture_action
+    for _ in range(5):
+        panel.results.capture_views()
+    assert 1 <= len(panel.results.captured) <= 2
+    assert not action.enabled and "no more fit" in action.text
+    panel.results.uncapture_action.trigger()
+    assert action.enabled and "no more" not in action.text

@@ -29,6 +29,7 @@ OUTPUT_ROLES = ("transform", "warped", "warped_labels", "jacobian", "report_tabl
 RARE_ROLES = ("uncertainty", "error")
 # Any number of nodes with additional outputs of an engine.
 EXTRAS = "extras"
+VIEWS = "views_"  # with a number: one parameter for each time that views were added to the report
 ROLE_TITLES = {
     **TITLES,
     "transform": _("transform"),
@@ -230,6 +231,30 @@ def add_node(run: Run, role: str, node: Any) -> None:
     """Add the node of a role to a run."""
     run.record.SetNodeReferenceID(role, node.GetID())
     run.record.SetParameter("roles", f"{run.record.GetParameter('roles')} {role}".strip())
+
+
+def add_views(run: Run, content: Mapping[str, Any]) -> None:
+    """Store views that the user has added to the report with a run."""
+    names = _view_names(run)
+    number = int(names[-1].removeprefix(VIEWS)) + 1 if names else 0
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    run.record.SetParameter(f"{VIEWS}{number}", text)
+
+
+def stored_views(run: Run) -> list[str]:
+    """Return the views that were added with a run, as JSON, oldest first."""
+    return [run.record.GetParameter(name) for name in _view_names(run)]
+
+
+def forget_views(run: Run) -> None:
+    """Remove the views that were added with a run."""
+    for name in _view_names(run):
+        run.record.UnsetParameter(name)
+
+
+def _view_names(run: Run) -> list[str]:
+    names = [name for name in run.record.GetParameterNames() if name.startswith(VIEWS)]
+    return sorted(names, key=lambda name: int(name.removeprefix(VIEWS)))
 
 
 def set_base(run: Run, base: Run) -> None:

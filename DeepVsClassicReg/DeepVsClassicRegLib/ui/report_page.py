@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.evaluation.verdict import seconds_text
-from ..mrml.runs import Run
+from ..mrml.runs import Run, stored_views
 from ..mrml.tables import unique_titles
 
 STYLE = """
@@ -39,10 +40,25 @@ class CapturedViews:
     caption: str
     pictures: tuple[tuple[str, str], ...]
 
+    @classmethod
+    def from_json(cls, text: str) -> CapturedViews:
+        """Return the views that `to_json` has stored."""
+        content = json.loads(text)
+        return cls(str(content["caption"]), tuple((str(name), str(png)) for name, png in content["pictures"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the views for the record of a run."""
+        return {"caption": self.caption, "pictures": [list(picture) for picture in self.pictures]}
+
     @property
     def html(self) -> str:
         """The pictures above their caption."""
         return f"<figure>{_images(self.pictures)}<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+
+
+def captured_views(runs: Sequence[Run]) -> list[CapturedViews]:
+    """Return all views that were added with some runs."""
+    return [CapturedViews.from_json(text) for run in runs for text in stored_views(run)]
 
 
 def page(
@@ -50,29 +66,26 @@ def page(
     shown: Run,
     verdict: str,
     tables: Sequence[tuple[str, Any]],
-    captured: Sequence[CapturedViews] = (),
 ) -> str:
     """Return the page of some runs as self-contained HTML.
 
     Parameters
     ----------
     runs : sequence of Run
-        The runs in the tables.
+        The runs in the tables; the views that were added with them are in the page.
     shown : Run
         The run in the pictures.
     verdict : str
         The verdict of the shown run, as HTML.
     tables : sequence of (str, vtkMRMLTableNode)
         Title and content.
-    captured : sequence of CapturedViews
-        Views that the user has added.
     """
     title = html.escape(shown.title)
     parts = [
         f'<!DOCTYPE html><html><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head><body>',
         f"<h1>{title}</h1><p>{verdict}</p>",
         _images(pictures_of_views()),
-        *(views.html for views in captured),
+        *(views.html for views in captured_views(runs)),
     ]
     for heading, node in tables:
         parts.append(f"<h2>{html.escape(heading)}</h2>{_table(node)}")
@@ -84,7 +97,10 @@ def page(
 
 
 def _images(pictures: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{picture}">' for name, picture in pictures)
+    return "\n".join(
+        f'<img alt="{html.escape(name)}" src="data:image/png;base64,{html.escape(picture)}">'
+        for name, picture in pictures
+    )
 
 
 def pictures_of_views() -> list[tuple[str, str]]:

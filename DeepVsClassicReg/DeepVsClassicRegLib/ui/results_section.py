@@ -17,16 +17,18 @@ from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
 from ..mrml.dicom import is_from_dicom, save_dicom
-from ..mrml.runs import Run, forget_run, restore_runs
+from ..mrml.runs import Run, add_views, forget_run, forget_views, restore_runs, stored_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
-from .report_page import CapturedViews, page, pictures_of_views
+from .report_page import CapturedViews, captured_views, page, pictures_of_views
 from .rich_text import faint
 from .scheduling import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
 
 MARKS = {GOOD: ("#3a9d5d", "✔"), CHECK: ("#d98c00", "⚠"), BAD: ("#d9534f", "✖"), UNKNOWN: ("#888888", "○")}
 MOST_PLACES = 3
+# Added views are saved in the scene, as text: few enough that it stays quick to save and to open.
+MOST_VIEWS, MOST_VIEW_BYTES = 20, 20_000_000
 LABEL_MEASURES = tuple(name for name, measure in MEASURES.items() if name.endswith("_per_label"))
 
 
@@ -62,7 +64,6 @@ class ResultsSection:
         caption: Callable[[], str],
     ) -> None:
         self._ui, self._shown, self._go, self._caption = ui, shown, go, caption
-        self.captured: list[CapturedViews] = []
         self.parameter_node: Any = None
         self.nodes = SceneNodes()
         self._loading = False
@@ -92,7 +93,6 @@ class ResultsSection:
         self.uncapture_action = _added_action(menu, _("Remove the added views"), self.forget_views)
         self.transform_action = _added_action(menu, _("Open in the module Transforms"), self.open_transform)
         ui.moreButton.setMenu(menu)
-        self._count_views()
         self.refresh()
 
     @property
@@ -105,7 +105,6 @@ class ResultsSection:
         """Show the runs of a scene and select the newest."""
         if parameter_node is None or parameter_node is not self.parameter_node:
             self.nodes.forget()
-            self.forget_views()
         self.parameter_node = parameter_node
         self.runs = restore_runs(parameter_node) if parameter_node is not None else []
         self._loading = True
@@ -166,17 +165,25 @@ class ResultsSection:
         if any(other.measures.get("dice_per_label") for other in self.runs):
             tables.append((self._ui.structureMeasureCombo.currentText, self._structure_table()))
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
-            write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables, self.captured))
+            write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
+
+    @property
+    def captured(self) -> list[CapturedViews]:
+        """The views that were added to the report."""
+        return captured_views(self.runs)
 
     def capture_views(self) -> None:
-        """Add pictures of the slice views, as they are now, to the report that is saved later."""
-        self.captured.append(CapturedViews(self._caption(), tuple(pictures_of_views())))
+        """Add pictures of the slice views, as they are now, to the report; they are saved with the scene."""
+        if self.run is None or not self.capture_action.enabled:
+            return
+        add_views(self.run, CapturedViews(self._caption(), tuple(pictures_of_views())).to_json())
         self._count_views()
         slicer.util.showStatusMessage(_("The views are in the report."), 3000)
 
     def forget_views(self) -> None:
         """Remove the added pictures from the report."""
-        self.captured = []
+        for run in self.runs:
+            forget_views(run)
         self._count_views()
 
     def open_transform(self) -> None:
@@ -201,10 +208,15 @@ class ResultsSection:
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _count_views(self) -> None:
-        count = len(self.captured)
+        stored = [text for run in self.runs for text in stored_views(run)]
+        full = len(stored) >= MOST_VIEWS or sum(map(len, stored)) >= MOST_VIEW_BYTES
         text = _("Add these views to the report")
-        self.capture_action.text = f"{text} ({count})" if count else text
-        self.uncapture_action.enabled = bool(count)
+        if full:
+            text = _("{action} ({count}, no more fit)").format(action=text, count=len(stored))
+        elif stored:
+            text = f"{text} ({len(stored)})"
+        self.capture_action.text, self.capture_action.enabled = text, not full
+        self.uncapture_action.enabled = bool(stored)
 
     def _on_place(self, link: str) -> None:
         found = self.run.look_at if self.run is not None else []
@@ -220,6 +232,7 @@ class ResultsSection:
         run = self.run
         self._ui.resultButton.visible = run is not None
         self._ui.runFrame.visible = len(self.runs) > 1
+        self._count_views()
         if run is not None:
             self._ui.verdictLabel.text = verdict_html(run)
             notes = run.typed_report.notes
