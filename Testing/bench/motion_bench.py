@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +54,14 @@ def main() -> None:
         "start from the neighbor": timed(files, work / "neighbor", replace(base, start="neighbor"), workers=2)[0],
         "to the mean": timed(files, work / "mean", replace(base, reference="mean"), workers=2)[0],
     }
-    kept = canceled(files, work / "canceled", base)
-    PAGE.write_text(page(given, runs, variants, kept), encoding="utf-8")
+    stopped = canceled(files, work / "canceled", base)
+    PAGE.write_text(page(given, runs, variants, stopped), encoding="utf-8")
 
 
 def stopping(frames: int) -> Progress:
     """Return a progress that cancels after some frames are finished."""
     seen: list[str] = []
-    return Progress(lambda update: seen.append(update.stage) if "frame" in update.stage else None,
+    return Progress(lambda update: seen.append(update.stage) if ": frame" in update.stage else None,
                     cancelled=lambda: len(set(seen)) >= frames)  # fmt: skip
 
 
@@ -86,23 +86,53 @@ def cpu_of_all() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def canceled(files: dict[str, Path], folder: Path, settings: MotionSettings) -> tuple[list[str], float]:
-    """Cancel a run with two workers, and return the transforms it kept and the CPU seconds of the run that goes on."""
+@dataclass(frozen=True)
+class CanceledRun:
+    """What a canceled run left.
+
+    Attributes
+    ----------
+    kept : list of str
+        Names of the transforms.
+    end_seconds : float
+        Wall seconds from the cancel to the end of the run.
+    rest_cpu_seconds : float
+        CPU seconds of the next call, which goes on.
+    load : float
+        Load before.
+    """
+
+    kept: list[str]
+    end_seconds: float
+    rest_cpu_seconds: float
+    load: float
+
+
+def canceled(files: dict[str, Path], folder: Path, settings: MotionSettings) -> CanceledRun:
+    """Cancel a run with two workers after `STOP_AFTER` frames, and run it again to its end."""
     shutil.rmtree(folder, ignore_errors=True)
-    try:
-        correct_motion([files["series"]], folder, settings, workers=2, threads=1, progress=stopping(STOP_AFTER))
-    except Cancelled:
-        kept = sorted(path.stem for path in (folder / "transforms").glob("frame_*.h5"))
+    load, stopper, told = os.getloadavg()[0], stopping(STOP_AFTER), []
+
+    def is_canceled() -> bool:
+        if stopper.cancelled() and not told:
+            told.append(time.perf_counter())
+        return bool(told)
+
+    with contextlib.suppress(Cancelled):
+        progress = Progress(stopper.listener, cancelled=is_canceled)
+        correct_motion([files["series"]], folder, settings, workers=2, threads=1, progress=progress)
+    seconds = time.perf_counter() - told[0]
+    kept = sorted(path.stem for path in (folder / "transforms").glob("frame_*.h5"))
     cpu = cpu_of_all()
     again(files, folder, settings)
-    return kept, cpu_of_all() - cpu
+    return CanceledRun(kept, seconds, cpu_of_all() - cpu, load)
 
 
 def page(
     given: argparse.Namespace,
     runs: dict[str, tuple[CorrectedMotion, float, float, float]],
     variants: dict[str, CorrectedMotion],
-    kept: tuple[list[str], float],
+    stopped: CanceledRun,
 ) -> str:
     """Return MOTION.md."""
     count = given.frames - 1
@@ -152,9 +182,10 @@ def page(
         "",
         "## Cancel",
         "",
-        f"Canceled after {STOP_AFTER} finished frames with two workers: {len(kept[0])} transforms were kept "
-        f"({', '.join(kept[0])}; those in progress are finished first), none was repeated by the next call, which "
-        f"needed {kept[1]:.0f} CPU s for the other {count - len(kept[0])} frames and the outputs.",
+        f"Canceled after {STOP_AFTER} finished frames with two workers: the run ended {stopped.end_seconds:.2f} s "
+        f"later (load {stopped.load:.0f}) and kept {len(stopped.kept)} transforms ({', '.join(stopped.kept)}); frames "
+        "in progress are stopped and waiting ones do not begin. The next call repeated none of those kept and needed "
+        f"{stopped.rest_cpu_seconds:.0f} CPU s for the other {count - len(stopped.kept)} frames and the outputs.",
         "",
     ]
     return "\n".join(lines)

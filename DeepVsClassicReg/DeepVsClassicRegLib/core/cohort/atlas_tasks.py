@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..device import cpu_seconds, kept_memory, thread_variables
+from ..device import cpu_seconds, kept_memory
 from ..engines.registration import register
 from ..errors import RegistrationError
 from ..files import read_json, write_json
 from ..images.grid import Grid
 from ..images.io import read_labels, read_volume
 from ..pair import Pair
+from ..process_pool import process_pool
 from ..progress import Progress
 from ..settings import Choice
 from ..transforms.files import read_transform, write_transform
 from ..transforms.transform import Affine, Transform
 
 WAIT_SECONDS = 0.2
+Finished = Generator["FileRegistration", None, None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def register_all(
     workers : int
         Number of parallel processes; 1 runs everything in this process.
     progress : Progress, optional
-        Receives one update per registration and can cancel; finished registrations are kept.
+        Receives one update per registration and can cancel; finished registrations are kept, others end at once.
     title : str
         Prefix of the progress messages.
 
@@ -120,9 +121,10 @@ def register_all(
     done = len(tasks) - len(missing)
     run = _in_processes if workers > 1 and len(missing) > 1 else _here
     listener.report(done / max(1, len(tasks)), title or "Registering")
-    for task in run(missing, min(workers, len(missing)), listener):
-        done += 1
-        listener.report(done / len(tasks), f"{title}: {task.name}" if title else task.name)
+    with closing(run(missing, min(workers, len(missing)), listener)) as finished:
+        for task in finished:
+            done += 1
+            listener.report(done / len(tasks), f"{title}: {task.name}" if title else task.name)
     return [read_json(task.facts_file) for task in tasks]
 
 
@@ -168,36 +170,37 @@ def write_whole(transform: Transform, path: Path) -> Path:
     return path
 
 
-def _here(tasks: Sequence[FileRegistration], _workers: int, listener: Progress) -> Iterator[FileRegistration]:
+def _here(tasks: Sequence[FileRegistration], _workers: int, listener: Progress) -> Finished:
     for task in tasks:
         listener.check()
         register_files(task, Progress(cancelled=listener.cancelled))
         yield task
 
 
-def _in_processes(tasks: Sequence[FileRegistration], workers: int, listener: Progress) -> Iterator[FileRegistration]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(tasks[0].threads,))
+def _in_processes(tasks: Sequence[FileRegistration], workers: int, listener: Progress) -> Finished:
     running: dict[Future[None], FileRegistration] = {}
     waiting = list(tasks)
     try:
-        while running or waiting:
-            ready = [task for task in waiting if task.start_file is None or task.start_file.is_file()]
-            waiting = [task for task in waiting if task not in ready]
-            running |= {pool.submit(_alone, task): task for task in ready}
-            for future in wait(running, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED).done:
-                task = running.pop(future)
-                future.result()
-                yield task
-            listener.check()
+        with process_pool(workers, tasks[0].threads) as pool:
+            while running or waiting:
+                ready = [task for task in waiting if task.start_file is None or task.start_file.is_file()]
+                waiting = [task for task in waiting if task not in ready]
+                running |= {pool.submit(_alone, task): task for task in ready}
+                for future in wait(running, timeout=WAIT_SECONDS, return_when=FIRST_COMPLETED).done:
+                    task = running.pop(future)
+                    future.result()
+                    yield task
+                listener.check()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _remove_drafts(running.values())
 
 
-def _prepare(threads: int) -> None:
-    """Limit the threads before a library that reads these variables is loaded; the parent handles Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(thread_variables(threads))
+def _remove_drafts(tasks: Iterable[FileRegistration]) -> None:
+    """Remove what processes that were killed while writing have left."""
+    for task in tasks:
+        for file in (task.out, task.facts_file):
+            for draft in file.parent.glob(f".*{file.name}*"):
+                draft.unlink(missing_ok=True)
 
 
 def _alone(task: FileRegistration) -> None:

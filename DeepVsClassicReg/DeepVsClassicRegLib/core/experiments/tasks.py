@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..device import cpu_seconds, kept_memory, thread_variables
+from ..device import cpu_seconds, kept_memory
 from ..errors import FileError, RegistrationError
 from ..files import jsonable
+from ..process_pool import process_pool
 from ..progress import Progress
 
 LOG_FILE = "units.jsonl"  # the name and its key "unit" are those of the first release
@@ -216,7 +212,7 @@ def _until_broken(
     """Run tasks until the list is empty or a process dies; return the tasks running at that time."""
     running: dict[Future[dict[str, Any]], Task] = {}
     ahead = iter(list(waiting))
-    with _pool(workers, threads) as pool:
+    with process_pool(workers, threads) as pool:
         while True:
             try:
                 # The pool has at most one task per process, so that few tasks must be repeated after a crash.
@@ -232,38 +228,6 @@ def _until_broken(
             except BrokenProcessPool:
                 return [task for task in waiting if task in running.values()] or waiting[:1]
             listener.check()
-
-
-@contextmanager
-def _pool(workers: int, threads: int) -> Any:
-    """Create a pool of new processes; an error or cancel in the block ends them."""
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(threads,)
-    )
-    try:
-        yield pool
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _prepare(threads: int) -> None:
-    """Limit the threads before any library that reads these variables is loaded; the parent handles Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update(thread_variables(threads))
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, so that no orphan process remains."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _attempt_in_own_process(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
