@@ -111,17 +111,17 @@ class CanceledRun:
 def canceled(files: dict[str, Path], folder: Path, settings: MotionSettings) -> CanceledRun:
     """Cancel a run with two workers after `STOP_AFTER` frames, and run it again to its end."""
     shutil.rmtree(folder, ignore_errors=True)
-    load, stopper, told = os.getloadavg()[0], stopping(STOP_AFTER), []
+    load, stopper, times = os.getloadavg()[0], stopping(STOP_AFTER), []
 
     def is_canceled() -> bool:
-        if stopper.cancelled() and not told:
-            told.append(time.perf_counter())
-        return bool(told)
+        if stopper.cancelled() and not times:
+            times.append(time.perf_counter())
+        return bool(times)
 
     with contextlib.suppress(Cancelled):
         progress = Progress(stopper.listener, cancelled=is_canceled)
         correct_motion([files["series"]], folder, settings, workers=2, threads=1, progress=progress)
-    seconds = time.perf_counter() - told[0]
+    seconds = time.perf_counter() - times[0]
     kept = sorted(path.stem for path in (folder / "transforms").glob("frame_*.h5"))
     cpu = cpu_of_all()
     again(files, folder, settings)
