@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import slicer
-from DeepVsClassicRegLib.mrml.geometry import array_of
-from DeepVsClassicRegLib.mrml.runs import ReturningNodes
 from panel_helpers import settle, wait
 
-OUTPUTS = ("transform", "warped", "jacobian")
 KINDS = ("vtkMRMLScalarVolumeNode", "vtkMRMLTransformNode", "vtkMRMLSegmentationNode", "vtkMRMLMarkupsFiducialNode")
 
 
@@ -46,39 +42,6 @@ def test_undo_takes_back_the_nodes_of_a_run_and_redo_brings_them_again(undo, pan
     settle()
     assert all(slicer.mrmlScene.GetNodeByID(node) for node in made)
     assert finish().exists  # the panel goes on
-
-
-def test_redo_brings_the_run_back_into_the_panel(undo, panel, picked, ui, finish):
-    run = finish()
-    warped, made = array_of(run.warped).copy(), {role: run.node(role).GetID() for role in OUTPUTS}
-    moved = run.transform.GetTransformFromParent().TransformPoint(20.0, 10.0, -5.0)
-    undo.Undo()
-    settle()
-    wait(lambda: not panel.checking and not panel.busy)
-    assert all(run.lost(role) for role in OUTPUTS)
-    undo.Redo()
-    settle()
-    wait(lambda: not panel.checking and not panel.busy)
-    assert {role: run.node(role).GetID() for role in OUTPUTS} == made
-    assert panel.results.run == run and run.fixed is picked.fixed
-    assert np.array_equal(array_of(run.warped), warped)
-    assert run.transform.GetTransformFromParent().TransformPoint(20.0, 10.0, -5.0) == pytest.approx(moved)
-    ui.blendButton.click()
-    wait(lambda: not panel.busy)
-    assert panel.qa.view == "blend" and "was deleted" not in ui.locationLabel.text
-
-
-def test_a_node_returns_to_its_run_only_under_its_former_name(panel, picked, finish):
-    run = finish()
-    returning, warped = ReturningNodes(), run.warped
-    assert not returning.follow([run])
-    name = warped.GetName()
-    run.record.SetNodeReferenceID("warped", "")
-    warped.SetName("Another")
-    assert not returning.follow([run]) and run.lost("warped")
-    warped.SetName(name)
-    assert returning.follow([run]) and run.warped is warped
-    assert not returning.follow([run])
 
 
 def test_undo_during_a_comparison_leaves_the_views_of_the_user(undo, panel, picked, ui, finish):

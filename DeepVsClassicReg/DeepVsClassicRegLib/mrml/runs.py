@@ -292,55 +292,6 @@ def restore_runs(parameter_node: slicer.vtkMRMLScriptedModuleNode) -> list[Run]:
     return found
 
 
-class ReturningNodes:
-    """Attaches nodes that return to the scene, as by Redo, to their runs again.
-
-    The record of a run stays in the scene when Undo removes its nodes, but loses its references to them. Redo adds them
-    with their former IDs. What is known of them is not saved: no undo reaches beyond the opening of a scene.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[Run, dict[tuple[str, str], tuple[str, str]]] = {}
-
-    def forget(self) -> None:
-        """Forget all nodes, when another scene is shown."""
-        self._known = {}
-
-    def follow(self, runs: Sequence[Run]) -> bool:
-        """Learn the nodes of some runs, attach those that have returned, and return whether there are any."""
-        self._known = {run: self._known.get(run, {}) for run in runs}
-        found = [self._attach(run, known) for run, known in self._known.items()]
-        return any(found)
-
-    def _attach(self, run: Run, known: dict[tuple[str, str], tuple[str, str]]) -> bool:
-        present = {(role, node.GetID()): _kind(node) for role, node in _all_nodes(run)}
-        found = False
-        for (role, identifier), kind in known.items():
-            node = slicer.mrmlScene.GetNodeByID(identifier)
-            if (role, identifier) in present or node is None or _kind(node) != kind:
-                continue
-            if role == EXTRAS:
-                run.record.AddNodeReferenceID(role, identifier)
-            elif run.node(role) is None:
-                run.record.SetNodeReferenceID(role, identifier)
-            else:
-                continue
-            found = True
-        known.update(present)
-        return found
-
-
-def _all_nodes(run: Run) -> list[tuple[str, Any]]:
-    roles = (*INPUT_ROLES, *OUTPUT_ROLES, *RARE_ROLES)
-    nodes = [(role, run.node(role)) for role in roles] + [(EXTRAS, node) for node in run.extras]
-    return [(role, node) for role, node in nodes if node is not None]
-
-
-def _kind(node: Any) -> tuple[str, str]:
-    """Return class and name: the ID alone could be that of another node."""
-    return node.GetClassName(), node.GetName()
-
-
 def forget_run(parameter_node: slicer.vtkMRMLScriptedModuleNode, run: Run, *, delete_outputs: bool = False) -> None:
     """Remove a run's record and, with `delete_outputs`, its output nodes and their folder."""
     if not run.exists:

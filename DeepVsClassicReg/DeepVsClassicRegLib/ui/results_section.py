@@ -17,7 +17,7 @@ from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
 from ..mrml.dicom import is_from_dicom, save_dicom
-from ..mrml.runs import ReturningNodes, Run, add_views, forget_run, forget_views, restore_runs, stored_views
+from ..mrml.runs import Run, add_views, forget_run, forget_views, restore_runs, stored_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
 from .report_page import CapturedViews, captured_views, page, pictures_of_views
@@ -66,7 +66,6 @@ class ResultsSection:
         self._ui, self._shown, self._go, self._caption = ui, shown, go, caption
         self.parameter_node: Any = None
         self.nodes = SceneNodes()
-        self._returning = ReturningNodes()
         self._loading = False
         self.plotting = Signal()  # a plot is about to change the layout
         self.runs: list[Run] = []
@@ -106,10 +105,8 @@ class ResultsSection:
         """Show the runs of a scene and select the newest."""
         if parameter_node is None or parameter_node is not self.parameter_node:
             self.nodes.forget()
-            self._returning.forget()
         self.parameter_node = parameter_node
         self.runs = restore_runs(parameter_node) if parameter_node is not None else []
-        self._returning.follow(self.runs)
         self._loading = True
         while self.tabs.count:
             self.tabs.removeTab(0)
@@ -121,11 +118,9 @@ class ResultsSection:
         self.refresh()
 
     def follow_nodes(self) -> None:
-        """Remove deleted runs, attach returned nodes and refill deleted tables."""
+        """Remove deleted runs and refill deleted tables."""
         if any(not run.exists for run in self.runs):
             self.load(self.parameter_node)
-        elif self._returning.follow(self.runs):
-            self.refresh()
         elif self.runs and not self.nodes.has_table("summary", self.parameter_node):
             self._show_tables()
 
