@@ -172,6 +172,11 @@ def _repair(rows: list[dict[str, Any]]) -> list[str]:
         ),
         f"Means: {'; '.join(lines)}.",
         "",
+        "The largest error stays above 2 mm in two cases with landmarks. No contrast around, place 1: 12.7 mm "
+        "from the nearest landmark, where neither intensities nor landmarks tell anything. Two persons, place "
+        "3: small clusters, 1.9 % of the voxels, where the intensities correlate better after the repair "
+        "(0.960) than with the former map (0.912), so the former map may itself be wrong there.",
+        "",
     ]
 
 
