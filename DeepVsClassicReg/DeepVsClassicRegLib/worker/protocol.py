@@ -24,7 +24,9 @@ END_OF_LOG = "\x02end of the job\x03"  # last line of a job on the standard erro
 GRACE_S = 0.8  # time for a worker to stop by itself; a cancel takes less than a second
 KILL_AFTER_S = 5.0  # time after which its parent kills it
 TRAIN = "train"
-TRAIN_GRACE_S = 120.0  # a training finishes its step and writes a checkpoint
+# Tasks that have something to keep: a training finishes its step and writes a checkpoint, a motion correction ends its
+# processes and writes the transforms of the finished frames.
+LONGER_GRACE_S = {TRAIN: 120.0, "motion": 30.0}
 
 EXIT_RESULT = 0
 EXIT_BUG = 1
@@ -34,7 +36,7 @@ EXIT_CANCELLED = 3
 
 def grace_s(task: str) -> float:
     """Return the time in seconds for a worker to stop by itself."""
-    return TRAIN_GRACE_S if task == TRAIN else GRACE_S
+    return LONGER_GRACE_S.get(task, GRACE_S)
 
 
 def patience_s(task: str) -> float:
