@@ -13,6 +13,8 @@ IN_DOMAIN, ELSEWHERE = "in_domain", "elsewhere"
 REFERENCE, START = "classical-instance", "classical-linear"
 # The paper's in-domain claim: supervised networks gain at least this much Dice over the best classical engine.
 CLAIM = 0.05
+# A smaller difference is no gain: it is that of an untrained network, which nearly keeps the linear start.
+LEAST_GAIN = 0.001
 FAMILIES = {"": "classical", "images": "trained with images", "labels": "trained with labels"}
 COLORS = {"": "tab:blue", "images": "tab:gray", "labels": "tab:orange"}
 HEAD = (
@@ -30,14 +32,16 @@ of the whole hippocampus. Every training: volumes aligned linearly to the first 
 1.5 mm, one thread, batch 1, the stated CPU minutes (validation included), Adam with a learning rate of 0.001 that
 falls along a cosine, averaged weights, no augmentation (in ten minutes no network sees all pairs of 200 subjects); what
 differs is stated with the method. The weights of the best of 20 validation pairs are kept. Every engine starts from the
-same linear alignment. Seconds are the median
-of one thread, the network's without loading torch. p values: Wilcoxon signed-rank tests over the pairs, two-sided,
-adjusted for their number (Holm).
+same linear alignment. Seconds are the median of one thread, the network's without loading torch; of the ten-minute
+trainings they were measured beside other trainings and are too long by a multiple. p values: Wilcoxon signed-rank tests
+over the pairs, two-sided, adjusted for their number (Holm).
 """
 
 
 DOUBTS = """
 * The networks were trained for minutes on one core; the papers train for days on GPUs. A loss here is no proof there.
+* `localnet` and `lapirn` train their parts one after the other; ten minutes end while the last part still improves
+  (validation Dice 0.687, 0.696, 0.706 of `localnet`), so their untrained weights are the best ones and they keep the start.
 * Elsewhere, `network` keeps the linear start of a pair when its check of partial views rejects the deformation; in its
   domain a supervised model is not checked so.
 * Registered with itself, a hippocampus is moved by 2.2 mm on average by the longest training of `vfa` (three volumes;
@@ -108,7 +112,7 @@ def goals(rows: dict[str, dict]) -> list[str]:
     learned = [row for row in rows.values() if row["supervision"]]
     if linear is None or not learned:
         return ["Nothing is decided: no learned method has been judged."]
-    below = [_title(row) for row in learned if _dice(row, IN_DOMAIN) <= _dice(linear, IN_DOMAIN)]
+    below = [_title(row) for row in learned if _dice(row, IN_DOMAIN) < _dice(linear, IN_DOMAIN) + LEAST_GAIN]
     lines = [
         f"Every learned method is above the linear start in-domain ({_dice(linear, IN_DOMAIN):.3f}): "
         + (f"**fails** for {', '.join(below)}." if below else "**holds**.")
