@@ -41,7 +41,7 @@ over the pairs, two-sided, adjusted for their number (Holm).
 DOUBTS = """
 * The networks were trained for minutes on one core; the papers train for days on GPUs. A loss here is no proof there.
 * `localnet` and `lapirn` train their parts one after the other; ten minutes end while the last part still improves
-  (validation Dice 0.687, 0.696, 0.706 of `localnet`), so their untrained weights are the best ones and they keep the start.
+  (validation Dice 0.687, 0.696, 0.706 of `localnet`), so their untrained weights are the best ones.
 * Elsewhere, `network` keeps the linear start of a pair when its check of partial views rejects the deformation; in its
   domain a supervised model is not checked so.
 * Registered with itself, a hippocampus is moved by 2.2 mm on average by the longest training of `vfa` (three volumes;
@@ -183,7 +183,8 @@ def write_picture(rows: dict[str, dict], path: Path) -> None:
         for row in chosen if not supervision else chosen[:4]:
             place = _dice(row, IN_DOMAIN), _dice(row, ELSEWHERE)
             name = f"{row['method']}, {row['cpu_minutes']:.0f} min" if supervision else row["method"]
-            axes.annotate(name, place, xytext=(5, -9 if supervision else 3), textcoords="offset points", fontsize=8)
+            where = {"xytext": (0, -12), "ha": "center"} if supervision else {"xytext": (5, 3)}
+            axes.annotate(name, place, textcoords="offset points", fontsize=8, **where)
     axes.set_xlabel("Dice in-domain: hippocampus crops, other persons than the training's")
     axes.set_ylabel("Dice elsewhere: crops of other data sets")
     axes.grid(alpha=0.3)
