@@ -12,6 +12,7 @@ from DeepVsClassicRegLib.worker.client import WorkerClient
 from DeepVsClassicRegLib.worker.protocol import GRACE_S, grace_s
 
 LATEST_S = 300.0
+COUNT = 16  # so many that a busy computer does not finish all before the cancel arrives
 
 
 def finished(event) -> bool:
@@ -20,7 +21,7 @@ def finished(event) -> bool:
 
 
 def test_a_cancel_keeps_the_frames_that_two_processes_have_finished(tmp_path):
-    frames = make_breathing(6, size=32).frames
+    frames = make_breathing(COUNT, size=32).frames
     names = [write_volume(frame, tmp_path / f"{number}.nii.gz").name for number, frame in enumerate(frames)]
     options = {FRAMES: names, MOTION: {"engine": "sitk-demons"}, WORKERS: 2}
     Job(task="motion", inputs={}, options=options, compute=Compute(threads=1), ephemeral=False).write(tmp_path)
@@ -29,7 +30,7 @@ def test_a_cancel_keeps_the_frames_that_two_processes_have_finished(tmp_path):
         client.cancel(kill_after_s=LATEST_S)
         assert client.wait(LATEST_S).state == "cancelled"
     kept = list((tmp_path / OUTPUT_FOLDER / TRANSFORMS).glob("*.h5"))
-    assert 1 <= len(kept) < 6
+    assert 1 <= len(kept) < COUNT - 1
     for path in kept:
         assert read_transform(path).parts
 
