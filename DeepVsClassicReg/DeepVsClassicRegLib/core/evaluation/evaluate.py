@@ -104,7 +104,7 @@ class Evaluator:
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
         """Return all measures of a transform; regularity and round-trip error only for the final one."""
-        sampling = self._sampled(transform, with_jacobian=final)
+        sampling = self._sampled(transform, final=final)
         agreement = self._agreement(sampling)
         values = {
             **self._label_measures(sampling),
@@ -129,11 +129,14 @@ class Evaluator:
             return Column(values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations)
         return Column(values)
 
-    def _sampled(self, transform: Transform, *, with_jacobian: bool) -> _Sampling:
-        """Sample the transform once per slab of the fixed grid and use the samples for all measures."""
+    def _sampled(self, transform: Transform, *, final: bool) -> _Sampling:
+        """Sample the transform once per slab of the fixed grid and use the samples for all measures.
+
+        The warped segmentation and the Jacobian are kept of the final transform only.
+        """
         grid, linear, ready = self.pair.fixed.grid, transform.affine, Ready(transform)
-        sampling = _Sampling(self, with_labels=with_jacobian)
-        jacobian = np.empty(grid.shape, dtype=np.float32) if with_jacobian else None
+        sampling = _Sampling(self, with_labels=final)
+        jacobian = np.empty(grid.shape, dtype=np.float32) if final else None
         for part in slabs(grid):
             if linear is not None:
                 sampling.add(part, linear)
