@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError, SettingsError
-from DeepVsClassicRegLib.core.images.io import read_volume, write_volume
+from DeepVsClassicRegLib.core.images.channels import Channels, luminance
+from DeepVsClassicRegLib.core.images.io import read_volume, write_channels, write_volume
 from DeepVsClassicRegLib.core.images.sections import Sections, read_sections, sliced_along
 from DeepVsClassicRegLib.core.images.volume import Volume
 from testing_grids import oblique_grid
@@ -165,3 +166,23 @@ def test_a_model_is_trained_on_sections(tmp_path):
     card = read_card(outcome.model)
     assert outcome.finished and card.kind == "features" and card.dimensions == 2
     assert card.licence == "that of the sections" and "explained" in card.validation
+
+
+@pytest.mark.parametrize("axis", ["i", "j", "k"])
+def test_the_channels_of_color_volumes_are_kept(tmp_path, axis):
+    array = np.random.default_rng(2).integers(0, 255, (5, 6, 7, 3), np.uint8)
+    grid = oblique_grid((7, 6, 5), (1.0, 1.5, 2.0), seed=3)
+    write_channels(Channels(array, grid), tmp_path / "c.nrrd")
+    found = read_sections(tmp_path / "c.nrrd", axis=axis)
+    assert found.volume.array == pytest.approx(luminance(found.channels), abs=1e-3)
+    chosen = read_sections(f"{tmp_path / 'c.nrrd'}#channel=2", axis=axis)
+    assert np.array_equal(chosen.volume.array, chosen.channels[..., 2])
+
+
+def test_the_channels_of_color_images_are_kept(tmp_path):
+    for number, size in ((1, 12), (2, 14)):
+        write_plane(tmp_path / f"{number}.png", np.full((10, size, 3), (10 * number, 50, 200), np.uint8))
+    found = read_sections(tmp_path)
+    assert found.channels.shape == (2, 10, 14, 3) and found.channels[1, 0, 0].tolist() == [20, 50, 200]
+    write_plane(tmp_path / "3.png", plane(1))
+    assert read_sections(tmp_path).channels is None, "one of the images is gray"

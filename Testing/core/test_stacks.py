@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.api import stack
-from DeepVsClassicRegLib.core.errors import Cancelled, SettingsError
+from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.images.grid import Grid
+from DeepVsClassicRegLib.core.images.resample import warp_volume
 from DeepVsClassicRegLib.core.images.sections import Sections
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.progress import Progress
@@ -233,3 +234,30 @@ def test_an_engine_for_volumes_gets_slabs(rigid):
     found = stack(sections_of(given[2:5]), "sitk-demons", reference=1, threads=1, drift=0)
     assert found.maps_px.shape == (3, 2, *SHAPE) and np.isfinite(found.maps_px).all()
     assert errors(found, motion[2:5], images[2:5]).max() < 1.5
+
+
+def test_one_transform_holds_the_maps_of_all_sections(rigid):
+    """It warps a drawing on the sections as the sections are warped."""
+    images, _motion, given = rigid
+    grid = oblique_grid((48, 44, COUNT), (0.6, 0.9, 2.0), seed=4, left_handed=True)
+    found = stack(sections_of(given, grid), "none", reference=3, threads=1, drift=0)
+    for number in (0, 3, 6):
+        point = grid.index_to_point([[20, 25, number]])
+        assert np.allclose(found.whole.apply(point), found.transform(number).apply(point), atol=1e-4)
+    warped = warp_volume(found.before, grid, found.whole).array
+    inside = np.s_[:, 6:-6, 6:-6]
+    assert np.abs(warped[inside] - found.volume.array[inside]).mean() < 0.2 < images.std() / 50
+
+
+def test_all_channels_of_color_sections_are_aligned(rigid):
+    _images, _motion, given = rigid
+    gray = given / given.max()
+    color = np.stack([255 * gray, 80 * gray, 255 - 200 * gray], axis=-1).astype(np.uint8)
+    plain = sections_of(given)
+    found = stack(Sections(plain.volume, plain.names, color), "none", reference=3, threads=1, drift=0)
+    assert found.channels.dtype == np.uint8 and found.channels.shape == color.shape
+    expected = 255 * found.volume.array / given.max()
+    assert np.abs(found.channels[..., 0] - expected)[:, 6:-6, 6:-6].max() < 2
+    assert found.channels[0, 0, 0, 2] == 255, "the background of a channel is what lies outside"
+    with pytest.raises(RegistrationError):
+        Sections(plain.volume, plain.names, color[:2])

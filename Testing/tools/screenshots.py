@@ -44,6 +44,7 @@ DISABLED = {"WindowText": "#6d6d6d", "Text": "#6d6d6d", "ButtonText": "#b4b4b4"}
 # So little smoothing that the field folds.
 FOLDING = {"variant": "fast-symmetric", "sigma_vox": 0.4, "iterations": "60", "shrink": "1"}
 SECTION_PIXELS, SECTION_MM = (256, 320), 0.6
+STACK_SECTIONS, STACK_MM = 40, 2.0
 # Red, green and blue of stained tissue on a bright slide; the last is the slide.
 STAIN = {
     "csf": (233, 214, 226),
@@ -333,7 +334,7 @@ def _motion(studio: Studio) -> None:
         sequence.SetDataNodeAtValue(volume, str(number))
         slicer.mrmlScene.RemoveNode(volume)
     studio.choose("sitk-demons")
-    studio.wait(lambda: ui.motionCombo.count == 1)
+    studio.wait(lambda: ui.motionButton.visible)
     ui.motionButton.collapsed = False
     ui.motionCyclicCheck.checked = True
     ui.motionNowButton.click()
@@ -518,25 +519,75 @@ def _sections(studio: Studio) -> None:
 
 def _section(name: str, pull: Callable[[Any], Any], *, seed: int) -> Any:
     """Add a color volume of one slice through the head; `pull` maps its points to those of the head."""
+    grid = _section_grid(1, z_mm=8.0)
+    return _colored(name, _stained(pull(grid.points()), seed=seed), grid)
+
+
+def _stack(studio: Studio) -> None:
+    """Take the picture of aligned sections: every section was turned and shifted by itself."""
     import numpy as np
-    import slicer
+    from DeepVsClassicRegLib.ui.panel import close_done
+
+    ui, slicer = studio.ui, studio.slicer
+    grid, rng = _section_grid(STACK_SECTIONS, z_mm=-10.0), np.random.default_rng(3)
+    sections = []
+    for plane in grid.points():
+        angle, shift = np.deg2rad(rng.uniform(-7, 7)), rng.uniform(-6, 6, 2)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        moved = np.concatenate([plane[..., :2] @ turn.T + shift, plane[..., 2:]], axis=-1)
+        sections.append(_stained(moved[None], seed=int(rng.integers(1000))))
+    given = _colored("Sections", np.concatenate(sections), grid)
+    close_done(ui)
+    studio.wait(lambda: ui.stackButton.visible)
+    ui.stackButton.collapsed = False
+    ui.stackSelector.setCurrentNode(given)
+    ui.stackNowButton.click()
+    studio.wait(lambda: not studio.panel.busy)
+    # Left and right below: the same cut before and after.
+    yellow, green = (slicer.app.layoutManager().sliceWidget(name) for name in ("Yellow", "Green"))
+    yellow.mrmlSliceCompositeNode().SetBackgroundVolumeID(given.GetID())
+    green.mrmlSliceNode().SetOrientation("Sagittal")
+    for view in (yellow, green):
+        view.mrmlSliceNode().JumpSliceByCentering(12.0, 0.0, 40.0)
+        view.sliceLogic().FitSliceToBackground()
+    studio.shoot("stack", scroll="stackButton")
+    ui.stackButton.collapsed = True
+    green.mrmlSliceNode().SetOrientation("Coronal")
+    for node in slicer.util.getNodesByClass("vtkMRMLVectorVolumeNode"):
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _section_grid(count: int, *, z_mm: float) -> Any:
+    """Return the grid of sections through the head, the first one at `z_mm`."""
     from DeepVsClassicRegLib.core.images.grid import Grid
-    from DeepVsClassicRegLib.core.phantom import head
-    from DeepVsClassicRegLib.mrml.geometry import image_of, place
-    from scipy.ndimage import gaussian_filter
 
     first = [-(pixels - 1) / 2 * SECTION_MM for pixels in SECTION_PIXELS]
-    grid = Grid((*SECTION_PIXELS, 1), (SECTION_MM,) * 3, (first[0], first[1] - 4.0, 0.0))
-    in_plane = pull(grid.points())
-    labels, content = head.label_at(np.concatenate([in_plane[..., :2], np.full((*in_plane.shape[:3], 1), 8.0)], -1))
+    return Grid((*SECTION_PIXELS, count), (SECTION_MM, SECTION_MM, STACK_MM), (first[0], first[1] - 4.0, z_mm))
+
+
+def _stained(points: Any, *, seed: int) -> Any:
+    """Return the colors (Z, Y, X, 3) of stained tissue at points of the head, (Z, Y, X, 3) mm."""
+    import numpy as np
+    from DeepVsClassicRegLib.core.phantom import head
+    from scipy.ndimage import gaussian_filter
+
+    labels, content = head.label_at(points)
     colors = np.where(content[..., None], np.array(STAIN["csf"], float), np.array(STAIN[""], float))
     for tissue, members in head.TISSUES.items():
         colors[np.isin(labels, members)] = STAIN[tissue]
     rng = np.random.default_rng(seed)
     cells = gaussian_filter(rng.normal(size=labels.shape), (0, 1.2, 1.2)) * 40 * (labels > 0)
     colors = gaussian_filter(colors, (0, 0.7, 0.7, 0)) + cells[..., None] * (0.6, 1.0, 0.5)
+    return np.clip(colors, 0, 255).astype(np.uint8)
+
+
+def _colored(name: str, colors: Any, grid: Any) -> Any:
+    """Add a color volume."""
+    import slicer
+    from DeepVsClassicRegLib.mrml.geometry import image_of, place
+
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", name)
-    node.SetAndObserveImageData(image_of(np.clip(colors, 0, 255).astype(np.uint8), components=3))
+    node.SetAndObserveImageData(image_of(colors, components=3))
     node.SetVoxelVectorType(node.VoxelVectorTypeColorRGB)
     node.CreateDefaultDisplayNodes()
     place(node, grid)
@@ -657,6 +708,7 @@ PICTURES: dict[str, Callable[[Studio], None]] = {
     "apply": _apply,
     "repair": _repair,
     "sections": _sections,
+    "stack": _stack,
     "presets": _presets,
     "consent": _consent,
 }

@@ -13,7 +13,7 @@ from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.mrml.nodes import add_volume
 from DeepVsClassicRegLib.mrml.sequences import problem_of, sequence_of
 from DeepVsClassicRegLib.worker.moving import correct_frames
-from panel_helpers import wait
+from panel_helpers import shown, wait
 
 
 def blob(shift_mm: float) -> Volume:
@@ -42,9 +42,10 @@ def sequence(widget):
 @pytest.fixture
 def started(panel, ui, sequence, fake):
     """A correction that the user has started with the rigid engine."""
-    wait(lambda: ui.motionCombo.count == 1)
+    wait(lambda: shown(ui.motionButton))
     ui.engineCombo.currentIndex = ui.engineCombo.findData("linear")
     ui.motionButton.collapsed = False
+    assert ui.motionCombo.count == 1
     ui.motionCyclicCheck.checked = True
     ui.motionNowButton.click()
     assert ui.motionNowButton.text == "Cancel"
@@ -101,16 +102,15 @@ def test_cancel_keeps_the_finished_frames(panel, ui, started, sequence):
 def test_a_proxy_node_stands_for_its_sequence(panel, ui, sequence):
     proxy = browser_of(sequence).GetProxyNode(sequence)
     assert sequence_of(proxy) is sequence and sequence_of(None) is None
-    panel.motion.pick(proxy)
+    panel.motion.content.pick(proxy)
     assert ui.motionCombo.currentData == sequence.GetID()
     ui.motionReferenceCombo.currentIndex = ui.motionReferenceCombo.findData("current")
     browser_of(sequence).SetSelectedItemNumber(2)
-    assert panel.motion.options()["reference"] == "2"
+    assert panel.motion.content.options()["reference"] == "2"
 
 
 def test_only_sequences_of_volumes_are_offered(panel, ui, widget):
     wait(lambda: not panel.checking)
-    assert ui.motionCombo.count == 0
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Points")
     for number in range(2):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
@@ -118,4 +118,6 @@ def test_only_sequences_of_volumes_are_offered(panel, ui, widget):
     assert "not a scalar volume" in problem_of(points)
     assert "at least 2" in problem_of(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode"))
     panel.validate()
-    assert ui.motionCombo.count == 0
+    assert not shown(ui.motionButton)
+    ui.motionButton.collapsed = False
+    assert ui.motionCombo.count == 0 and not ui.motionNowButton.enabled

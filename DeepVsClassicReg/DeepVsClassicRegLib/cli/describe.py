@@ -21,8 +21,9 @@ from ..core.images.io import (
     stem,
     volume_of,
 )
-from ..core.images.nifti import components, is_nifti
+from ..core.images.nifti import components
 from ..core.images.points import Landmarks, read_landmarks
+from ..core.images.raw import is_nifti
 from ..core.images.volume import Volume
 from ..core.pair import FEWEST_VOXELS
 from ..core.transforms.files import FIELD_ENDINGS, TRANSFORM_ENDINGS, read_transform

@@ -19,8 +19,9 @@ PATH is a folder of 2D images (PNG, TIFF, JPEG, BMP, 2D NIfTI, NRRD or MetaImage
 names, or a volume whose slices are the sections. Every section is aligned to the mean of its already aligned neighbors,
 from the reference section outwards: linearly in the plane, then deformably by an engine.
 
-The folder --out receives aligned.nrrd, report.json, report.html, cuts.png, and transforms/section_0000.h5 and so on
-(aligned to original points, LPS mm).
+The folder --out receives aligned.nrrd (in color where the sections are), transform.h5 (all sections, for `dvcreg
+transform`), report.json, report.html, cuts.png, and transforms/section_0000.h5 and so on (aligned to original points,
+LPS mm).
 
 Sections alone do not tell a curved object from shifted sections: a chain of alignments straightens what is truly
 curved. Therefore --drift keeps motion that is common to many neighboring sections, and deformations should be smooth;
@@ -61,10 +62,11 @@ def command(path: Path, out: Path, **options: Any) -> int:
     """Align the sections and write the results."""
     from ..core.files import protect_inputs
     from ..core.images.sections import read_sections
+    from ..core.stacks.report import ALIGNED, CUTS, PAGE, REPORT, TRANSFORM, write_stack
     from ..core.stacks.stack import stack
     from .options import settings_of
 
-    protect_inputs([path], [out / "aligned.nrrd", out / "report.json", out / "report.html", out / "cuts.png"])
+    protect_inputs([path], [out / name for name in (ALIGNED, TRANSFORM, REPORT, PAGE, CUTS)])
     sections = read_sections(
         path, axis=options["axis"], spacing_mm=options["spacing"], thickness_mm=options["thickness"]
     )
@@ -90,7 +92,7 @@ def command(path: Path, out: Path, **options: Any) -> int:
             **alignment,
         )
     used = {**alignment, "engine": options["engine"], "engine_settings": settings_of(options["settings"])}
-    report = _written(found, folder, used, title=sections.volume.name)
+    report = write_stack(found, folder, used, title=sections.volume.name)
     if options["as_json"]:
         show_json(report)
     elif not options["quiet"]:
@@ -102,27 +104,3 @@ def command(path: Path, out: Path, **options: Any) -> int:
         for note in (*sections.volume.notes, *found.notes):
             show_note(note)
     return EXIT_RESULT
-
-
-def _written(found: Any, folder: Path, used: dict[str, Any], *, title: str) -> dict[str, Any]:
-    """Write the results into the folder and return the report."""
-    from ..core.evaluation.plotting import png_bytes
-    from ..core.files import atomic, write_json
-    from ..core.images.io import write_volume
-    from ..core.stacks.report import cuts, stack_page, stack_report
-    from ..core.transforms.files import write_transform
-
-    report = stack_report(found, used)
-    write_volume(found.volume, folder / "aligned.nrrd")
-    transforms = folder / "transforms"
-    transforms.mkdir(exist_ok=True)
-    for number in range(len(found.names)):
-        write_transform(found.transform(number), transforms / f"section_{number:04d}.h5")
-    for name, content in (
-        ("report.html", stack_page(found, report, title=title).encode()),
-        ("cuts.png", png_bytes(cuts(found))),
-    ):
-        with atomic(folder / name) as draft:
-            draft.write_bytes(content)
-    write_json(folder / "report.json", report)
-    return report

@@ -29,6 +29,8 @@ SIDES, SEGMENTATION_MODEL = "sides", "segmentation_model"
 SEGMENTED = {"fixed": "fixed_seg.seg.nrrd", "moving": "moving_seg.seg.nrrd"}
 # Options of 'motion': files of the frames in the job folder, the settings of the correction, parallel processes.
 FRAMES, MOTION, WORKERS = "frames", "motion", "workers"
+# Options of 'stack': file of the sections in the job folder, axis across them, the settings of the alignment.
+SECTIONS, AXIS, STACK = "sections", "axis", "stack"
 INPUTS = (
     "fixed",
     "moving",
@@ -70,7 +72,7 @@ class Job:
     Attributes
     ----------
     task : str
-        'register', 'recommend', 'evaluate', 'segment' or 'motion'; see `tasks.TASKS`.
+        'register', 'recommend', 'evaluate', 'segment', 'motion' or 'stack'; see `tasks.TASKS`.
     inputs : mapping of str to str
         Entry of `INPUTS` -> file, absolute or relative to the job folder. A registration needs 'fixed' and 'moving'.
     engine, preset : str

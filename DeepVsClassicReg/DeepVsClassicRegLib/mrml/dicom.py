@@ -11,9 +11,8 @@ from slicer.i18n import tr as _
 from ..core.errors import RegistrationError
 from .apply import reference_of
 from .geometry import grid_of
+from .inputs import INSTANCES
 from .transforms import attach, flattened, resolved, vtk_of
-
-INSTANCES = "DICOM.instanceUIDs"
 
 
 def save_dicom(transform: Any, path: Path, *, fixed: Any = None, moving: Any = None) -> Any:
@@ -48,11 +47,6 @@ def save_dicom(transform: Any, path: Path, *, fixed: Any = None, moving: Any = N
     frames = {side: _frame(volume) for side, volume in volumes.items()}
     grid = grid_of(volumes["fixed"])
     return write_dicom_registration(resolved(flattened(transform), grid), path, **frames, grid=grid)
-
-
-def is_from_dicom(volume: Any) -> bool:
-    """Return whether a volume was loaded from a DICOM series; a registration object refers to that series."""
-    return volume is not None and bool(volume.GetAttribute(INSTANCES))
 
 
 def load_transform(path: Path) -> Any:

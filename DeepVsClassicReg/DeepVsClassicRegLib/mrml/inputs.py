@@ -29,11 +29,17 @@ TITLES = {
 
 
 VOLUMES = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")  # classes that can be fixed and moving
+INSTANCES = "DICOM.instanceUIDs"  # attribute of volumes that Slicer has loaded from a DICOM series
 
 
 def is_volume(node: Any) -> bool:
     """Whether a node can be the fixed or the moving volume; subclasses such as label maps cannot."""
     return node is not None and node.GetClassName() in VOLUMES and not node.GetHideFromEditors()
+
+
+def is_from_dicom(volume: Any) -> bool:
+    """Return whether a volume was loaded from a DICOM series; a registration object refers to that series."""
+    return volume is not None and bool(volume.GetAttribute(INSTANCES))
 
 
 @dataclass(frozen=True, kw_only=True)

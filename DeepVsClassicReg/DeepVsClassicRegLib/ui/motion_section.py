@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.device import Compute, available_cores
-from ..core.errors import RegistrationError
 from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
 from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
 from ..core.settings import jsonable
@@ -19,6 +17,7 @@ from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequenc
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
 from .runner import Runner
+from .task_button import TaskButton
 from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
 
 CURRENT = "current"
@@ -140,26 +139,36 @@ class MotionSection:
         engine: Callable[[], tuple[str, str, Mapping[str, Any]]],
     ) -> None:
         self._ui, self._runner, self._compute, self._engine = ui, runner, compute, engine
-        self._task: MotionTask | None = None
         for combo, entries in ((ui.motionReferenceCombo, REFERENCES), (ui.motionStartCombo, STARTS)):
             for name, title in entries.items():
                 combo.addItem(title, name)
         ui.motionWorkersSpin.maximum = max(1, available_cores())
-        ui.motionNowButton.connect("clicked()", self._on_clicked)
+        self._button = TaskButton(
+            ui.motionNowButton,
+            ui.motionMessageLabel,
+            runner,
+            make=self._task,
+            ended=self._ended,
+            texts=(
+                (
+                    _("Correct motion"),
+                    _("Registers all frames in the background, with the engine above (Recommended: instance)."),
+                ),
+                (_("Cancel"), _("Stops; the transforms of the finished frames are kept.")),
+            ),
+        )
         ui.motionCombo.connect("currentIndexChanged(int)", lambda _index: self._enable())
-        self.refresh()
 
     @property
     def busy(self) -> bool:
         """Whether a sequence is being corrected."""
-        return self._task is not None
+        return self._button.busy
 
     def refresh(self) -> None:
-        """List the sequences of the scene; the section is hidden when there is none."""
+        """List the sequences of the scene."""
         found = {node.GetID(): node.GetName() for node in sequences()}
         combo = self._ui.motionCombo
         listed = {combo.itemData(index): combo.itemText(index) for index in range(combo.count)}
-        self._ui.motionButton.visible = bool(found) or self.busy
         if listed != found:
             chosen = combo.currentData
             combo.clear()
@@ -190,7 +199,7 @@ class MotionSection:
 
     def close(self) -> None:
         """Stop; the worker is killed by the runner."""
-        self._task = None
+        self._button.close()
 
     def _sequence(self) -> Any:
         identity = self._ui.motionCombo.currentData
@@ -204,53 +213,20 @@ class MotionSection:
         return "0" if browser is None else str(browser.GetSelectedItemNumber())
 
     def _enable(self) -> None:
-        button = self._ui.motionNowButton
-        button.text = _("Cancel") if self.busy else _("Correct motion")
-        button.enabled = self.busy or self._sequence() is not None
-        button.toolTip = (
-            _("Stops; the transforms of the finished frames are kept.")
-            if self.busy
-            else _("Registers all frames in the background, with the engine selected above (Recommended: instance).")
+        self._button.allow("" if self._sequence() is not None else _("The scene has no sequence of volumes."))
+
+    def _task(self) -> MotionTask:
+        return MotionTask(
+            self._sequence(),
+            self._compute(),
+            self.options(),
+            settings=self._engine()[2],
+            workers=self._ui.motionWorkersSpin.value,
+            make_process=self._runner.make_process,
         )
 
-    def _on_clicked(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            return
-        try:
-            task = MotionTask(
-                self._sequence(),
-                self._compute(),
-                self.options(),
-                settings=self._engine()[2],
-                workers=self._ui.motionWorkersSpin.value,
-                make_process=self._runner.make_process,
-            )
-        except RegistrationError as error:  # a package of the engine is missing
-            self._say(str(error))
-            return
-        self._task = task
-        task.changed.connect(self._on_progress)
-        task.ended.connect(self._on_ended)
-        self._say(_("Copying the frames"))
-        self._runner.ask(task)
-        self._enable()
-
-    def _on_progress(self, task: MotionTask) -> None:
-        if not task.is_over:
-            self._say(f"{task.stage} ({round(100 * task.fraction)} %)")
-
-    def _on_ended(self, task: MotionTask) -> None:
-        if task is not self._task:
-            return
-        self._task = None
-        if task.state == FINISHED:
-            name = task.nodes["volumes"].GetName()
-            self._say(_("Corrected: '{name}' plays in the sequence browser with the original.").format(name=name))
-        else:
-            self._say(" ".join(filter(None, (task.message, task.hint))))
-        self.refresh()
-
-    def _say(self, text: str) -> None:
-        self._ui.motionMessageLabel.text = html.escape(text)
-        self._ui.motionMessageLabel.visible = bool(text)
+    def _ended(self, task: MotionTask) -> str:
+        if task.state != FINISHED:
+            return " ".join(filter(None, (task.message, task.hint)))
+        name = task.nodes["volumes"].GetName()
+        return str(_("Corrected: '{name}' plays in the sequence browser with the original.").format(name=name))

@@ -13,10 +13,11 @@ from slicer.util import VTKObservationMixin
 from ..core.errors import RegistrationError
 from ..core.motion.settings import MotionSettings
 from ..core.settings import DEFAULT
-from ..mrml.inputs import Inputs
+from ..mrml.inputs import VOLUMES, Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
 from ..mrml.sample_data import add_phantom, generate_phantom
+from ..mrml.sequences import sequences
 from ..worker.session import CANCELLED, FINISHED
 from .advice_section import AdviceSection
 from .apply_section import ApplySection
@@ -25,6 +26,7 @@ from .engine_section import EngineSection
 from .inputs_section import InputsSection
 from .models_page import ModelsPage
 from .motion_section import MotionSection
+from .on_demand import OnDemand
 from .outputs_section import MachineSection, OutputsSection
 from .preferences import SceneParameters
 from .qa_section import QaSection
@@ -36,6 +38,7 @@ from .runner import Runner
 from .scheduling import BackgroundCall, IdleCalls
 from .segmentation_button import SegmentationButton
 from .shortcuts import Shortcuts, name_key
+from .stack_section import StackSection
 from .tasks import RegistrationRequest, RegistrationTask, SharedStart
 from .volume_drops import VolumeDrops
 
@@ -104,7 +107,17 @@ class Panel(VTKObservationMixin):
         )
         self.apply = ApplySection(ui)
         self.repair = RepairSection(ui, runner, self.machine.compute, self.qa, lambda run: self.results.choose(run))
-        self.motion = MotionSection(ui, runner, self.machine.compute, self._engine_of_motion)
+        self.motion = OnDemand(
+            ui.motionButton,
+            lambda: MotionSection(ui, runner, self.machine.compute, self._engine_of_series),
+            ("vtkMRMLSequenceNode",),
+            lambda: bool(sequences()),
+        )
+        self.stack = OnDemand(
+            ui.stackButton,
+            lambda: StackSection(ui, runner, self.machine.compute, self._engine_of_series, self.qa.close),
+            VOLUMES,
+        )
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to, lambda: self.qa.caption)
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
@@ -181,7 +194,7 @@ class Panel(VTKObservationMixin):
 
     def show_motion(self, node: Any) -> None:
         """Expand the section that corrects motion, with a sequence or that of a proxy node."""
-        self.motion.pick(node)
+        self.motion.content.pick(node)
         self.ui.motionButton.collapsed = False
         area = _scroll_area(self.ui.motionButton)
         if area is not None:
@@ -202,13 +215,14 @@ class Panel(VTKObservationMixin):
         self.qa.follow_nodes()
         self.apply.refresh()
         self.motion.refresh()
+        self.stack.refresh()
         self.ui.sampleButton.visible = not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
 
     @property
     def busy(self) -> bool:
         """Whether something is running, waiting, or not shown yet."""
-        at_work = any(section.busy for section in (self.runner, self.qa, self.apply, self.segmentation, self.motion))
-        return at_work or self.run.held or self._idle_calls.pending
+        sections = (self.runner, self.qa, self.apply, self.segmentation, self.motion, self.stack)
+        return any(section.busy for section in sections) or self.run.held or self._idle_calls.pending
 
     @property
     def checking(self) -> bool:
@@ -231,6 +245,7 @@ class Panel(VTKObservationMixin):
         self.models.close()
         self.segmentation.close()
         self.motion.close()
+        self.stack.close()
         self.advice.close()
         self.repair.close()
         self.qa.close()
@@ -238,8 +253,8 @@ class Panel(VTKObservationMixin):
         self.run.close()
         self.runner.shut_down()
 
-    def _engine_of_motion(self) -> tuple[str, str, dict[str, Any]]:
-        """Return engine, preset and changed settings for sequences: those chosen, the default one with the advice."""
+    def _engine_of_series(self) -> tuple[str, str, dict[str, Any]]:
+        """Return engine, preset and settings for frames and sections: the chosen ones, with the advice the default."""
         chosen = self.engines.chosen()
         if not chosen:
             return MotionSettings().engine, DEFAULT, {}

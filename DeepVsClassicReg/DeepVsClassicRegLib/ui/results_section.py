@@ -16,7 +16,8 @@ from ..core.evaluation.measures import MEASURES
 from ..core.evaluation.report import Aspect
 from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, further_reasons, judge_report
 from ..core.files import write_text
-from ..mrml.dicom import is_from_dicom, save_dicom
+from ..mrml.dicom import save_dicom
+from ..mrml.inputs import is_from_dicom
 from ..mrml.runs import Run, add_views, forget_run, forget_views, restore_runs, stored_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes

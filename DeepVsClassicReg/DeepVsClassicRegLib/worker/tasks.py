@@ -21,6 +21,7 @@ TASKS = Registry(
         "evaluate": "advising:evaluate",
         "segment": "segmenting:segment_volumes",
         "motion": "moving:correct_frames",
+        "stack": "stacking:align_stack",
         "train": "training:train",
         "methods": "training:methods",
     },

@@ -12,7 +12,7 @@ from typing import Any, cast
 from ..errors import FileError, SettingsError, did_you_mean
 from ..images.file_lists import ListedPair, csv_rows, read_dataset_list
 from ..images.io import stem
-from ..images.nifti import is_nifti
+from ..images.raw import is_nifti
 from ..job import INPUTS
 from .folders import FolderOptions, PairedFiles, pairs_of_folder, pairs_of_frames
 

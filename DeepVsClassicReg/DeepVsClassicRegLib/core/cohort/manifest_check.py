@@ -10,9 +10,9 @@ import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
 from ..files import split_series
-from ..images.freesurfer import is_mgh
-from ..images.nifti import is_nifti, nifti_dimensions
+from ..images.nifti import nifti_dimensions
 from ..images.points import read_landmarks
+from ..images.raw import is_mgh, is_nifti
 from ..progress import Progress
 from .manifest import CohortManifest, CohortPair, ManifestProblem
 

@@ -48,7 +48,6 @@ STRUCTURES: dict[int, tuple[str, tuple[int, int, int]]] = {
 """Label -> name and color (red, green, blue, 0 to 255) in FreeSurferColorLUT.txt."""
 
 
-ENDINGS = (".mgh", ".mgz", ".mgh.gz")
 _HEADER = np.dtype(
     [
         ("version", ">i4"),
@@ -66,11 +65,6 @@ _DATA_START = 284
 _TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2", 10: ">u2"}
 # What FreeSurfer assumes without an orientation: a coronal image, x toward left, y toward inferior, z toward anterior.
 _CORONAL = np.array([[-1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
-
-
-def is_mgh(path: Path) -> bool:
-    """Return whether the file's name is one of FreeSurfer's volumes."""
-    return path.name.lower().endswith(ENDINGS)
 
 
 def read_mgh(path: Path) -> RawImage:

@@ -23,12 +23,12 @@ from .channels import (
     write_picture,
 )
 from .completeness import check_complete
-from .freesurfer import is_mgh, read_mgh
+from .freesurfer import read_mgh
 from .grid import Grid
 from .intensity import marked
 from .matching import Structure, common_numbers
-from .nifti import is_nifti, read_nifti
-from .raw import Pathlike, RawImage, looks_like_dicom
+from .nifti import read_nifti
+from .raw import Pathlike, RawImage, is_mgh, is_nifti, looks_like_dicom
 from .resample import Mapping as PointMap
 from .resample import grid_of, image_from_array, to_sitk, warp_labels
 from .volume import LABEL_RANGE, LabelMap, Segment, Volume

@@ -264,7 +264,6 @@ def is_analyze(header: Any) -> bool:
     return not bytes(header["magic"]).startswith((b"n+", b"ni"))
 
 
-ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 HEADER_BYTES = 1024
 _TYPES = {
     2: "u1",
@@ -281,11 +280,6 @@ _TYPES = {
 _COLORS = {128: 3, 2304: 4}  # bytes of a voxel of RGB and RGBA color
 _COMPLEX = {32: "complex (2 x 32 bit)", 1792: "complex (2 x 64 bit)", 2048: "complex (2 x 128 bit)"}
 _OTHERS = {0: "of unknown type", 1: "single bits", 1536: "128-bit float"}
-
-
-def is_nifti(path: Path) -> bool:
-    """Return whether the file's name is one of NIfTI or Analyze."""
-    return path.name.lower().endswith(ENDINGS)
 
 
 def read_nifti(path: Path, frame: str | None = None) -> RawImage:

@@ -16,6 +16,8 @@ from ..errors import FileError
 from .grid import Grid
 
 _GZIP_MAGIC = b"\x1f\x8b"
+NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+MGH_ENDINGS = (".mgh", ".mgz", ".mgh.gz")
 _AGAIN = "Copy or download the file again."
 Pathlike = str | os.PathLike[str]
 
@@ -33,6 +35,16 @@ def looks_like_dicom(path: Path) -> bool:
     """Return whether the file has the DICOM prefix, or starts like a DICOM file without it."""
     start = first_bytes(path, 132)
     return start[128:] == b"DICM" or start[:4] in (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0")
+
+
+def is_nifti(path: Path) -> bool:
+    """Return whether the file's name is one of NIfTI or Analyze."""
+    return path.name.lower().endswith(NIFTI_ENDINGS)
+
+
+def is_mgh(path: Path) -> bool:
+    """Return whether the file's name is one of FreeSurfer's volumes."""
+    return path.name.lower().endswith(MGH_ENDINGS)
 
 
 def read_whole(path: Path) -> tuple[bytes, list[str]]:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from ..errors import FileError, GeometryError, RegistrationError, SettingsError
 from .channels import PICTURES, luminance
 from .grid import Grid
-from .io import read_volume
+from .io import read_channels, read_volume
 from .raw import Pathlike
 from .volume import Volume
 
@@ -32,13 +32,16 @@ class Sections:
     Attributes
     ----------
     volume : Volume
-        Slice k of the array (Z, Y, X) is section k.
+        Slice k of the array (Z, Y, X) is section k; of color sections what is registered, such as the luminance.
     names : tuple of str
         Name of each section.
+    channels : (Z, Y, X, C) array or None
+        All values of color sections, in their type.
     """
 
     volume: Volume
     names: tuple[str, ...]
+    channels: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         count = self.volume.grid.size[2]
@@ -49,6 +52,8 @@ class Sections:
             )
         if len(self.names) != count:
             raise RegistrationError(f"{count} sections need {count} names, got {len(self.names)}.")
+        if self.channels is not None and self.channels.shape[:3] != self.volume.array.shape:
+            raise RegistrationError(f"Channels {self.channels.shape} do not fit sections {self.volume.array.shape}.")
 
 
 def read_sections(
@@ -60,7 +65,8 @@ def read_sections(
     ----------
     path : path
         A folder of 2D images (PNG, TIFF, JPEG, BMP, or 2D NIfTI, NRRD, MetaImage), which are sorted by the numbers in
-        their names, or a volume. Color is converted to luminance. Smaller images are centered in the largest one.
+        their names, or a volume. The luminance of color is registered, or a channel of a volume that is chosen as
+        `volume.nrrd#channel=1`. Smaller images are centered in the largest one.
     axis : {'i', 'j', 'k'}
         Axis of a volume that is perpendicular to the sections.
     spacing_mm : float, optional
@@ -86,15 +92,17 @@ def read_sections(
     volume = sliced_along(read_volume(source), axis)
     if thickness_mm is not None:
         volume = Volume(volume.array, _with_thickness(volume.grid, thickness_mm), volume.name, volume.valid)
-    return Sections(volume, tuple(f"{volume.name} {number}" for number in range(volume.grid.size[2])))
+    found = read_channels(source)
+    channels = None if found is None else np.ascontiguousarray(found.array.transpose(*_along(axis), 3))
+    return Sections(volume, tuple(f"{volume.name} {number}" for number in range(volume.grid.size[2])), channels)
 
 
 def sliced_along(volume: Volume, axis: str) -> Volume:
     """Return the same volume with its index axes reordered, so that `axis` ('i', 'j' or 'k') is the last one."""
-    order = [number for number, name in enumerate(AXES) if name != axis] + [AXES.index(axis)]
-    if order == [0, 1, 2]:
+    along = _along(axis)
+    if along == [0, 1, 2]:
         return volume
-    grid, along = volume.grid, [2 - number for number in reversed(order)]
+    grid, order = volume.grid, [2 - number for number in reversed(along)]
     turned = Grid(
         tuple(grid.size[number] for number in order),  # type: ignore[arg-type]
         tuple(grid.spacing_mm[number] for number in order),  # type: ignore[arg-type]
@@ -103,6 +111,12 @@ def sliced_along(volume: Volume, axis: str) -> Volume:
     )
     valid = None if volume.valid is None else np.ascontiguousarray(volume.valid.transpose(along))
     return Volume(np.ascontiguousarray(volume.array.transpose(along)), turned, volume.name, valid, volume.notes)
+
+
+def _along(axis: str) -> list[int]:
+    """Return the order of the axes of an array (Z, Y, X) in which `axis` ('i', 'j' or 'k') is the first one."""
+    across = 2 - AXES.index(axis)
+    return [across, *(number for number in range(3) if number != across)]
 
 
 def _with_thickness(grid: Grid, thickness_mm: float) -> Grid:
@@ -128,16 +142,19 @@ def _from_images(files: Sequence[Path], name: str, spacing_mm: float | None, thi
     arrays = [array for array, _spacing in images]
     largest = tuple(max(array.shape[axis] for array in arrays) for axis in (0, 1))
     notes: tuple[str, ...] = ()
-    if any(array.shape != largest for array in arrays):
+    if any(array.shape[:2] != largest for array in arrays):
         notes = (f"The sections have different sizes; all are centered in {largest[1]} x {largest[0]} pixels.",)
-    stack = np.stack([_centered(array, largest) for array in arrays])
+    centered = [_centered(array, largest) for array in arrays]
+    stack = np.stack([array if array.ndim == 2 else luminance(array) for array in centered]).astype(np.float32)
+    alike = centered[0].ndim == 3 and len({(array.shape, array.dtype) for array in centered}) == 1
     z, y, x = stack.shape
     grid = Grid((x, y, z), (spacing, spacing, thickness_mm or spacing))
-    return Sections(Volume(stack, grid, name, notes=notes), tuple(file.name for file in files))
+    names = tuple(file.name for file in files)
+    return Sections(Volume(stack, grid, name, notes=notes), names, np.stack(centered) if alike else None)
 
 
-def _read_plane(file: Path) -> tuple[npt.NDArray[np.float32], float | None]:
-    """Return the gray values (Y, X) of a 2D image, and its pixel size where the file has one."""
+def _read_plane(file: Path) -> tuple[npt.NDArray[Any], float | None]:
+    """Return the values (Y, X) or (Y, X, C) of a 2D image, and its pixel size where the file has one."""
     try:
         image = sitk.ReadImage(str(file))
     except RuntimeError as error:
@@ -149,9 +166,7 @@ def _read_plane(file: Path) -> tuple[npt.NDArray[np.float32], float | None]:
             f"{file.name} has {image.GetDimension()} dimensions {image.GetSize()}, expected 2.",
             hint="Give the volume itself, or a folder that contains 2D images only.",
         )
-    array = sitk.GetArrayFromImage(image).astype(np.float32)
-    if array.ndim == 3:
-        array = luminance(array)
+    array = sitk.GetArrayFromImage(image)
     x, y = image.GetSpacing()
     if abs(x - y) > SAME_SPACING * max(x, y):
         raise GeometryError(
@@ -172,12 +187,13 @@ def _common_spacing(found: Sequence[float | None], files: Sequence[Path]) -> flo
     return known[0]
 
 
-def _centered(array: npt.NDArray[np.float32], shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Return the image centered in a larger one, filled with the median of its border."""
-    if array.shape == tuple(shape):
+def _centered(array: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Return the image (Y, X) or (Y, X, C) centered in a larger one, filled with the median of its border."""
+    if array.shape[:2] == tuple(shape):
         return array
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
-    whole = np.full(tuple(shape), np.median(border), np.float32)
-    y, x = ((outer - inner) // 2 for outer, inner in zip(shape, array.shape, strict=True))
+    whole = np.empty((*shape, *array.shape[2:]), array.dtype)
+    whole[:] = np.median(border, axis=0).astype(array.dtype)
+    y, x = ((outer - inner) // 2 for outer, inner in zip(shape, array.shape[:2], strict=True))
     whole[y : y + array.shape[0], x : x + array.shape[1]] = array
     return whole

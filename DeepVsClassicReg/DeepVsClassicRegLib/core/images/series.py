@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from ..errors import FileError, GeometryError
 from .file_lists import VOLUME_ENDINGS
 from .io import read_image, read_raw, stem, write_image
-from .nifti import is_nifti, nifti_dimensions, nifti_frame_step, read_nifti_frames
-from .raw import RawImage, looks_like_dicom
+from .nifti import nifti_dimensions, nifti_frame_step, read_nifti_frames
+from .raw import RawImage, is_nifti, looks_like_dicom
 from .resample import grid_of, image_from_array, to_sitk
 from .volume import Volume
 

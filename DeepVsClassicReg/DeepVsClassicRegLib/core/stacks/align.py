@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from ..progress import Progress
 from ..settings import option
 from ..transforms.transform import Affine, Transform
 from .linear import AFFINE, RIGID, NotAligned, aligned_linearly
-from .plane import composed, displacement_of, flat_grid, inverted, patient_transform, sampled
+from .plane import composed, displacement_of, flat_grid, inverted, patient_transform, sampled, stack_transform
 
 Array = npt.NDArray[np.floating]
 NONE = "none"
@@ -66,6 +67,8 @@ class AlignedStack:
     ----------
     volume : Volume
         The aligned volume, on the grid of the sections.
+    channels : (Z, Y, X, C) array or None
+        The aligned volume of color sections, in their type.
     before : Volume
         The sections as they were.
     maps_px : (N, 2, Y, X) array
@@ -94,6 +97,12 @@ class AlignedStack:
     names: tuple[str, ...]
     notes: tuple[str, ...]
     seconds: float
+    channels: npt.NDArray[Any] | None = None
+
+    @property
+    def whole(self) -> Transform:
+        """The maps of all sections as one transform in the patient (LPS mm), aligned to original points."""
+        return stack_transform(self.maps_px, self.volume.grid)
 
     def transform(self, number: int) -> Transform:
         """Return the map of a section as a transform in the patient (LPS mm), aligned to original points."""
@@ -177,7 +186,21 @@ def align_sections(
         sections.names,
         tuple(notes),
         time.perf_counter() - begun,
+        None if sections.channels is None else _aligned_channels(sections.channels, volume, maps),
     )
+
+
+def _aligned_channels(channels: npt.NDArray[Any], volume: Volume, maps: Array) -> npt.NDArray[Any]:
+    """Return all channels (Z, Y, X, C) of the aligned sections, rounded where their type is integer."""
+    found = np.empty_like(channels)
+    limits = np.iinfo(channels.dtype) if channels.dtype.kind in "iu" else None
+    for channel in range(channels.shape[-1]):
+        values = channels[..., channel]
+        fill = background_value(replace(volume, array=values.astype(np.float32), valid=None))
+        for number, u in enumerate(maps):
+            moved = sampled(values[number].astype(np.float64), u, fill=fill)
+            found[number, ..., channel] = moved if limits is None else np.rint(moved).clip(limits.min, limits.max)
+    return found
 
 
 class _Chain:

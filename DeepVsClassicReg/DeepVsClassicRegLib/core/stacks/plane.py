@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -67,12 +65,25 @@ def flat_grid(grid: Grid, *, slices: int = 1) -> Grid:
     return Grid((grid.size[0], grid.size[1], slices), (x, y, x))
 
 
+def in_patient(u: Array, grid: Grid) -> npt.NDArray[np.float32]:
+    """Return displacements (..., 2, Y, X) in pixels (y, x) of sections of a grid as vectors (..., Y, X, 3), LPS mm."""
+    x, y, _z = grid.spacing_mm
+    in_plane = np.stack([u[..., 1, :, :] * x, u[..., 0, :, :] * y], axis=-1)
+    return np.asarray(in_plane @ grid.axes[:, :2].T, dtype=np.float32)
+
+
 def patient_transform(u: Array, grid: Grid, number: int) -> Transform:
     """Return the map of section `number` of a volume's grid as a transform in the patient, LPS mm.
 
     It maps points of the aligned section to points of the given one, in the plane of the section.
     """
     plane = grid.cropped([0, 0, number], [grid.size[0], grid.size[1], 1])
-    x, y, _z = grid.spacing_mm
-    array: Any = np.einsum("yxa,ba->yxb", np.stack([u[1] * x, u[0] * y], axis=-1), grid.axes[:, :2])
-    return Transform((DisplacementField(array[None].astype(np.float32), plane),))
+    return Transform((DisplacementField(in_patient(u, grid)[None], plane),))
+
+
+def stack_transform(maps: Array, grid: Grid) -> Transform:
+    """Return the maps of all sections, (N, 2, Y, X) pixels, as one transform in the patient, LPS mm.
+
+    It maps points of the aligned stack to points of the given one; between two sections their maps are interpolated.
+    """
+    return Transform((DisplacementField(in_patient(maps, grid), grid),))

@@ -1,20 +1,70 @@
-"""The report of an aligned stack: measures as JSON, cuts before and after as a picture, and both as a page."""
+"""The results of an aligned stack: volume, transforms, measures as JSON, cuts as a picture, and a page with both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.pages import Page
-from ..evaluation.plotting import AFTER, BEFORE, EXTENT, INK, PANEL, data_uri, new_figure, tidy
-from ..files import jsonable
+from ..evaluation.plotting import AFTER, BEFORE, EXTENT, INK, PANEL, data_uri, new_figure, png_bytes, tidy
+from ..files import atomic, jsonable, write_json
+from ..images.channels import Channels
+from ..images.io import write_channels, write_volume
+from ..transforms.files import write_transform
 from .align import AlignedStack
 
 WIDTH_IN = 9.0
 CLIP = (0.5, 99.8)
+ALIGNED, TRANSFORM, REPORT, PAGE, CUTS = "aligned.nrrd", "transform.h5", "report.json", "report.html", "cuts.png"
+
+
+def write_stack(
+    stack: AlignedStack, folder: Path, settings: Mapping[str, Any], *, title: str, page: bool = True
+) -> dict[str, Any]:
+    """Write an aligned stack into a folder and return its report.
+
+    The files are those of `ALIGNED` (all channels of color sections), `TRANSFORM` (all sections, aligned to original
+    points, LPS mm) and `REPORT`, with `page` also `PAGE`, `CUTS` (matplotlib and Jinja2) and
+    transforms/section_0000.h5 and so on.
+
+    Parameters
+    ----------
+    stack, settings
+        As for `stack_report`.
+    folder : Path
+        Created when it does not exist.
+    title : str
+        Title of the page.
+    page : bool
+        Whether the page, its picture and the transforms of single sections are written too.
+
+    Raises
+    ------
+    FileError
+        When a file cannot be written.
+    """
+    report = stack_report(stack, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    if stack.channels is None:
+        write_volume(stack.volume, folder / ALIGNED)
+    else:
+        write_channels(Channels(stack.channels, stack.volume.grid, title), folder / ALIGNED)
+    write_transform(stack.whole, folder / TRANSFORM)
+    if page:
+        transforms = folder / "transforms"
+        transforms.mkdir(exist_ok=True)
+        for number in range(len(stack.names)):
+            write_transform(stack.transform(number), transforms / f"section_{number:04d}.h5")
+        pictures = {PAGE: stack_page(stack, report, title=title).encode(), CUTS: png_bytes(cuts(stack))}
+        for name, content in pictures.items():
+            with atomic(folder / name) as draft:
+                draft.write_bytes(content)
+    write_json(folder / REPORT, report)
+    return report
 
 
 def stack_report(stack: AlignedStack, settings: Mapping[str, Any]) -> dict[str, Any]:
