@@ -12,6 +12,7 @@ from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.evaluation.measures import MEASURES, scalars
 from DeepVsClassicRegLib.core.evaluation.region import fixed_region
 from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, scored_labels
+from DeepVsClassicRegLib.core.evaluation.similarity import local_agreement, mean_agreements
 from DeepVsClassicRegLib.core.histogram import mutual_information, normalized_mutual_information
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.resample import warp_volume
@@ -20,6 +21,7 @@ from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.transform import Affine, DisplacementField, Transform
+from scipy import ndimage
 
 TURN = np.deg2rad(25)
 OBLIQUE = (np.cos(TURN), -np.sin(TURN), 0, np.sin(TURN), np.cos(TURN), 0, 0, 0, -1.0)
@@ -328,3 +330,14 @@ def test_holes_are_filled_in_each_slice():
     mask, _ = fixed_region(Pair(volume, volume))
     assert np.array_equal(mask, np.stack([ndimage.binary_fill_holes(plane) for plane in array]))
     assert mask.sum() > array.sum() + 50
+
+
+def test_mean_agreements_are_those_of_the_local_agreement():
+    rng = np.random.default_rng(4)
+    fixed = ndimage.gaussian_filter(rng.normal(size=(30, 32, 34)), 2).astype(np.float32)
+    other = [fixed + 0.02 * rng.normal(size=fixed.shape).astype(np.float32), np.roll(fixed, 6, axis=0)]
+    inside = np.zeros(fixed.shape, bool)
+    inside[3:27, 4:30] = True
+    found = mean_agreements(fixed, other, inside)
+    assert found == [local_agreement(fixed, each, inside).mean for each in other] and found[0] > found[1] + 0.2
+    assert np.isnan(mean_agreements(fixed, other, np.zeros_like(inside))).all()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.region import moving_indices, seen_voxels
-from ..evaluation.similarity import local_agreement
+from ..evaluation.similarity import mean_agreements
 from ..images.grid import Grid
 from ..images.intensity import foreground, robust_range
 from ..images.resample import continued, sampled_on, warp_labels
@@ -32,7 +32,7 @@ BINS = 64
 # Strain is checked only when the start maps less than this fraction of the fixed body into the moving volume: breathing
 # alone strains lungs that both volumes show completely (0.54 with greedy).
 SMALL_PART = 0.75
-MOST_VOXELS = 1 << 21
+MOST_VOXELS = 1 << 19
 # Smaller determinants, including those of folds, are replaced by this one in the strain.
 SMALLEST_DETERMINANT = 1e-3
 
@@ -157,7 +157,7 @@ class Gain:
     Attributes
     ----------
     before, after : float
-        Local agreement (`local_agreement.Agreement.mean`) at the start and after; NaN when it cannot be measured.
+        Local agreement (`similarity.mean_agreements`) at the start and after; NaN when it cannot be measured.
     folding_percent : float
         Percentage of the evaluated voxels that are folded.
     strain : float
@@ -222,7 +222,8 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
     fixed = sampled_on(pair.fixed, grid)
     inside = foreground(fixed) & _inside_mask(pair.fixed_mask, grid, None)
-    maps = [each.affine or each.displacement_on(grid) for each in (start, transform)]
+    field = transform.displacement_on(grid)
+    maps = [start.affine or start.displacement_on(grid), field]
     sampled, (shown, reached) = (
         int(inside.sum()),
         (
@@ -232,11 +233,11 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     )
     inside = shown & reached
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in maps]
-    before, after = (local_agreement(fixed.array, array, inside).mean for array in warped)
+    before, after = mean_agreements(fixed.array, warped, inside)
     share = float(shown.sum() / max(sampled, 1))
     if not inside.any():
         return Gain(before, after, 0.0, 0.0, share)
-    determinant = field_jacobian(transform.displacement_on(grid)).array
+    determinant = field_jacobian(field).array
     strain = float(np.log(np.maximum(determinant[reached], SMALLEST_DETERMINANT)).std())
     return Gain(before, after, float(100 * (determinant[inside] <= 0).mean()), strain, share)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,20 +142,28 @@ def local_agreement(fixed: Image, warped: Image, inside: Mask) -> Agreement:
     ----------
     Cachier et al., CVIU 89:272-298, 2003, doi 10.1016/S1077-3142(03)00002-X (local correlation).
     """
-    factor = max(1, int(np.ceil((fixed.size / MOST_VOXELS) ** (1 / 3) - 1e-9)))
-    thin = max(1, min(factor, min(fixed.shape) // BLOCK))
+    thin = _thinning(fixed.shape)
     other = _pooled(warped, thin)
     blocks = _Blocks.of(_pooled(fixed, thin), _pooled(inside.astype(np.float32), thin) > 0.5)
     if blocks is None:
         return Agreement(float("nan"), float("nan"))
-    here = float(np.nanmean(blocks.agreement(other)))
-    shifted = [
-        float(np.nanmean(blocks.agreement(np.roll(other, step, axis=axis))))
-        for axis in range(3)
-        for step in (SHIFT, -SHIFT)
-    ]
+    here = blocks.mean_agreement(other)
+    shifted = [blocks.mean_agreement(np.roll(other, step, axis=axis)) for axis in range(3) for step in (SHIFT, -SHIFT)]
     sharpness = 1 - float(np.mean(shifted)) / max(here, 1e-6)
     return Agreement(here, sharpness)
+
+
+def mean_agreements(fixed: Image, warped: Sequence[Image], inside: Mask) -> list[float]:
+    """Return `local_agreement(...).mean` of several volumes with one fixed volume, without their sharpness."""
+    thin = _thinning(fixed.shape)
+    blocks = _Blocks.of(_pooled(fixed, thin), _pooled(inside.astype(np.float32), thin) > 0.5)
+    return [float("nan") if blocks is None else blocks.mean_agreement(_pooled(array, thin)) for array in warped]
+
+
+def _thinning(shape: tuple[int, ...]) -> int:
+    """Return by which factor a grid is coarsened before its blocks are compared."""
+    factor = max(1, int(np.ceil((math.prod(shape) / MOST_VOXELS) ** (1 / 3) - 1e-9)))
+    return max(1, min(factor, min(shape) // BLOCK))
 
 
 def _pooled(array: Image, factor: int) -> Image:
@@ -198,6 +208,10 @@ class _Blocks:
         var_x = np.maximum(_sums(x * x, BLOCK) / safe - mean_x**2, 0)
         shows = (count >= LEAST_SHARE * BLOCK**3) & (var_x > FLAT * float(values.var()))
         return cls(inside, x, safe, mean_x, var_x, shows) if shows.any() else None
+
+    def mean_agreement(self, other: Image) -> float:
+        """Return the mean squared correlation of the blocks with a warped volume."""
+        return float(np.nanmean(self.agreement(other)))
 
     def agreement(self, other: Image) -> Image:
         """Return the squared correlation of the blocks with a warped volume, NaN in blocks that are not compared."""
