@@ -19,6 +19,7 @@ from DeepVsClassicRegLib.core.recommendation.domain import (
     one_subject,
 )
 from DeepVsClassicRegLib.core.recommendation.likeness import likeness, most_alike
+from DeepVsClassicRegLib.core.recommendation.profile import anatomy_of, profile_of
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy.spatial.transform import Rotation
 
@@ -118,3 +119,8 @@ def test_a_pair_more_alike_than_different_subjects_is_one_subject(subjects, stat
     read = DomainStatistics.from_json(measured.to_json())
     assert read.likeness_limit == pytest.approx(measured.likeness_limit, abs=1e-4)
     assert most_alike(subjects[:1]) == 0
+
+
+def test_the_anatomy_alone_is_that_of_the_profile():
+    volume = make_phantom("head", size=24, seed=1).pair.fixed
+    assert np.array_equal(anatomy_of(volume), profile_of(volume).parts["anatomy"])

@@ -98,13 +98,11 @@ def profile_of(volume: Volume, *, spacing_mm: Sequence[float] | None = None) -> 
     if spacing_mm is not None:
         factors = _along_index(volume.grid, np.maximum(1, np.floor(np.array(spacing_mm) / spacing + 0.25)))
         unit = _block_means(unit, factors.astype(int))
-    inside = unit > FOREGROUND
-    if not inside.any():
-        inside = np.ones_like(inside)
+    inside = _foreground(unit)
     extent = _along_patient(volume.grid, volume.grid.extent_mm)
     points, values = _inside_points(unit, inside, volume.grid)
     deviations = points - points.mean(axis=0)
-    spread = np.maximum(deviations.std(axis=0), 1e-3 * volume.grid.unit_mm)
+    spread = _spread(deviations, volume.grid)
     scaled = deviations / spread
     parts = {
         "intensity": np.quantile(unit[inside], QUANTILES),
@@ -117,6 +115,23 @@ def profile_of(volume: Volume, *, spacing_mm: Sequence[float] | None = None) -> 
     }
     x, y, z = (float(value) for value in spacing)
     return Profile((x, y, z), {name: np.asarray(values, dtype=np.float64) for name, values in parts.items()})
+
+
+def anatomy_of(volume: Volume) -> Vector:
+    """Return the part 'anatomy' of a volume's profile alone (logarithms of mm), in a fraction of the time."""
+    unit = normalized(volume)
+    points, _values = _inside_points(unit, _foreground(unit), volume.grid)
+    return np.asarray(np.log(_spread(points - points.mean(axis=0), volume.grid)), dtype=np.float64)
+
+
+def _foreground(unit: Array) -> npt.NDArray[np.bool_]:
+    inside = unit > FOREGROUND
+    return inside if inside.any() else np.ones_like(inside)
+
+
+def _spread(deviations: Vector, grid: Grid) -> Vector:
+    """Return the standard deviations of foreground positions along the patient axes, mm."""
+    return np.asarray(np.maximum(deviations.std(axis=0), 1e-3 * grid.unit_mm))
 
 
 def _patient_axis(grid: Grid) -> npt.NDArray[np.intp]:

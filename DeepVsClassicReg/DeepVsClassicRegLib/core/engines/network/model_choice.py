@@ -10,12 +10,11 @@ import numpy as np
 
 from ...errors import FileError, RegistrationError
 from ...images.grid import is_single_slice
-from ...images.volume import Volume
 from ...networks.card import Card, Model
 from ...networks.model_store import find_models, get_model, user_models_folder
 from ...pair import Pair
 from ...recommendation.domain import DomainReport, DomainStatistics, domain_distance, one_subject
-from ...recommendation.profile import profile_of
+from ...recommendation.profile import anatomy_of
 
 AUTO = "auto"
 ANY = "any"
@@ -97,7 +96,9 @@ def fits(model: Model, dimensions: int) -> bool:
 
 def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
     special = [model for model in models if model.card.anatomy != ANY and model.card.domain]
-    reports = {model.card.name: _reports(pair, model) for model in special}
+    general = [model for model in models if model.card.anatomy == ANY]
+    # With a general model at hand, the first volume outside a domain decides.
+    reports = {model.card.name: _reports(pair, model, brief=bool(general)) for model in special}
     scores = {name: max(report.score for report in found.values()) for name, found in reports.items()}
     special.sort(key=lambda model: scores[model.card.name])
     inside = [model for model in special if _is_inside(reports[model.card.name])]
@@ -109,7 +110,6 @@ def _best(pair: Pair, models: Sequence[Model]) -> ModelChoice:
         limit = max(report.threshold for report in reports[card.name].values())
         reason = f"both volumes resemble its training images (distance {scores[card.name]:.1f}, limit {limit:g})"
         return _in_units(ModelChoice(fitting[0], (f"Model: {card.title}, because {reason}.",), in_domain=True), pair)
-    general = [model for model in models if model.card.anatomy == ANY]
     if general:
         others = f", because no special model ({', '.join(reports)}) fits the volumes" if special else ""
         return _in_units(
@@ -130,8 +130,7 @@ def training_unit_mm(pair: Pair, card: Card) -> float:
     if not card.domain:
         return 1.0
     size = DomainStatistics.from_json(card.domain).center["anatomy"]
-    here = profile_of(pair.fixed).parts["anatomy"]
-    return float(10.0 ** np.rint((np.mean(here) - np.mean(size)) / np.log(10)))
+    return float(10.0 ** np.rint((np.mean(anatomy_of(pair.fixed)) - np.mean(size)) / np.log(10)))
 
 
 def _in_units(choice: ModelChoice, pair: Pair) -> ModelChoice:
@@ -144,14 +143,21 @@ def _in_units(choice: ModelChoice, pair: Pair) -> ModelChoice:
     return replace(choice, unit_mm=unit, notes=(*choice.notes, note))
 
 
-def _reports(pair: Pair, model: Model) -> dict[str, DomainReport]:
-    """Return the distance of both volumes from the model's domain; empty for models for any anatomy."""
+def _reports(pair: Pair, model: Model, *, brief: bool = False) -> dict[str, DomainReport]:
+    """Return the distance of both volumes from the model's domain; empty for models for any anatomy.
+
+    With `brief`, the moving volume is left out when the fixed one is outside.
+    """
     if not model.card.domain or model.card.anatomy == ANY:
         return {}
     statistics = DomainStatistics.from_json(model.card.domain)
     unit = training_unit_mm(pair, model.card)
-    sides: dict[str, Volume] = {"fixed": pair.fixed.scaled(1 / unit), "moving": pair.moving.scaled(1 / unit)}
-    return {side: domain_distance(volume, statistics) for side, volume in sides.items()}
+    found: dict[str, DomainReport] = {}
+    for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
+        found[side] = domain_distance(volume.scaled(1 / unit), statistics)
+        if brief and not found[side].inside:
+            break
+    return found
 
 
 def _same_subject(pair: Pair, model: Model) -> str:
