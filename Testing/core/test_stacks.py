@@ -16,7 +16,7 @@ from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.stacks.align import StackSettings, align_sections, similarity, without_trend
 from DeepVsClassicRegLib.core.stacks.linear import NotAligned, aligned_linearly
 from DeepVsClassicRegLib.core.stacks.plane import composed, displacement_of, identity, inverted, sampled
-from DeepVsClassicRegLib.core.stacks.report import stack_page, stack_report
+from DeepVsClassicRegLib.core.stacks.report import cuts, stack_page, stack_report
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 from scipy import ndimage
 from testing_grids import oblique_grid
@@ -259,5 +259,8 @@ def test_all_channels_of_color_sections_are_aligned(rigid):
     expected = 255 * found.volume.array / given.max()
     assert np.abs(found.channels[..., 0] - expected)[:, 6:-6, 6:-6].max() < 2
     assert found.channels[0, 0, 0, 2] == 255, "the background of a channel is what lies outside"
+    pytest.importorskip("matplotlib")
+    shown = [axes.images[0].get_array() for axes in cuts(found).axes]
+    assert [picture.shape[-1] for picture in shown] == [3] * 4, "the cuts are in color"
     with pytest.raises(RegistrationError):
         Sections(plain.volume, plain.names, color[:2])

@@ -67,8 +67,8 @@ class AlignedStack:
     ----------
     volume : Volume
         The aligned volume, on the grid of the sections.
-    channels : (Z, Y, X, C) array or None
-        The aligned volume of color sections, in their type.
+    channels, channels_before : (Z, Y, X, C) arrays or None
+        All values of color sections, aligned and as they were, in their type.
     before : Volume
         The sections as they were.
     maps_px : (N, 2, Y, X) array
@@ -98,6 +98,7 @@ class AlignedStack:
     notes: tuple[str, ...]
     seconds: float
     channels: npt.NDArray[Any] | None = None
+    channels_before: npt.NDArray[Any] | None = None
 
     @property
     def whole(self) -> Transform:
@@ -187,6 +188,7 @@ def align_sections(
         tuple(notes),
         time.perf_counter() - begun,
         None if sections.channels is None else _aligned_channels(sections.channels, volume, maps),
+        sections.channels,
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..evaluation.pages import Page
 from ..evaluation.plotting import AFTER, BEFORE, EXTENT, INK, PANEL, data_uri, new_figure, png_bytes, tidy
 from ..files import atomic, jsonable, write_json
-from ..images.channels import Channels
+from ..images.channels import Channels, is_color
 from ..images.io import write_channels, write_volume
 from ..transforms.files import write_transform
 from .align import AlignedStack
@@ -119,7 +119,7 @@ def stack_page(stack: AlignedStack, report: Mapping[str, Any], *, title: str) ->
 
 
 def cuts(stack: AlignedStack) -> Any:
-    """Return the picture of two cuts across the sections, before and after, in the volume's proportions."""
+    """Return the picture of two cuts across the sections, before and after, in the volume's proportions and colors."""
     rows = _cuts_of(stack)
     x, y, z = stack.volume.grid.extent_mm
     figure = new_figure(WIDTH_IN, WIDTH_IN * 2 * z / (x + y) + 0.9, dark=True)
@@ -136,12 +136,14 @@ def cuts(stack: AlignedStack) -> Any:
     return figure
 
 
-def _cuts_of(stack: AlignedStack) -> dict[str, list[npt.NDArray[np.float32]]]:
-    y, x = (size // 2 for size in stack.volume.array.shape[1:])
-    return {
-        name: [volume.array[::-1, y], volume.array[::-1, :, x]]
-        for name, volume in (("Before", stack.before), ("After", stack.volume))
-    }
+def _cuts_of(stack: AlignedStack) -> dict[str, list[npt.NDArray[Any]]]:
+    before, after = stack.before.array, stack.volume.array
+    y, x = (size // 2 for size in after.shape[1:])
+    colors = stack.channels
+    if colors is not None and stack.channels_before is not None and is_color(colors) and colors.shape[-1] > 2:
+        most = np.iinfo(colors.dtype).max
+        before, after = (array[..., :3] / most for array in (stack.channels_before, colors))
+    return {name: [array[::-1, y], array[::-1, :, x]] for name, array in (("Before", before), ("After", after))}
 
 
 def _curve(stack: AlignedStack) -> Any:
