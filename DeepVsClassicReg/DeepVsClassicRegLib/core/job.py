@@ -22,6 +22,9 @@ SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
 # Option of 'register': estimate the error of the result with this model ('auto' for the one that ships).
 ERROR_MODEL = "error_model"
+# Option of 'register': write the files with a report of the measures of the verdict first, and list them in FIRST_FILE
+# as in result.json; report.json with all measures and result.json follow.
+FIRST, FIRST_FILE = "first", "first.json"
 # Option of every task: estimate segmentations that are missing with this model ('auto' for the one that ships).
 ESTIMATED_SEGMENTATIONS = "estimated_segmentations"
 # Options of 'segment': the sides to segment, and the model.
