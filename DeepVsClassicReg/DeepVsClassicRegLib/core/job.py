@@ -95,6 +95,8 @@ class Job:
         Further options of the task, such as `SHARE_START`, `START` and `ERROR_MODEL`.
     ephemeral : bool
         Whether the worker removes the whole job folder when its parent process ends.
+    compress : bool
+        Whether transforms and volumes are compressed; that takes longer than to write files that are read only once.
     """
 
     inputs: Mapping[str, str]
@@ -107,6 +109,7 @@ class Job:
     evaluate: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     ephemeral: bool = False
+    compress: bool = True
     task: str = "register"
 
     def __post_init__(self) -> None:

@@ -417,6 +417,7 @@ class RegistrationTask(WorkerTask):
                 **({FIRST: True} if request.in_steps else {}),
             },
             ephemeral=not request.keep_files,
+            compress=request.keep_files,
         )
 
     def cancel(self, message: str = "") -> None:

@@ -129,7 +129,8 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         write_json(folder / FIRST_FILE, {"task": job.task, **content})
         rest = progress.part(WRITTEN, 1.0)
         rest.report(0.0, LATER_STAGE, result=FIRST_FILE)
-        evaluation = completed(evaluation, threads=job.compute.threads, progress=rest)
+        # One thread: the parent reads the first result meanwhile.
+        evaluation = completed(evaluation, threads=1, progress=rest)
         content["files"] = files | writer.write_report(pair, result, evaluation)
     progress.report(1.0, "Done")
     return content
@@ -247,14 +248,15 @@ class _Writer:
 
     def _write_volumes(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
         files: dict[str, str] = {}
+        compress = self.job.compress
         if path := self._wanted(files, "transform"):
-            write_transform(result.transform, path, grid=pair.fixed.grid)
+            write_transform(result.transform, path, grid=pair.fixed.grid, compress=compress)
         if path := self._wanted(files, "warped"):
             self._write_warped(pair, result, evaluation, path)
         if evaluation.warped_labels is not None and (path := self._wanted(files, "warped_labels")):
             write_labels(self._all_layers(pair, result) or evaluation.warped_labels, path)
         if path := self._wanted(files, "jacobian"):
-            write_volume(evaluation.jacobian, path)
+            write_volume(evaluation.jacobian, path, compress=compress)
         if result.uncertainty is not None and (path := self._wanted(files, "uncertainty")):
             write_volume(result.uncertainty, path)
         if evaluation.error_map is not None and (path := self._wanted(files, "error")):
@@ -267,7 +269,7 @@ class _Writer:
         """Write the warped moving volume; of a color or vector image all channels."""
         image = read_channels(self.job.input_paths(self.folder)["moving"])
         if image is None:
-            write_volume(evaluation.warped, path)
+            write_volume(evaluation.warped, path, compress=self.job.compress)
             return
         change = SideChange(result.transform, "fixed", pair.fixed.grid)
         write_channels(Channels(change.channels(image.array, image.grid), pair.fixed.grid), path)
