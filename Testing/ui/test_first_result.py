@@ -45,6 +45,17 @@ def test_the_result_is_shown_before_all_measures_are_known(panel, first, ui, fak
     assert hd95(ui) == ["–", "–"]
     assert first.transform is not None and first.warped is not None and ui.blendButton.checked
     assert ui.registerButton.text == "Cancel" and shown(ui.progressBar)
+    assert "the result stays" in ui.registerButton.toolTip
+
+
+def test_a_table_of_what_is_missing_is_empty_at_first(panel, first, ui, fake):
+    ui.structuresButton.collapsed = False
+    choose(ui.structureMeasureCombo, "hd95_mm_per_label")
+    settle()
+    assert table_texts(ui.structuresTable) == []
+    fake.process.finish()
+    wait(lambda: not panel.busy)
+    assert len(table_texts(ui.structuresTable)) > 1
 
 
 def test_the_other_measures_are_added_without_changing_what_is_seen(panel, first, ui, fake):

@@ -214,6 +214,7 @@ class RunSection:
             self._lines.append(f"{seconds:6.1f} s  {task.stage}")
 
     def _on_published(self, _task: RegistrationTask) -> None:
+        self._ui.registerButton.toolTip = _("Cancels the missing measures and queued registrations; the result stays.")
         self._lines.append(_("Result after {seconds} s").format(seconds=f"{time.monotonic() - self._began:.1f}"))
 
     def _on_finished(self, task: RegistrationTask) -> None:
