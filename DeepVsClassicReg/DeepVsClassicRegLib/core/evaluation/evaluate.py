@@ -116,7 +116,13 @@ class Evaluator:
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
         """Return all measures of a transform; regularity and round-trip error only for the final one."""
-        sampling = self._sampled(transform, final=final)
+        ready = Ready(transform)
+        sampling = self._sampled(transform, ready, final=final)
+        wants_round_trip = final and "consistency" in self.families
+        round_trip = (
+            round_trip_measures(transform, self.pair.fixed.grid, self.region, ready) if wants_round_trip else {}
+        )
+        del ready  # twice as large as the field
         agreement = self._agreement(sampling)
         warped = self._warped_surfaces(sampling)
         values = {
@@ -133,8 +139,7 @@ class Evaluator:
                 "jacobian_min": found.lowest,
                 "jacobian_max": found.highest,
             }
-        if final and "consistency" in self.families:
-            values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
+        values |= round_trip
         if final:
             evaluated = sampling.jacobian if "regularity" in self.families else None
             found_at = self._mismatches(sampling)
@@ -144,12 +149,12 @@ class Evaluator:
             )
         return Column(values, surfaces=warped)
 
-    def _sampled(self, transform: Transform, *, final: bool) -> _Sampling:
+    def _sampled(self, transform: Transform, ready: Ready, *, final: bool) -> _Sampling:
         """Sample the transform once per slab of the fixed grid and use the samples for all measures.
 
         The warped segmentation and the Jacobian are kept of the final transform only.
         """
-        grid, linear, ready = self.pair.fixed.grid, transform.affine, Ready(transform)
+        grid, linear = self.pair.fixed.grid, transform.affine
         sampling = _Sampling(self, with_labels=final)
         jacobian = np.empty(grid.shape, dtype=np.float32) if final else None
         for part in slabs(grid):
