@@ -258,9 +258,9 @@ class _Writer:
         if path := self._wanted(files, "jacobian"):
             write_volume(evaluation.jacobian, path, compress=compress)
         if result.uncertainty is not None and (path := self._wanted(files, "uncertainty")):
-            write_volume(result.uncertainty, path)
+            write_volume(result.uncertainty, path, compress=compress)
         if evaluation.error_map is not None and (path := self._wanted(files, "error")):
-            write_volume(evaluation.error_map.volume, path)
+            write_volume(evaluation.error_map.volume, path, compress=compress)
         for extra in result.extras if "extras" in self.job.outputs else ():
             files |= self._write_extra(extra)
         return files
