@@ -259,6 +259,8 @@ def advance(soak):
         process.progress(soak.random.random(), "Deform", -soak.random.random())
     elif chance < 0.3:
         process.end(soak.random.choice(["failed", "rejected"]), "It went wrong.", "Try again.")
+    elif chance < 0.5 and not is_advice:
+        process.first(broken=soak.random.random() < 0.2)
     elif is_advice:
         process.answer(advice=some_advice())
     else:

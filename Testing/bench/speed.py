@@ -59,7 +59,8 @@ def main() -> None:
         return
     if not arguments.page:
         _run(arguments)
-    arguments.log.with_name("SPEED.md").write_text(page(_read(arguments.log)), encoding="utf-8")
+    target = arguments.log.with_name("SPEED.md")
+    target.write_text(page(_read(arguments.log)) + _further_sections(target), encoding="utf-8")
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -80,6 +81,12 @@ def page(rows: list[dict[str, Any]]) -> str:
             f"| {middle['wall']:.1f} | {load:.0f} | {middle['memory']:.0f} | {middle['file']:.1f} |"
         )
     return HEAD + "\n".join(lines) + "\n"
+
+
+def _further_sections(path: Path) -> str:
+    """Return the sections below the table, which are written by hand."""
+    _table, mark, rest = (path.read_text(encoding="utf-8") if path.is_file() else "").partition("\n## ")
+    return mark + rest
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -8,8 +8,8 @@ from DeepVsClassicRegLib.core.engines.base import Diagnostics, Result
 from DeepVsClassicRegLib.core.errors import Cancelled, SettingsError
 from DeepVsClassicRegLib.core.evaluation.consistency import round_trip_measures
 from DeepVsClassicRegLib.core.evaluation.error_map import ErrorMap
-from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
-from DeepVsClassicRegLib.core.evaluation.measures import MEASURES, scalars
+from DeepVsClassicRegLib.core.evaluation.evaluate import completed, evaluate
+from DeepVsClassicRegLib.core.evaluation.measures import LATER, MEASURES, scalars
 from DeepVsClassicRegLib.core.evaluation.region import fixed_region
 from DeepVsClassicRegLib.core.evaluation.segmentations import Scored, scored_labels
 from DeepVsClassicRegLib.core.evaluation.similarity import local_agreement, mean_agreements
@@ -286,6 +286,36 @@ def test_evaluation_can_be_cancelled():
     pair = labeled_pair(cube(grid, 4, 6), cube(grid, 4, 6), grid)
     with pytest.raises(Cancelled):
         evaluate(pair, Transform(), progress=Progress(cancelled=lambda: True))
+
+
+@pytest.mark.parametrize("start", [Transform(), Transform((Affine.shift([0.5, 0, 0]),))])
+def test_an_evaluation_in_steps_ends_with_the_same_numbers(start):
+    pair = make_phantom("head", size=20).pair
+    result = Result(Transform((smooth_field(pair.fixed.grid, 1.0), *start.parts)), Diagnostics(), start=start)
+    whole = evaluate(pair, result, threads=1)
+    first = evaluate(pair, result, threads=1, in_steps=True)
+    assert first.missing == tuple(LATER) and whole.missing == ()
+    later = {name for name, measure in MEASURES.items() if measure.family in LATER}
+    assert set(whole.after) - set(first.after) == set(whole.before) - set(first.before) == later
+    found = completed(first, threads=1)
+    assert found.missing == () and completed(found) is found
+    for name in ("before", "start", "after"):
+        one, other = getattr(found, name), getattr(whole, name)
+        assert one == other and (one is None or list(one) == list(other))
+    assert found.locations == first.locations == whole.locations
+    assert found.seconds > first.seconds
+
+
+def test_an_evaluation_without_surfaces_has_nothing_for_later():
+    pair = make_phantom("head", size=16).pair
+    for given, measures in ((pair.replace(fixed_labels=None), None), (pair, ("overlap",))):
+        assert evaluate(given, Transform(), measures=measures, in_steps=True, threads=1).missing == ()
+
+
+def test_what_follows_later_can_be_cancelled():
+    first = evaluate(make_phantom("head", size=16).pair, Transform(), in_steps=True, threads=1)
+    with pytest.raises(Cancelled):
+        completed(first, threads=1, progress=Progress(cancelled=lambda: True))
 
 
 def test_every_number_has_a_described_measure():

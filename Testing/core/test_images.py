@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.files import CHUNK, write_gzip
+from DeepVsClassicRegLib.core.images import io
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.intensity import with_dark_background
 from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, stem, write_volume
@@ -263,3 +264,19 @@ def test_pair_refuses_unpaired_landmarks():
         Pair(good, good, fixed_points=np.zeros((2, 3)))
     with pytest.raises(RegistrationError, match="different lengths"):
         Pair(good, good, fixed_points=np.zeros((2, 3)), moving_points=np.zeros((3, 3)))
+
+
+def test_a_volume_that_is_read_once_is_not_compressed(tmp_path, monkeypatch):
+    volume = Volume(np.zeros((20, 21, 22)), Grid((22, 21, 20)))
+    packed, plain = (write_volume(volume, tmp_path / f"{c}.nrrd", compress=c) for c in (True, False))
+    assert packed.stat().st_size < 4 * volume.array.size <= plain.stat().st_size
+    assert np.array_equal(read_volume(plain).array, read_volume(packed).array)
+    packed = write_volume(volume, tmp_path / "volume.nii.gz", compress=False)
+    assert packed.read_bytes()[:2] == b"\x1f\x8b"
+
+    def cut_off(_image, path, **_options):  # what ITK leaves on a full disk, without an error
+        path.write_bytes(plain.read_bytes()[:5000])
+
+    monkeypatch.setattr(io, "_write_with_itk", cut_off)
+    with pytest.raises(FileError, match="truncated after 5000 bytes"):
+        write_volume(volume, tmp_path / "full.nrrd", compress=False)

@@ -17,9 +17,10 @@ from DeepVsClassicRegLib.core.evaluation import plotting
 from DeepVsClassicRegLib.core.evaluation.comparison import (
     write_comparison_html,
 )
-from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
+from DeepVsClassicRegLib.core.evaluation.evaluate import completed, evaluate
 from DeepVsClassicRegLib.core.evaluation.figures import Pictures, Slices
 from DeepVsClassicRegLib.core.evaluation.make_report import judged, make_report, pictures_of, write_report_html
+from DeepVsClassicRegLib.core.evaluation.measures import LATER, MEASURES
 from DeepVsClassicRegLib.core.evaluation.plotting import png_bytes
 from DeepVsClassicRegLib.core.evaluation.report import Report, read_report, write_report_json
 from DeepVsClassicRegLib.core.evaluation.verdict import best_report, further_reasons, judge_report, tiles
@@ -102,6 +103,24 @@ def test_report_has_the_stable_names_and_no_nan(tmp_path, pair, result, evaluati
     assert columns["before"]["dice_mean"] < columns["start"]["dice_mean"] < columns["after"]["dice_mean"]
     assert set(columns["after"]["dice_per_label"]) == {"1", "2"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_first_report_names_what_is_missing_and_has_the_final_verdict(tmp_path, pair, result, evaluation):
+    """No measure that follows later has a part in the verdict, so that this cannot change."""
+    first = evaluate(pair, result, in_steps=True)
+    early, late = (make_report(pair, result, found) for found in (first, completed(first)))
+    assert early.missing == ("surface",) and early.to_json()["missing"] == ["surface"]
+    assert (
+        "missing" not in late.to_json()
+        and late.to_json().keys() == make_report(pair, result, evaluation).to_json().keys()
+    )
+    assert early.verdict == late.verdict and early.look_at == late.look_at
+    assert further_reasons(early) == further_reasons(late)
+    again = read_report(write_report_json(tmp_path / "report.json", early))
+    assert again == early
+    bad = {name: 1e6 for name, measure in MEASURES.items() if measure.family in LATER and not measure.per_item}
+    worse = replace(late, measures=replace(late.measures, after={**late.measures.after, **bad}))
+    assert judge_report(worse) == late.verdict
 
 
 def test_unwritable_folder_is_a_readable_error(tmp_path):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import mrml_helpers as helpers
 import numpy as np
 import pytest
 import slicer
 from DeepVsClassicRegLib.core.errors import FileError, RegistrationError
+from DeepVsClassicRegLib.core.evaluation.report import read_report, write_report_json
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.mrml import outputs
 from DeepVsClassicRegLib.mrml.geometry import array_of, grid_of
-from DeepVsClassicRegLib.mrml.outputs import Targets, load_result, publish
-from DeepVsClassicRegLib.mrml.runs import OUTPUT_ROLES, forget_run, restore_runs, runs
+from DeepVsClassicRegLib.mrml.outputs import Targets, complete_run, load_report, load_result, publish
+from DeepVsClassicRegLib.mrml.runs import OUTPUT_ROLES, add_views, forget_run, restore_runs, runs, stored_views
 from DeepVsClassicRegLib.mrml.snapshot import snapshot
 
 
@@ -197,7 +199,6 @@ def test_scene_round_trip(nodes, result, phantom, parameter_node, tmp_path):
 def folder(result, tmp_path):
     """A job folder as a worker leaves it."""
     from DeepVsClassicRegLib.core.evaluation.make_report import make_report
-    from DeepVsClassicRegLib.core.evaluation.report import write_report_json
 
     out = tmp_path / "out"
     out.mkdir()
@@ -223,6 +224,26 @@ def test_a_workers_folder_is_published(nodes, result, folder):
     assert np.abs(array_of(run.warped) - result.evaluation.warped.array).max() < 1e-5 * (high - low)
     assert run.measures["dice_mean"] == pytest.approx(result.evaluation.after["dice_mean"])
     assert run.warped_labels is not None
+
+
+def test_the_complete_report_replaces_the_first_one(nodes, result, folder):
+    """With the note on matched structures, which only Slicer knows; what else the run has stays."""
+    whole = read_report(folder / "out" / "report.json")
+    after = {name: value for name, value in whole.measures.after.items() if not name.startswith("hd95")}
+    first = replace(whole, missing=("surface",), measures=replace(whole.measures, after=after))
+    write_report_json(folder / "out" / "report.json", first)
+    (folder / "result.json").rename(folder / "first.json")
+    copied = replace(snapshot(helpers.inputs_of(nodes)), matching="Matched by names.")
+    run = publish(load_result(folder, file="first.json"), helpers.inputs_of(nodes), copied)
+    add_views(run, {"caption": "a view"})
+    assert "HD95" in run.missing and "hd95_mm_mean" not in run.measures
+    write_report_json(folder / "out" / "report.json", whole)
+    (folder / "first.json").rename(folder / "result.json")
+    ids, views = helpers.node_ids(), stored_views(run)
+    complete_run(run, load_report(folder), copied)
+    assert run.missing == "" and run.measures["hd95_mm_mean"] == whole.measures.after["hd95_mm_mean"]
+    assert run.typed_report.notes == (*whole.notes, "Matched by names.")
+    assert helpers.node_ids() == ids and stored_views(run) == views and run.had("warped")
 
 
 def test_broken_results_are_file_errors(folder):

@@ -203,6 +203,23 @@ class FakeProcess:
 
         self.ended.emit(JobOutcome("finished", result=result))
 
+    def first(self, *, broken=False) -> None:
+        """Write and announce a first result, without the measures that follow later."""
+        import json
+
+        from DeepVsClassicRegLib.core.evaluation.measures import LATER, MEASURES
+
+        job = json.loads((self.folder / "job.json").read_text(encoding="utf-8"))
+        write_result(self.folder, self.phantom, job["engine"], job["preset"], worse=False)
+        path = self.folder / "out" / job["outputs"]["report"]
+        report = json.loads(path.read_text(encoding="utf-8"))
+        for column in report["measures"].values():
+            for name in [name for name in column if MEASURES[name].family in LATER]:
+                del column[name]
+        path.write_text("{" if broken else json.dumps({**report, "missing": list(LATER)}), encoding="utf-8")
+        (self.folder / "result.json").replace(self.folder / "first.json")
+        self.tell("progress", fraction=0.98, stage="Measuring distances", result="first.json")
+
     def finish(self, engine=None, worse=False) -> None:
         """End with a result: the phantom's true transform, or a worse one."""
         import json
@@ -226,7 +243,7 @@ def write_result(folder, phantom, engine, preset, *, worse) -> None:
     if key not in FakeProcess.results:
         FakeProcess.results[key] = _evaluated(job, folder, phantom, worse=worse)
     out, result = folder / "out", FakeProcess.results[key]
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     for name, content in result["files"].items():
         (out / job.outputs[name]).write_bytes(content)
     report = {**json.loads(result["report"]), "engine": engine, "preset": preset}
@@ -330,6 +347,14 @@ def choose(combo, data) -> None:
     combo.currentIndex = index
 
 
+def compare(panel, *engines):
+    """Choose to compare engines in the panel."""
+    choose(panel.ui.engineCombo, "compare")
+    for name, (check, _combo) in panel.engines.compare_list.rows.items():
+        check.checked = name in engines
+    wait(lambda: panel.ui.registerButton.enabled and not panel.checking)
+
+
 def press(panel):
     """Press the button and wait until something runs."""
     panel.ui.registerButton.click()
@@ -340,6 +365,15 @@ def node_ids() -> set[str]:
     """Return the ids of all nodes."""
     scene = slicer.mrmlScene
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
+
+
+def table_texts(view) -> list[list[str]]:
+    """Return the cells of a table view, row by row."""
+    model = view.model()
+    return [
+        [str(model.index(row, column).data()) for column in range(model.columnCount())]
+        for row in range(model.rowCount())
+    ]
 
 
 def shown(widget) -> bool:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from panel_helpers import settle, shown, wait
-
-
-def table_texts(view) -> list[list[str]]:
-    model = view.model()
-    return [
-        [str(model.index(row, column).data()) for column in range(model.columnCount())]
-        for row in range(model.rowCount())
-    ]
+from panel_helpers import settle, shown, table_texts, wait
 
 
 def node_ids() -> set[str]:

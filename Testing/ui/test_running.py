@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from panel_helpers import choose, node_ids, press, shown, wait
-
-
-def compare(panel, *engines):
-    """Choose to compare engines."""
-    choose(panel.ui.engineCombo, "compare")
-    for name, (check, _combo) in panel.engines.compare_list.rows.items():
-        check.checked = name in engines
-    wait(lambda: panel.ui.registerButton.enabled and not panel.checking)
+from panel_helpers import choose, compare, node_ids, press, shown, wait
 
 
 def test_progress_is_shown_and_the_result_comes(panel, picked, ui, fake):
@@ -118,14 +110,14 @@ def test_compared_engines_share_one_linear_start(panel, picked, ui, fake):
 
     compare(panel, "sitk-demons", "sitk-bspline", "elastix")
     press(panel)
-    assert Job.read(fake.process.folder).options == {"share_start": True}
+    assert Job.read(fake.process.folder).options == {"first": True, "share_start": True}
     fake.process.end("failed", "It broke before the start was found.")
     wait(lambda: len(fake.processes) == 2)
-    assert Job.read(fake.process.folder).options == {"share_start": True}
+    assert Job.read(fake.process.folder).options == {"first": True, "share_start": True}
     fake.process.finish()
     wait(lambda: len(fake.processes) == 3)
     third = fake.process
-    assert Job.read(third.folder).options == {"start": {"file": "start.h5", "facts": {}}}
+    assert Job.read(third.folder).options == {"first": True, "start": {"file": "start.h5", "facts": {}}}
     assert (third.folder / "start.h5").read_bytes() == b"a start"
     third.finish()
     wait(lambda: not panel.busy)
@@ -141,7 +133,7 @@ def test_a_start_is_not_shared_when_the_pair_changed_meanwhile(panel, picked, ui
     slicer.util.arrayFromVolumeModified(picked.fixed)
     fake.process.finish()
     wait(lambda: len(fake.processes) == 2)
-    assert Job.read(fake.process.folder).options == {"share_start": True}
+    assert Job.read(fake.process.folder).options == {"first": True, "share_start": True}
     fake.process.finish()
     wait(lambda: not panel.busy)
 

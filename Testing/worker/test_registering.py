@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.device import Compute
+from DeepVsClassicRegLib.core.errors import Cancelled
+from DeepVsClassicRegLib.core.evaluation.report import read_report
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.core.transforms.files import write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 from DeepVsClassicRegLib.worker.client import WorkerClient
 from DeepVsClassicRegLib.worker.job_folder import new_job_folder
-from DeepVsClassicRegLib.worker.registering import memory_note
+from DeepVsClassicRegLib.worker.registering import memory_note, register
 
 PHANTOM = make_phantom("head", size=16)
 SETTINGS = {"iterations": [4, 4, 2]}
@@ -77,6 +81,55 @@ def test_the_verdict_is_reported_before_the_files_are_written(folder):
     verdict = json.loads(outcome.files["report"].read_text(encoding="utf-8"))["verdict"]
     stages = [event.data["stage"] for event in events if event.kind == "progress"]
     assert stages[-2:] == [f"{verdict['headline']} ({verdict['level']}): writing the files", "Done"]
+
+
+def test_the_first_result_has_all_but_the_slow_measures(folder, tmp_path):
+    """Its report has the verdict; the last one has everything, as without a first result."""
+    found, copies = [], tmp_path / "first"
+
+    def listen(update):
+        if update.result:
+            found.append(json.loads((folder / update.result).read_text(encoding="utf-8")))
+            shutil.copytree(folder / "out", copies)
+
+    outputs = {"transform": "t.h5", "warped": "w.nrrd", "report": "report.json", "thumbnail": "small.jpg"}
+    content = register(job(options={"first": True}, outputs=outputs), folder, Progress(listener=listen))
+    (first,) = found
+    early, late = (read_report(place / "report.json") for place in (copies, folder / "out"))
+    assert first["files"] == {"transform": "t.h5", "warped": "w.nrrd", "report": "report.json"}
+    assert content == {name: value for name, value in first.items() if name not in ("task", "files")} | {
+        "files": {**first["files"], "thumbnail": "small.jpg"}
+    }
+    assert early.missing == ("surface",) and "hd95_mm_mean" not in early.measures.after
+    assert late.missing == () and late.measures.after["hd95_mm_mean"] > 0
+    assert early.verdict == late.verdict
+    assert (copies / "t.h5").read_bytes() == (folder / "out" / "t.h5").read_bytes()
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_a_worker_announces_the_first_result(folder, labels):
+    """Without segmentations there is nothing slow, and the only result is the last one."""
+    inputs = {
+        name: f"{name}.nrrd" for name in ("fixed", "moving", "fixed_labels", "moving_labels")[: 4 if labels else 2]
+    }
+    events = []
+    job(inputs=inputs, options={"first": True}).write(folder)
+    outcome = WorkerClient(folder).run(events.append)
+    announced = [event.data["result"] for event in events if event.kind == "progress" and "result" in event.data]
+    assert outcome.ok and announced == (["first.json"] if labels else [])
+    assert read_report(outcome.files["report"]).missing == ()
+
+
+def test_a_cancel_after_the_first_result_keeps_its_files(folder):
+    seen = []
+
+    def listen(update):
+        seen.append(update.result)
+
+    with pytest.raises(Cancelled):
+        register(job(options={"first": True}), folder, Progress(listen, lambda: "first.json" in seen))
+    assert read_report(folder / "out" / "report.json").missing == ("surface",)
+    assert (folder / "out" / "t.h5").exists()
 
 
 def test_a_run_that_does_not_fit_into_the_memory_says_so():

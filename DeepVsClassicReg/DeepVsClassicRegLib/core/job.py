@@ -22,6 +22,9 @@ SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
 # Option of 'register': estimate the error of the result with this model ('auto' for the one that ships).
 ERROR_MODEL = "error_model"
+# Option of 'register': write the files with a report of the measures of the verdict first, and list them in FIRST_FILE
+# as in result.json; report.json with all measures and result.json follow.
+FIRST, FIRST_FILE = "first", "first.json"
 # Option of every task: estimate segmentations that are missing with this model ('auto' for the one that ships).
 ESTIMATED_SEGMENTATIONS = "estimated_segmentations"
 # Options of 'segment': the sides to segment, and the model.
@@ -94,6 +97,8 @@ class Job:
         Further options of the task, such as `SHARE_START`, `START` and `ERROR_MODEL`.
     ephemeral : bool
         Whether the worker removes the whole job folder when its parent process ends.
+    compress : bool
+        Whether transforms and volumes are compressed; that takes longer than to write files that are read only once.
     """
 
     inputs: Mapping[str, str]
@@ -106,6 +111,7 @@ class Job:
     evaluate: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     ephemeral: bool = False
+    compress: bool = True
     task: str = "register"
 
     def __post_init__(self) -> None:

@@ -23,12 +23,15 @@ class Update:
         The current value of the objective (lower is better), when there is one.
     iteration : int or None
         Iteration within the stage.
+    result : str or None
+        File in the job folder with a first result, which is there from now on; more follows.
     """
 
     fraction: float
     stage: str
     metric: float | None = None
     iteration: int | None = None
+    result: str | None = None
 
 
 def _ignore(_update: Update) -> None:
@@ -78,7 +81,15 @@ class Progress:
             _state=self._state,
         )
 
-    def report(self, fraction: float, stage: str, *, metric: float | None = None, iteration: int | None = None) -> None:
+    def report(
+        self,
+        fraction: float,
+        stage: str,
+        *,
+        metric: float | None = None,
+        iteration: int | None = None,
+        result: str | None = None,
+    ) -> None:
         """Report the progress to the listener, then raise `Cancelled` if the user canceled.
 
         Parameters
@@ -91,6 +102,8 @@ class Progress:
             Value of the objective, lower is better.
         iteration : int, optional
             Iteration within the stage.
+        result : str, optional
+            File with a first result, see `Update`.
 
         Raises
         ------
@@ -99,7 +112,7 @@ class Progress:
         """
         whole = self.start + min(max(fraction, 0.0), 1.0) * (self.stop - self.start)
         self._state["highest"] = max(self._state["highest"], whole)
-        self.listener(Update(self._state["highest"], stage, metric, iteration))
+        self.listener(Update(self._state["highest"], stage, metric, iteration, result))
         self.check()
 
     def check(self) -> None:
@@ -115,5 +128,6 @@ def json_update(update: Update) -> dict[str, Any]:
         "stage": update.stage,
         "metric": update.metric,
         "iteration": update.iteration,
+        "result": update.result,
     }
     return {key: value for key, value in entries.items() if value is not None}

@@ -26,7 +26,7 @@ from .channels import channel_count
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
 from .nodes import GRAY, file_safe, output_name, remove_node, show_volume
-from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder
+from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder, set_report
 from .segmentations import LabelStyle, default_color, fill_segmentation
 from .snapshot import Snapshot
 from .tables import update_measures_table
@@ -120,18 +120,25 @@ class Loaded:
     report: Report
 
 
-def load_result(folder: str | os.PathLike[str]) -> Loaded:
-    """Read the job folder of a successful worker.
+def load_result(folder: str | os.PathLike[str], *, file: str = RESULT_FILE) -> Loaded:
+    """Read the job folder of a successful worker, or the first result of one that goes on.
+
+    Parameters
+    ----------
+    folder : path
+        The job folder.
+    file : str
+        File in it with the content of result.json, `job.FIRST_FILE` for a first result.
 
     Raises
     ------
     FileError
-        When result.json or one of its files is missing or invalid.
+        When that file or one of the files in it is missing or invalid.
     """
     from ..core.images.io import read_channels, read_labels, read_volume
     from ..core.transforms.files import read_transform
 
-    result = read_json(Path(folder) / RESULT_FILE, hint=_what_now())
+    result = read_json(Path(folder) / file, hint=_what_now())
     out = Path(folder) / OUTPUT_FOLDER
     files = {role: out / name for role, name in result.get("files", {}).items()}
     readers: dict[str, Callable[[Path], Any]] = {"labels": read_labels, "transform": read_transform}
@@ -150,6 +157,11 @@ def load_result(folder: str | os.PathLike[str]) -> Loaded:
         warped_labels=read_labels(files["warped_labels"]) if "warped_labels" in files else None,
         report=read_report(files["report"]) if "report" in files else Report(measures=Measured({}, {})),
     )
+
+
+def load_report(folder: Path) -> Report:
+    """Read the report of a successful worker; `FileError` when it is missing or invalid."""
+    return read_report(folder / OUTPUT_FOLDER / read_json(folder / RESULT_FILE, hint=_what_now())["files"]["report"])
 
 
 def loaded_result(
@@ -269,6 +281,32 @@ def publish(
     return run
 
 
+def complete_run(run: Run, report: Report, snapshot: Snapshot) -> None:
+    """Replace the first report of a published run by the complete one, also in its table; nothing when it was removed.
+
+    Parameters
+    ----------
+    run : Run
+        From `publish`.
+    report : Report
+        From `load_report`.
+    snapshot : Snapshot
+        The same as for `publish`.
+    """
+    if not run.exists:
+        return
+    set_report(run, _with_matching(report, snapshot))
+    table = run.node("report_table")
+    if table is not None:
+        update_measures_table([run], table)
+
+
+def _with_matching(report: Report, snapshot: Snapshot) -> Report:
+    """Return the report, with a note when structures were not matched by their names."""
+    matching = snapshot.matching
+    return dataclasses.replace(report, notes=(*report.notes, matching)) if matching else report
+
+
 class _Publication:
     """The publication of one result, which can be undone."""
 
@@ -299,7 +337,7 @@ class _Publication:
         originals = {role: self._alive(role) for role in INPUT_ROLES}
         run = new_record(
             self.title,
-            self._report(),
+            _with_matching(self.loaded.report, self.snapshot),
             {**originals, **self.nodes},
             labels=self.snapshot.labels,
             extras=extras,
@@ -316,11 +354,6 @@ class _Publication:
     def undo(self) -> None:
         for action in reversed(self.back):
             action()
-
-    def _report(self) -> Report:
-        """Return the report, with a note when structures were not matched by their names."""
-        report, matching = self.loaded.report, self.snapshot.matching
-        return dataclasses.replace(report, notes=(*report.notes, matching)) if matching else report
 
     def _alive(self, role: str) -> Any:
         node = getattr(self.inputs, role)

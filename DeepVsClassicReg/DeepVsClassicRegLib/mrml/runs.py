@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import FileError, RegistrationError
 from ..core.evaluation.locations import Location
+from ..core.evaluation.measures import LATER
 from ..core.evaluation.report import Measured, Report
 from ..core.settings import Choice
 from .inputs import TITLES
@@ -101,6 +102,11 @@ class Run:
         """Label number -> name and color."""
         stored = _parsed(self.record.GetParameter("labels"))
         return {int(number): LabelStyle(name, tuple(color)) for number, (name, color) in stored.items()}
+
+    @property
+    def missing(self) -> str:
+        """Names of the measures that were not computed (yet); empty when the report is complete."""
+        return ", ".join(LATER.get(family, family) for family in self.typed_report.missing)
 
     @property
     def look_at(self) -> list[Location]:
@@ -214,9 +220,9 @@ def new_record(
     """Add the record of a run to the scene."""
     record = slicer.mrmlScene.AddNode(hidden_node("vtkMRMLScriptedModuleNode", title, saved=True))
     record.SetAttribute(RECORD_MARK, "1")
+    set_report(Run(record), report)
     styles = {str(number): [style.name, style.color] for number, style in (labels or {}).items()}
-    for name, content in (("report", report.to_json()), ("labels", styles)):
-        record.SetParameter(name, json.dumps(content, ensure_ascii=True, separators=(",", ":")))
+    record.SetParameter("labels", _text(styles))
     for side, channel in (channels or {}).items():
         record.SetParameter(f"{side}_channel", channel)
     for role, node in nodes.items():
@@ -225,6 +231,11 @@ def new_record(
     for node in extras:
         record.AddNodeReferenceID(EXTRAS, node.GetID())
     return Run(record)
+
+
+def set_report(run: Run, report: Report) -> None:
+    """Store the report of a run."""
+    run.record.SetParameter("report", _text(report.to_json()))
 
 
 def add_node(run: Run, role: str, node: Any) -> None:
@@ -237,8 +248,7 @@ def add_views(run: Run, content: Mapping[str, Any]) -> None:
     """Store views that the user has added to the report with a run."""
     names = _view_names(run)
     number = int(names[-1].removeprefix(VIEWS)) + 1 if names else 0
-    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-    run.record.SetParameter(f"{VIEWS}{number}", text)
+    run.record.SetParameter(f"{VIEWS}{number}", _text(content))
 
 
 def stored_views(run: Run) -> list[str]:
@@ -324,6 +334,10 @@ def _report(text: str) -> Report:
         return Report.from_json(_parsed(text))
     except FileError:
         return Report(measures=Measured({}, {}))
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=True, separators=(",", ":"))
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class Panel(VTKObservationMixin):
         self.parameter_node: Any = None
         self._failures: list[RegistrationTask] = []
         self._finished: list[Run] = []
+        self._published: list[Run] = []  # before all their measures were known
         self._idle_calls = IdleCalls()
         self._sample: BackgroundCall | None = None
         self._validator = qt.QTimer()
@@ -119,6 +120,7 @@ class Panel(VTKObservationMixin):
             VOLUMES,
         )
         self.results = ResultsSection(ui, self._on_shown, self.qa.go_to, lambda: self.qa.caption)
+        self.results.measured_now = runner.measures
         self.results.plotting.connect(self.qa.before_other_views)
         self.advice = AdviceSection(ui, runner, self.machine.compute, self.engines.choose)
         self.advice.changed.connect(lambda section: self.engines.set_advice(section.advice))
@@ -132,6 +134,7 @@ class Panel(VTKObservationMixin):
         ui.installButton.connect("clicked()", self._on_install)
         ui.modelsButton.connect("clicked()", self.models.show)
         runner.started.connect(self._on_started)
+        runner.published.connect(self._on_published)
         runner.finished.connect(self._on_finished)
         runner.idle.connect(self._on_idle)
         scene = slicer.mrmlScene
@@ -188,6 +191,7 @@ class Panel(VTKObservationMixin):
                 parameter_node=lambda: self.parameter_node,
                 keep_files=self.machine.keep_files,
                 shared_start=shared,
+                in_steps=True,
             )
             for entry, preset, settings in chosen
         )
@@ -340,15 +344,29 @@ class Panel(VTKObservationMixin):
 
     def _on_started(self, _task: RegistrationTask) -> None:
         if self.runner.done == 0:
-            self._failures, self._finished = [], []
+            self._failures, self._finished, self._published = [], [], []
+
+    def _on_published(self, task: RegistrationTask) -> None:
+        """Show a run whose slow measures follow."""
+        if self.parameter_node is None:
+            return
+        self._published.append(task.run)
+        self._show_run(task.run)
+        if not self.runner.waiting:
+            self._idle_calls.run(self._show_best, self._close_done, self._scroll_to_result)
 
     def _on_finished(self, task: RegistrationTask) -> None:
         if task.state != FINISHED:
             self._failures.append(task)
-            return
         if task.run is not None and self.parameter_node is not None:
-            self._finished.append(task.run)
-            self._idle_calls.run(self._observe_inputs, self._load_results, self._look)
+            if task.run in self._published:
+                self.results.update(task.run)
+            else:
+                self._show_run(task.run)
+
+    def _show_run(self, run: Run) -> None:
+        self._finished.append(run)
+        self._idle_calls.run(self._observe_inputs, self._load_results, self._look)
 
     def _load_results(self) -> None:
         self.results.load(self.parameter_node)

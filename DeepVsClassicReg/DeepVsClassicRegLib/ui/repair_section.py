@@ -73,7 +73,12 @@ class RepairSection:
         try:
             moving = pairs.moving_points()
             request = repair_request(
-                run, pairs.fixed, moving, compute=self._compute(), parameter_node=lambda: self._parameter_node
+                run,
+                pairs.fixed,
+                moving,
+                compute=self._compute(),
+                parameter_node=lambda: self._parameter_node,
+                in_steps=True,
             )
         except RegistrationError as error:
             self._say(line("error", error.message, error.hint or ""))

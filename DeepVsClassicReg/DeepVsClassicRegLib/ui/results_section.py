@@ -55,6 +55,8 @@ class ResultsSection:
         Tables and charts of the panel, kept in the scene.
     parameter_node : vtkMRMLScriptedModuleNode or None
         Knows the runs.
+    measured_now : callable
+        Returns whether measures of a run are still being computed.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class ResultsSection:
     ) -> None:
         self._ui, self._shown, self._go, self._caption = ui, shown, go, caption
         self.parameter_node: Any = None
+        self.measured_now: Callable[[Run], bool] = lambda _run: False
         self.nodes = SceneNodes()
         self._loading = False
         self.plotting = Signal()  # a plot is about to change the layout
@@ -235,16 +238,27 @@ class ResultsSection:
         self._ui.runFrame.visible = len(self.runs) > 1
         self._count_views()
         if run is not None:
-            self._ui.verdictLabel.text = verdict_html(run)
-            notes = run.typed_report.notes
-            self._ui.notesLabel.text = "<br>".join(faint(note) for note in notes)
-            self._ui.notesLabel.visible = bool(notes)
+            self._show_report(run)
             self._offer_dicom(run)
             self._show_tables()
         else:
             self._ui.measuresTable.setMRMLTableNode(None)
             self._ui.structuresTable.setMRMLTableNode(None)
         self._shown(run)
+
+    def update(self, run: Run) -> None:
+        """Show the report of a run again, which has changed; tab, slice views and sections stay as they are."""
+        if not any(other.record is run.record for other in self.runs):
+            return
+        if self.run is not None:
+            self._show_report(self.run)
+        self._show_tables()
+
+    def _show_report(self, run: Run) -> None:
+        self._ui.verdictLabel.text = verdict_html(run, measured_now=self.measured_now(run))
+        notes = run.typed_report.notes
+        self._ui.notesLabel.text = "<br>".join(faint(note) for note in notes)
+        self._ui.notesLabel.visible = bool(notes)
 
     def _offer_dicom(self, run: Run) -> None:
         button = self._ui.dicomButton
@@ -308,8 +322,11 @@ def _added_action(menu: Any, text: str, triggered: Callable[[], None]) -> Any:
     return action
 
 
-def verdict_html(run: Run, *, links: bool = True) -> str:
-    """Return the verdict of a run as rich text: a colored headline, its aspects, failed checks, and where to look."""
+def verdict_html(run: Run, *, links: bool = True, measured_now: bool = False) -> str:
+    """Return the verdict of a run as rich text: a colored headline, its aspects, failed checks, and where to look.
+
+    Measures that are missing are named last; they have no part in the verdict.
+    """
     verdict = judge_report(run.typed_report)
     color, mark = MARKS[verdict.level]
     parts = [
@@ -317,15 +334,20 @@ def verdict_html(run: Run, *, links: bool = True) -> str:
         _aspects_html(verdict.aspects),
         html.escape(verdict.sentence),
     ]
+    if run.missing:
+        text = _("Still measuring: {what}.") if measured_now else _("Not measured: {what}.")
+        missing = [faint(text.format(what=run.missing))]
+    else:
+        missing = []
     if verdict.level == GOOD:
-        return "<br>".join(parts)
+        return "<br>".join([*parts, *missing])
     # The headline already contains the most severe reason.
     parts += [f"•&nbsp;{html.escape(text)}" for text in further_reasons(run.typed_report)]
     places = [place.text.removesuffix(".") for place in run.look_at[:MOST_PLACES]]
     if places:
         shown = [f'<a href="{index}">{html.escape(text)}</a>' for index, text in enumerate(places)] if links else places
         parts.append(_("Look at: {places}").format(places="; ".join(shown)))
-    return "<br>".join(parts)
+    return "<br>".join([*parts, *missing])
 
 
 def _aspects_html(aspects: Sequence[Aspect]) -> str:

@@ -116,6 +116,7 @@ class RunSection:
         runner.started.connect(self._on_started)
         runner.changed.connect(self._on_changed)
         runner.logged.connect(self._lines.append)
+        runner.published.connect(self._on_published)
         runner.finished.connect(self._on_finished)
         runner.idle.connect(self._on_idle)
         self._show_idle()
@@ -211,6 +212,10 @@ class RunSection:
             self._stage = task.stage
             seconds = time.monotonic() - self._began
             self._lines.append(f"{seconds:6.1f} s  {task.stage}")
+
+    def _on_published(self, _task: RegistrationTask) -> None:
+        self._ui.registerButton.toolTip = _("Cancels the missing measures and queued registrations; the result stays.")
+        self._lines.append(_("Result after {seconds} s").format(seconds=f"{time.monotonic() - self._began:.1f}"))
 
     def _on_finished(self, task: RegistrationTask) -> None:
         if task.folder is not None and task.request.keep_files:

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from ..core.device import Compute
 from ..core.errors import RegistrationError
 from ..mrml.inputs import Inputs
+from ..mrml.runs import Run
 from .process import WorkerProcess, end_idle_workers
 from .scheduling import Signal
 from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
@@ -28,8 +29,8 @@ class Runner:
 
     Attributes
     ----------
-    started, changed, finished : Signal
-        Emit the task.
+    started, changed, published, finished : Signal
+        Emit the task; 'published' when its run is in the scene and measures that take long follow.
     logged : Signal
         Emits a line of the log.
     queued : Signal
@@ -50,7 +51,7 @@ class Runner:
         self.trained = Signal()
         self.current: RegistrationTask | None = None
         self.done = 0
-        self.started, self.changed, self.finished = Signal(), Signal(), Signal()
+        self.started, self.changed, self.published, self.finished = Signal(), Signal(), Signal(), Signal()
         self.logged, self.queued, self.idle = Signal(), Signal(), Signal()
         slicer.app.connect("aboutToQuit()", self.shut_down)
 
@@ -58,6 +59,11 @@ class Runner:
     def busy(self) -> bool:
         """Whether something is running or waiting."""
         return self.current is not None
+
+    def measures(self, run: Run) -> bool:
+        """Whether measures of a published run are still being computed."""
+        task = self.current
+        return task is not None and not task.is_over and task.run is not None and task.run.record is run.record
 
     @property
     def waiting(self) -> tuple[RegistrationTask, ...]:
@@ -131,7 +137,9 @@ class Runner:
     def shut_down(self) -> None:
         """Kill everything but a training, which writes a checkpoint: the module is reloaded or Slicer exits."""
         slicer.app.disconnect("aboutToQuit()", self.shut_down)
-        for signal in (self.started, self.changed, self.finished, self.logged, self.queued, self.idle, self.trained):
+        for signal in (self.started, self.changed, self.published, self.finished):
+            signal.disconnect()
+        for signal in (self.logged, self.queued, self.idle, self.trained):
             signal.disconnect()
         self._waiting.clear()
         queries, self._queries = self._queries, []
@@ -160,6 +168,7 @@ class Runner:
         task = self.current = self._waiting.popleft()
         task.changed.connect(self.changed.emit)
         task.logged.connect(self.logged.emit)
+        task.published.connect(self.published.emit)
         task.ended.connect(self._on_ended)
         self.queued.emit()
         self.started.emit(task)

@@ -95,9 +95,11 @@ def explained(runs: Sequence[Run]) -> str:
 
 
 def _main_measures(runs: Sequence[Run]) -> list[Measure]:
-    """Return the main measures that at least one of the runs has."""
+    """Return the main measures that at least one of the runs has, or will have."""
     main = [measure for measure in (*MEASURES.values(), SECONDS) if measure.main]
-    return [measure for measure in main if any(run.measures.get(measure.name) is not None for run in runs)]
+    missing = {family for run in runs for family in run.typed_report.missing}
+    found = {measure.name for measure in main if any(run.measures.get(measure.name) is not None for run in runs)}
+    return [measure for measure in main if measure.name in found or measure.family in missing]
 
 
 def fit_table(view: Any) -> None:

@@ -20,11 +20,22 @@ from slicer.i18n import tr as _
 from ..core.device import Compute
 from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
-from ..core.job import ERROR_MODEL, OUTPUT_FOLDER, SHARE_START, SIDES, START, Job
+from ..core.evaluation.report import Report
+from ..core.files import read_json
+from ..core.job import ERROR_MODEL, FIRST, OUTPUT_FOLDER, RESULT_FILE, SHARE_START, SIDES, START, Job
 from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
-from ..mrml.outputs import Targets, add_segmentations, load_result, load_segmentations, publish
+from ..mrml.outputs import (
+    Loaded,
+    Targets,
+    add_segmentations,
+    complete_run,
+    load_report,
+    load_result,
+    load_segmentations,
+    publish,
+)
 from ..mrml.repair import repair_inputs
 from ..mrml.runs import Run, set_base
 from ..mrml.snapshot import Snapshot, snapshot_steps
@@ -104,6 +115,8 @@ class RegistrationRequest:
         The same object for all runs of a comparison, which then share one linear alignment.
     base : Run or None
         The run that is repaired.
+    in_steps : bool
+        Whether the run is published as soon as its verdict is known, and measures that take long are added later.
     """
 
     inputs: Inputs
@@ -116,6 +129,7 @@ class RegistrationRequest:
     keep_files: bool = False
     shared_start: SharedStart | None = None
     base: Run | None = None
+    in_steps: bool = False
 
     @property
     def name(self) -> str:
@@ -131,6 +145,7 @@ def repair_request(
     compute: Compute,
     parameter_node: Callable[[], Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    in_steps: bool = False,
 ) -> RegistrationRequest:
     """Return the request that continues a run around landmarks; points as for `mrml.repair.repair_inputs`."""
     return RegistrationRequest(
@@ -141,6 +156,7 @@ def repair_request(
         compute=compute,
         parameter_node=parameter_node,
         base=run,
+        in_steps=in_steps,
     )
 
 
@@ -362,13 +378,19 @@ class RegistrationTask(WorkerTask):
     ----------
     run : Run or None
         The published result.
+    published : Signal
+        Emits this task when its run is in the scene and measures that take long follow, see `RegistrationRequest`. The
+        run stays however the task then ends; its report names the measures that are missing.
     """
 
     def __init__(self, request: RegistrationRequest, *, make_process: MakeProcess = WorkerProcess) -> None:
         super().__init__(request.inputs, request.compute, keep_files=request.keep_files, make_process=make_process)
         self.request = request
         self.run: Any = None
+        self.published = Signal()
         self._seen: Hashable = None
+        self._canceling = False
+        self._outcome: JobOutcome | None = None
 
     def start(self) -> None:
         """Begin copying the inputs."""
@@ -389,40 +411,105 @@ class RegistrationTask(WorkerTask):
             compute=request.compute,
             outputs=OUTPUTS,
             label_names=label_names,
-            options={**options, **({ERROR_MODEL: AUTO} if wants_error else {})},
+            options={
+                **options,
+                **({ERROR_MODEL: AUTO} if wants_error else {}),
+                **({FIRST: True} if request.in_steps else {}),
+            },
             ephemeral=not request.keep_files,
+            compress=request.keep_files,
         )
+
+    def cancel(self, message: str = "") -> None:
+        """Cancel; a run that is published already stays."""
+        self._canceling = True
+        super().cancel(message)
+
+    def shut_down(self) -> None:
+        """Kill the worker immediately without signals."""
+        self.published.disconnect()
+        super().shut_down()
 
     def take(self, outcome: JobOutcome) -> None:
-        """Read the files in a thread, then add them to the scene."""
-        folder, shared = self.need_folder, self.request.shared_start
+        """Read the files in a thread, then add them to the scene, or the complete report to the published run."""
+        folder = self.need_folder
         self.enter(READING, _("Reading the result"), COMPUTED)
-        self.in_background(
-            lambda: (load_result(folder), shared.read(folder, outcome.result) if shared is not None else None),
-            self._publish,
-        )
+        if self.run is not None:
+            self.in_background(lambda: load_report(folder), self._complete)
+        else:
+            self.in_background(lambda: self._read(RESULT_FILE), self._publish_last)
 
-    def _publish(self, read: Any) -> None:
+    def end(self, state: str, message: str = "", hint: str = "") -> None:
+        """End in a state; the message of a published run without all measures says what is missing."""
+        stays = self.run is not None and self.run.exists and not slicer.mrmlScene.IsClosing()
+        if state != FINISHED and stays and self.run.missing:
+            message = _("{message} The result is there; not measured: {what}.").format(
+                message=message, what=self.run.missing
+            )
+        super().end(state, message, hint)
+
+    def _on_event(self, event: Any) -> None:
+        super()._on_event(event)
+        file = event.data.get("result") if event.kind == "progress" else None
+        if file and self.run is None and self._call is None and not (self._canceling or self.is_over):
+            self._call = BackgroundCall(lambda: self._read(file), self._publish_first).start()
+
+    def _on_process_ended(self, outcome: JobOutcome) -> None:
+        if self._call is not None:  # reading the first result
+            self._outcome = outcome
+        else:
+            super()._on_process_ended(outcome)
+
+    def _read(self, file: str) -> tuple[Loaded, Any]:
+        """Read a result and the linear start in it; called in a thread."""
+        folder, shared = self.need_folder, self.request.shared_start
+        start = shared.read(folder, read_json(folder / file)) if shared is not None else None
+        return load_result(folder, file=file), start
+
+    def _publish_first(self, read: Any, error: BaseException | None) -> None:
+        """Publish the first result; when that fails, the last one is published."""
+        self._call = None
+        try:
+            if error is None and not self._canceling:
+                self._publish(read)
+        except Exception as problem:
+            error = problem
+        if error is not None:
+            logging.warning("DeepVsClassicReg: the first result could not be shown: %s", error)
+        if self.run is not None:
+            self.published.emit(self)
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None:
+            self._on_process_ended(outcome)
+
+    def _publish_last(self, read: Any) -> None:
+        try:
+            self._publish(read)
+        except Exception as error:
+            self.fail(error)
+            return
+        self.end(FINISHED)
+
+    def _complete(self, report: Report) -> None:
+        complete_run(self.run, report, self.snapshot)
+        self.end(FINISHED)
+
+    def _publish(self, read: tuple[Loaded, Any]) -> None:
         loaded, start = read
         if self.request.shared_start is not None:
             self.request.shared_start.take(start, self._seen)
         find = self.request.parameter_node
-        try:
-            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
-            self.run = publish(
-                loaded,
-                self.request.inputs,
-                self.snapshot,
-                parameter_node=find() if find is not None else None,
-                targets=self.request.targets,
-            )
-        except Exception as error:
-            self.fail(error)
-            return
+        slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+        self.run = publish(
+            loaded,
+            self.request.inputs,
+            self.snapshot,
+            parameter_node=find() if find is not None else None,
+            targets=self.request.targets,
+        )
         base = self.request.base
         if base is not None and base.exists:
             set_base(self.run, base)
-        self.end(FINISHED)
 
 
 class QueryTask(WorkerTask):

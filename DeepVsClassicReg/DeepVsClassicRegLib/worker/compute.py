@@ -48,7 +48,7 @@ STARTING = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.spa
 
 
 class Reporter:
-    """Sends progress as events, at most one every 50 ms unless the stage changes."""
+    """Sends progress as events, at most one every 50 ms unless the stage changes or there is a first result."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -58,7 +58,8 @@ class Reporter:
     def __call__(self, update: Update) -> None:
         """Send an update, unless one was sent less than 50 ms ago."""
         now = time.monotonic()
-        if update.stage == self._stage and now - self._time < SHORTEST_INTERVAL_S and update.fraction < 1:
+        soon = update.stage == self._stage and now - self._time < SHORTEST_INTERVAL_S
+        if soon and update.fraction < 1 and update.result is None:
             return
         self._stage, self._time = update.stage, now
         self._channel.send("progress", **json_update(update))

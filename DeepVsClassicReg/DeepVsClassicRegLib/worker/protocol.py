@@ -51,7 +51,7 @@ class Event:
     Attributes
     ----------
     kind : str
-        'started' (pid, group), 'progress' (fraction, stage, metric, iteration), 'note' (text),
+        'started' (pid, group), 'progress' (fraction, stage, metric, iteration, result: see `Update`), 'note' (text),
         'result' (files), 'cancelled', 'error' (cause, type, message, hint), 'ended' (code: exit code of a job of a warm
         worker), 'log' (text: a line of standard error) or 'noise' (text: a line of standard output that is not an
         event).

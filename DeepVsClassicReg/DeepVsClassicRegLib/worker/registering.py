@@ -17,11 +17,11 @@ from ..core.engines.error_map import error_model, estimate_error, require
 from ..core.engines.registration import align_linearly, read_start, with_start, write_start
 from ..core.engines.segmentation import with_estimated_labels
 from ..core.errors import FileError, SettingsError
-from ..core.evaluation.evaluate import Evaluation, evaluate
+from ..core.evaluation.evaluate import LATER_STAGE, Evaluation, completed, evaluate
 from ..core.evaluation.make_report import make_report, write_report_html
 from ..core.evaluation.plotting import new_figure
 from ..core.evaluation.report import Report, write_report_json
-from ..core.files import NO_SPACE, protect_inputs
+from ..core.files import NO_SPACE, protect_inputs, write_json
 from ..core.images.channels import Channels
 from ..core.images.io import (
     NRRD,
@@ -33,7 +33,16 @@ from ..core.images.io import (
     write_volume,
 )
 from ..core.images.volume import LabelMap
-from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, OUTPUT_FOLDER, SHARE_START, START, Job
+from ..core.job import (
+    ERROR_MODEL,
+    ESTIMATED_SEGMENTATIONS,
+    FIRST,
+    FIRST_FILE,
+    OUTPUT_FOLDER,
+    SHARE_START,
+    START,
+    Job,
+)
 from ..core.pair import Pair
 from ..core.progress import Progress
 from ..core.result import Extra, Result
@@ -47,7 +56,7 @@ EXTRA, TRANSFORM_ENDING = "extra:", ".h5"  # role of an extra: EXTRA + its name
 PAGE_PACKAGES = ("matplotlib", "jinja2")
 # Memory of a run with the engine `instance` and its evaluation, measured with 60 thousand and 5.5 million voxels.
 BASE_MB, MB_PER_MILLION = 450.0, 150.0
-READ, ALIGNED, REGISTERED, ESTIMATED, MEASURED = 0.02, 0.19, 0.85, 0.88, 0.93
+READ, ALIGNED, REGISTERED, ESTIMATED, MEASURED, WRITTEN = 0.02, 0.19, 0.85, 0.88, 0.93, 0.98
 
 
 def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -98,13 +107,15 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         result,
         error_map=estimate,
         measures=None if job.evaluate else () if estimate is None else ("estimate",),
+        in_steps=bool(job.options.get(FIRST)),
         threads=job.compute.threads,
         progress=progress.part(ESTIMATED, MEASURED),
     )
-    files = _Writer(job, folder, progress.part(MEASURED, 1.0)).write(pair, result, evaluation)
+    writer = _Writer(job, folder, progress.part(MEASURED, WRITTEN))
+    files = writer.write(pair, result, evaluation)
     wanted = result.extras if "extras" in job.outputs else ()
     shared = {START: write_start(start, folder / OUTPUT_FOLDER)} if start and job.options.get(SHARE_START) else {}
-    return {
+    content = {
         **shared,
         "engine": result.engine,
         "preset": result.preset,
@@ -114,6 +125,15 @@ def register(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         "confidence": result.diagnostics.confidence,
         "notes": [*result.diagnostics.notes, *evaluation.notes],
     }
+    if evaluation.missing:
+        write_json(folder / FIRST_FILE, {"task": job.task, **content})
+        rest = progress.part(WRITTEN, 1.0)
+        rest.report(0.0, LATER_STAGE, result=FIRST_FILE)
+        # One thread: the parent reads the first result meanwhile.
+        evaluation = completed(evaluation, threads=1, progress=rest)
+        content["files"] = files | writer.write_report(pair, result, evaluation)
+    progress.report(1.0, "Done")
+    return content
 
 
 def memory_note(pair: Pair, available_mb: float | None) -> str:
@@ -202,13 +222,7 @@ class _Writer:
             self.out.mkdir(exist_ok=True)
         except OSError as error:
             raise FileError(f"Could not create {self.out}: {error.strerror or error}.", hint=NO_SPACE) from error
-        report = make_report(
-            pair,
-            result,
-            evaluation,
-            citations=[get_engine(result.engine).info.citation],
-            inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
-        )
+        report = self._report(pair, result, evaluation)
         # The verdict is known a few seconds before the files are complete.
         verdict = report.verdict if self.job.evaluate else None
         found = f"{verdict.headline} ({verdict.level}): writing" if verdict else "Writing"
@@ -217,24 +231,36 @@ class _Writer:
         with ThreadPoolExecutor(1) as pool:
             volumes = pool.submit(self._write_volumes, pair, result, evaluation)
             pages = self._write_report(pair, result, evaluation, report)
-            files = {**volumes.result(), **pages}
-        self.progress.report(1.0, "Done")
-        return files
+            return {**volumes.result(), **pages}
+
+    def write_report(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
+        """Write the report, and its page of a complete evaluation, and return role -> file name."""
+        return self._write_report(pair, result, evaluation, self._report(pair, result, evaluation))
+
+    def _report(self, pair: Pair, result: Result, evaluation: Evaluation) -> Report:
+        return make_report(
+            pair,
+            result,
+            evaluation,
+            citations=[get_engine(result.engine).info.citation],
+            inputs=self.job.input_paths(self.folder) | _given_start(self.job, self.folder),
+        )
 
     def _write_volumes(self, pair: Pair, result: Result, evaluation: Evaluation) -> dict[str, str]:
         files: dict[str, str] = {}
+        compress = self.job.compress
         if path := self._wanted(files, "transform"):
-            write_transform(result.transform, path, grid=pair.fixed.grid)
+            write_transform(result.transform, path, grid=pair.fixed.grid, compress=compress)
         if path := self._wanted(files, "warped"):
             self._write_warped(pair, result, evaluation, path)
         if evaluation.warped_labels is not None and (path := self._wanted(files, "warped_labels")):
             write_labels(self._all_layers(pair, result) or evaluation.warped_labels, path)
         if path := self._wanted(files, "jacobian"):
-            write_volume(evaluation.jacobian, path)
+            write_volume(evaluation.jacobian, path, compress=compress)
         if result.uncertainty is not None and (path := self._wanted(files, "uncertainty")):
-            write_volume(result.uncertainty, path)
+            write_volume(result.uncertainty, path, compress=compress)
         if evaluation.error_map is not None and (path := self._wanted(files, "error")):
-            write_volume(evaluation.error_map.volume, path)
+            write_volume(evaluation.error_map.volume, path, compress=compress)
         for extra in result.extras if "extras" in self.job.outputs else ():
             files |= self._write_extra(extra)
         return files
@@ -243,7 +269,7 @@ class _Writer:
         """Write the warped moving volume; of a color or vector image all channels."""
         image = read_channels(self.job.input_paths(self.folder)["moving"])
         if image is None:
-            write_volume(evaluation.warped, path)
+            write_volume(evaluation.warped, path, compress=self.job.compress)
             return
         change = SideChange(result.transform, "fixed", pair.fixed.grid)
         write_channels(Channels(change.channels(image.array, image.grid), pair.fixed.grid), path)
@@ -278,6 +304,8 @@ class _Writer:
         files: dict[str, str] = {}
         if path := self._wanted(files, "report"):
             write_report_json(path, report)
+        if evaluation.missing:  # pictures and page are made once, of all measures
+            return files
         if path := self._wanted(files, "thumbnail"):
             from ..core.evaluation.figures import write_thumbnail
 

@@ -19,7 +19,9 @@ STEP = 0.8
 TOLERANCE = 1e-3  # in units of the grid, mm for a head
 
 
-def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def round_trip_measures(
+    transform: Transform, grid: Grid, inside: npt.NDArray[np.bool_], ready: Ready | None = None
+) -> dict[str, Any]:
     """Return mean and maximum round-trip error of a transform with its numerical inverse.
 
     The transform is sampled on at most 56 nodes per axis of the fixed grid; each mapped node is inverted by
@@ -34,12 +36,14 @@ def round_trip_measures(transform: Transform, grid: Grid, inside: npt.NDArray[np
         The fixed grid.
     inside : (Z, Y, X) bool array
         Nodes in this region are evaluated.
+    ready : Ready, optional
+        The same transform, where it has been converted already.
     """
     if transform.affine is not None:
         return {"inverse_residual_mm": 0.0, "inverse_residual_mm_max": 0.0}
     coarse = grid.with_spacing([max(s, e / NODES) for s, e in zip(grid.spacing_mm, grid.extent_mm, strict=True)])
     points = coarse.points()
-    mapped = points + Ready(transform).displacement_on(coarse).array_mm
+    mapped = points + (ready or Ready(transform)).displacement_on(coarse).array_mm
     nearest = np.clip(np.rint(grid.point_to_index(points)).astype(int), 0, np.array(grid.size) - 1)
     chosen = inside[nearest[..., 2], nearest[..., 1], nearest[..., 0]]
     linear = _linear_part(points[chosen], mapped[chosen])

@@ -28,7 +28,7 @@ from .consistency import round_trip_measures
 from .error_map import ErrorMap
 from .landmarks import landmark_measures
 from .locations import Location, Locations, Mismatch, locations_of, mismatches_of
-from .measures import FAMILIES
+from .measures import FAMILIES, LATER, MEASURES
 from .region import Ready, Sampled, fixed_region, slab_of, slabs, warped_array
 from .segmentations import (
     Codes,
@@ -45,17 +45,19 @@ from .similarity import Agreement, SimilarityRegion, local_agreement
 MOST_CHANGE = 10.0
 LARGEST_DOUBLED = 1 << 30
 MOST_AT_ONCE = 1 << 23  # voxels
+LATER_STAGE = f"Measuring {', '.join(LATER.values())}"
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The measures of one transform; of the final one also the volumes computed for them."""
+    """The measures of one transform; of the final one also the volumes, and the surfaces when those are for later."""
 
     values: dict[str, Any]
     warped: Volume | None = None
     labels: LabelMap | None = None
     jacobian: Volume | None = None
     locations: Locations = field(default_factory=Locations)
+    surfaces: Surfaces | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +82,21 @@ class Evaluator:
         Families of measures to compute.
     threads : int
         Maximum number of CPU threads.
+    in_steps : bool
+        Whether the families `LATER` are only prepared.
     """
 
-    def __init__(self, pair: Pair, labels: Sequence[int] | None, families: frozenset[str], *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        labels: Sequence[int] | None,
+        families: frozenset[str],
+        *,
+        threads: int = 1,
+        in_steps: bool = False,
+    ) -> None:
         self.pair = pair = marked_pair(pair)
-        self.families, self.threads = families, threads
+        self.families, self.threads, self.in_steps = families, threads, in_steps
         self.region, self.region_name = fixed_region(pair)
         self.fill = background_value(pair.moving)
         self.similarity = (
@@ -95,7 +107,7 @@ class Evaluator:
             Memberships.of(self.labels.moving, self.labels.scored) if self.labels and "overlap" in families else None
         )
         spacing = pair.fixed.grid.spacing_mm
-        self._surfaces = (
+        self.surfaces = (
             Surfaces.of(self.labels.fixed, self.labels.scored, spacing)
             if self.labels and "surface" in families
             else None
@@ -104,10 +116,17 @@ class Evaluator:
 
     def column(self, transform: Transform, *, final: bool = False) -> Column:
         """Return all measures of a transform; regularity and round-trip error only for the final one."""
-        sampling = self._sampled(transform, final=final)
+        ready = Ready(transform)
+        sampling = self._sampled(transform, ready, final=final)
+        wants_round_trip = final and "consistency" in self.families
+        round_trip = (
+            round_trip_measures(transform, self.pair.fixed.grid, self.region, ready) if wants_round_trip else {}
+        )
+        del ready  # twice as large as the field
         agreement = self._agreement(sampling)
+        warped = self._warped_surfaces(sampling)
         values = {
-            **self._label_measures(sampling),
+            **self._label_measures(sampling, None if self.in_steps else warped),
             **self._landmark_measures(transform),
             **self._intensity_measures(sampling, agreement),
         }
@@ -120,21 +139,22 @@ class Evaluator:
                 "jacobian_min": found.lowest,
                 "jacobian_max": found.highest,
             }
-        if final and "consistency" in self.families:
-            values |= round_trip_measures(transform, self.pair.fixed.grid, self.region)
+        values |= round_trip
         if final:
             evaluated = sampling.jacobian if "regularity" in self.families else None
             found_at = self._mismatches(sampling)
             locations = locations_of(self.pair, values, jacobian=evaluated, inside=self.region, mismatches=found_at)
-            return Column(values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations)
-        return Column(values)
+            return Column(
+                values, sampling.warped, sampling.warped_labels, sampling.jacobian, locations, surfaces=warped
+            )
+        return Column(values, surfaces=warped)
 
-    def _sampled(self, transform: Transform, *, final: bool) -> _Sampling:
+    def _sampled(self, transform: Transform, ready: Ready, *, final: bool) -> _Sampling:
         """Sample the transform once per slab of the fixed grid and use the samples for all measures.
 
         The warped segmentation and the Jacobian are kept of the final transform only.
         """
-        grid, linear, ready = self.pair.fixed.grid, transform.affine, Ready(transform)
+        grid, linear = self.pair.fixed.grid, transform.affine
         sampling = _Sampling(self, with_labels=final)
         jacobian = np.empty(grid.shape, dtype=np.float32) if final else None
         for part in slabs(grid):
@@ -152,7 +172,12 @@ class Evaluator:
         sampling.jacobian = None if jacobian is None else Volume(jacobian, grid, "Jacobian")
         return sampling
 
-    def _label_measures(self, sampling: _Sampling) -> dict[str, Any]:
+    def _warped_surfaces(self, sampling: _Sampling) -> Surfaces | None:
+        if self.surfaces is None or self.labels is None or sampling.codes is None:
+            return None
+        return Surfaces.of(sampling.codes, self.labels.scored, self.pair.fixed.grid.spacing_mm)
+
+    def _label_measures(self, sampling: _Sampling, surfaces: Surfaces | None) -> dict[str, Any]:
         if self.labels is None or sampling.codes is None:
             return {}
         values: dict[str, Any] = {}
@@ -160,9 +185,8 @@ class Evaluator:
             values |= hard_overlap(self.labels.fixed, sampling.codes, self.labels.scored)
         if sampling.soft is not None:
             values |= sampling.soft.measures()
-        if self._surfaces is not None:
-            warped = Surfaces.of(sampling.codes, self.labels.scored, self.pair.fixed.grid.spacing_mm)
-            values |= surface_measures(self._surfaces, warped, self.labels.scored, threads=self.threads)
+        if self.surfaces is not None and surfaces is not None:
+            values |= surface_measures(self.surfaces, surfaces, self.labels.scored, threads=self.threads)
         return values
 
     def _landmark_measures(self, transform: Transform) -> dict[str, Any]:
@@ -314,6 +338,38 @@ def lost_label_note(values: dict[str, Any], column: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
+class Postponed:
+    """Input of the measures that follow later: the boundaries of the labels, without volumes.
+
+    Attributes
+    ----------
+    scored : Scored
+        The evaluated labels.
+    fixed : Surfaces
+        Those of the fixed segmentation.
+    warped : mapping of str to Surfaces
+        'before', 'after' and maybe 'start' -> those of the warped segmentation.
+    """
+
+    scored: Scored
+    fixed: Surfaces
+    warped: Mapping[str, Surfaces]
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, columns: Mapping[str, Column | None]) -> Postponed | None:
+        """Return what the columns have for later; None when nothing follows."""
+        if not evaluator.in_steps or evaluator.surfaces is None or evaluator.labels is None:
+            return None
+        warped = {name: column.surfaces for name, column in columns.items() if column and column.surfaces}
+        return cls(evaluator.labels.scored, evaluator.surfaces, warped)
+
+    def measures(self, column: str, *, threads: int) -> dict[str, Any]:
+        """Return the measures of a column; empty when there is no such column."""
+        warped = self.warped.get(column)
+        return {} if warped is None else surface_measures(self.fixed, warped, self.scored, threads=threads)
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The measures of a registration and the volumes computed for them.
 
@@ -342,6 +398,8 @@ class Evaluation:
         Time of the evaluation itself.
     error_map : ErrorMap or None
         Estimated error, when it was given.
+    postponed : Postponed or None
+        What `completed` needs; None when the evaluation is complete.
     """
 
     before: Mapping[str, Any]
@@ -357,6 +415,12 @@ class Evaluation:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     error_map: ErrorMap | None = None
+    postponed: Postponed | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The families of measures that `completed` adds."""
+        return () if self.postponed is None else tuple(LATER)
 
     @property
     def look_at(self) -> tuple[Location, ...]:
@@ -371,6 +435,7 @@ def evaluate(
     labels: Sequence[int] | None = None,
     measures: Iterable[str] | None = None,
     error_map: ErrorMap | None = None,
+    in_steps: bool = False,
     threads: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -389,6 +454,8 @@ def evaluate(
         'estimate'; default: all.
     error_map : ErrorMap, optional
         Estimated error (`estimate_error`), for its measures, locations and picture.
+    in_steps : bool
+        Whether measures that take long and have no part in the verdict (`measures.LATER`) are left to `completed`.
     threads : int
         Maximum number of CPU threads, 0 for all cores.
     progress : Progress, optional
@@ -421,7 +488,7 @@ def evaluate(
     listener = progress or Progress()
     count = threads or available_cores()
     with sitk_threads(count):
-        evaluator = Evaluator(pair, labels, wanted, threads=count)
+        evaluator = Evaluator(pair, labels, wanted, threads=count, in_steps=in_steps)
         listener.report(0.1, "Measuring")
         tasks = [partial(evaluator.column, transform, final=True), partial(evaluator.column, Transform())]
         tasks += [] if start is None else [partial(evaluator.column, start)]
@@ -451,7 +518,48 @@ def evaluate(
         seconds=time.perf_counter() - wall,
         cpu_seconds=cpu_seconds() - cpu,
         error_map=estimate,
+        postponed=Postponed.of(evaluator, {"before": before, "start": first[0] if first else None, "after": after}),
     )
+
+
+def completed(evaluation: Evaluation, *, threads: int = 0, progress: Progress | None = None) -> Evaluation:
+    """Return an evaluation that was made `in_steps` with the measures that were left out.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        A complete one is returned as it is.
+    threads : int
+        Maximum number of CPU threads, 0 for all cores.
+    progress : Progress, optional
+        Receives progress updates and can cancel.
+    """
+    postponed, listener = evaluation.postponed, progress or Progress()
+    if postponed is None:
+        return evaluation
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    count = threads or available_cores()
+
+    def whole(column: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        listener.check()
+        return _with_later(values, postponed.measures(column, threads=count))
+
+    listener.report(0.0, LATER_STAGE)
+    return dataclasses.replace(
+        evaluation,
+        after=whole("after", evaluation.after),
+        before=whole("before", evaluation.before),
+        start=None if evaluation.start is None else whole("start", evaluation.start),
+        seconds=evaluation.seconds + time.perf_counter() - wall,
+        cpu_seconds=evaluation.cpu_seconds + cpu_seconds() - cpu,
+        postponed=None,
+    )
+
+
+def _with_later(values: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the measures of a column with those that came later, in the order of an evaluation in one step."""
+    first = {name: value for name, value in values.items() if MEASURES[name].family == "overlap"}
+    return {**first, **later, **values}
 
 
 def _results(tasks: Sequence[Callable[[], Column]], at_once: int, progress: Progress) -> list[Column]:

@@ -75,6 +75,7 @@ def make_report(
             machine=machine(),
             inputs=jsonable(_inputs(pair, inputs or {})),
             trace=tuple((stage, step, jsonable(metric)) for stage, step, metric in run["trace"]),
+            missing=evaluation.missing,
         )
     )
 

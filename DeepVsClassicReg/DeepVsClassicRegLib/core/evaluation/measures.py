@@ -10,6 +10,8 @@ from typing import Any
 HIGHER, LOWER, NEUTRAL = "higher", "lower", ""
 ROUNDING_ERROR = 1e-12
 FAMILIES = ("overlap", "surface", "landmarks", "similarity", "regularity", "consistency", "estimate")
+# Families that take long and have no part in the verdict, with the names shown to users: these may follow later.
+LATER: Mapping[str, str] = {"surface": "distances of surfaces (HD95, HD, ASSD)"}
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def moving_indices(grid: Grid, moving: Grid, mapping: Sampled) -> Iterator[tuple
 def indices_at(
     grid: Grid, moving: Grid, mapping: Sampled, places: npt.NDArray[np.intp]
 ) -> Iterator[tuple[npt.NDArray[np.intp], Array]]:
-    """Yield some voxels of a grid and their continuous moving indices (i, j, k), shape (N, 3), as `moving_indices`.
+    """Yield some voxels of a grid and their continuous moving indices, rows (i, j, k) of shape (3, N).
 
     Parameters
     ----------
@@ -129,10 +129,12 @@ def indices_at(
     full = back @ linear @ grid.matrix
     for start in range(0, len(places), POINTS_AT_ONCE):
         part = places[start : start + POINTS_AT_ONCE]
-        own = np.stack(np.unravel_index(part, grid.shape)[::-1], axis=-1)
-        index = own @ full[:3, :3].T + full[:3, 3]
+        # Products of small matrices with contiguous rows of floats are fast, others are not.
+        own = np.array(np.unravel_index(part, grid.shape)[::-1], dtype=float)
+        index = full[:3, :3] @ own + full[:3, 3:]
         if isinstance(mapping, DisplacementField):
-            index += mapping.array_mm.reshape(-1, 3)[part] @ back[:3, :3].T
+            moved = mapping.array_mm.reshape(-1, 3).take(part, axis=0)
+            index += back[:3, :3] @ moved.T.astype(float, order="C")
         yield part, index
 
 

@@ -109,6 +109,8 @@ class Report:
         Details of the run; trace is (stage, iteration, metric or None) per iteration.
     verdict : Verdict or None
         None until `make_report.judged` adds it.
+    missing : tuple of str
+        Families of measures that were not computed (yet); the verdict does not depend on them.
     """
 
     format: int = FORMAT
@@ -138,6 +140,7 @@ class Report:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     trace: tuple[tuple[str, int, float | None], ...] = ()
     verdict: Verdict | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def estimated(self) -> bool:
@@ -162,7 +165,7 @@ class Report:
         plain["look_at"] = [place.to_json() for place in self.look_at]
         plain["locations"] = None if self.locations is None else self.locations.to_json()
         plain["verdict"] = self.verdict
-        absent = {name for name in ("locations", "verdict") if plain[name] is None}
+        absent = {name for name in ("locations", "verdict", "missing") if plain[name] in (None, ())}
         content: dict[str, Any] = jsonable({name: value for name, value in plain.items() if name not in absent})
         return content
 

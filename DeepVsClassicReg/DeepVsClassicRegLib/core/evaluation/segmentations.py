@@ -202,17 +202,18 @@ class SoftOverlap:
         return {"soft_dice_mean": float(dice.mean()), "soft_dice_per_label": self._moving.scored.by_label(dice)}
 
     def _add_weights(self, fixed: Codes, index: Array) -> None:
-        """Add voxels of the fixed grid, with their continuous indices (i, j, k) in the moving grid, shape (N, 3)."""
-        size = np.array(self._moving.grid.size)
-        steps = np.array([1, size[0], size[0] * size[1]])
+        """Add voxels of the fixed grid, with their continuous indices (i, j, k) in the moving grid, shape (3, N)."""
+        size = np.array(self._moving.grid.size)[:, None]
+        steps = (1, int(size[0, 0]), int(size[0, 0] * size[1, 0]))
         index = np.clip(index, 0, size - 1)
-        low = index.astype(np.int64)
-        base = low @ steps
+        low = index.astype(np.intp)
+        base = low[0] + steps[1] * low[1] + steps[2] * low[2]
         mixed = self._moving.mixed_cells[base]
         self._add_counts(self._moving.codes[base[~mixed]], fixed[~mixed], None)
-        base, fixed, low, index = base[mixed], fixed[mixed], low[mixed], index[mixed]
-        upper, step = (index - low).T, np.where(low < size - 1, steps, 0).T
+        base, fixed, low, index = base[mixed], fixed[mixed], low[:, mixed], index[:, mixed]
+        upper = index - low
         shares = np.stack([1 - upper, upper])
+        step = [np.where(rows < last, length, 0) for rows, last, length in zip(low, size[:, 0] - 1, steps, strict=True)]
         for i, j, k in np.ndindex(2, 2, 2):
             place = base + i * step[0] + j * step[1] + k * step[2]
             self._add_counts(self._moving.codes[place], fixed, shares[i, 0] * shares[j, 1] * shares[k, 2])

@@ -98,29 +98,30 @@ def write_channels(channels: Channels, path: Pathlike) -> Path:
     return write_image(channels_image(channels), path)
 
 
-def write_image(image: sitk.Image, path: Pathlike) -> Path:
-    """Write a SimpleITK image, compressed fast; `FileError` when that fails."""
+def write_image(image: sitk.Image, path: Pathlike, *, compress: bool = True) -> Path:
+    """Write a SimpleITK image, compressed fast, always with the ending .gz; `FileError` when that fails."""
     target = Path(path)
     if not target.name.lower().endswith(WRITABLE):
         raise FileError(f"{target.name}: unknown ending for an image.", hint=f"Use one of {', '.join(WRITABLE)}.")
     if not target.name.lower().endswith(".gz"):
-        _write_with_itk(image, target, named=target)
+        _write_with_itk(image, target, named=target, compress=compress)
+        if not compress:
+            _check_size(image, target, named=target)
         return settle(target)
     # ITK compresses NIfTI files with one thread and always with the slow default level.
     plain = target.with_name(f".{target.name}.{os.getpid()}.nii")
     try:
         _write_with_itk(image, plain, named=target)
-        if (size := plain.stat().st_size) < _bytes_of(image):  # ITK does not detect a full disk
-            raise FileError(f"Could not write {target}: it was truncated after {size} bytes.", hint=NO_SPACE)
+        _check_size(image, plain, named=target)
         return write_gzip(plain, target, threads=sitk.ProcessObject.GetGlobalDefaultNumberOfThreads())
     finally:
         plain.unlink(missing_ok=True)
 
 
-def _write_with_itk(image: sitk.Image, path: Path, *, named: Path) -> None:
+def _write_with_itk(image: sitk.Image, path: Path, *, named: Path, compress: bool = True) -> None:
     """Write an image; errors name the file that the user wants."""
     try:
-        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=1)
+        sitk.WriteImage(image, str(path), useCompression=compress, compressionLevel=1)
     except RuntimeError as error:
         reason = _last_line(error).replace(str(path), str(named))
         raise FileError(
@@ -128,9 +129,11 @@ def _write_with_itk(image: sitk.Image, path: Path, *, named: Path) -> None:
         ) from error
 
 
-def _bytes_of(image: sitk.Image) -> int:
-    """Return the number of bytes of the voxels."""
-    return image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+def _check_size(image: sitk.Image, path: Path, *, named: Path) -> None:
+    """Raise an error when a file has fewer bytes than the voxels: ITK does not detect a full disk."""
+    voxels = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+    if (size := path.stat().st_size) < voxels:
+        raise FileError(f"Could not write {named}: it was truncated after {size} bytes.", hint=NO_SPACE)
 
 
 def stem(path: Pathlike) -> str:
@@ -222,8 +225,10 @@ def volume_of(raw: RawImage, name: str, *, repair: bool = True) -> Volume:
     return marked(Volume.filled(array, raw.grid, name, notes=raw.notes, valid=raw.valid))
 
 
-def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:
-    """Write a volume (float32) or a label map (smallest integer type), compressed; a slice also as a picture.
+def write_volume(volume: Volume | LabelMap, path: Pathlike, *, compress: bool = True) -> Path:
+    """Write a volume (float32) or a label map (smallest integer type), a slice also as a picture.
+
+    Label maps and files that end with .gz are always compressed, others with `compress`.
 
     Raises
     ------
@@ -234,7 +239,7 @@ def write_volume(volume: Volume | LabelMap, path: Pathlike) -> Path:
         return write_labels(volume, path)
     if str(path).lower().endswith(PICTURES):
         return settle(write_picture(volume.array, volume.grid, path))
-    return write_image(to_sitk(volume), path)
+    return write_image(to_sitk(volume), path, compress=compress)
 
 
 @dataclass(frozen=True, eq=False)

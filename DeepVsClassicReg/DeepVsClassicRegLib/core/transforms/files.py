@@ -16,7 +16,7 @@ from .dicom_files import read_dicom_registration
 from .elastix_files import parameters_of, read_elastix
 from .field_files import ENDINGS as FIELD_ENDINGS
 from .field_files import read_field
-from .hdf5_files import can_compress, write_compressed
+from .hdf5_files import can_compress, write_hdf5
 from .itk_files import TEXT_MARK, XFM_MARK, read_itk_binary, read_itk_text, read_itk_xfm
 from .matrix_files import AFNI_MARK, Images, looks_like_matrix, read_lta, read_matrix, read_mni
 from .text import read_text, unknown
@@ -39,7 +39,7 @@ BINARY_KINDS = {
 }
 
 
-def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None = None) -> Path:
+def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None = None, compress: bool = True) -> Path:
     """Write the complete fixed-to-moving map.
 
     Parameters
@@ -51,6 +51,8 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
         image ending (`.nii.gz`, `.nrrd`, `.mha`): one displacement field in LPS mm on `grid`.
     grid : Grid, optional
         Needed for image endings: where the field is sampled, usually the fixed volume's grid.
+    compress : bool
+        Whether an `.h5` is compressed, which takes much longer than to write it.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def write_transform(transform: Transform, path: Pathlike, *, grid: Grid | None =
                 raise FileError(f"{target.name}: a displacement image needs a grid to be sampled on.")
             sitk.WriteImage(_float_image(transform, grid), str(target), useCompression=True)
         elif _ends(target, HDF5_ENDINGS) and can_compress():
-            write_compressed(_integrated(transform), target)
+            write_hdf5(_integrated(transform), target, compress=compress)
         elif _ends(target, WRITABLE):
             sitk.WriteTransform(_writable(transform, target), str(target))
         else:

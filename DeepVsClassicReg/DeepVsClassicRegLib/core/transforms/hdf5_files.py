@@ -1,8 +1,8 @@
-"""Compressed ITK transform files (.h5), which ITK, SimpleITK, ANTs and Slicer read as those that ITK writes.
+"""ITK transform files (.h5), small or written fast; ITK, SimpleITK, ANTs and Slicer read them as those that ITK writes.
 
 ITK stores every parameter as a double and, as SimpleITK calls it, without compression: 120 MB for the displacements of
-a 1 mm brain. Here displacements are stored as the 32-bit numbers they are, with HDF5's filters 'shuffle' and 'deflate',
-which every HDF5 library has.
+a 1 mm brain. Here displacements are stored as the 32-bit numbers they are, for files that are kept with HDF5's filters
+'shuffle' and 'deflate', which every HDF5 library has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def can_compress() -> bool:
     return importlib.util.find_spec("h5py") is not None
 
 
-def write_compressed(transform: Transform, path: Path) -> None:
+def write_hdf5(transform: Transform, path: Path, *, compress: bool = True) -> None:
     """Write a transform of affine parts, displacement fields and B-splines.
 
     Parameters
@@ -40,6 +40,8 @@ def write_compressed(transform: Transform, path: Path) -> None:
         Fixed-to-moving map.
     path : Path
         The file to write.
+    compress : bool
+        Whether long parameters are compressed, which takes most of the time.
 
     Raises
     ------
@@ -68,11 +70,19 @@ def write_compressed(transform: Transform, path: Path) -> None:
             if isinstance(part, DisplacementField):
                 grid = part.grid
                 fixed = [*grid.size, *grid.origin_mm, *grid.spacing_mm, *grid.direction]
-                _add(file, number, "DisplacementFieldTransform", text, fixed, part.array_mm.reshape(-1))
+                _add(
+                    file,
+                    number,
+                    "DisplacementFieldTransform",
+                    text,
+                    fixed,
+                    part.array_mm.reshape(-1),
+                    compress=compress,
+                )
             else:
                 mapping = part.to_sitk()
                 numbers = np.asarray(mapping.GetParameters(), dtype=np.float64)
-                _add(file, number, mapping.GetName(), text, mapping.GetFixedParameters(), numbers)
+                _add(file, number, mapping.GetName(), text, mapping.GetFixedParameters(), numbers, compress=compress)
     path.write_bytes(content.getbuffer())
 
 
@@ -83,13 +93,15 @@ def _add(
     text: Any,
     fixed: npt.ArrayLike | None = None,
     parameters: npt.NDArray[np.floating] | None = None,
+    *,
+    compress: bool = True,
 ) -> None:
     group = file.create_group(f"TransformGroup/{number}")
     group.create_dataset("TransformType", data=[f"{kind}_double_3_3"], dtype=text)
     if parameters is None:
         return
     group.create_dataset("TransformFixedParameters", data=np.asarray(fixed, dtype=np.float64))
-    if len(parameters) <= CHUNK:
+    if len(parameters) <= CHUNK or not compress:
         group.create_dataset("TransformParameters", data=parameters)
         return
     data = group.create_dataset(

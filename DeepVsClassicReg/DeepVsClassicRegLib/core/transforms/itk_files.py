@@ -157,12 +157,13 @@ def _check_together(path: Path, kinds: Sequence[str]) -> None:
 
 
 def _transform(path: Path, read: sitk.Transform, sections: Sequence[Section]) -> Transform:
-    parts = _listed(read) if sections[0].kind == COMPOSITE else [read]
-    wanted = sections[1:] if sections[0].kind == COMPOSITE else sections
-    if len(parts) != len(wanted):
-        raise FileError(f"{path.name} names {len(wanted)} transforms, ITK found {len(parts)}.", hint="Write it again.")
-    for part, section in zip(parts, wanted, strict=True):
-        if section.parameters and section.kind not in LINEAR:
+    composite = sitk.CompositeTransform(read) if sections[0].kind == COMPOSITE else None
+    wanted, count = (sections[1:], composite.GetNumberOfTransforms()) if composite else (sections, 1)
+    if count != len(wanted):
+        raise FileError(f"{path.name} names {len(wanted)} transforms, ITK found {count}.", hint="Write it again.")
+    for number, section in enumerate(wanted):
+        if section.parameters and section.kind not in LINEAR:  # SimpleITK copies a transform that is asked for
+            part = composite.GetNthTransform(number) if composite else read
             _check_count(path, section, part.GetNumberOfParameters())
     return Transform.from_sitk(read)
 
@@ -188,11 +189,6 @@ def _check_count(path: Path, section: Section, expected: int) -> None:
             f"{path.name}: {section.kind} takes {expected} parameters, the file gives {len(section.parameters)}.",
             hint="The file is damaged or was cut off; write it again.",
         )
-
-
-def _listed(composite: sitk.Transform) -> list[sitk.Transform]:
-    parts = sitk.CompositeTransform(composite)
-    return [parts.GetNthTransform(number) for number in range(parts.GetNumberOfTransforms())]
 
 
 def _sections(path: Path, text: str) -> list[Section]:

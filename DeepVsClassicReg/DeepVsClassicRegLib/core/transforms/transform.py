@@ -192,7 +192,7 @@ class DisplacementField:
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> DisplacementField:
         """Return the field held by a 3-vector SimpleITK image."""
-        return cls(sitk.GetArrayFromImage(image), grid_of(image))
+        return cls(np.array(sitk.GetArrayViewFromImage(image), dtype=np.float32), grid_of(image))
 
     def apply(self, points_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Return x + u(x) of LPS mm points, shape (..., 3), as ITK interpolates: 0 half a voxel beyond the grid."""
