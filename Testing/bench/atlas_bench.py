@@ -35,6 +35,7 @@ from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_v
 from DeepVsClassicRegLib.core.images.resample import warp_labels
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.growth import make_time_point, true_changes
+from DeepVsClassicRegLib.core.phantom.head import SIZE_MM
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
@@ -201,14 +202,16 @@ def changes_of(percent: float) -> dict[int, float]:
 
 def growth(options) -> dict:
     """Measure phantoms with known growth and atrophy, in both orders."""
-    folder = options.out / "growth"
+    spacing = options.spacing or 2.0
+    size = round(SIZE_MM / spacing)
+    folder = options.out / f"growth{size}"
     folder.mkdir(parents=True, exist_ok=True)
     for number, percent in enumerate(("base", *PERCENTS)):
         path = folder / f"{percent}_t1.nii.gz"
         if not path.is_file():
             changes = {} if percent == "base" else changes_of(percent)
             where = None if percent == "base" else pose(3 + number, (2.3 - number, 1.1, -1.7 + number))
-            image, labels = make_time_point(changes, seed=100 + number, pose=where, name=str(percent))
+            image, labels = make_time_point(changes, size=size, seed=100 + number, pose=where, name=str(percent))
             write_volume(labels, folder / f"{percent}_seg.nii.gz")
             write_volume(image, path)
     base = target_of(folder / "base_t1.nii.gz", folder / "base_seg.nii.gz")
@@ -217,10 +220,12 @@ def growth(options) -> dict:
         truth = true_changes(changes_of(percent))
         later = target_of(folder / f"{percent}_t1.nii.gz")
         settings = MonitorSettings(rescans=not options.no_rescans)
-        out = options.out / f"growth_{percent}{options.tag}"
-        found = monitor([base, later], out, settings)
+        out = options.out / f"growth{size}_{percent}{options.tag}"
+        changed = {name: json.loads(value) for name, value in (one.split("=", 1) for one in options.set)}
+        found = monitor([base, later], out, settings, engine_settings=changed)
         write_monitor_page(found)
-        back = monitor([later, base], out, settings) if percent in options.reversed else found
+        # In the other order nothing is registered again: only the arithmetic is.
+        back = monitor([later, base], out, settings, engine_settings=changed)
         for there, other in zip(found.trends, back.trends, strict=True):
             change, inverse = there.changes[0], other.changes[0]
             rows.append(
@@ -231,7 +236,7 @@ def growth(options) -> dict:
                     "truth": truth[there.label],
                     "found": change.percent,
                     "uncertainty": change.uncertainty,
-                    "reversed": inverse.percent if back is not found else None,
+                    "reversed": inverse.percent,
                     "no_change": there.no_change,
                     "volume_ml": there.first_mm3 / 1000,
                     "cpu": found.cpu_seconds,
@@ -239,7 +244,7 @@ def growth(options) -> dict:
             )
         wrong = [abs(row["found"] - row["truth"]) for row in rows if row["percent"] == percent]
         print(percent, f"mean error {np.mean(wrong):.2f} largest {np.max(wrong):.2f} points", flush=True)
-    return {"rows": rows}
+    return {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
 
 
 def rescan(options) -> dict:
@@ -297,10 +302,11 @@ def main() -> None:
     parser.add_argument("--atlases", type=int, default=20)
     parser.add_argument("--targets", type=int, default=6)
     parser.add_argument("--percents", type=lambda text: [int(p) for p in text.split(",")], default=list(PERCENTS))
-    parser.add_argument("--spacing", type=float, default=0.0)
+    parser.add_argument("--spacing", type=float, default=0.0, help="voxel size in mm (growth, rescan)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the engine (growth)"
     )
+    parser.add_argument("--no-rescans", action="store_true", help="without simulated rescans (growth, rescan)")
     parser.add_argument("--tag", default="", help="end of the names of the folders of growth")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -310,7 +316,8 @@ def main() -> None:
         write_page(options.out, PAGE)
         return
     found = PARTS[options.part](options)
-    name = f"{options.part}{options.subjects if options.part in ('atlas', 'ants') else ''}{options.tag}"
+    number = {"atlas": options.subjects, "ants": options.subjects, "growth": round(SIZE_MM / (options.spacing or 2.0))}
+    name = f"{options.part}{number.get(options.part, '')}{options.tag}"
     (options.out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 

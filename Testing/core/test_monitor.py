@@ -120,6 +120,28 @@ def test_unchanged_scans_do_not_change_and_the_report_says_so(tmp_path):
     assert verdict_of(dataclasses.replace(found, residual=(0.5,)))["level"] == "bad"
 
 
+def sharp_scan(grow: float, *, size: int = 36, fine: int = 4) -> tuple[Volume, LabelMap]:
+    """Return a sphere of 7 mm in one of 14 mm with edges that are as sharp as voxels of 1 mm can show."""
+    x = (np.arange(size * fine) + 0.5) / fine - size / 2
+    radius = np.sqrt(x[:, None, None] ** 2 + (x[:, None] + 0.13) ** 2 + (x - 0.31) ** 2)
+    inside = radius < 7 * grow ** (1 / 3)
+    image = (400 * (radius < 14) + 400.0 * inside).reshape((size, fine) * 3).mean(axis=(1, 3, 5))
+    grid = Grid((size,) * 3, (1.0,) * 3)
+    labels = ((radius < 14).astype(np.int32) + inside)[1::fine, 1::fine, 1::fine]
+    return Volume(image.astype(np.float32), grid), LabelMap(labels, grid, {1: "Shell", 2: "Sphere"})
+
+
+def test_growth_of_sharp_structures_is_not_overstated(tmp_path):
+    first, second = (sharp_scan(grow) for grow in (1.0, 1.1))
+    files = [write_volume(image, tmp_path / f"t{n}.nii.gz") for n, (image, _) in enumerate((first, second))]
+    labels = write_volume(first[1], tmp_path / "t0.seg.nrrd")
+    scans = [target_of(files[0], labels), target_of(files[1])]
+    found = monitor(scans, tmp_path / "out", MonitorSettings(rescans=False))
+    shell, sphere = (trend.changes[0].percent for trend in found.trends)
+    assert sphere == pytest.approx(10, abs=1.2), "12 % without smoothing"
+    assert shell == pytest.approx(-100 * 0.1 * 7**3 / (14**3 - 7**3), abs=0.5)
+
+
 def test_the_verdict_names_what_changed(result):
     verdict = verdict_of(result)
     assert verdict["level"] == "check" and "Sphere +" in verdict["sentence"]

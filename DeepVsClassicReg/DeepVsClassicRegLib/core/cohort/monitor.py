@@ -30,13 +30,23 @@ from .atlas_average import facts_of
 from .atlas_build import WORK
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, matrix_of, register_all, write_whole
-from .monitor_space import HalfwaySpace, brightened, brightness_factors, make_space, resampled, simulated_rescan
+from .monitor_space import (
+    HalfwaySpace,
+    brightened,
+    brightness_factors,
+    make_space,
+    resampled,
+    simulated_rescan,
+    smoothed,
+)
 
 WHOLE = 1
 NORMAL_95 = 1.96
 DAYS_PER_YEAR = 365.25
 # From the median absolute deviation to the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
+# Counted up when registrations of an earlier version must not be continued.
+METHOD = 2
 # Least uncertainty in percent: the numerical error of integrated determinants.
 LEAST_PERCENT = 0.05
 
@@ -275,7 +285,7 @@ class _Run:
         self.progress = progress or Progress()
         self.scans = tuple(sorted(given, key=lambda scan: scan.digest))
         self.place = [self.scans.index(scan) for scan in given]
-        key = [[scan.digest for scan in self.scans], jsonable(settings), jsonable(engine_settings), seed]
+        key = [METHOD, [scan.digest for scan in self.scans], jsonable(settings), jsonable(engine_settings), seed]
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         self.work = folder / WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
@@ -288,7 +298,7 @@ class _Run:
             self.scans, self.work, spacing_mm=self.settings.spacing_mm, progress=self.progress.part(0, 0.15), **options
         )
         pairs = list(itertools.permutations(range(len(self.scans)), 2))
-        files = {pair: (space.files[pair[0]], space.files[pair[1]]) for pair in pairs}
+        files = {pair: (space.compared[pair[0]], space.compared[pair[1]]) for pair in pairs}
         maps = self._registered(files, "Time points", (0.15, 0.55))
         frames = self._frames(space, maps)
         labels, names = self._labels(frames)
@@ -391,9 +401,9 @@ class _Run:
                 rescan = simulated_rescan(volume, noise=spread, seed=self.seed + n)
                 again = resampled(rescan, facts_of(rescan), space.grid, space.poses[n])
                 factors = brightness_factors([read_volume(space.files[n]), again])
-                write_volume(brightened(again, factors[1] / factors[0]), path)
-            files[n, n + len(self.scans)] = (space.files[n], path)
-            files[n + len(self.scans), n] = (path, space.files[n])
+                write_volume(smoothed(brightened(again, factors[1] / factors[0])), path)
+            files[n, n + len(self.scans)] = (space.compared[n], path)
+            files[n + len(self.scans), n] = (path, space.compared[n])
         found = self._registered(files, "Rescans", (0.55, 0.9))
         means, halves = [], []
         for n, frame in enumerate(frames):

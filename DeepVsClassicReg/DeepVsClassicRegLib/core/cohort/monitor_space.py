@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from ..images.grid import Grid
 from ..images.intensity import foreground, with_dark_background
@@ -27,6 +28,9 @@ LINEAR = "linear"
 RESCAN_DEGREES = 4.0
 # Standard deviation of the smoothing of the brightness, for a head, and the largest local logarithm of a ratio in it.
 BRIGHTNESS_MM, LARGEST_RATIO, LEAST_WEIGHT = 15.0, 0.3, 0.05
+# Standard deviation of the smoothing of scans that are registered. The gradient of linear interpolation is too small at
+# edges that are sharper than that, and the change of a structure then appears too large.
+COMPARED_VOX = 1.0
 Array = npt.NDArray[np.float32]
 
 
@@ -44,6 +48,8 @@ class HalfwaySpace:
         Intensities of the scans.
     files : tuple of Path
         The scans on the grid, intensities 0 to 1000.
+    compared : tuple of Path
+        The same, smoothed for registration.
     confidence : float
         Lowest confidence of the alignments.
     cpu_seconds : float
@@ -54,6 +60,7 @@ class HalfwaySpace:
     poses: tuple[Affine, ...]
     facts: tuple[SubjectFacts, ...]
     files: tuple[Path, ...]
+    compared: tuple[Path, ...]
     confidence: float
     cpu_seconds: float
 
@@ -112,13 +119,21 @@ def make_space(
     corners = [pose.inverse().apply(one.corners_mm) for pose, one in zip(poses, about, strict=True)]
     grid = grid_around(corners, spacing_mm or min(one.spacing_mm for one in about))
     moved = [resampled(v, one, grid, pose) for v, one, pose in zip(volumes, about, poses, strict=True)]
-    files = [
-        write_volume(brightened(shown, factor), folder / f"{scan.digest[:12]}_halfway.nii.gz")
-        for scan, shown, factor in zip(scans, moved, brightness_factors(moved), strict=True)
+    even = [brightened(shown, factor) for shown, factor in zip(moved, brightness_factors(moved), strict=True)]
+    names = [scan.digest[:12] for scan in scans]
+    files = [write_volume(one, folder / f"{name}_halfway.nii.gz") for name, one in zip(names, even, strict=True)]
+    compared = [
+        write_volume(smoothed(one), folder / f"{name}_compared.nii.gz") for name, one in zip(names, even, strict=True)
     ]
     confidences = [fact["confidence"] for fact in facts if fact["confidence"] is not None]
     return HalfwaySpace(
-        grid, poses, about, tuple(files), min(confidences, default=1.0), sum(fact["cpu_seconds"] for fact in facts)
+        grid,
+        poses,
+        about,
+        tuple(files),
+        tuple(compared),
+        min(confidences, default=1.0),
+        sum(fact["cpu_seconds"] for fact in facts),
     )
 
 
@@ -180,6 +195,11 @@ def brightness_factors(volumes: Sequence[Volume]) -> list[Array]:
 def brightened(volume: Volume, factor: Array) -> Volume:
     """Return the volume with its intensities multiplied by a factor for every voxel."""
     return Volume((volume.array * factor).astype(np.float32), volume.grid, volume.name)
+
+
+def smoothed(volume: Volume) -> Volume:
+    """Return the volume as it is registered: without detail that linear interpolation cannot represent."""
+    return Volume(gaussian_filter(volume.array, COMPARED_VOX), volume.grid, volume.name)
 
 
 def _smoothed(array: Array, grid: Grid) -> Array:
