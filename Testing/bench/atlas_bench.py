@@ -150,7 +150,12 @@ def ants(options) -> dict:
     grid = read_volume(template).grid
     labels = count_votes(votes, grid).majority()
     scores = score_atlas(template, labels, options, f"ants{options.subjects}")
-    return {"cpu": json.loads(facts.read_text(encoding="utf-8")), "scores": scores, "rounds": options.rounds}
+    return {
+        "cpu": json.loads(facts.read_text(encoding="utf-8")),
+        "scores": scores,
+        "rounds": options.rounds,
+        "subjects": options.subjects,
+    }
 
 
 def label_rows(targets, atlases, counts, options, name: str) -> list[dict]:
