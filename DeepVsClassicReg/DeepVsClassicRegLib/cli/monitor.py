@@ -56,7 +56,7 @@ Scans need the same contrast; for other scans use --engine instance. Without --s
     "--engine", "-e", default="instance:longitudinal", show_default=True, help="Deformable engine, or ENGINE:PRESET."
 )
 @setting_option
-@click.option("--spacing", default=0.0, help="Voxel size in mm; default: the finest of the scans.")
+@click.option("--spacing", default=0.0, help="Voxel size in mm; default: two thirds of the finest of the scans.")
 @click.option("--no-rescans", is_flag=True, help="Skip the no-change estimate (a third of the time).")
 @process_options
 def command(scans: tuple[Path, ...], out: Path, **options: Any) -> int:

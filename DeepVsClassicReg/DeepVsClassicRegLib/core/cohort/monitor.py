@@ -46,7 +46,7 @@ DAYS_PER_YEAR = 365.25
 # From the median absolute deviation to the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
 # Counted up when registrations of an earlier version must not be continued.
-METHOD = 2
+METHOD = 3
 # Least uncertainty in percent: the numerical error of integrated determinants.
 LEAST_PERCENT = 0.05
 
@@ -59,7 +59,12 @@ class MonitorSettings:
         "instance:longitudinal", "Engine", tooltip="Deformable engine, optionally with a preset: 'instance:fast'."
     )
     spacing_mm: float = option(
-        0.0, "Voxel size", unit="mm", minimum=0, special="automatic", tooltip="0: the finest of the scans."
+        0.0,
+        "Voxel size",
+        unit="mm",
+        minimum=0,
+        special="automatic",
+        tooltip="0: two thirds of the finest of the scans.",
     )
     rescans: bool = option(
         True, "No-change estimate", tooltip="Measures simulated rescans of every time point, which did not change."

@@ -28,9 +28,11 @@ LINEAR = "linear"
 RESCAN_DEGREES = 4.0
 # Standard deviation of the smoothing of the brightness, for a head, and the largest local logarithm of a ratio in it.
 BRIGHTNESS_MM, LARGEST_RATIO, LEAST_WEIGHT = 15.0, 0.3, 0.05
-# Standard deviation of the smoothing of scans that are registered. The gradient of linear interpolation is too small at
-# edges that are sharper than that, and the change of a structure then appears too large.
-COMPARED_VOX = 1.0
+# Voxel size of the space relative to the finest of the scans, and standard deviation of the smoothing of the scans that
+# are registered, in voxels of the space. The gradient of linear interpolation is too small at edges that are as sharp
+# as voxels can show, and the change of a structure then appears too large; more smoothing has the same effect at curved
+# surfaces.
+FINER, COMPARED_VOX = 2 / 3, 0.5
 Array = npt.NDArray[np.float32]
 
 
@@ -84,7 +86,7 @@ def make_space(
     folder : Path
         Receives the alignments and the resampled scans.
     spacing_mm : float
-        Voxel size; 0 for the smallest of the scans.
+        Voxel size; 0 for two thirds of the smallest of the scans.
     workers, threads, seed, progress
         As for `register_all`.
 
@@ -117,7 +119,7 @@ def make_space(
     volumes = [read_volume(scan.image) for scan in scans]
     about = tuple(facts_of(volume) for volume in volumes)
     corners = [pose.inverse().apply(one.corners_mm) for pose, one in zip(poses, about, strict=True)]
-    grid = grid_around(corners, spacing_mm or min(one.spacing_mm for one in about))
+    grid = grid_around(corners, spacing_mm or FINER * min(one.spacing_mm for one in about))
     moved = [resampled(v, one, grid, pose) for v, one, pose in zip(volumes, about, poses, strict=True)]
     even = [brightened(shown, factor) for shown, factor in zip(moved, brightness_factors(moved), strict=True)]
     names = [scan.digest[:12] for scan in scans]
