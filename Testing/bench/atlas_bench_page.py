@@ -11,8 +11,8 @@ import numpy as np
 HEAD = """# Atlases, label fusion and longitudinal change
 
 Written by `atlas_bench.py page` from the results of its parts (one command each, resumable; see its help). One thread
-per process; CPU seconds, not wall seconds, because the machine was shared. The CPU seconds of the first deformable round
-contain the compilation of kernels.
+per process; CPU seconds, not wall seconds, because the machine was shared. The CPU seconds of the first deformable
+round contain the compilation of kernels.
 """
 
 
@@ -40,8 +40,8 @@ def _atlases(folder: Path) -> str:
     for found in _read(folder, "atlas[0-9]*.json"):
         facts = found["facts"]
         text.append(
-            f"{facts['subjects']} subjects, engine `instance`, {len(facts['rounds'])} rounds. Sharpness: mean gradient of "
-            f"the atlas relative to that of the subjects. Mean of all transforms at the end "
+            f"{facts['subjects']} subjects, engine `instance`, {len(facts['rounds'])} rounds. Sharpness: mean gradient "
+            f"of the atlas relative to that of the subjects. Mean of all transforms at the end "
             f"{facts['centering_mm']:.1g} mm. "
             f"CPU of the registrations {facts['cpu_seconds']:.0f} s"
             + (f", of everything {facts['cpu_total']:.0f} s.\n" if "cpu_total" in facts else ".\n")
