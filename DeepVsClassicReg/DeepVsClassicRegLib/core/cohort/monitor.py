@@ -550,10 +550,13 @@ def label_sums(
         place = np.clip(np.searchsorted(wanted, segmentation.array), 0, len(labels) - 1)
         codes = np.where(wanted[place] == segmentation.array, place, len(labels))
         size = np.array(segmentation.grid.size)
+        cells = _cells_with_label(codes < len(labels))
         for rows, index in moving_indices(grid, segmentation.grid, transform.displacement_on(grid)):
             low = np.floor(index).astype(np.int64)
             # Most voxels are far from every label.
             near = np.flatnonzero(((low >= -1) & (low < size)).all(axis=1))
+            i, j, k = (low[near] + 1).T
+            near = near[cells[k, j, i]]
             low, upper = low[near], (index - np.floor(index))[near]
             flat = [np.asarray(value[rows]).reshape(-1)[near] for value in values]
             for corner in np.ndindex(2, 2, 2):
@@ -566,6 +569,15 @@ def label_sums(
                     product = weight if factor is None else weight * factor
                     total[row] += np.bincount(code, product, minlength=len(labels) + 1)
     return total[:, :-1] / len(segmentations)
+
+
+def _cells_with_label(is_labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which cells between 8 neighboring voxels have a labeled one; the first cell begins before the first voxel."""
+    cells = np.pad(is_labeled, 1)
+    for axis in range(3):
+        ahead = np.moveaxis(cells, axis, 0)
+        cells = np.moveaxis(ahead[:-1] | ahead[1:], 0, axis)
+    return cells
 
 
 def log_ratio(
