@@ -133,13 +133,16 @@ def ants(options) -> dict:
     template = folder / "template.nii.gz"
     facts = folder / "facts.json"
     images = [antspy.image_read(str(lpba(options.data, number)[0])) for number in numbers]
-    if not facts.is_file():
+    spent = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else []
+    # Round by round, which is the same computation, so that it can be continued.
+    for _ in range(len(spent), options.rounds):
         begin = cpu_seconds()
-        built = antspy.build_template(
-            initial_template=None, image_list=images, iterations=options.rounds, type_of_transform="SyN"
-        )
+        before = antspy.image_read(str(template)) if template.is_file() else None
+        built = antspy.build_template(initial_template=before, image_list=images, iterations=1, type_of_transform="SyN")
         antspy.image_write(built, str(template))
-        facts.write_text(json.dumps(cpu_seconds() - begin), encoding="utf-8")
+        spent.append(cpu_seconds() - begin)
+        facts.write_text(json.dumps(spent), encoding="utf-8")
+        print(f"round {len(spent)}: {spent[-1]:.0f} CPU s", flush=True)
     from DeepVsClassicRegLib.core.cohort.atlas_average import count_votes
 
     votes = []

@@ -572,7 +572,7 @@ def label_sums(
 
 
 def _cells_with_label(is_labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which cells between 8 neighboring voxels have a labeled one; the first cell begins before the first voxel."""
+    """Return which cells of 8 neighboring voxels have a labeled one; the first cell begins before the first voxel."""
     cells = np.pad(is_labeled, 1)
     for axis in range(3):
         ahead = np.moveaxis(cells, axis, 0)
