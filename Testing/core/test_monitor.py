@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.cohort.atlas_label import target_of
-from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, change_map, label_sums, log_ratio, monitor
+from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, change_map, label_sums, log_ratios, monitor
 from DeepVsClassicRegLib.core.cohort.monitor_page import verdict_of, write_monitor_page
 from DeepVsClassicRegLib.core.cohort.monitor_space import brightened, brightness_factors, make_space, simulated_rescan
 from DeepVsClassicRegLib.core.errors import SettingsError
@@ -159,7 +159,8 @@ def test_integrals_of_known_maps():
     half = Transform((Affine.shift([0.75, 0, 0]),))
     assert np.allclose(label_sums([(labels, half)], grid, (3, 7), ())[0], counts), "linear interpolation keeps the sum"
     grown = Transform((Affine.about(1.1 * np.eye(3), grid.center_mm),))
-    logs = log_ratio([(labels, Transform())], grid, (3, 7), jacobian_determinant(grown, grid).array)
+    sums = label_sums([(labels, Transform())], grid, (3, 7), (jacobian_determinant(grown, grid).array,))
+    logs = log_ratios(sums)
     assert np.allclose(logs, 3 * np.log(1.1), atol=1e-4)
     change = change_map(grown, Transform((grown.affine.inverse(),)), grid).array[6:-6, 6:-6, 6:-6]
     assert np.allclose(change, 100 * (1.1**3 - 1), atol=0.1)

@@ -294,7 +294,7 @@ class _Run:
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         self.work = folder / WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.folded_percent = 0.0
 
     def result(self, days: tuple[float, ...] | None) -> Monitored:
         """Run everything that is missing, write the files and return the result."""
@@ -307,9 +307,8 @@ class _Run:
         maps = self._registered(files, "Time points", (0.15, 0.55))
         frames = self._frames(space, maps)
         labels, names = self._labels(frames)
-        ratios = self._ratios(space.grid, frames, maps, labels)
+        ratios, volumes = self._ratios(space, frames, maps, labels)
         null = self._null_ratios(space, maps, frames, labels)
-        volumes = self._volumes(space.grid, frames, labels)
         trends = self._trends(labels, names, ratios, null, volumes, days)
         return self._written(space, maps, frames, trends, days)
 
@@ -368,23 +367,30 @@ class _Run:
 
     def _ratios(
         self,
-        grid: Grid,
+        space: HalfwaySpace,
         frames: Sequence[_Frame],
         maps: Mapping[tuple[int, int], Transform],
         labels: tuple[int, ...],
-    ) -> dict[tuple[int, int], npt.NDArray[np.float64]]:
-        """Return the logarithm of the volume ratio of every label for every ordered pair (moving to fixed)."""
-        found = {}
-        for (fixed, moving), transform in maps.items():
-            self.progress.check()
-            values = jacobian_determinant(transform, grid).array
-            found[fixed, moving] = log_ratio(frames[fixed].segmentations, grid, labels, values)
-        return found
+    ) -> tuple[dict[tuple[int, int], npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+        """Return the logarithm of the volume ratio of every label for every ordered pair (moving to fixed).
 
-    def _volumes(self, grid: Grid, frames: Sequence[_Frame], labels: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """Return the volume of every label in every frame, (T, L) mm3."""
-        sums = [label_sums(frame.segmentations, grid, labels, ()) for frame in frames]
-        return np.array([one[0] for one in sums]) * grid.voxel_volume_mm3
+        Also returns the volumes of the labels at every time point, (T, L) in mm3.
+        """
+        inside = foreground(read_volume(space.files[self.place[0]]))
+        found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        volumes = []
+        for fixed, frame in enumerate(frames):
+            others = [moving for moving in range(len(frames)) if moving != fixed]
+            determinants = []
+            for moving in others:
+                self.progress.check()
+                determinants.append(jacobian_determinant(maps[fixed, moving], space.grid).array)
+                folds = float(100 * (determinants[-1][inside] <= 0).mean())
+                self.folded_percent = max(self.folded_percent, folds)
+            sums = label_sums(frame.segmentations, space.grid, labels, determinants)
+            found |= {(fixed, moving): log for moving, log in zip(others, log_ratios(sums), strict=True)}
+            volumes.append(sums[0] * space.grid.voxel_volume_mm3)
+        return found, np.array(volumes)
 
     def _null_ratios(
         self,
@@ -414,7 +420,7 @@ class _Run:
         for n, frame in enumerate(frames):
             there = jacobian_determinant(found[n, n + len(self.scans)], space.grid).array
             back = jacobian_determinant(found[n + len(self.scans), n], space.grid).array
-            logs = [log_ratio(frame.segmentations, space.grid, labels, values) for values in (there, back)]
+            logs = log_ratios(label_sums(frame.segmentations, space.grid, labels, (there, back)))
             means.append((logs[0] - logs[1]) / 2)
             halves.append((logs[0] + logs[1]) / 2)
         return _Null(np.sqrt(np.mean(np.square(means), axis=0)), np.mean(halves, axis=0))
@@ -486,15 +492,13 @@ class _Run:
         scans = tuple(read_volume(space.files[place], name=self.scans[place].name) for place in self.place)
         first = self.place[0]
         inside = foreground(scans[0])
-        charts, residual, folds = [], [], []
+        charts, residual = [], []
         for time, other in enumerate(self.place[1:], 1):
             charts.append(change_map(maps[first, other], maps[other, first], space.grid))
             write_volume(charts[-1], self.folder / f"change_{time + 1}.nii.gz")
             write_whole(maps[first, other], self.folder / f"time_1_to_{time + 1}.h5")
             warped = warp_volume(scans[time], space.grid, maps[first, other]).array
             residual.append(float(np.corrcoef(warped[inside], scans[0].array[inside])[0, 1]))
-        for transform in maps.values():
-            folds.append(float(100 * (jacobian_determinant(transform, space.grid).array[inside] <= 0).mean()))
         for time, (scan, place) in enumerate(zip(scans, self.place, strict=True), 1):
             write_volume(scan, self.folder / f"time_{time}.nii.gz")
             write_whole(Transform((space.poses[place],)), self.folder / f"space_to_time_{time}.tfm")
@@ -509,7 +513,7 @@ class _Run:
             tuple(charts),
             segmentation,
             tuple(residual),
-            max(folds),
+            self.folded_percent,
             space.confidence,
             self.cpu_seconds + space.cpu_seconds,
             self.settings,
@@ -551,7 +555,9 @@ def label_sums(
         codes = np.where(wanted[place] == segmentation.array, place, len(labels))
         size = np.array(segmentation.grid.size)
         cells = _cells_with_label(codes < len(labels))
-        for rows, index in moving_indices(grid, segmentation.grid, transform.displacement_on(grid)):
+        affine = transform.affine
+        mapping = transform.displacement_on(grid) if affine is None else affine
+        for rows, index in moving_indices(grid, segmentation.grid, mapping):
             low = np.floor(index).astype(np.int64)
             # Most voxels are far from every label.
             near = np.flatnonzero(((low >= -1) & (low < size)).all(axis=1))
@@ -580,15 +586,19 @@ def _cells_with_label(is_labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_
     return cells
 
 
-def log_ratio(
-    segmentations: Sequence[tuple[LabelMap, Transform]],
-    grid: Grid,
-    labels: tuple[int, ...],
-    determinant: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float64]:
-    """Return the logarithm of the mean determinant inside every label: its volume there relative to that here."""
-    shares, products = label_sums(segmentations, grid, labels, (determinant,))
-    return np.asarray(np.log(np.maximum(products, LOG_FLOOR) / np.maximum(shares, LOG_FLOOR)))
+def log_ratios(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the logarithm of the mean determinants inside every label: its volume there relative to that here.
+
+    Parameters
+    ----------
+    sums : (1 + N, L) array
+        From `label_sums` with N determinants.
+
+    Returns
+    -------
+    (N, L) array
+    """
+    return np.asarray(np.log(np.maximum(sums[1:], LOG_FLOOR) / np.maximum(sums[0], LOG_FLOOR)))
 
 
 def change_map(forward: Transform, backward: Transform, grid: Grid) -> Volume:
