@@ -273,16 +273,10 @@ def rescan(options) -> dict:
         }
         for trend in found.trends
     ]
-    whole = monitor(
-        [target_of(first.image), second],
-        options.out / "rescan",
-        settings,
-    ).trends[0]
     return {
         "rows": rows,
-        "whole": {"found": whole.changes[0].percent, "uncertainty": whole.changes[0].uncertainty},
         "cpu": found.cpu_seconds,
-        "spacing": options.spacing,
+        "spacing": found.scans[0].grid.spacing_mm[0],
         "correlation": found.residual,
     }
 

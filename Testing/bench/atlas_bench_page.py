@@ -187,11 +187,11 @@ def _rescan(folder: Path) -> str:
     weights = np.array([row["volume_ml"] for row in entry["rows"]])
     covered = [abs(row["found"]) <= row["uncertainty"] for row in entry["rows"]]
     text.append(
-        f"{len(values)} structures, voxels of {entry['spacing'] or 1:g} mm, correlation after registration "
+        f"{len(values)} structures, voxels of {entry['spacing']:.2g} mm, correlation after registration "
         f"{min(entry['correlation']):.3f}. Measured change: median of the absolute values "
         f"{np.median(np.abs(values)):.2f} %, weighted mean {np.average(values, weights=weights):+.2f} %, largest "
-        f"{values[np.abs(values).argmax()]:+.2f} %; whole brain {entry['whole']['found']:+.2f} ± "
-        f"{entry['whole']['uncertainty']:.2f} %. The uncertainty covers {100 * np.mean(covered):.0f} % of the "
+        f"{values[np.abs(values).argmax()]:+.2f} %. The "
+        f" uncertainty covers {100 * np.mean(covered):.0f} % of the "
         f"structures. CPU {entry['cpu']:.0f} s.\n"
     )
     rows = [
