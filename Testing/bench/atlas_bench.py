@@ -230,29 +230,32 @@ def growth(options) -> dict:
         settings = MonitorSettings(rescans=not options.no_rescans)
         out = options.out / f"growth{size}_{percent}{options.tag}"
         changed = {name: json.loads(value) for name, value in (one.split("=", 1) for one in options.set)}
-        found = monitor([base, later], out, settings, engine_settings=changed)
-        write_monitor_page(found)
-        # In the other order nothing is registered again: only the arithmetic is.
-        back = monitor([later, base], out, settings, engine_settings=changed)
-        for there, other in zip(found.trends, back.trends, strict=True):
-            change, inverse = there.changes[0], other.changes[0]
+        there = monitor([base, later], out, settings, engine_settings=changed)
+        write_monitor_page(there)
+        # In the other order no registration is repeated, only what is computed from them.
+        is_first = percent == options.percents[0]
+        back = monitor([later, base], out, settings, engine_settings=changed) if is_first else None
+        for number, trend in enumerate(there.trends):
+            change = trend.changes[0]
             rows.append(
                 {
                     "percent": percent,
-                    "label": there.label,
-                    "name": there.name,
-                    "truth": truth[there.label],
+                    "label": trend.label,
+                    "name": trend.name,
+                    "truth": truth[trend.label],
                     "found": change.percent,
                     "uncertainty": change.uncertainty,
-                    "reversed": inverse.percent,
-                    "no_change": there.no_change,
-                    "volume_ml": there.first_mm3 / 1000,
-                    "cpu": found.cpu_seconds,
+                    "reversed": back.trends[number].changes[0].percent if back else None,
+                    "no_change": trend.no_change,
+                    "volume_ml": trend.first_mm3 / 1000,
+                    "cpu": there.cpu_seconds,
                 }
             )
         wrong = [abs(row["found"] - row["truth"]) for row in rows if row["percent"] == percent]
+        found = {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
+        save(found, options)
         print(percent, f"mean error {np.mean(wrong):.2f} largest {np.max(wrong):.2f} points", flush=True)
-    return {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
+    return found
 
 
 def rescan(options) -> dict:
@@ -279,6 +282,13 @@ def rescan(options) -> dict:
         "spacing": found.scans[0].grid.spacing_mm[0],
         "correlation": found.residual,
     }
+
+
+def save(found: dict, options) -> None:
+    """Write the results of a part, from which the page is written."""
+    number = {"atlas": options.subjects, "ants": options.subjects, "growth": round(SIZE_MM / (options.spacing or 2.0))}
+    name = f"{options.part}{number.get(options.part, '')}{options.tag}"
+    (options.out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 PARTS = {
@@ -317,10 +327,7 @@ def main() -> None:
 
         write_page(options.out, PAGE)
         return
-    found = PARTS[options.part](options)
-    number = {"atlas": options.subjects, "ants": options.subjects, "growth": round(SIZE_MM / (options.spacing or 2.0))}
-    name = f"{options.part}{number.get(options.part, '')}{options.tag}"
-    (options.out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    save(PARTS[options.part](options), options)
 
 
 if __name__ == "__main__":
