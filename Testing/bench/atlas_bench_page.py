@@ -166,7 +166,8 @@ def _growth_tables(found: dict[str, Any]) -> list[str]:
     gaps = [abs((1 + row["found"] / 100) * (1 + row["reversed"] / 100) - 1) for row in turned]
     text = [
         _table(titles, table),
-        f"Order reversed ({turned[0]['percent']} %): the product of both ratios differs from 1 by at most {max(gaps):.1g}.\n",
+        f"Order reversed ({turned[0]['percent']} %): the product of both ratios differs from 1 by at most "
+        f"{max(gaps):.1g}.\n",
         "Found (truth), percent:\n",
     ]
     table = []
