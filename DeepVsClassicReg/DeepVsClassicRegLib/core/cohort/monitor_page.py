@@ -27,8 +27,8 @@ PAPERS = (
 GOOD_MATCH, FAIR_MATCH = 0.95, 0.85
 LOW_CONFIDENCE = 0.6
 MOST_DRAWN = 8
-# Measured on phantoms with known growth, see Testing/bench/COHORT_ATLAS.md.
-SMALL_VOXELS = 1000
+# About the smallest structure that was measured on phantoms with known growth, see Testing/bench/COHORT_ATLAS.md.
+SMALL_VOXELS = 5000
 MOST_BARS = 30
 LINES = ("#0b6e99", "#c2571a", "#1d7a4c", "#8e44ad", "#b3261e", "#5b6875", "#9a6200", "#2a9d8f")
 
@@ -109,8 +109,8 @@ def notes_of(found: Monitored) -> list[str]:
     if small:
         named = ", ".join(small[:4]) + (" and others" if len(small) > 4 else "")
         notes.append(
-            f"{len(small)} structures have fewer than {SMALL_VOXELS} voxels ({named}): the smoothness of the "
-            "deformation reduces their change by up to a quarter, which the intervals do not contain."
+            f"{len(small)} structures have fewer than {SMALL_VOXELS} voxels ({named}), less than any that was checked "
+            "with phantoms: their change can be wrong by more than the intervals say."
         )
     if len(found.trends) > 20:
         notes.append(
