@@ -616,7 +616,8 @@ def change_map(forward: Transform, backward: Transform, grid: Grid) -> Volume:
     moved = warp_volume(Volume(back, grid), grid, forward, fill=0.0).array
     both = Volume(((there - moved) / 2).astype(np.float32), grid)
     half = DisplacementField(forward.displacement_on(grid).array_mm * np.float32(0.5), grid)
-    to_first = invert(Transform((half,)), grid, tolerance_mm=0.02 * min(grid.spacing_mm)).transform
+    # A map is looked at: a tenth of a voxel is enough, which few steps reach where displacements are small.
+    to_first = invert(Transform((half,)), grid, iterations=8, tolerance_mm=0.1 * min(grid.spacing_mm)).transform
     logs = warp_volume(both, grid, to_first, fill=0.0).array
     return Volume(100 * np.expm1(logs), grid, "change")
 
