@@ -227,7 +227,7 @@ def growth(options) -> dict:
     for percent in options.percents:
         truth = true_changes(changes_of(percent))
         later = target_of(folder / f"{percent}_t1.nii.gz")
-        settings = MonitorSettings(rescans=not options.no_rescans)
+        settings = MonitorSettings(rescans=not options.no_rescans, sessions_percent=0)
         out = options.out / f"growth{size}_{percent}{options.tag}"
         changed = {name: json.loads(value) for name, value in (one.split("=", 1) for one in options.set)}
         there = monitor([base, later], out, settings, engine_settings=changed)

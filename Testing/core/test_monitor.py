@@ -19,7 +19,7 @@ from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 FAST = {"iterations": (60, 60), "shrink": (2, 1), "sigma_vox": 0.5, "match_points": 0}
-SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False, spacing_mm=1.5)
+SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False, spacing_mm=1.5, sessions_percent=0)
 
 
 def scan(grow: float, position=(0.0, 0.0, 0.0), *, size: int = 40, spacing: float = 1.5) -> tuple[Volume, LabelMap]:
@@ -140,6 +140,15 @@ def test_growth_of_sharp_structures_is_not_overstated(tmp_path):
     shell, sphere = (trend.changes[0].percent for trend in found.trends)
     assert sphere == pytest.approx(10, abs=0.6), "12 % on the grid of the scans without smoothing"
     assert shell == pytest.approx(-100 * 0.1 * 7**3 / (14**3 - 7**3), abs=0.2)
+
+
+def test_the_interval_contains_the_difference_of_sessions(result, scans):
+    settings = dataclasses.replace(SETTINGS, sessions_percent=3)
+    wider = monitor([target_of(*scans[0]), target_of(scans[1][0])], result.folder, settings, engine_settings=FAST)
+    for before, after in zip(result.trends, wider.trends, strict=True):
+        added = 1.96 * 3 * (1 + before.changes[0].percent / 100)
+        assert after.changes[0].uncertainty == pytest.approx(np.hypot(before.changes[0].uncertainty, added), rel=0.01)
+    assert wider.cpu_seconds == pytest.approx(result.cpu_seconds), "finished registrations were repeated"
 
 
 def test_the_verdict_names_what_changed(result):

@@ -69,6 +69,15 @@ class MonitorSettings:
     rescans: bool = option(
         True, "No-change estimate", tooltip="Measures simulated rescans of every time point, which did not change."
     )
+    sessions_percent: float = option(
+        2.5,
+        "Difference of sessions",
+        unit="%",
+        minimum=0,
+        maximum=100,
+        tooltip="Standard deviation of the change between two sessions of an unchanged person that noise and position "
+        "do not explain: calibration and distortion of the scanner, hydration, brain masks. A part of every interval.",
+    )
 
 
 @dataclass(frozen=True)
@@ -217,7 +226,7 @@ def monitor(
     the volume ratio of a structure is the mean Jacobian determinant inside it, and the logarithms of both directions
     and of all pairs are averaged, so that no time point is the reference: another order gives the inverse change. The
     uncertainty contains the difference of both directions (beyond that of unchanged scans), the disagreement of the
-    pairs, and the change that is measured in simulated rescans.
+    pairs, the change that is measured in simulated rescans, and the difference of sessions that the settings state.
 
     Parameters
     ----------
@@ -290,7 +299,8 @@ class _Run:
         self.progress = progress or Progress()
         self.scans = tuple(sorted(given, key=lambda scan: scan.digest))
         self.place = [self.scans.index(scan) for scan in given]
-        key = [METHOD, [scan.digest for scan in self.scans], jsonable(settings), jsonable(engine_settings), seed]
+        content = [settings.engine, settings.spacing_mm, jsonable(engine_settings), seed]
+        key = [METHOD, [scan.digest for scan in self.scans], *content]
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         self.work = folder / WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
@@ -464,6 +474,7 @@ class _Run:
                 forward, backward = float(ratios[first, other][k]), float(-ratios[other, first][k])
                 parts = [(forward - backward) / 2 - float(expected[k]), (forward + backward) / 2 - log_change]
                 parts += [] if null is None else [float(no_change[k])]
+                parts.append(self.settings.sessions_percent / 100)
                 spread = 100 * NORMAL_95 * float(np.sqrt(np.sum(np.square(parts)))) * np.exp(log_change)
                 changes.append(
                     Change(

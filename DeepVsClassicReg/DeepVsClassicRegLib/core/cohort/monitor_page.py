@@ -16,7 +16,7 @@ from ..images.intensity import foreground
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..settings import to_json
-from .monitor import Change, Monitored, StructureTrend
+from .monitor import NORMAL_95, Change, Monitored, StructureTrend
 
 PAPERS = (
     "Reuter et al., Within-subject template estimation for unbiased longitudinal image analysis, NeuroImage "
@@ -104,6 +104,11 @@ def notes_of(found: Monitored) -> list[str]:
         + (", the disagreement of the pairs" if len(found.names) > 2 else "")
         + (" and simulated rescans." if found.settings.rescans else "; without rescans these intervals are too narrow.")
     ]
+    if found.settings.sessions_percent:
+        notes.append(
+            f"They contain {NORMAL_95 * found.settings.sessions_percent:.1f} points for what two sessions of an "
+            "unchanged person differ by beyond noise and position; only repeated scans of the scanner tell its true value."
+        )
     voxel = found.scans[0].grid.voxel_volume_mm3
     small = [trend.name for trend in found.trends if trend.first_mm3 < SMALL_VOXELS * voxel]
     if small:
