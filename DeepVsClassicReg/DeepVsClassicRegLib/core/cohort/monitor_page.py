@@ -107,7 +107,7 @@ def notes_of(found: Monitored) -> list[str]:
     if found.settings.sessions_percent:
         notes.append(
             f"They contain {NORMAL_95 * found.settings.sessions_percent:.1f} points for what two sessions of an "
-            "unchanged person differ by beyond noise and position; only repeated scans of the scanner tell its true value."
+            "unchanged person differ by beyond noise and position; only repeated scans tell its true value."
         )
     voxel = found.scans[0].grid.voxel_volume_mm3
     small = [trend.name for trend in found.trends if trend.first_mm3 < SMALL_VOXELS * voxel]
