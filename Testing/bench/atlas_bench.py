@@ -223,8 +223,11 @@ def growth(options) -> dict:
             write_volume(labels, folder / f"{percent}_seg.nii.gz")
             write_volume(image, path)
     base = target_of(folder / "base_t1.nii.gz", folder / "base_seg.nii.gz")
-    rows = []
-    for percent in options.percents:
+    earlier = results_file(options)
+    rows = json.loads(earlier.read_text(encoding="utf-8"))["rows"] if earlier.is_file() else []
+    missing = [percent for percent in options.percents if percent not in {row["percent"] for row in rows}]
+    found = {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
+    for percent in missing:
         truth = true_changes(changes_of(percent))
         later = target_of(folder / f"{percent}_t1.nii.gz")
         settings = MonitorSettings(rescans=not options.no_rescans, sessions_percent=0)
@@ -233,7 +236,7 @@ def growth(options) -> dict:
         there = monitor([base, later], out, settings, engine_settings=changed)
         write_monitor_page(there)
         # In the other order no registration is repeated, only what is computed from them.
-        is_first = percent == options.percents[0]
+        is_first = not rows
         back = monitor([later, base], out, settings, engine_settings=changed) if is_first else None
         for number, trend in enumerate(there.trends):
             change = trend.changes[0]
@@ -252,7 +255,6 @@ def growth(options) -> dict:
                 }
             )
         wrong = [abs(row["found"] - row["truth"]) for row in rows if row["percent"] == percent]
-        found = {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
         save(found, options)
         print(percent, f"mean error {np.mean(wrong):.2f} largest {np.max(wrong):.2f} points", flush=True)
     return found
@@ -286,9 +288,14 @@ def rescan(options) -> dict:
 
 def save(found: dict, options) -> None:
     """Write the results of a part, from which the page is written."""
+    results_file(options).write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def results_file(options) -> Path:
+    """Return the file with the results of a part."""
     number = {"atlas": options.subjects, "ants": options.subjects, "growth": round(SIZE_MM / (options.spacing or 2.0))}
     name = f"{options.part}{number.get(options.part, '')}{options.tag}"
-    (options.out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return options.out / f"{name}.json"
 
 
 PARTS = {
