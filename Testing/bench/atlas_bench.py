@@ -265,7 +265,7 @@ def rescan(options) -> dict:
     folder = options.data / "visible/brain_malf_oasis"
     first = target_of(folder / "1003_t1.nii.gz", folder / "1003_fs.nii.gz")
     second = target_of(folder / "1023_t1.nii.gz")
-    settings = MonitorSettings(spacing_mm=options.spacing, rescans=not options.no_rescans)
+    settings = MonitorSettings(spacing_mm=options.spacing, rescans=not options.no_rescans, sessions_percent=0)
     found = monitor([first, second], options.out / "rescan", settings)
     write_monitor_page(found)
     rows = [
