@@ -101,8 +101,26 @@ def _atlases(folder: Path) -> str:
             f"{_mean(found['scores']['to'])}, through it {_mean(found['scores']['through'])}.\n"
         )
     if not list(folder.glob("ants[0-9]*.json")):
-        text.append("Not measured: antspyx template building (`atlas_bench.py ants`).\n")
+        text.append(_unfinished_ants(folder))
     return "\n".join(text)
+
+
+def _unfinished_ants(folder: Path) -> str:
+    """Return what is known of antspyx before all of its rounds are done."""
+    missing = "Not measured: Dice with the template of antspyx (`atlas_bench.py ants`"
+    spent = _read(folder, "ants20/facts.json")
+    own = _read(folder, "atlas20.json")
+    if not spent or not own:
+        return f"{missing}).\n"
+    facts = own[0]["facts"]
+    round_of_own = facts["cpu_total"] / len(facts["rounds"])
+    round_of_ants = float(np.mean(spent[0]))
+    return (
+        f"antspyx `build_template` of the same 20 subjects, SyN: {round_of_ants:.0f} CPU s per round ({len(spent[0])} "
+        f"measured) against {round_of_own:.0f} here (everything divided by the {len(facts['rounds'])} rounds), "
+        f"{round_of_ants / round_of_own:.1f} times as much. {missing}: its other rounds did not fit into the time; the "
+        "command continues).\n"
+    )
 
 
 def _labels(folder: Path) -> str:
