@@ -35,6 +35,7 @@ from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_v
 from DeepVsClassicRegLib.core.images.resample import warp_labels
 from DeepVsClassicRegLib.core.pair import Pair
 from DeepVsClassicRegLib.core.phantom.growth import make_time_point, true_changes
+from DeepVsClassicRegLib.core.phantom.head import SIZE_MM
 from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
@@ -132,13 +133,16 @@ def ants(options) -> dict:
     template = folder / "template.nii.gz"
     facts = folder / "facts.json"
     images = [antspy.image_read(str(lpba(options.data, number)[0])) for number in numbers]
-    if not facts.is_file():
+    spent = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else []
+    # Round by round, which is the same computation, so that it can be continued.
+    for _ in range(len(spent), options.rounds):
         begin = cpu_seconds()
-        built = antspy.build_template(
-            initial_template=None, image_list=images, iterations=options.rounds, type_of_transform="SyN"
-        )
+        before = antspy.image_read(str(template)) if template.is_file() else None
+        built = antspy.build_template(initial_template=before, image_list=images, iterations=1, type_of_transform="SyN")
         antspy.image_write(built, str(template))
-        facts.write_text(json.dumps(cpu_seconds() - begin), encoding="utf-8")
+        spent.append(cpu_seconds() - begin)
+        facts.write_text(json.dumps(spent), encoding="utf-8")
+        print(f"round {len(spent)}: {spent[-1]:.0f} CPU s", flush=True)
     from DeepVsClassicRegLib.core.cohort.atlas_average import count_votes
 
     votes = []
@@ -149,7 +153,12 @@ def ants(options) -> dict:
     grid = read_volume(template).grid
     labels = count_votes(votes, grid).majority()
     scores = score_atlas(template, labels, options, f"ants{options.subjects}")
-    return {"cpu": json.loads(facts.read_text(encoding="utf-8")), "scores": scores, "rounds": options.rounds}
+    return {
+        "cpu": json.loads(facts.read_text(encoding="utf-8")),
+        "scores": scores,
+        "rounds": options.rounds,
+        "subjects": options.subjects,
+    }
 
 
 def label_rows(targets, atlases, counts, options, name: str) -> list[dict]:
@@ -201,45 +210,54 @@ def changes_of(percent: float) -> dict[int, float]:
 
 def growth(options) -> dict:
     """Measure phantoms with known growth and atrophy, in both orders."""
-    folder = options.out / "growth"
+    spacing = options.spacing or 2.0
+    size = round(SIZE_MM / spacing)
+    folder = options.out / f"growth{size}"
     folder.mkdir(parents=True, exist_ok=True)
     for number, percent in enumerate(("base", *PERCENTS)):
         path = folder / f"{percent}_t1.nii.gz"
         if not path.is_file():
             changes = {} if percent == "base" else changes_of(percent)
             where = None if percent == "base" else pose(3 + number, (2.3 - number, 1.1, -1.7 + number))
-            image, labels = make_time_point(changes, seed=100 + number, pose=where, name=str(percent))
+            image, labels = make_time_point(changes, size=size, seed=100 + number, pose=where, name=str(percent))
             write_volume(labels, folder / f"{percent}_seg.nii.gz")
             write_volume(image, path)
     base = target_of(folder / "base_t1.nii.gz", folder / "base_seg.nii.gz")
-    rows = []
-    for percent in options.percents:
+    earlier = results_file(options)
+    rows = json.loads(earlier.read_text(encoding="utf-8"))["rows"] if earlier.is_file() else []
+    missing = [percent for percent in options.percents if percent not in {row["percent"] for row in rows}]
+    found = {"rows": rows, "spacing": spacing, "rescans": not options.no_rescans}
+    for percent in missing:
         truth = true_changes(changes_of(percent))
         later = target_of(folder / f"{percent}_t1.nii.gz")
-        settings = MonitorSettings(rescans=not options.no_rescans)
-        out = options.out / f"growth_{percent}{options.tag}"
-        found = monitor([base, later], out, settings)
-        write_monitor_page(found)
-        back = monitor([later, base], out, settings) if percent in options.reversed else found
-        for there, other in zip(found.trends, back.trends, strict=True):
-            change, inverse = there.changes[0], other.changes[0]
+        settings = MonitorSettings(rescans=not options.no_rescans, sessions_percent=0)
+        out = options.out / f"growth{size}_{percent}{options.tag}"
+        changed = {name: json.loads(value) for name, value in (one.split("=", 1) for one in options.set)}
+        there = monitor([base, later], out, settings, engine_settings=changed)
+        write_monitor_page(there)
+        # In the other order no registration is repeated, only what is computed from them.
+        is_first = not rows
+        back = monitor([later, base], out, settings, engine_settings=changed) if is_first else None
+        for number, trend in enumerate(there.trends):
+            change = trend.changes[0]
             rows.append(
                 {
                     "percent": percent,
-                    "label": there.label,
-                    "name": there.name,
-                    "truth": truth[there.label],
+                    "label": trend.label,
+                    "name": trend.name,
+                    "truth": truth[trend.label],
                     "found": change.percent,
                     "uncertainty": change.uncertainty,
-                    "reversed": inverse.percent if back is not found else None,
-                    "no_change": there.no_change,
-                    "volume_ml": there.first_mm3 / 1000,
-                    "cpu": found.cpu_seconds,
+                    "reversed": back.trends[number].changes[0].percent if back else None,
+                    "no_change": trend.no_change,
+                    "volume_ml": trend.first_mm3 / 1000,
+                    "cpu": there.cpu_seconds,
                 }
             )
         wrong = [abs(row["found"] - row["truth"]) for row in rows if row["percent"] == percent]
+        save(found, options)
         print(percent, f"mean error {np.mean(wrong):.2f} largest {np.max(wrong):.2f} points", flush=True)
-    return {"rows": rows}
+    return found
 
 
 def rescan(options) -> dict:
@@ -247,7 +265,7 @@ def rescan(options) -> dict:
     folder = options.data / "visible/brain_malf_oasis"
     first = target_of(folder / "1003_t1.nii.gz", folder / "1003_fs.nii.gz")
     second = target_of(folder / "1023_t1.nii.gz")
-    settings = MonitorSettings(spacing_mm=options.spacing, rescans=not options.no_rescans)
+    settings = MonitorSettings(spacing_mm=options.spacing, rescans=not options.no_rescans, sessions_percent=0)
     found = monitor([first, second], options.out / "rescan", settings)
     write_monitor_page(found)
     rows = [
@@ -260,18 +278,24 @@ def rescan(options) -> dict:
         }
         for trend in found.trends
     ]
-    whole = monitor(
-        [target_of(first.image), second],
-        options.out / "rescan",
-        settings,
-    ).trends[0]
     return {
         "rows": rows,
-        "whole": {"found": whole.changes[0].percent, "uncertainty": whole.changes[0].uncertainty},
         "cpu": found.cpu_seconds,
-        "spacing": options.spacing,
+        "spacing": found.scans[0].grid.spacing_mm[0],
         "correlation": found.residual,
     }
+
+
+def save(found: dict, options) -> None:
+    """Write the results of a part, from which the page is written."""
+    results_file(options).write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def results_file(options) -> Path:
+    """Return the file with the results of a part."""
+    number = {"atlas": options.subjects, "ants": options.subjects, "growth": round(SIZE_MM / (options.spacing or 2.0))}
+    name = f"{options.part}{number.get(options.part, '')}{options.tag}"
+    return options.out / f"{name}.json"
 
 
 PARTS = {
@@ -297,10 +321,11 @@ def main() -> None:
     parser.add_argument("--atlases", type=int, default=20)
     parser.add_argument("--targets", type=int, default=6)
     parser.add_argument("--percents", type=lambda text: [int(p) for p in text.split(",")], default=list(PERCENTS))
-    parser.add_argument("--spacing", type=float, default=0.0)
+    parser.add_argument("--spacing", type=float, default=0.0, help="voxel size in mm (growth, rescan)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the engine (growth)"
     )
+    parser.add_argument("--no-rescans", action="store_true", help="without simulated rescans (growth, rescan)")
     parser.add_argument("--tag", default="", help="end of the names of the folders of growth")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -309,9 +334,7 @@ def main() -> None:
 
         write_page(options.out, PAGE)
         return
-    found = PARTS[options.part](options)
-    name = f"{options.part}{options.subjects if options.part in ('atlas', 'ants') else ''}{options.tag}"
-    (options.out / f"{name}.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    save(PARTS[options.part](options), options)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETS = {
     # name: (beginnings of the ids in manifest.json, most pairs, engines)
     "hippocampus": (("hippo",), 15, "instance:fast,linear"),
-    "brain": (("malf_oasis", "lpba40", "fs"), 12, "instance:fast"),
+    "brain": (("malf_oasis", "lpba40", "fs"), 12, "instance:fast,linear"),
 }
 
 
@@ -80,7 +80,9 @@ def run_pairs(data: Path, out: Path, workers: list[int], sets: list[str]) -> Non
             )
             elapsed = time.monotonic() - started
             with (folder / "cohort.csv").open(encoding="utf-8", newline="") as file:
-                jobs = [float(row["wall_seconds"]) for row in csv.DictReader(file) if row["wall_seconds"]]
+                rows = [row for row in csv.DictReader(file) if row["wall_seconds"]]
+            jobs = [float(row["wall_seconds"]) for row in rows]
+            registered = sum(float(row["seconds"]) for row in rows if row["seconds"])
             note(
                 out,
                 what="pairs",
@@ -92,8 +94,10 @@ def run_pairs(data: Path, out: Path, workers: list[int], sets: list[str]) -> Non
                 elapsed_s=round(elapsed, 1),
                 cpu_s=round(cpu_seconds() - before, 1),
                 jobs_wall_s=round(sum(jobs), 1),
+                registered_wall_s=round(registered, 1),
                 busy=round(sum(jobs) / (elapsed * count), 3),
                 overhead_s=round((elapsed * count - sum(jobs)) / done.total, 3),
+                beyond_registration_s=round((elapsed * count - registered) / done.total, 3),
                 load=os.getloadavg()[0],
             )
         compare_with_single(manifest, engines, out, name, workers[0])

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.cohort.atlas_label import target_of
-from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, change_map, label_sums, log_ratio, monitor
+from DeepVsClassicRegLib.core.cohort.monitor import MonitorSettings, change_map, label_sums, log_ratios, monitor
 from DeepVsClassicRegLib.core.cohort.monitor_page import verdict_of, write_monitor_page
 from DeepVsClassicRegLib.core.cohort.monitor_space import brightened, brightness_factors, make_space, simulated_rescan
 from DeepVsClassicRegLib.core.errors import SettingsError
@@ -19,7 +19,7 @@ from DeepVsClassicRegLib.core.transforms.jacobian import jacobian_determinant
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
 FAST = {"iterations": (60, 60), "shrink": (2, 1), "sigma_vox": 0.5, "match_points": 0}
-SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False)
+SETTINGS = MonitorSettings(engine="sitk-demons", rescans=False, spacing_mm=1.5, sessions_percent=0)
 
 
 def scan(grow: float, position=(0.0, 0.0, 0.0), *, size: int = 40, spacing: float = 1.5) -> tuple[Volume, LabelMap]:
@@ -120,6 +120,37 @@ def test_unchanged_scans_do_not_change_and_the_report_says_so(tmp_path):
     assert verdict_of(dataclasses.replace(found, residual=(0.5,)))["level"] == "bad"
 
 
+def sharp_scan(grow: float, *, size: int = 36, fine: int = 4) -> tuple[Volume, LabelMap]:
+    """Return a sphere of 7 mm in one of 14 mm with edges that are as sharp as voxels of 1 mm can show."""
+    x = (np.arange(size * fine) + 0.5) / fine - size / 2
+    radius = np.sqrt(x[:, None, None] ** 2 + (x[:, None] + 0.13) ** 2 + (x - 0.31) ** 2)
+    inside = radius < 7 * grow ** (1 / 3)
+    image = (400 * (radius < 14) + 400.0 * inside).reshape((size, fine) * 3).mean(axis=(1, 3, 5))
+    grid = Grid((size,) * 3, (1.0,) * 3)
+    labels = ((radius < 14).astype(np.int32) + inside)[1::fine, 1::fine, 1::fine]
+    return Volume(image.astype(np.float32), grid), LabelMap(labels, grid, {1: "Shell", 2: "Sphere"})
+
+
+def test_growth_of_sharp_structures_is_not_overstated(tmp_path):
+    first, second = (sharp_scan(grow) for grow in (1.0, 1.1))
+    files = [write_volume(image, tmp_path / f"t{n}.nii.gz") for n, (image, _) in enumerate((first, second))]
+    labels = write_volume(first[1], tmp_path / "t0.seg.nrrd")
+    scans = [target_of(files[0], labels), target_of(files[1])]
+    found = monitor(scans, tmp_path / "out", MonitorSettings(rescans=False))
+    shell, sphere = (trend.changes[0].percent for trend in found.trends)
+    assert sphere == pytest.approx(10, abs=0.6), "12 % on the grid of the scans without smoothing"
+    assert shell == pytest.approx(-100 * 0.1 * 7**3 / (14**3 - 7**3), abs=0.2)
+
+
+def test_the_interval_contains_the_difference_of_sessions(result, scans):
+    settings = dataclasses.replace(SETTINGS, sessions_percent=3)
+    wider = monitor([target_of(*scans[0]), target_of(scans[1][0])], result.folder, settings, engine_settings=FAST)
+    for before, after in zip(result.trends, wider.trends, strict=True):
+        added = 1.96 * 3 * (1 + before.changes[0].percent / 100)
+        assert after.changes[0].uncertainty == pytest.approx(np.hypot(before.changes[0].uncertainty, added), rel=0.01)
+    assert wider.cpu_seconds == pytest.approx(result.cpu_seconds), "finished registrations were repeated"
+
+
 def test_the_verdict_names_what_changed(result):
     verdict = verdict_of(result)
     assert verdict["level"] == "check" and "Sphere +" in verdict["sentence"]
@@ -137,7 +168,8 @@ def test_integrals_of_known_maps():
     half = Transform((Affine.shift([0.75, 0, 0]),))
     assert np.allclose(label_sums([(labels, half)], grid, (3, 7), ())[0], counts), "linear interpolation keeps the sum"
     grown = Transform((Affine.about(1.1 * np.eye(3), grid.center_mm),))
-    logs = log_ratio([(labels, Transform())], grid, (3, 7), jacobian_determinant(grown, grid).array)
+    sums = label_sums([(labels, Transform())], grid, (3, 7), (jacobian_determinant(grown, grid).array,))
+    logs = log_ratios(sums)
     assert np.allclose(logs, 3 * np.log(1.1), atol=1e-4)
     change = change_map(grown, Transform((grown.affine.inverse(),)), grid).array[6:-6, 6:-6, 6:-6]
     assert np.allclose(change, 100 * (1.1**3 - 1), atol=0.1)

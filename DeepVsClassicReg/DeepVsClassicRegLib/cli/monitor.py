@@ -19,7 +19,7 @@ HELP = """Measure how the structures of one subject changed over two or more sca
 SCANS are the time points in their order. They are aligned rigidly and resampled once in the mean of their positions,
 so that none is the reference: in another order the changes are the inverse. Every pair is registered in both
 directions; the change of a structure is the integrated Jacobian determinant. The uncertainty (95 %) contains the
-difference of both directions and the change measured in simulated rescans of unchanged time points.
+difference of both directions, the change measured in simulated rescans of unchanged time points, and --sessions.
 
 \b
 Written to --out:
@@ -56,8 +56,15 @@ Scans need the same contrast; for other scans use --engine instance. Without --s
     "--engine", "-e", default="instance:longitudinal", show_default=True, help="Deformable engine, or ENGINE:PRESET."
 )
 @setting_option
-@click.option("--spacing", default=0.0, help="Voxel size in mm; default: the finest of the scans.")
+@click.option("--spacing", default=0.0, help="Voxel size in mm; default: two thirds of the finest of the scans.")
 @click.option("--no-rescans", is_flag=True, help="Skip the no-change estimate (a third of the time).")
+@click.option(
+    "--sessions",
+    default=2.5,
+    show_default=True,
+    help="Difference of two sessions of an unchanged person beyond noise and position, standard deviation in percent; "
+    "0 for scans of one session.",
+)
 @process_options
 def command(scans: tuple[Path, ...], out: Path, **options: Any) -> int:
     """Measure change."""
@@ -71,7 +78,12 @@ def command(scans: tuple[Path, ...], out: Path, **options: Any) -> int:
     subjects = [target_of(path, labels.get(number)) for number, path in enumerate(scans, 1)]
     settings = from_json(
         MonitorSettings,
-        {"engine": options["engine"], "spacing_mm": options["spacing"], "rescans": not options["no_rescans"]},
+        {
+            "engine": options["engine"],
+            "spacing_mm": options["spacing"],
+            "rescans": not options["no_rescans"],
+            "sessions_percent": options["sessions"],
+        },
     )
     written = [out / "monitor.json", out / "structures.nii.gz"]
     written += [out / f"{kind}_{n}.nii.gz" for kind in ("time", "change") for n in range(1, len(scans) + 1)]

@@ -30,13 +30,23 @@ from .atlas_average import facts_of
 from .atlas_build import WORK
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, matrix_of, register_all, write_whole
-from .monitor_space import HalfwaySpace, brightened, brightness_factors, make_space, resampled, simulated_rescan
+from .monitor_space import (
+    HalfwaySpace,
+    brightened,
+    brightness_factors,
+    make_space,
+    resampled,
+    simulated_rescan,
+    smoothed,
+)
 
 WHOLE = 1
 NORMAL_95 = 1.96
 DAYS_PER_YEAR = 365.25
 # From the median absolute deviation to the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
+# Counted up when registrations of an earlier version must not be continued.
+METHOD = 3
 # Least uncertainty in percent: the numerical error of integrated determinants.
 LEAST_PERCENT = 0.05
 
@@ -49,10 +59,24 @@ class MonitorSettings:
         "instance:longitudinal", "Engine", tooltip="Deformable engine, optionally with a preset: 'instance:fast'."
     )
     spacing_mm: float = option(
-        0.0, "Voxel size", unit="mm", minimum=0, special="automatic", tooltip="0: the finest of the scans."
+        0.0,
+        "Voxel size",
+        unit="mm",
+        minimum=0,
+        special="automatic",
+        tooltip="0: two thirds of the finest of the scans.",
     )
     rescans: bool = option(
         True, "No-change estimate", tooltip="Measures simulated rescans of every time point, which did not change."
+    )
+    sessions_percent: float = option(
+        2.5,
+        "Difference of sessions",
+        unit="%",
+        minimum=0,
+        maximum=100,
+        tooltip="Standard deviation of the change between two sessions of an unchanged person that noise and position "
+        "do not explain: calibration and distortion of the scanner, hydration, brain masks. A part of every interval.",
     )
 
 
@@ -202,7 +226,7 @@ def monitor(
     the volume ratio of a structure is the mean Jacobian determinant inside it, and the logarithms of both directions
     and of all pairs are averaged, so that no time point is the reference: another order gives the inverse change. The
     uncertainty contains the difference of both directions (beyond that of unchanged scans), the disagreement of the
-    pairs, and the change that is measured in simulated rescans.
+    pairs, the change that is measured in simulated rescans, and the difference of sessions that the settings state.
 
     Parameters
     ----------
@@ -275,11 +299,12 @@ class _Run:
         self.progress = progress or Progress()
         self.scans = tuple(sorted(given, key=lambda scan: scan.digest))
         self.place = [self.scans.index(scan) for scan in given]
-        key = [[scan.digest for scan in self.scans], jsonable(settings), jsonable(engine_settings), seed]
+        content = [settings.engine, settings.spacing_mm, jsonable(engine_settings), seed]
+        key = [METHOD, [scan.digest for scan in self.scans], *content]
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
         self.work = folder / WORK / name
         self.work.mkdir(parents=True, exist_ok=True)
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.folded_percent = 0.0
 
     def result(self, days: tuple[float, ...] | None) -> Monitored:
         """Run everything that is missing, write the files and return the result."""
@@ -288,13 +313,12 @@ class _Run:
             self.scans, self.work, spacing_mm=self.settings.spacing_mm, progress=self.progress.part(0, 0.15), **options
         )
         pairs = list(itertools.permutations(range(len(self.scans)), 2))
-        files = {pair: (space.files[pair[0]], space.files[pair[1]]) for pair in pairs}
+        files = {pair: (space.compared[pair[0]], space.compared[pair[1]]) for pair in pairs}
         maps = self._registered(files, "Time points", (0.15, 0.55))
         frames = self._frames(space, maps)
         labels, names = self._labels(frames)
-        ratios = self._ratios(space.grid, frames, maps, labels)
+        ratios, volumes = self._ratios(space, frames, maps, labels)
         null = self._null_ratios(space, maps, frames, labels)
-        volumes = self._volumes(space.grid, frames, labels)
         trends = self._trends(labels, names, ratios, null, volumes, days)
         return self._written(space, maps, frames, trends, days)
 
@@ -353,23 +377,30 @@ class _Run:
 
     def _ratios(
         self,
-        grid: Grid,
+        space: HalfwaySpace,
         frames: Sequence[_Frame],
         maps: Mapping[tuple[int, int], Transform],
         labels: tuple[int, ...],
-    ) -> dict[tuple[int, int], npt.NDArray[np.float64]]:
-        """Return the logarithm of the volume ratio of every label for every ordered pair (moving to fixed)."""
-        found = {}
-        for (fixed, moving), transform in maps.items():
-            self.progress.check()
-            values = jacobian_determinant(transform, grid).array
-            found[fixed, moving] = log_ratio(frames[fixed].segmentations, grid, labels, values)
-        return found
+    ) -> tuple[dict[tuple[int, int], npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+        """Return the logarithm of the volume ratio of every label for every ordered pair (moving to fixed).
 
-    def _volumes(self, grid: Grid, frames: Sequence[_Frame], labels: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """Return the volume of every label in every frame, (T, L) mm3."""
-        sums = [label_sums(frame.segmentations, grid, labels, ()) for frame in frames]
-        return np.array([one[0] for one in sums]) * grid.voxel_volume_mm3
+        Also returns the volumes of the labels at every time point, (T, L) in mm3.
+        """
+        inside = foreground(read_volume(space.files[self.place[0]]))
+        found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
+        volumes = []
+        for fixed, frame in enumerate(frames):
+            others = [moving for moving in range(len(frames)) if moving != fixed]
+            determinants = []
+            for moving in others:
+                self.progress.check()
+                determinants.append(jacobian_determinant(maps[fixed, moving], space.grid).array)
+                folds = float(100 * (determinants[-1][inside] <= 0).mean())
+                self.folded_percent = max(self.folded_percent, folds)
+            sums = label_sums(frame.segmentations, space.grid, labels, determinants)
+            found |= {(fixed, moving): log for moving, log in zip(others, log_ratios(sums), strict=True)}
+            volumes.append(sums[0] * space.grid.voxel_volume_mm3)
+        return found, np.array(volumes)
 
     def _null_ratios(
         self,
@@ -391,15 +422,15 @@ class _Run:
                 rescan = simulated_rescan(volume, noise=spread, seed=self.seed + n)
                 again = resampled(rescan, facts_of(rescan), space.grid, space.poses[n])
                 factors = brightness_factors([read_volume(space.files[n]), again])
-                write_volume(brightened(again, factors[1] / factors[0]), path)
-            files[n, n + len(self.scans)] = (space.files[n], path)
-            files[n + len(self.scans), n] = (path, space.files[n])
+                write_volume(smoothed(brightened(again, factors[1] / factors[0])), path)
+            files[n, n + len(self.scans)] = (space.compared[n], path)
+            files[n + len(self.scans), n] = (path, space.compared[n])
         found = self._registered(files, "Rescans", (0.55, 0.9))
         means, halves = [], []
         for n, frame in enumerate(frames):
             there = jacobian_determinant(found[n, n + len(self.scans)], space.grid).array
             back = jacobian_determinant(found[n + len(self.scans), n], space.grid).array
-            logs = [log_ratio(frame.segmentations, space.grid, labels, values) for values in (there, back)]
+            logs = log_ratios(label_sums(frame.segmentations, space.grid, labels, (there, back)))
             means.append((logs[0] - logs[1]) / 2)
             halves.append((logs[0] + logs[1]) / 2)
         return _Null(np.sqrt(np.mean(np.square(means), axis=0)), np.mean(halves, axis=0))
@@ -443,6 +474,7 @@ class _Run:
                 forward, backward = float(ratios[first, other][k]), float(-ratios[other, first][k])
                 parts = [(forward - backward) / 2 - float(expected[k]), (forward + backward) / 2 - log_change]
                 parts += [] if null is None else [float(no_change[k])]
+                parts.append(self.settings.sessions_percent / 100)
                 spread = 100 * NORMAL_95 * float(np.sqrt(np.sum(np.square(parts)))) * np.exp(log_change)
                 changes.append(
                     Change(
@@ -471,15 +503,13 @@ class _Run:
         scans = tuple(read_volume(space.files[place], name=self.scans[place].name) for place in self.place)
         first = self.place[0]
         inside = foreground(scans[0])
-        charts, residual, folds = [], [], []
+        charts, residual = [], []
         for time, other in enumerate(self.place[1:], 1):
             charts.append(change_map(maps[first, other], maps[other, first], space.grid))
             write_volume(charts[-1], self.folder / f"change_{time + 1}.nii.gz")
             write_whole(maps[first, other], self.folder / f"time_1_to_{time + 1}.h5")
             warped = warp_volume(scans[time], space.grid, maps[first, other]).array
             residual.append(float(np.corrcoef(warped[inside], scans[0].array[inside])[0, 1]))
-        for transform in maps.values():
-            folds.append(float(100 * (jacobian_determinant(transform, space.grid).array[inside] <= 0).mean()))
         for time, (scan, place) in enumerate(zip(scans, self.place, strict=True), 1):
             write_volume(scan, self.folder / f"time_{time}.nii.gz")
             write_whole(Transform((space.poses[place],)), self.folder / f"space_to_time_{time}.tfm")
@@ -494,7 +524,7 @@ class _Run:
             tuple(charts),
             segmentation,
             tuple(residual),
-            max(folds),
+            self.folded_percent,
             space.confidence,
             self.cpu_seconds + space.cpu_seconds,
             self.settings,
@@ -535,10 +565,15 @@ def label_sums(
         place = np.clip(np.searchsorted(wanted, segmentation.array), 0, len(labels) - 1)
         codes = np.where(wanted[place] == segmentation.array, place, len(labels))
         size = np.array(segmentation.grid.size)
-        for rows, index in moving_indices(grid, segmentation.grid, transform.displacement_on(grid)):
+        cells = _cells_with_label(codes < len(labels))
+        affine = transform.affine
+        mapping = transform.displacement_on(grid) if affine is None else affine
+        for rows, index in moving_indices(grid, segmentation.grid, mapping):
             low = np.floor(index).astype(np.int64)
             # Most voxels are far from every label.
             near = np.flatnonzero(((low >= -1) & (low < size)).all(axis=1))
+            i, j, k = (low[near] + 1).T
+            near = near[cells[k, j, i]]
             low, upper = low[near], (index - np.floor(index))[near]
             flat = [np.asarray(value[rows]).reshape(-1)[near] for value in values]
             for corner in np.ndindex(2, 2, 2):
@@ -553,15 +588,28 @@ def label_sums(
     return total[:, :-1] / len(segmentations)
 
 
-def log_ratio(
-    segmentations: Sequence[tuple[LabelMap, Transform]],
-    grid: Grid,
-    labels: tuple[int, ...],
-    determinant: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float64]:
-    """Return the logarithm of the mean determinant inside every label: its volume there relative to that here."""
-    shares, products = label_sums(segmentations, grid, labels, (determinant,))
-    return np.asarray(np.log(np.maximum(products, LOG_FLOOR) / np.maximum(shares, LOG_FLOOR)))
+def _cells_with_label(is_labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which cells of 8 neighboring voxels have a labeled one; the first cell begins before the first voxel."""
+    cells = np.pad(is_labeled, 1)
+    for axis in range(3):
+        ahead = np.moveaxis(cells, axis, 0)
+        cells = np.moveaxis(ahead[:-1] | ahead[1:], 0, axis)
+    return cells
+
+
+def log_ratios(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the logarithm of the mean determinants inside every label: its volume there relative to that here.
+
+    Parameters
+    ----------
+    sums : (1 + N, L) array
+        From `label_sums` with N determinants.
+
+    Returns
+    -------
+    (N, L) array
+    """
+    return np.asarray(np.log(np.maximum(sums[1:], LOG_FLOOR) / np.maximum(sums[0], LOG_FLOOR)))
 
 
 def change_map(forward: Transform, backward: Transform, grid: Grid) -> Volume:
@@ -579,7 +627,8 @@ def change_map(forward: Transform, backward: Transform, grid: Grid) -> Volume:
     moved = warp_volume(Volume(back, grid), grid, forward, fill=0.0).array
     both = Volume(((there - moved) / 2).astype(np.float32), grid)
     half = DisplacementField(forward.displacement_on(grid).array_mm * np.float32(0.5), grid)
-    to_first = invert(Transform((half,)), grid, tolerance_mm=0.02 * min(grid.spacing_mm)).transform
+    # A map is looked at: a tenth of a voxel is enough, which few steps reach where displacements are small.
+    to_first = invert(Transform((half,)), grid, iterations=8, tolerance_mm=0.1 * min(grid.spacing_mm)).transform
     logs = warp_volume(both, grid, to_first, fill=0.0).array
     return Volume(100 * np.expm1(logs), grid, "change")
 

@@ -16,7 +16,7 @@ from ..images.intensity import foreground
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..settings import to_json
-from .monitor import Change, Monitored, StructureTrend
+from .monitor import NORMAL_95, Change, Monitored, StructureTrend
 
 PAPERS = (
     "Reuter et al., Within-subject template estimation for unbiased longitudinal image analysis, NeuroImage "
@@ -27,8 +27,8 @@ PAPERS = (
 GOOD_MATCH, FAIR_MATCH = 0.95, 0.85
 LOW_CONFIDENCE = 0.6
 MOST_DRAWN = 8
-# Measured on phantoms with known growth, see Testing/bench/COHORT_ATLAS.md.
-SMALL_VOXELS = 1000
+# About the smallest structure that was measured on phantoms with known growth, see Testing/bench/COHORT_ATLAS.md.
+SMALL_VOXELS = 5000
 MOST_BARS = 30
 LINES = ("#0b6e99", "#c2571a", "#1d7a4c", "#8e44ad", "#b3261e", "#5b6875", "#9a6200", "#2a9d8f")
 
@@ -104,13 +104,18 @@ def notes_of(found: Monitored) -> list[str]:
         + (", the disagreement of the pairs" if len(found.names) > 2 else "")
         + (" and simulated rescans." if found.settings.rescans else "; without rescans these intervals are too narrow.")
     ]
+    if found.settings.sessions_percent:
+        notes.append(
+            f"They contain {NORMAL_95 * found.settings.sessions_percent:.1f} points for what two sessions of an "
+            "unchanged person differ by beyond noise and position; only repeated scans tell its true value."
+        )
     voxel = found.scans[0].grid.voxel_volume_mm3
     small = [trend.name for trend in found.trends if trend.first_mm3 < SMALL_VOXELS * voxel]
     if small:
         named = ", ".join(small[:4]) + (" and others" if len(small) > 4 else "")
         notes.append(
-            f"{len(small)} structures have fewer than {SMALL_VOXELS} voxels ({named}): the smoothness of the "
-            "deformation reduces their change by up to a quarter, which the intervals do not contain."
+            f"{len(small)} structures have fewer than {SMALL_VOXELS} voxels ({named}), less than any that was checked "
+            "with phantoms: their change can be wrong by more than the intervals say."
         )
     if len(found.trends) > 20:
         notes.append(
