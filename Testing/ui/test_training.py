@@ -228,3 +228,42 @@ def test_the_windows_fit_the_width_of_the_panel(page, heads, fake):
     settle()
     for window in (dialog.dialog, page.dialog):
         assert window.minimumSizeHint.width() <= 430, window.objectName
+
+
+@pytest.mark.slow
+def test_a_model_is_adapted_by_clicks(page, panel, heads, home):
+    """The real worker: a small network is trained, chosen on the page, adapted to the cases of the scene, and added."""
+    from DeepVsClassicRegLib.core.networks.model_store import get_model
+    from training_cases import TINY, TINY_TRAIN
+
+    logic, ui = panel_logic(), page.ui
+    nodes = [list(side) for side in zip(*heads, strict=True)]
+    options = {**TINY, "train": TINY_TRAIN}
+    handle = logic.train(*nodes, name="stars", hours=1, options=options, wait=False, device="cpu", threads=1)
+    wait(lambda: len(panel.runner.training.curves.dice) > 1)
+    ui.holdButton.click()
+    wait(lambda: handle.over and not page.trainings.busy and ui.stopButton.enabled)
+    ui.stopButton.click()
+    wait(lambda: not page.trainings.busy and "was added" in ui.modelsNote.text)
+    assert page.model.card.name == "stars" and ui.adaptButton.enabled
+
+    ui.adaptButton.click()
+    dialog = page.train_dialog.ui
+    assert (
+        page.train_dialog.dialog.windowTitle == "Adapt a model" and "Continues the training" in dialog.trainIntro.text
+    )
+    assert dialog.nameEdit.text == "my-stars" and dialog.methodCombo.isHidden() and "5 cases" in dialog.casesLabel.text
+    dialog.rateSpin.value = TINY_TRAIN["learning_rate"]
+    dialog.startButton.click()
+    wait(lambda: panel.runner.training is not None and len(panel.runner.training.curves.objective) > 2)
+    assert panel.runner.training.request.model.endswith("stars")
+    assert ui.trainingCombo.currentText.startswith("my-stars")
+    ui.holdButton.click()
+    wait(lambda: panel.runner.training is None and not page.trainings.busy)
+    assert "Paused at step" in ui.trainingLabel.text and ui.resumeButton.enabled
+    if not ui.stopButton.enabled:
+        assert "no better" in ui.stopButton.toolTip
+        return
+    ui.stopButton.click()
+    wait(lambda: not page.trainings.busy and "'my-stars' was added" in ui.modelsNote.text)
+    assert page.model.card.name == "my-stars" and get_model("my-stars").card.method == get_model("stars").card.method

@@ -67,6 +67,11 @@ def output_name(moving: str, what: str, engine: str) -> str:
     return f"{shortened(file_safe(moving), room)} {what} {engine}".strip()
 
 
+def save_for_undo() -> None:
+    """Let Slicer's Undo take back what follows; this does nothing unless undo is on."""
+    slicer.mrmlScene.SaveStateForUndo()
+
+
 def hidden_node(kind: str, name: str = "", *, saved: bool) -> Any:
     """Return a hidden node that is not in the scene yet.
 

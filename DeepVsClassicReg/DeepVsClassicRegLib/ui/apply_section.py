@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from ..core.errors import RegistrationError
 from ..mrml.apply import Application, Applied, nodes_in
 from ..mrml.movable import is_movable
+from ..mrml.nodes import save_for_undo
 from ..mrml.runs import RARE_ROLES, Run, runs
 from .rich_text import faint
 from .scheduling import BackgroundCall
@@ -123,7 +124,7 @@ class ApplySection:
         self._call = None
         if error is None:
             try:
-                slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+                save_for_undo()
                 self._report(work.publish())
             except RegistrationError as problem:
                 error = problem

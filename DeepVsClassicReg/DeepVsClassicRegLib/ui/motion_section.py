@@ -13,6 +13,7 @@ from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
 from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
 from ..core.settings import jsonable
 from ..mrml.inputs import Inputs
+from ..mrml.nodes import save_for_undo
 from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequence_of, sequences, series_steps
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
@@ -105,7 +106,7 @@ class MotionTask(WorkerTask):
 
     def _publish(self, found: Any, state: str, message: str) -> None:
         try:
-            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+            save_for_undo()
             self.nodes = publish_motion(found, self.sequence)
         except Exception as error:
             self.fail(error)

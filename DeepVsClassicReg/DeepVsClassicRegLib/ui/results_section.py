@@ -18,6 +18,7 @@ from ..core.evaluation.verdict import BAD, CHECK, GOOD, UNKNOWN, best_report, fu
 from ..core.files import write_text
 from ..mrml.dicom import save_dicom
 from ..mrml.inputs import is_from_dicom
+from ..mrml.nodes import save_for_undo
 from ..mrml.runs import Run, add_views, forget_run, forget_views, restore_runs, stored_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
@@ -146,7 +147,7 @@ class ResultsSection:
         run = self.run
         if run is not None:
             self._shown(None)
-            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+            save_for_undo()
             forget_run(self.parameter_node, run, delete_outputs=True)
             self.load(self.parameter_node)
 

@@ -13,6 +13,7 @@ from ..core.job import AXIS, SECTIONS, STACK, Job
 from ..core.settings import DEFAULT, Choice, jsonable
 from ..mrml.channels import channel_choices
 from ..mrml.inputs import Inputs
+from ..mrml.nodes import save_for_undo
 from ..mrml.stacks import load_stack, problem_of_stack, publish_stack, stack_steps
 from ..worker.session import FINISHED, JobOutcome
 from .process import WorkerProcess
@@ -107,7 +108,7 @@ class StackTask(WorkerTask):
 
     def _publish(self, found: Any) -> None:
         try:
-            slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+            save_for_undo()
             self.nodes, self.report = publish_stack(found, self.volume), found.report
         except Exception as error:
             self.fail(error)

@@ -26,6 +26,7 @@ from ..core.job import ERROR_MODEL, FIRST, OUTPUT_FOLDER, RESULT_FILE, SHARE_STA
 from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
+from ..mrml.nodes import save_for_undo
 from ..mrml.outputs import (
     Loaded,
     Targets,
@@ -499,7 +500,7 @@ class RegistrationTask(WorkerTask):
         if self.request.shared_start is not None:
             self.request.shared_start.take(start, self._seen)
         find = self.request.parameter_node
-        slicer.mrmlScene.SaveStateForUndo()  # does nothing unless undo is on
+        save_for_undo()
         self.run = publish(
             loaded,
             self.request.inputs,

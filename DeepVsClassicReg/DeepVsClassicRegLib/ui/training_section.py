@@ -32,6 +32,8 @@ from .training_task import Curves, TrainingRequest, TrainingTask, read_curves
 
 REDRAW_MS, AGAIN_MS = 500, 2000
 FULL = 1000
+STOP_TIP = _("Ends the training; the best weights so far become a model in the list above.")
+NOTHING_BETTER = _("The weights are no better yet than those at the start, so there is no model to add.")
 
 
 class TrainingSection:
@@ -118,6 +120,7 @@ class TrainingSection:
         ui.resumeButton.enabled = entry is not None and entry.resumable and self._runner.training is None
         has_weights = entry is not None and entry.resumable and entry.best_step > 0
         ui.stopButton.enabled = task is not None or (has_weights and not self.busy)
+        ui.stopButton.toolTip = STOP_TIP if task is not None or has_weights else NOTHING_BETTER
         ui.deleteButton.enabled = task is None and entry is not None and not elsewhere
         self.objective.show_values(_("Objective"), [value for _step, value in curves.objective])
         self.dice.show_values(_("Validation Dice"), [value for _step, value in curves.dice])

@@ -137,7 +137,8 @@ def cuts(stack: AlignedStack) -> Any:
 
 
 def _cuts_of(stack: AlignedStack) -> dict[str, list[npt.NDArray[Any]]]:
-    before, after = stack.before.array, stack.volume.array
+    before: npt.NDArray[Any] = stack.before.array
+    after: npt.NDArray[Any] = stack.volume.array
     y, x = (size // 2 for size in after.shape[1:])
     colors = stack.channels
     if colors is not None and stack.channels_before is not None and is_color(colors) and colors.shape[-1] > 2:
