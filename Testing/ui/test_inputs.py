@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import slicer
@@ -190,3 +192,26 @@ def test_no_output_wanted_is_reported(panel, picked, ui):
     messages(panel)
     assert "output" in ui.registerButton.toolTip
     assert not ui.registerButton.enabled
+
+
+def test_an_example_that_arrives_after_the_scene_was_closed_is_dropped(panel, ui, monkeypatch, phantom):
+    from DeepVsClassicRegLib.ui import panel as panel_file
+
+    gate, left = threading.Event(), threading.Event()
+
+    def slow():
+        gate.wait(60)
+        left.set()
+        return phantom
+
+    monkeypatch.setattr(panel_file, "generate_phantom", slow)
+    ui.sampleButton.click()
+    assert not ui.sampleButton.enabled
+    slicer.mrmlScene.Clear(0)
+    assert ui.sampleButton.enabled
+    gate.set()
+    wait(left.is_set)
+    settle(20)
+    assert not slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    ui.sampleButton.click()
+    wait(lambda: slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))

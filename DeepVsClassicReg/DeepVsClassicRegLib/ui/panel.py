@@ -305,6 +305,9 @@ class Panel(VTKObservationMixin):
             self.check_soon()
 
     def _on_scene_closing(self, _caller: Any, _event: str) -> None:
+        if self._sample is not None:  # an example that arrives later would fill the new scene
+            self._sample.abandon(lambda: None)
+            self._end_sample()
         self.repair.close()
         self.qa.close()
         self.apply.close()
@@ -319,10 +322,13 @@ class Panel(VTKObservationMixin):
         self.run.show_message(PROGRESS, _("Making the example pair"))
         self._sample = BackgroundCall(generate_phantom, self._on_sample_made).start()
 
-    def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
+    def _end_sample(self) -> None:
         self._sample = None
         self.ui.sampleButton.enabled = True
         self.run.show_message(PROGRESS, "")
+
+    def _on_sample_made(self, phantom: Any, error: BaseException | None) -> None:
+        self._end_sample()
         if error is not None:
             self.run.show_message("error", str(error))
             return
