@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,35 @@ class Signal:
                 listener(*values)
 
 
+class Collection:
+    """Python's search for cyclic garbage, which is off while functions run in threads.
+
+    It runs in whichever thread allocates. There it would destroy Qt and VTK objects of the main thread in the middle of
+    the event loop, which can end the application.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._was_on = threading.Lock(), 0, False
+
+    def hold(self) -> None:
+        """Switch it off until every holder has released it."""
+        with self._lock:
+            if not self._holders:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._holders += 1
+
+    def release(self) -> None:
+        """Switch it on again after the last holder, if it was on."""
+        with self._lock:
+            self._holders -= 1
+            if not self._holders and self._was_on:
+                gc.enable()
+
+
+COLLECTION = Collection()
+
+
 class BackgroundCall:
     """A function running in a thread; `done` receives its result in the main thread.
 
@@ -58,7 +88,7 @@ class BackgroundCall:
         self._value: Any = None
         self._error: BaseException | None = None
         self._afterwards: Callable[[], None] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._ended, self._holds = threading.Lock(), False, False
         self._thread = threading.Thread(target=self._work, name="DeepVsClassicReg files", daemon=True)
         self._timer = qt.QTimer()
         self._timer.interval = POLL_MS
@@ -66,6 +96,8 @@ class BackgroundCall:
 
     def start(self) -> BackgroundCall:
         """Start the thread."""
+        COLLECTION.hold()
+        self._holds = True
         self._thread.start()
         self._timer.start()
         return self
@@ -74,10 +106,17 @@ class BackgroundCall:
         """Do not call `done`; `afterwards` runs once the function has ended and files may be removed."""
         self._timer.stop()
         with self._lock:
-            if self._thread.is_alive():
+            if self._holds and not self._ended:
                 self._afterwards = afterwards
                 return
+        self._release()
         afterwards()
+
+    def _release(self) -> None:
+        with self._lock:
+            held, self._holds = self._holds, False
+        if held:
+            COLLECTION.release()
 
     def _work(self) -> None:
         try:
@@ -86,14 +125,16 @@ class BackgroundCall:
             self._error = error
         finally:
             with self._lock:
-                afterwards = self._afterwards
+                self._ended, afterwards = True, self._afterwards
             if afterwards is not None:
                 afterwards()
+                self._release()
 
     def _poll(self) -> None:
         if self._thread.is_alive():
             return
         self._timer.stop()
+        self._release()
         done, value, error = self._done, self._value, self._error
         # The timer's connection keeps this object alive; references to volumes must not stay with it.
         self._function, self._done, self._value = (lambda: None), (lambda _value, _error: None), None
