@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 LONGEST = "test_examples.py"
 # Automatic garbage collection runs in any thread, also in that of pytest-xdist, which receives messages. There it would
-# destroy Qt and VTK objects of the panel while the main thread is in their event loop, a suspected cause of rare crashes.
+# destroy Qt and VTK objects of the panel while the main thread is in their event loop: suspected of rare crashes.
 gc.disable()
 WHOLE_EVERY = 20
 TESTS = pytest.StashKey[int]()
