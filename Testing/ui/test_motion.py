@@ -121,3 +121,12 @@ def test_only_sequences_of_volumes_are_offered(panel, ui, widget):
     assert not shown(ui.motionButton)
     ui.motionButton.collapsed = False
     assert ui.motionCombo.count == 0 and not ui.motionNowButton.enabled
+
+
+def test_results_do_not_fill_the_scene_that_followed(panel, ui, started, sequence):
+    found = correct_frames(Job.read(started.folder), started.folder, Progress())
+    slicer.mrmlScene.Clear(0)
+    started.answer(**found)
+    wait(lambda: not panel.busy)
+    assert "no longer in the scene" in ui.motionMessageLabel.text
+    assert not slicer.util.getNodesByClass("vtkMRMLSequenceNode")

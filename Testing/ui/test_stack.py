@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
+from DeepVsClassicRegLib.core.files import write_json
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import Volume
-from DeepVsClassicRegLib.core.job import Job
+from DeepVsClassicRegLib.core.job import RESULT_FILE, Job
+from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.mrml.geometry import array_of, image_of
 from DeepVsClassicRegLib.mrml.nodes import add_volume
+from DeepVsClassicRegLib.worker.stacking import align_stack
 from panel_helpers import choose, shown, wait
 
 SHIFTS = (0, 3, -2, 2, -3)
@@ -128,3 +131,19 @@ def test_what_cannot_be_aligned_is_said_on_the_button(panel, ui, sections):
     assert not ui.stackNowButton.enabled and "Choose a linear alignment" in ui.stackNowButton.toolTip
     choose(ui.stackLinearCombo, "rigid")
     assert ui.stackNowButton.enabled
+
+
+def test_results_do_not_fill_the_scene_that_followed(panel, ui, sections, fake):
+    ui.stackButton.collapsed = False
+    ui.stackSelector.setCurrentNode(sections)
+    choose(ui.stackDeformCombo, "none")
+    ui.stackNowButton.click()
+    process = fake.process
+    found = align_stack(Job.read(process.folder), process.folder, Progress())
+    write_json(process.folder / RESULT_FILE, found)
+    slicer.mrmlScene.Clear(0)
+    process.answer(**found)
+    wait(lambda: not panel.busy)
+    assert "no longer in the scene" in ui.stackMessageLabel.text
+    assert not slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert not slicer.util.getNodes("Histology*")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import slicer
 from slicer.i18n import tr as _
 
+from ..core.errors import RegistrationError
 from .geometry import Image, flipped, image_of, place
 from .segmentations import LabelStyle, default_color, fill_segmentation
 
@@ -65,6 +66,14 @@ def output_name(moving: str, what: str, engine: str) -> str:
     what, engine = file_safe(what), file_safe(engine)
     room = CORNER_LENGTH - len(f" {what} {engine}")
     return f"{shortened(file_safe(moving), room)} {what} {engine}".strip()
+
+
+def need_in_scene(node: Any) -> None:
+    """Raise `RegistrationError` when a node was removed, or its scene closed, while something was made of it."""
+    if node.GetScene() is None:
+        raise RegistrationError(
+            _("'{name}' is no longer in the scene.").format(name=node.GetName()), hint=_("Nothing was added.")
+        )
 
 
 def save_for_undo() -> None:

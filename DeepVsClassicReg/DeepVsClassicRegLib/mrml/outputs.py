@@ -25,7 +25,7 @@ from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .channels import channel_count
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
-from .nodes import GRAY, file_safe, output_name, remove_node, show_volume
+from .nodes import GRAY, file_safe, need_in_scene, output_name, remove_node, show_volume
 from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder, set_report
 from .segmentations import LabelStyle, default_color, fill_segmentation
 from .snapshot import Snapshot
@@ -535,7 +535,15 @@ def load_segmentations(folder: Path) -> dict[str, LabelMap]:
 
 
 def add_segmentations(found: Mapping[str, LabelMap], inputs: Inputs) -> dict[str, Any]:
-    """Add the segmentations to the scene and return role ('fixed_labels', ...) -> segmentation node."""
+    """Add the segmentations to the scene and return role ('fixed_labels', ...) -> segmentation node.
+
+    Raises
+    ------
+    RegistrationError
+        When a segmented volume is no longer in the scene.
+    """
+    for side in found:
+        need_in_scene(getattr(inputs, side))
     return {f"{side}_labels": _added(labels, getattr(inputs, side)) for side, labels in found.items()}
 
 

@@ -20,7 +20,7 @@ from ..core.images.series import open_series
 from ..core.motion.settings import CORRECTED, FACTS, TRANSFORMS
 from ..core.transforms.files import read_transform
 from .geometry import array_of, grid_of, image_of, place
-from .nodes import GRAY, file_safe, show_volume
+from .nodes import GRAY, file_safe, need_in_scene, show_volume
 from .snapshot import copied, write_array
 from .tables import fill_table
 from .transforms import attach, vtk_of
@@ -149,7 +149,13 @@ def publish_motion(found: CorrectedFrames, sequence: Any) -> dict[str, Any]:
     -------
     dict
         'transforms' and 'volumes' (sequences; no volumes of a canceled run), 'browser', and 'table'.
+
+    Raises
+    ------
+    RegistrationError
+        When the sequence is no longer in the scene.
     """
+    need_in_scene(sequence)
     name = sequence.GetName()
     nodes: dict[str, Any] = {"transforms": _new_sequence(sequence, _("{name} motion").format(name=name))}
     for number, mapping in sorted(found.mappings.items()):

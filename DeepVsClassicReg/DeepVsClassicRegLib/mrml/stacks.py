@@ -24,7 +24,7 @@ from ..core.job import OUTPUT_FOLDER, RESULT_FILE, SECTIONS
 from ..core.transforms.files import read_transform
 from .channels import needs_channel
 from .geometry import array_of, grid_of, image_of, place
-from .nodes import GRAY, file_safe, show_volume
+from .nodes import GRAY, file_safe, need_in_scene, show_volume
 from .snapshot import copied, write_array
 from .tables import fill_table
 from .transforms import attach, vtk_of
@@ -140,7 +140,13 @@ def publish_stack(found: LoadedStack, volume: Any) -> dict[str, Any]:
     -------
     dict
         'volume'; 'transform', which aligns what is drawn on the given sections; and 'table'.
+
+    Raises
+    ------
+    RegistrationError
+        When the sections are no longer in the scene.
     """
+    need_in_scene(volume)
     scene = slicer.mrmlScene
     name = volume.GetName()
     aligned = scene.AddNewNodeByClass(volume.GetClassName(), _named(_("{name} aligned"), name))
