@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 ROWS = HERE / "methods"
 TRAINING = Path("training/indomain_1mm/hippocampus_msd")
 CLASSICAL = ("linear", "instance", "elastix", "greedy", "ants:quick")
-SUPERVISION = {"labels": "labels", "images": "none"}
+SUPERVISION = {"labels": ("labels",), "images": ("none", "momentum")}  # momenta are optimized between two images
 LEARNING_RATE = "1e-3"
 # 1.5 mm: a step takes a third of its time at the 1 mm of the volumes, and the fields are smooth.
 GRID = ("--size", "32,48,32", "--spacing", "1.5")
@@ -94,19 +94,21 @@ def is_measured(path: Path, arguments: argparse.Namespace) -> bool:
 
 def wanted(methods: str, supervision: str) -> list[tuple[str, str]]:
     """Return the (method, supervision) of the catalogue that predict a field of volumes and can be trained so."""
-    from DeepVsClassicRegLib.core.networks.catalogue import field_methods, get_method
+    from DeepVsClassicRegLib.core.networks.catalogue import field_methods
 
     able = field_methods(3)
     names = {"all": able, "none": ()}.get(methods, methods.split(","))
     unknown = [name for name in names if name not in able]
     if unknown:
         raise SystemExit(f"Not a method that predicts a field of volumes: {', '.join(unknown)}")
-    return [
-        (name, shown)
-        for name in names
-        for shown in supervision.split(",")
-        if SUPERVISION[shown] in get_method(name).info.supervision
-    ]
+    return [(name, shown) for name in names for shown in supervision.split(",") if way_of(name, shown)]
+
+
+def way_of(method: str, shown: str) -> str:
+    """Return how `dvcreg train` calls this supervision of a method, '' when the method cannot be trained so."""
+    from DeepVsClassicRegLib.core.networks.catalogue import get_method
+
+    return next((way for way in SUPERVISION[shown] if way in get_method(method).info.supervision), "")
 
 
 def judge_classical(cases: dict[str, list[Case]], sets: dict[str, Path], out: Path) -> None:
@@ -157,7 +159,7 @@ def adopted(folder: Path, arguments: argparse.Namespace) -> dict:
     changed = [f"{name}={value}" for name, value in config.method_settings.items() if value != usual[name]]
     return {
         "method": config.method,
-        "supervision": next(words for words, way in SUPERVISION.items() if way == config.supervision),
+        "supervision": next(words for words, ways in SUPERVISION.items() if config.supervision in ways),
         "budget_minutes": arguments.minutes,
         "seed": config.train.seed,
         "settings": [*changed, f"learning-rate={config.train.learning_rate:g}", f"steps={config.train.steps}"],
@@ -176,7 +178,14 @@ def judge(folder: Path, cases: dict[str, list[Case]], sets: dict[str, Path], out
 def train(method: str, supervision: str, folder: Path, arguments: argparse.Namespace) -> int:
     """Train through the program with one thread, or go on with a training, and return the exit code."""
     command = [sys.executable, "-m", "DeepVsClassicRegLib.cli.main", "train", "--resume", "--out", str(folder)]
-    command += ["--method", method, "--data", str(arguments.data / TRAINING), "--supervision", SUPERVISION[supervision]]
+    command += [
+        "--method",
+        method,
+        "--data",
+        str(arguments.data / TRAINING),
+        "--supervision",
+        way_of(method, supervision),
+    ]
     # Aligned like the pairs in use: from where the headers put them most networks learn little but the alignment.
     command += ["--linear", "first", *GRID, "--validation", "20", "--threads", "1"]
     if arguments.augment:
