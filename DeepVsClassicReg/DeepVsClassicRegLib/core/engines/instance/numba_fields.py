@@ -180,52 +180,53 @@ def upsample(coarse: Any, out: Any) -> None:
 
 
 @nb.njit(inline="always", **JIT)
-def _mix4(t: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any, i: Any, out: Any) -> None:
-    for x in range(out.size):
-        out[x] = t[0] * e[x] + t[1] * (d[x] + f[x]) + t[2] * (c[x] + g[x]) + t[3] * (b[x] + h[x]) + t[4] * (a[x] + i[x])
+def _row_start(number: Any, low: Any, high: Any, stride: Any, first: Any) -> Any:
+    """Return the flat index of a row; rows outside low..high-1 are those at the border."""
+    return nb.uint64(min(max(number, low), high - 1) * stride + first)
 
 
 @nb.njit(inline="always", **JIT)
-def _weighted(taps: Any, source: Any, at: Any, low: Any, high: Any, out: Any) -> None:
-    """Write the sum of taps[k] * (source[at - k] + source[at + k]) over rows; rows outside low..high-1 are repeated."""
+def _weighted(
+    taps: Any, source: Any, at: Any, low: Any, high: Any, stride: Any, first: Any, out: Any, to: Any, count: Any
+) -> None:  # fmt: skip
+    """Write the sum of taps[k] * (row at - k + row at + k) to out[to .. to + count - 1]; all arrays are flat.
+
+    Row r of the source begins at r * stride + first, and rows outside low..high-1 repeat the border. Flat unsigned
+    indices, because numba counts the references to every slice: that took longer than the sums.
+    """
     reach = taps.size - 1
-    if reach == 4 and at - 4 >= low and at + 4 < high:
-        _mix4(
-            taps, source[at - 4], source[at - 3], source[at - 2], source[at - 1], source[at],
-            source[at + 1], source[at + 2], source[at + 3], source[at + 4], out,
-        )  # fmt: skip
-        return
-    here = source[at]
+    n, o = nb.uint64(count), nb.uint64(to)
+    e = _row_start(at, low, high, stride, first)
+    d, f = _row_start(at - 1, low, high, stride, first), _row_start(at + 1, low, high, stride, first)
+    t0, t1 = taps[0], taps[1]
     if reach == 1:
-        before, after = source[max(at - 1, low)], source[min(at + 1, high - 1)]
-        for x in range(out.size):
-            out[x] = taps[0] * here[x] + taps[1] * (before[x] + after[x])
-        return
-    for x in range(out.size):
-        out[x] = taps[0] * here[x]
-    for k in range(1, reach + 1):
-        tap, before, after = taps[k], source[max(at - k, low)], source[min(at + k, high - 1)]
-        for x in range(out.size):
-            out[x] += tap * (before[x] + after[x])
-
-
-@nb.njit(inline="always", **JIT)
-def _along_row(taps: Any, line: Any, out: Any) -> None:
-    """out[x] = weighted sum of line[x .. x + 2 * reach]; the line is longer by `reach` on both ends."""
-    reach, n = taps.size - 1, out.size
-    if reach == 4:
-        _mix4(
-            taps, line[0:n], line[1 : n + 1], line[2 : n + 2], line[3 : n + 3], line[4 : n + 4],
-            line[5 : n + 5], line[6 : n + 6], line[7 : n + 7], line[8 : n + 8], out,
-        )  # fmt: skip
-        return
-    for x in range(n):
-        out[x] = taps[0] * line[x + reach]
-    for k in range(1, reach + 1):
-        tap = taps[k]
-        before, after = line[reach - k : reach - k + n], line[reach + k : reach + k + n]
         for x in range(n):
-            out[x] += tap * (before[x] + after[x])
+            out[o + x] = t0 * source[e + x] + t1 * (source[d + x] + source[f + x])
+        return
+    t2 = taps[2]
+    c, g = _row_start(at - 2, low, high, stride, first), _row_start(at + 2, low, high, stride, first)
+    if reach == 2:
+        for x in range(n):
+            out[o + x] = (
+                t0 * source[e + x] + t1 * (source[d + x] + source[f + x]) + t2 * (source[c + x] + source[g + x])
+            )
+        return
+    b, h = _row_start(at - 3, low, high, stride, first), _row_start(at + 3, low, high, stride, first)
+    a, i = _row_start(at - 4, low, high, stride, first), _row_start(at + 4, low, high, stride, first)
+    t3, t4 = taps[3], taps[min(reach, 4)] * F32(reach > 3)
+    for x in range(n):
+        out[o + x] = (
+            t0 * source[e + x]
+            + t1 * (source[d + x] + source[f + x])
+            + t2 * (source[c + x] + source[g + x])
+            + t3 * (source[b + x] + source[h + x])
+            + t4 * (source[a + x] + source[i + x])
+        )
+    for k in range(5, reach + 1):
+        tap = taps[k]
+        p, q = _row_start(at - k, low, high, stride, first), _row_start(at + k, low, high, stride, first)
+        for x in range(n):
+            out[o + x] += tap * (source[p + x] + source[q + x])
 
 
 @nb.njit(parallel=True, **JIT)
@@ -240,10 +241,10 @@ def smooth(
     """
     zs, ys, xs = field.shape[1:]
     reach, reach_y = taps_x.size - 1, taps_y.size - 1
+    source, target = field.reshape(field.size), out.reshape(out.size)
     for slab in nb.prange(cuts.size - 1):
-        mixed = np.empty((ys, xs), np.float32)
+        mixed = np.empty(ys * xs, np.float32)
         line = np.empty(xs + 2 * reach, np.float32)
-        result = np.empty(xs, np.float32)
         for z in range(cuts[slab], cuts[slab + 1]):
             y0, y1, x0, x1 = planes[z, 0], planes[z, 1], planes[z, 2], planes[z, 3]
             total = F32(0)
@@ -253,8 +254,10 @@ def smooth(
             left, right = max(x0 - reach, 0), min(x1 + reach, xs)
             top, bottom = max(y0 - reach_y, 0), min(y1 + reach_y, ys)
             for axis in range(3):
+                low, plane = axis * zs, axis * zs + z
                 for y in range(top, bottom):
-                    _weighted(taps_z, field[axis, :, y, left:right], z, 0, zs, mixed[y, left:right])
+                    at = y * xs + left
+                    _weighted(taps_z, source, plane, low, low + zs, ys * xs, at, mixed, at, right - left)
                 for y in range(y0, y1):
                     start, end = rows[z, y, 0], rows[z, y, 1]
                     if end <= start:
@@ -262,17 +265,15 @@ def smooth(
                     a, b = max(start - reach, 0), min(end + reach, xs)
                     # line[j] contains column start - reach + j
                     shift = a - (start - reach)
-                    _weighted(taps_y, mixed[:, a:b], y, top, bottom, line[shift : shift + b - a])
+                    _weighted(taps_y, mixed, y, top, bottom, xs, a, line, shift, b - a)
                     for j in range(shift):
                         line[j] = line[shift]
                     for j in range(shift + b - a, end - start + 2 * reach):
                         line[j] = line[shift + b - a - 1]
-                    part = result[: end - start]
-                    _along_row(taps_x, line, part)
-                    target = out[axis, z, y, start:end]
+                    to = (plane * ys + y) * xs + start
+                    _weighted(taps_x, line, reach, 0, 2 * reach + 1, 1, 0, target, to, end - start)
                     row_total = F32(0)
-                    for x in range(part.size):
-                        target[x] = part[x]
-                        row_total += part[x] * part[x]
+                    for x in range(nb.uint64(to), nb.uint64(to + end - start)):
+                        row_total += target[x] * target[x]
                     total += row_total * aspect[axis] * aspect[axis]
             squares[z] = total
