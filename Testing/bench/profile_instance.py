@@ -70,11 +70,12 @@ def one_table(shape: tuple[int, ...], threads: int, bandwidth: float, repeats: i
             3 * 3 * 3 * len(wide),
         ),
         (
-            "step",
-            lambda: numba_fields.advance(u, update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows, out),
-            15,
-            100,
+            "update",
+            lambda: numba_fields.update(update, memory, aspect, F32(0.5), F32(1), F32(0.25), rows),
+            12,
+            20,
         ),
+        ("compose", lambda: numba_fields.compose_near(update, u, rows, cuts, out), 9, 250),
         (
             "smooth the field",
             lambda: numba_fields.smooth(u, narrow, narrow, narrow, aspect, rows, planes, cuts, out, values),

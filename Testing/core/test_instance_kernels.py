@@ -126,7 +126,24 @@ def test_warp_is_linear_interpolation():
     np.testing.assert_allclose(out, expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("sigma", [0.5, 1.0, 1.5, 2.2])
+def test_composition_with_a_short_update_is_that_with_any():
+    """The sum over near neighbors is the trilinear mean, also at the border and for a part of the volume."""
+    rng = np.random.default_rng(3)
+    short = rng.uniform(-1, 1, (3, *SHAPE)).astype(np.float32)
+    short[:, 5, 5, 5], short[:, 6, 6, 6], short[:, 7, 7, 7] = 1, -1, 0
+    field = rng.normal(size=(3, *SHAPE)).astype(np.float32)
+    ball = np.zeros(SHAPE, bool)
+    ball[2:9, 3:14, 0:12] = True
+    for region in (everywhere(), region_of(ball, margin=0)):
+        any_update, near = np.zeros_like(field), np.zeros_like(field)
+        numba_fields.compose(short, field, region.rows, any_update)
+        numba_fields.compose_near(short, field, region.rows, region.cuts(2), near)
+        # Positions beyond the border stop a thousandth of a voxel before it.
+        np.testing.assert_allclose(near, any_update, atol=2e-5)
+        assert np.abs(near).max() > 1
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8, 1.0, 1.5, 2.2, 3.4])
 def test_smoothing_is_a_truncated_gaussian(sigma):
     field = np.stack([smooth_noise(s, sigma=0.5) for s in (1, 2, 3)])
     half = taps(sigma)

@@ -72,46 +72,109 @@ def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
 
 
 @nb.njit(parallel=True, **JIT)
-def advance(
-    u: Any, force: Any, memory: Any, aspect: Any, keep: Any, scale: Any, step: Any, rows: Any, out: Any
-) -> None:
-    """Take one step: out(x) = v(x) + u(x + v(x)), where v combines the force and the previous steps.
+def update(force: Any, memory: Any, aspect: Any, keep: Any, scale: Any, step: Any, rows: Any) -> None:
+    """Replace the force by the update of this step, which combines it with the previous steps.
 
     Each force vector f is normalized to f / (|f| + scale), so that strong edges do not dominate weak ones. It is added
-    to keep * memory, and v = step * memory. `aspect` is the finest spacing divided by the spacing along z, y, x, so
-    that steps have the same length in mm along all axes.
+    to keep * memory, and the update is step * memory. `aspect` is the finest spacing divided by the spacing along z, y,
+    x, so that steps have the same length in mm along all axes.
     """
-    zs, ys, xs = u.shape[1:]
+    zs, ys, xs = force.shape[1:]
     a0, a1, a2 = aspect[0], aspect[1], aspect[2]
-    flat0, flat1, flat2 = u[0].reshape(zs * ys * xs), u[1].reshape(zs * ys * xs), u[2].reshape(zs * ys * xs)
-    row, plane = nb.uint64(xs), nb.uint64(xs * ys)
-    last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
-    for place in nb.prange(places(zs)):
-        z = spread(place, zs)
-        if z >= zs:
-            continue
+    f, m, volume = force.reshape(force.size), memory.reshape(memory.size), nb.uint64(zs * ys * xs)
+    for z in nb.prange(zs):
         for y in range(ys):
-            f0, f1, f2 = force[0, z, y], force[1, z, y], force[2, z, y]
-            m0, m1, m2 = memory[0, z, y], memory[1, z, y], memory[2, z, y]
-            o0, o1, o2 = out[0, z, y], out[1, z, y], out[2, z, y]
-            start, end = rows[z, y, 0], rows[z, y, 1]
-            for x in range(start, end):
-                g0, g1, g2 = a0 * f0[x], a1 * f1[x], a2 * f2[x]
+            i0 = nb.uint64((z * ys + y) * xs)
+            i1, i2 = i0 + volume, i0 + volume + volume
+            for x in range(nb.uint64(rows[z, y, 0]), nb.uint64(rows[z, y, 1])):
+                g0, g1, g2 = a0 * f[i0 + x], a1 * f[i1 + x], a2 * f[i2 + x]
                 gain = F32(1) / (np.sqrt(g0 * g0 + g1 * g1 + g2 * g2) + scale)
-                m0[x] = keep * m0[x] + gain * a0 * g0
-                m1[x] = keep * m1[x] + gain * a1 * g1
-                m2[x] = keep * m2[x] + gain * a2 * g2
-            for x in range(start, end):
-                v0, v1, v2 = step * m0[x], step * m1[x], step * m2[x]
-                pz = _inside(F32(z) + v0, last_z)
-                py = _inside(F32(y) + v1, last_y)
-                px = _inside(F32(x) + v2, last_x)
-                iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
-                a, b, c = pz - F32(iz), py - F32(iy), px - F32(ix)
-                at = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
-                o0[x] = v0 + _corner_mean(flat0, at, row, plane, a, b, c)
-                o1[x] = v1 + _corner_mean(flat1, at, row, plane, a, b, c)
-                o2[x] = v2 + _corner_mean(flat2, at, row, plane, a, b, c)
+                m0 = keep * m[i0 + x] + gain * a0 * g0
+                m1 = keep * m[i1 + x] + gain * a1 * g1
+                m2 = keep * m[i2 + x] + gain * a2 * g2
+                m[i0 + x], m[i1 + x], m[i2 + x] = m0, m1, m2
+                f[i0 + x], f[i1 + x], f[i2 + x] = step * m0, step * m1, step * m2
+
+
+@nb.njit(inline="always", **JIT)
+def _near_mean(u: Any, at: Any, before: Any, here: Any, after: Any) -> Any:
+    """Return the weighted sum of three neighbors along x."""
+    return before * u[at - nb.uint64(1)] + here * u[at] + after * u[at + nb.uint64(1)]
+
+
+@nb.njit(parallel=True, **JIT)
+def compose_near(first: Any, second: Any, rows: Any, cuts: Any, out: Any) -> None:
+    """Write first(x) + second(x + first(x)) inside the rows; `first` is at most one voxel long along every axis.
+
+    So near, a trilinear mean is a sum over the 27 neighbors with weights max(-v, 0), 1 - |v| and max(v, 0) along each
+    axis. Neighbors of consecutive voxels are consecutive, so that the processor computes many at once, which it can not
+    with eight corners anywhere.
+    """
+    zs, ys, xs = first.shape[1:]
+    v, u, to, volume = (
+        first.reshape(first.size),
+        second.reshape(first.size),
+        out.reshape(out.size),
+        nb.uint64(zs * ys * xs),
+    )
+    last_z, last_y, last_x = F32(zs - 1.001), F32(ys - 1.001), F32(xs - 1.001)
+    row, plane = nb.uint64(xs), nb.uint64(xs * ys)
+    for slab in nb.prange(cuts.size - 1):
+        weights = np.empty(6 * xs, np.float32)
+        n1, n2, n3, n4, n5 = row, row * nb.uint64(2), row * nb.uint64(3), row * nb.uint64(4), row * nb.uint64(5)
+        for z in range(cuts[slab], cuts[slab + 1]):
+            low_z, high_z = max(z - 1, 0), min(z + 1, zs - 1)
+            for y in range(ys):
+                start, end = rows[z, y, 0], rows[z, y, 1]
+                if end <= start:
+                    continue
+                low_y, high_y = max(y - 1, 0), min(y + 1, ys - 1)
+                bb, bh, ba = _line(low_z, low_y, ys, xs), _line(low_z, y, ys, xs), _line(low_z, high_y, ys, xs)
+                hb, hh, ha = _line(z, low_y, ys, xs), _line(z, y, ys, xs), _line(z, high_y, ys, xs)
+                ab, ah, aa = _line(high_z, low_y, ys, xs), _line(high_z, y, ys, xs), _line(high_z, high_y, ys, xs)
+                inner, stop = nb.uint64(max(start, 1)), nb.uint64(min(end, xs - 1))
+                for x in range(inner, stop):
+                    v0 = min(max(v[hh + x], -F32(z)), last_z - F32(z))
+                    v1 = min(max(v[hh + volume + x], -F32(y)), last_y - F32(y))
+                    v2 = v[hh + volume + volume + x]
+                    weights[x], weights[n1 + x] = max(-v0, F32(0)), max(v0, F32(0))
+                    weights[n2 + x], weights[n3 + x] = max(-v1, F32(0)), max(v1, F32(0))
+                    weights[n4 + x], weights[n5 + x] = max(-v2, F32(0)), max(v2, F32(0))
+                for axis in range(3):
+                    component = nb.uint64(axis) * volume
+                    for x in range(inner, stop):
+                        zb, za, yb, ya = weights[x], weights[n1 + x], weights[n2 + x], weights[n3 + x]
+                        xb, xa = weights[n4 + x], weights[n5 + x]
+                        xh, yh, i = F32(1) - xb - xa, F32(1) - yb - ya, component + x
+                        below = yb * _near_mean(u, bb + i, xb, xh, xa) + yh * _near_mean(u, bh + i, xb, xh, xa)
+                        below += ya * _near_mean(u, ba + i, xb, xh, xa)
+                        level = yb * _near_mean(u, hb + i, xb, xh, xa) + yh * _near_mean(u, hh + i, xb, xh, xa)
+                        level += ya * _near_mean(u, ha + i, xb, xh, xa)
+                        above = yb * _near_mean(u, ab + i, xb, xh, xa) + yh * _near_mean(u, ah + i, xb, xh, xa)
+                        above += ya * _near_mean(u, aa + i, xb, xh, xa)
+                        to[hh + i] = v[hh + i] + zb * below + (F32(1) - zb - za) * level + za * above
+                for edge in range(2):
+                    x = edge * (xs - 1)  # without a neighbor on one side
+                    if x < start or x >= end:
+                        continue
+                    at = hh + nb.uint64(x)
+                    pz = _inside(F32(z) + v[at], last_z)
+                    py = _inside(F32(y) + v[at + volume], last_y)
+                    px = _inside(F32(x) + v[at + volume + volume], last_x)
+                    iz, iy, ix = nb.int32(pz), nb.int32(py), nb.int32(px)
+                    a, b, c = pz - F32(iz), py - F32(iy), px - F32(ix)
+                    corner = nb.uint64(iz) * plane + nb.uint64(iy) * row + nb.uint64(ix)
+                    for axis in range(3):
+                        component = nb.uint64(axis) * volume
+                        to[at + component] = v[at + component] + _corner_mean(
+                            u, corner + component, row, plane, a, b, c
+                        )
+
+
+@nb.njit(inline="always", **JIT)
+def _line(z: Any, y: Any, ys: Any, xs: Any) -> Any:
+    """Return the flat index at which a row begins."""
+    return nb.uint64((z * ys + y) * xs)
 
 
 @nb.njit(parallel=True, **JIT)

@@ -328,7 +328,12 @@ class NumbaLevel:
         scale, keep = F32(steps.softness * rms), F32(steps.momentum)
         step = F32(steps.step * (1 - steps.momentum))
         self.check_cancelled()
-        numba_fields.advance(self.u, self._smooth, self._memory, self.aspect, keep, scale, step, rows, self._next)
+        numba_fields.update(self._smooth, self._memory, self.aspect, keep, scale, step, rows)
+        self.check_cancelled()
+        if steps.step <= 1:
+            numba_fields.compose_near(self._smooth, self.u, rows, self.cuts, self._next)
+        else:
+            numba_fields.compose(self._smooth, self.u, rows, self._next)
         self.check_cancelled()
         if self.pull is not None:
             self.u[:] = self._next
