@@ -95,33 +95,14 @@ def _atlases(folder: Path) -> str:
             )
     for found in _read(folder, "ants[0-9]*.json"):
         own = _read(folder, f"atlas{found['subjects']}.json")
-        ratio = f", {found['cpu'] / own[0]['facts']['cpu_total']:.1f} times that of this project" if own else ""
+        spent = sum(found["cpu"])
+        ratio = f", {spent / own[0]['facts']['cpu_total']:.1f} times that of this project" if own else ""
         text.append(
             f"antspyx `build_template` of {found['subjects']} subjects, {found['rounds']} rounds of SyN: CPU "
-            f"{found['cpu']:.0f} s{ratio}. Others were registered to it in the same way as above: Dice of its labels "
+            f"{spent:.0f} s{ratio}. Others were registered to it in the same way as above: Dice of its labels "
             f"{_mean(found['scores']['to'])}, through it {_mean(found['scores']['through'])}.\n"
         )
-    if not list(folder.glob("ants[0-9]*.json")):
-        text.append(_unfinished_ants(folder))
     return "\n".join(text)
-
-
-def _unfinished_ants(folder: Path) -> str:
-    """Return what is known of antspyx before all of its rounds are done."""
-    missing = "Not measured: Dice with the template of antspyx (`atlas_bench.py ants`"
-    spent = _read(folder, "ants20/facts.json")
-    own = _read(folder, "atlas20.json")
-    if not spent or not own:
-        return f"{missing}).\n"
-    facts = own[0]["facts"]
-    round_of_own = facts["cpu_total"] / len(facts["rounds"])
-    round_of_ants = float(np.mean(spent[0]))
-    return (
-        f"antspyx `build_template` of the same 20 subjects, SyN: {round_of_ants:.0f} CPU s per round ({len(spent[0])} "
-        f"measured) against {round_of_own:.0f} here (everything divided by the {len(facts['rounds'])} rounds), "
-        f"{round_of_ants / round_of_own:.1f} times as much. {missing}: its other rounds did not fit into the time; the "
-        "command continues).\n"
-    )
 
 
 def _labels(folder: Path) -> str:
