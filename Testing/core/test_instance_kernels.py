@@ -13,7 +13,8 @@ pytest.importorskip("numba")
 from DeepVsClassicRegLib.core import numba_setup
 from DeepVsClassicRegLib.core.engines.instance import numba_fields, numba_level
 from DeepVsClassicRegLib.core.engines.instance.level import region_of, settled, taps
-from DeepVsClassicRegLib.core.transforms.unfold import corner_determinants, unfolded
+from DeepVsClassicRegLib.core.transforms.unfold import unfolded
+from DeepVsClassicRegLib.core.transforms.unfold_kernels import smallest_determinants
 
 ndimage = pytest.importorskip("scipy.ndimage")
 SHAPE = (13, 14, 15)
@@ -25,6 +26,12 @@ def smooth_noise(seed, shape=SHAPE, sigma=1.0):
 
 def everywhere(shape=SHAPE):
     return region_of(np.ones(shape, bool), margin=0)
+
+
+def corner_determinants(u):
+    out = np.empty(u.shape[1:], np.float32)
+    smallest_determinants(u, out)
+    return out
 
 
 def images():
@@ -185,6 +192,20 @@ def test_determinants_of_an_affine_field_and_their_two_ways():
     np.testing.assert_allclose(
         unfold._at_points(rough, points).reshape(SHAPE), corner_determinants(rough), rtol=1e-3, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("lowest", [0.0, 0.1, 0.9])
+def test_nodes_below_are_the_same_without_numba(lowest, monkeypatch):
+    from DeepVsClassicRegLib.core.transforms import unfold
+
+    rough = np.stack([smooth_noise(s, sigma=1.0) * 6 for s in (1, 2, 3)])
+    points, determinants = unfold.nodes_below(rough, lowest)
+    assert 0 < len(points) < rough[0].size
+    monkeypatch.setattr(unfold, "numba_loaded", lambda: False)
+    others, same = unfold.nodes_below(rough, lowest)
+    np.testing.assert_array_equal(points, others)
+    np.testing.assert_allclose(determinants, same, rtol=1e-3, atol=1e-4)
+    assert len(unfold.nodes_below(np.zeros((3, 1, 5, 6), np.float32), 0.5)[0]) == 0
 
 
 def test_folds_are_smoothed_and_other_nodes_do_not_change():

@@ -10,10 +10,10 @@ import numpy as np, torch
 torch.set_num_threads(1)
 torch.nn.functional.conv3d(torch.ones(1, 4, 32, 32, 32), torch.ones(4, 4, 3, 3, 3))
 from DeepVsClassicRegLib.core.numba_setup import thread_bound
-from DeepVsClassicRegLib.core.transforms.unfold import corner_determinants
+from DeepVsClassicRegLib.core.transforms.unfold_kernels import smallest_determinants
 
 with thread_bound(1):
-    corner_determinants(np.zeros((3, 40, 40, 40), np.float32))
+    smallest_determinants(np.zeros((3, 40, 40, 40), np.float32), np.zeros((40, 40, 40), np.float32))
     print(torch.get_num_threads())
 print(torch.get_num_threads())
 """

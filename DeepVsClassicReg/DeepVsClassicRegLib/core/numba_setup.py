@@ -26,6 +26,11 @@ def numba_found() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+def numba_loaded() -> bool:
+    """Return whether numba was imported by someone: loading it takes half a second, and as long again its kernels."""
+    return "numba" in sys.modules
+
+
 def use_user_cache() -> Path:
     """Set numba's cache folder to one of the user, unless one is set, and return the folder.
 
@@ -74,8 +79,8 @@ def thread_bound(count: int) -> Iterator[int]:
 
 
 def kernel_threads(count: int) -> AbstractContextManager[object]:
-    """Return `thread_bound(count)`, or a block that changes nothing where numba is not installed."""
-    return thread_bound(count) if numba_found() else nullcontext()
+    """Return `thread_bound(count)`, or a block that changes nothing where numba is not loaded."""
+    return thread_bound(count) if numba_loaded() else nullcontext()
 
 
 def _threads_of_numba() -> int:

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images.intensity import widened
-from ..numba_setup import numba_found
+from ..numba_setup import numba_loaded
 
 Field = npt.NDArray[np.float32]
 Array = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
-SLAB = 8
 OFFSETS = np.array([(z, y, x) for z in (-1, 0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 BINOMIAL = np.array([2.0 ** -(3 + abs(z) + abs(y) + abs(x)) for z, y, x in OFFSETS], np.float32)
 
@@ -61,7 +60,7 @@ def unfolded(
     cell keeps its corners in order. Around other nodes the field is averaged with its neighbors, again
     and again, over a neighborhood that grows where this does not help.
     """
-    flagged = np.argwhere(corner_determinants(u) < lowest)
+    flagged = nodes_below(u, lowest)[0]
     first = len(flagged)
     if first == 0:
         return u, Repair(0, 0, 0)
@@ -77,20 +76,53 @@ def unfolded(
     return u, Repair(first, len(flagged), done)
 
 
-def corner_determinants(u: Field) -> npt.NDArray[np.float32]:
-    """Return the smallest of the eight one-sided determinants of every node, (Z, Y, X)."""
-    out = np.empty(u.shape[1:], np.float32)
-    if numba_found():
+def nodes_below(u: Field, lowest: float) -> tuple[Ints, npt.NDArray[np.float32]]:
+    """Return the nodes whose smallest corner determinant is below `lowest`, and these determinants.
+
+    Parameters
+    ----------
+    u : (3, Z, Y, X) array
+        Displacements z, y, x in voxels of their own grid.
+    lowest : float
+        At most 1.
+
+    Returns
+    -------
+    (N, 3) int64 array and (N,) float32 array
+        Nodes z, y, x in the order of the array; determinants.
+    """
+    if numba_loaded():  # not worth loading it for this
         from .unfold_kernels import smallest_determinants
 
-        smallest_determinants(np.ascontiguousarray(u), out)
-        return out
-    for start in range(0, u.shape[1], SLAB):
-        stop = min(start + SLAB, u.shape[1])
-        z, y, x = np.meshgrid(np.arange(start, stop), *(np.arange(n) for n in u.shape[2:]), indexing="ij")
-        points = np.stack([z, y, x], axis=-1).reshape(-1, 3)
-        out[start:stop] = _at_points(u, points).reshape(stop - start, *u.shape[2:])
-    return out
+        determinants = np.empty(u.shape[1:], np.float32)
+        smallest_determinants(np.ascontiguousarray(u), determinants)
+        points = np.argwhere(determinants < lowest)
+        return points, determinants[tuple(points.T)]
+    doubtful = np.argwhere(_largest_slope(u) > 1 - max(lowest, 0.0) ** (1 / 3))
+    if not len(doubtful):
+        return doubtful, np.zeros(0, np.float32)
+    determinants = _at_points(u, doubtful)
+    below = determinants < lowest
+    return doubtful[below], determinants[below]
+
+
+def _largest_slope(u: Field) -> npt.NDArray[np.float32]:
+    """Return at every node the largest sum, over the axes, of a component's one-sided differences.
+
+    With s below 1 in every row of a gradient, the eigenvalues of identity plus gradient are at least 1 - s away from 0
+    (Gershgorin), and its determinant is at least (1 - s)^3.
+    """
+    largest = np.zeros(u.shape[1:], np.float32)
+    for component in u:
+        slopes = np.zeros(u.shape[1:], np.float32)
+        for axis in range(3):
+            along, change = np.moveaxis(slopes, axis, 0), np.abs(np.diff(np.moveaxis(component, axis, 0), axis=0))
+            if len(change):
+                along[0] += change[0]
+                along[-1] += change[-1]
+                along[1:-1] += np.maximum(change[1:], change[:-1])
+        np.maximum(largest, slopes, out=largest)
+    return largest
 
 
 def _at_points(u: Field, points: Ints) -> npt.NDArray[np.float32]:

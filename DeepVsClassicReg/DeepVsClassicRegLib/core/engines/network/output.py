@@ -13,10 +13,9 @@ from ...images.volume import LabelMap, Volume
 from ...networks.base import ExtraMap
 from ...networks.parts import DisplacementPart
 from ...networks.parts import Part as NetworkPart
-from ...numba_setup import numba_found, use_user_cache
 from ...result import Extra
 from ...transforms.transform import DisplacementField, Part, Transform
-from ...transforms.unfold import corner_determinants, unfolded
+from ...transforms.unfold import nodes_below, unfolded
 from ...transforms.units import channels_to_mm
 from .exact import exact_parts
 from .fading import faded
@@ -61,10 +60,8 @@ def finished_field(u: Field, grid: Grid, *, lowest: float) -> FinishedField:
         Lowest Jacobian determinant; the field is smoothed around nodes below it, 0 keeps them.
     """
     wide, around = faded(u, grid)
-    if numba_found():
-        use_user_cache()
-    determinants = corner_determinants(wide)
-    folded, low = int((determinants <= 0).sum()), int((determinants < lowest).sum()) if lowest > 0 else 0
+    determinants = nodes_below(wide, max(lowest, float(np.finfo(np.float32).tiny)))[1]
+    folded, low = int((determinants <= 0).sum()), len(determinants) if lowest > 0 else 0
     percent = 100.0 * folded / u[0].size
     notes = [f"The network's field folded at {folded} nodes ({percent:.3g} %)."] if folded else []
     if low:
