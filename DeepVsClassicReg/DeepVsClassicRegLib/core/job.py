@@ -17,6 +17,9 @@ JOB_FILE = "job.json"
 RESULT_FILE = "result.json"
 OUTPUT_FOLDER = "out"
 SCRATCH_FOLDER = "tmp"
+# Tasks of the worker; settings of a motion correction or an alignment of sections are an option named like the task.
+REGISTER, RECOMMEND, EVALUATE, SEGMENT = "register", "recommend", "evaluate", "segment"
+MOTION, STACK, TRAIN, METHODS = "motion", "stack", "train", "methods"
 # Options of 'register': return the linear alignment in result.json; start from such an alignment.
 SHARE_START, START = "share_start", "start"
 START_FILE = "start.h5"
@@ -30,10 +33,10 @@ ESTIMATED_SEGMENTATIONS = "estimated_segmentations"
 # Options of 'segment': the sides to segment, and the model.
 SIDES, SEGMENTATION_MODEL = "sides", "segmentation_model"
 SEGMENTED = {"fixed": "fixed_seg.seg.nrrd", "moving": "moving_seg.seg.nrrd"}
-# Options of 'motion': files of the frames in the job folder, the settings of the correction, parallel processes.
-FRAMES, MOTION, WORKERS = "frames", "motion", "workers"
-# Options of 'stack': file of the sections in the job folder, axis across them, the settings of the alignment.
-SECTIONS, AXIS, STACK = "sections", "axis", "stack"
+# Further options of 'motion': files of the frames in the job folder, parallel processes.
+FRAMES, WORKERS = "frames", "workers"
+# Further options of 'stack': file of the sections in the job folder, axis across them.
+SECTIONS, AXIS = "sections", "axis"
 INPUTS = (
     "fixed",
     "moving",
@@ -75,7 +78,7 @@ class Job:
     Attributes
     ----------
     task : str
-        'register', 'recommend', 'evaluate', 'segment', 'motion' or 'stack'; see `tasks.TASKS`.
+        'register', 'recommend', 'evaluate', 'segment', 'motion', 'stack', 'train' or 'methods'.
     inputs : mapping of str to str
         Entry of `INPUTS` -> file, absolute or relative to the job folder. A registration needs 'fixed' and 'moving'.
     engine, preset : str
@@ -112,7 +115,7 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     ephemeral: bool = False
     compress: bool = True
-    task: str = "register"
+    task: str = REGISTER
 
     def __post_init__(self) -> None:
         outputs = (*OUTPUTS, *FURTHER_OUTPUTS)

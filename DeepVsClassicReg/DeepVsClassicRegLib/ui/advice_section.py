@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.device import Compute
+from ..core.job import RECOMMEND
 from ..mrml.advice import entry_title, update_advice_plot, update_advice_table
 from ..mrml.inputs import Inputs, fingerprint
 from ..worker.session import CANCELLED, FINISHED
@@ -19,7 +20,7 @@ from .rich_text import line
 from .runner import Runner
 from .scheduling import Signal
 from .tables import fit_table, keep_fitted
-from .tasks import RECOMMEND, QueryTask, WorkerTask
+from .tasks import QueryTask, WorkerTask
 
 DELAY_MS = 700
 TIME_BUDGET, TRAINING_LABELS, REPRESENTATIVE = "Advice.TimeBudget", "Advice.TrainingLabels", "Advice.Representative"

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..core.errors import Cancelled, RegistrationError
+from ..core.job import EVALUATE, RECOMMEND
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
@@ -18,8 +19,6 @@ from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
 from .dependencies import default_engine, engine_availability
 from .runner import Runner
 from .tasks import (
-    EVALUATE,
-    RECOMMEND,
     QueryTask,
     RegistrationRequest,
     RegistrationTask,

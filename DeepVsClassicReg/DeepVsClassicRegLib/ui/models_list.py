@@ -10,13 +10,14 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..core.engines.similarity_models import FEATURE_KIND, FEATURE_PREFIX, METRIC_KINDS, METRIC_PREFIX
+from ..core.job import METHODS
 from ..core.networks.card import Model
 from ..core.networks.model_store import facts, find_models, headline
 from ..mrml.inputs import Inputs
 from ..worker.session import FINISHED
 from .runner import Runner
 from .scheduling import Signal
-from .tasks import METHODS, QueryTask
+from .tasks import QueryTask
 
 LISTING = "models"
 AUTO = "auto"

@@ -28,7 +28,6 @@ STARTS = {
     LINEAR: _("Start: linear alignment"),
     NEIGHBOR: _("Start: motion of the neighbor"),
 }
-TASK = "motion"
 
 
 class MotionTask(WorkerTask):
@@ -78,7 +77,7 @@ class MotionTask(WorkerTask):
         """Return the job of this correction."""
         options = {FRAMES: list(files.values()), MOTION: jsonable(self.options), WORKERS: self.workers}
         return Job(
-            task=TASK,
+            task=MOTION,
             inputs={},
             settings=self.settings,
             compute=self.compute,

@@ -21,7 +21,6 @@ from .runner import Runner
 from .task_button import TaskButton
 from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
 
-TASK = "stack"
 AXES = {"k": _("Slices along K (as stored)"), "j": _("Slices along J"), "i": _("Slices along I")}
 LINEAR = {"rigid": _("Rigid"), "affine": _("Affine"), "none": _("No linear alignment")}
 # Names of the core: the engine 'none' aligns linearly only.
@@ -89,7 +88,7 @@ class StackTask(WorkerTask):
     def job(self, files: Mapping[str, str], label_names: Mapping[str, str]) -> Job:
         """Return the job of this alignment."""
         return Job(
-            task=TASK,
+            task=STACK,
             inputs={},
             engine=self.engine.engine,
             preset=self.engine.preset,

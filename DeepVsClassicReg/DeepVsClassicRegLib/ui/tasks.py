@@ -22,7 +22,18 @@ from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
 from ..core.evaluation.report import Report
 from ..core.files import read_json
-from ..core.job import ERROR_MODEL, FIRST, OUTPUT_FOLDER, RESULT_FILE, SHARE_START, SIDES, START, Job
+from ..core.job import (
+    ERROR_MODEL,
+    FIRST,
+    METHODS,
+    OUTPUT_FOLDER,
+    RESULT_FILE,
+    SEGMENT,
+    SHARE_START,
+    SIDES,
+    START,
+    Job,
+)
 from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
@@ -50,7 +61,6 @@ ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
 BEGUN, COMPUTED = 0.04, 0.96
 REPAIR = Choice("instance", "repair")
 MakeProcess = Callable[[Path], Any]
-RECOMMEND, EVALUATE, SEGMENT, METHODS = "recommend", "evaluate", "segment", "methods"
 OUTPUTS = {
     "warped": "warped.nrrd",
     "warped_labels": "warped_seg.nrrd",

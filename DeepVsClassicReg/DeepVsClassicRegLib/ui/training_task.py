@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute
 from ..core.errors import RegistrationError, did_you_mean
-from ..core.job import Job
+from ..core.job import TRAIN, Job
 from ..core.networks.model_store import get_model
 from ..core.train import TUNING, usual_options
 from ..core.training.config import CONFIG_FILE
@@ -21,7 +21,6 @@ from ..core.training.curves import TRAINING_FILE, VALIDATION_FILE, read_curve
 from ..core.training.folders import CASES_FOLDER, check_name, find_trainings, free_name, install, user_trainings_folder
 from ..mrml.cases import DATASET, SceneCase, case_steps, nothing_to_copy
 from ..mrml.inputs import Inputs
-from ..worker.protocol import TRAIN
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
 from .scheduling import BackgroundCall

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NoReturn
 from ..core.device import kept_memory, machine, reset_peak_memory, resident_memory_mb
 from ..core.errors import Cancelled, RegistrationError
 from ..core.files import write_json
-from ..core.job import RESULT_FILE, SCRATCH_FOLDER, Job
+from ..core.job import RESULT_FILE, SCRATCH_FOLDER, TRAIN, Job
 from ..core.progress import Progress, Update, json_update
 from .job_folder import clean_up, is_ephemeral, task_of
 from .processes import kill_own_group
@@ -32,7 +32,6 @@ from .protocol import (
     EXIT_CANCELLED,
     EXIT_RESULT,
     EXIT_USER,
-    TRAIN,
     Channel,
     grace_s,
     listen,

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ..core.errors import RegistrationError
 from ..core.files import jsonable
+from ..core.job import MOTION, TRAIN
 
 MARK = b'{"event":'
 LONGEST_LINE = 1 << 20
@@ -23,10 +24,9 @@ END_OF_LOG = "\x02end of the job\x03"  # last line of a job on the standard erro
 
 GRACE_S = 0.8  # time for a worker to stop by itself; a cancel takes less than a second
 KILL_AFTER_S = 5.0  # time after which its parent kills it
-TRAIN = "train"
 # Tasks that have something to keep: a training finishes its step and writes a checkpoint, a motion correction ends its
 # processes and writes the transforms of the finished frames.
-LONGER_GRACE_S = {TRAIN: 120.0, "motion": 30.0}
+LONGER_GRACE_S = {TRAIN: 120.0, MOTION: 30.0}
 
 EXIT_RESULT = 0
 EXIT_BUG = 1

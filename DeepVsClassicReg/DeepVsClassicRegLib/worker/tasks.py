@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from ..core.job import Job
+from ..core.job import EVALUATE, METHODS, MOTION, RECOMMEND, REGISTER, SEGMENT, STACK, TRAIN, Job
 from ..core.progress import Progress
 from ..core.registry import Registry
 
@@ -16,14 +16,14 @@ TASKS = Registry(
     __package__,
     "The worker has no task '{name}'.",
     {
-        "register": "registering:register",
-        "recommend": "advising:recommend",
-        "evaluate": "advising:evaluate",
-        "segment": "segmenting:segment_volumes",
-        "motion": "moving:correct_frames",
-        "stack": "stacking:align_stack",
-        "train": "training:train",
-        "methods": "training:methods",
+        REGISTER: "registering:register",
+        RECOMMEND: "advising:recommend",
+        EVALUATE: "advising:evaluate",
+        SEGMENT: "segmenting:segment_volumes",
+        MOTION: "moving:correct_frames",
+        STACK: "stacking:align_stack",
+        TRAIN: "training:train",
+        METHODS: "training:methods",
     },
 )
 
