@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from ..core.device import Compute, available_cores
 from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
-from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION
+from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION, TRANSFORMS
 from ..core.settings import jsonable
 from ..mrml.inputs import Inputs
 from ..mrml.nodes import save_for_undo
@@ -19,7 +19,7 @@ from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
 from .runner import Runner
 from .task_button import TaskButton
-from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
+from .tasks import MakeProcess, WorkerTask
 
 CURRENT = "current"
 REFERENCES = {FIRST: _("To the first frame"), CURRENT: _("To the current frame"), MEAN: _("To the mean of all frames")}
@@ -88,32 +88,29 @@ class MotionTask(WorkerTask):
 
     def take(self, outcome: JobOutcome) -> None:
         """Read the results in a thread, then add them to the scene."""
-        self._read(FINISHED, "")
+        self._publish_frames()
 
     def end(self, state: str, message: str = "", hint: str = "") -> None:
-        """End; a run that was canceled while it computed publishes its finished frames first."""
-        finished = None if self.folder is None else self.folder / OUTPUT_FOLDER / "transforms"
-        if state == CANCELLED and self.state == "computing" and finished is not None and finished.is_dir():
-            self._read(CANCELLED, message)
-            return
+        """End in a state; the message of a canceled run says how many frames were finished."""
+        if state == CANCELLED and self.nodes:
+            kept = _("The transforms of {count} finished frames are kept.")
+            message = f"{message} {kept.format(count=self.nodes['transforms'].GetNumberOfDataNodes())}".strip()
         super().end(state, message, hint)
 
-    def _read(self, state: str, message: str) -> None:
-        out = self.need_folder / OUTPUT_FOLDER
-        self.enter(READING, _("Reading the result"), COMPUTED)
-        self.in_background(lambda: load_corrected(out), lambda found: self._publish(found, state, message))
+    def _on_process_ended(self, outcome: JobOutcome) -> None:
+        finished = self.need_folder / OUTPUT_FOLDER / TRANSFORMS
+        if outcome.state == CANCELLED and finished.is_dir() and self.sequence.GetScene() is not None:
+            self._publish_frames(CANCELLED, self.message)
+        else:
+            super()._on_process_ended(outcome)
 
-    def _publish(self, found: Any, state: str, message: str) -> None:
-        try:
-            save_for_undo()
-            self.nodes = publish_motion(found, self.sequence)
-        except Exception as error:
-            self.fail(error)
-            return
-        if state == CANCELLED:
-            kept = _("The transforms of {count} finished frames are kept.").format(count=len(found.mappings))
-            message = f"{message} {kept}".strip()
-        super().end(state, message)
+    def _publish_frames(self, state: str = FINISHED, message: str = "") -> None:
+        out = self.need_folder / OUTPUT_FOLDER
+        self.end_with(lambda: load_corrected(out), self._publish, state=state, message=message)
+
+    def _publish(self, found: Any) -> None:
+        save_for_undo()
+        self.nodes = publish_motion(found, self.sequence)
 
 
 class MotionSection:
@@ -148,7 +145,7 @@ class MotionSection:
             ui.motionMessageLabel,
             runner,
             make=self._task,
-            ended=self._ended,
+            finished=self._finished,
             texts=(
                 (
                     _("Correct motion"),
@@ -225,8 +222,6 @@ class MotionSection:
             make_process=self._runner.make_process,
         )
 
-    def _ended(self, task: MotionTask) -> str:
-        if task.state != FINISHED:
-            return " ".join(filter(None, (task.message, task.hint)))
+    def _finished(self, task: MotionTask) -> str:
         name = task.nodes["volumes"].GetName()
         return str(_("Corrected: '{name}' plays in the sequence browser with the original.").format(name=name))

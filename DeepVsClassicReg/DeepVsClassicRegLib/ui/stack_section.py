@@ -15,11 +15,11 @@ from ..mrml.channels import channel_choices
 from ..mrml.inputs import Inputs
 from ..mrml.nodes import save_for_undo
 from ..mrml.stacks import load_stack, problem_of_stack, publish_stack, stack_steps
-from ..worker.session import FINISHED, JobOutcome
+from ..worker.session import JobOutcome
 from .process import WorkerProcess
 from .runner import Runner
 from .task_button import TaskButton
-from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
+from .tasks import MakeProcess, WorkerTask
 
 AXES = {"k": _("Slices along K (as stored)"), "j": _("Slices along J"), "i": _("Slices along I")}
 LINEAR = {"rigid": _("Rigid"), "affine": _("Affine"), "none": _("No linear alignment")}
@@ -102,17 +102,11 @@ class StackTask(WorkerTask):
     def take(self, outcome: JobOutcome) -> None:
         """Read the results in a thread, then add them to the scene."""
         folder = self.need_folder
-        self.enter(READING, _("Reading the result"), COMPUTED)
-        self.in_background(lambda: load_stack(folder), self._publish)
+        self.end_with(lambda: load_stack(folder), self._publish)
 
     def _publish(self, found: Any) -> None:
-        try:
-            save_for_undo()
-            self.nodes, self.report = publish_stack(found, self.volume), found.report
-        except Exception as error:
-            self.fail(error)
-            return
-        self.end(FINISHED)
+        save_for_undo()
+        self.nodes, self.report = publish_stack(found, self.volume), found.report
 
 
 class StackSection:
@@ -151,7 +145,7 @@ class StackSection:
             ui.stackMessageLabel,
             runner,
             make=self._task,
-            ended=self._ended,
+            finished=self._finished,
             texts=(
                 (_("Align sections"), _("Aligns every section to its aligned neighbors, in the background.")),
                 (_("Cancel"), _("Stops; nothing is added to the scene.")),
@@ -232,9 +226,7 @@ class StackSection:
             make_process=self._runner.make_process,
         )
 
-    def _ended(self, task: StackTask) -> str:
-        if task.state != FINISHED:
-            return " ".join(filter(None, (task.message, task.hint)))
+    def _finished(self, task: StackTask) -> str:
         if slicer.app.layoutManager() is not None:
             self._showing()
             slicer.util.setSliceViewerLayers(background=task.nodes["volume"], foreground=None, label=None, fit=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.errors import RegistrationError
+from ..worker.session import FINISHED
 from .runner import Runner
 from .tasks import WorkerTask
 
@@ -22,8 +23,8 @@ class TaskButton:
         Runs the task.
     make : callable
         Returns the task; a `RegistrationError` is shown.
-    ended : callable
-        `ended(task)` returns what to say once the task has ended.
+    finished : callable
+        `finished(task)` returns what to say about the result.
     texts : tuple of str
         Text and tool tip of the button while nothing runs, then while a task runs.
     """
@@ -35,11 +36,11 @@ class TaskButton:
         runner: Runner,
         *,
         make: Callable[[], WorkerTask],
-        ended: Callable[[Any], str],
+        finished: Callable[[Any], str],
         texts: tuple[tuple[str, str], tuple[str, str]],
     ) -> None:
         self._button, self._label, self._runner = button, label, runner
-        self._make, self._ended, self._texts = make, ended, texts
+        self._make, self._finished, self._texts = make, finished, texts
         self._task: WorkerTask | None = None
         self._problem = ""
         button.connect("clicked()", self._on_clicked)
@@ -89,5 +90,5 @@ class TaskButton:
         if task is not self._task:
             return
         self._task = None
-        self.say(self._ended(task))
+        self.say(self._finished(task) if task.state == FINISHED else f"{task.message} {task.hint}".strip())
         self.allow(self._problem)

@@ -20,7 +20,6 @@ from slicer.i18n import tr as _
 from ..core.device import Compute
 from ..core.engines.error_map import AUTO
 from ..core.errors import RegistrationError
-from ..core.evaluation.report import Report
 from ..core.files import read_json
 from ..core.job import (
     ERROR_MODEL,
@@ -289,6 +288,28 @@ class WorkerTask:
 
         self._call = BackgroundCall(work, done).start()
 
+    def end_with(
+        self,
+        read: Callable[[], Any],
+        use: Callable[[Any], None],
+        *,
+        stage: str = "",
+        state: str = FINISHED,
+        message: str = "",
+    ) -> None:
+        """Read a result in a thread, use it in the main thread, then end; an error of either ends the task instead."""
+
+        def used(value: Any) -> None:
+            try:
+                use(value)
+            except Exception as error:
+                self.fail(error)
+            else:
+                self.end(state, message)
+
+        self.enter(READING, stage or _("Reading the result"), COMPUTED)
+        self.in_background(read, used)
+
     def fail(self, error: BaseException) -> None:
         """End with an error, which is a user error or a bug."""
         if isinstance(error, RegistrationError):
@@ -444,11 +465,10 @@ class RegistrationTask(WorkerTask):
     def take(self, outcome: JobOutcome) -> None:
         """Read the files in a thread, then add them to the scene, or the complete report to the published run."""
         folder = self.need_folder
-        self.enter(READING, _("Reading the result"), COMPUTED)
         if self.run is not None:
-            self.in_background(lambda: load_report(folder), self._complete)
+            self.end_with(lambda: load_report(folder), lambda report: complete_run(self.run, report, self.snapshot))
         else:
-            self.in_background(lambda: self._read(RESULT_FILE), self._publish_last)
+            self.end_with(lambda: self._read(RESULT_FILE), self._publish)
 
     def end(self, state: str, message: str = "", hint: str = "") -> None:
         """End in a state; the message of a published run without all measures says what is missing."""
@@ -492,18 +512,6 @@ class RegistrationTask(WorkerTask):
         outcome, self._outcome = self._outcome, None
         if outcome is not None:
             self._on_process_ended(outcome)
-
-    def _publish_last(self, read: Any) -> None:
-        try:
-            self._publish(read)
-        except Exception as error:
-            self.fail(error)
-            return
-        self.end(FINISHED)
-
-    def _complete(self, report: Report) -> None:
-        complete_run(self.run, report, self.snapshot)
-        self.end(FINISHED)
 
     def _publish(self, read: tuple[Loaded, Any]) -> None:
         loaded, start = read
@@ -615,13 +623,8 @@ class SegmentationTask(WorkerTask):
     def take(self, outcome: JobOutcome) -> None:
         """Read the segmentations in a thread, then add them to the scene."""
         folder = self.need_folder
-        self.enter(READING, _("Reading the result"), COMPUTED)
-        self.in_background(lambda: load_segmentations(folder), self._add)
+        self.end_with(lambda: load_segmentations(folder), self._publish)
 
-    def _add(self, found: Any) -> None:
-        try:
-            self.nodes = add_segmentations(found, self.inputs)
-        except Exception as error:
-            self.fail(error)
-            return
-        self.end(FINISHED)
+    def _publish(self, found: Any) -> None:
+        save_for_undo()
+        self.nodes = add_segmentations(found, self.inputs)

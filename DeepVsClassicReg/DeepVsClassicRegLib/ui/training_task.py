@@ -24,7 +24,7 @@ from ..mrml.inputs import Inputs
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
 from .scheduling import BackgroundCall
-from .tasks import COMPUTED, READING, MakeProcess, WorkerTask
+from .tasks import MakeProcess, WorkerTask
 
 CURVES_MS = 2000
 
@@ -262,8 +262,7 @@ class TrainingTask(WorkerTask):
     def _on_process_ended(self, outcome: JobOutcome) -> None:
         if outcome.state == CANCELLED and self._installs:
             folder = self.request.folder
-            self.enter(READING, _("Adding the model"), COMPUTED)
-            self.in_background(lambda: install(folder).card.name, self._on_installed)
+            self.end_with(lambda: install(folder).card.name, self._on_installed, stage=_("Adding the model"))
             return
         if outcome.state == CANCELLED:
             self.message = _("Paused; Resume continues from the checkpoint.")
@@ -271,7 +270,6 @@ class TrainingTask(WorkerTask):
 
     def _on_installed(self, name: str) -> None:
         self.model = name
-        self.end(FINISHED)
 
     def _on_curves(self, curves: Any, error: BaseException | None) -> None:
         self._reading = None
