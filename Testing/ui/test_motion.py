@@ -13,7 +13,7 @@ from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.mrml.nodes import add_volume
 from DeepVsClassicRegLib.mrml.sequences import problem_of, sequence_of
 from DeepVsClassicRegLib.worker.moving import correct_frames
-from panel_helpers import shown, wait
+from panel_helpers import settle, shown, wait
 
 
 def blob(shift_mm: float) -> Volume:
@@ -52,6 +52,16 @@ def started(panel, ui, sequence, fake):
     return fake.process
 
 
+def frames_finished(process):
+    """Let the worker finish one frame of three, then stop."""
+    seen = []
+    stop = Progress(
+        lambda update: seen.append(update.stage) if "frame" in update.stage else None, cancelled=lambda: bool(seen)
+    )
+    with pytest.raises(Cancelled):
+        correct_frames(Job.read(process.folder), process.folder, stop)
+
+
 def browser_of(sequence):
     return slicer.modules.sequences.logic().GetFirstBrowserNodeForSequenceNode(sequence)
 
@@ -83,12 +93,7 @@ def test_the_results_play_with_the_original(panel, ui, started, sequence):
 
 
 def test_cancel_keeps_the_finished_frames(panel, ui, started, sequence):
-    job, seen = Job.read(started.folder), []
-    stop = Progress(
-        lambda update: seen.append(update.stage) if "frame" in update.stage else None, cancelled=lambda: bool(seen)
-    )
-    with pytest.raises(Cancelled):
-        correct_frames(job, started.folder, stop)
+    frames_finished(started)
     ui.motionNowButton.click()
     wait(lambda: not panel.busy)
     assert started.cancelled and "1 finished frames are kept" in ui.motionMessageLabel.text
@@ -123,10 +128,26 @@ def test_only_sequences_of_volumes_are_offered(panel, ui, widget):
     assert ui.motionCombo.count == 0 and not ui.motionNowButton.enabled
 
 
-def test_results_do_not_fill_the_scene_that_followed(panel, ui, started, sequence):
+def test_results_of_a_removed_sequence_are_dropped(panel, ui, started, sequence):
     found = correct_frames(Job.read(started.folder), started.folder, Progress())
-    slicer.mrmlScene.Clear(0)
+    slicer.mrmlScene.RemoveNode(sequence)
     started.answer(**found)
     wait(lambda: not panel.busy)
     assert "no longer in the scene" in ui.motionMessageLabel.text
     assert not slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+
+
+def test_it_is_canceled_with_its_scene(panel, ui, started, sequence):
+    frames_finished(started)
+    slicer.mrmlScene.Clear(0)
+    assert started.cancelled
+    wait(lambda: not panel.busy)
+    assert "scene was closed" in ui.motionMessageLabel.text and ui.motionNowButton.text == "Correct motion"
+    assert not slicer.util.getNodesByClass("vtkMRMLSequenceNode")
+
+
+def test_nothing_is_added_after_the_panel_was_closed(widget, started, sequence):
+    frames_finished(started)
+    widget.cleanup()
+    settle()
+    assert started.was_shut_down and len(slicer.util.getNodesByClass("vtkMRMLSequenceNode")) == 1

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import slicer
 from DeepVsClassicRegLib.core.engines import segmentation
 from DeepVsClassicRegLib.core.engines.base import Requirement
 from DeepVsClassicRegLib.core.images.io import read_volume, write_labels
@@ -90,6 +91,41 @@ def test_cancel_and_failure_are_reported(panel, ui, volumes, fake):
     wait(lambda: len(fake.processes) == 2)
     fake.process.end("rejected", "No model of that kind.", "Add one.")
     assert "No model of that kind." in ui.stageLabel.text and panel.inputs.inputs().fixed_labels is None
+
+
+def test_it_is_canceled_with_its_scene(panel, ui, volumes, fake):
+    ui.segmentButton.click()
+    process = fake.process
+    slicer.mrmlScene.Clear(0)
+    assert process.cancelled
+    wait(lambda: not panel.busy)
+    assert "scene was closed" in ui.stageLabel.text and ui.segmentButton.text == "Make segmentations"
+
+
+def test_segmentations_of_a_removed_volume_are_dropped(panel, ui, volumes, fake):
+    ui.segmentButton.click()
+    process = fake.process
+    slicer.mrmlScene.RemoveNode(volumes.moving)
+    answer(process)
+    wait(lambda: not panel.busy)
+    assert "no longer in the scene" in ui.stageLabel.text
+    assert not slicer.util.getNodes("*estimated*")
+
+
+@pytest.fixture
+def undo(widget):
+    """Switches Slicer's undo on."""
+    slicer.mrmlScene.SetUndoOn()
+    yield slicer.mrmlScene
+    slicer.mrmlScene.SetUndoOff()
+    slicer.mrmlScene.ClearUndoStack()
+
+
+def test_they_are_one_step_of_undo(undo, panel, ui, volumes, fake):
+    ui.segmentButton.click()
+    answer(fake.process)
+    wait(lambda: not panel.busy)
+    assert undo.GetNumberOfUndoLevels() == 1
 
 
 def test_it_is_gray_with_a_remedy(panel, ui, volumes, monkeypatch):

@@ -133,17 +133,28 @@ def test_what_cannot_be_aligned_is_said_on_the_button(panel, ui, sections):
     assert ui.stackNowButton.enabled
 
 
-def test_results_do_not_fill_the_scene_that_followed(panel, ui, sections, fake):
+@pytest.fixture
+def started(ui, sections, fake):
+    """An alignment that the user has started."""
     ui.stackButton.collapsed = False
     ui.stackSelector.setCurrentNode(sections)
     choose(ui.stackDeformCombo, "none")
     ui.stackNowButton.click()
-    process = fake.process
-    found = align_stack(Job.read(process.folder), process.folder, Progress())
-    write_json(process.folder / RESULT_FILE, found)
-    slicer.mrmlScene.Clear(0)
-    process.answer(**found)
+    return fake.process
+
+
+def test_results_of_removed_sections_are_dropped(panel, ui, started, sections):
+    found = align_stack(Job.read(started.folder), started.folder, Progress())
+    write_json(started.folder / RESULT_FILE, found)
+    slicer.mrmlScene.RemoveNode(sections)
+    started.answer(**found)
     wait(lambda: not panel.busy)
     assert "no longer in the scene" in ui.stackMessageLabel.text
-    assert not slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     assert not slicer.util.getNodes("Histology*")
+
+
+def test_it_is_canceled_with_its_scene(panel, ui, started):
+    slicer.mrmlScene.Clear(0)
+    assert started.cancelled
+    wait(lambda: not panel.busy)
+    assert "scene was closed" in ui.stackMessageLabel.text and ui.stackNowButton.text == "Align sections"

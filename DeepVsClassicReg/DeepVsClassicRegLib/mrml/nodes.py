@@ -68,9 +68,14 @@ def output_name(moving: str, what: str, engine: str) -> str:
     return f"{shortened(file_safe(moving), room)} {what} {engine}".strip()
 
 
+def in_scene(node: Any) -> bool:
+    """Whether a node is in a scene that is not being closed."""
+    return node.GetScene() is not None and not slicer.mrmlScene.IsClosing()
+
+
 def need_in_scene(node: Any) -> None:
     """Raise `RegistrationError` when a node was removed, or its scene closed, while something was made of it."""
-    if node.GetScene() is None:
+    if not in_scene(node):
         raise RegistrationError(
             _("'{name}' is no longer in the scene.").format(name=node.GetName()), hint=_("Nothing was added.")
         )

@@ -13,7 +13,7 @@ from ..core.job import FRAMES, MOTION, OUTPUT_FOLDER, WORKERS, Job
 from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION, TRANSFORMS
 from ..core.settings import jsonable
 from ..mrml.inputs import Inputs
-from ..mrml.nodes import save_for_undo
+from ..mrml.nodes import in_scene, save_for_undo
 from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequence_of, sequences, series_steps
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
@@ -99,7 +99,7 @@ class MotionTask(WorkerTask):
 
     def _on_process_ended(self, outcome: JobOutcome) -> None:
         finished = self.need_folder / OUTPUT_FOLDER / TRANSFORMS
-        if outcome.state == CANCELLED and finished.is_dir() and self.sequence.GetScene() is not None:
+        if outcome.state == CANCELLED and finished.is_dir() and in_scene(self.sequence):
             self._publish_frames(CANCELLED, self.message)
         else:
             super()._on_process_ended(outcome)

@@ -311,7 +311,7 @@ class Panel(VTKObservationMixin):
         self.repair.close()
         self.qa.close()
         self.apply.close()
-        self.runner.cancel(_("The scene was closed; the registration was canceled."))
+        self.runner.close_scene()
 
     def _on_importing(self, _caller: Any, _event: str) -> None:
         """End the comparison of views: a loaded scene has its own views."""

@@ -15,7 +15,7 @@ from ..mrml.inputs import Inputs
 from ..mrml.runs import Run
 from .process import WorkerProcess, end_idle_workers
 from .scheduling import Signal
-from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, SegmentationTask, WorkerTask
+from .tasks import MakeProcess, QueryTask, RegistrationRequest, RegistrationTask, WorkerTask
 from .training_task import TrainingRequest, TrainingTask
 
 
@@ -46,7 +46,7 @@ class Runner:
     def __init__(self, *, make_process: MakeProcess = WorkerProcess) -> None:
         self.make_process = make_process
         self._waiting: deque[RegistrationTask] = deque()
-        self._queries: list[WorkerTask] = []
+        self._beside: list[WorkerTask] = []
         self.training: TrainingTask | None = None
         self.trained = Signal()
         self.current: RegistrationTask | None = None
@@ -90,14 +90,14 @@ class Runner:
     ) -> QueryTask:
         """Start a query immediately, outside the queue, and return it; connect its signals before the next event."""
         query = QueryTask(kind, inputs, compute, options=options, make_process=self.make_process)
-        self.ask(query)
+        self.start_beside(query)
         return query
 
-    def segment(self, inputs: Inputs, compute: Compute, sides: list[str]) -> SegmentationTask:
-        """Start a segmentation of the volumes of these sides, outside the queue, and return it."""
-        task = SegmentationTask(inputs, compute, sides, make_process=self.make_process)
-        self.ask(task)
-        return task
+    def start_beside(self, task: WorkerTask) -> None:
+        """Start a task immediately, outside the queue."""
+        self._beside.append(task)
+        task.ended.connect(self._on_ended_beside)
+        task.start()
 
     def train(self, request: TrainingRequest) -> TrainingTask:
         """Start a training beside the queue and return its task.
@@ -134,6 +134,13 @@ class Runner:
         if self.current is not None:
             self.current.cancel(message)
 
+    def close_scene(self) -> None:
+        """Cancel all tasks that would add something to the scene; queries and a training go on."""
+        self.cancel(_("The scene was closed; the registration was canceled."))
+        for task in self._beside:
+            if not isinstance(task, QueryTask):
+                task.cancel(_("The scene was closed; nothing was added."))
+
     def shut_down(self) -> None:
         """Kill everything but a training, which writes a checkpoint: the module is reloaded or Slicer exits."""
         slicer.app.disconnect("aboutToQuit()", self.shut_down)
@@ -142,22 +149,12 @@ class Runner:
         for signal in (self.logged, self.queued, self.idle, self.trained):
             signal.disconnect()
         self._waiting.clear()
-        queries, self._queries = self._queries, []
-        for query in queries:
-            query.shut_down()
-        training, self.training = self.training, None
-        if training is not None:
-            training.shut_down()
-        task, self.current = self.current, None
-        if task is not None:
-            task.shut_down()
+        tasks = (*self._beside, self.training, self.current)
+        self._beside, self.training, self.current = [], None, None
+        for task in tasks:
+            if task is not None:
+                task.shut_down()
         end_idle_workers()
-
-    def ask(self, query: WorkerTask) -> None:
-        """Start a task immediately, outside the queue."""
-        self._queries.append(query)
-        query.ended.connect(self._on_answered)
-        query.start()
 
     def _next(self) -> None:
         if not self._waiting:
@@ -178,8 +175,8 @@ class Runner:
         self.training = None
         self.trained.emit(task)
 
-    def _on_answered(self, query: WorkerTask) -> None:
-        self._queries = [other for other in self._queries if other is not query]
+    def _on_ended_beside(self, task: WorkerTask) -> None:
+        self._beside = [other for other in self._beside if other is not task]
 
     def _on_ended(self, task: Any) -> None:
         if task is not self.current:

@@ -88,12 +88,13 @@ class SegmentationButton:
             self._task.cancel()
             return
         volumes = Inputs(fixed=self._inputs.fixed, moving=self._inputs.moving)
-        self._task = task = self._runner.segment(volumes, self._compute(), self._sides())
+        self._task = task = SegmentationTask(
+            volumes, self._compute(), self._sides(), make_process=self._runner.make_process
+        )
         task.changed.connect(self._on_progress)
         task.ended.connect(self._on_ended)
+        self._runner.start_beside(task)
         self.follow(self._inputs, valid=True)
-        if task.is_over:
-            self._on_ended(task)
 
     def _on_progress(self, task: SegmentationTask) -> None:
         if not task.is_over:

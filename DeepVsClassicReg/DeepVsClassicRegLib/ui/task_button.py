@@ -79,7 +79,7 @@ class TaskButton:
         self._task = task
         task.changed.connect(self._on_progress)
         task.ended.connect(self._on_ended)
-        self._runner.ask(task)
+        self._runner.start_beside(task)
         self.allow(self._problem)
 
     def _on_progress(self, task: WorkerTask) -> None:

@@ -36,7 +36,7 @@ from ..core.job import (
 from ..core.settings import Choice
 from ..mrml.cases import nothing_to_copy
 from ..mrml.inputs import Inputs, fingerprint
-from ..mrml.nodes import save_for_undo
+from ..mrml.nodes import in_scene, save_for_undo
 from ..mrml.outputs import (
     Loaded,
     Targets,
@@ -472,8 +472,7 @@ class RegistrationTask(WorkerTask):
 
     def end(self, state: str, message: str = "", hint: str = "") -> None:
         """End in a state; the message of a published run without all measures says what is missing."""
-        stays = self.run is not None and self.run.exists and not slicer.mrmlScene.IsClosing()
-        if state != FINISHED and stays and self.run.missing:
+        if state != FINISHED and self.run is not None and in_scene(self.run.record) and self.run.missing:
             message = _("{message} The result is there; not measured: {what}.").format(
                 message=message, what=self.run.missing
             )
