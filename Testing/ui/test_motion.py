@@ -69,6 +69,7 @@ def browser_of(sequence):
 def test_the_results_play_with_the_original(panel, ui, started, sequence):
     job = Job.read(started.folder)
     assert job.task == "motion" and job.options["motion"]["cyclic"] and len(job.options["frames"]) == 3
+    browser_of(sequence).GetProxyNode(sequence).GetDisplayNode().SetWindowLevel(320, 210)
     started.answer(**correct_frames(job, started.folder, Progress()))
     wait(lambda: not panel.busy)
     assert "plays in the sequence browser" in ui.motionMessageLabel.text
@@ -78,6 +79,8 @@ def test_the_results_play_with_the_original(panel, ui, started, sequence):
     assert names <= set(results)
     motion, volumes = (results[name] for name in sorted(names))
     assert motion.GetNthIndexValue(2) == volumes.GetNthIndexValue(2) == "1" and volumes.GetIndexUnit() == "s"
+    display = browser.GetProxyNode(volumes).GetDisplayNode()
+    assert (display.GetWindow(), display.GetLevel()) == (320, 210)
     shifts = []
     for number in range(3):
         browser.SetSelectedItemNumber(number)

@@ -110,9 +110,8 @@ def hidden_node(kind: str, name: str = "", *, saved: bool) -> Any:
 
 def add_volume(volume: Volume, name: str = "") -> slicer.vtkMRMLScalarVolumeNode:
     """Add a volume to the scene, shown with its robust intensity range."""
-    low, high = np.percentile(volume.array[::2, ::2, ::2], [0.5, 99.5])
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _unique(name or volume.name))
-    show_volume(node, window=float(high - low) or 1.0, level=float(low + high) / 2, color=GRAY)
+    show_like(node, None, volume.array)
     place(node, volume.grid)
     node.SetAndObserveImageData(image_of(volume.array))
     return node
@@ -159,6 +158,29 @@ def show_volume(node: Any, *, window: float, level: float, color: str) -> None:
     display.SetAutoWindowLevel(False)
     display.SetAndObserveColorNodeID(color)
     display.SetWindowLevel(window, level)
+
+
+def show_channels(node: Any, model: Any) -> None:
+    """Give a color or vector volume a display node, with type and window of another volume unless that is None."""
+    if model is not None:
+        node.SetVoxelVectorType(model.GetVoxelVectorType())
+    node.CreateDefaultDisplayNodes()
+    shown, display = model.GetDisplayNode() if model is not None else None, node.GetDisplayNode()
+    if shown is not None and display is not None:
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+
+
+def show_like(node: Any, model: Any, array: npt.NDArray[Any]) -> None:
+    """Give a volume a display node like that of another volume, or else with the robust range of its intensities."""
+    shown = model.GetDisplayNode() if model is not None else None
+    if node.IsA("vtkMRMLVectorVolumeNode"):
+        show_channels(node, model)
+    elif shown is not None:
+        show_volume(node, window=shown.GetWindow(), level=shown.GetLevel(), color=shown.GetColorNodeID() or GRAY)
+    else:
+        low, high = np.percentile(array[..., ::2, ::2], [0.5, 99.5])
+        show_volume(node, window=float(high - low) or 1.0, level=float(low + high) / 2, color=GRAY)
 
 
 def remove_node(node: Any) -> None:

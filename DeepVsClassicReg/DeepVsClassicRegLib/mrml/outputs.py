@@ -25,7 +25,7 @@ from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .channels import channel_count
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
-from .nodes import GRAY, file_safe, need_in_scene, output_name, remove_node, show_volume
+from .nodes import GRAY, file_safe, need_in_scene, output_name, remove_node, show_channels, show_volume
 from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder, set_report
 from .segmentations import LabelStyle, default_color, fill_segmentation
 from .snapshot import Snapshot
@@ -412,34 +412,15 @@ class _Publication:
             return
         shown = moving.GetDisplayNode() if moving is not None else None
         if self._has_channels:
-            self._fill_channels(node, image, moving)
+            former = node.GetVoxelVectorType()
+            self.back.append(lambda: node.SetVoxelVectorType(former))
+            show_channels(node, moving)
+            self._fill(node, image)
         elif shown is not None:
             self._fill_volume(node, image, shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID())
         else:
             low, high = image.data.GetScalarRange()
             self._fill_volume(node, image, high - low, (low + high) / 2, GRAY)
-
-    def _fill_channels(self, node: Any, image: Image, moving: Any) -> None:
-        """Fill a vector volume; it is shown as the moving volume is."""
-        matrix, former, kind = vtk.vtkMatrix4x4(), node.GetImageData(), node.GetVoxelVectorType()
-        node.GetIJKToRASMatrix(matrix)
-        self.back.append(
-            lambda: (
-                node.SetAndObserveImageData(former),
-                node.SetIJKToRASMatrix(matrix),
-                node.SetVoxelVectorType(kind),
-            )
-        )
-        node.SetAndObserveTransformNodeID(None)
-        place(node, image.grid)
-        node.SetAndObserveImageData(image.data)
-        if moving is not None:
-            node.SetVoxelVectorType(moving.GetVoxelVectorType())
-        node.CreateDefaultDisplayNodes()
-        shown, display = moving.GetDisplayNode() if moving is not None else None, node.GetDisplayNode()
-        if shown is not None and display is not None:
-            display.SetAutoWindowLevel(False)
-            display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
 
     def _fill_jacobian(self, node: Any) -> None:
         color = DIVERGING if slicer.mrmlScene.GetNodeByID(DIVERGING) is not None else GRAY
@@ -458,12 +439,14 @@ class _Publication:
         self._fill_volume(node, self.loaded.error, HIGHEST, HIGHEST / 2, color)
 
     def _fill_volume(self, node: Any, image: Image | None, window: float, level: float, color: str) -> None:
-        if image is None:
-            return
+        if image is not None:
+            show_volume(node, window=window, level=level, color=color)
+            self._fill(node, image)
+
+    def _fill(self, node: Any, image: Image) -> None:
         matrix, former = vtk.vtkMatrix4x4(), node.GetImageData()
         node.GetIJKToRASMatrix(matrix)
         self.back.append(lambda: (node.SetAndObserveImageData(former), node.SetIJKToRASMatrix(matrix)))
-        show_volume(node, window=window, level=level, color=color)
         node.SetAndObserveTransformNodeID(None)
         place(node, image.grid)
         node.SetAndObserveImageData(image.data)

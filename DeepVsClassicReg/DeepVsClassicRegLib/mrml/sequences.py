@@ -20,7 +20,7 @@ from ..core.images.series import open_series
 from ..core.motion.settings import CORRECTED, FACTS, TRANSFORMS
 from ..core.transforms.files import read_transform
 from .geometry import array_of, grid_of, image_of, place
-from .nodes import GRAY, file_safe, need_in_scene, show_volume
+from .nodes import file_safe, need_in_scene, show_like
 from .snapshot import copied, write_array
 from .tables import fill_table
 from .transforms import attach, vtk_of
@@ -172,9 +172,9 @@ def publish_motion(found: CorrectedFrames, sequence: Any) -> dict[str, Any]:
             volume.SetAndObserveImageData(image_of(array))
             nodes["volumes"].SetDataNodeAtValue(volume, sequence.GetNthIndexValue(number))
         nodes["table"] = _table(found, file_safe(_("{name} motion table").format(name=name)))
-    nodes["browser"] = _browse(sequence, [nodes[key] for key in ("transforms", "volumes") if key in nodes])
+    browser = nodes["browser"] = _browse(sequence, [nodes[key] for key in ("transforms", "volumes") if key in nodes])
     if found.grid is not None:
-        _show_like_the_frames(nodes["browser"].GetProxyNode(nodes["volumes"]), sequence, found)
+        show_like(browser.GetProxyNode(nodes["volumes"]), browser.GetProxyNode(sequence), found.volumes[0])
     return nodes
 
 
@@ -199,15 +199,6 @@ def _browse(sequence: Any, results: list[Any]) -> Any:
         browser.SetSaveChanges(result, False)
     logic.UpdateProxyNodesFromSequences(browser)
     return browser
-
-
-def _show_like_the_frames(proxy: Any, sequence: Any, found: CorrectedFrames) -> None:
-    display = sequence.GetNthDataNode(0).GetDisplayNode()
-    low, high = np.percentile(found.volumes[0][::2, ::2, ::2], [0.5, 99.5])
-    window, level = float(high - low) or 1.0, float(low + high) / 2
-    if display is not None:
-        window, level = display.GetWindow(), display.GetLevel()
-    show_volume(proxy, window=window, level=level, color=GRAY)
 
 
 def _table(found: CorrectedFrames, name: str) -> Any:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import slicer
 import vtk
@@ -24,7 +23,7 @@ from ..core.job import OUTPUT_FOLDER, RESULT_FILE, SECTIONS
 from ..core.transforms.files import read_transform
 from .channels import needs_channel
 from .geometry import array_of, grid_of, image_of, place
-from .nodes import GRAY, file_safe, need_in_scene, show_volume
+from .nodes import file_safe, need_in_scene, show_like
 from .snapshot import copied, write_array
 from .tables import fill_table
 from .transforms import attach, vtk_of
@@ -150,7 +149,7 @@ def publish_stack(found: LoadedStack, volume: Any) -> dict[str, Any]:
     scene = slicer.mrmlScene
     name = volume.GetName()
     aligned = scene.AddNewNodeByClass(volume.GetClassName(), _named(_("{name} aligned"), name))
-    _show_like(aligned, volume, found.content.array)
+    show_like(aligned, volume, found.content.array)
     place(aligned, found.content.grid)
     colors = found.content.array.shape[3] if isinstance(found.content, Channels) else 1
     aligned.SetAndObserveImageData(image_of(found.content.array, components=colors))
@@ -163,23 +162,6 @@ def publish_stack(found: LoadedStack, volume: Any) -> dict[str, Any]:
 
 def _named(text: str, name: str) -> str:
     return str(slicer.mrmlScene.GenerateUniqueName(file_safe(text.format(name=name))))
-
-
-def _show_like(node: Any, volume: Any, array: npt.NDArray[Any]) -> None:
-    """Show a new node as the volume it was made from: type of the channels, window and colors."""
-    shown = volume.GetDisplayNode()
-    if volume.IsA("vtkMRMLVectorVolumeNode"):
-        node.SetVoxelVectorType(volume.GetVoxelVectorType())
-        node.CreateDefaultDisplayNodes()
-        if shown is not None:
-            node.GetDisplayNode().SetAutoWindowLevel(False)
-            node.GetDisplayNode().SetWindowLevel(shown.GetWindow(), shown.GetLevel())
-        return
-    low, high = np.percentile(array[:, ::2, ::2], [0.5, 99.5])
-    window, level, color = float(high - low) or 1.0, float(low + high) / 2, GRAY
-    if shown is not None:
-        window, level, color = shown.GetWindow(), shown.GetLevel(), shown.GetColorNodeID() or GRAY
-    show_volume(node, window=window, level=level, color=color)
 
 
 def _columns(report: Mapping[str, Any]) -> dict[str, list[str]]:
