@@ -7,6 +7,8 @@ import re
 
 import pytest
 import slicer
+from DeepVsClassicRegLib.mrml.runs import size_of_views, stored_views
+from DeepVsClassicRegLib.ui.report_page import captured_views
 from panel_helpers import settle, wait
 
 
@@ -59,7 +61,7 @@ def test_only_views_on_the_screen_are_in_the_report(gl, window, panel, ui, finis
     ui.sideBySideButton.click()
     wait(lambda: not panel.busy)
     panel.results.capture_action.trigger()
-    names = [name for name, _png in panel.results.captured[0].pictures]
+    names = [name for name, _png in captured_views(panel.results.runs)[0].pictures]
     assert names == ["RegistrationFixed", "RegistrationMoving", "RegistrationOverlay"]
 
 
@@ -70,11 +72,11 @@ def test_added_views_are_removed_on_request_and_with_the_scene(panel, ui, finish
     panel.results.capture_action.trigger()
     assert remove.enabled
     remove.trigger()
-    assert panel.results.captured == [] and not remove.enabled
+    assert captured_views(panel.results.runs) == [] and not remove.enabled
     panel.results.capture_action.trigger()
     slicer.mrmlScene.Clear(0)
     settle()
-    assert panel.results.captured == []
+    assert captured_views(panel.results.runs) == []
 
 
 def test_the_transform_is_opened_in_its_module(panel, ui, finish, monkeypatch):
@@ -114,25 +116,26 @@ def test_added_views_are_saved_with_the_scene_and_forgotten_with_their_run(
     ui.checkerboardButton.click()
     wait(lambda: not panel.busy)
     panel.results.capture_action.trigger()
-    before = panel.results.captured
+    before = captured_views(panel.results.runs)
     assert len(before) == 2 and before[0] != before[1] and "|" in before[0].caption
     reopened(tmp_path / f"scene.{kind}")
-    assert panel.results.captured == before
+    assert captured_views(panel.results.runs) == before
     assert "(2)" in panel.results.capture_action.text and panel.results.uncapture_action.enabled
+    assert size_of_views(panel.results.run) == sum(map(len, stored_views(panel.results.run))) > 10_000
     assert [caption for _pictures, caption in figures(saved_page(panel, tmp_path))] == [one.caption for one in before]
     panel.results.forget()
-    assert panel.results.captured == [] and not panel.results.uncapture_action.enabled
+    assert captured_views(panel.results.runs) == [] and not panel.results.uncapture_action.enabled
 
 
 def test_the_views_of_one_run_stay_when_another_is_forgotten(panel, ui, finish):
     finish()
     panel.results.capture_action.trigger()
-    kept = panel.results.captured
+    kept = captured_views(panel.results.runs)
     finish()
     panel.results.capture_action.trigger()
-    assert len(panel.results.captured) == 2
+    assert len(captured_views(panel.results.runs)) == 2
     panel.results.forget()
-    assert panel.results.captured == kept
+    assert captured_views(panel.results.runs) == kept
 
 
 @pytest.mark.parametrize("bound, value", [("MOST_VIEWS", 2), ("MOST_VIEW_BYTES", 30)])
@@ -144,7 +147,7 @@ def test_no_more_views_than_a_scene_should_hold(panel, ui, finish, monkeypatch, 
     action = panel.results.capture_action
     for _ in range(5):
         panel.results.capture_views()
-    assert 1 <= len(panel.results.captured) <= 2
+    assert 1 <= len(captured_views(panel.results.runs)) <= 2
     assert not action.enabled and "no more fit" in action.text
     panel.results.uncapture_action.trigger()
     assert action.enabled and "no more" not in action.text

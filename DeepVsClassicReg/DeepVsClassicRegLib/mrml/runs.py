@@ -31,6 +31,7 @@ RARE_ROLES = ("uncertainty", "error")
 # Any number of nodes with additional outputs of an engine.
 EXTRAS = "extras"
 VIEWS = "views_"  # with a number: one parameter for each time that views were added to the report
+VIEW_BYTES = "bytes_of_views"  # their size, known without reading them
 ROLE_TITLES = {
     **TITLES,
     "transform": _("transform"),
@@ -248,7 +249,9 @@ def add_views(run: Run, content: Mapping[str, Any]) -> None:
     """Store views that the user has added to the report with a run."""
     names = _view_names(run)
     number = int(names[-1].removeprefix(VIEWS)) + 1 if names else 0
-    run.record.SetParameter(f"{VIEWS}{number}", _text(content))
+    text = _text(content)
+    run.record.SetParameter(VIEW_BYTES, str(size_of_views(run) + len(text)))
+    run.record.SetParameter(f"{VIEWS}{number}", text)
 
 
 def stored_views(run: Run) -> list[str]:
@@ -256,9 +259,19 @@ def stored_views(run: Run) -> list[str]:
     return [run.record.GetParameter(name) for name in _view_names(run)]
 
 
+def count_views(run: Run) -> int:
+    """Return how often views were added with a run."""
+    return len(_view_names(run))
+
+
+def size_of_views(run: Run) -> int:
+    """Return the bytes of the views that were added with a run."""
+    return int(run.record.GetParameter(VIEW_BYTES) or 0)
+
+
 def forget_views(run: Run) -> None:
     """Remove the views that were added with a run."""
-    for name in _view_names(run):
+    for name in (*_view_names(run), VIEW_BYTES):
         run.record.UnsetParameter(name)
 
 

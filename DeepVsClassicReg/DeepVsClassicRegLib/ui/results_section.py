@@ -19,10 +19,10 @@ from ..core.files import write_text
 from ..mrml.dicom import save_dicom
 from ..mrml.inputs import is_from_dicom
 from ..mrml.nodes import save_for_undo
-from ..mrml.runs import Run, add_views, forget_run, forget_views, restore_runs, stored_views
+from ..mrml.runs import Run, add_views, count_views, forget_run, forget_views, restore_runs, size_of_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
 from .preferences import SceneNodes
-from .report_page import CapturedViews, captured_views, page, pictures_of_views
+from .report_page import CapturedViews, page, pictures_of_views
 from .rich_text import faint
 from .scheduling import Signal
 from .tables import explained, fill_structures, fill_summary, fit_table, keep_fitted
@@ -172,11 +172,6 @@ class ResultsSection:
         with slicer.util.tryWithErrorDisplay(_("The report could not be saved.")):
             write_text(Path(path), page(self.runs, run, verdict_html(run, links=False), tables))
 
-    @property
-    def captured(self) -> list[CapturedViews]:
-        """The views that were added to the report."""
-        return captured_views(self.runs)
-
     def capture_views(self) -> None:
         """Add pictures of the slice views, as they are now, to the report; they are saved with the scene."""
         if self.run is None or not self.capture_action.enabled:
@@ -213,15 +208,15 @@ class ResultsSection:
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _count_views(self) -> None:
-        stored = [text for run in self.runs for text in stored_views(run)]
-        full = len(stored) >= MOST_VIEWS or sum(map(len, stored)) >= MOST_VIEW_BYTES
+        count = sum(map(count_views, self.runs))
+        full = count >= MOST_VIEWS or sum(map(size_of_views, self.runs)) >= MOST_VIEW_BYTES
         text = _("Add these views to the report")
         if full:
-            text = _("{action} ({count}, no more fit)").format(action=text, count=len(stored))
-        elif stored:
-            text = f"{text} ({len(stored)})"
+            text = _("{action} ({count}, no more fit)").format(action=text, count=count)
+        elif count:
+            text = f"{text} ({count})"
         self.capture_action.text, self.capture_action.enabled = text, not full
-        self.uncapture_action.enabled = bool(stored)
+        self.uncapture_action.enabled = bool(count)
 
     def _on_place(self, link: str) -> None:
         found = self.run.look_at if self.run is not None else []
