@@ -64,7 +64,7 @@ def colors(center):
     array = np.zeros((*GRID.shape, 3), np.uint8)
     array[blob(center)] = (200, 100, 50)
     place(node, GRID)
-    node.SetAndObserveImageData(image_of(array, components=3))
+    node.SetAndObserveImageData(image_of(array))
     return node
 
 
@@ -225,7 +225,7 @@ def test_refusals(side):
     transform = new_transform(side, TURN)
     tensor = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLDiffusionTensorVolumeNode", "DTI")
     unknown = colors(PLACES["moving"])
-    unknown.SetAndObserveImageData(image_of(np.zeros((*GRID.shape, 3), np.float32), components=3))
+    unknown.SetAndObserveImageData(image_of(np.zeros((*GRID.shape, 3), np.float32)))
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "empty")
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "table")
     done = apply_transform(transform, [tensor, unknown, empty, table, side[0], side[1]])
@@ -244,7 +244,7 @@ def test_vectors_turn_with_the_tissue(side):
     node = colors(PLACES["moving"])
     array = np.zeros((*GRID.shape, 3), np.float32)
     array[..., 1] = -2.0  # RAS: along +y in LPS
-    node.SetAndObserveImageData(image_of(array, components=3))
+    node.SetAndObserveImageData(image_of(array))
     node.SetVoxelVectorType(node.VoxelVectorTypeSpatial)
     (done,) = apply_transform(new_transform(side, TURN), [node])
     assert np.allclose(array_of(done.node)[12, 12, 12], [-2, 0, 0], atol=1e-5)

@@ -80,7 +80,7 @@ def test_one_odd_voxel_is_not_constant(nodes):
 
 def vectors_of(array):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode")
-    node.SetAndObserveImageData(image_of(array, components=array.shape[-1]))
+    node.SetAndObserveImageData(image_of(array))
     return node
 
 

@@ -587,7 +587,7 @@ def _colored(name: str, colors: Any, grid: Any) -> Any:
     from DeepVsClassicRegLib.mrml.geometry import image_of, place
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", name)
-    node.SetAndObserveImageData(image_of(colors, components=3))
+    node.SetAndObserveImageData(image_of(colors))
     node.SetVoxelVectorType(node.VoxelVectorTypeColorRGB)
     node.CreateDefaultDisplayNodes()
     place(node, grid)

@@ -23,7 +23,7 @@ def blobs(x, y):
 
 def vector_volume(name, array):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", name)
-    node.SetAndObserveImageData(image_of(array, components=array.shape[-1]))
+    node.SetAndObserveImageData(image_of(array))
     node.CreateDefaultDisplayNodes()
     return node
 

@@ -75,7 +75,7 @@ def test_color_sections_stay_colored(panel, ui, sections):
     gray = np.clip(array_of(sections), 0, 255)
     color = np.stack([gray, 0.5 * gray, 255 - gray], axis=-1).astype(np.uint8)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "Stained")
-    node.SetAndObserveImageData(image_of(color, components=3))
+    node.SetAndObserveImageData(image_of(color))
     node.SetVoxelVectorType(node.VoxelVectorTypeColorRGB)
     node.CreateDefaultDisplayNodes()
     ui.stackButton.collapsed = False

@@ -36,17 +36,17 @@ class Image:
     grid: Grid
 
 
-def image_of(array: npt.NDArray[Any], *, components: int = 1) -> vtk.vtkImageData:
+def image_of(array: npt.NDArray[Any]) -> vtk.vtkImageData:
     """Return a VTK image with a copy of the voxels (x fastest) in index coordinates.
 
     Parameters
     ----------
-    array : (Z, Y, X) or, with `components` > 1, (Z, Y, X, components) array
+    array : (Z, Y, X) or (Z, Y, X, C) array
         Voxels; int32 and smaller, uint8 and floats keep their type.
     """
     image = vtk.vtkImageData()
     image.SetDimensions(array.shape[2], array.shape[1], array.shape[0])
-    image.AllocateScalars(get_vtk_array_type(array.dtype), components)
+    image.AllocateScalars(get_vtk_array_type(array.dtype), array.shape[3] if array.ndim == 4 else 1)
     np.copyto(array_of_image(image), array)
     return image
 
@@ -60,7 +60,7 @@ def array_of_image(image: vtk.vtkImageData) -> npt.NDArray[Any]:
 
 
 def array_of(node: slicer.vtkMRMLVolumeNode) -> npt.NDArray[Any]:
-    """Return a view of the voxels of a volume node, (Z, Y, X)."""
+    """Return a view of the voxels of a volume node, (Z, Y, X) or (Z, Y, X, C)."""
     return array_of_image(node.GetImageData())
 
 

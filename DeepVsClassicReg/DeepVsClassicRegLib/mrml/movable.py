@@ -173,7 +173,7 @@ class MovableVectors:
             moved = flipped(change.vectors(flipped(self._array), self.grid)).astype(self._array.dtype)
         else:
             moved = change.channels(self._array, self.grid)
-        self._moved = image_of(moved, components=moved.shape[-1]), change.view
+        self._moved = image_of(moved), change.view
         return self.check(change)
 
     def publish(self, name: str, reference: Any) -> Any:
@@ -194,8 +194,8 @@ class MovableSegmentation:
         self.notes: tuple[str, ...] = ()
         self.grid: Grid | None = None
         self._source = node
-        self._node_copy = slicer.vtkSegmentation()
-        self._node_copy.DeepCopy(node.GetSegmentation())
+        self._segmentation = slicer.vtkSegmentation()
+        self._segmentation.DeepCopy(node.GetSegmentation())
         world = FLIP @ world_matrix(node)
         self._layers: list[tuple[np.ndarray, Grid, list[str]]] = []
         self._surfaces: dict[str, tuple[Any, np.ndarray]] = {}
@@ -234,9 +234,9 @@ class MovableSegmentation:
             for segment in names
         }
         parts |= {segment: (SURFACE, mesh) for segment, mesh in self._moved_surfaces.items()}
-        for index in range(self._node_copy.GetNumberOfSegments()):
-            key = self._node_copy.GetNthSegmentID(index)
-            segment = self._node_copy.GetSegment(key)
+        for index in range(self._segmentation.GetNumberOfSegments()):
+            key = self._segmentation.GetNthSegmentID(index)
+            segment = self._segmentation.GetSegment(key)
             segment.RemoveAllRepresentations()
             if key in parts:
                 segment.AddRepresentation(*parts[key])
@@ -248,9 +248,9 @@ class MovableSegmentation:
 
     def _take_label_maps(self, world: np.ndarray) -> None:
         shared: dict[int, tuple[Any, list[str]]] = {}
-        for index in range(self._node_copy.GetNumberOfSegments()):
-            key = self._node_copy.GetNthSegmentID(index)
-            image = self._node_copy.GetSegment(key).GetRepresentation(LABELMAP)
+        for index in range(self._segmentation.GetNumberOfSegments()):
+            key = self._segmentation.GetNthSegmentID(index)
+            image = self._segmentation.GetSegment(key).GetRepresentation(LABELMAP)
             if image is not None and not image.IsEmpty():
                 shared.setdefault(id(image), (image, []))[1].append(key)
         for image, keys in shared.values():
@@ -258,9 +258,9 @@ class MovableSegmentation:
         self.grid = self._layers[0][1] if self._layers else None
 
     def _take_surfaces(self, world: np.ndarray) -> None:
-        for index in range(self._node_copy.GetNumberOfSegments()):
-            key = self._node_copy.GetNthSegmentID(index)
-            mesh = self._node_copy.GetSegment(key).GetRepresentation(SURFACE)
+        for index in range(self._segmentation.GetNumberOfSegments()):
+            key = self._segmentation.GetNthSegmentID(index)
+            mesh = self._segmentation.GetSegment(key).GetRepresentation(SURFACE)
             if mesh is not None and mesh.GetNumberOfPoints():
                 points = vtk_to_numpy(mesh.GetPoints().GetData()).astype(float)
                 self._surfaces[key] = mesh, points @ world[:3, :3].T + world[:3, 3]

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..core.errors import RegistrationError
 from .geometry import Image, flipped, image_of, place
-from .segmentations import LabelStyle, default_color, fill_segmentation
+from .segmentations import LabelStyle, default_style, fill_segmentation
 
 if TYPE_CHECKING:
     from ..core.images.volume import LabelMap, Volume
@@ -118,16 +118,26 @@ def add_volume(volume: Volume, name: str = "") -> slicer.vtkMRMLScalarVolumeNode
 
 
 def add_labels(labels: LabelMap, name: str = "", *, reference: Any = None) -> slicer.vtkMRMLSegmentationNode:
-    """Add a label map to the scene as a segmentation with named segments."""
-    styles = {
-        number: LabelStyle(labels.names.get(number, _("Label {number}").format(number=number)), default_color(number))
-        for number in labels.labels
-    }
+    """Add a label map to the scene as a segmentation with the names and colors that it has."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", _unique(name or labels.name))
-    fill_segmentation(node, Image(image_of(labels.array.astype(np.int16)), labels.grid), labels.labels, styles)
+    styles = {number: _style(labels, number) for number in labels.labels}
+    fill_segmentation(node, label_image(labels), labels.labels, styles)
     if reference is not None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
     return node
+
+
+def label_image(labels: LabelMap) -> Image:
+    """Return the voxels of a label map for a node, in 16 bits where they suffice."""
+    small = labels.array.astype(np.int16) if labels.array.max() < 1 << 15 else labels.array
+    return Image(image_of(small), labels.grid)
+
+
+def _style(labels: LabelMap, number: int) -> LabelStyle:
+    style, segment = default_style(number), labels.segments.get(number)
+    color = segment.facts.get("Color", "").split() if segment is not None else []
+    red, green, blue = map(float, color) if len(color) == 3 else style.color
+    return LabelStyle(labels.names.get(number, style.name), (red, green, blue))
 
 
 def add_points(points_mm: npt.ArrayLike, name: str) -> slicer.vtkMRMLMarkupsFiducialNode:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -25,9 +24,19 @@ from ..core.job import OUTPUT_FOLDER, RESULT_FILE
 from .channels import channel_count
 from .geometry import Image, image_of, place
 from .inputs import TITLES, Inputs
-from .nodes import GRAY, file_safe, need_in_scene, output_name, remove_node, show_channels, show_volume
+from .nodes import (
+    GRAY,
+    add_labels,
+    file_safe,
+    label_image,
+    need_in_scene,
+    output_name,
+    remove_node,
+    show_channels,
+    show_volume,
+)
 from .runs import INPUT_ROLES, RECORD_MARK, Run, add_node, new_record, remember, remove_empty_folder, set_report
-from .segmentations import LabelStyle, default_color, fill_segmentation
+from .segmentations import fill_segmentation
 from .snapshot import Snapshot
 from .tables import update_measures_table
 
@@ -186,7 +195,7 @@ def loaded_result(
         uncertainty=_image(uncertainty),
         error=_image(error),
         extras=tuple(_loaded_extra(about, value) for about, value in extras),
-        warped_labels=_label_image(warped_labels) if warped_labels is not None else None,
+        warped_labels=label_image(warped_labels) if warped_labels is not None else None,
         label_numbers=warped_labels.labels if warped_labels is not None else (),
         report=report,
     )
@@ -198,19 +207,12 @@ def _loaded_extra(about: Mapping[str, Any], value: Volume | LabelMap | Transform
     if isinstance(value, Volume):
         return LoadedExtra(about["title"], about["kind"], Image(image_of(value.array), value.grid))
     if isinstance(value, LabelMap):
-        return LoadedExtra(about["title"], about["kind"], _label_image(value), value.labels)
+        return LoadedExtra(about["title"], about["kind"], label_image(value), value.labels)
     return LoadedExtra(about["title"], about["kind"], vtk_of(value))
 
 
 def _image(volume: Volume | Channels | None) -> Image | None:
-    if volume is None:
-        return None
-    return Image(image_of(volume.array, components=volume.array.shape[3] if volume.array.ndim == 4 else 1), volume.grid)
-
-
-def _label_image(labels: LabelMap) -> Image:
-    small = labels.array.astype(np.int16) if labels.array.max() < 1 << 15 else labels.array
-    return Image(image_of(small), labels.grid)
+    return None if volume is None else Image(image_of(volume.array), volume.grid)
 
 
 def _what_now() -> str:
@@ -517,7 +519,7 @@ def load_segmentations(folder: Path) -> dict[str, LabelMap]:
     return {side: read_labels(folder / OUTPUT_FOLDER / name) for side, name in files.items()}
 
 
-def add_segmentations(found: Mapping[str, LabelMap], inputs: Inputs) -> dict[str, Any]:
+def publish_segmentations(found: Mapping[str, LabelMap], inputs: Inputs) -> dict[str, Any]:
     """Add the segmentations to the scene and return role ('fixed_labels', ...) -> segmentation node.
 
     Raises
@@ -531,24 +533,9 @@ def add_segmentations(found: Mapping[str, LabelMap], inputs: Inputs) -> dict[str
 
 
 def _added(labels: LabelMap, volume: Any) -> Any:
-    named = volume.GetName() if volume is not None else labels.name
-    name = file_safe(_("{volume} estimated segmentation").format(volume=named))
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
-    styles = {value: _style(labels, value) for value in labels.labels}
-    fill_segmentation(node, Image(image_of(labels.array), labels.grid), labels.labels, styles)
+    name = _("{volume} estimated segmentation").format(volume=volume.GetName())
+    node = add_labels(labels, file_safe(name), reference=volume)
     segmentation = node.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments() if is_estimated(labels) else 0):
         segmentation.GetNthSegment(index).SetTag(TAG, "1")
-    if volume is not None:
-        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     return node
-
-
-def _style(labels: LabelMap, value: int) -> LabelStyle:
-    name = labels.names.get(value, _("Label {number}").format(number=value))
-    segment = labels.segments.get(value)
-    color = segment.facts.get("Color", "").split() if segment is not None else []
-    if len(color) != 3:
-        return LabelStyle(name, default_color(value))
-    red, green, blue = (float(part) for part in color)
-    return LabelStyle(name, (red, green, blue))

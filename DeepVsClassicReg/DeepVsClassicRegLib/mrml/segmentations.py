@@ -241,12 +241,13 @@ def _style(colors: Any, value: int) -> LabelStyle:
             rgba = [0.0] * 4
             colors.GetColor(value, rgba)
             return LabelStyle(name, (rgba[0], rgba[1], rgba[2]))
-    return LabelStyle(_("Label {number}").format(number=value), default_color(value))
+    return default_style(value)
 
 
-def default_color(number: int) -> Color:
-    """Return a color that is clearly different from those of the neighboring numbers."""
-    return colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
+def default_style(number: int) -> LabelStyle:
+    """Return a name such as 'Label 7' and a color that is clearly different from those of the neighboring numbers."""
+    color = colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
+    return LabelStyle(_("Label {number}").format(number=number), color)
 
 
 def _is_defined(colors: Any, value: int, name: str) -> bool:
@@ -302,9 +303,7 @@ def fill_segmentation(
     segmentation.RemoveAllSegments()
     segmentation.SetSourceRepresentationName(name)
     for number in numbers:
-        style = (styles or {}).get(number) or LabelStyle(
-            _("Label {number}").format(number=number), default_color(number)
-        )
+        style = (styles or {}).get(number) or default_style(number)
         segment = slicer.vtkSegment()
         segment.SetName(style.name)
         segment.SetColor(*style.color)

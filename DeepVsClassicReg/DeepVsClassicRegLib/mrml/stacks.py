@@ -151,8 +151,7 @@ def publish_stack(found: LoadedStack, volume: Any) -> dict[str, Any]:
     aligned = scene.AddNewNodeByClass(volume.GetClassName(), _named(_("{name} aligned"), name))
     show_like(aligned, volume, found.content.array)
     place(aligned, found.content.grid)
-    colors = found.content.array.shape[3] if isinstance(found.content, Channels) else 1
-    aligned.SetAndObserveImageData(image_of(found.content.array, components=colors))
+    aligned.SetAndObserveImageData(image_of(found.content.array))
     transform = scene.AddNewNodeByClass("vtkMRMLTransformNode", _named(_("{name} alignment"), name))
     attach(transform, found.mapping)
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", _named(_("{name} sections"), name))

@@ -40,12 +40,12 @@ from ..mrml.nodes import in_scene, save_for_undo
 from ..mrml.outputs import (
     Loaded,
     Targets,
-    add_segmentations,
     complete_run,
     load_report,
     load_result,
     load_segmentations,
     publish,
+    publish_segmentations,
 )
 from ..mrml.repair import repair_inputs
 from ..mrml.runs import Run, set_base
@@ -57,7 +57,7 @@ from .scheduling import BackgroundCall, Signal
 
 WAITING, COPYING, WRITING, COMPUTING, READING = "waiting", "copying", "writing", "computing", "reading"
 ENDED = (FINISHED, FAILED, REJECTED, CANCELLED)
-BEGUN, COMPUTED = 0.04, 0.96
+BEGUN, COMPUTED = 0.04, 0.96  # fractions of the progress where the computation begins and ends
 REPAIR = Choice("instance", "repair")
 MakeProcess = Callable[[Path], Any]
 OUTPUTS = {
@@ -626,4 +626,4 @@ class SegmentationTask(WorkerTask):
 
     def _publish(self, found: Any) -> None:
         save_for_undo()
-        self.nodes = add_segmentations(found, self.inputs)
+        self.nodes = publish_segmentations(found, self.inputs)
