@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 import slicer
+from DeepVsClassicRegLib.ui.preferences import scene_table
 from panel_clicks import WAIT_S, Soak, listed
 from panel_helpers import wait
 
@@ -55,7 +56,7 @@ def test_only_what_users_work_with_is_listed(panel, picked, ui, fake):
     fake.process.finish()
     wait(lambda: not panel.busy)
     for name in ("measures", "structures", "plot"):
-        assert panel.results.nodes.table(name, panel.results.parameter_node).GetHideFromEditors()
+        assert scene_table(name, panel.results.parameter_node).GetHideFromEditors()
     ui.arrowsButton.click()
     wait(lambda: not panel.busy)
     hidden = [node.GetName() for node in listed() if node.GetHideFromEditors()]

@@ -15,7 +15,7 @@ from ..mrml.advice import entry_title, update_advice_plot, update_advice_table
 from ..mrml.inputs import Inputs, fingerprint
 from ..worker.session import CANCELLED, FINISHED
 from . import rich_text
-from .preferences import Preferences, SceneNodes, SceneParameters
+from .preferences import Preferences, SceneParameters, scene_chart, scene_table
 from .rich_text import line
 from .runner import Runner
 from .scheduling import Signal
@@ -57,7 +57,7 @@ class AdviceSection:
     def __init__(self, ui: Any, runner: Runner, compute: Callable[[], Compute], choose: Choose) -> None:
         self._ui, self._runner, self._compute, self._choose = ui, runner, compute, choose
         self._parameters: SceneParameters | None = None
-        self._preferences, self._nodes = Preferences(), SceneNodes()
+        self._preferences = Preferences()
         self._inputs: Inputs | None = None
         self._seen: tuple[Hashable, ...] | None = None
         self._query: QueryTask | None = None
@@ -99,7 +99,6 @@ class AdviceSection:
             or self._parameters is None
             or parameters.parameter_node is not self._parameters.parameter_node
         ):
-            self._nodes.forget()
             self._forget()
             self._inputs = self._seen = None
         self._parameters, self._loading = parameters, True
@@ -153,8 +152,8 @@ class AdviceSection:
             return
         node = self._parameters.parameter_node
         self.plotting.emit()
-        chart = self._nodes.chart("advice", node)
-        update_advice_plot(self.advice["plot"], chart, self._nodes.table("advice plot", node))
+        chart = scene_chart("advice", node)
+        update_advice_plot(self.advice["plot"], chart, scene_table("advice plot", node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def close(self) -> None:
@@ -277,7 +276,7 @@ class AdviceSection:
         ui.runnerUpButton.visible = bool(second)
         ui.runnerUpButton.toolTip = _("Selects {engine} below.").format(engine=entry_title(second, self._titles))
         if self._parameters is not None:
-            table = self._nodes.table("advice", self._parameters.parameter_node)
+            table = scene_table("advice", self._parameters.parameter_node)
             update_advice_table(table, advice, self._titles)
             ui.adviceTable.setMRMLTableNode(table)
             fit_table(ui.adviceTable)

@@ -122,33 +122,25 @@ class Preferences:
         return Compute(device=self.device, threads=self.threads, seed=seed)
 
 
-class SceneNodes:
-    """Finds or creates one node per purpose; the parameter node refers to them."""
+def scene_table(purpose: str, parameter_node: Any) -> Any:
+    """Return the panel's table node of a purpose, created when missing; the parameter node refers to it."""
+    return _scene_node(f"{purpose}.table", "vtkMRMLTableNode", parameter_node)
 
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
 
-    def table(self, purpose: str, parameter_node: Any) -> Any:
-        """Return the table node of a purpose."""
-        return self._node(f"{purpose}.table", "vtkMRMLTableNode", parameter_node)
+def scene_chart(purpose: str, parameter_node: Any) -> Any:
+    """Return the panel's plot chart node of a purpose, as `scene_table`."""
+    return _scene_node(f"{purpose}.chart", "vtkMRMLPlotChartNode", parameter_node)
 
-    def chart(self, purpose: str, parameter_node: Any) -> Any:
-        """Return the plot chart node of a purpose."""
-        return self._node(f"{purpose}.chart", "vtkMRMLPlotChartNode", parameter_node)
 
-    def has_table(self, purpose: str, parameter_node: Any) -> bool:
-        """Whether the table node of a purpose is in the scene."""
-        return parameter_node.GetNodeReference(f"{ROLE}{purpose}.table") is not None
+def has_scene_table(purpose: str, parameter_node: Any) -> bool:
+    """Whether the table node of a purpose is in the scene."""
+    return parameter_node.GetNodeReference(f"{ROLE}{purpose}.table") is not None
 
-    def forget(self) -> None:
-        """Forget all nodes: the scene was closed or another one loaded."""
-        self._known.clear()
 
-    def _node(self, name: str, kind: str, parameter_node: Any) -> Any:
-        node = parameter_node.GetNodeReference(ROLE + name)
-        if node is None:
-            title = f"Registration {name.partition('.')[0]}"
-            unique = slicer.mrmlScene.GenerateUniqueName(title)
-            node = slicer.mrmlScene.AddNode(hidden_node(kind, unique, saved=True))
-            parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
-        return node
+def _scene_node(name: str, kind: str, parameter_node: Any) -> Any:
+    node = parameter_node.GetNodeReference(ROLE + name)
+    if node is None:
+        unique = slicer.mrmlScene.GenerateUniqueName(f"Registration {name.partition('.')[0]}")
+        node = slicer.mrmlScene.AddNode(hidden_node(kind, unique, saved=True))
+        parameter_node.SetNodeReferenceID(ROLE + name, node.GetID())
+    return node

@@ -21,7 +21,7 @@ from ..mrml.inputs import is_from_dicom
 from ..mrml.nodes import save_for_undo
 from ..mrml.runs import Run, add_views, count_views, forget_run, forget_views, restore_runs, size_of_views
 from ..mrml.tables import table_text, unique_titles, update_label_plot, update_measures_table
-from .preferences import SceneNodes
+from .preferences import has_scene_table, scene_chart, scene_table
 from .report_page import CapturedViews, page, pictures_of_views
 from .rich_text import faint
 from .scheduling import Signal
@@ -52,8 +52,6 @@ class ResultsSection:
     ----------
     tabs : QTabBar
         One tab per run.
-    nodes : SceneNodes
-        Tables and charts of the panel, kept in the scene.
     parameter_node : vtkMRMLScriptedModuleNode or None
         Knows the runs.
     measured_now : callable
@@ -70,7 +68,6 @@ class ResultsSection:
         self._ui, self._shown, self._go, self._caption = ui, shown, go, caption
         self.parameter_node: Any = None
         self.measured_now: Callable[[Run], bool] = lambda _run: False
-        self.nodes = SceneNodes()
         self._loading = False
         self.plotting = Signal()  # a plot is about to change the layout
         self.runs: list[Run] = []
@@ -108,8 +105,6 @@ class ResultsSection:
 
     def load(self, parameter_node: Any) -> None:
         """Show the runs of a scene and select the newest."""
-        if parameter_node is None or parameter_node is not self.parameter_node:
-            self.nodes.forget()
         self.parameter_node = parameter_node
         self.runs = restore_runs(parameter_node) if parameter_node is not None else []
         self._loading = True
@@ -126,7 +121,7 @@ class ResultsSection:
         """Remove deleted runs and refill deleted tables."""
         if any(not run.exists for run in self.runs):
             self.load(self.parameter_node)
-        elif self.runs and not self.nodes.has_table("summary", self.parameter_node):
+        elif self.runs and not has_scene_table("summary", self.parameter_node):
             self._show_tables()
 
     def choose(self, run: Run) -> None:
@@ -203,8 +198,8 @@ class ResultsSection:
     def show_plot(self) -> None:
         """Show a bar chart per structure beside the slice views."""
         self.plotting.emit()
-        chart = self.nodes.chart("structures", self.parameter_node)
-        update_label_plot(self.runs, chart, self.nodes.table("plot", self.parameter_node))
+        chart = scene_chart("structures", self.parameter_node)
+        update_label_plot(self.runs, chart, scene_table("plot", self.parameter_node))
         slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _count_views(self) -> None:
@@ -266,7 +261,7 @@ class ResultsSection:
         )
 
     def _show_tables(self) -> None:
-        table = self.nodes.table("summary", self.parameter_node)
+        table = scene_table("summary", self.parameter_node)
         fill_summary(self.runs, table)
         self._ui.measuresTable.setMRMLTableNode(table)
         fit_table(self._ui.measuresTable)
@@ -281,12 +276,12 @@ class ResultsSection:
         fit_table(self._ui.structuresTable)
 
     def _all_measures(self) -> Any:
-        table = self.nodes.table("measures", self.parameter_node)
+        table = scene_table("measures", self.parameter_node)
         update_measures_table(self.runs, table)
         return table
 
     def _structure_table(self) -> Any:
-        table = self.nodes.table("structures", self.parameter_node)
+        table = scene_table("structures", self.parameter_node)
         fill_structures(self.runs, self._ui.structureMeasureCombo.currentData, table)
         return table
 
