@@ -10,12 +10,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.device import Compute
-from ..core.errors import Cancelled, RegistrationError
+from ..core.errors import RegistrationError
 from ..core.job import EVALUATE, RECOMMEND
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets
 from ..mrml.runs import Run
-from ..worker.session import CANCELLED, FAILED, FINISHED, REJECTED
+from ..worker.session import FINISHED, JobOutcome
 from .dependencies import default_engine, engine_availability
 from .runner import Runner
 from .tasks import (
@@ -278,13 +278,4 @@ def _await(tasks: Sequence[WorkerTask], timeout_s: float | None) -> None:
         slicer.app.processEvents()
         time.sleep(POLL_S)
     for task in tasks:
-        _require(task)
-
-
-def _require(task: WorkerTask) -> None:
-    if task.state == REJECTED:
-        raise RegistrationError(task.message, hint=task.hint)
-    if task.state == CANCELLED:
-        raise Cancelled(task.message)
-    if task.state == FAILED:
-        raise RuntimeError(f"{task.message} {task.hint}".strip())
+        JobOutcome(task.state, task.message, task.hint).require()

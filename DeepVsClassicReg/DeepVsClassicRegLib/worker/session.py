@@ -88,7 +88,7 @@ class JobOutcome:
         if self.state == REJECTED:
             raise RegistrationError(self.message, hint=self.hint)
         if self.state == CANCELLED:
-            raise Cancelled
+            raise Cancelled(self.message)
         if self.state == FAILED:
             raise RuntimeError(f"{self.message} {self.hint}".strip())
         return self
