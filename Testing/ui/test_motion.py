@@ -11,7 +11,7 @@ from DeepVsClassicRegLib.core.images.volume import Volume
 from DeepVsClassicRegLib.core.job import Job
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.mrml.nodes import add_volume
-from DeepVsClassicRegLib.mrml.sequences import problem_of, sequence_of
+from DeepVsClassicRegLib.mrml.sequences import problem_of_sequence, sequence_of
 from DeepVsClassicRegLib.worker.moving import correct_frames
 from panel_helpers import settle, shown, wait
 
@@ -123,8 +123,8 @@ def test_only_sequences_of_volumes_are_offered(panel, ui, widget):
     for number in range(2):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
         points.SetDataNodeAtValue(node, str(number))
-    assert "not a scalar volume" in problem_of(points)
-    assert "at least 2" in problem_of(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode"))
+    assert "not a scalar volume" in problem_of_sequence(points)
+    assert "at least 2" in problem_of_sequence(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode"))
     panel.validate()
     assert not shown(ui.motionButton)
     ui.motionButton.collapsed = False

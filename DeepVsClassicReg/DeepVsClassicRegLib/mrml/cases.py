@@ -96,17 +96,19 @@ class CasesSnapshot:
         return {}
 
 
+def scene_drawings() -> list[Any]:
+    """Return the segmentations and label maps of the scene."""
+    kinds = ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
+    return [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
+
+
 def scene_cases() -> list[SceneCase]:
     """Return the volumes of the scene with the segmentations that belong to them.
 
     A segmentation belongs to the volume from which it was made, or to that of the same name (`Case 1` and
     `Case 1 seg`, `Case 1_label`).
     """
-    drawings = [
-        *slicer.util.getNodesByClass("vtkMRMLSegmentationNode"),
-        *slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode"),
-    ]
-    found = []
+    drawings, found = scene_drawings(), []
     for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if volume.IsA("vtkMRMLLabelMapVolumeNode") or volume.GetImageData() is None or volume.GetHideFromEditors():
             continue

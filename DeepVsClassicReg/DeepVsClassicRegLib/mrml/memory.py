@@ -97,10 +97,7 @@ class Memory:
 
 def restore_loaded() -> None:
     """Restore the user's views in a loaded scene that was saved during a comparison."""
-    scene = slicer.mrmlScene
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")
-    nodes = [scene.GetNthNodeByClass(index, "vtkMRMLScriptedModuleNode") for index in range(count)]
-    for node in nodes:
+    for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
         if node.GetAttribute(MARK):
             Memory(node).restore()
 

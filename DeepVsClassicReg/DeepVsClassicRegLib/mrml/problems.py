@@ -158,11 +158,7 @@ def _single_slices(inputs: Inputs) -> Iterator[InputProblem]:
 
 
 def _is_frame(node: Any) -> bool:
-    scene = node.GetScene()
-    browsers = [
-        scene.GetNthNodeByClass(index, "vtkMRMLSequenceBrowserNode")
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode"))
-    ]
+    browsers = slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")
     return any(browser.IsProxyNodeID(node.GetID()) for browser in browsers)
 
 

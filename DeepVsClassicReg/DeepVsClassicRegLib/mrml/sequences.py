@@ -75,14 +75,10 @@ class CorrectedFrames:
 
 def sequences() -> list[Any]:
     """Return the sequences of scalar volumes of the scene with two or more frames."""
-    found = [
-        slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSequenceNode")
-        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode"))
-    ]
-    return [node for node in found if problem_of(node) == ""]
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSequenceNode") if not problem_of_sequence(node)]
 
 
-def problem_of(sequence: Any) -> str:
+def problem_of_sequence(sequence: Any) -> str:
     """Return why a sequence cannot be corrected; empty when it can."""
     count = sequence.GetNumberOfDataNodes()
     if count < FEWEST:
@@ -107,7 +103,7 @@ def sequence_of(node: Any) -> Any:
 def can_be_corrected(node: Any) -> bool:
     """Whether a node is a sequence of volumes, or shows a frame of one, whose motion can be corrected."""
     sequence = sequence_of(node)
-    return sequence is not None and problem_of(sequence) == ""
+    return sequence is not None and problem_of_sequence(sequence) == ""
 
 
 def series_steps(sequence: Any) -> Generator[str, None, SeriesSnapshot]:
@@ -118,7 +114,7 @@ def series_steps(sequence: Any) -> Generator[str, None, SeriesSnapshot]:
     RegistrationError
         When the sequence cannot be corrected.
     """
-    problem = problem_of(sequence)
+    problem = problem_of_sequence(sequence)
     if problem:
         raise RegistrationError(problem, hint=_("Select a sequence of scalar volumes."))
     frames = []

@@ -22,12 +22,16 @@ from .runs import Run
 
 def slice_nodes(names: Sequence[str] = ()) -> list[Any]:
     """Return the nodes of the slice views with these layout names, or of all when no name is given."""
-    return [node for node in _by_class("vtkMRMLSliceNode") if not names or node.GetLayoutName() in names]
+    return _named("vtkMRMLSliceNode", names)
 
 
 def composite_nodes(names: Sequence[str] = ()) -> list[Any]:
     """Return the nodes that hold the layers of the slice views."""
-    return [node for node in _by_class("vtkMRMLSliceCompositeNode") if not names or node.GetLayoutName() in names]
+    return _named("vtkMRMLSliceCompositeNode", names)
+
+
+def _named(kind: str, names: Sequence[str]) -> list[Any]:
+    return [node for node in slicer.util.getNodesByClass(kind) if not names or node.GetLayoutName() in names]
 
 
 def layout_node() -> Any:
@@ -52,11 +56,6 @@ def fit(names: Sequence[str] = (), *, keep_slice: bool = False) -> None:
 def _center(node: Any) -> tuple[float, ...]:
     """Return the center of a slice view, RAS mm."""
     return tuple(node.GetSliceToRAS().GetElement(axis, 3) for axis in range(3))
-
-
-def _by_class(name: str) -> list[Any]:
-    scene = slicer.mrmlScene
-    return [scene.GetNthNodeByClass(index, name) for index in range(scene.GetNumberOfNodesByClass(name))]
 
 
 class Layers:
@@ -250,9 +249,8 @@ class SliceDisplay:
     def clear(self) -> None:
         """Remove overlays and legends and hide all segmentations, which would cover the views."""
         self.remove_extra()
-        scene = slicer.mrmlScene
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")):
-            display = scene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode").GetDisplayNode()
+        for segmentation in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            display = segmentation.GetDisplayNode()
             if display is not None and display.GetVisibility():
                 self.memory.set(display, "Visibility", 0)
 

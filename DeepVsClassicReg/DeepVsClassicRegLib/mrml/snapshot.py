@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from ..core.errors import FileError, RegistrationError
 from ..core.images.grid import Grid
 from ..core.images.volume import marked_name
-from .geometry import grid_of
+from .geometry import array_of, grid_of
 from .inputs import Inputs
 from .problems import points_mm, problems
 from .segmentations import Entry, LabelStyle, Layer, Numbering, entries, has_estimated, layers, numbering
@@ -134,7 +134,7 @@ def snapshot_steps(inputs: Inputs) -> Generator[str, None, Snapshot]:
     for role in ("fixed", "moving"):
         node = getattr(inputs, role)
         grid = grid_of(node)
-        volumes[role] = (yield from copied(_view(node), role)), grid
+        volumes[role] = (yield from copied(array_of(node), role)), grid
     for role in inputs.drawings:
         drawings[role] = []
         for layer in layers(getattr(inputs, role), _wanted(inputs, role, numbers)):
@@ -165,12 +165,6 @@ def snapshot(inputs: Inputs) -> Snapshot:
             next(steps)
         except StopIteration as end:
             return end.value
-
-
-def _view(node: Any) -> npt.NDArray[Any]:
-    from .geometry import array_of
-
-    return array_of(node)
 
 
 def copied(array: npt.NDArray[Any], role: str) -> Generator[str, None, npt.NDArray[Any]]:

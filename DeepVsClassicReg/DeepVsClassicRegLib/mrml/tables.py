@@ -29,7 +29,7 @@ COLORS = (
 FADED = (0.65, 0.65, 0.65)
 
 
-def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *, main_only: bool = False) -> None:
+def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode) -> None:
     """Fill a table: one row per measure (title, unit, better direction), one column per run and one for before.
 
     With several runs, a star marks the best value of a row; values that were not measured are shown as a dash.
@@ -40,12 +40,11 @@ def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *,
         One column each; the values before registration are those of the first run.
     node : vtkMRMLTableNode
         The table to fill.
-    main_only : bool
-        Whether only the main measures are shown.
     """
     columns = [run.measures for run in runs]
     before = runs[0].measures_before if runs else {}
-    rows = [measure for measure in _listed(main_only) if any(_number(c.get(measure.name)) for c in columns)]
+    listed = [measure for measure in (*MEASURES.values(), SECONDS) if not measure.per_item]
+    rows = [measure for measure in listed if any(_is_number(c.get(measure.name)) for c in columns)]
     table = {
         _("Measure"): [measure.title for measure in rows],
         _("Unit"): [measure.unit for measure in rows],
@@ -61,7 +60,7 @@ def update_measures_table(runs: Sequence[Run], node: slicer.vtkMRMLTableNode, *,
 def best_run(measure: Measure, columns: Sequence[Mapping[str, Any]]) -> int | None:
     """Return the index of the best of several columns, None when there is no unique best one."""
     values = [column.get(measure.name) for column in columns]
-    numbers = [index for index, value in enumerate(values) if _number(value)]
+    numbers = [index for index, value in enumerate(values) if _is_number(value)]
     if len(numbers) < 2 or not measure.direction:
         return None
     best = numbers[0]
@@ -135,22 +134,17 @@ def unique_titles(runs: Sequence[Run]) -> list[str]:
     return titles
 
 
-def _listed(main_only: bool) -> list[Measure]:
-    shown = [measure for measure in (*MEASURES.values(), SECONDS) if not measure.per_item]
-    return [measure for measure in shown if measure.main or not main_only]
-
-
 def _cell(measure: Measure, columns: Sequence[Mapping[str, Any]], index: int) -> str:
     text = measure.text(columns[index].get(measure.name))
     return f"{text} {BEST}" if best_run(measure, columns) == index else text
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _float(value: Any) -> float:
-    return float(value) if _number(value) else math.nan
+    return float(value) if _is_number(value) else math.nan
 
 
 def _array_for(values: Sequence[Any]) -> Any:

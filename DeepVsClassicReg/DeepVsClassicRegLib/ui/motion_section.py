@@ -14,7 +14,7 @@ from ..core.motion.settings import FIRST, LINEAR, MEAN, NEIGHBOR, POSITION, TRAN
 from ..core.settings import jsonable
 from ..mrml.inputs import Inputs
 from ..mrml.nodes import in_scene, save_for_undo
-from ..mrml.sequences import load_corrected, problem_of, publish_motion, sequence_of, sequences, series_steps
+from ..mrml.sequences import load_corrected, problem_of_sequence, publish_motion, sequence_of, sequences, series_steps
 from ..worker.session import CANCELLED, FINISHED, JobOutcome
 from .process import WorkerProcess
 from .runner import Runner
@@ -177,7 +177,7 @@ class MotionSection:
     def pick(self, node: Any) -> None:
         """Select a sequence, or that of a proxy node."""
         sequence = sequence_of(node)
-        if sequence is None or problem_of(sequence):
+        if sequence is None or problem_of_sequence(sequence):
             raise ValueError(_("It is not a frame of a sequence of volumes."))
         self.refresh()
         self._ui.motionCombo.currentIndex = self._ui.motionCombo.findData(sequence.GetID())
@@ -195,7 +195,7 @@ class MotionSection:
         }
 
     def close(self) -> None:
-        """Stop; the worker is killed by the runner."""
+        """Forget the task; its worker is killed by the runner."""
         self._button.close()
 
     def _sequence(self) -> Any:

@@ -15,6 +15,7 @@ from ..core.engines.error_map import missing
 from ..core.errors import RegistrationError
 from ..mrml.inputs import Inputs
 from ..mrml.outputs import Targets, check_targets
+from ..mrml.runs import RARE_ROLES
 from .preferences import TARGET, Preferences, SceneParameters
 
 # Entry of `Targets` -> first part of its widgets' names.
@@ -27,8 +28,6 @@ OUTPUTS = {
     "error": "error",
     "report_table": "reportTable",
 }
-# Outputs that only some engines produce or that only assess the result; a run needs at least one other output.
-RARE = {"uncertainty", "error"}
 # Outputs that are made on request only.
 ON_REQUEST = {"error"}
 UNWANTED, REQUESTED, SEED = "UnwantedOutputs", "RequestedOutputs", "Seed"
@@ -63,7 +62,8 @@ class OutputsSection:
             check_targets(inputs, self.targets())
         except RegistrationError as error:
             return str(error)
-        return "" if self.targets().wanted - RARE else _("Check at least one output.")
+        # Outputs that not every run gives are not enough.
+        return "" if self.targets().wanted.difference(RARE_ROLES) else _("Check at least one output.")
 
     def load(self, parameters: SceneParameters | None) -> None:
         """Show the choices stored in a scene."""

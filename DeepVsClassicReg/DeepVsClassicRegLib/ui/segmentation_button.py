@@ -63,7 +63,7 @@ class SegmentationButton:
         )
 
     def close(self) -> None:
-        """Stop; the worker is killed by the runner."""
+        """Forget the task; its worker is killed by the runner."""
         self._task = None
 
     def _problem(self, valid: bool) -> str:

@@ -189,7 +189,7 @@ class StackSection:
         }
 
     def close(self) -> None:
-        """Stop; the worker is killed by the runner."""
+        """Forget the task; its worker is killed by the runner."""
         self._button.close()
 
     def _axis(self) -> str:

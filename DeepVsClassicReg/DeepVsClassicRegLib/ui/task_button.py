@@ -25,7 +25,7 @@ class TaskButton:
         Returns the task; a `RegistrationError` is shown.
     finished : callable
         `finished(task)` returns what to say about the result.
-    texts : tuple of str
+    texts : tuple of (str, str)
         Text and tool tip of the button while nothing runs, then while a task runs.
     """
 

@@ -19,7 +19,7 @@ from ..core.training.config import FIRST
 from ..core.training.folders import check_name, free_name, user_trainings_folder
 from ..core.training.manifest import Manifest, read_manifest
 from ..core.training.options import USUAL_AUGMENTATION
-from ..mrml.cases import SceneCase, problem_of_cases, scene_cases
+from ..mrml.cases import SceneCase, problem_of_cases, scene_cases, scene_drawings
 from .models_list import MethodList
 from .rich_text import cannot_start, line
 from .runner import Runner
@@ -193,10 +193,7 @@ class TrainDialog:
     def _fill_cases(self) -> None:
         table = self.ui.casesTable
         self._cases = scene_cases()
-        drawings = [
-            *slicer.util.getNodesByClass("vtkMRMLSegmentationNode"),
-            *slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode"),
-        ]
+        drawings = scene_drawings()
         table.blockSignals(True)
         table.setRowCount(len(self._cases))
         for row, case in enumerate(self._cases):

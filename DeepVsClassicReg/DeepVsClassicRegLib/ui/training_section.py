@@ -24,6 +24,7 @@ from ..core.training.folders import (
     install,
     remove_training,
 )
+from ..worker.session import CANCELLED
 from .metric_plot import MetricPlot
 from .rich_text import line
 from .runner import Runner
@@ -174,7 +175,7 @@ class TrainingSection:
             self._redraw.stop()
             if task.model:
                 self._installed(task.model)
-            elif task.message and task.state not in ("cancelled",):
+            elif task.message and task.state != CANCELLED:
                 self._report(line("error", task.message, task.hint))
         self.refresh()
 
@@ -249,8 +250,8 @@ def _words(entry: TrainingFolder | None) -> str:
     if entry.state == PAUSED:
         return line("note", _("Paused at {where}").format(where=where), resume)
     if entry.state == INTERRUPTED:
-        return line("warning", _("Its process was killed, or the computer was shut down, at {where}").format(
-            where=where), resume)  # fmt: skip
+        interrupted = _("Its process was killed, or the computer was shut down, at {where}")
+        return line("warning", interrupted.format(where=where), resume)
     if entry.state == FAILED:
         return (
             line("error", entry.message, entry.hint) + "<br>" + html.escape(_("It is at {where}").format(where=where))
