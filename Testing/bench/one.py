@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> dict:
     """Register and evaluate; errors become an entry of their own."""
     from cases import read_cases
     from DeepVsClassicRegLib.core.api import register
-    from DeepVsClassicRegLib.core.device import cpu_seconds, peak_memory_mb
+    from DeepVsClassicRegLib.core.device import cpu_seconds, kept_memory, peak_memory_mb
     from DeepVsClassicRegLib.core.errors import RegistrationError
     from DeepVsClassicRegLib.core.transforms.files import read_transform, write_transform
 
@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> dict:
     wall, cpu = time.perf_counter(), cpu_seconds()
     try:
         settings = {"model": arguments.model} if arguments.model else None
-        result = register(pair, name, preset=preset or "default", settings=settings, threads=arguments.threads)
+        with kept_memory():  # as the worker and the command line do
+            result = register(pair, name, preset=preset or "default", settings=settings, threads=arguments.threads)
     except RegistrationError as error:
         return {"status": "failed", "reason": str(error)}
     record = {
