@@ -72,6 +72,36 @@ def warp(image: Any, u: Any, rows: Any, out: Any) -> None:
 
 
 @nb.njit(parallel=True, **JIT)
+def add(field: Any, other: Any, factor: Any, rows: Any) -> None:
+    """Add factor * other to the field inside the rows."""
+    zs, ys, xs = field.shape[1:]
+    f, o = field.reshape(field.size), other.reshape(other.size)
+    for z in nb.prange(zs):
+        for axis in range(3):
+            for y in range(ys):
+                at = nb.uint64(((axis * zs + z) * ys + y) * xs)
+                for x in range(nb.uint64(rows[z, y, 0]), nb.uint64(rows[z, y, 1])):
+                    f[at + x] += factor * o[at + x]
+
+
+@nb.njit(parallel=True, **JIT)
+def squares_of_planes(field: Any, rows: Any, squares: Any) -> None:
+    """Write the sum of squares inside the rows of every plane."""
+    zs, ys, xs = field.shape[1:]
+    f = field.reshape(field.size)
+    for z in nb.prange(zs):
+        total = F32(0)
+        for axis in range(3):
+            for y in range(ys):
+                at = nb.uint64(((axis * zs + z) * ys + y) * xs)
+                part = F32(0)
+                for x in range(nb.uint64(rows[z, y, 0]), nb.uint64(rows[z, y, 1])):
+                    part += f[at + x] * f[at + x]
+                total += part
+        squares[z] = total
+
+
+@nb.njit(parallel=True, **JIT)
 def update(force: Any, memory: Any, aspect: Any, keep: Any, scale: Any, step: Any, rows: Any) -> None:
     """Replace the force by the update of this step, which combines it with the previous steps.
 

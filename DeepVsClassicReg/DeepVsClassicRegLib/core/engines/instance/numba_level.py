@@ -30,6 +30,8 @@ class Lncc:
         Number of parallel slabs.
     weight, moving_weight : (Z, Y, X) float32 array, optional
         Masks of the windows in the fixed and the moving volume.
+    beside : Lncc, optional
+        The term of the same volumes with other windows that is computed before this one: its warped image is used.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Lncc:
         weight: Image | None = None,
         moving_weight: Image | None = None,
         eps: float = 1e-5,
+        beside: Lncc | None = None,
     ) -> None:
         self.fixed, self.moving, self.region = fixed, moving, region
         self.radius, self.eps = radius, F32(eps)
@@ -55,16 +58,18 @@ class Lncc:
         self.check_cancelled = nothing
         self._weight = np.ones_like(fixed) if weight is None else weight
         self._moving_weight = moving_weight
+        self._beside = beside
         self._now = self._weight.copy() if moving_weight is not None else self._weight
         # A constant copy outside of the region avoids forces in windows at its border.
-        self._warped = moving.copy()
+        self._warped: Image = moving.copy() if beside is None else beside._warped
         self._values = np.zeros(fixed.shape[0], F32)
         self._count = max(float(self._weight.sum(dtype=np.float64)) if weight is not None else region.voxels, 1.0)
 
     def force(self, u: Any, out: Any) -> float:
         """Write the ascent direction of the similarity at the field u and return the value."""
         rows, planes = self.region.rows, self.region.planes
-        numba_fields.warp(self.moving, u, rows, self._warped)
+        if self._beside is None:
+            numba_fields.warp(self.moving, u, rows, self._warped)
         if self._moving_weight is not None:
             numba_fields.warp(self._moving_weight, u, rows, self._now)
             self._now *= self._weight
@@ -315,7 +320,8 @@ class NumbaLevel:
             total += weight * term.force(self.u, self._smooth)
             first, other = self._rms(self._force), self._rms(self._smooth)
             if other > 0:
-                self._force += F32(weight * (first or 1.0) / other) * self._smooth
+                factor = F32(weight * (first or 1.0) / other)
+                numba_fields.add(self._force, self._smooth, factor, self.region.rows)
         self._objectives.append(total)
 
     def advance(self, steps: Steps) -> None:
@@ -357,5 +363,5 @@ class NumbaLevel:
         )
 
     def _rms(self, field: Field) -> float:
-        flat = field.ravel()
-        return float(np.sqrt(np.dot(flat, flat) / max(self.region.voxels, 1)))
+        numba_fields.squares_of_planes(field, self.region.rows, self._squares)
+        return float(np.sqrt(self._squares.sum(dtype=np.float64) / max(self.region.voxels, 1)))

@@ -32,6 +32,12 @@ def _sum_rows(source: Any, first: Any, stride: Any, number: Any, out: Any, to: A
     else:
         for x in range(n):
             out[o + x] = 0
+    while summed + 4 <= number:
+        b = a + nb.uint64(summed) * step
+        c, d, e = b + step, b + nb.uint64(2) * step, b + nb.uint64(3) * step
+        for x in range(n):
+            out[o + x] += source[b + x] + source[c + x] + source[d + x] + source[e + x]
+        summed += 4
     for k in range(summed, number):
         more = a + nb.uint64(k) * step
         for x in range(n):

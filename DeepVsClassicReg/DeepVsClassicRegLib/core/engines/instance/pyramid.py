@@ -174,7 +174,7 @@ def make_plan(
     def make(images: LevelImages, start: Field | None, finest: bool) -> LevelOptimizer:
         terms = [(_term(similarity, images, settings.radius_vox, backend), 1.0)]
         if settings.second_radius_vox and similarity == "lncc" and images.shrink == levels[-1]:
-            terms.append((_term(similarity, images, settings.second_radius_vox, backend), 1.0))
+            terms.append((_term(similarity, images, settings.second_radius_vox, backend, beside=terms[0][0]), 1.0))
         check_cancelled()
         if segments is not None:
             terms.append((_overlap(segments, images, backend), settings.label_weight))
@@ -210,8 +210,8 @@ def _segments(pair: Pair, problem: OptimizationProblem, settings: InstanceSettin
     return segments
 
 
-def _term(similarity: str, images: LevelImages, radius: int, backend: Backend) -> Any:
-    """Return the similarity term of a level."""
+def _term(similarity: str, images: LevelImages, radius: int, backend: Backend, *, beside: Any = None) -> Any:
+    """Return the similarity term of a level; `beside` is the term of other windows whose warped image it uses."""
     masks: dict[str, Any] = {"weight": images.fixed_mask, "moving_weight": images.moving_mask}
     if backend.kind != NUMBA:
         from . import torch_level
@@ -222,7 +222,7 @@ def _term(similarity: str, images: LevelImages, radius: int, backend: Backend) -
 
     if similarity == "lncc":
         return numba_level.Lncc(
-            images.fixed, images.moving, images.region, radius=radius, threads=backend.threads, **masks
+            images.fixed, images.moving, images.region, radius=radius, threads=backend.threads, beside=beside, **masks
         )
     if similarity == "mi":
         return numba_level.InformationTerm(images.fixed, images.moving, images.region, **masks)
