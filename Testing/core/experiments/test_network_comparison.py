@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from DeepVsClassicRegLib.core.errors import SettingsError
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.experiments.base import ExperimentOptions
 from DeepVsClassicRegLib.core.experiments.dataset import drawn_pairs
-from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED, cohort_json
+from DeepVsClassicRegLib.core.experiments.design import EVALUATE, HOME, NEW, OTHER, TRAINED
 from DeepVsClassicRegLib.core.experiments.network_comparison import chosen_methods
 from DeepVsClassicRegLib.core.experiments.prepared_data import (
     SHIFTS,
@@ -26,7 +27,7 @@ from DeepVsClassicRegLib.core.experiments.tasks import TaskResult
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> PreparedData:
     path = tmp_path_factory.mktemp("stacks") / "few.npz"
-    prepare_phantom(str(path), cohort_json(HOME), [0, 1, 2], 32, "none", ["parcels", "nuclei"])
+    prepare_phantom(str(path), asdict(HOME), [0, 1, 2], 32, "none", ["parcels", "nuclei"])
     return PreparedData.load(path)
 
 
@@ -76,7 +77,7 @@ def test_a_prediction_is_the_displacement_of_the_network(prepared):
 
 
 def test_volumes_of_a_folder_meet_on_one_grid(tmp_path):
-    where = {"cohort": cohort_json(HOME), "size": 24}
+    where = {"cohort": asdict(HOME), "size": 24}
     subjects = [{**where, "number": number} for number in range(2)]
     path = tmp_path / "data.npz"
     (row,) = prepare_data(str(path), subjects, ["a", "b"], subjects[0], 9.0, "none", 1)
@@ -93,7 +94,7 @@ def test_a_short_training_returns_a_model(tmp_path):
     paths = []
     for name, numbers in (("training", range(4)), ("validation", range(4, 6))):
         paths.append(str(tmp_path / f"{name}.npz"))
-        prepare_phantom(paths[-1], cohort_json(HOME), list(numbers), 32, "none", ["parcels", "nuclei"])
+        prepare_phantom(paths[-1], asdict(HOME), list(numbers), 32, "none", ["parcels", "nuclei"])
     small = {"encoder": [4, 4], "decoder": [4, 4, 4]}
     (row,) = train_network(*paths, "voxelmorph", small, "labels", 0, 3, 0.0, 1e-3, str(tmp_path / "net"), 1)
     assert row["steps"] == 3 and 0 < row["dice"] < 1

@@ -103,7 +103,7 @@ def usable_engines(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transform:
+def registered(pair: Pair, entry: str, *, threads: int) -> Transform:
     """Return the transform of an engine, from the initial transform of the pair or else from the linear alignment.
 
     Parameters
@@ -112,10 +112,10 @@ def registered(pair: Pair, entry: str, *, threads: int, seed: int = 0) -> Transf
         The pair; engines that do not use segmentations and landmarks do not receive them.
     entry : str
         'name' or 'name:preset'.
-    threads, seed : int
-        As in `Compute`.
+    threads : int
+        CPU threads.
     """
-    compute = Compute(device="cpu", threads=threads, seed=seed)
+    compute = Compute(device="cpu", threads=threads)
     hidden = pair.without_annotations()
     if hidden.initial is None:
         hidden = hidden.replace(initial=align_linearly(hidden, compute, Progress()).transform)

@@ -164,11 +164,10 @@ def test_table(name: str, title: str, tests: Sequence[tuple[str, Test]]) -> Tabl
     return Table(
         name,
         title,
-        f"Dice of the first minus the second, mean and 95 % interval; two-sided paired t-test and Wilcoxon "
-        f"signed-rank test, level {ALPHA} as in the paper. "
-        "The tests take the mean over seeds of each pair and treat pairs as independent, as the paper does; the "
-        "interval rests "
-        "on the values of all seeds and knows that pairs share subjects.",
+        "Dice of the first minus the second, mean and 95 % interval; two-sided paired t-test and Wilcoxon signed-rank "
+        f"test, level {ALPHA} as in the paper. The tests take the mean over seeds of each pair and treat pairs as "
+        "independent, as the paper does; the interval rests on the values of all seeds and knows that pairs share "
+        "subjects.",
         ["Where", "First", "Second", "Difference", "Values", "p (t)", "p (Wilcoxon)", "Better"],
         rows,
     )

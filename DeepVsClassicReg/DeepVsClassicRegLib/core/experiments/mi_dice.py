@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ COHORTS = (
 def default_study() -> Study:
     """Return the subjects of the four phantom data sets."""
     subjects = tuple(
-        Labeled(f"{number:02d}", cohort.name, {"cohort": _json(cohort), "number": number, "size": SIZE})
+        Labeled(f"{number:02d}", cohort.name, {"cohort": asdict(cohort), "number": number, "size": SIZE})
         for cohort in COHORTS
         for number in range(SUBJECTS)
     )
@@ -170,7 +171,3 @@ def _pair_task(case: LabeledPair, engine: str, threads: int) -> Task:
 
 def _task_name(case: LabeledPair, engine: str) -> str:
     return f"{engine} on {case.name}"
-
-
-def _json(cohort: Cohort) -> dict[str, Any]:
-    return {name: getattr(cohort, name) for name in cohort.__dataclass_fields__}

@@ -58,9 +58,8 @@ def make_findings(
     return Findings(
         title="Does mutual information predict Dice?",
         figure_of_paper="Figure 1",
-        summary=f"{len(same)} pairs of {len({row['dataset'] for row in same})} data sets, {len(per_image)} "
-        "fixed images, "
-        f"registered by '{engine}'. {study.source}.",
+        summary=f"{len(same)} pairs of {len({row['dataset'] for row in same})} data sets, {len(per_image)} fixed "
+        f"images, registered by '{engine}'. {study.source}.",
         claims=_claims(same, per_image, per_label),
         tables=[
             variants_table(points, engines),
@@ -110,7 +109,7 @@ def label_means(points: Sequence[Row], images: Mapping[str, Row]) -> list[dict[s
 
 def pair_correlation(rows: Sequence[Row], name: str, *, log: bool) -> Estimate:
     """Return the correlation of information and Dice over pairs; images are the units of resampling."""
-    x, y = _information(rows, name, log=log), np.array([row["dice"] for row in rows])
+    x, y = _information(rows, name, log=log), _dice(rows)
     return correlation(x, y, _images(rows))
 
 
@@ -245,9 +244,8 @@ def _own_claims(points: Sequence[Row], per_label: Sequence[Row]) -> list[Claim]:
             Claim(
                 "It holds for individual labels: labels with high information overlap better.",
                 "Not tested: the information is that of all labels together.",
-                f"r = {share.text()} between the share of a label's entropy that the intensity explains and its "
-                "Dice, over "
-                f"{share.count} labels; with the logarithm of its volume instead, r = {size.text()}.",
+                f"r = {share.text()} between the share of a label's entropy that the intensity explains and its Dice, "
+                f"over {share.count} labels; with the logarithm of its volume instead, r = {size.text()}.",
                 "holds when the 95 % interval (Fisher) of the first r is above 0; fails when it is below 0",
                 by_sign(share),
                 ours_alone=True,
@@ -301,23 +299,19 @@ def _labels(per_label: Sequence[Row]) -> Drawing:
 
 def _notes(points: Sequence[Row], options: ExperimentOptions) -> list[str]:
     notes = [
-        "The paper registers all pairs of four brain data sets with ANTs; it gives neither bins nor range nor "
-        "whether the "
-        "background counts. Here: 64 bins between the 0.1 and 99.9 percentile, natural logarithm, Miller-Madow "
+        "The paper registers all pairs of four brain data sets with ANTs; it gives neither bins nor range nor whether "
+        "the background counts. Here: 64 bins between the 0.1 and 99.9 percentile, natural logarithm, Miller-Madow "
         "corrected.",
-        "Pairs share images and images share a data set. The intervals resample images; with so few data sets, "
-        "each with "
-        "its own label protocol, the relation between data sets rests on as many independent points as there are data "
-        "sets. See 'Leave-one-data-set-out'.",
-        "A finer protocol can only raise the information of the same image while it lowers the Dice, so number "
-        "and size "
-        "of the labels confound the relation.",
+        "Pairs share images and images share a data set. The intervals resample images; with so few data sets, each "
+        "with its own label protocol, the relation between data sets rests on as many independent points as there are "
+        "data sets. See 'Leave-one-data-set-out'.",
+        "A finer protocol can only raise the information of the same image while it lowers the Dice, so number and "
+        "size of the labels confound the relation.",
     ]
     if options.phantom:
         notes.append(
-            "On the phantom contrast, noise and label protocol were varied together between the data sets, so "
-            "part of the "
-            "correlation is built in: this tests the measurement, not the claim for patients."
+            "On the phantom contrast, noise and label protocol were varied together between the data sets, so part of "
+            "the correlation is built in: this tests the measurement, not the claim for patients."
         )
     reused = {run.get("engine") for run in options.runs} & {row["engine"] for row in points}
     if reused:

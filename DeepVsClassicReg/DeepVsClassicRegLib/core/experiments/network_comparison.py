@@ -15,9 +15,8 @@ from .statistics import Test
 from .tasks import Task, TaskResult, rows_of
 
 RULE = (
-    "holds when the first is better by the paired t-test and the Wilcoxon test (two-sided, 1 %) and the 95 % "
-    "interval of "
-    "the difference (subjects and seeds resampled) is above 0; fails when the same is true of the second"
+    "holds when the first is better by the paired t-test and the Wilcoxon test (two-sided, 1 %) and the 95 % interval "
+    "of the difference (subjects and seeds resampled) is above 0; fails when the same is true of the second"
 )
 DEFAULT_METHODS = ("voxelmorph",)
 ALL_METHODS = ("all",)
@@ -69,9 +68,9 @@ def verdict_of(test: Test | None) -> str:
     return FAILS if test.winner == test.second and test.difference.high < 0 else UNDECIDED
 
 
-def test_claim(title: str, paper: str, test: Test | None, *, ours_alone: bool = False, remark: str = "") -> Claim:
+def test_claim(title: str, paper: str, test: Test | None, *, ours_alone: bool = False) -> Claim:
     """Return the claim that the first of a comparison is better."""
-    return Claim(title, paper, in_words(test) + (f" {remark}" if remark else ""), RULE, verdict_of(test), ours_alone)
+    return Claim(title, paper, in_words(test), RULE, verdict_of(test), ours_alone)
 
 
 def in_words(test: Test | None) -> str:
@@ -95,24 +94,19 @@ def comparison_notes(options: ExperimentOptions) -> list[str]:
     notes = [
         "The networks are small and trained briefly here; the paper evaluates five published systems trained for "
         "days on 364 brains. Their results may differ.",
-        "The classical engines run their presets to convergence; both sides start from the same linear "
-        "alignment and are "
-        "measured by the same code.",
-        "Pairs share subjects, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs "
-        "the interval "
-        "that resamples subjects and seeds.",
+        "The classical engines run their presets to convergence; both sides start from the same linear alignment and "
+        "are measured by the same code.",
+        "Pairs share subjects, so t and Wilcoxon p values (as in the paper) are too small; a verdict also needs the "
+        "interval that resamples subjects and seeds.",
     ]
     if options.phantom:
         notes += [
             f"Phantom: axial slices of one analytic head, {TRAINING_SUBJECTS} training subjects who differ by smooth "
-            "warps only. The "
-            "networks work in 2D; the 3D engines get the slice as a slab of equal slices, where no force points "
-            "out of the "
-            "plane. The supervised labels are cortex sectors and discs in the white matter whose borders no intensity "
-            "shows; the held-out labels are ventricles and deep nuclei.",
-            "A subject's parcels are carried by the same warp as the visible tissue, so a classical engine is "
-            "not at the "
-            "disadvantage it has with a label protocol that folds of the cortex do not follow.",
+            "warps only. The networks work in 2D; the 3D engines get the slice as a slab of equal slices, where no "
+            "force points out of the plane. The supervised labels are cortex sectors and discs in the white matter "
+            "whose borders no intensity shows; the held-out labels are ventricles and deep nuclei.",
+            "A subject's parcels are carried by the same warp as the visible tissue, so a classical engine is not at "
+            "the disadvantage it has with a label protocol that folds of the cortex do not follow.",
         ]
     if len(options.seeds) < 3:
         notes.append("Fewer than three seeds: the variation between training runs is not known.")

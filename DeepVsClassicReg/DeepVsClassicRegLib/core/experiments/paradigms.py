@@ -38,9 +38,8 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
     claims = [
         Claim(
             "Without labels, classical engines are better than networks.",
-            "Nearly all comparisons of five classical with six unsupervised methods favor the classical one at "
-            "p < 0.01 "
-            "(Fig. 2); Dice 0.776 to 0.802 against 0.748 to 0.788 on OASIS (Fig. 3).",
+            "Nearly all comparisons of five classical with six unsupervised methods favor the classical one at p < "
+            "0.01 (Fig. 2); Dice 0.776 to 0.802 against 0.748 to 0.788 on OASIS (Fig. 3).",
             f"New subjects: of {len(new)} comparisons of an engine with a network the engine wins {won}, the "
             f"network {lost}.",
             "holds when engines win two thirds of the comparisons (both tests, 1 %) and lose none; fails when "
@@ -78,8 +77,7 @@ def findings(finished: Sequence[TaskResult], study: Study, options: ExperimentOp
         notes=[
             *comparison_notes(options),
             "The best of several is selected on the same pairs as the comparison, which slightly favors both sides.",
-            "Figure 3 puts published numbers of baselines beside re-runs on OASIS; absolute Dice of other data "
-            "cannot be "
-            "compared with it.",
+            "Figure 3 puts published numbers of baselines beside re-runs on OASIS; absolute Dice of other data cannot "
+            "be compared with it.",
         ],
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 
 from ..errors import FileError, RegistrationError, SettingsError, did_you_mean
 from ..images.grid import Grid
 from ..images.intensity import foreground, normalized
-from ..images.resample import warp_labels, warp_volume
+from ..images.resample import to_sitk, volume_from_sitk, warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
 from ..transforms.transform import Transform
@@ -119,8 +120,8 @@ def prepare_phantom(
         held_out.append(load_subject({**where, "protocol": protocols[1]})[1].array)
         names.append(image.name)
         title = first.names
-    spacing = load_subject({**where, "protocol": protocols[0]})[0].grid.spacing_mm[0]
-    prepared = PreparedData(tuple(names), np.stack(images), np.stack(labels), np.stack(held_out), spacing, title)
+    spacing_mm = image.grid.spacing_mm[0]
+    prepared = PreparedData(tuple(names), np.stack(images), np.stack(labels), np.stack(held_out), spacing_mm, title)
     return _written(shifted(prepared, shift), path)
 
 
@@ -152,25 +153,20 @@ def prepare_data(
     return _written(shifted(prepared, shift), path)
 
 
-def shifted(prepared: PreparedData, kind: str, *, seed: int = 0) -> PreparedData:
+def shifted(prepared: PreparedData, kind: str) -> PreparedData:
     """Return the data with a simulated domain shift; anatomy and segmentations do not change.
 
     Parameters
     ----------
     kind : str
         A key of `SHIFTS`.
-    seed : int
-        Seed of bias fields and noise.
     """
     if kind == "none":
         return prepared
     if kind not in SHIFTS:
         raise SettingsError(f"There is no shift '{kind}'.", hint=did_you_mean(kind, SHIFTS))
-    rng = np.random.default_rng([seed, sorted(SHIFTS).index(kind)])
-    images = np.stack([_shifted_image(image, kind, rng) for image in prepared.images])
-    return PreparedData(
-        prepared.names, images, prepared.labels, prepared.held_out, prepared.spacing_mm, prepared.label_names
-    )
+    rng = np.random.default_rng([0, sorted(SHIFTS).index(kind)])
+    return replace(prepared, images=np.stack([_shifted_image(image, kind, rng) for image in prepared.images]))
 
 
 def _shifted_image(image: Images, kind: str, rng: np.random.Generator) -> Images:
@@ -207,10 +203,6 @@ def _frame(template: Volume, spacing_mm: float) -> Grid:
 
 def _smoothed(image: Volume, spacing_mm: float) -> Volume:
     """Return the image smoothed for the coarser grid."""
-    import SimpleITK as sitk
-
-    from ..images.resample import to_sitk, volume_from_sitk
-
     if min(image.grid.spacing_mm) >= spacing_mm * 0.9 or min(image.grid.size) < 4:
         return image
     smooth = sitk.SmoothingRecursiveGaussian(to_sitk(image), 0.4 * spacing_mm)

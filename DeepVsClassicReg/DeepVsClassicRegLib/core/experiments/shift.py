@@ -17,9 +17,8 @@ from .tasks import Task, TaskResult
 
 CONDITIONS = (NEW, *SIMULATED, OTHER)
 PAPER = (
-    "On four other brain data sets only FireANTs and ANTs lead everywhere; supervised networks, the best at "
-    "home, are usually "
-    "last (Fig. 5)."
+    "On four other brain data sets only FireANTs and ANTs lead everywhere; supervised networks, the best at home, are "
+    "usually last (Fig. 5)."
 )
 
 
@@ -82,8 +81,7 @@ def _claims(scores: Scores, engines: Sequence[str]) -> list[Claim]:
                 "Supervised networks do about as well as or worse than their own unsupervised variants (Fig. 5).",
                 " ".join(f"{condition}: {in_words(test)}" for condition, test in zip(away, worse, strict=True)),
                 "holds when the one with labels is significantly better (both tests, 1 %) under none of the "
-                "conditions; "
-                "fails when it is under most of them",
+                "conditions; fails when it is under most of them",
                 HOLDS if better == 0 else FAILS if 2 * better > len(away) else UNDECIDED,
             )
         )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from ..errors import RegistrationError
+from scipy import stats
 
 Array = npt.NDArray[np.float64]
 ALPHA = 0.01
@@ -95,7 +93,7 @@ def pearson(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = 
     return round(float(w @ (a * b)) / spread, 12) if spread > 1e-15 else math.nan
 
 
-def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0) -> Estimate:
+def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[str]] = ()) -> Estimate:
     """Return Pearson's r with its 95 % interval.
 
     Parameters
@@ -106,8 +104,6 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[st
         Groups of each value (the fixed image, the moving image). Values with a common image are not independent, so
         images are resampled, not values: the weight of a value is the product of the counts of its images. Without
         groups Fisher's interval is returned.
-    seed : int
-        Of the drawing.
 
     References
     ----------
@@ -120,38 +116,32 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: Sequence[Sequence[st
     if not groups:
         middle, reach = math.atanh(np.clip(value, -1 + 1e-12, 1 - 1e-12)), 1.959964 / math.sqrt(count - 3)
         return Estimate(value, math.tanh(middle - reach), math.tanh(middle + reach), count)
-    return resampled(value, count, groups, lambda w: pearson(a, b, w), seed)
+    return resampled(value, count, groups, lambda w: pearson(a, b, w))
 
 
-def mean_difference(differences: npt.ArrayLike, groups: Sequence[Sequence[str]] = (), *, seed: int = 0) -> Estimate:
+def mean_difference(differences: npt.ArrayLike, groups: Sequence[Sequence[str]] = ()) -> Estimate:
     """Return the mean of differences with its 95 % interval; `groups` as in `correlation`, t interval without."""
     values = np.asarray(differences, dtype=float)
     if len(values) < 2:
         return Estimate(float(values.mean()) if len(values) else math.nan, math.nan, math.nan, len(values))
     middle = float(values.mean())
     if not groups:
-        reach = float(_scipy_stats().t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+        reach = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
         return Estimate(middle, middle - reach, middle + reach, len(values))
-    return resampled(middle, len(values), groups, lambda w: float(w @ values / w.sum()), seed)
+    return resampled(middle, len(values), groups, lambda w: float(w @ values / w.sum()))
 
 
-def compare_paired(
-    first: str,
-    second: str,
-    values: tuple[npt.ArrayLike, npt.ArrayLike],
-    groups: Sequence[Sequence[str]] = (),
-) -> Test:
+def compare_paired(first: str, second: str, values: tuple[npt.ArrayLike, npt.ArrayLike]) -> Test:
     """Return the comparison of two methods on the same pairs: paired t-test and Wilcoxon signed-rank test."""
     a, b = (np.asarray(side, dtype=float) for side in values)
     difference = a - b
-    stats = _scipy_stats()
     if len(difference) < 2 or np.ptp(difference) < 1e-12:
         equal = not len(difference) or abs(difference[0]) < 1e-12
         p = 1.0 if equal or len(difference) < 2 else 0.0
         return Test(first, second, mean_difference(difference), p, p)
     p_t = float(stats.ttest_rel(a, b).pvalue)
     p_wilcoxon = float(stats.wilcoxon(difference, method="approx").pvalue)
-    return Test(first, second, mean_difference(difference, groups), p_t, p_wilcoxon)
+    return Test(first, second, mean_difference(difference), p_t, p_wilcoxon)
 
 
 def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
@@ -160,13 +150,13 @@ def line_fit(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
-def resampled_weights(groups: Sequence[Sequence[str]], *, seed: int = 0, count: int = RESAMPLES) -> Array:
+def resampled_weights(groups: Sequence[Sequence[str]], *, count: int = RESAMPLES) -> Array:
     """Return (count, N) weights: members are resampled with replacement, with all their values.
 
     Groups with common names (an image that is fixed in one pair and moving in another) are resampled as one pool,
     others (the seeds of training runs) as separate pools. The weight of a value is the product over its groups.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights = np.ones((count, len(groups[0])))
     for pool in _pools(groups):
         names = sorted({name for group in pool for name in group})
@@ -187,9 +177,7 @@ def _pools(groups: Sequence[Sequence[str]]) -> list[list[Sequence[str]]]:
     return pools
 
 
-def resampled(
-    value: float, count: int, groups: Sequence[Sequence[str]], of: Callable[[Array], float], seed: int = 0
-) -> Estimate:
+def resampled(value: float, count: int, groups: Sequence[Sequence[str]], of: Callable[[Array], float]) -> Estimate:
     """Return a statistic with the 95 % percentile interval of the pigeonhole bootstrap.
 
     Parameters
@@ -200,23 +188,11 @@ def resampled(
         As in `correlation`.
     of : callable
         Weights (N,) -> the statistic.
-    seed : int
-        Of the drawing.
     """
-    weights = resampled_weights(groups, seed=seed)
+    weights = resampled_weights(groups)
     found = np.array([of(w) for w in weights if np.count_nonzero(w) > 2])
     found = found[np.isfinite(found)]
     if len(found) < RESAMPLES // 4:
         return Estimate(value, math.nan, math.nan, count)
     low, high = np.quantile(found, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return Estimate(value, float(low), float(high), count)
-
-
-def _scipy_stats() -> Any:
-    try:
-        from scipy import stats
-    except ImportError as error:
-        raise RegistrationError(
-            "The tests of the experiments need scipy, which is not installed.", hint="pip install scipy"
-        ) from error
-    return stats
