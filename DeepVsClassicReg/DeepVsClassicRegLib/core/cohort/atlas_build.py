@@ -564,7 +564,7 @@ def write_probabilities(votes: Votes, folder: Path) -> list[Path]:
 
 def facts_json(atlas: Atlas) -> dict[str, Any]:
     """Return the content of atlas.json."""
-    plain: dict[str, Any] = jsonable(
+    return jsonable(
         {
             "format": FORMAT,
             "settings": atlas.settings,
@@ -576,7 +576,6 @@ def facts_json(atlas: Atlas) -> dict[str, Any]:
             "grid": atlas.template.grid,
         }
     )
-    return plain
 
 
 def _similarity(member: Member) -> float:

@@ -293,7 +293,7 @@ def leave_one_out(
 
 def labeling_json(found: Labeling, target: AtlasSubject, settings: LabelSettings) -> dict[str, Any]:
     """Return the content of labeling.json."""
-    plain: dict[str, Any] = jsonable(
+    return jsonable(
         {
             "target": target.image,
             "settings": settings,
@@ -305,7 +305,6 @@ def labeling_json(found: Labeling, target: AtlasSubject, settings: LabelSettings
             "cpu_seconds": found.cpu_seconds,
         }
     )
-    return plain
 
 
 def volumes_of(found: Labeling) -> dict[int, float]:

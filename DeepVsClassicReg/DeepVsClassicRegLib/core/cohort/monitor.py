@@ -650,7 +650,7 @@ def percent_of(log_change: float) -> float:
 
 def monitor_json(found: Monitored) -> dict[str, Any]:
     """Return the content of monitor.json."""
-    plain: dict[str, Any] = jsonable(
+    return jsonable(
         {
             "time_points": found.names,
             "days": found.days,
@@ -662,7 +662,6 @@ def monitor_json(found: Monitored) -> dict[str, Any]:
             "settings": found.settings,
         }
     )
-    return plain
 
 
 def _per_year(log_change: float, days: tuple[float, ...] | None, time: int) -> float | None:

@@ -276,8 +276,7 @@ class _Run:
         if task is None:
             return None
         if future.status == "finished":
-            record: PairRecord = future.result()
-            return record
+            return future.result()
         if future.status in ("cancelled", "lost"):
             self.again.append(task)
             return None

@@ -189,8 +189,7 @@ def _memberships(network: RegistrationNetwork, image: Array, device: str) -> Arr
     def work(where: str) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None].to(where)
         with torch.inference_mode():
-            memberships: torch.Tensor = network.to(where).segmented(tensor).memberships()[0].float().cpu()
-            return memberships
+            return network.to(where).segmented(tensor).memberships()[0].float().cpu()
 
     return np.asarray(with_cpu_fallback(device, work, [])[0].numpy(), np.float32)
 

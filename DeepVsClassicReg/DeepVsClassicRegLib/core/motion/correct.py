@@ -373,7 +373,7 @@ def chain(count: int, base: int, *, cyclic: bool = False) -> dict[int, int | Non
 
 def motion_json(found: CorrectedMotion) -> dict[str, Any]:
     """Return the content of motion.json."""
-    plain: dict[str, Any] = jsonable(
+    return jsonable(
         {
             "series": found.name,
             "settings": found.settings,
@@ -382,7 +382,6 @@ def motion_json(found: CorrectedMotion) -> dict[str, Any]:
             "frames": found.frames,
         }
     )
-    return plain
 
 
 def _reader(task: FileRegistration | None) -> Read:

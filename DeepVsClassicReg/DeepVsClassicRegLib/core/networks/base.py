@@ -346,8 +346,7 @@ class RegistrationNetwork(nn.Module):
 
     def segmented(self, image: Tensor) -> SegmentationScores:
         """Return the structures of images (N, 1, *spatial); networks of other kinds that segment override it."""
-        scores: SegmentationScores = self(image)
-        return scores
+        return self(image)
 
     def transferred(self, fixed: Tensor, moving: Tensor, other: Tensor) -> Prediction:
         """Return the deformation of a pair, transferred to another moving image of any size and on its grid."""

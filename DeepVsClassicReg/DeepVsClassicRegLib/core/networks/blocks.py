@@ -91,10 +91,7 @@ class LargeKernelBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
         weight, bias = self._summed()
-        found: Tensor = self.activation(
-            features + CONVOLVE[self.dimensions](features, weight, bias, padding=self.kernel // 2)
-        )
-        return found
+        return self.activation(features + CONVOLVE[self.dimensions](features, weight, bias, padding=self.kernel // 2))
 
     def _summed(self) -> tuple[Tensor, Tensor]:
         layers = [cast("nn.Conv3d", branch) for branch in self.branches]

@@ -79,8 +79,7 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON values."""
-        plain: dict[str, Any] = jsonable(self)
-        return plain
+        return jsonable(self)
 
 
 def from_json(content: Mapping[str, Any], *, where: str = "The card") -> Card:

@@ -95,8 +95,7 @@ class DeepAtlasNetwork(RegistrationNetwork):
     def forward(self, fixed: Tensor, moving: Tensor) -> Prediction:
         """Return the map of a pair, and the structures of its fixed image as a further output."""
         if self.stage == REGISTRATION and self.training:
-            found: Prediction = self.registration(fixed, moving)
-            return found
+            return self.registration(fixed, moving)
         scores = self.segmentation(fixed, moving)
         if self.stage == SEGMENTATION:
             prediction = Prediction(torch.cat([torch.zeros_like(fixed)] * (fixed.ndim - 2), 1))
@@ -109,8 +108,7 @@ class DeepAtlasNetwork(RegistrationNetwork):
 
     def segmented(self, image: Tensor) -> SegmentationScores:
         """Return the scores of images."""
-        found: SegmentationScores = self.segmentation(image)
-        return found
+        return self.segmentation(image)
 
 
 class DeepAtlas(Method):

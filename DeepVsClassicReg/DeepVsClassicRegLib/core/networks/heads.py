@@ -33,8 +33,7 @@ class FieldHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (N, D, *features)."""
-        field: Tensor = self.layer(features)
-        return field
+        return self.layer(features)
 
 
 class GaussianHead(nn.Module):

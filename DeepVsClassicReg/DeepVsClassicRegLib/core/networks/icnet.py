@@ -103,8 +103,7 @@ def standardized(image: Tensor) -> Tensor:
     """Return an image (N, C, *spatial) with mean 0 and variance 1 per sample and channel."""
     axes = list(range(2, image.ndim))
     centered = image - image.mean(axes, keepdim=True)
-    found: Tensor = centered / centered.square().mean(axes, keepdim=True).clamp_min(1e-6).sqrt()
-    return found
+    return centered / centered.square().mean(axes, keepdim=True).clamp_min(1e-6).sqrt()
 
 
 def contrast_free_term(batch: Batch, displacement: Tensor) -> Tensor:

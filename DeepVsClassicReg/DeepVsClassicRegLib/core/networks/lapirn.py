@@ -162,5 +162,4 @@ class PreactivationBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
         hidden = self.first(functional.leaky_relu(features, SLOPE))
-        found: Tensor = features + self.second(functional.leaky_relu(hidden, SLOPE))
-        return found
+        return features + self.second(functional.leaky_relu(hidden, SLOPE))

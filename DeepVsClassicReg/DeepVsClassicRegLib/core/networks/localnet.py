@@ -218,8 +218,7 @@ class UpBlock(nn.Module):
         learned = functional.leaky_relu(self.norm(self.up(features)), SLOPE)
         # Additive upsampling: neighboring channels are added, which leaves half as many.
         halves = features.unflatten(1, (-1, 2)).sum(2)
-        found: Tensor = self.block(learned + spread(halves, 2, skip.shape[2:]) + skip)
-        return found
+        return self.block(learned + spread(halves, 2, skip.shape[2:]) + skip)
 
 
 class ResidualBlock(nn.Module):

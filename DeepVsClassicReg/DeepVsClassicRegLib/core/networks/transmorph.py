@@ -156,8 +156,7 @@ class PatchMerging(nn.Module):
         """Return (N, *grid / 2, 2 C) of (N, *grid, C)."""
         starts = itertools.product((0, 1), repeat=tokens.ndim - 2)
         parts = [tokens[(slice(None), *(slice(start, None, 2) for start in corner))] for corner in starts]
-        found: Tensor = self.reduce(self.norm(torch.cat(parts, -1)))
-        return found
+        return self.reduce(self.norm(torch.cat(parts, -1)))
 
 
 class SwinBlock(nn.Module):
@@ -195,8 +194,7 @@ class SwinBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return tokens (N, *grid, C) of the same shape."""
         tokens = tokens + self._attended(self.first_norm(tokens))
-        found: Tensor = tokens + self.hidden(self.second_norm(tokens))
-        return found
+        return tokens + self.hidden(self.second_norm(tokens))
 
     def _attended(self, tokens: Tensor) -> Tensor:
         grid = tokens.shape[1:-1]
@@ -216,8 +214,7 @@ class SwinBlock(nn.Module):
         near = self.bias[relative_positions(sides, self.window, tokens.device)].movedim(-1, 0)
         scores = parts[0] @ parts[1].transpose(-1, -2) / parts.shape[-1] ** 0.5 + near + mask[:, None]
         mixed = torch.softmax(scores, -1).to(parts.dtype) @ parts[2]
-        found: Tensor = self.exit(mixed.transpose(-2, -3).flatten(-2))
-        return found
+        return self.exit(mixed.transpose(-2, -3).flatten(-2))
 
 
 def check(settings: TransMorphSettings) -> None:

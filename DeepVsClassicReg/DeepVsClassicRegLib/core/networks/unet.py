@@ -86,8 +86,7 @@ class UNet(nn.Module):
         features = skips.pop()
         for level in self.up:
             features = torch.cat([upsample(level(features)), skips.pop()], 1)
-        result: Tensor = self.rest(features)
-        return result
+        return self.rest(features)
 
 
 class TransposedUNet(nn.Module):

@@ -171,8 +171,7 @@ class VectorFieldAttention(nn.Module):
         """Return the displacement (N, D, *spatial) in voxels of the features (N, C, *spatial)."""
         alike = local_correlation(fixed, moving) * fixed.shape[1] ** 0.5
         chance = torch.softmax(alike, 1).float()
-        found: Tensor = torch.einsum("nk...,kd->nd...", chance, self.offsets)
-        return found
+        return torch.einsum("nk...,kd->nd...", chance, self.offsets)
 
 
 class FeaturePyramid(nn.Module):

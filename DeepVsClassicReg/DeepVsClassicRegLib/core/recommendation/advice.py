@@ -143,5 +143,4 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return the advice as plain JSON values; the keys are stable."""
-        plain: dict[str, Any] = jsonable(self)
-        return plain
+        return jsonable(self)

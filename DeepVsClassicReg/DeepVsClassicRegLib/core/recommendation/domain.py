@@ -56,8 +56,7 @@ class DomainStatistics:
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics as plain JSON values."""
-        plain: dict[str, Any] = jsonable(self)
-        return plain
+        return jsonable(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> DomainStatistics:

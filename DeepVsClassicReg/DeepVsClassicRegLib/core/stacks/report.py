@@ -78,7 +78,7 @@ def stack_report(stack: AlignedStack, settings: Mapping[str, Any]) -> dict[str, 
         Settings of the alignment and of the engine, for the report.
     """
     lengths = np.linalg.norm(stack.maps_px, axis=1).mean(axis=(1, 2))
-    content: dict[str, Any] = jsonable(
+    return jsonable(
         {
             "sections": len(stack.names),
             "reference": stack.reference,
@@ -102,7 +102,6 @@ def stack_report(stack: AlignedStack, settings: Mapping[str, Any]) -> dict[str, 
             ],
         }
     )
-    return content
 
 
 def stack_page(stack: AlignedStack, report: Mapping[str, Any], *, title: str) -> str:

@@ -46,8 +46,7 @@ class PatchSource(WrappedSource):
         def cut(tensor: torch.Tensor) -> torch.Tensor:
             return tensor[box]
 
-        found: Batch = map_tensors(batch, cut)
-        return found
+        return map_tensors(batch, cut)
 
     def describe(self) -> dict[str, Any]:
         """Return what the card says about the data."""

@@ -135,8 +135,7 @@ class Stepper:
 
     def _predicted(self, batch: Batch) -> Prediction:
         if self.sixteen_bit is None:
-            prediction: Prediction = self.shared(batch.fixed, batch.moving)
-            return prediction
+            return self.shared(batch.fixed, batch.moving)
         with torch.autocast(self.group.device.type, dtype=self.sixteen_bit):
             prediction = self.shared(batch.fixed, batch.moving)
         return in_full_precision(prediction)
@@ -172,11 +171,9 @@ class Stepper:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return the batch on a device."""
-    moved: Batch = map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
-    return moved
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def in_full_precision(prediction: Prediction) -> Prediction:
     """Return the prediction with 32 bit tensors; the objective is never computed with 16 bits."""
-    found: Prediction = map_tensors(prediction, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
-    return found
+    return map_tensors(prediction, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)

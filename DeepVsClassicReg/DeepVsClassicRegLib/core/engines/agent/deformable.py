@@ -133,8 +133,7 @@ def _walked(
 
     def displacement(coefficients: Array) -> torch.Tensor:
         given = torch.from_numpy(coefficients[None]).float().to(device)
-        found: torch.Tensor = network.model.displacement(given, fixed.shape[2:])
-        return found
+        return network.model.displacement(given, fixed.shape[2:])
 
     def judge(coefficients: Array) -> tuple[Array, float]:
         found = network.level(fixed, warp(moving, displacement(coefficients)))

@@ -123,8 +123,7 @@ def _predicted(
         progress.report(0.0, f"{title}, adapting to the pair")
         with torch.enable_grad():
             adapted = network.adapted(fixed, moving, steps, progress.check)
-        detached: Prediction = map_tensors(adapted, lambda tensor: tensor.detach())
-        return detached
+        return map_tensors(adapted, lambda tensor: tensor.detach())
     with torch.inference_mode(), _watched(network, progress, title):
         prediction: Prediction = network(fixed, moving)
     return prediction
@@ -135,8 +134,7 @@ def _all_parts(predictions: list[Prediction]) -> tuple[Part, ...]:
     if not all(prediction.parts for prediction in predictions):
         return ()
     parts = tuple(part for prediction in reversed(predictions) for part in prediction.parts)
-    on_cpu: tuple[Part, ...] = map_tensors(parts, _first_on_cpu)
-    return on_cpu
+    return map_tensors(parts, _first_on_cpu)
 
 
 def _spread(distribution: Distribution, samples: int, seed: int, progress: Progress) -> Tensor:
