@@ -22,6 +22,9 @@ from DeepVsClassicRegLib.core.cohort.run import Counts, duration
 from DeepVsClassicRegLib.core.errors import Cancelled, FileError, RegistrationError, SettingsError
 from DeepVsClassicRegLib.core.progress import Progress
 from DeepVsClassicRegLib.worker.cohort import RunOptions, memory_mb
+from distributed import Future
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 
 PAIRS = ["p0", "p1", "p2", "p3"]
 
@@ -211,6 +214,21 @@ def test_a_pair_that_kills_every_worker_fails_alone(make_list, calls, tmp_path):
     assert [failure.pair for failure in done.failures] == ["p1"]
     assert "workers ended while they computed this pair" in done.failures[0].message
     assert calls() == ["p0", "p2", "p3"]
+
+
+def test_a_scheduler_lost_while_it_sends_a_record_is_survived(make_list, cluster, calls, tmp_path, monkeypatch):
+    whole, lost = Future.result, []
+
+    def result(future, timeout=None):
+        if len(lost) < 2:
+            lost.append(future.key)
+            raise CommClosedError("Connection reset by peer") if len(lost) == 1 else FutureCancelledError("p", "gone")
+        return whole(future, timeout)
+
+    monkeypatch.setattr(Future, "result", result)
+    done = dvc.cohort.run(make_list(4), "linear", tmp_path / "out", cluster=cluster, execute=fakes.slow)
+    assert (done.done, done.failed) == (4, 0) and len(lost) == 2
+    assert sorted(calls()) == PAIRS, "a pair was lost or computed twice"
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -276,8 +278,10 @@ class _Run:
         if task is None:
             return None
         if future.status == "finished":
-            return future.result()
-        if future.status in ("cancelled", "lost"):
+            # The scheduler can go away before it has sent the result.
+            with contextlib.suppress(OSError, CancelledError):
+                return future.result()
+        if future.status in ("finished", "cancelled", "lost"):
             self.again.append(task)
             return None
         return _kept(task, *_reason(future.exception()))
