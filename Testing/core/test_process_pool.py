@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.cohort.atlas_tasks import FileRegistration, register_all
-from DeepVsClassicRegLib.core.errors import Cancelled
+from DeepVsClassicRegLib.core.errors import Cancelled, RegistrationError
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import write_volume
 from DeepVsClassicRegLib.core.images.volume import Volume
@@ -32,6 +32,11 @@ def test_a_cancel_ends_the_processes_at_once():
     assert time.monotonic() - canceled < LATE_S
     assert set(multiprocessing.active_children()) <= before
     assert all(future.done() for future in running)
+
+
+def test_a_process_that_dies_is_an_error_with_a_hint():
+    with pytest.raises(RegistrationError, match="ended unexpectedly"), process_pool(1, 1) as pool:
+        pool.submit(os._exit, 1).result()
 
 
 def test_threads_of_the_processes_are_limited():

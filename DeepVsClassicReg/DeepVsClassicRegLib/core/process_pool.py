@@ -8,10 +8,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
 
 from .device import thread_variables
+from .errors import RegistrationError
 
 
 @contextmanager
@@ -24,6 +26,11 @@ def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         Number of processes.
     threads : int
         Threads of numerical libraries in each.
+
+    Raises
+    ------
+    RegistrationError
+        When a process died and the block does not handle `BrokenProcessPool`.
     """
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
@@ -31,6 +38,10 @@ def process_pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise RegistrationError(
+            "A process ended unexpectedly (out of memory, or a crash).", hint="Use fewer processes, or close programs."
+        ) from error
     except BaseException:
         # Waiting tasks would begin while those in progress end: the pool hands them out in advance.
         for child in set(multiprocessing.active_children()) - others:
