@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import gzip
+import hashlib
 import json
 import math
 import mmap
@@ -119,8 +120,25 @@ def _converted(value: Any, hint: Any) -> Any:
     return hint(value) if hint in (bool, float, int, str) else value
 
 
+def json_digest(content: Any) -> str:
+    """Return the SHA-256 of plain JSON values; the order of the keys of mappings has no effect."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files in a folder; `FileError` when there is none."""
+    if not path.exists():
+        raise FileError(f"There is no file {path}.", hint="Check the path.")
+    found = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else (path,):
+        if file.is_file():
+            with file.open("rb") as stream:
+                hashlib.file_digest(stream, lambda: found)
+    return found.hexdigest()
+
+
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, same_ending: bool = False) -> Iterator[Path]:
     """Provide a temporary file beside `path`; it replaces `path` when the block ends without an error.
 
     A reader finds either the old or the complete new file.
@@ -129,6 +147,8 @@ def atomic(path: Path) -> Iterator[Path]:
     ----------
     path : Path
         The file to write; its folder must exist.
+    same_ending : bool
+        Whether the temporary file has the ending of `path`, for writers that choose the format by it.
 
     Raises
     ------
@@ -144,7 +164,7 @@ def atomic(path: Path) -> Iterator[Path]:
     >>> target.read_text(encoding="utf-8")
     'whole'
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{os.getpid()}.{path.name}" if same_ending else f".{path.name}.{os.getpid()}.part")
     try:
         yield draft
         with draft.open("r+b") as file:

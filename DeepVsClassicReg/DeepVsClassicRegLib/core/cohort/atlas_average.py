@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ HIGHEST = 1.2
 SLAB_VOXELS = 1 << 17
 # Below this share of the subjects a voxel is outside the field of view of the atlas.
 FEWEST_SHARE = 0.5
+MARGIN = 0.06  # around the subjects, relative to the edges of the grid
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class SubjectFacts:
     volume_mm3: float
     spacing_mm: float
     corners_mm: tuple[tuple[float, float, float], ...]
+
+    def scaled(self, volume: Volume) -> Volume:
+        """Return the volume with a dark background and intensities 0 (`low`) to 1.2 `LEVEL` (`LEVEL` is `high`)."""
+        array = with_dark_background(volume).array
+        scaled = np.clip((array - self.low) / (self.high - self.low), 0, HIGHEST) * LEVEL
+        return Volume(scaled.astype(np.float32), volume.grid, volume.name)
 
 
 def facts_of(volume: Volume) -> SubjectFacts:
@@ -81,9 +88,7 @@ def warped_evenly(volume: Volume, facts: SubjectFacts, grid: Grid, transform: Tr
     transform : Transform
         Maps points of the atlas to points of the subject.
     """
-    dark = with_dark_background(volume)
-    scaled = np.clip((dark.array - facts.low) / (facts.high - facts.low), 0, HIGHEST) * LEVEL
-    image = warp_volume(Volume(scaled.astype(np.float32), volume.grid, volume.name), grid, transform, fill=0.0)
+    image = warp_volume(facts.scaled(volume), grid, transform, fill=0.0)
     known = np.ones(volume.grid.shape, np.float32) if volume.valid is None else volume.valid.astype(np.float32)
     seen = warp_volume(Volume(known, volume.grid), grid, transform, fill=0.0)
     return image.array, (seen.array > 0.5).astype(np.float32)
@@ -191,34 +196,43 @@ def count_votes(segmentations: Sequence[tuple[LabelMap, Transform]], grid: Grid)
             field = type(mapping)(mapping.array_mm[part], own)
             for rows, index in moving_indices(own, one.grid, field):
                 first = rows.start * own.shape[1] * own.shape[2]
-                _add_trilinear(total[first : first + len(index)], coded, index)
+                every = np.arange(first, first + len(index))
+                for code, weight in neighbor_weights(coded, index, outside=0):
+                    total[every, code] += weight  # every row once, so that no addition is lost
         shares[:, part] = (total / len(segmentations)).T.reshape(len(labels), *own.shape).astype(np.float16)
     return Votes(labels, shares, grid, names)
 
 
-def _add_trilinear(total: npt.NDArray[np.float64], coded: npt.NDArray[Any], index: npt.NDArray[np.float64]) -> None:
-    """Add the weights of the eight neighbors of every continuous index (i, j, k) to the columns of their codes.
+def neighbor_weights(
+    codes: npt.NDArray[Any], index: npt.NDArray[np.float64], *, outside: int
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.float64]]]:
+    """Yield code and weight in a linear interpolation, (N,) each, for each of the eight neighbors of N points.
 
-    Beyond the volume the label is 0, the first column.
+    Parameters
+    ----------
+    codes : (Z, Y, X) int array
+        Code of every voxel.
+    index : (N, 3) array
+        Continuous indices (i, j, k) of the points.
+    outside : int
+        Code beyond the volume.
     """
-    size = np.array(coded.shape[::-1])
+    size = np.array(codes.shape[::-1])
     low = np.floor(index).astype(np.int64)
     upper = index - low
-    every = np.arange(len(index))
     for corner in np.ndindex(2, 2, 2):
         place = low + np.array(corner)
         inside = ((place >= 0) & (place < size)).all(axis=1)
         i, j, k = np.clip(place, 0, size - 1).T
-        code = np.where(inside, coded[k, j, i], 0)
         weight = np.prod(np.where(np.array(corner) == 1, upper, 1 - upper), axis=1)
-        total[every, code] += weight  # every row once, so that no addition is lost
+        yield np.where(inside, codes[k, j, i], outside), weight
 
 
-def grid_around(corners_mm: Iterable[npt.ArrayLike], spacing_mm: float, *, margin: float = 0.06) -> Grid:
+def grid_around(corners_mm: Iterable[npt.ArrayLike], spacing_mm: float) -> Grid:
     """Return a grid of cubes along the LPS axes that covers the points with a margin, relative to its edges."""
     points = np.concatenate([np.asarray(points, dtype=float).reshape(-1, 3) for points in corners_mm])
     low, high = points.min(axis=0), points.max(axis=0)
-    reach = (1 + 2 * margin) * (high - low)
+    reach = (1 + 2 * MARGIN) * (high - low)
     size = np.maximum(8, np.ceil(reach / spacing_mm)).astype(int)
     origin = (low + high) / 2 - (size - 1) / 2 * spacing_mm
     return Grid(

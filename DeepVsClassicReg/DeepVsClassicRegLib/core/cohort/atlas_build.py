@@ -5,8 +5,6 @@ All subjects are registered to the present atlas, averaged, and the mean transfo
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy.typing as npt
 
 from ..engines.catalogue import get_engine
 from ..errors import FileError, SettingsError
-from ..files import from_plain, jsonable, read_json, write_json
+from ..files import from_plain, json_digest, jsonable, read_json, write_json
 from ..images.grid import Grid
 from ..images.intensity import foreground
 from ..images.io import read_labels, read_volume, write_volume
@@ -285,8 +283,7 @@ class _Build:
     def _fingerprint(self) -> str:
         """Return a digest of all that must not change when a construction continues; more rounds may be added."""
         kept = {k: v for k, v in jsonable(self.settings).items() if k not in ("rounds", "still")}
-        content = [FORMAT, [s.digest for s in self.subjects], kept, jsonable(self.engine_settings), self.seed]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest([FORMAT, [s.digest for s in self.subjects], kept, jsonable(self.engine_settings), self.seed])
 
     def _opened(self) -> _State:
         wanted = self._fingerprint()
@@ -356,7 +353,7 @@ class _Build:
             for subject in moving
         ]
         facts = register_all(tasks, workers=self.workers, progress=part, title=f"Linear round {number}")
-        found = {subject.digest: _linear(task.transform()) for subject, task in zip(moving, tasks, strict=True)}
+        found = {subject.digest: task.affine() for subject, task in zip(moving, tasks, strict=True)}
         if reference:
             found[reference.digest] = Affine.identity()
         mean = mean_affine([found[subject.digest] for subject in self.subjects])
@@ -493,7 +490,10 @@ class _Build:
         template, inside, mean = self._averaged(maps)
         deviation = mean.deviation("deviation")
         members = tuple(
-            sorted((self._member(s, maps[s.digest], template, inside) for s in self.subjects), key=_similarity)
+            sorted(
+                (self._member(s, maps[s.digest], template, inside) for s in self.subjects),
+                key=lambda member: member.correlation,
+            )
         )
         centering = self._centering(maps, inside)
         write_volume(template, self.folder / TEMPLATE)
@@ -578,16 +578,6 @@ def facts_json(atlas: Atlas) -> dict[str, Any]:
     )
 
 
-def _similarity(member: Member) -> float:
-    return member.correlation
-
-
 def _round_of(entry: dict[str, Any]) -> Round:
     numbers: dict[str, Any] = {key: float("nan") if value is None else value for key, value in entry.items()}
     return Round(**numbers)
-
-
-def _linear(transform: Transform) -> Affine:
-    affine = transform.affine
-    assert affine is not None
-    return affine

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +12,10 @@ import numpy.typing as npt
 
 from ..errors import SettingsError, did_you_mean
 from ..evaluation.region import fixed_region
-from ..files import jsonable, write_json
+from ..files import content_digest, json_digest, jsonable, write_json
 from ..histogram import bin_numbers, joint_histogram, normalized_mutual_information
 from ..images.intensity import normalized
-from ..images.io import read_labels, read_volume, write_volume
+from ..images.io import read_labels, read_volume, stem, write_volume
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
@@ -27,7 +25,7 @@ from ..transforms.transform import Transform
 from .atlas_average import Votes
 from .atlas_build import WORK, write_probabilities
 from .atlas_fusion import METHODS, WarpedAtlas, dice_of, fuse
-from .atlas_subjects import AtlasSubject, digest_of
+from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, matrix_of, register_all
 
 BINS = 32
@@ -171,12 +169,11 @@ class LabelRun:
         affine = start.affine if start is not None else None
         initial = matrix_of(affine) if affine is not None else None
         facts = [self.target.digest, atlas.digest, engine, jsonable(settings), self.seed, initial]
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         return FileRegistration(
             atlas.name,
             self.target.image,
             atlas.image,
-            self.work / f"{key}.h5",
+            self.work / f"{json_digest(facts)[:16]}.h5",
             engine,
             settings,
             initial=initial,
@@ -316,9 +313,7 @@ def volumes_of(found: Labeling) -> dict[int, float]:
 
 def target_of(image: Path, labels: Path | None = None) -> AtlasSubject:
     """Return a volume as the target of a labeling."""
-    from ..images.io import stem
-
-    return AtlasSubject(stem(image), image.resolve(), labels.resolve() if labels else None, digest_of(image))
+    return AtlasSubject(stem(image), image.resolve(), labels.resolve() if labels else None, content_digest(image))
 
 
 def _similarity(fixed: npt.NDArray[np.int32], warped: Volume, inside: npt.NDArray[np.bool_]) -> float:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.figures import Bar, Slices, strip
-from ..evaluation.pages import Page
-from ..evaluation.plotting import AFTER, EXTENT, START, Draw, data_uri, gray, new_figure, rising, tidy
+from ..evaluation.pages import Page, picture_part, settings_rows, tile
+from ..evaluation.plotting import AFTER, EXTENT, START, Draw, gray, new_figure, rising, tidy
 from ..files import write_text
 from ..images.io import read_volume
 from ..images.volume import Volume
 from ..pair import Pair
-from ..settings import to_json
 from .atlas_build import WORK, Atlas, Round
 
 PAPERS = (
@@ -51,17 +50,17 @@ def write_atlas_page(atlas: Atlas) -> Path:
             f"{'no subject is the reference' if centered else 'its shape is not the mean of the subjects'}.",
         },
         "tiles": [
-            _tile("Subjects", str(len(atlas.members)), ""),
-            _tile("Rounds", str(len(atlas.rounds)), f"{sum(r.stage == 'linear' for r in atlas.rounds)} linear"),
-            _tile("Sharpness", f"{100 * last.sharpness:.0f} %", "mean gradient, relative to the subjects"),
-            _tile("Last shift", f"{last.shift_mm:.2g} mm", "mean transform removed in the last round"),
-            _tile("Folds", f"{folds:.2g} %", "worst subject"),
-            _tile("CPU time", f"{sum(r.cpu_seconds for r in atlas.rounds):.0f} s", "all registrations"),
+            tile("Subjects", str(len(atlas.members)), ""),
+            tile("Rounds", str(len(atlas.rounds)), f"{sum(r.stage == 'linear' for r in atlas.rounds)} linear"),
+            tile("Sharpness", f"{100 * last.sharpness:.0f} %", "mean gradient, relative to the subjects"),
+            tile("Last shift", f"{last.shift_mm:.2g} mm", "mean transform removed in the last round"),
+            tile("Folds", f"{folds:.2g} %", "worst subject"),
+            tile("CPU time", f"{sum(r.cpu_seconds for r in atlas.rounds):.0f} s", "all registrations"),
         ],
         "notes": [],
         "parts": _parts(atlas),
         "tables": [_subjects(atlas), _rounds(atlas)],
-        "details": [(key.replace("_", " "), value) for key, value in to_json(atlas.settings).items()],
+        "details": settings_rows(atlas.settings),
         "papers": PAPERS,
     }
     return write_text(atlas.folder / "atlas.html", page.filled(values))
@@ -69,31 +68,30 @@ def write_atlas_page(atlas: Atlas) -> Path:
 
 def _parts(atlas: Atlas) -> list[dict[str, Any]]:
     slices = Slices(Pair(atlas.template, atlas.template))
-    shown = _shown_rounds(atlas.rounds)
     rows: list[tuple[str, Draw]] = []
-    for one in shown:
+    for one in _shown_rounds(atlas.rounds):
         image = read_volume(atlas.folder / WORK / f"{one.stage}_{one.number}.nii.gz")
-        rows.append((f"{one.stage.capitalize()} {one.number}", gray(_scaled(slices, image))))
+        shown = slices.scaled(image, 0.0, float(np.percentile(image.array, 99.7)))
+        rows.append((f"{one.stage.capitalize()} {one.number}", gray(shown)))
     parts = [
-        _part("Rounds", "The atlas after some of the rounds: it becomes sharper.", strip(slices.planes, rows), True),
-        _part(
+        picture_part("Rounds", "The atlas after some of the rounds: it becomes sharper.", strip(slices.planes, rows)),
+        picture_part(
             "Spread",
             "Standard deviation of the intensities over the subjects: bright where anatomies or their registrations "
             "differ.",
             _spread(slices, atlas.deviation),
-            True,
         ),
     ]
     if atlas.segmentation is not None:
         drawn = strip(slices.planes, [("Labels", _labels(slices, atlas))])
-        parts.append(_part("Labels", "Most probable label of every voxel, over the atlas.", drawn, True))
+        parts.append(picture_part("Labels", "Most probable label of every voxel, over the atlas.", drawn))
     parts.append(
-        _part(
+        picture_part(
             "Convergence",
             "Left: mean transform that was removed in each round. Middle: change of the intensities. Right: sharpness "
             "relative to the subjects (their mean gradient is 100 %).",
             convergence_plot(atlas.rounds),
-            False,
+            photo=False,
         )
     )
     return parts
@@ -160,11 +158,6 @@ def _spread(slices: Slices, deviation: Volume) -> Any:
     return strip(slices.planes, [("Spread", draw)], bar=bar)
 
 
-def _scaled(slices: Slices, image: Volume) -> list[Any]:
-    high = float(np.percentile(image.array, 99.7)) or 1.0
-    return [np.clip(values / high, 0, 1) for values in slices.values(image, fill=0.0)]
-
-
 def _shown_rounds(rounds: Sequence[Round]) -> list[Round]:
     """Return the last linear round, the first deformable ones and the last round."""
     linear = [one for one in rounds if one.stage == "linear"][-1:]
@@ -221,11 +214,3 @@ def _rounds(atlas: Atlas) -> dict[str, Any]:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "–"
-
-
-def _tile(title: str, value: str, remark: str) -> dict[str, str]:
-    return {"title": title, "value": value, "remark": remark}
-
-
-def _part(title: str, caption: str, figure: Any, photo: bool) -> dict[str, Any]:
-    return {"title": title, "caption": caption, "uri": data_uri(figure, photo=photo), "photo": photo}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileError
+from ..files import content_digest
 from ..images.io import stem
 from ..training.manifest import labelled_files, read_manifest
 
-CHUNK = 1 << 20
 HINT = "Give volumes, a folder with images and label maps, a .csv (image,label) or a Learn2Reg .json."
 
 
@@ -76,25 +75,13 @@ def gather_subjects(
         )
     names = _names([image for image, _ in listed])
     subjects = [
-        AtlasSubject(name, image, own, digest_of(image)) for name, (image, own) in zip(names, listed, strict=True)
+        AtlasSubject(name, image, own, content_digest(image)) for name, (image, own) in zip(names, listed, strict=True)
     ]
     twice = [digest for digest, count in Counter(subject.digest for subject in subjects).items() if count > 1]
     if twice:
         same = [subject.image.name for subject in subjects if subject.digest == twice[0]]
         raise FileError(f"The same volume is given {len(same)} times: {', '.join(same)}.", hint="Give it once.")
     return tuple(sorted(subjects, key=lambda subject: subject.digest))
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files of a folder."""
-    if not path.exists():
-        raise FileError(f"There is no file {path}.", hint="Check the path.")
-    found = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else (path,):
-        with file.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                found.update(chunk)
-    return found.hexdigest()
 
 
 def _listed(sources: list[Path], labels: list[Path]) -> list[tuple[Path, Path | None]]:

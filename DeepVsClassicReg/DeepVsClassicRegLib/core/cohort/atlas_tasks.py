@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,7 +13,7 @@ from typing import Any
 from ..device import cpu_seconds, kept_memory
 from ..engines.registration import register
 from ..errors import RegistrationError
-from ..files import read_json, write_json
+from ..files import atomic, read_json, write_json
 from ..images.grid import Grid
 from ..images.io import read_labels, read_volume
 from ..pair import Pair
@@ -79,6 +78,12 @@ class FileRegistration:
     def transform(self) -> Transform:
         """Return the transform of the finished registration."""
         return read_transform(self.out)
+
+    def affine(self) -> Affine:
+        """Return the transform of a finished linear registration as one affine map."""
+        found = self.transform().affine
+        assert found is not None
+        return found
 
     def start(self, grid: Grid) -> Transform | None:
         """Return the transform to start from; one that is not linear as one field on the fixed grid."""
@@ -161,12 +166,8 @@ def register_files(task: FileRegistration, progress: Progress | None = None) -> 
 def write_whole(transform: Transform, path: Path) -> Path:
     """Write a transform file that is either complete or absent; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with atomic(path, same_ending=True) as draft:
         write_transform(transform, draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
     return path
 
 

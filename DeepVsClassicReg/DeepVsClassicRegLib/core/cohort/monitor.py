@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +13,18 @@ import numpy.typing as npt
 
 from ..errors import SettingsError
 from ..evaluation.region import moving_indices
-from ..files import jsonable, write_json
+from ..files import atomic, json_digest, jsonable, write_json
 from ..images.grid import Grid
 from ..images.intensity import foreground
 from ..images.io import read_labels, read_volume, write_volume
-from ..images.resample import warp_volume
+from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
 from ..progress import Progress
 from ..settings import option
 from ..transforms.invert import invert
 from ..transforms.jacobian import LOG_FLOOR, jacobian_determinant
 from ..transforms.transform import Affine, DisplacementField, Transform
-from .atlas_average import facts_of
+from .atlas_average import facts_of, neighbor_weights
 from .atlas_build import WORK
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, matrix_of, register_all, write_whole
@@ -301,8 +299,7 @@ class _Run:
         self.place = [self.scans.index(scan) for scan in given]
         content = [settings.engine, settings.spacing_mm, jsonable(engine_settings), seed]
         key = [METHOD, [scan.digest for scan in self.scans], *content]
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-        self.work = folder / WORK / name
+        self.work = folder / WORK / json_digest(key)[:12]
         self.work.mkdir(parents=True, exist_ok=True)
         self.cpu_seconds = self.folded_percent = 0.0
 
@@ -422,7 +419,8 @@ class _Run:
                 rescan = simulated_rescan(volume, noise=spread, seed=self.seed + n)
                 again = resampled(rescan, facts_of(rescan), space.grid, space.poses[n])
                 factors = brightness_factors([read_volume(space.files[n]), again])
-                write_volume(smoothed(brightened(again, factors[1] / factors[0])), path)
+                with atomic(path, same_ending=True) as draft:
+                    write_volume(smoothed(brightened(again, factors[1] / factors[0])), draft)
             files[n, n + len(self.scans)] = (space.compared[n], path)
             files[n + len(self.scans), n] = (path, space.compared[n])
         found = self._registered(files, "Rescans", (0.55, 0.9))
@@ -574,14 +572,8 @@ def label_sums(
             near = np.flatnonzero(((low >= -1) & (low < size)).all(axis=1))
             i, j, k = (low[near] + 1).T
             near = near[cells[k, j, i]]
-            low, upper = low[near], (index - np.floor(index))[near]
             flat = [np.asarray(value[rows]).reshape(-1)[near] for value in values]
-            for corner in np.ndindex(2, 2, 2):
-                corner_index = low + np.array(corner)
-                inside = ((corner_index >= 0) & (corner_index < size)).all(axis=1)
-                i, j, k = np.clip(corner_index, 0, size - 1).T
-                code = np.where(inside, codes[k, j, i], len(labels))
-                weight = np.prod(np.where(np.array(corner) == 1, upper, 1 - upper), axis=1)
+            for code, weight in neighbor_weights(codes, index[near], outside=len(labels)):
                 for row, factor in enumerate((None, *flat)):
                     product = weight if factor is None else weight * factor
                     total[row] += np.bincount(code, product, minlength=len(labels) + 1)
@@ -635,8 +627,6 @@ def change_map(forward: Transform, backward: Transform, grid: Grid) -> Volume:
 
 def structures_on(segmentations: Sequence[tuple[LabelMap, Transform]], grid: Grid, labels: tuple[int, ...]) -> LabelMap:
     """Return the structures on a grid, from the first label map, nearest neighbor."""
-    from ..images.resample import warp_labels
-
     source, transform = segmentations[0]
     warped = warp_labels(source, grid, transform)
     kept = np.where(np.isin(warped.array, labels), warped.array, 0)

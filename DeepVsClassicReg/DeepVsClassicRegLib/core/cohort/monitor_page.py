@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.figures import Bar, Slices, strip
-from ..evaluation.pages import Page
-from ..evaluation.plotting import AFTER, BEFORE, EXTENT, FAINT, TEXT, Draw, data_uri, diverging, gray, new_figure, tidy
+from ..evaluation.pages import Page, picture_part, settings_rows, tile
+from ..evaluation.plotting import AFTER, BEFORE, EXTENT, FAINT, TEXT, Draw, diverging, gray, new_figure, tidy
 from ..files import write_text
 from ..images.intensity import foreground
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair
-from ..settings import to_json
 from .monitor import NORMAL_95, Change, Monitored, StructureTrend
 
 PAPERS = (
@@ -53,16 +52,16 @@ def write_monitor_page(found: Monitored) -> Path:
         "tiles": [
             _extreme("Largest decrease", found.trends, -1),
             _extreme("Largest increase", found.trends, 1),
-            _tile("Certain changes", f"{len(certain)} of {len(last)}", "larger than their uncertainty"),
-            _tile("No-change error", _no_change(found.trends), "median, simulated rescans"),
-            _tile("Match", f"{min(found.residual):.3f}", "lowest correlation after registration"),
-            _tile("Alignment", f"{100 * found.confidence:.0f} %", "lowest confidence"),
+            tile("Certain changes", f"{len(certain)} of {len(last)}", "larger than their uncertainty"),
+            tile("No-change error", _no_change(found.trends), "median, simulated rescans"),
+            tile("Match", f"{min(found.residual):.3f}", "lowest correlation after registration"),
+            tile("Alignment", f"{100 * found.confidence:.0f} %", "lowest confidence"),
         ],
         "notes": notes_of(found),
         "parts": _parts(found),
         "tables": [_table(found, time) for time in range(1, len(found.names))],
         "details": [
-            *((key.replace("_", " "), value) for key, value in to_json(found.settings).items()),
+            *settings_rows(found.settings),
             ("CPU time of the registrations", f"{found.cpu_seconds:.0f} s"),
         ],
         "papers": PAPERS,
@@ -188,20 +187,20 @@ def _parts(found: Monitored) -> list[dict[str, Any]]:
     parts = []
     if len(found.trends) > 1 or len(found.names) > 2:
         parts.append(
-            _part(
+            picture_part(
                 "Trend",
                 "Change of volume since the first time point, structures with the largest changes; bars are 95 % "
                 "intervals.",
                 trend_plot(found),
-                False,
+                photo=False,
             )
         )
     parts.append(
-        _part(
+        picture_part(
             "Changes at the last time point",
             "Blue bars are larger than their uncertainty (95 % interval), gray bars are not.",
             change_bars(found.trends),
-            False,
+            photo=False,
         )
     )
     limit = _limit(found)
@@ -212,21 +211,22 @@ def _parts(found: Monitored) -> list[dict[str, Any]]:
     names = {-limit: f"-{limit:g} %\nsmaller", 0.0: "0", limit: f"+{limit:g} %\nlarger"}
     bar = Bar("local change of volume", -limit, limit, names)
     parts.append(
-        _part(
+        picture_part(
             "Where it changed",
             "Local change of volume from the first to a further time point: orange where tissue grew, blue where it "
             "shrank. Lines are the structures at the first time point.",
             strip(slices.planes, rows, bar=bar),
-            True,
         )
     )
-    volumes = [(f"Time {number}", gray(_pictures(slices, scan))) for number, scan in enumerate(found.scans, 1)]
+    volumes = [
+        (f"Time {number}", gray(slices.scaled(scan, 0.0, float(np.percentile(scan.array, 99.7)))))
+        for number, scan in enumerate(found.scans, 1)
+    ]
     parts.append(
-        _part(
+        picture_part(
             "Time points",
             "All time points in their common space, after rigid alignment: the same slices of the same head.",
             strip(slices.planes, volumes),
-            True,
         )
     )
     return parts
@@ -245,11 +245,6 @@ def _colored(slices: Slices, change: Volume, structures: LabelMap, limit: float)
                 axes.contour((coded[n] == label).astype(float), levels=[0.5], colors=["#e8edf2"], linewidths=0.5)
 
     return draw
-
-
-def _pictures(slices: Slices, scan: Volume) -> list[Any]:
-    high = float(np.percentile(scan.array, 99.7)) or 1.0
-    return [np.clip(values / high, 0, 1) for values in slices.values(scan, fill=0.0)]
 
 
 def _limit(found: Monitored) -> float:
@@ -308,10 +303,10 @@ def _by_change(trends: Sequence[StructureTrend], time: int = 0) -> list[Structur
 def _extreme(title: str, trends: Sequence[StructureTrend], sign: int) -> dict[str, str]:
     certain = [trend for trend in trends if trend.changes[-1].is_certain and sign * trend.changes[-1].percent > 0]
     if not certain:
-        return _tile(title, "none", "beyond the uncertainty")
+        return tile(title, "none", "beyond the uncertainty")
     trend = max(certain, key=lambda one: sign * one.changes[-1].percent)
     change = trend.changes[-1]
-    return _tile(title, f"{_signed(change.percent)} %", f"{trend.name}, ± {change.uncertainty:.2f}")
+    return tile(title, f"{_signed(change.percent)} %", f"{trend.name}, ± {change.uncertainty:.2f}")
 
 
 def _no_change(trends: Sequence[StructureTrend]) -> str:
@@ -321,11 +316,3 @@ def _no_change(trends: Sequence[StructureTrend]) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}"
-
-
-def _tile(title: str, value: str, remark: str) -> dict[str, str]:
-    return {"title": title, "value": value, "remark": remark}
-
-
-def _part(title: str, caption: str, figure: Any, photo: bool) -> dict[str, Any]:
-    return {"title": title, "caption": caption, "uri": data_uri(figure, photo=photo), "photo": photo}

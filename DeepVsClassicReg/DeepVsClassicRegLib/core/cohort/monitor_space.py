@@ -12,13 +12,14 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from ..images.grid import Grid
-from ..images.intensity import foreground, with_dark_background
+from ..images.intensity import foreground
 from ..images.io import read_volume, write_volume
-from ..images.resample import image_from_array
+from ..images.resample import image_from_array, to_sitk
+from ..images.resample import resampled as on_grid
 from ..images.volume import Volume
 from ..progress import Progress
 from ..transforms.mean import mean_affine
-from ..transforms.transform import Affine, Transform
+from ..transforms.transform import Affine
 from .atlas_average import HIGHEST, LEVEL, SubjectFacts, facts_of, grid_around
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, register_all
@@ -113,7 +114,7 @@ def make_space(
     facts = register_all(tasks, workers=workers, progress=progress, title="Rigid alignment")
     found = [Affine.identity()]
     for there, back in zip(tasks[::2], tasks[1::2], strict=True):
-        found.append(mean_affine([_affine(there), _affine(back).inverse()]))
+        found.append(mean_affine([there.affine(), back.affine().inverse()]))
     away = mean_affine(found).inverse()
     poses = tuple(away.then(affine) for affine in found)
     volumes = [read_volume(scan.image) for scan in scans]
@@ -141,19 +142,7 @@ def make_space(
 
 def resampled(volume: Volume, facts: SubjectFacts, grid: Grid, pose: Affine) -> Volume:
     """Return a scan on the grid by cubic B-splines, which blur less than linear interpolation, 0 to 1000."""
-    dark = with_dark_background(volume)
-    scaled = np.clip((dark.array - facts.low) / (facts.high - facts.low), 0, HIGHEST) * LEVEL
-    image = sitk.Resample(
-        image_from_array(scaled.astype(np.float32), volume.grid),
-        grid.size,
-        pose.to_sitk(),
-        sitk.sitkBSpline,
-        grid.origin_mm,
-        grid.spacing_mm,
-        grid.direction,
-        0.0,
-        sitk.sitkFloat32,
-    )
+    image = on_grid(to_sitk(facts.scaled(volume)), grid, pose, sitk.sitkBSpline, 0.0)
     return Volume(np.clip(sitk.GetArrayFromImage(image), 0, HIGHEST * LEVEL), grid, volume.name)
 
 
@@ -230,27 +219,11 @@ def simulated_rescan(volume: Volume, *, noise: float, seed: int) -> Volume:
     moved = Affine.about(turn, grid.center_mm, shift)
     axes = turn @ grid.axes
     other = Grid(grid.size, grid.spacing_mm, _three(moved.apply(grid.origin_mm)), tuple(axes.ravel().tolist()))
-    image = sitk.Resample(
-        image_from_array(volume.array, grid),
-        other.size,
-        Transform().to_sitk(),
-        sitk.sitkBSpline,
-        other.origin_mm,
-        other.spacing_mm,
-        other.direction,
-        float(volume.array.min()),
-        sitk.sitkFloat32,
-    )
+    image = on_grid(to_sitk(volume), other, None, sitk.sitkBSpline, float(volume.array.min()))
     array = sitk.GetArrayFromImage(image)
     inside = array > volume.array.min() + 0.02 * float(np.ptp(volume.array))
     array = array + np.where(inside, noise * np.random.default_rng(seed).normal(size=array.shape), 0)
     return Volume(array.astype(np.float32), other, f"{volume.name} rescan")
-
-
-def _affine(task: FileRegistration) -> Affine:
-    affine = task.transform().affine
-    assert affine is not None
-    return affine
 
 
 def _three(values: np.ndarray) -> tuple[float, float, float]:

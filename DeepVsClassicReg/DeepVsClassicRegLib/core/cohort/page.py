@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..evaluation.measures import MEASURES
+from ..evaluation.measures import MEASURES, Measure
 from ..evaluation.pages import Page
 from ..evaluation.verdict import DECISIVE
 from ..files import write_text
@@ -58,17 +58,22 @@ def write_page(path: Path, frame: DataFrame, *, manifest: str = "", missing: int
     return write_text(path, Page("cohort.html").filled(values))
 
 
+def main_measures(frame: DataFrame) -> list[Measure]:
+    """Return the main measures that a table has values of."""
+    return [
+        measure
+        for measure in MEASURES.values()
+        if measure.main and f"after_{measure.name}" in frame and frame[f"after_{measure.name}"].notna().any()
+    ]
+
+
 def page_data(frame: DataFrame) -> dict[str, Any]:
     """Return the content of the page as plain values, one list per column.
 
     'measures' describes the measures shown, 'numbers' has the lists by name (null where there is no value), 'words' the
     texts: plain lists, or for texts that repeat {'names': [...], 'index': [...]}.
     """
-    shown = [
-        measure
-        for measure in MEASURES.values()
-        if measure.main and f"after_{measure.name}" in frame and frame[f"after_{measure.name}"].notna().any()
-    ]
+    shown = main_measures(frame)
     numbers = {name: _numbers(frame[name]) for name in ("outlier", "seconds")}
     for measure in shown:
         for side in ("before", "after"):

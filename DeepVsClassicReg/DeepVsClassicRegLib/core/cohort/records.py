@@ -6,8 +6,6 @@ last: a pair is done when the report exists and the record has the fingerprint o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from ..device import Compute
 from ..errors import FileError
 from ..evaluation.measures import scalars
 from ..evaluation.report import Report
-from ..files import CHUNK, jsonable, read_json, split_series, write_json
+from ..files import content_digest, json_digest, jsonable, read_json, split_series, write_json
 from ..job import OUTPUTS
 from ..settings import DEFAULT, Choice
 from ..version import VERSION
@@ -91,7 +89,7 @@ class PairTask:
             "outputs": sorted(self.outputs),
             "version": VERSION,
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +260,7 @@ def _identity(text: str, by: str) -> Any:
         if path.is_dir():
             return [[file.name, _identity(str(file), by)] for file in sorted(path.iterdir()) if file.is_file()]
         if by == CONTENT:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while block := file.read(CHUNK):
-                    digest.update(block)
-            return digest.hexdigest()
+            return content_digest(path)
         about = path.stat()
         return [about.st_size, about.st_mtime_ns]
     except OSError as error:

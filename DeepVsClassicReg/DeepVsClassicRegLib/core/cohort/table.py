@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RegistrationError
-from ..evaluation.measures import HIGHER, MEASURES, Measure
+from ..evaluation.measures import HIGHER, MEASURES
 from ..files import atomic
 from ..settings import Choice
 from .cluster import INSTALL
-from .page import write_page
+from .page import main_measures, write_page
 from .records import PairRecord, read_records, read_run, task_folder
 
 if TYPE_CHECKING:
@@ -97,15 +97,6 @@ def outlier_scores(frame: DataFrame) -> npt.NDArray[np.float64]:
                 worse = (middle - own) if measure.direction == HIGHER else (own - middle)
                 scores[rows] = np.fmax(scores[rows], np.maximum(worse / spread, 0))
     return scores
-
-
-def main_measures(frame: DataFrame) -> Sequence[Measure]:
-    """Return the main measures that a table has values of."""
-    return [
-        measure
-        for measure in MEASURES.values()
-        if measure.main and f"after_{measure.name}" in frame and frame[f"after_{measure.name}"].notna().any()
-    ]
 
 
 def _row(record: PairRecord, out: Path) -> dict[str, Any]:

@@ -137,6 +137,10 @@ class Slices:
         """Return the values of another volume, `fill` outside of it."""
         return [_sample(volume, plane, None, fill) for plane in self.planes]
 
+    def scaled(self, volume: Volume, low: float, high: float) -> list[Picture]:
+        """Return another volume with the intensities `low` to `high` as 0..1, `low` outside of it."""
+        return [_scaled(values, (low, high)) for values in self.values(volume, fill=low)]
+
     def labels(self, labels: LabelMap, transform: PointMap | None = None) -> list[npt.NDArray[np.int32]]:
         """Return a label map in fixed space, or another one resampled with a fixed-to-moving transform."""
         return [warp_labels(labels, plane.grid, transform).array[0] for plane in self.planes]

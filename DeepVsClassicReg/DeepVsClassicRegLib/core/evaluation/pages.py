@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RegistrationError
+from ..settings import to_json
 from ..version import VERSION
 from .measures import MEASURES, Measure
+from .plotting import data_uri
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLUMN_TITLES = {"before": "Before", "start": "Linear alignment", "after": "After"}
@@ -43,6 +45,21 @@ class Page:
     def filled(self, values: Mapping[str, Any]) -> str:
         """Return the page filled with these values, escaped."""
         return str(self._template.render(version=VERSION, **values))
+
+
+def tile(title: str, value: str, remark: str) -> dict[str, str]:
+    """Return a key number of the page atlas.html."""
+    return {"title": title, "value": value, "remark": remark}
+
+
+def picture_part(title: str, caption: str, figure: Any, *, photo: bool = True) -> dict[str, Any]:
+    """Return a part of the page atlas.html with a figure: a photo (of volumes) or a plot."""
+    return {"title": title, "caption": caption, "uri": data_uri(figure, photo=photo), "photo": photo}
+
+
+def settings_rows(settings: Any) -> list[tuple[str, Any]]:
+    """Return the names and values of a dataclass of settings for the details of a page."""
+    return [(name.replace("_", " "), value) for name, value in to_json(settings).items()]
 
 
 def measure_table(columns: Mapping[str, Mapping[str, Any]], *, measures: Sequence[Measure] = ()) -> dict[str, Any]:

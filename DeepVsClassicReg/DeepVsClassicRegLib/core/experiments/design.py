@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RegistrationError
+from ..files import json_digest
 from ..phantom.population import Cohort
 from .base import ExperimentOptions, usable_engines
 from .dataset import Labeled, Study, drawn_pairs
@@ -140,7 +139,7 @@ def training_tasks(
             "learning_rate": LEARNING_RATE,
             "threads": options.threads,
         }
-        place = folder / "training" / f"{method}-{supervision}-{seed}-{_digest(arguments)}"
+        place = folder / "training" / f"{method}-{supervision}-{seed}-{json_digest(arguments)[:8]}"
         name = f"{method_name(method, supervision)}, seed {seed}"
         tasks.append(Task(f"train {name}", "learning:train_network", {**arguments, "folder": str(place)}, TRAIN))
     return tasks
@@ -245,9 +244,5 @@ def _data_task(
 
 def _prepare_task(name: str, work: str, arguments: Mapping[str, Any], folder: Path) -> Task:
     """Return the task; the digest in the file name distinguishes prepared data of different options."""
-    file = f"{''.join(c if c.isalnum() else '_' for c in name)}-{_digest(arguments)}.npz"
+    file = f"{''.join(c if c.isalnum() else '_' for c in name)}-{json_digest(arguments)[:8]}.npz"
     return Task(f"prepare {name}", work, {"path": str(folder / "stacks" / file), **arguments}, PREPARE)
-
-
-def _digest(arguments: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:8]

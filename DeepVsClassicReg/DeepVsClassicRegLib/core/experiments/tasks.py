@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 
 from ..device import cpu_seconds, kept_memory
 from ..errors import FileError, RegistrationError
-from ..files import jsonable
+from ..files import json_digest, jsonable
 from ..process_pool import process_pool
 from ..progress import Progress
 
@@ -51,8 +50,7 @@ class Task:
     @property
     def fingerprint(self) -> str:
         """Digest of function and arguments."""
-        text = json.dumps([self.work, dict(self.arguments)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return json_digest([self.work, dict(self.arguments)])[:16]
 
 
 @dataclass(frozen=True)

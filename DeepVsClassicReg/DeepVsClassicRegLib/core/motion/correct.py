@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cohort.atlas_subjects import digest_of
 from ..cohort.atlas_tasks import FileRegistration, matrix_of, register_all, write_whole
 from ..errors import Cancelled, SettingsError
-from ..files import jsonable, split_series, write_json
+from ..files import atomic, content_digest, json_digest, jsonable, split_series, write_json
 from ..images.io import read_volume, write_volume
 from ..images.resample import warp_volume
 from ..images.series import FrameSeries, open_series, write_frame, write_series
@@ -157,18 +154,18 @@ class _Run:
         self.engine_settings, self.mask = engine_settings, mask
         self.workers, self.threads, self.seed = workers, threads, seed
         self.reference = frame_number(settings.reference, series.count)
-        content = [digest_of(split_series(file)[0]) for file in series.files]
+        content = [content_digest(split_series(file)[0]) for file in series.files]
         names = [split_series(file)[1] for file in series.files]
         key = {
             "series": [content, names],
-            "mask": mask and digest_of(mask),
+            "mask": mask and content_digest(mask),
             "settings": [settings.engine, settings.start, settings.cyclic and settings.start == NEIGHBOR],
             "reference": [self.reference, settings.rounds if self.reference is None else 0],
             "engine_settings": jsonable(engine_settings),
             "seed": seed,
         }
-        self.frames_folder = folder / WORK / f"frames_{_short(content)}"
-        self.work = folder / WORK / _short(key)
+        self.frames_folder = folder / WORK / f"frames_{json_digest(content)[:12]}"
+        self.work = folder / WORK / json_digest(key)[:12]
         self.files: list[Path] = []
 
     def result(self, landmarks: Mapping[int, npt.NDArray[np.float64]] | None, progress: Progress) -> CorrectedMotion:
@@ -195,7 +192,8 @@ class _Run:
             return
         for number, (frame, file) in enumerate(zip(self.series.frames(), self.files, strict=True)):
             progress.report(number / self.series.count, "Reading the frames")
-            write_frame(frame, file.with_name(f".draft_{file.name}")).replace(file)
+            with atomic(file, same_ending=True) as draft:
+                write_frame(frame, draft)
 
     def _registered(
         self, fixed: Path, work: Path, progress: Progress, *, title: str = "Motion"
@@ -243,8 +241,8 @@ class _Run:
             fixed = self.work / f"mean_{number}.nii.gz"
             if not fixed.is_file():
                 self.work.mkdir(parents=True, exist_ok=True)
-                mean = self._mean(tasks, part)
-                write_volume(mean, fixed.with_name(f".draft_{fixed.name}")).replace(fixed)
+                with atomic(fixed, same_ending=True) as draft:
+                    write_volume(self._mean(tasks, part), draft)
             title = f"Round {number + 1} of {rounds}"
             tasks, facts = self._registered(fixed, self.work / f"round_{number + 1}", part, title=title)
             for own, fact in zip(total, facts, strict=True):
@@ -386,7 +384,3 @@ def motion_json(found: CorrectedMotion) -> dict[str, Any]:
 
 def _reader(task: FileRegistration | None) -> Read:
     return Transform if task is None else partial(FileRegistration.transform, task)
-
-
-def _short(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

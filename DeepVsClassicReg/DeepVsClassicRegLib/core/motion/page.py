@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.figures import Picture, Slices, strip
-from ..evaluation.pages import Page
-from ..evaluation.plotting import AFTER, BEFORE, START, data_uri, gray, new_figure, png_bytes, tidy
+from ..evaluation.figures import Slices, strip
+from ..evaluation.pages import Page, picture_part, settings_rows, tile
+from ..evaluation.plotting import AFTER, BEFORE, START, gray, new_figure, png_bytes, tidy
 from ..files import write_bytes, write_csv, write_text
-from ..images.volume import Volume
 from ..pair import Pair
-from ..settings import to_json
 from .correct import MEAN, CorrectedMotion
 from .measures import FrameMotion
 
@@ -76,18 +74,18 @@ def write_motion_page(found: CorrectedMotion) -> dict[str, Path]:
         "tiles": _tiles(found),
         "notes": notes_of(found),
         "parts": [
-            {
-                "title": "Motion over time",
-                "caption": "Displacement from the reference to each frame inside the body, and how well the frames "
-                "match the reference before and after the correction.",
-                "uri": data_uri(plot, photo=False),
-                "photo": False,
-            },
+            picture_part(
+                "Motion over time",
+                "Displacement from the reference to each frame inside the body, and how well the frames match the "
+                "reference before and after the correction.",
+                plot,
+                photo=False,
+            ),
             *_pictures(found),
         ],
         "tables": [_table(found)],
         "details": [
-            *((key.replace("_", " "), value) for key, value in to_json(found.settings).items()),
+            *settings_rows(found.settings),
             ("CPU time of the registrations", f"{found.cpu_seconds:.0f} s"),
         ],
         "papers": PAPERS,
@@ -171,47 +169,31 @@ def motion_plot(found: CorrectedMotion) -> Any:
 
 def _pictures(found: CorrectedMotion) -> list[dict[str, Any]]:
     slices = Slices(Pair(found.reference, found.reference))
-    means = [_shown(slices, volume, _high(found.mean_after)) for volume in (found.mean_before, found.mean_after)]
-    high = _high(found.deviation_before)
-    spread = [_shown(slices, volume, high) for volume in (found.deviation_before, found.deviation_after)]
-    both = (
-        ("Mean over time", "Moving edges are blurred before the correction.", means),
-        ("Standard deviation over time", "Bright where the intensity changes from frame to frame.", spread),
-    )
-    return [
-        {
-            "title": title,
-            "caption": caption,
-            "uri": data_uri(strip(slices.planes, [("Before", gray(before)), ("After", gray(after))])),
-            "photo": True,
-        }
-        for title, caption, (before, after) in both
-    ]
-
-
-def _high(volume: Volume) -> tuple[float, float]:
-    low, high = np.percentile(volume.array, [0.5, 99.7])
-    return float(low), max(float(high), float(low) + 1e-6)
-
-
-def _shown(slices: Slices, volume: Volume, limits: tuple[float, float]) -> list[Picture]:
-    low, high = limits
-    return [np.clip((values - low) / (high - low), 0, 1) for values in slices.values(volume, fill=low)]
+    means, spread = (found.mean_before, found.mean_after), (found.deviation_before, found.deviation_after)
+    parts = []
+    for title, caption, volumes, like in (
+        ("Mean over time", "Moving edges are blurred before the correction.", means, found.mean_after),
+        ("Standard deviation over time", "Bright where the intensity changes from frame to frame.", spread, spread[0]),
+    ):
+        low, high = np.percentile(like.array, [0.5, 99.7])
+        before, after = (gray(slices.scaled(volume, float(low), float(high))) for volume in volumes)
+        parts.append(picture_part(title, caption, strip(slices.planes, [("Before", before), ("After", after)])))
+    return parts
 
 
 def _tiles(found: CorrectedMotion) -> list[dict[str, str]]:
     frames = found.frames
     most = max(frames, key=lambda frame: frame.mean_mm)
     tiles = [
-        _tile("Largest mean motion", f"{most.mean_mm:.2f} mm", f"frame {most.number}"),
-        _tile("Largest motion", f"{max(frame.largest_mm for frame in frames):.1f} mm", "any voxel of the body"),
-        _tile("Match", f"{min(frame.correlation_after for frame in frames):.3f}", "lowest correlation after"),
-        _tile("Folded", f"{max(frame.folded_percent for frame in frames):.2f} %", "worst frame"),
+        tile("Largest mean motion", f"{most.mean_mm:.2f} mm", f"frame {most.number}"),
+        tile("Largest motion", f"{max(frame.largest_mm for frame in frames):.1f} mm", "any voxel of the body"),
+        tile("Match", f"{min(frame.correlation_after for frame in frames):.3f}", "lowest correlation after"),
+        tile("Folded", f"{max(frame.folded_percent for frame in frames):.2f} %", "worst frame"),
     ]
     errors = [(frame.tre_before_mm, frame.tre_after_mm) for frame in frames if frame.tre_after_mm is not None]
     if errors:
         before, after = np.mean(np.array(errors, dtype=float), axis=0)
-        tiles.insert(0, _tile("Landmark error", f"{after:.2f} mm", f"mean of frames, {before:.2f} mm before"))
+        tiles.insert(0, tile("Landmark error", f"{after:.2f} mm", f"mean of frames, {before:.2f} mm before"))
     return tiles
 
 
@@ -245,7 +227,3 @@ def _text(value: float | None, decimals: int) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
-
-
-def _tile(title: str, value: str, remark: str) -> dict[str, str]:
-    return {"title": title, "value": value, "remark": remark}

@@ -22,14 +22,13 @@ from ..progress import Progress
 from ..settings import option
 from ..transforms.transform import Affine, Transform
 from .linear import AFFINE, RIGID, NotAligned, aligned_linearly
-from .plane import composed, displacement_of, flat_grid, inverted, patient_transform, sampled, stack_transform
+from .plane import composed, displacement_of, flat_grid, inverted, patient_transform, sampled, shown, stack_transform
 
 Array = npt.NDArray[np.floating]
 NONE = "none"
 SLAB = 9  # slices of the slab that engines for volumes get
 POOR = 0.6  # of the median similarity so far: such a section is no neighbor of others
 SEEN = 3
-SHOWN = 0.05
 Register = Callable[[Pair], Transform]
 
 
@@ -129,7 +128,7 @@ def align_sections(
         How.
     register : callable, optional
         Returns the deformable transform of a pair of sections whose `initial` is the linear alignment; None aligns
-        linearly only. (It is a parameter so that any engine can be used.)
+        linearly only.
     single_slices : bool
         Whether `register` takes single slices; otherwise it gets slabs of equal slices, where no force points out of
         the plane.
@@ -313,11 +312,8 @@ def without_trend(maps: Array, sigma: float) -> Array:
 
 def similarity(first: Array, second: Array) -> float:
     """Return the correlation of two sections where at least one shows something; 0 when one is constant."""
-    shown = np.zeros(first.shape, bool)
-    for image in (first, second):
-        low, high = np.percentile(image, [0.5, 99.5])
-        shown |= image > low + SHOWN * (high - low)
-    a, b = first[shown], second[shown]
+    compared = shown(first) | shown(second)
+    a, b = first[compared], second[compared]
     if a.size < 2 or a.std() == 0 or b.std() == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])

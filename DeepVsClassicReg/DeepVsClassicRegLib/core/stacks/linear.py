@@ -9,6 +9,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import RegistrationError
+from .plane import shown
 
 Array = npt.NDArray[np.floating]
 RIGID, AFFINE = "rigid", "affine"
@@ -19,7 +20,6 @@ SMALLEST = 32  # pixels of the shorter edge on the coarsest level
 TURN_STEP_DEG = 10.0
 TRIED = 2  # starts that are optimized
 ITERATIONS = 150
-SHOWN = 0.05
 
 
 class NotAligned(RegistrationError):
@@ -86,10 +86,15 @@ def _padded(image: sitk.Image, array: Array) -> sitk.Image:
     return sitk.ConstantPad(image, margin, margin, float(np.median(border)))
 
 
-def _method(levels: list[int], bins: int, step_px: float) -> sitk.ImageRegistrationMethod:
+def _metric(bins: int) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(bins)
     method.SetInterpolator(sitk.sitkLinear)
+    return method
+
+
+def _method(levels: list[int], bins: int, step_px: float) -> sitk.ImageRegistrationMethod:
+    method = _metric(bins)
     method.SetOptimizerAsRegularStepGradientDescent(step_px, 0.005, ITERATIONS)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(levels)
@@ -98,9 +103,7 @@ def _method(levels: list[int], bins: int, step_px: float) -> sitk.ImageRegistrat
 
 
 def _value(images: list[sitk.Image], start: sitk.Transform, bins: int) -> float | None:
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(bins)
-    method.SetInterpolator(sitk.sitkLinear)
+    method = _metric(bins)
     method.SetInitialTransform(start, inPlace=False)
     try:
         return float(method.MetricEvaluate(*images))
@@ -136,9 +139,8 @@ def _turned(fixed: Array, moving: Array, turn_deg: float) -> list[sitk.Euler2DTr
 
 def _middle(image: Array) -> Array:
     """Return the center (x, y) of what a section shows."""
-    low, high = np.percentile(image, [0.5, 99.5])
-    shown = np.argwhere(image > low + SHOWN * (high - low))
-    return shown.mean(axis=0)[::-1] if len(shown) else (np.array(image.shape)[::-1] - 1) / 2
+    places = np.argwhere(shown(image))
+    return places.mean(axis=0)[::-1] if len(places) else (np.array(image.shape)[::-1] - 1) / 2
 
 
 def _euler(matrix: Array, center: Array) -> sitk.Euler2DTransform:

@@ -13,11 +13,18 @@ from ..transforms.transform import DisplacementField, Transform
 Array = npt.NDArray[np.floating]
 INVERSE_STEPS = 60
 INVERSE_TOLERANCE_PX = 0.005
+SHOWN = 0.05  # lowest intensity of what a section shows, relative to its range
 
 
 def identity(shape: tuple[int, int]) -> Array:
     """Return the pixel positions (2, Y, X), y and x."""
     return np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij"))
+
+
+def shown(image: Array) -> npt.NDArray[np.bool_]:
+    """Return the pixels of a section that show something, (Y, X)."""
+    low, high = np.percentile(image, [0.5, 99.5])
+    return np.asarray(image > low + SHOWN * (high - low))
 
 
 def sampled(image: Array, u: Array, *, fill: float | None = None) -> Array:

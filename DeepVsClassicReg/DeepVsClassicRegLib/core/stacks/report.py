@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..evaluation.pages import Page
 from ..evaluation.plotting import AFTER, BEFORE, EXTENT, INK, PANEL, data_uri, new_figure, png_bytes, tidy
-from ..files import atomic, jsonable, write_json
+from ..files import jsonable, write_bytes, write_json, write_text
 from ..images.channels import Channels, is_color
 from ..images.io import write_channels, write_volume
 from ..transforms.files import write_transform
@@ -59,10 +59,8 @@ def write_stack(
         transforms.mkdir(exist_ok=True)
         for number in range(len(stack.names)):
             write_transform(stack.transform(number), transforms / f"section_{number:04d}.h5")
-        pictures = {PAGE: stack_page(stack, report, title=title).encode(), CUTS: png_bytes(cuts(stack))}
-        for name, content in pictures.items():
-            with atomic(folder / name) as draft:
-                draft.write_bytes(content)
+        write_text(folder / PAGE, stack_page(stack, report, title=title))
+        write_bytes(folder / CUTS, png_bytes(cuts(stack)))
     write_json(folder / REPORT, report)
     return report
 

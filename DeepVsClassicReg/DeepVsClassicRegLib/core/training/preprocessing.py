@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError, RegistrationError, SettingsError
-from ..files import NO_SPACE, atomic
+from ..files import NO_SPACE, atomic, json_digest
 from ..images.grid import Grid
 from ..images.intensity import background_value, foreground, normalized
 from ..images.io import read_labels, read_volume
@@ -223,8 +222,7 @@ def _key(case: TrainingCase, frame: Frame) -> str:
     states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     template = "" if frame.template is None else hashlib.sha256(frame.template.array.tobytes()).hexdigest()
     grid = frame.grid
-    content = [VERSION, states, template, grid.size, grid.spacing_mm, grid.origin_mm, grid.direction]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    return json_digest([VERSION, states, template, grid.size, grid.spacing_mm, grid.origin_mm, grid.direction])[:12]
 
 
 def write_array(path: Path, array: Array) -> None:
