@@ -124,7 +124,7 @@ def test_old_reports_have_no_such_locations():
 
 def test_missing_torch_is_reported_with_a_remedy(monkeypatch):
     lacking = Requirement(name="no_such_package", package="torch", title="PyTorch", how="install PyTorch")
-    monkeypatch.setattr(estimation, "REQUIRES", (lacking,))
+    monkeypatch.setattr(estimation, "MODEL_REQUIRES", (lacking,))
     with pytest.raises(EngineUnavailable, match="PyTorch") as caught:
         estimation.estimate_error(Pair(ball(), ball()), Transform())
     assert caught.value.hint == "Install PyTorch."

@@ -103,7 +103,7 @@ def test_what_cannot_be_segmented_is_reported(model, tmp_path, monkeypatch):
     single = Volume(np.ones((1, 30, 30), np.float32), Grid((30, 30, 1)))
     with pytest.raises(RegistrationError, match="Single slices"):
         segmentation.segment(single, model=model)
-    monkeypatch.setattr(segmentation, "REQUIRES", (Requirement(name="PyTorch", package="no_such_torch"),))
+    monkeypatch.setattr(segmentation, "MODEL_REQUIRES", (Requirement(name="PyTorch", package="no_such_torch"),))
     with pytest.raises(EngineUnavailable, match="Segmentation needs no_such_torch"):
         segmentation.segment(balls(GRIDS[0])[0], model=model)
 

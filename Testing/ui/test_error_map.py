@@ -42,7 +42,7 @@ def test_the_scene_stores_it(panel, picked, ui):
 
 def test_it_is_gray_with_a_remedy_without_torch(panel, ui, monkeypatch):
     lacking = Requirement(name="no_such_package", package="torch", title="PyTorch", how="install PyTorch")
-    monkeypatch.setattr(error_map, "REQUIRES", (lacking,))
+    monkeypatch.setattr(error_map, "MODEL_REQUIRES", (lacking,))
     ui.errorCheck.checked = True
     section = OutputsSection(ui, lambda: None)
     assert not ui.errorCheck.enabled and "error" not in section.targets().wanted

@@ -130,6 +130,6 @@ def test_they_are_one_step_of_undo(undo, panel, ui, volumes, fake):
 
 def test_it_is_gray_with_a_remedy(panel, ui, volumes, monkeypatch):
     lacking = Requirement(name="no_such_package", package="torch", title="PyTorch", how="install PyTorch")
-    monkeypatch.setattr(segmentation, "REQUIRES", (lacking,))
+    monkeypatch.setattr(segmentation, "MODEL_REQUIRES", (lacking,))
     panel.validate()
     assert not ui.segmentButton.enabled and "Install PyTorch." in ui.segmentButton.toolTip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from DeepVsClassicRegLib.core.errors import RegistrationError
-from DeepVsClassicRegLib.core.histogram import entropy
+from DeepVsClassicRegLib.core.histogram import entropy, joint_histogram
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume
 from DeepVsClassicRegLib.core.recommendation.mutual_information import (
-    joint_histogram,
+    intensity_bins,
     mutual_information,
     table_information,
 )
@@ -89,7 +89,7 @@ def test_the_bias_of_small_samples_is_the_permutation_baseline():
     random = np.random.default_rng(2)
     labels = random.integers(0, 6, size=(20, 20, 20)).astype(np.int32)
     volume, segmentation = volumes(random.normal(size=labels.shape), labels)
-    _, joint = joint_histogram(volume, segmentation, bins=32)
+    joint = joint_histogram(segmentation.array, intensity_bins(volume.array, bins=32), (6, 32))
     found = table_information(joint)
     assert found.bias == pytest.approx(permutation_baseline(joint, repeats=40), rel=0.15)
     assert found.bias > 0.005 and found.nats < 0.003

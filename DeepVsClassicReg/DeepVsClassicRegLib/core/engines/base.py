@@ -18,6 +18,7 @@ from ..progress import Progress
 from ..result import Diagnostics, Result, TracePoint
 
 __all__ = [
+    "MODEL_REQUIRES",
     "TORCH",
     "Diagnostics",
     "Engine",
@@ -26,8 +27,10 @@ __all__ = [
     "Requirement",
     "Result",
     "TracePoint",
+    "missing_of",
     "needs",
     "remedy",
+    "require_all",
     "versions",
 ]
 
@@ -78,6 +81,21 @@ TORCH = Requirement(
     title="PyTorch",
     how='install PyTorch (in Slicer its extension of that name, elsewhere "pip install torch")',
 )
+
+
+# Of everything that computes with a trained model.
+MODEL_REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
+
+
+def missing_of(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """Return the requirements that are not installed."""
+    return tuple(need for need in requirements if not need.found())
+
+
+def require_all(requirements: Iterable[Requirement], subject: str) -> None:
+    """Raise `EngineUnavailable` with the remedy when something is missing that the subject of the message needs."""
+    if missing := missing_of(requirements):
+        raise EngineUnavailable(f"{subject} needs {needs(missing)}, which is not installed.", hint=remedy(missing))
 
 
 def needs(missing: Iterable[Requirement]) -> str:
@@ -172,15 +190,11 @@ class EngineInfo:
 
     def missing(self) -> tuple[Requirement, ...]:
         """Return the requirements that are not installed."""
-        return tuple(need for need in self.requires if not need.found())
+        return missing_of(self.requires)
 
     def require(self) -> None:
         """Raise `EngineUnavailable` with the remedy when something is missing."""
-        missing = self.missing()
-        if missing:
-            raise EngineUnavailable(
-                f"Engine '{self.name}' needs {needs(missing)}, which is not installed.", hint=remedy(missing)
-            )
+        require_all(self.requires, f"Engine '{self.name}'")
 
 
 class Engine(Protocol):

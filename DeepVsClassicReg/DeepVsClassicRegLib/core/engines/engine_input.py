@@ -19,6 +19,7 @@ from ..transforms.transform import Affine, Part, Transform
 from .partial_views import filled_beyond, known
 
 MARGIN = 0.1
+FEWEST_VOXELS = 12  # along an axis of a coarse level
 SPACING_DIGITS, PLACE_DIGITS = 5, 3
 LABEL_MAPS = ("labels", "mask", "excluded", "rigid")
 
@@ -80,6 +81,15 @@ def in_units(pair: Pair, unit_mm: float | None = None) -> tuple[Pair, float]:
     if pair.initial is not None:
         changes["initial"] = Transform(tuple(_rounded_part(part) for part in pair.initial.scaled(1 / unit).parts))
     return pair.replace(**changes), unit
+
+
+def shrink_factors(grid: Grid, shrink: int) -> list[int]:
+    """Return the factors (x, y, z) that coarsen the finest axis `shrink` times; thick or few slices are kept."""
+    finest = min(grid.spacing_mm)
+    return [
+        max(1, min(round(shrink * finest / spacing), size // FEWEST_VOXELS))
+        for spacing, size in zip(grid.spacing_mm, grid.size, strict=True)
+    ]
 
 
 def _rounded(grid: Grid) -> Grid:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
-from ..errors import EngineUnavailable, RegistrationError
+from ..errors import RegistrationError
 from ..evaluation.error_map import ErrorMap
 from ..images.grid import Grid, is_single_slice, length_text
 from ..images.volume import LabelMap, Volume
@@ -19,7 +19,7 @@ from ..pair import Pair, marked_pair
 from ..progress import Progress
 from ..result import Result
 from ..transforms.transform import Transform
-from .base import TORCH, Requirement, needs, remedy
+from .base import MODEL_REQUIRES, Requirement, missing_of, require_all
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .network.inputs import NetworkInputs
 
 KIND = "error"
-REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 VOXELS = 600_000.0  # a head at about 2 mm, the voxel size of the training images
 LARGEST = "largest_error_voxels"  # in the card's training: larger errors cannot be distinguished
 Array = npt.NDArray[np.float32]
@@ -88,14 +87,12 @@ def estimate_error(
 
 def missing() -> tuple[Requirement, ...]:
     """Return the packages that are missing for error estimates."""
-    return tuple(need for need in REQUIRES if not need.found())
+    return missing_of(MODEL_REQUIRES)
 
 
 def require() -> None:
     """Raise `EngineUnavailable`, with a remedy, when a package is missing."""
-    lacking = missing()
-    if lacking:
-        raise EngineUnavailable(f"The error map needs {needs(lacking)}, which is not installed.", hint=remedy(lacking))
+    require_all(MODEL_REQUIRES, "The error map")
 
 
 def error_model(name: str = AUTO) -> Model:

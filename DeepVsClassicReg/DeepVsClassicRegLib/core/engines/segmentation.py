@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device import Compute, torch_device, torch_threads
-from ..errors import EngineUnavailable, RegistrationError
+from ..errors import RegistrationError
 from ..images.freesurfer import STRUCTURES
 from ..images.grid import Grid, is_single_slice
 from ..images.io import matched_labels
@@ -20,7 +20,7 @@ from ..networks.model_store import choose_model
 from ..pair import Pair
 from ..progress import Progress
 from ..transforms.transform import Transform
-from .base import TORCH, Requirement, needs, remedy
+from .base import MODEL_REQUIRES, Requirement, missing_of, require_all
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..networks.base import RegistrationNetwork
 
 AUTO, KIND = "auto", "segmentation"
-REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 ESTIMATED = "estimated segmentation"
 FEW_STRUCTURES = 0.5  # share of the structures below which a segmentation is doubtful
 SLAB_VOXELS = 500_000  # voxels whose memberships are interpolated together
@@ -141,14 +140,12 @@ def with_estimated_labels(
 
 def missing() -> tuple[Requirement, ...]:
     """Return the packages that are missing for segmentations."""
-    return tuple(need for need in REQUIRES if not need.found())
+    return missing_of(MODEL_REQUIRES)
 
 
 def require() -> None:
     """Raise `EngineUnavailable`, with a remedy, when a package is missing."""
-    lacking = missing()
-    if lacking:
-        raise EngineUnavailable(f"Segmentation needs {needs(lacking)}, which is not installed.", hint=remedy(lacking))
+    require_all(MODEL_REQUIRES, "Segmentation")
 
 
 def segmentation_model(name: str = AUTO) -> Model:

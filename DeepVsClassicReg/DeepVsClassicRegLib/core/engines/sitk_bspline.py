@@ -18,12 +18,11 @@ from ..progress import Progress
 from ..settings import option
 from ..transforms.transform import BSpline
 from .base import EngineInfo, Recorder, Result
-from .engine_input import EngineInput, native_start
+from .engine_input import EngineInput, native_start, shrink_factors
 from .partial_views import is_partial
 from .sitk_watch import Watch
 
 METRICS = ("mutual-information", "correlation", "mean-squares")
-SMALLEST = 12
 # In units of the fixed grid (mm for a head); a small field of view gets at least ten cells along its longest edge.
 HEAD_GRID_SPACING, FEWEST_CELLS = 16.0, 10
 # Edge of a cell in voxels where a volume shows a part of the body: with few compared voxels per cell the spline, which
@@ -116,7 +115,7 @@ def _optimized(
         title = f"B-spline, level {level + 1} of {len(settings.shrink)}"
         mesh = _mesh(start.fixed.grid, finest * settings.grid_factors[level])
         spline = _refined(spline, fixed, mesh)
-        registration = _method(start, settings, level, _factors(start.fixed.grid, shrink), recorder.compute.seed)
+        registration = _method(start, settings, level, shrink_factors(start.fixed.grid, shrink), recorder.compute.seed)
         registration.SetInitialTransform(spline, inPlace=True)
         watch = Watch(registration, progress.part(ends[level], ends[level + 1]), recorder)
         _follow(watch, registration, title, settings.iterations[level])
@@ -198,14 +197,6 @@ def _refined(spline: sitk.BSplineTransform | None, fixed: sitk.Image, mesh: list
     for decomposed, fine in zip(images, finer.GetCoefficientImages(), strict=True):
         decomposed.CopyInformation(fine)
     return sitk.BSplineTransform(images, 3)
-
-
-def _factors(grid: Grid, shrink: int) -> list[int]:
-    finest = min(grid.spacing_mm)
-    return [
-        max(1, min(round(shrink * finest / spacing), size // SMALLEST))
-        for spacing, size in zip(grid.spacing_mm, grid.size, strict=True)
-    ]
 
 
 def _mask(mask: LabelMap) -> sitk.Image:

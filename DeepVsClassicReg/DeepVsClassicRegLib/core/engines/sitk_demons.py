@@ -11,21 +11,20 @@ import SimpleITK as sitk
 from ..device import Compute
 from ..errors import EngineFailed, RegistrationError, SettingsError
 from ..images.grid import Grid
-from ..images.resample import image_from_array
+from ..images.resample import continued_image, grid_of, image_from_array, resampled
 from ..pair import Pair
 from ..progress import Progress
 from ..settings import option
 from ..transforms.transform import DisplacementField
 from .base import EngineInfo, Recorder, Result
-from .engine_input import EngineInput, same_grid_start
-from .sitk_watch import Watch, watch_progress
+from .engine_input import EngineInput, same_grid_start, shrink_factors
+from .sitk_watch import Watch
 
 FORCES = {
     "diffeomorphic": sitk.DiffeomorphicDemonsRegistrationFilter,
     "fast-symmetric": sitk.FastSymmetricForcesDemonsRegistrationFilter,
     "symmetric": sitk.SymmetricForcesDemonsRegistrationFilter,
 }
-SMALLEST = 12
 # A level ends when the root mean square change of the field is below this value: ITK's default, for a head.
 SETTLED_RMS = 0.02
 
@@ -141,12 +140,12 @@ def _pyramid(
         small_fixed = _shrunk(fixed, shrink)
         small_moving = _shrunk(moving, shrink)
         if field is not None:
-            field = _on_grid(field, small_fixed)
+            field = _on_grid(field, grid_of(small_fixed))
         title = f"Demons, level {level + 1} of {len(settings.shrink)}"
         part = progress.part(ends[level], ends[level + 1])
         field = _level(small_fixed, small_moving, field, settings, iterations, title, part, recorder)
     assert field is not None
-    return _on_grid(field, fixed)
+    return _on_grid(field, grid_of(fixed))
 
 
 def _level(
@@ -175,7 +174,7 @@ def _level(
         watch.note(done / max(1, iterations), title, done, demons.GetMetric())
 
     watch.on(sitk.sitkIterationEvent, iteration)
-    watch_progress(watch)
+    watch.on(sitk.sitkProgressEvent, progress.check)  # these events occur within an iteration
     found: sitk.Image | None = None
     with watch.guard("Check that both volumes show the same anatomy in the same contrast."):
         found = demons.Execute(fixed, moving, field) if field is not None else demons.Execute(fixed, moving)
@@ -185,29 +184,17 @@ def _level(
 
 def _shrunk(image: sitk.Image, shrink: int) -> sitk.Image:
     """Return the image smoothed and downsampled by `shrink`; thick or few slices are kept."""
-    finest = min(image.GetSpacing())
-    factors = [
-        max(1, min(round(shrink * finest / spacing), size // SMALLEST))
-        for spacing, size in zip(image.GetSpacing(), image.GetSize(), strict=True)
-    ]
+    grid = grid_of(image)
+    factors = shrink_factors(grid, shrink)
     if max(factors) == 1:
         return image
     # 0.5 voxel of the coarse grid is the usual compromise between aliasing and blur.
-    sigmas = [0.5 * f * s if f > 1 else 1e-3 * s for f, s in zip(factors, image.GetSpacing(), strict=True)]
+    sigmas = [0.5 * f * s if f > 1 else 1e-3 * s for f, s in zip(factors, grid.spacing_mm, strict=True)]
     smooth = sitk.SmoothingRecursiveGaussian(image, sigmas)
-    grid = Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     coarse = grid.with_spacing([s * f for s, f in zip(grid.spacing_mm, factors, strict=True)])
-    return sitk.Resample(
-        smooth, coarse.size, sitk.Transform(), sitk.sitkLinear, coarse.origin_mm, coarse.spacing_mm, coarse.direction
-    )
+    return resampled(smooth, coarse, None, sitk.sitkLinear, 0)
 
 
-def _on_grid(field: sitk.Image, like: sitk.Image) -> sitk.Image:
-    """Return the field sampled on the grid of another image; outside it has its border values."""
-    if field.GetSize() == like.GetSize() and np.allclose(field.GetOrigin(), like.GetOrigin()):
-        return field
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(like)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.UseNearestNeighborExtrapolatorOn()
-    return resampler.Execute(field)
+def _on_grid(field: sitk.Image, grid: Grid) -> sitk.Image:
+    """Return the field on the grid; outside it has its border values."""
+    return field if grid_of(field).same_as(grid) else continued_image(field, grid)

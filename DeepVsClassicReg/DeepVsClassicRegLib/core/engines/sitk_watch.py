@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import SimpleITK as sitk
-
 from ..errors import EngineFailed
 from ..progress import Progress
 from .base import Recorder
@@ -67,8 +65,3 @@ class Watch:
         except BaseException as error:
             self._raised = error
             self.process.Abort()
-
-
-def watch_progress(watch: Watch) -> None:
-    """Check for a cancel also at progress events, which occur within an iteration."""
-    watch.on(sitk.sitkProgressEvent, watch.progress.check)

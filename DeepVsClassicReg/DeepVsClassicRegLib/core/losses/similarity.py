@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from .windows import box_mean
@@ -84,9 +86,9 @@ def mutual_information(fixed: Tensor, warped: Tensor, weight: Tensor | None = No
     Mattes et al., IEEE TMI 22:120-128, 2003, doi 10.1109/TMI.2003.809072.
     """
     total = warped.new_zeros(())
-    for number in range(fixed.shape[0]):
-        share = None if weight is None else weight[number].reshape(-1)
-        total = total - _information(fixed[number].reshape(-1), warped[number].reshape(-1), share, bins)
+    for joint in _joint_histograms(fixed, warped, weight, bins):
+        expected = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+        total = total - (joint * ((joint + TINY).log() - (expected + TINY).log())).sum()
     return total / fixed.shape[0]
 
 
@@ -103,22 +105,21 @@ def normalized_mutual_information(
     Studholme et al., Pattern Recognition 32:71-86, 1999, doi 10.1016/S0031-3203(98)00091-0.
     """
     total = warped.new_zeros(())
-    for number in range(fixed.shape[0]):
-        share = None if weight is None else weight[number].reshape(-1)
-        joint = _joint(fixed[number].reshape(-1), warped[number].reshape(-1), share, bins)
+    for joint in _joint_histograms(fixed, warped, weight, bins):
         alone = _entropy(joint.sum(1)) + _entropy(joint.sum(0))
         total = total - alone / _entropy(joint).clamp_min(TINY)
     return total / fixed.shape[0]
 
 
-def _information(fixed: Tensor, warped: Tensor, share: Tensor | None, bins: int) -> Tensor:
-    joint = _joint(fixed, warped, share, bins)
-    expected = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
-    return (joint * ((joint + TINY).log() - (expected + TINY).log())).sum()
-
-
 def _entropy(shares: Tensor) -> Tensor:
     return -(shares * (shares + TINY).log()).sum()
+
+
+def _joint_histograms(fixed: Tensor, warped: Tensor, weight: Tensor | None, bins: int) -> Iterator[Tensor]:
+    """Yield the joint histogram of each pair of the batch."""
+    for number in range(fixed.shape[0]):
+        share = None if weight is None else weight[number].reshape(-1)
+        yield _joint(fixed[number].reshape(-1), warped[number].reshape(-1), share, bins)
 
 
 def _joint(fixed: Tensor, warped: Tensor, share: Tensor | None, bins: int) -> Tensor:

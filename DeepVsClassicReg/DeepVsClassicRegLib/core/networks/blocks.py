@@ -13,6 +13,7 @@ from torch import nn
 Tensor = torch.Tensor
 SLOPE = 0.2
 CONVOLVE = {2: functional.conv2d, 3: functional.conv3d}
+MEAN_POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
 def convolution(dimensions: int, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> nn.Module:
@@ -105,8 +106,7 @@ class LargeKernelBlock(nn.Module):
 
 def halved(image: Tensor) -> Tensor:
     """Return means over 3 voxels per axis at every other voxel: voxel k of the result is at voxel 2 k."""
-    pool = {2: functional.avg_pool2d, 3: functional.avg_pool3d}[image.ndim - 2]
-    return pool(image, 3, stride=2, padding=1, count_include_pad=False)
+    return MEAN_POOL[image.ndim - 2](image, 3, stride=2, padding=1, count_include_pad=False)
 
 
 def upsample(features: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from typing import ClassVar, cast
 
 import torch
 
-from ..errors import RegistrationError
 from ..settings import option
 from .base import ActionLevel, ActionValues, Batch, LossContext, Method, MethodInfo, RegistrationNetwork
 from .deformation_model import DeformationModel
 from .flow import warp
-from .objectives import checked_supervision
+from .objectives import checked_supervision, known_displacement
 from .pair_encoder import EncoderSettings, PairEncoder
 
 Tensor = torch.Tensor
@@ -77,7 +76,7 @@ class DeformableAgent(Method):
         found: list[Tensor] = []
         step = 0
         while len(found) < agent.pairs:
-            found += list(_known_displacement(sample(step)).cpu())
+            found += list(known_displacement(sample(step)).cpu())
             step += 1
         agent.model.fit(found[: agent.pairs])
 
@@ -157,18 +156,9 @@ def known_rewards(left: Tensor, step: float) -> tuple[Tensor, Tensor]:
 def _known_rewards(context: LossContext) -> tuple[Tensor, Tensor]:
     network, features = context.network, cast("ActionValues", context.prediction).features
     drawn = features["coefficients"]
-    truth = cast("DeformableAgentNetwork", network).model.coefficients(_known_displacement(context.batch))
+    truth = cast("DeformableAgentNetwork", network).model.coefficients(known_displacement(context.batch))
     left = truth.repeat_interleave(len(drawn) // len(truth), 0) - drawn
     return known_rewards(left, context.settings.step)
-
-
-def _known_displacement(batch: Batch) -> Tensor:
-    if batch.displacement is None:
-        raise RegistrationError(
-            "Training a deformable agent needs pairs whose displacement is known.",
-            hint="Use generated pairs (shapes, labels:FOLDER), or --teacher ENGINE for real ones.",
-        )
-    return batch.displacement
 
 
 def _level(context: LossContext) -> ActionLevel:

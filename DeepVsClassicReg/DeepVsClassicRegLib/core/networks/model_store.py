@@ -283,15 +283,13 @@ def size_mb(model: Model) -> float:
     return path.stat().st_size / 1e6 if path.is_file() else 0.0
 
 
-def add_model(source: Path, *, into: Path | None = None) -> Model:
+def add_model(source: Path) -> Model:
     """Copy a model folder to the user's models.
 
     Parameters
     ----------
     source : Path
         A folder with card.json and weights.safetensors.
-    into : Path, optional
-        The user's folder when not given.
 
     Raises
     ------
@@ -305,7 +303,7 @@ def add_model(source: Path, *, into: Path | None = None) -> Model:
             f"A model '{card.name}' already exists.",
             hint="Remove it first (`dvcreg models remove`), or change the name in card.json.",
         )
-    shelf = into or user_models_folder()
+    shelf = user_models_folder()
     target = shelf / card.name
     try:
         shelf.mkdir(parents=True, exist_ok=True)

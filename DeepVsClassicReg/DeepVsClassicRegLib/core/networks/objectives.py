@@ -166,8 +166,8 @@ def known_displacement(batch: Batch) -> Tensor:
     """Return the displacement to learn; `RegistrationError` when the batch contains none."""
     if batch.displacement is None:
         raise RegistrationError(
-            "Training with supervision 'displacement' needs pairs whose displacement is known.",
-            hint="Use generated pairs (shapes), or --teacher ENGINE for real pairs.",
+            "This training needs pairs whose displacement is known.",
+            hint="Use generated pairs (shapes, labels:FOLDER), or --teacher ENGINE for real pairs.",
         )
     return batch.displacement
 

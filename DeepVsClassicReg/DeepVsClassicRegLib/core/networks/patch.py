@@ -13,12 +13,11 @@ from torch import nn
 from ..errors import RegistrationError
 from ..settings import option
 from .base import Batch, LossContext, PatchScores, RegistrationNetwork
-from .blocks import ConvBlock, convolution, crop, pad_to_multiple
+from .blocks import MEAN_POOL, ConvBlock, convolution, crop, pad_to_multiple
+from .flow import LINEAR
 
 Tensor = torch.Tensor
 MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-MEAN_POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
-LINEAR = {2: "bilinear", 3: "trilinear"}
 BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 HEAD = 5
 EDGE = 0.03  # intensity gradient of an edge, per voxel; intensities are 0 to 1

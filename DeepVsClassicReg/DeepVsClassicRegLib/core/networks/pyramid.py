@@ -11,11 +11,10 @@ import torch.nn.functional as functional
 from torch import nn
 
 from .base import Level, Prediction, RegistrationNetwork
-from .blocks import SLOPE, convolution, crop, pad_to_multiple, sixteen_bits, small_start
+from .blocks import MEAN_POOL, SLOPE, convolution, crop, pad_to_multiple, sixteen_bits, small_start
 from .flow import LINEAR, compose, integrate, warp
 
 Tensor = torch.Tensor
-POOL = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 SMALLEST = 8  # voxels along the shortest axis of the coarsest image
 CACHED = 100_000  # numbers of a slab
 REACH = 1.5  # largest displacement of a unit in voxels, slightly more than the range of the correlation
@@ -163,7 +162,7 @@ class PyramidNetwork(RegistrationNetwork):
     def _levels(self, images: Tensor, count: int, levels: int, *, both: bool) -> list[Level]:
         found: list[Level] = []
         for scale in reversed(range(levels)):
-            features = self._features(POOL[self.dimensions](images, 2**scale) if scale else images)
+            features = self._features(MEAN_POOL[self.dimensions](images, 2**scale) if scale else images)
             swapped = torch.cat([features[count:], features[:count]])
             fixed, moving = (features, swapped) if both else (features[:count], features[count:])
             shape = features.shape[2:]

@@ -13,10 +13,11 @@ from ..losses.overlap import squared_dice
 from ..losses.regularity import diffusion
 from ..settings import option
 from .base import LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
+from .blocks import MEAN_POOL
 from .dense import DenseNetwork, DenseSettings
 from .flow import warp
 from .objectives import checked_supervision, labels_of, smoothness_option
-from .pyramid import POOL, PyramidNetwork
+from .pyramid import PyramidNetwork
 
 Tensor = torch.Tensor
 
@@ -103,4 +104,4 @@ def pooled_memberships(labels: Tensor, stride: int, shape: Sequence[int]) -> Ten
     margins: list[int] = []
     for size, count in zip(reversed(labels.shape[2:]), reversed(tuple(shape)), strict=True):
         margins += [0, count * stride - size]
-    return POOL[labels.ndim - 2](functional.pad(labels, margins), stride)
+    return MEAN_POOL[labels.ndim - 2](functional.pad(labels, margins), stride)

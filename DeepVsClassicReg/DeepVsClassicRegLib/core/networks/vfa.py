@@ -14,7 +14,7 @@ from torch import nn
 from ..losses.regularity import diffusion
 from ..settings import option
 from .base import Level, LossContext, Method, MethodInfo, Prediction, RegistrationNetwork
-from .blocks import crop, pad_to_multiple, small_start
+from .blocks import MEAN_POOL, crop, pad_to_multiple, small_start
 from .flow import compose, integrate, warp
 from .objectives import (
     checked_supervision,
@@ -25,7 +25,7 @@ from .objectives import (
     weighted_terms,
     weighted_terms_both_ways,
 )
-from .pyramid import POOL, NormalizedBlock, local_correlation, refined, resized
+from .pyramid import NormalizedBlock, local_correlation, refined, resized
 
 Tensor = torch.Tensor
 START = 0.05  # initial scale of the features
@@ -152,7 +152,7 @@ class AttentionPyramid(RegistrationNetwork):
 
 def coarser(u: Tensor, ratio: int) -> Tensor:
     """Return a displacement on a grid whose voxels are the means of `ratio` voxels along each axis."""
-    return POOL[u.shape[1]](u, ratio) / ratio
+    return MEAN_POOL[u.shape[1]](u, ratio) / ratio
 
 
 class VectorFieldAttention(nn.Module):

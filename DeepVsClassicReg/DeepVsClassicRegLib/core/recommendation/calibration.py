@@ -22,7 +22,6 @@ CURVE_REACH = 0.1  # natural logarithm
 MARGIN = float(np.log(1.5))
 # Keys of calibration files, as the first release named them.
 SHARE, SURFACE, SURFACE_SLOPE = "ln_share", "ln_thinness", "thinness"
-X_TITLE = "I(intensity; label) / H(label)"
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Calibration:
         if points:
             mean_share = float(np.exp(np.mean([point.ln_share for point in points])))
             case = PlotPoint("this pair", mean_share, self.predict(points, entry))
-        return Plot(entry, curve, self.measured, case, labels, x_title=X_TITLE)
+        return Plot(entry, curve, self.measured, case, labels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the calibration as plain JSON values."""

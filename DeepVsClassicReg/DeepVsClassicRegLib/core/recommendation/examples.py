@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,7 @@ def read_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return [run for run in found.values() if run.get("status") == "done"]
 
 
-def gather_examples(
-    runs: Sequence[Mapping[str, Any]],
-    folder: Path,
-    *,
-    heard: Callable[[float, str], None] | None = None,
-) -> tuple[list[Example], list[str]]:
+def gather_examples(runs: Sequence[Mapping[str, Any]], folder: Path) -> tuple[list[Example], list[str]]:
     """Return the examples of a benchmark, and the skipped ones with reasons.
 
     Parameters
@@ -56,8 +51,6 @@ def gather_examples(
         the manifest). The lines of the engine 'linear' contain the confidence of the alignment.
     folder : Path
         Folder of manifest.json.
-    heard : callable, optional
-        Receives the progress (0 to 1) and a text.
 
     Raises
     ------
@@ -77,12 +70,7 @@ def gather_examples(
             usable.append(case)
     wanted = [run for run in scored if run["case"] in usable]
     measured = _Measured(folder)
-    examples = []
-    for number, run in enumerate(wanted):
-        if heard:
-            heard(number / len(wanted), str(run["case"]))
-        examples.append(_example(run, entries[run["case"]], measured))
-    return examples, left_out
+    return [_example(run, entries[run["case"]], measured) for run in wanted], left_out
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:

@@ -213,12 +213,6 @@ def table_information(joint: npt.ArrayLike) -> Information:
     return Information(nats, histogram.entropy(table.sum(axis=1)), bias, int(total))
 
 
-def joint_histogram(volume: Volume, labels: LabelMap, *, bins: int = BINS) -> tuple[npt.NDArray[np.int64], Counts]:
-    """Return the label values and the (labels, bins) table of counts of an image and a segmentation on its grid."""
-    values, codes = _coded(labels.array)
-    return values, histogram.joint_histogram(codes, intensity_bins(volume.array, bins=bins), (len(values), bins))
-
-
 def intensity_bins(array: npt.NDArray[np.float32], *, bins: int = BINS) -> npt.NDArray[np.int32]:
     """Return the bin number of each voxel, 0 to `bins` - 1, same shape."""
     flat = array.ravel()

@@ -77,10 +77,10 @@ class Rule:
     act: Callable[[Facts, Plan], Plan] = lambda facts, plan: plan
 
 
-def apply_rules(facts: Facts, rules: tuple[Rule, ...] | None = None) -> Plan:
+def apply_rules(facts: Facts) -> Plan:
     """Return the plan after applying all rules in order."""
     plan = Plan()
-    for rule in rules if rules is not None else RULES:
+    for rule in RULES:
         if rule.applies(facts, plan):
             reason = Reason(rule.name, rule.words(facts, plan), rule.source)
             plan = rule.act(facts, plan)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .rules import LINEAR
+
 PROBE_SIZE = 4096
 PROBE_ROUNDS = 500
 PROBES = 12
@@ -86,11 +88,12 @@ def machine_factor(reference: float) -> float:
 
 
 def expected_seconds(
-    table: Mapping[str, EngineSeconds], entry: str, voxels: int, *, factor: float, cores: int, start: str = "linear"
+    table: Mapping[str, EngineSeconds], entry: str, voxels: int, *, factor: float, cores: int
 ) -> float | None:
     """Return the expected wall time of an entry with its linear start in seconds, None when it was not measured."""
     if entry not in table:
         return None
     own = table[entry].seconds(voxels, factor=factor, cores=cores)
-    first = table[start].seconds(voxels, factor=factor, cores=cores) if entry != start and start in table else 0.0
-    return own + first
+    if entry == LINEAR or LINEAR not in table:
+        return own
+    return own + table[LINEAR].seconds(voxels, factor=factor, cores=cores)

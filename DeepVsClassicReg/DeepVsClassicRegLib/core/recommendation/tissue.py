@@ -16,7 +16,7 @@ LEVELS = 256
 CLASSES = 3
 
 
-def rough_information(volume: Volume, *, classes: int = CLASSES) -> MutualInformation:
+def rough_information(volume: Volume) -> MutualInformation:
     """Return I(intensity; class) with tissue classes estimated from the smoothed image itself.
 
     Notes
@@ -25,10 +25,10 @@ def rough_information(volume: Volume, *, classes: int = CLASSES) -> MutualInform
     Without noise the intensity determines the class; noise and texture reduce the information. It measures how
     distinct the tissues are, not structures without visible borders, and is therefore marked as rough.
     """
-    return dataclasses.replace(mutual_information(volume, tissue_classes(volume, classes=classes)), rough=True)
+    return dataclasses.replace(mutual_information(volume, tissue_classes(volume)), rough=True)
 
 
-def tissue_classes(volume: Volume, *, classes: int = CLASSES) -> LabelMap:
+def tissue_classes(volume: Volume) -> LabelMap:
     """Return background 0 (Otsu) and tissue classes 1, 2, ... from dark to bright (k-means), on the image's grid."""
     smooth = ndimage.uniform_filter(volume.array, size=3, mode="nearest")
     low, high = np.percentile(smooth.ravel()[:: max(1, smooth.size // (1 << 20))], (0.1, 99.9))
@@ -38,7 +38,7 @@ def tissue_classes(volume: Volume, *, classes: int = CLASSES) -> LabelMap:
     histogram = np.bincount(level.ravel(), minlength=LEVELS).astype(np.float64)
     threshold = otsu_level(histogram)
     table = np.zeros(LEVELS, dtype=np.int32)
-    table[threshold:] = 1 + kmeans_levels(histogram[threshold:], classes)
+    table[threshold:] = 1 + kmeans_levels(histogram[threshold:], CLASSES)
     return LabelMap(table[level], volume.grid, name="tissue classes")
 
 

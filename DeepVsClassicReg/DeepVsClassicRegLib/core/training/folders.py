@@ -89,10 +89,10 @@ def user_trainings_folder() -> Path:
     return user_folder("data") / "Trainings"
 
 
-def find_trainings(place: Path | None = None) -> tuple[TrainingFolder, ...]:
-    """Return the training runs of a folder (default: those of the user), the latest first; broken ones are logged."""
+def find_trainings() -> tuple[TrainingFolder, ...]:
+    """Return the training runs of the user, the latest first; broken ones are logged."""
     found = []
-    shelf = place or user_trainings_folder()
+    shelf = user_trainings_folder()
     folders = [path.parent for path in shelf.glob(f"*/{CONFIG_FILE}")] if shelf.is_dir() else []
     for folder in sorted(folders, key=lambda path: (path / CONFIG_FILE).stat().st_mtime, reverse=True):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from statistics import stdev
 
 import torch
@@ -16,6 +16,7 @@ from ..networks.card import Card
 from ..networks.flow import jacobian_determinant, warp
 from ..pair import Pair
 from ..transforms.transform import Transform
+from .curves import mean_row
 
 Tensor = torch.Tensor
 MakeContext = Callable[[Prediction, Batch], LossContext]
@@ -42,7 +43,7 @@ def validate(
         rows = [_judged(network, method, context, batch) for batch in batches]
     finally:
         network.train(was_training)
-    return _means(rows)
+    return dict(sorted(mean_row(rows).items()))
 
 
 def validate_pairs(
@@ -68,7 +69,7 @@ def validate_pairs(
         network.train(was_training)
         network.set_stage(stage)
     dice = [row["dice"] for row in rows if "dice" in row]
-    return {**_means(rows), **({"dice_sd": stdev(dice)} if len(dice) > 1 else {})}
+    return {**dict(sorted(mean_row(rows).items())), **({"dice_sd": stdev(dice)} if len(dice) > 1 else {})}
 
 
 def _registered(
@@ -95,7 +96,7 @@ def start_dice(pairs: Iterable[Pair], *, threads: int) -> float | None:
             start = pair.initial or Transform()
             found.append(evaluate(pair, start, measures=("overlap",), threads=threads).after["dice_mean"])
     known = [float(value) for value in found if value is not None]
-    return _mean(known) if known else None
+    return sum(known) / len(known) if known else None
 
 
 def score(numbers: dict[str, float]) -> float:
@@ -140,12 +141,3 @@ def _judged(network: RegistrationNetwork, method: Method, context: MakeContext, 
         found["dice"] = float(hard_dice(batch.fixed_labels, warped).mean())
         found["dice_before"] = float(hard_dice(batch.fixed_labels, batch.moving_labels).mean())
     return found
-
-
-def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    names = sorted({name for row in rows for name in row})
-    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

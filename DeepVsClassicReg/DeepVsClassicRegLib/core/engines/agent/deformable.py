@@ -15,7 +15,7 @@ from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
 from ...transforms.transform import Transform
-from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ..base import MODEL_REQUIRES, EngineInfo, Recorder, Result
 from ..device_fallback import with_cpu_fallback
 from .model import AUTO, agent_model
 from .walk import walk
@@ -67,7 +67,7 @@ class DeformableAgentEngine:
         family="deep",
         settings=DeformableAgentEngineSettings,
         citation="Krebs et al., MICCAI 2017, doi 10.1007/978-3-319-66182-7_40",
-        requires=(TORCH, Requirement(name="safetensors", package="safetensors")),
+        requires=MODEL_REQUIRES,
         multimodal=True,
         interruptible=True,
         devices=("cpu", "cuda", "mps"),

@@ -13,7 +13,7 @@ from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
 from ...transforms.transform import Affine, Transform
-from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ..base import MODEL_REQUIRES, EngineInfo, Recorder, Result
 from ..device_fallback import with_cpu_fallback
 from ..engine_input import first_guesses, given_start
 from .model import AUTO, agent_model
@@ -50,7 +50,7 @@ class AgentEngine:
         family="linear",
         settings=AgentSettings,
         citation="Liao et al., AAAI 2017, arXiv 1611.10336",
-        requires=(TORCH, Requirement(name="safetensors", package="safetensors")),
+        requires=MODEL_REQUIRES,
         starts_linear=False,
         multimodal=True,
         interruptible=True,

@@ -35,9 +35,9 @@ class Output:
         """Return whether one of the last lines contains this text (ignoring case)."""
         return any(text.lower() in line.lower() for line in self.tail)
 
-    def last_words(self, count: int = 3) -> str:
-        """Return the last non-empty lines as one string."""
-        return " / ".join([line.strip() for line in self.tail if line.strip()][-count:])
+    def last_words(self) -> str:
+        """Return the last three non-empty lines as one string."""
+        return " / ".join([line.strip() for line in self.tail if line.strip()][-3:])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ...pair import Pair
 from ...progress import Progress
 from ...settings import option
 from ...transforms.transform import Affine, Transform
-from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ..base import MODEL_REQUIRES, EngineInfo, Recorder, Result
 from ..device_fallback import with_cpu_fallback
 from ..engine_input import first_guesses, given_start, in_units
 from ..similarity_models import AUTO, metric_model
@@ -75,7 +75,7 @@ class LearnedMetricEngine:
         family="linear",
         settings=LearnedMetricSettings,
         citation="Haskins et al., IJCARS 14:417-425, 2019, doi 10.1007/s11548-018-1875-7",
-        requires=(TORCH, Requirement(name="safetensors", package="safetensors")),
+        requires=MODEL_REQUIRES,
         starts_linear=False,
         multimodal=True,
         interruptible=True,

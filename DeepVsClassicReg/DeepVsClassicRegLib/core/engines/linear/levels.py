@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
     spread = points - center
     volumes = [c.foreground.sum() * c.grid.voxel_volume_mm3 for c in (fixed, moving)]
     placed = np.ascontiguousarray(spread.T, dtype=np.float32)
-    bright = np.flatnonzero(inside_object(fixed, points))
+    bright = np.flatnonzero(inside(fixed.grid, fixed.foreground, points))
     if not bright.size:
         bright = np.arange(len(points))
     return SampledLevel(
@@ -239,20 +240,12 @@ def inside_view(coarse: Coarse, index: npt.NDArray[np.float32]) -> Bools | None:
     return known
 
 
-def inside_object(coarse: Coarse, points: Array) -> Bools:
-    """Return which points (N, 3), LPS mm, are in the foreground."""
-    index = np.rint(coarse.grid.point_to_index(points)).astype(int)
-    held = ((index >= 0) & (index < np.array(coarse.grid.size))).all(axis=1)
-    i, j, k = np.clip(index, 0, np.array(coarse.grid.size) - 1).T
-    return held & coarse.foreground[k, j, i]
-
-
-def inside_mask(mask: LabelMap, points: Array) -> Bools:
-    """Return which points (N, 3), LPS mm, are in the mask."""
-    index = np.rint(mask.grid.point_to_index(points)).astype(int)
-    held = ((index >= 0) & (index < np.array(mask.grid.size))).all(axis=1)
-    i, j, k = np.clip(index, 0, np.array(mask.grid.size) - 1).T
-    return held & (mask.array[k, j, i] != 0)
+def inside(grid: Grid, region: npt.NDArray[Any], points: Array) -> Bools:
+    """Return which points (N, 3), LPS mm, are where the region, (Z, Y, X) on the grid, is not 0."""
+    index = np.rint(grid.point_to_index(points)).astype(int)
+    held = ((index >= 0) & (index < np.array(grid.size))).all(axis=1)
+    i, j, k = np.clip(index, 0, np.array(grid.size) - 1).T
+    return held & (region[k, j, i] != 0)
 
 
 def _range(array: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -300,17 +293,17 @@ def _sample_points(fixed: Coarse, mask: LabelMap | None, samples: int, random: n
     margin = MARGIN * size
     low = -0.5 - np.where(fixed.closed_low, margin, 0)
     high = size - 0.5 + np.where(fixed.closed_high, margin, 0)
-    inside = np.argwhere(fixed.foreground)[:, ::-1]
-    share = 0.5 if 0 < len(inside) < 0.6 * fixed.array.size else 0.0
+    bright = np.argwhere(fixed.foreground)[:, ::-1]
+    share = 0.5 if 0 < len(bright) < 0.6 * fixed.array.size else 0.0
     everywhere = low + random.random((int(samples * (1 - share)), 3)) * (high - low)
     index = everywhere
     if share:
-        chosen = inside[random.integers(0, len(inside), samples - len(everywhere))]
+        chosen = bright[random.integers(0, len(bright), samples - len(everywhere))]
         index = np.concatenate([everywhere, chosen + random.random(chosen.shape) - 0.5])
     points = fixed.grid.index_to_point(index)
     if mask is None:
         return points
-    held = points[inside_mask(mask, points)]
+    held = points[inside(mask.grid, mask.array, points)]
     if len(held) >= samples // 4:
         return held
     voxels = np.argwhere(mask.mask())[:, ::-1]

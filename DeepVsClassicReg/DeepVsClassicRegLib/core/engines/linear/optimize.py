@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...transforms.transform import Affine
-from .levels import SampledLevel, inside_mask, inside_view, interpolate
+from .levels import SampledLevel, inside, inside_view, interpolate
 
 Array = npt.NDArray[np.floating]
 LEAST_OVERLAP = 0.1
 PARAMETERS = {"rigid": 6, "similarity": 7, "affine": 12}
 DIFFERENCE = 1e-5
 HALVINGS = 8
+SMALLEST_STEP = 0.02  # in voxels of the level; after a shorter step the optimization ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,8 @@ def score(level: SampledLevel, transform: Affine, *, gradient: bool = False) -> 
     index = _turned(linear, level.points) + constant
     known = inside_view(level.moving, index)
     if level.moving_mask is not None:
-        allowed = inside_mask(level.moving_mask, level.moving.grid.index_to_point(index.T))
+        mask = level.moving_mask
+        allowed = inside(mask.grid, mask.array, level.moving.grid.index_to_point(index.T))
         known = allowed if known is None else known & allowed
     share = 1.0 if known is None else float(known.mean())
     if overlap < LEAST_OVERLAP or share * len(level.values) < 4 * level.bins:
@@ -225,7 +227,6 @@ def climb(
     kind: str,
     iterations: int,
     stiffness: float,
-    tolerance: float = 0.02,
     watch: Callable[[int, float], None] | None = None,
 ) -> Climb:
     """Maximize the score from a start.
@@ -242,8 +243,6 @@ def climb(
         Maximum number of steps.
     stiffness : float
         Weight of the squared log-stretch subtracted from the score.
-    tolerance : float
-        Step length in voxels of the level below which the optimization stops.
     watch : callable, optional
         Called with iteration and objective (lower is better); may raise to stop.
     """
@@ -280,7 +279,7 @@ def climb(
         inverse = _updated(inverse, change, bend, metric)
         if watch is not None:
             watch(done, -value)
-        if float(np.linalg.norm(change)) < tolerance * level.step_mm or gained < 1e-6:
+        if float(np.linalg.norm(change)) < SMALLEST_STEP * level.step_mm or gained < 1e-6:
             break
     return Climb(pose, current, value, done)
 

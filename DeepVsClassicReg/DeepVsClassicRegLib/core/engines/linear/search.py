@@ -121,8 +121,8 @@ def wide_starts(center_fixed: Array, center_moving: Array, *, count: int, seed: 
         yield CandidatePose("any orientation", Affine.about(rotation, center_fixed, center_moving - center_fixed))
 
 
-def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count: int = 3) -> list[CandidatePose]:
-    """Return the best translations of an exhaustive search with mutual information.
+def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array) -> list[CandidatePose]:
+    """Return the three best translations, well separated, of an exhaustive search with mutual information.
 
     The joint histogram at every offset of a coarse grid is a sum of correlations of bin memberships, so a few Fourier
     transforms give the mutual information of all offsets.
@@ -133,8 +133,6 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
         Coarse copies.
     rotation : (3, 3) array
         Rotation applied to fixed points before the translation.
-    count : int
-        Number of well separated maxima to return.
     """
     cell = float(max(*fixed.grid.extent_mm, *moving.grid.extent_mm)) / SEARCH_CELLS
     first, mask_f, origin_f = _binned(fixed, cell, np.eye(3))
@@ -145,7 +143,7 @@ def translation_starts(fixed: Coarse, moving: Coarse, rotation: Array, *, count:
     part = np.minimum(overlap / min(mask_f.sum(), mask_m.sum()), 1)
     value = np.where(enough, information * part * (2 - part), -np.inf)
     found = []
-    for place in _maxima(value, count):
+    for place in _maxima(value, 3):
         # A circular correlation at offset d pairs fixed cell x with moving cell x + d.
         offset = np.array([p if p < m else p - s for p, m, s in zip(place, mask_m.shape, shape, strict=True)])
         shift = origin_m + offset[::-1] * cell - origin_f

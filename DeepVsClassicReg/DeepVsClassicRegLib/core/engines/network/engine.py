@@ -17,7 +17,7 @@ from ...progress import Progress
 from ...result import Extra
 from ...settings import option
 from ...transforms.transform import Transform
-from ..base import TORCH, EngineInfo, Recorder, Requirement, Result
+from ..base import MODEL_REQUIRES, EngineInfo, Recorder, Result
 from ..device_fallback import with_cpu_fallback
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .inputs import NetworkInputs
     from .predict import NetworkOutput
 
-REQUIRES = (TORCH, Requirement(name="safetensors", package="safetensors"))
 CITATION = (
     "Hoffmann et al., SynthMorph, IEEE TMI 41:543-558, 2022, doi 10.1109/TMI.2021.3116879; "
     "the card of the selected model names its own paper"
@@ -126,7 +125,7 @@ class NetworkEngine:
         family="deep",
         settings=NetworkSettings,
         citation=CITATION,
-        requires=REQUIRES,
+        requires=MODEL_REQUIRES,
         multimodal=True,
         interruptible=True,
         single_slices=True,

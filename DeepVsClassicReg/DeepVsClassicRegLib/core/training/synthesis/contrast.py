@@ -13,6 +13,10 @@ from .settings import SynthesisSettings
 Tensor = torch.Tensor
 
 
+# Standard deviations of the differences of means: between the labels of a group, and between similar images.
+ALIKE, SIMILAR = 0.04, 0.03
+
+
 @dataclass(frozen=True)
 class Contrast:
     """Mean and standard deviation of the intensities of every label, (labels,) each; label 0 is background."""
@@ -22,7 +26,7 @@ class Contrast:
 
 
 def random_contrast(
-    draws: Draws, count: int, settings: SynthesisSettings, *, alike: Sequence[Sequence[int]] = (), spread: float = 0.04
+    draws: Draws, count: int, settings: SynthesisSettings, *, alike: Sequence[Sequence[int]] = ()
 ) -> Contrast:
     """Return a random contrast of `count` labels and the background.
 
@@ -35,13 +39,11 @@ def random_contrast(
     settings : SynthesisSettings
         Ranges of means and standard deviations, probability of merged labels.
     alike : sequence of groups of labels
-        Labels whose means differ by about `spread` only (left and right, one tissue).
-    spread : float
-        Standard deviation of the means within a group.
+        Labels whose means differ by about `ALIKE` only (left and right, one tissue).
     """
     means = draws.uniforms(settings.mean_low, settings.mean_high, count + 1)
     deviations = draws.uniforms(settings.deviation_low, settings.deviation_high, count + 1)
-    shift = spread * draws.normals(count + 1)
+    shift = ALIKE * draws.normals(count + 1)
     for group in alike:
         index = torch.tensor(group)
         means[index] = float(means[group[0]])
@@ -56,9 +58,9 @@ def random_contrast(
     return Contrast(means.clamp(0, 1).to(draws.device), deviations.to(draws.device))
 
 
-def similar(draws: Draws, contrast: Contrast, *, spread: float = 0.03) -> Contrast:
+def similar(draws: Draws, contrast: Contrast) -> Contrast:
     """Return the contrast of another image of the same kind, with small differences."""
-    shift = spread * draws.normals(len(contrast.means)).to(draws.device)
+    shift = SIMILAR * draws.normals(len(contrast.means)).to(draws.device)
     return Contrast((contrast.means + shift).clamp(0, 1), contrast.deviations)
 
 
