@@ -167,7 +167,9 @@ def test_heads_start_at_the_identity_and_pass_gradients(dimensions):
     shape = (13, 12, 10)[:dimensions]
 
     def spread_over(head):
-        field = head(features, shape) if isinstance(head, heads.SplineHead) else head(features)
+        if isinstance(head, heads.SplineHead):
+            return bspline.spline_field(head(features, shape), head.spacing, shape)
+        field = head(features)
         return affine_field(*field, shape) if isinstance(head, heads.AffineHead) else field
 
     for kind in (heads.FieldHead, heads.SplineHead, heads.AffineHead):
@@ -189,7 +191,7 @@ def test_spline_head_follows_its_features():
             parameter.zero_()
         head.layer.weight[[0, 1], [0, 1], 1, 1] = 1.0
     features = 0.1 * 2 * flow.identity_grid((16, 20), torch.zeros((), dtype=torch.float64))
-    u = head(features, (31, 37))
+    u = bspline.spline_field(head(features, (31, 37)), 4, (31, 37))
     inside = (slice(None), slice(None), slice(8, 24), slice(8, 29))
     assert torch.allclose(u[inside], 0.1 * flow.identity_grid((31, 37), u)[inside], atol=1e-12)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from .sampling import warp
@@ -11,23 +9,21 @@ from .sampling import warp
 Tensor = torch.Tensor
 
 
-def diffusion(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+def diffusion(u: Tensor) -> Tensor:
     """Return the mean squared first derivative of a field.
 
     Parameters
     ----------
     u : (N, D, *spatial) tensor
         Displacements, any unit.
-    spacing : sequence of D floats, optional
-        Distance of neighboring nodes along the spatial axes; default: 1.
     """
     total = u.new_zeros(())
-    for axis, distance in enumerate(_distances(u, spacing)):
-        total = total + (u.diff(dim=axis + 2) / distance).square().mean()
+    for axis in range(2, u.ndim):
+        total = total + u.diff(dim=axis).square().mean()
     return total / (u.ndim - 2)
 
 
-def bending(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
+def bending(u: Tensor) -> Tensor:
     """Return the mean squared second derivative of a field, mixed ones counted twice.
 
     References
@@ -35,12 +31,10 @@ def bending(u: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
     Rueckert et al., IEEE TMI 18:712-721, 1999, doi 10.1109/42.796284.
     """
     total = u.new_zeros(())
-    distances = _distances(u, spacing)
-    for a, first in enumerate(distances):
-        total = total + (u.diff(n=2, dim=a + 2) / first**2).square().mean()
-        for b in range(a + 1, len(distances)):
-            mixed = u.diff(dim=a + 2).diff(dim=b + 2) / (first * distances[b])
-            total = total + 2 * mixed.square().mean()
+    for a in range(2, u.ndim):
+        total = total + u.diff(n=2, dim=a).square().mean()
+        for b in range(a + 1, u.ndim):
+            total = total + 2 * u.diff(dim=a).diff(dim=b).square().mean()
     return total
 
 
@@ -93,7 +87,3 @@ def inverse_consistency(forward: Tensor, backward: Tensor) -> Tensor:
     there = forward + warp(backward, forward)
     back = backward + warp(forward, backward)
     return 0.5 * (there.square().sum(1).mean() + back.square().sum(1).mean())
-
-
-def _distances(u: Tensor, spacing: Sequence[float] | None) -> Sequence[float]:
-    return [1.0] * (u.ndim - 2) if spacing is None else spacing

@@ -134,7 +134,7 @@ class SplineNetwork(RegistrationNetwork):
         """Return the spline of a pair."""
         shape = fixed.shape[2:]
         pair = pad_to_multiple(torch.cat([fixed, moving], 1), self.multiple)
-        coefficients = self.head.coefficients(self.hidden(self.encoder(pair)), shape)
+        coefficients = self.head(self.hidden(self.encoder(pair)), shape)
         return Prediction.of([SplinePart(coefficients, self.head.spacing)], shape)
 
 

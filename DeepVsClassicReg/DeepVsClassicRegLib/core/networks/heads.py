@@ -11,7 +11,7 @@ from torch import nn
 from ..losses.sampling import at_least_single, warp
 from .affine import AffineBounds, affine_matrix, parameter_count
 from .blocks import SLOPE, convolution, small_start
-from .bspline import control_shape, spline_field
+from .bspline import control_shape
 from .flow import identity_grid
 
 Tensor = torch.Tensor
@@ -106,10 +106,6 @@ class SplineHead(nn.Module):
         self.layer = small_start(convolution(dimensions, inputs, dimensions))
 
     def forward(self, features: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return the displacement (N, D, *shape) in voxels of the image."""
-        return spline_field(self.coefficients(features, shape), self.spacing, shape)
-
-    def coefficients(self, features: Tensor, shape: Sequence[int]) -> Tensor:
         """Return the control points (N, D, *control) in voxels of the image; see `parts.SplinePart`."""
         field = at_least_single(self.layer(features))
         points = identity_grid(control_shape(shape, self.spacing), field)

@@ -245,7 +245,7 @@ class SpatialTransformer(nn.Module):
         if isinstance(self.head, AffineHead):
             matrix, translation = self.head(features)
             return AffinePart(matrix, translation * (max(shape) - 1))
-        raw = self.head.coefficients(features, shape)
+        raw = self.head(features, shape)
         return SplinePart(self._bounded(raw, shape), self.head.spacing)
 
     def _bounded(self, raw: Tensor, shape: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -147,7 +147,6 @@ def solve_momentum(
     iterations: Sequence[int] = (20, 10),
     steps: int = 6,
     regularity: float = 1e-3,
-    check_cancelled: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Return the initial momentum (N, D, *spatial) that registers pairs of images: LDDMM by optimization.
 
@@ -166,8 +165,6 @@ def solve_momentum(
         Of the integration.
     regularity : float
         Weight of the energy of the geodesic, per squared voxel.
-    check_cancelled : callable
-        Called in every iteration.
 
     Reference
     ---------
@@ -189,7 +186,7 @@ def solve_momentum(
         else:
             # Not the velocity: the kinks of linear interpolation would be an enormous momentum.
             momentum = upsample_field(momentum, 2, shape)
-        momentum = _solved(here, there, operator, momentum, count, steps, weight, check_cancelled)
+        momentum = _solved(here, there, operator, momentum, count, steps, weight)
     assert momentum is not None
     return momentum
 
@@ -202,7 +199,6 @@ def _solved(
     iterations: int,
     steps: int,
     regularity: float,
-    check_cancelled: Callable[[], None],
 ) -> Tensor:
     """Return the initial momentum after so many iterations, from a given one.
 
@@ -212,7 +208,6 @@ def _solved(
     white, reach = fluid.power(momentum, -0.5), momentum.new_full((len(fixed),), FIRST_STEP)
     lowest, slope, _ = _objective(white, fixed, moving, fluid, steps, regularity)
     for _ in range(iterations):
-        check_cancelled()
         direction = fluid.power(slope, -0.5)
         longest = direction.norm(dim=1).flatten(1).amax(1).clamp(min=1e-12)
         tried = white - _each(reach / longest, white) * slope

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
 
-from ..networks.base import Batch
+from ..networks.base import Batch, map_tensors
 from ..networks.flow import identity_grid, warp
 from ..settings import option, to_json
 from .sources import Source, WrappedSource
@@ -87,7 +88,8 @@ class AugmentedSource(WrappedSource):
         samples = []
         for number in range(len(batch.fixed)):
             draws = Draws(self.seed, "augmentation", step, number, device=device)
-            samples.append(augmented(draws, _sample(batch, number), self.settings, self.spacing_mm))
+            pair = map_tensors(batch, itemgetter(slice(number, number + 1)))
+            samples.append(augmented(draws, pair, self.settings, self.spacing_mm))
         return _joined(samples)
 
     def describe(self) -> dict[str, Any]:
@@ -184,19 +186,6 @@ def _scanned(draws: Draws, image: Tensor, settings: AugmentationSettings, spacin
     if settings.gamma:
         plain = plain.clamp(0, 1).pow(float(torch.tensor(settings.gamma * draws.normal()).exp()))
     return plain.clamp(0, 1)[None, None]
-
-
-def _sample(batch: Batch, number: int) -> Batch:
-    def one(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor[number : number + 1]
-
-    return Batch(
-        batch.fixed[number : number + 1],
-        batch.moving[number : number + 1],
-        one(batch.fixed_labels),
-        one(batch.moving_labels),
-        one(batch.displacement),
-    )
 
 
 def _joined(samples: list[Batch]) -> Batch:
