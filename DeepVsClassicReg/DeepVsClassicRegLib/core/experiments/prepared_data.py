@@ -134,7 +134,28 @@ def prepare_data(
     shift: str,
     threads: int,
 ) -> list[dict[str, Any]]:
-    """Align subjects linearly to a reference subject, resample them on a common grid, and write the prepared data."""
+    """Align subjects linearly to a reference subject, resample them on a common grid, and write the prepared data.
+
+    Parameters
+    ----------
+    path : str
+        File to write.
+    subjects, names : sequences
+        Volume and segmentation of each subject (see `load_subject`), and its name.
+    reference : mapping
+        The subject around whose foreground the common grid lies.
+    spacing_mm : float
+        Edge of the cubic voxels of the common grid.
+    shift : str
+        Simulated domain shift, see `shifted`.
+    threads : int
+        Threads of the alignment.
+
+    Raises
+    ------
+    RegistrationError
+        When the segmentations have no label in common.
+    """
     template, _ = load_subject(reference)
     grid = _frame(template, spacing_mm)
     images, labels = [], []

@@ -341,7 +341,17 @@ class RegistrationNetwork(nn.Module):
         self.stage = name
 
     def adapted(self, fixed: Tensor, moving: Tensor, steps: int, check_cancelled: Callable[[], None]) -> Prediction:
-        """Return the prediction for a pair after gradient steps on that pair; the weights are restored."""
+        """Return the prediction for a pair after gradient steps on that pair; the weights are restored.
+
+        Parameters
+        ----------
+        fixed, moving : (1, 1, *spatial) tensors
+            Intensities, 0 to 1.
+        steps : int
+            Number of gradient steps.
+        check_cancelled : callable
+            Called before every step; raises `Cancelled`.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no test-time adaptation.")
 
     def segmented(self, image: Tensor) -> SegmentationScores:

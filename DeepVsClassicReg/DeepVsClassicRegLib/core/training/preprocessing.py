@@ -51,7 +51,19 @@ class Frame:
 def training_frame(
     reference: Volume, size: tuple[int, int, int], spacing_mm: float, align: Align | None = None
 ) -> Frame:
-    """Return the frame around the foreground of a volume, with axes along the patient axes."""
+    """Return the frame around the foreground of a volume, with axes along the patient axes (LPS).
+
+    Parameters
+    ----------
+    reference : Volume
+        The grid is centered on its foreground.
+    size : (x, y, z)
+        Voxels of the grid.
+    spacing_mm : float
+        Edge of its cubic voxels.
+    align : callable, optional
+        Aligns every volume to the reference.
+    """
     center = reference.grid.index_to_point(_middle(foreground(reference)))
     origin = center - (np.array(size) - 1) / 2 * spacing_mm
     grid = Grid(size, (spacing_mm,) * 3, (float(origin[0]), float(origin[1]), float(origin[2])))

@@ -112,7 +112,17 @@ class MetricObjective:
 
 
 def bounds(kind: str, translation_mm: float, rotation_deg: float, stretch: float, radius_mm: float) -> list[Any]:
-    """Return the range of each parameter: largest shift, turn and relative change of size."""
+    """Return the range (low, high) of each parameter, in mm at the border of the fixed object.
+
+    Parameters
+    ----------
+    kind : str
+        Degrees of freedom, a key of `FREE`.
+    translation_mm, rotation_deg, stretch : float
+        Largest shift and turn per axis, and largest relative change of size.
+    radius_mm : float
+        Radius of the fixed object.
+    """
     limits: Sequence[float] = [translation_mm] * 3 + [math.radians(rotation_deg) * radius_mm] * 3
     limits = [*limits, *[stretch * radius_mm] * (FREE[kind] - 6)]
     return [(-limit, limit) for limit in limits]

@@ -156,7 +156,6 @@ class LinearEngine:
         uses_masks=True,
         starts_linear=False,
         multimodal=True,
-        interruptible=True,
     )
 
     def run(self, pair: Pair, settings: LinearSettings, progress: Progress, compute: Compute) -> Result:

@@ -143,7 +143,19 @@ def make_level(pair: Pair, *, voxel_mm: float, samples: int, bins: int, seed: in
 
 
 def coarse_copy(volume: Volume, voxel_mm: float, *, bins: int, smooth: int = 0) -> Coarse:
-    """Return a block-averaged copy with intensities in bin units."""
+    """Return a copy averaged over blocks of voxels, with intensities in units of histogram bins.
+
+    Parameters
+    ----------
+    volume : Volume
+        The volume.
+    voxel_mm : float
+        Approximate voxel edge of the copy; never finer than the volume.
+    bins : int
+        Intensities of the copy are 0 to `bins` - 1.
+    smooth : int
+        How often the copy is smoothed.
+    """
     array, grid = shrink(volume, voxel_mm)
     for _ in range(smooth):
         array = _smoothed(array)

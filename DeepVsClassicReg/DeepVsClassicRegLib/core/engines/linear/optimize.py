@@ -114,10 +114,19 @@ def overlap_weight(overlap: float) -> float:
 def mutual_information(
     fixed: npt.NDArray[np.float32], moving: npt.NDArray[np.float32], bins: int, *, gradient: bool
 ) -> tuple[float, npt.NDArray[np.float32] | None]:
-    """Return mutual information in nats and, per sample, its derivative by the moving value.
+    """Return the bias-corrected mutual information in nats and, with `gradient`, its derivative, (N,).
 
     The fixed value is in one bin, the moving value in three bins with quadratic spline weights, so that the result is
     differentiable.
+
+    Parameters
+    ----------
+    fixed, moving : (N,) arrays
+        Intensities at the samples in units of bins, 0 to `bins` - 1.
+    bins : int
+        Bins per volume.
+    gradient : bool
+        Whether to compute the derivative by the moving value of each sample.
     """
     count = len(fixed)
     row = (fixed + np.float32(0.5)).astype(np.int32)
@@ -296,7 +305,10 @@ def _updated(inverse: Array | None, change: Array, bend: Array, unit: Array) -> 
 
 
 def evaluate(level: SampledLevel, pose: Pose, free: int, stiffness: float) -> tuple[Score, float, Array]:
-    """Return score, objective and the objective's derivative by the parameters of `Pose.moved`."""
+    """Return score, objective (higher is better) and its derivative by the first `free` parameters of `Pose.moved`.
+
+    The objective is the score minus `stiffness` times the squared log-stretch of the pose.
+    """
     here = score(level, pose.affine, gradient=True)
     base = pose.affine.matrix
     slope = np.zeros(free)

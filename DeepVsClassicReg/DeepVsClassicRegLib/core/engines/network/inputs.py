@@ -34,7 +34,19 @@ class NetworkInputs:
 
 
 def make_inputs(pair: Pair, start: Transform, grid: Grid, *, plane: bool = False) -> NetworkInputs:
-    """Return the network input for a pair on this grid; `plane` for 2D networks."""
+    """Return both volumes on a grid with intensities 0 to 1, (Z, Y, X), the moving one resampled with the start.
+
+    Parameters
+    ----------
+    pair : Pair
+        The pair.
+    start : Transform
+        Fixed to moving.
+    grid : Grid
+        Grid of the network.
+    plane : bool
+        Whether to return the first slice, (Y, X), for 2D networks.
+    """
     images = [normalized(sampled_on(pair.fixed, grid)), normalized(sampled_on(pair.moving, grid, start))]
     fixed, moving = (image[0] if plane else image for image in images)
     return NetworkInputs(grid, fixed, moving)
