@@ -259,8 +259,6 @@ def spent_cpu_seconds() -> float:
 @each_engine()
 def test_a_cancel_ends_the_run_soon(name):
     engine = engine_or_skip(name)
-    if not engine.info.interruptible:
-        pytest.skip("killed with its worker process")
     asked: list[float] = []
     spent: list[float] = []
 

@@ -160,8 +160,6 @@ class EngineInfo:
         Whether it needs the linear alignment first (all deformable engines).
     multimodal : bool
         Whether it can match different contrasts with some of its settings.
-    interruptible : bool
-        Whether it stops by itself soon after a cancel; otherwise its worker process is killed.
     single_slices : bool
         Whether it also registers volumes of one slice as they are.
     slabs : bool
@@ -183,7 +181,6 @@ class EngineInfo:
     keeps_bodies: bool = False
     starts_linear: bool = True
     multimodal: bool = False
-    interruptible: bool = False
     single_slices: bool = False
     slabs: bool = True
     devices: tuple[str, ...] = ("cpu",)

@@ -70,7 +70,6 @@ class SitkBSplineEngine:
         citation="Rueckert et al., IEEE TMI 18:712-721, 1999, doi 10.1109/42.796284",
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
     )
 
     def run(self, pair: Pair, settings: SitkBSplineSettings, progress: Progress, compute: Compute) -> Result:

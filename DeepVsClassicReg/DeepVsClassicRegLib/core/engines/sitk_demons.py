@@ -78,7 +78,6 @@ class SitkDemonsEngine:
         citation="Vercauteren et al., Diffeomorphic demons, NeuroImage 45:S61-S72, 2009, "
         "doi 10.1016/j.neuroimage.2008.10.040",
         uses_masks=True,
-        interruptible=True,
     )
 
     def run(self, pair: Pair, settings: SitkDemonsSettings, progress: Progress, compute: Compute) -> Result:

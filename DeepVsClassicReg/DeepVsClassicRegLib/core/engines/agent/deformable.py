@@ -69,7 +69,6 @@ class DeformableAgentEngine:
         citation="Krebs et al., MICCAI 2017, doi 10.1007/978-3-319-66182-7_40",
         requires=MODEL_REQUIRES,
         multimodal=True,
-        interruptible=True,
         devices=("cpu", "cuda", "mps"),
     )
 

@@ -53,7 +53,6 @@ class AgentEngine:
         requires=MODEL_REQUIRES,
         starts_linear=False,
         multimodal=True,
-        interruptible=True,
         devices=("cpu", "cuda", "mps"),
     )
 

@@ -121,7 +121,6 @@ class ElastixEngine(ExternalEngine[ElastixSettings]):
         ),
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
     )
 
     program = "elastix"

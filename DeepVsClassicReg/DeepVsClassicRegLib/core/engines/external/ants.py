@@ -74,7 +74,6 @@ class AntsEngine(ExternalEngine[AntsSettings]):
         ),
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
     )
 
     program = "ANTs"

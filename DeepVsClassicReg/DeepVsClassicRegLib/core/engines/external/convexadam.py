@@ -97,7 +97,6 @@ class ConvexAdamEngine(ExternalEngine[ConvexAdamSettings]):
         licence="Apache-2.0",
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
         devices=("cpu", "cuda"),
     )
 

@@ -70,7 +70,6 @@ class FireAntsEngine(ExternalEngine[FireAntsSettings]):
         ),
         licence="FireANTs License 1.0 (attribution; approved channels of redistribution)",
         multimodal=True,
-        interruptible=True,
         devices=("cpu", "cuda"),
     )
 

@@ -64,7 +64,6 @@ class GreedyEngine(ExternalEngine[GreedySettings]):
         licence="GPL-3.0",
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
     )
 
     program = "greedy"

@@ -62,7 +62,6 @@ class NiftyRegEngine(ExternalEngine[NiftyRegSettings]):
         licence="BSD-3-Clause",
         uses_masks=True,
         multimodal=True,
-        interruptible=True,
     )
 
     program = "NiftyReg"

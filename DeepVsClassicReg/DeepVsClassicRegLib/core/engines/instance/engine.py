@@ -42,7 +42,6 @@ class InstanceEngine:
         keeps_bodies=True,
         multimodal=True,
         single_slices=True,
-        interruptible=True,
         devices=("cpu", "cuda", "mps"),
     )
 

@@ -78,7 +78,6 @@ class LearnedMetricEngine:
         requires=MODEL_REQUIRES,
         starts_linear=False,
         multimodal=True,
-        interruptible=True,
         devices=("cpu", "cuda", "mps"),
     )
 

@@ -127,7 +127,6 @@ class NetworkEngine:
         citation=CITATION,
         requires=MODEL_REQUIRES,
         multimodal=True,
-        interruptible=True,
         single_slices=True,
         devices=("cpu", "cuda", "mps"),
     )
