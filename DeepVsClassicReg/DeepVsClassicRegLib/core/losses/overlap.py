@@ -34,7 +34,7 @@ def soft_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-6) -> Tensor:
 def squared_dice(fixed: Tensor, warped: Tensor, *, eps: float = 1e-2) -> Tensor:
     """Return 1 minus the mean overlap 2 sum(ab) / (sum(a^2) + sum(b^2)), 0 for equal memberships, hard or soft.
 
-    Labels absent from both images are ignored.
+    Labels absent from the fixed image are ignored.
 
     Parameters
     ----------
