@@ -130,6 +130,14 @@ def test_an_empty_section_gets_the_map_of_its_neighbor(rigid):
     assert np.array_equal(found.maps_px[2], found.maps_px[3])
 
 
+def test_empty_sections_do_not_hide_a_torn_one():
+    given = object_of(10)
+    given[1:5] = 0.0
+    given[8] = 0.15 * given[8] + np.random.default_rng(1).uniform(0, 100, SHAPE)
+    found = stack(sections_of(given), "none", reference=0, threads=1, drift=0)
+    assert found.poor == (1, 2, 3, 4, 8)
+
+
 class Shift:
     """An engine that adds a constant displacement after the linear start, and remembers what it saw."""
 

@@ -242,7 +242,8 @@ class _Chain:
             self.notes.append(f"Section {number} was not aligned and has the map of its neighbor: {error.message}")
         self.maps[number] = u
         self.aligned[number] = sampled(moving, u, fill=self.fill)
-        self._judge(number, fixed)
+        if number not in self.poor:
+            self._judge(number, fixed)
 
     def _neighbors(self, number: int, reference: int) -> list[int]:
         """Return the nearest aligned sections that matched their own neighbors, the nearest first."""
