@@ -11,6 +11,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
+from ..engines.registration import LINEAR
 from ..images.grid import Grid
 from ..images.intensity import foreground
 from ..images.io import read_volume, write_volume
@@ -24,7 +25,6 @@ from .atlas_average import HIGHEST, LEVEL, SubjectFacts, facts_of, grid_around
 from .atlas_subjects import AtlasSubject
 from .atlas_tasks import FileRegistration, register_all
 
-LINEAR = "linear"
 # A simulated rescan: turned by this angle about an oblique axis and shifted by half a voxel.
 RESCAN_DEGREES = 4.0
 # Standard deviation of the smoothing of the brightness, for a head, and the largest local logarithm of a ratio in it.
