@@ -113,6 +113,11 @@ class SplineHead(nn.Module):
         return warp(field, (where - points).expand(field.shape[0], *where.shape[1:]))
 
 
-def sample(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return one sample of a Gaussian, differentiable by mean and variance (torch's global generator)."""
-    return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+def sample(mean: Tensor, log_variance: Tensor, *, seed: int | None = None) -> Tensor:
+    """Return one sample of a Gaussian, differentiable by mean and variance; without seed from the global generator."""
+    if seed is None:
+        noise = torch.randn_like(mean)
+    else:
+        generator = torch.Generator(device=mean.device).manual_seed(seed)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
+    return mean + torch.exp(0.5 * log_variance) * noise

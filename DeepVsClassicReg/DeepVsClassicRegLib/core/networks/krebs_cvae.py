@@ -124,9 +124,7 @@ class CodeDistribution:
 
     def sample(self, seed: int) -> Tensor:
         """Return a random displacement (N, D, *spatial)."""
-        generator = torch.Generator(device=self.mean.device).manual_seed(seed)
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        code = self.mean + (0.5 * self.log_variance).exp() * noise
+        code = sample(self.mean, self.log_variance, seed=seed)
         return self.network.decoded(code, self.moving).displacement(self.moving.shape[2:])
 
 

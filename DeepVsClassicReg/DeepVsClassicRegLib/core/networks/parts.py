@@ -11,6 +11,7 @@ import torch
 from .affine import affine_displacement
 from .bspline import spline_field
 from .flow import compose, velocity_to_displacement
+from .heads import sample
 
 Tensor = torch.Tensor
 
@@ -143,7 +144,5 @@ class GaussianVelocity:
 
     def sample(self, seed: int) -> Tensor:
         """Return a random displacement (N, D, *shape)."""
-        generator = torch.Generator(device=self.mean.device).manual_seed(seed)
-        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
-        velocity = self.mean + (0.5 * self.log_variance).exp() * noise
+        velocity = sample(self.mean, self.log_variance, seed=seed)
         return velocity_to_displacement(velocity, steps=self.steps, stride=self.stride, shape=self.shape)
