@@ -327,6 +327,9 @@ def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     FileError
         When an output is an input or in an input folder.
     """
+    inputs, outputs = list(inputs), list(outputs)
+    for path in (*inputs, *outputs):
+        _check_length(path)
     sources = [split_series(path)[0] for path in inputs]
     read = {_identity(part): path for path in sources if path.exists() for part in _parts_read(path)}
     folders = {_identity(path): path for path in sources if path.is_dir()}
@@ -338,6 +341,14 @@ def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
             raise FileError(
                 f"The result {output.name} would be written into the input folder {folder}.", hint=ANOTHER_OUT
             )
+
+
+def _check_length(path: Path) -> None:
+    """Raise an error for a path that is longer than the file system allows, of which Python cannot even ask."""
+    try:
+        path.exists()
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}.", hint="Choose a shorter path.") from error
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ others print messages before they fail (MetaImage, HDF5). Therefore the lengths 
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,12 +16,21 @@ import SimpleITK as sitk
 
 from ..errors import FileError
 from .raw import read_whole
+from .stated import nrrd_facts
 
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 AGAIN = "Copy or download the file again."
 _HEAD, _PART = 1 << 16, 1 << 20
 _META = (".mha", ".mhd")
 _META_BYTES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+_NRRD_PACKED = ("raw", "gzip", "gz")
+# Without signs, which do not change the length.
+_NRRD_BYTES = {
+    **dict.fromkeys(("char", "int8"), 1),
+    **dict.fromkeys(("short", "short int", "int16"), 2),
+    **dict.fromkeys(("int", "int32", "float"), 4),
+    **dict.fromkeys(("long long", "long long int", "longlong", "int64", "double"), 8),
+}
 _GIPL_HEADER, _MRC_HEADER, _MRC_EXTENSION = 256, 1024, 92
 _RAW = ("VTKImageIO", "GiplImageIO", "MRCImageIO", "StimulateImageIO", "BioRadImageIO", "Bruker2dseqImageIO")
 _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -44,6 +54,8 @@ def check_complete(path: Path) -> None:
         _check_tiff(path)
     elif path.name.lower().endswith(_META):
         _check_meta(path, head)
+    elif head.startswith(b"NRRD"):
+        _check_nrrd(path, head)
     elif (kind := sitk.ImageFileReader.GetImageIOFromFileName(str(path))) in _RAW:
         _check_raw(path, kind)
 
@@ -97,8 +109,10 @@ def _check_meta(path: Path, head: bytes) -> None:
         place = end + 1
     needed = _meta_bytes(facts)
     source = path if facts["ElementDataFile"].upper() == "LOCAL" else path.parent / facts["ElementDataFile"]
-    if needed is None or not source.is_file():
-        return  # a list of files, or a missing file: ITK reports it
+    if needed is None or facts["ElementDataFile"].upper().startswith("LIST") or "%" in facts["ElementDataFile"]:
+        return  # several files: ITK reports those that are missing
+    if not source.is_file():
+        raise _missing(path, facts["ElementDataFile"])
     skipped = place if source == path else max(int(facts.get("HeaderSize", "0") or 0), 0)
     there = source.stat().st_size - skipped
     if facts.get("CompressedData", "").lower() != "true":
@@ -109,6 +123,49 @@ def _check_meta(path: Path, head: bytes) -> None:
         _compare(source, int(packed), there)
     if _unpacked(source, skipped) < needed:
         raise FileError(f"{source.name} is cut off or damaged: its voxels cannot be unpacked.", hint=AGAIN)
+
+
+def _check_nrrd(path: Path, head: bytes) -> None:
+    facts = nrrd_facts(path)
+    encoding = facts.get("encoding", "raw").lower()
+    if encoding in ("bzip2", "bz2"):
+        raise FileError(
+            f"{path.name} is compressed with bzip2, which ITK does not read.", hint="Save it with the encoding gzip."
+        )
+    named = facts.get("data file", facts.get("datafile", ""))
+    if named.upper().startswith("LIST") or "%" in named:
+        return  # several files: ITK reports those that are missing
+    source = path.parent / named if named else path
+    if not source.is_file():
+        raise _missing(path, named)
+    skips = [facts.get(f"{unit}{blank}skip", "0") for unit in ("line", "byte") for blank in (" ", "")]
+    needed = _nrrd_bytes(facts)
+    if needed is None or encoding not in _NRRD_PACKED or any(skip != "0" for skip in skips):
+        return
+    end = re.search(rb"\r?\n\r?\n", head)
+    skipped = 0 if named else end.end() if end else len(head)
+    if encoding == "raw":
+        _compare(source, needed, source.stat().st_size - skipped)
+    elif _unpacked(source, skipped) < needed:
+        raise FileError(f"{source.name} is cut off or damaged: its voxels cannot be unpacked.", hint=AGAIN)
+
+
+def _nrrd_bytes(facts: dict[str, str]) -> int | None:
+    """Return how many bytes of voxels a NRRD header announces, None when it does not say."""
+    kind = re.sub(r"^(unsigned |signed |u)|_t$", "", facts.get("type", "").lower())
+    needed = _NRRD_BYTES.get(kind)
+    sizes = facts.get("sizes", "").split()
+    if needed is None or not sizes or not all(size.isdigit() for size in sizes):
+        return None
+    for size in sizes:
+        needed *= int(size)
+    return needed
+
+
+def _missing(path: Path, named: str) -> FileError:
+    return FileError(
+        f"{path.name} is a header; the file with its voxels, {named}, is missing.", hint=f"Put it beside {path.name}."
+    )
 
 
 def _unpacked(path: Path, skipped: int) -> int:

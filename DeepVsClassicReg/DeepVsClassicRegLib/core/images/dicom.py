@@ -18,6 +18,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError
+from .channels import PICTURES
 from .dicom_slices import (
     Incomplete,
     Slice,
@@ -29,12 +30,13 @@ from .dicom_slices import (
     slices_of,
 )
 from .dicom_stacks import Stack, chosen, placement, stacks_of
-from .raw import RawImage, looks_like_dicom
+from .raw import MGH_ENDINGS, NIFTI_ENDINGS, RawImage, looks_like_dicom
 
 _RLE = "1.2.840.10008.1.2.5"
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _SUBFOLDERS = 20
 _NAMED_DICOM = (".dcm", ".ima")
+_VOLUMES = (*NIFTI_ENDINGS, *MGH_ENDINGS, ".nrrd", ".nhdr", ".mha", ".mhd")
 _EXPORT = "Export the series as CT, MR or PET images (not as captures), or convert it with dcm2niix first."
 
 
@@ -137,9 +139,16 @@ def _nothing(path: Path, unfit: dict[str, LeftOut]) -> FileError:
         said = _said({name: left.reason for name, left in unfit.items()})
         return FileError(f"{path} contains no DICOM images that form a volume: {said}.", hint=_EXPORT)
     below = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and _has_dicom(folder)]
-    hint = (
-        f"Give one of its folders: {', '.join(below[:5])}." if below else "Give a folder with the slices of a series."
-    )
+    files = sorted(entry.name for entry in path.iterdir() if entry.name.lower().endswith(_VOLUMES))
+    pictures = any(entry.name.lower().endswith(PICTURES) for entry in path.iterdir())
+    if below:
+        hint = f"Give one of its folders: {', '.join(below[:5])}."
+    elif files:
+        hint = f"Give one of its files: {', '.join(files[:5])}."
+    elif pictures:
+        hint = "It contains pictures: make a volume of these sections with dvcreg stack, or save them as one volume."
+    else:
+        hint = "Give a folder with the slices of a series."
     return FileError(f"No DICOM series in {path}.", hint=hint)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from .volume import Note, Volume
+from .volume import Note, Volume, percent_text
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ def marked(volume: Volume) -> Volume:
         value, outside = found
         valid = ~outside if valid is None else valid & ~outside
         notes.append(
-            f"{100 * outside.mean():.2g} % of the voxels hold {value:g}, far from all others: they are outside "
+            f"{percent_text(100 * outside.mean())} of the voxels hold {value:g}, far from all others: they are outside "
             "the measured region and are left out."
         )
     if not notes:

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
@@ -24,13 +26,14 @@ from .channels import (
 )
 from .completeness import check_complete
 from .freesurfer import read_mgh
-from .grid import Grid
+from .grid import Grid, grid_from_lps
 from .intensity import marked
 from .matching import Structure, common_numbers
 from .nifti import read_nifti
-from .raw import Pathlike, RawImage, is_mgh, is_nifti, looks_like_dicom
+from .raw import Pathlike, RawImage, check_content, is_mgh, is_nifti, looks_like_dicom
 from .resample import Mapping as PointMap
 from .resample import grid_of, image_from_array, to_sitk, warp_labels
+from .stated import geometry_notes
 from .volume import LABEL_RANGE, LabelMap, Segment, Volume
 
 FORMATS = "NIfTI (.nii, .nii.gz), NRRD (.nrrd), MetaImage (.mha, .mhd), FreeSurfer (.mgz), PNG, TIFF or a DICOM folder"
@@ -41,6 +44,8 @@ ENTRY = re.compile(r"Segment(\d+)_(\w+)")
 # Entries about the voxels; all other entries of a segment are kept unchanged.
 OWN = ("Name", "LabelValue", "Layer", "Extent")
 MOST_NAMED = 6
+# Labels stored as scaled integers or computed as floats deviate less, interpolated ones and probabilities more.
+ALMOST_WHOLE = 0.01
 
 
 def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
@@ -67,6 +72,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     series = series or named
     if not source.exists():
         raise FileError(f"No such file: {source}.", hint="Check the path.")
+    check_content(source)
     if source.is_dir() or looks_like_dicom(source):
         from .dicom import read_dicom
 
@@ -76,13 +82,15 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
             return read_nifti(source, series)
         if is_mgh(source):
             return read_mgh(source)
-    image, notes = _three_dimensional(read_image(source), source.name)
+    read = read_image(source)
+    image, odd = _three_dimensional(read, source.name)
+    notes: list[str] = [*(geometry_notes(source) if read.GetDimension() > 2 else ()), *odd]
     array, kind, channels = sitk.GetArrayFromImage(image), image.GetPixelIDTypeAsString(), None
     if image.GetNumberOfComponentsPerPixel() > 1:
         channels = array
         array, note = scalar_of(channels, wanted_channel(series), source.name)
-        notes = (*notes, note)
-    return RawImage(array, grid_of(image), kind, notes, channels=channels)
+        notes.append(note)
+    return RawImage(array, _grid(image, source.name, notes), kind, tuple(notes), channels=channels)
 
 
 def read_channels(path: Pathlike) -> Channels | None:
@@ -162,7 +170,10 @@ def read_image(path: Path) -> sitk.Image:
                 f"{path.name} has sheared axes (no orthonormal direction).",
                 hint="Resample it to an ordinary grid first (in Slicer: Harden transform, Resample).",
             ) from error
-        raise FileError(f"Could not read {path}: {_last_line(error)}.", hint=f"Readable are {FORMATS}.") from error
+        raise FileError(
+            f"Could not read {path}: {_last_line(error)}.",
+            hint="The file is damaged or of a kind that ITK does not read; copy it again, or save it as .nii.gz.",
+        ) from error
 
 
 def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[str, ...]]:
@@ -178,8 +189,20 @@ def _three_dimensional(image: sitk.Image, name: str) -> tuple[sitk.Image, tuple[
     return image, ()
 
 
+def _grid(image: sitk.Image, name: str, notes: list[str]) -> Grid:
+    """Return the grid of an image; the nearest one where the direction cosines are rounded or contain the spacing."""
+    try:
+        return grid_of(image)
+    except GeometryError:
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+        matrix[:3, 3] = image.GetOrigin()
+        return grid_from_lps(matrix, image.GetSize(), name, notes)
+
+
 def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return the last line with words of an error of ITK."""
+    lines = [line.strip() for line in str(error).splitlines() if re.search("[A-Za-z]{2}", line)]
     return lines[-1].removeprefix("sitk::ERROR: ").rstrip(".") if lines else type(error).__name__
 
 
@@ -339,7 +362,19 @@ def read_segmentation(path: Pathlike, *, name: str | None = None) -> Segmentatio
             f"{source.name} is a color or vector image, not a segmentation.",
             hint="Give a segmentation whose voxels hold label numbers.",
         )
-    return Segmentation((LabelMap(raw.array, raw.grid, name=title, notes=raw.notes),), title)
+    array, notes = _whole_labels(raw.array)
+    return Segmentation((LabelMap(array, raw.grid, name=title, notes=(*raw.notes, *notes)),), title)
+
+
+def _whole_labels(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Return labels as integers where scaling or rounding made them fractions, with a note."""
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        return array, ()
+    whole = np.rint(array)
+    apart = float(np.abs(whole - array).max())
+    if not 0 < apart <= ALMOST_WHOLE:
+        return array, ()
+    return whole, (f"Its values deviate from integers by up to {apart:.2g}; they are rounded.",)
 
 
 def write_labels(labels: LabelMap | Segmentation, path: Pathlike) -> Path:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ..errors import FileError, GeometryError, RegistrationError
 from .channels import scalar_of, wanted_channel
 from .grid import Grid, grid_from_ras
-from .raw import RawImage, read_beginning, read_whole
+from .raw import NIFTI_ENDINGS, RawImage, read_beginning, read_whole
 from .volume import Note
 
 Size = tuple[int, int, int]
@@ -203,6 +203,7 @@ _NIFTI_2 = np.dtype(
 )
 _LAYOUTS = {348: _NIFTI_1, 540: _NIFTI_2}
 _SMALLEST_OFFSET = {348: 352, 540: 544}
+_OTHER_FORMATS = {b"NRRD": "NRRD", b"ObjectType": "MetaImage", b"# vtk": "VTK", b"\x89HDF": "HDF5", b"\x89PNG": "PNG"}
 COMPLETE = "Is it complete, and a NIfTI file at all?"
 
 
@@ -242,6 +243,11 @@ def parse_header(content: bytes, path: Path) -> Any:
         if length == 540 and not bytes(header["magic"]).startswith((b"n+2", b"ni2")):
             break
         return header
+    other = next((name for mark, name in _OTHER_FORMATS.items() if content.startswith(mark)), None)
+    if other is not None:
+        raise FileError(
+            f"{path.name} is no NIfTI file but one of {other}.", hint="Rename it with the usual ending of its format."
+        )
     raise FileError(f"Could not read {path.name}: it has no NIfTI header.", hint=COMPLETE)
 
 
@@ -379,6 +385,8 @@ class _File:
         """Read header and voxels, from two files where the format has them."""
         header_path, image_path = pair_of(path)
         content, notes = read_whole(header_path)
+        if not path.name.lower().endswith(NIFTI_ENDINGS):
+            notes.append("The file is NIfTI by its content, whatever its name says.")
         header = parse_header(content, header_path)
         magic = bytes(header["magic"])
         if header_path == image_path and not magic.startswith((b"n+", b"ni")):
@@ -452,6 +460,8 @@ class _File:
         """Return the lengths of all axes, without those of length 1 behind the third."""
         count = int(self.header["dim"][0])
         lengths = [int(n) for n in self.header["dim"][1 : count + 1]]
+        while len(lengths) > 3 and lengths[-1] == 0:  # some programs count axes that they leave empty
+            lengths.pop()
         if not 1 <= count <= 7 or min(lengths) < 1:
             raise FileError(
                 f"{self.path.name}: the header's dimensions {self.header['dim'].tolist()} are not valid.",

@@ -19,6 +19,20 @@ _GZIP_MAGIC = b"\x1f\x8b"
 NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 MGH_ENDINGS = (".mgh", ".mgz", ".mgh.gz")
 _AGAIN = "Copy or download the file again."
+_UNPACK = "Unpack it first, and give the image in it."
+# What is found in place of an image, by its first bytes in lower case.
+_FOREIGN = {
+    b"<!doctype": ("a web page", "The download failed; download the file again."),
+    b"<html": ("a web page", "The download failed; download the file again."),
+    b"version https://git-lfs": ("a pointer of Git LFS", "Get the file itself: git lfs pull."),
+    b"/annex/objects": ("a pointer of git-annex", "Get the file itself: git annex get."),
+    b"pk\x03\x04": ("a zip archive", _UNPACK),
+    b"bzh": ("compressed with bzip2", "Decompress it first (bunzip2)."),
+    b"\xfd7zxz": ("compressed with xz", "Decompress it first (unxz)."),
+    b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
+    b"rar!": ("a rar archive", _UNPACK),
+    b"%pdf": ("a PDF document", "Give an image."),
+}
 Pathlike = str | os.PathLike[str]
 
 
@@ -38,8 +52,35 @@ def looks_like_dicom(path: Path) -> bool:
 
 
 def is_nifti(path: Path) -> bool:
-    """Return whether the file's name is one of NIfTI or Analyze."""
-    return path.name.lower().endswith(NIFTI_ENDINGS)
+    """Return whether a file is NIfTI or Analyze by its name, or a single NIfTI file by its content."""
+    return path.name.lower().endswith(NIFTI_ENDINGS) or holds_nifti(path)
+
+
+def holds_nifti(path: Path) -> bool:
+    """Return whether the content of a file is that of a single NIfTI file, independent of its name."""
+    start = first_bytes(path, 1 << 12)
+    if start.startswith(_GZIP_MAGIC):
+        try:
+            start = zlib.decompressobj(wbits=31).decompress(start, 1 << 12)
+        except zlib.error:
+            return False
+    sizes = (start[:4], start[3::-1])
+    one, two = (n.to_bytes(4, "little") for n in (348, 540))
+    return (one in sizes and start[344:348] == b"n+1\0") or (two in sizes and start[4:7] == b"n+2")
+
+
+def check_content(path: Path) -> None:
+    """Raise an error that names a file of another kind: a web page, an archive, or a pointer to a file elsewhere.
+
+    Raises
+    ------
+    FileError
+        When the file is one of these.
+    """
+    start = first_bytes(path, 64).lstrip().lower()
+    for mark, (what, hint) in _FOREIGN.items():
+        if start.startswith(mark):
+            raise FileError(f"{path.name} is {what}, not an image.", hint=hint)
 
 
 def is_mgh(path: Path) -> bool:

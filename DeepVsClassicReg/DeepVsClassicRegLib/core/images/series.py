@@ -15,6 +15,7 @@ from .io import read_image, read_raw, stem, write_image
 from .nifti import nifti_dimensions, nifti_frame_step, read_nifti_frames
 from .raw import RawImage, is_nifti, looks_like_dicom
 from .resample import grid_of, image_from_array, to_sitk
+from .stated import geometry_notes
 from .volume import Volume
 
 FEWEST = 2
@@ -117,7 +118,7 @@ def _dimensions(path: Path) -> tuple[int, ...]:
 
 def _frames_of_image(path: Path) -> Iterator[RawImage]:
     image = read_image(path)
-    is_list = image.GetDimension() == 3
+    is_list, notes = image.GetDimension() == 3, geometry_notes(path)
     for number in range(image.GetNumberOfComponentsPerPixel() if is_list else image.GetSize()[3]):
         frame = sitk.VectorIndexSelectionCast(image, number) if is_list else image[:, :, :, number]
-        yield RawImage(sitk.GetArrayFromImage(frame), grid_of(frame), frame.GetPixelIDTypeAsString())
+        yield RawImage(sitk.GetArrayFromImage(frame), grid_of(frame), frame.GetPixelIDTypeAsString(), notes)

@@ -19,6 +19,17 @@ TAG = "DeepVsClassicReg.Estimated"
 REMARK = " (estimated)"
 
 
+def percent_text(percent: float) -> str:
+    """Return a percentage with two digits, without an exponent for those near 100.
+
+    Examples
+    --------
+    >>> percent_text(0.0123), percent_text(27.4), percent_text(99.9)
+    ('0.012 %', '27 %', '100 %')
+    """
+    return f"{percent:.2g} %" if percent < 99.5 else f"{percent:.0f} %"
+
+
 class Note(str):
     """A sentence about an input for the user.
 
@@ -132,7 +143,7 @@ class Volume:
         lowest = values[measured].min()
         count = int((~finite).sum())
         note = (
-            f"{count} voxels ({100 * count / finite.size:.2g} %) are NaN or Inf; they count as not measured "
+            f"{count} voxels ({percent_text(100 * count / finite.size)}) are NaN or Inf; they count as not measured "
             f"and hold the lowest value, {lowest:g}."
         )
         return cls(np.where(measured, values, lowest), grid, name, measured, (*notes, note) if count else notes)

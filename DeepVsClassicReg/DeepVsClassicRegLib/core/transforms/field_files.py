@@ -12,6 +12,7 @@ from ..errors import FileError
 from ..images.completeness import check_complete
 from ..images.nifti import stored_numbers
 from ..images.resample import grid_of
+from ..images.stated import nrrd_facts
 from .itk_files import INVERSE_HINT
 from .transform import DisplacementField, Transform
 
@@ -54,7 +55,7 @@ def read_field(path: Path) -> Transform:
     if "dim[0]" in facts:
         return _nifti(path, facts)
     if path.name.lower().endswith((".nrrd", ".nhdr")):
-        _check_nrrd(path, _nrrd_header(path))
+        _check_nrrd(path, nrrd_facts(path))
     return Transform((DisplacementField.from_sitk(_vectors(path, header)),))
 
 
@@ -84,20 +85,6 @@ def _check_nrrd(path: Path, facts: Mapping[str, str]) -> None:
             f"{path.name} is not a displacement field: its values are of the kind '{', '.join(sorted(kinds))}'.",
             hint=EXPECTED,
         )
-
-
-def _nrrd_header(path: Path) -> dict[str, str]:
-    """Return the fields and keys of a NRRD header, read here because ITK does not hand all of them on."""
-    facts: dict[str, str] = {}
-    with path.open("rb") as file:
-        for raw in file:
-            line = raw.decode("utf-8", "replace").strip()
-            if not line:
-                break
-            name, colon, value = line.partition(":")
-            if colon and not line.startswith("#"):
-                facts[name.strip().lower()] = value.removeprefix("=").strip()
-    return facts
 
 
 def _brackets(text: str) -> list[float]:
