@@ -260,6 +260,8 @@ def _csv(name: str, text: str, prefix: str) -> Landmarks:
     rows = _Rows(name)
     for number, line in lines[1:]:
         row = next(csv.reader([line]))
+        while len(row) > len(header) and not row[-1].strip():
+            row.pop()
         if len(row) != len(header):
             extra = " Decimals need a point." if len(row) > len(header) else ""
             raise FileError(
@@ -350,7 +352,10 @@ def _json(name: str, text: str, _prefix: str) -> Landmarks:
     return _markup(name, lists[0])
 
 
-def _markup(name: str, markup: Mapping[str, Any]) -> Landmarks:
+def _markup(name: str, markup: Any) -> Landmarks:
+    points = markup.get("controlPoints") or [] if isinstance(markup, Mapping) else None
+    if not isinstance(points, list) or not all(isinstance(point, Mapping) for point in points):
+        raise FileError(f"{name} contains no list of control points.", hint="Save the landmarks in Slicer again.")
     kind = markup.get("type", "Fiducial")
     if kind not in POINT_LISTS:
         raise FileError(f"{name} contains a markup of the type {kind}, no landmarks.", hint="Give a point list.")
@@ -359,7 +364,7 @@ def _markup(name: str, markup: Mapping[str, Any]) -> Landmarks:
     if kind != "Fiducial":
         notes.append(f"The control points of a markup of the type {kind} are taken as landmarks.")
     rows = _Rows(name)
-    for number, point in enumerate(markup.get("controlPoints") or (), 1):
+    for number, point in enumerate(points, 1):
         position, status = point.get("position"), str(point.get("positionStatus", "defined"))
         if status in DEFINED and (not isinstance(position, list) or len(position) != 3):
             raise FileError(
@@ -369,7 +374,7 @@ def _markup(name: str, markup: Mapping[str, Any]) -> Landmarks:
         rows.add(
             f"number {number}",
             position or (),
-            str(point.get("label", "")),
+            str(point.get("label") or ""),
             status=status,
             hidden=point.get("visibility", True) is False,
         )
@@ -396,9 +401,10 @@ def _scale(name: str, units: Any) -> tuple[float, list[str]]:
     return scale, [] if scale == 1 else [f"Positions in {unit} were converted to mm."]
 
 
-def _signs(name: str, system: str) -> tuple[int, int]:
+def _signs(name: str, written: str) -> tuple[int, int]:
+    system = written.strip().upper()
     if system not in SYSTEMS:
-        what = "voxel coordinates (IJK)" if system in ("IJK", "2") else f"the coordinate system '{system}'"
+        what = "voxel coordinates (IJK)" if system in ("IJK", "2") else f"the coordinate system '{written}'"
         raise FileError(f"{name} gives positions in {what}.", hint="Save them in LPS or RAS.")
     return SYSTEMS[system]
 

@@ -138,7 +138,7 @@ def _check(name: str, kind: str, entries: ParameterMap) -> None:
     for side in ("FixedImageDimension", "MovingImageDimension"):
         if entries.get(side, ("3",))[0] != "3":
             raise FileError(f"{name} is an elastix transform of {entries[side][0]}D images.", hint="Only 3D is known.")
-    direction = np.array([float(v) for v in entries.get("Direction", ())])
+    direction = _floats(name, entries, "Direction")
     ignored = entries.get("UseDirectionCosines", ("true",))[0] == "false"
     if ignored and not (direction.size == 9 and np.allclose(direction, np.eye(3).ravel())):
         raise FileError(
@@ -155,11 +155,9 @@ def _parameters(name: str, entries: ParameterMap, folder: Path | None) -> np.nda
             raise FileError(f"{name}: its parameters are in a file that is missing.", hint="Put it beside this file.")
         numbers = np.fromfile(file, dtype="<f8")
     else:
-        try:
-            numbers = np.array([float(value) for value in values])
-        except ValueError as error:
-            raise FileError(f"{name}: its TransformParameters are no numbers.", hint="The file is damaged.") from error
-    expected = int(float(entries.get("NumberOfParameters", (str(len(numbers)),))[0]))
+        numbers = _floats(name, entries, "TransformParameters")
+    stated = _floats(name, entries, "NumberOfParameters")
+    expected = int(stated[0]) if len(stated) else len(numbers)
     if len(numbers) != expected or not np.isfinite(numbers).all():
         raise FileError(
             f"{name}: an elastix transform of {expected} parameters gives {np.isfinite(numbers).sum()} finite numbers.",
@@ -168,9 +166,20 @@ def _parameters(name: str, entries: ParameterMap, folder: Path | None) -> np.nda
     return numbers
 
 
+def _floats(name: str, entries: ParameterMap, key: str) -> np.ndarray:
+    """Return the numbers of an entry, none when it is missing."""
+    try:
+        return np.array([float(value) for value in entries.get(key, ())])
+    except ValueError as error:
+        raise FileError(f"{name}: the entry {key} is not made of numbers.", hint="The file is damaged.") from error
+
+
 def _center(name: str, entries: ParameterMap) -> np.ndarray:
     if "CenterOfRotationPoint" in entries:
-        return np.array(entries["CenterOfRotationPoint"], dtype=float)
+        center = _floats(name, entries, "CenterOfRotationPoint")
+        if len(center) != 3 or not np.isfinite(center).all():
+            raise FileError(f"{name}: its CenterOfRotationPoint is not 3 numbers.", hint="The file is damaged.")
+        return center
     if "CenterOfRotation" in entries:
         raise FileError(
             f"{name} is a transform of an old elastix that gives its center as a voxel (CenterOfRotation).",

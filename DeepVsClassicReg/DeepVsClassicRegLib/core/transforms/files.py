@@ -26,6 +26,7 @@ Pathlike = str | os.PathLike[str]
 HDF5_ENDINGS = (".h5", ".hdf5")
 WRITABLE = (*HDF5_ENDINGS, ".tfm", ".txt", ".mat")
 TRANSFORM_ENDINGS = (*WRITABLE, ".xfm", ".lta", ".m3z", ".aff12.1d", ".1d", ".dat")
+UNUSABLE_HINT = "The registration that made it failed, or the file is damaged; repeat it, or start without it."
 FORMS = ("auto", "ras", "lps", "fsl")
 BINARY_KINDS = {
     ".m3z": (
@@ -118,7 +119,7 @@ def read_transform(
     except FileError:
         raise
     except RegistrationError as error:
-        raise FileError(f"{source.name}: {error.message}", hint=error.hint) from error
+        raise FileError(f"{source.name}: {error.message}", hint=error.hint or UNUSABLE_HINT) from error
     return transform
 
 

@@ -221,7 +221,7 @@ def _sections(path: Path, text: str) -> list[Section]:
 
 
 def _section(path: Path, name: str, line: int) -> Section:
-    match = KIND.fullmatch(name.encode())
+    match = KIND.fullmatch(re.sub(r"^(BSplineTransform_\w+_3_3)_\d+$", r"\1", name).encode())
     if match is None:
         raise FileError(
             f"{path.name}, line {line}: '{name}' names no ITK transform.",

@@ -118,7 +118,7 @@ def read_mni(path: Path, text: str) -> Transform:
             raise FileError(f"{path.name} is an MNI transform without its matrix.", hint="The file is cut off.")
         matrix = _numbers(path, match[1])
         inverted = re.search(r"Invert_Flag\s*=\s*True", block, re.IGNORECASE)
-        whole = (np.linalg.inv(matrix) if inverted else matrix) @ whole
+        whole = (_affine(path, matrix).inverse().homogeneous if inverted else matrix) @ whole
     inverse = _affine(path, FLIP @ whole @ FLIP).inverse()
     return Transform((inverse,), (INVERTED.format(program="MINC"),))
 
@@ -188,7 +188,8 @@ def _lta_facts(path: Path, text: str) -> _Lta:
             section[name] = value
         elif row:
             numbers.append(row)
-    if not {"type", "nxforms"} <= set(facts) or not numbers[1:]:
+    whole = all(facts.get(name, "").isdigit() for name in ("type", "nxforms"))
+    if not whole or not numbers[1:]:
         raise FileError(f"{path.name} is not a complete FreeSurfer transform.", hint="The file is damaged or cut off.")
     return _Lta(int(facts["type"]), int(facts["nxforms"]), _numbers(path, "\n".join(numbers[1:5])), volumes)
 

@@ -295,7 +295,10 @@ class BSpline:
             When the spline is not cubic.
         """
         if transform.GetOrder() != 3:
-            raise GeometryError(f"Only cubic B-splines are known, got order {transform.GetOrder()}.")
+            raise GeometryError(
+                f"Only cubic B-splines are known, got order {transform.GetOrder()}.",
+                hint="Convert it to a displacement field with the program that wrote it.",
+            )
         images = transform.GetCoefficientImages()
         array = np.stack([sitk.GetArrayFromImage(image) for image in images], axis=-1)
         return cls(array, grid_of(images[0]))
