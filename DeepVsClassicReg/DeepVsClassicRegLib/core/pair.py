@@ -9,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import GeometryError, RegistrationError
-from .images.grid import Grid, is_single_slice
+from .images.grid import Grid, is_single_slice, length_text
 from .images.intensity import marked
 from .images.resample import warp_labels
 from .images.volume import LabelMap, Note, Volume, is_unsound
-from .transforms.transform import Transform
+from .transforms.transform import Affine, Transform
 
 FEWEST_VOXELS = 8
+MOST_SAMPLES = 20  # along an axis
+# From this ratio of the sizes of both volumes on, a header may give lengths in another unit (cm, um); a part of a body
+# beside the whole of it stays below.
+OTHER_UNIT = 9.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +112,11 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
     Raises
     ------
     GeometryError
-        When a volume is a single slice (`single_slices`: only one of both) or has fewer than 8 voxels along an axis.
+        When a volume is a single slice (`single_slices`: only one of both) or has fewer than 8 voxels along an axis, or
+        the initial transform maps the fixed volume outside the moving volume.
     RegistrationError
-        When a volume is constant, or a mask, an excluded region or a segmentation of rigid bodies is empty or outside
-        its volume.
+        When a volume is constant, the initial transform is a reflection, or a mask, an excluded region or a
+        segmentation of rigid bodies is empty or outside its volume.
     """
     for side, volume in (("fixed", pair.fixed), ("moving", pair.moving)):
         _check_volume(volume, side, single_slices=single_slices and is_single_slice(pair.fixed.grid.size))
@@ -130,7 +135,25 @@ def check_pair(pair: Pair, *, single_slices: bool = False) -> list[str]:
             mask: LabelMap | None = getattr(pair, f"{side}_{name}")
             if mask is not None:
                 _check_mask(mask, volume, f"{side} {what}", side)
+    if pair.initial is not None:
+        _check_initial(pair.initial, pair)
     return [*reader_notes(pair), *_remarks(pair)]
+
+
+def _check_initial(initial: Transform, pair: Pair) -> None:
+    linear = [part.matrix for part in initial.parts if isinstance(part, Affine)]
+    if np.prod([np.linalg.det(matrix) for matrix in linear]) < 0:
+        raise RegistrationError(
+            "The initial transform mirrors the patient.", hint="Use one without a reflection, or leave it out."
+        )
+    places = [np.linspace(0, count - 1, min(count, MOST_SAMPLES)) for count in pair.fixed.grid.size]
+    points = pair.fixed.grid.index_to_point(np.stack(np.meshgrid(*places), axis=-1).reshape(-1, 3))
+    if not pair.moving.grid.contains(initial.apply(points)).any():
+        raise GeometryError(
+            "The initial transform maps the fixed volume completely outside the moving volume.",
+            hint="It must map fixed to moving points in LPS mm: give its inverse if it maps moving to fixed points, or "
+            "leave it out.",
+        )
 
 
 def reader_notes(pair: Pair) -> list[str]:
@@ -186,17 +209,37 @@ def _check_mask(mask: LabelMap, volume: Volume, what: str, side: str) -> None:
     inside = np.argwhere(mask.mask())
     if len(inside) == 0:
         raise RegistrationError(f"The {what} '{mask.name}' is empty.", hint="Draw it, or leave it out.")
-    step = max(1, len(inside) // 1000)
-    points = mask.grid.index_to_point(inside[::step, ::-1])
-    if not volume.grid.contains(points).any():
+    if not _meets(mask, volume):
         raise GeometryError(
             f"The {what} '{mask.name}' is completely outside the {side} volume.",
             hint="Use one in the same patient coordinates as its volume.",
         )
 
 
+def _meets(labels: LabelMap, volume: Volume) -> bool:
+    """Return whether some of about 1000 labeled voxels are within the volume's grid."""
+    if labels.grid.same_as(volume.grid):
+        return True
+    inside = np.argwhere(labels.mask())
+    points = labels.grid.index_to_point(inside[:: max(1, len(inside) // 1000), ::-1])
+    return bool(volume.grid.contains(points).any())
+
+
+def _other_unit(pair: Pair) -> Note | None:
+    """Return a note when the sizes of both volumes differ as much as units of length do."""
+    fixed, moving = (float(max(volume.grid.extent_mm)) for volume in (pair.fixed, pair.moving))
+    if max(fixed, moving) < OTHER_UNIT * min(fixed, moving):
+        return None
+    text = (
+        f"The fixed volume is {length_text(fixed)} long, the moving volume {length_text(moving)}: if both show the "
+        "same body part, one of the headers gives a wrong voxel size or unit of length. Correct it, and register again."
+    )
+    return Note(text, unsound=True)
+
+
 def _remarks(pair: Pair) -> list[str]:
-    remarks = []
+    unit = _other_unit(pair)
+    remarks: list[str] = [] if unit is None else [unit]
     for side, volume, labels in (
         ("fixed", pair.fixed, pair.fixed_labels),
         ("moving", pair.moving, pair.moving_labels),
@@ -206,6 +249,14 @@ def _remarks(pair: Pair) -> list[str]:
             remarks.append(f"The {side} volume's slices are {thick:.1f} times thicker than its pixels.")
         if labels is not None and not labels.labels:
             remarks.append(f"The {side} segmentation '{labels.name}' is empty.")
+        elif labels is not None and not _meets(labels, volume):
+            remarks.append(
+                Note(
+                    f"The {side} segmentation '{labels.name}' is completely outside the {side} volume: their headers "
+                    "do not belong together.",
+                    unsound=True,
+                )
+            )
     if pair.fixed_labels is not None and pair.moving_labels is not None:
         shared = set(pair.fixed_labels.labels) & set(pair.moving_labels.labels)
         if not shared:
