@@ -301,6 +301,19 @@ def test_intensities_are_compared_with_the_start_where_the_volumes_hardly_met_be
     assert level(90.0) == "bad"
 
 
+def test_a_match_of_volumes_that_did_not_meet_before_is_an_improvement():
+    """The linear engine has no start before its result to compare with."""
+
+    def level(before, seen=100.0):
+        columns = {"before": before, "after": {"mi": 0.4, "overlap_percent": seen}}
+        return judge_report(Report.from_json({"measures": columns})).level
+
+    assert level({"mi": None, "overlap_percent": 0.0}) == "good"
+    assert level({"mi": 1.2, "overlap_percent": 3.0}) == "good"
+    assert level({"mi": 1.2, "overlap_percent": 90.0}) == "bad"
+    assert level({"mi": None, "overlap_percent": 0.0}, seen=0.0) == "bad"
+
+
 def test_an_input_that_may_be_wrong_is_never_green(pair, result, evaluation):
     doubt = copy.deepcopy(Note("Gap closed.", unsound=True).about("Fixed volume"))
     notes = ("Read as 3D.", Note("Axes rounded."), doubt)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..images.grid import Grid, length_text
+from ..images.volume import percent_text
 from ..result import DOUBTFUL_CONFIDENCE, FAILED_CONFIDENCE, TOTAL
 from .measures import MEASURES, Measure
 from .report import Aspect, Measured, Report, Verdict
@@ -31,6 +32,7 @@ WEAK_OVERLAP_DICE = 0.4
 FALLEN_DICE = 0.02  # of estimated structures
 LITTLE_VIEW_PERCENT = 50.0
 LOST_VIEW_PERCENT = 15.0
+NO_VIEW_PERCENT = 1.0
 ROUND_TRIP = 0.5  # in units of the fixed grid (mm for a head)
 # Checks of intensities that overlap and landmarks supersede.
 BY_INTENSITY = frozenset({"match", "gain", "alignment"})
@@ -104,7 +106,7 @@ def folding(report: Report) -> Finding | None:
     if share is None or share <= SOME_FOLDING_PERCENT:
         return None
     level = BAD if share > MUCH_FOLDING_PERCENT else CHECK
-    return Finding("folding", level, f"{share:.2g} % of the voxels are folded, which is impossible for tissue.")
+    return Finding("folding", level, f"{percent_text(share)} of the voxels are folded, which is impossible for tissue.")
 
 
 def labels(report: Report) -> Finding | None:
@@ -179,7 +181,8 @@ def view(report: Report) -> Finding | None:
     if after >= LITTLE_VIEW_PERCENT and not lost:
         return None
     more = f", {start - after:.0f} % more than at the start" if lost and start is not None else ""
-    return Finding("view", CHECK, f"{100 - after:.0f} % of the fixed object is outside the moving volume{more}.")
+    level = CHECK if after >= NO_VIEW_PERCENT else BAD
+    return Finding("view", level, f"{100 - after:.0f} % of the fixed object is outside the moving volume{more}.")
 
 
 def round_trip(report: Report) -> Finding | None:
@@ -280,7 +283,7 @@ def _map(report: Report) -> tuple[str, str]:
     folded = report.measures.after.get("folding_percent")
     if folded is None:
         return UNKNOWN, "Not measured."
-    return GOOD, f"{folded:.2g} % of the voxels are folded." if folded > 0 else "No voxel is folded."
+    return GOOD, f"{percent_text(folded)} of the voxels are folded." if folded > 0 else "No voxel is folded."
 
 
 ASPECTS: tuple[tuple[str, str, Callable[[Report], tuple[str, str]], frozenset[str]], ...] = (
@@ -358,12 +361,13 @@ def _verdict_before_checks(report: Report) -> Verdict:
     if measure is None:
         return Verdict(CHECK, "Check the pictures", "No measure of the quality of the result is available.")
     reference = _reference(measured) if measure.name == "mi" else before
-    improved = measure.better(after[measure.name], reference.get(measure.name))
+    before_it = reference.get(measure.name)  # without a value when the volumes hardly overlapped
+    improved = before_it is None or measure.better(after[measure.name], before_it)
     below_start = start is not None and measure.better(start.get(measure.name), after[measure.name])
     folding = after.get("folding_percent") or 0.0
     sentence = _change(measure, before.get(measure.name), after[measure.name])
     if folding > 0:
-        sentence += f" {folding:.2g} % of the voxels are folded."
+        sentence += f" {percent_text(folding)} of the voxels are folded."
     elif after.get("folding_percent") is not None:
         sentence += " No voxel is folded."
     if not improved:
@@ -374,14 +378,14 @@ def _verdict_before_checks(report: Report) -> Verdict:
 
 
 def _reference(measured: Measured) -> Mapping[str, Any]:
-    """Return the reference of the intensity measures: the start when the volumes hardly overlapped before.
+    """Return the reference of the intensity measures: the start, or none, when the volumes hardly overlapped before.
 
     The mutual information of a small random overlap is not meaningful.
     """
     before, start = measured.before, measured.start
     met = before.get("overlap_percent")
-    if start is not None and isinstance(met, (int, float)) and met < LITTLE_VIEW_PERCENT:
-        return dict(start)
+    if isinstance(met, (int, float)) and met < LITTLE_VIEW_PERCENT:
+        return dict(start or {})
     return dict(before)
 
 
