@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import FileError, RegistrationError
-from ..core.files import split_series
+from ..core.files import check_path, split_series
 from ..core.images.grid import Grid
 from ..core.images.io import (
     is_segmentation_object,
@@ -43,6 +43,7 @@ def describe(path: Path) -> dict[str, Any]:
     RegistrationError
         When the file is missing or unreadable.
     """
+    check_path(path)
     source, series = split_series(path)
     if not source.exists():
         raise FileError(f"No such file: {path}.", hint="Check the path.")

@@ -329,7 +329,7 @@ def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     """
     inputs, outputs = list(inputs), list(outputs)
     for path in (*inputs, *outputs):
-        _check_length(path)
+        check_path(path)
     sources = [split_series(path)[0] for path in inputs]
     read = {_identity(part): path for path in sources if path.exists() for part in _parts_read(path)}
     folders = {_identity(path): path for path in sources if path.is_dir()}
@@ -343,8 +343,14 @@ def protect_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
             )
 
 
-def _check_length(path: Path) -> None:
-    """Raise an error for a path that is longer than the file system allows, of which Python cannot even ask."""
+def check_path(path: Path) -> None:
+    """Raise an error for a path whose file cannot be asked for, such as one longer than the file system allows.
+
+    Raises
+    ------
+    FileError
+        When it is such a path.
+    """
     try:
         path.exists()
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import RegistrationError
 from ..images.grid import Grid
-from ..images.intensity import foreground, with_dark_background
+from ..images.intensity import foreground, limited, with_dark_background
 from ..images.resample import warp_labels, warp_volume
 from ..images.volume import LabelMap, Volume
 from ..pair import Pair, marked_pair, without_excluded
@@ -173,8 +173,8 @@ def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
 
     Excluded regions, padding and other voxels that were not measured are excluded by a mask, combined with the user's
     mask; holes are filled from their surroundings, everything else with the background value. A background inside or
-    above the intensity range of the body is made dark. The geometry does not change, so the transform of this pair is
-    valid for the original.
+    above the intensity range of the body is made dark. Extreme intensities are limited (`limited`). The geometry does
+    not change, so the transform of this pair is valid for the original.
     """
     pair = without_excluded(marked_pair(pair))
     changes: dict[str, Any] = {}
@@ -182,12 +182,21 @@ def engine_view(pair: Pair) -> tuple[Pair, list[str]]:
     for side in ("fixed", "moving"):
         volume: Volume = getattr(pair, side)
         seen = with_dark_background(volume)
+        dark = seen.array is not volume.array
+        array, count = limited(seen.array)
+        if count:
+            remarks.append(
+                f"{count} voxel(s) of the {side} volume have intensities far beyond all others "
+                f"({volume.value_range[0]:g} to {volume.value_range[1]:g}); engines receive them limited."
+            )
+        if array is not seen.array:
+            seen = dataclasses.replace(seen, array=array)
         if seen is volume:
             continue
         changes[side] = seen
         if volume.valid is not None:
             changes[f"{side}_mask"] = _merged(volume, getattr(pair, f"{side}_mask"))
-        elif seen.array is not volume.array:
+        elif dark:
             remarks.append(f"The background of the {side} volume is not dark; engines receive it as dark.")
     return (pair.replace(**changes), remarks) if changes else (pair, remarks)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..histogram import bin_numbers, joint_histogram, mutual_information, normalized_mutual_information
-from ..images.intensity import measured, robust_range
+from ..images.intensity import limited, measured, robust_range
 from ..images.volume import Volume
 
 Array = npt.NDArray[np.floating]
@@ -148,7 +148,7 @@ def local_agreement(fixed: Image, warped: Image, inside: Mask) -> Agreement:
     Cachier et al., CVIU 89:272-298, 2003, doi 10.1016/S1077-3142(03)00002-X (local correlation).
     """
     thin = _thinning(fixed.shape)
-    other = _pooled(warped, thin)
+    fixed, other = limited(fixed)[0], _pooled(limited(warped)[0], thin)
     blocks = _Blocks.of(_pooled(fixed, thin), _pooled(inside.astype(np.float32), thin) > 0.5)
     if blocks is None:
         return Agreement(float("nan"), float("nan"))

@@ -32,6 +32,11 @@ ALONE = 0.8
 BINS = 64
 # Standard deviations in voxels for filling holes, and the least measured share of such a neighborhood.
 HOLE_SCALES, ENOUGH_WEIGHT = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0), 0.1
+# Intensities beyond their usual range by more than this many times its width get the end of the range: a defect element
+# of the detector, a marker. Metal in CT stays below.
+BEYOND = 10.0
+# Back ends use absolute tolerances; a usual range of another width is scaled to this one.
+USUAL_WIDTHS, WIDTH = (1e-3, 1e6), 1000.0
 # Position of the background in the range of the other values: below this it is dark, as usual.
 DARK, BRIGHT = 0.15, 0.75
 
@@ -190,6 +195,39 @@ def robust_range(array: npt.NDArray[np.floating], *, low: float = 0.5, high: flo
     if upper <= lower:
         lower, upper = float(array.min()), float(array.max())
     return float(lower), float(upper)
+
+
+def limited(array: Array) -> tuple[Array, int]:
+    """Return intensities without extremes, scaled where their usual range is very narrow or wide, and how many changed.
+
+    Parameters
+    ----------
+    array : (Z, Y, X) array
+        Finite intensities. They are returned as they are when they have no extremes, as nearly all volumes.
+
+    Examples
+    --------
+    >>> ramp = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
+    >>> limited(ramp)[0] is ramp
+    True
+    >>> ramp[0, 0, 0] = 1e30
+    >>> changed, count = limited(ramp)
+    >>> bool(changed.max() < 2e4), count
+    (True, 1)
+    """
+    step = _step(array.size)
+    low, high = (float(value) for value in np.percentile(array[::step, ::step, ::step], [0.1, 99.9]))
+    width = high - low
+    if width <= 0:
+        return array, 0
+    bounds = low - BEYOND * width, high + BEYOND * width
+    count = 0
+    if float(array.min()) < bounds[0] or float(array.max()) > bounds[1]:
+        count = int(((array < bounds[0]) | (array > bounds[1])).sum())
+        array = np.where(array < bounds[0], np.float32(low), np.where(array > bounds[1], np.float32(high), array))
+    if not USUAL_WIDTHS[0] <= width <= USUAL_WIDTHS[1]:
+        array = ((array.astype(np.float64) - low) * (WIDTH / width)).astype(np.float32)
+    return np.asarray(array, dtype=np.float32), count
 
 
 def measured(volume: Volume) -> Array:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from ..errors import FileError, GeometryError, RegistrationError
-from ..files import NO_SPACE, settle, split_series, write_gzip
+from ..files import NO_SPACE, check_path, settle, split_series, write_gzip
 from .channels import (
     PICTURES,
     Channels,
@@ -68,6 +68,7 @@ def read_raw(path: Pathlike, *, series: str | None = None) -> RawImage:
     RegistrationError
         When it is a vector image without a chosen channel.
     """
+    check_path(Path(path))
     source, named = split_series(Path(path))
     series = series or named
     if not source.exists():
