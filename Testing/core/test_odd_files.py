@@ -13,6 +13,7 @@ from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks
 from DeepVsClassicRegLib.core.images.resample import to_sitk
+from DeepVsClassicRegLib.core.images.sections import read_sections
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume, is_unsound, percent_text
 from DeepVsClassicRegLib.core.pair import Pair, check_pair
 from DeepVsClassicRegLib.core.transforms.files import read_transform
@@ -244,6 +245,20 @@ def test_a_path_that_is_too_long_is_a_user_error(tmp_path):
 
 def test_percentages_have_no_exponent():
     assert [percent_text(value) for value in (0.0123, 27.4, 99.6, 100.0)] == ["0.012 %", "27 %", "100 %", "100 %"]
+
+
+def test_sections_with_holes_and_hidden_files_are_read(tmp_path):
+    for number in range(3):
+        section = VALUES[number].astype(np.float32)
+        section[2, number] = np.nan
+        sitk.WriteImage(sitk.GetImageFromArray(section), str(tmp_path / f"s{number}.mha"))
+    (tmp_path / "._s1.mha").write_bytes(b"\0\5\x16\7")
+    volume = read_sections(tmp_path).volume
+    assert volume.grid.size == (11, 10, 3) and np.isfinite(volume.array).all()
+    assert any("NaN" in note for note in volume.notes)
+    (tmp_path / "s1.mha").write_bytes((tmp_path / "s1.mha").read_bytes()[:-9])
+    with pytest.raises(FileError, match="cut off"):
+        read_sections(tmp_path)
 
 
 def test_folders_without_dicom_say_what_to_give(tmp_path):

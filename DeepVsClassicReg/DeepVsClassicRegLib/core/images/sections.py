@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from ..errors import FileError, GeometryError, RegistrationError, SettingsError
+from ..errors import GeometryError, RegistrationError, SettingsError
 from .channels import PICTURES, luminance
 from .grid import Grid
-from .io import read_channels, read_volume
-from .raw import Pathlike
+from .io import read_channels, read_image, read_volume
+from .raw import Pathlike, check_content
 from .volume import Volume
 
 MEDICAL = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -127,7 +127,11 @@ def _with_thickness(grid: Grid, thickness_mm: float) -> Grid:
 def _images_of(folder: Path) -> list[Path]:
     """Return the 2D images of a folder in their natural order; none when it holds DICOM slices."""
     known = (*PICTURES, *MEDICAL)
-    files = [entry for entry in folder.iterdir() if entry.is_file() and entry.name.lower().endswith(known)]
+    files = [
+        entry
+        for entry in folder.iterdir()
+        if entry.is_file() and entry.name.lower().endswith(known) and not entry.name.startswith(".")
+    ]
     return sorted(files, key=_natural)
 
 
@@ -150,15 +154,13 @@ def _from_images(files: Sequence[Path], name: str, spacing_mm: float | None, thi
     z, y, x = stack.shape
     grid = Grid((x, y, z), (spacing, spacing, thickness_mm or spacing))
     names = tuple(file.name for file in files)
-    return Sections(Volume(stack, grid, name, notes=notes), names, np.stack(centered) if alike else None)
+    return Sections(Volume.filled(stack, grid, name, notes=notes), names, np.stack(centered) if alike else None)
 
 
 def _read_plane(file: Path) -> tuple[npt.NDArray[Any], float | None]:
     """Return the values (Y, X) or (Y, X, C) of a 2D image, and its pixel size where the file has one."""
-    try:
-        image = sitk.ReadImage(str(file))
-    except RuntimeError as error:
-        raise FileError(f"Could not read {file}.", hint="Check that it is a complete image.") from error
+    check_content(file)
+    image = read_image(file)
     if image.GetDimension() == 3 and image.GetSize()[2] == 1:
         image = image[:, :, 0]
     if image.GetDimension() != 2:
