@@ -147,3 +147,22 @@ def test_a_wrong_error_model_is_reported_before_the_run(call, pair, tmp_path):
         "register", *pair, *QUICK, "--error-map", "--error-model", "nothing", "--out", tmp_path / "r"
     )
     assert code == 2 and "no model 'nothing'" in err and not (tmp_path / "r").exists()
+
+
+def test_the_preset_may_be_in_the_name_of_the_engine(files, tmp_path, capsys):
+    from DeepVsClassicRegLib.cli.main import main
+
+    pair = [
+        "register",
+        "--fixed",
+        str(files["fixed"]),
+        "--moving",
+        str(files["moving"]),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*pair, "--engine", "linear:rigid", "--threads", "1", "--quiet", "--no-html"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert (report["engine"], report["preset"]) == ("linear", "rigid")
+    assert main([*pair, "--engine", "linear:rigid", "--preset", "default"]) == 2
+    assert "Two presets are given" in capsys.readouterr().err

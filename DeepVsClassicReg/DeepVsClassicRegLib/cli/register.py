@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from ..core.errors import SettingsError
 from ..core.files import protect_inputs
 from ..core.job import ERROR_MODEL, ESTIMATED_SEGMENTATIONS, FILE_NAMES, Job
+from ..core.settings import DEFAULT, Choice
 from ..worker.job_folder import publish
 from .folders import job_folder
 from .options import (
@@ -66,8 +68,8 @@ Examples:
 
 @click.command("register", help=HELP)
 @pair_options()
-@click.option("--engine", "-e", help="Engine, see `dvcreg engines`; default: the best installed one.")
-@click.option("--preset", "-p", default="default", show_default=True, help="Preset of the engine.")
+@click.option("--engine", "-e", help="Engine, or ENGINE:PRESET, see `dvcreg engines`; default: the best installed one.")
+@click.option("--preset", "-p", help="Preset of the engine.  [default: default]")
 @setting_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--error-map", is_flag=True, help="Estimate the error of the result at every place (needs PyTorch).")
@@ -80,10 +82,11 @@ def command(**options: Any) -> int:
     """Register a pair."""
     out: Path = options["out"]
     outputs = outputs_of(options)
+    choice = _choice(options["engine"], options["preset"])
     job = Job(
         inputs=inputs_of(options),
-        engine=options["engine"] or _default_engine(),
-        preset=options["preset"],
+        engine=choice.engine,
+        preset=choice.preset,
         settings=settings_of(options["settings"]),
         compute=compute_of(options),
         outputs=outputs,
@@ -115,7 +118,13 @@ def command(**options: Any) -> int:
     return outcome.code
 
 
-def _default_engine() -> str:
-    from ..core.engines.catalogue import default_engine  # loads all that its engine needs
+def _choice(engine: str | None, preset: str | None) -> Choice:
+    """Return the wanted engine and preset; both may be in the engine's option, as in the other commands."""
+    if not engine:
+        from ..core.engines.catalogue import default_engine  # loads all that its engine needs
 
-    return default_engine()
+        return Choice(default_engine(), preset or DEFAULT)
+    choice = Choice.parse(engine)
+    if preset and ":" in engine and preset != choice.preset:
+        raise SettingsError(f"Two presets are given, '{choice.preset}' and '{preset}'.", hint="Give one of them.")
+    return Choice(choice.engine, preset or choice.preset)

@@ -330,9 +330,9 @@ def _offset_frames(dataset: Any, path: Path, offsets_mm: list[float]) -> Iterato
 
 def _make(dataset: Any, path: Path, frame: int, place: Any, measures: Any, scale: Any, marks: dict[str, str]) -> Slice:
     """Return a slice whose position, pixel sizes and scale are taken from the groups that hold them."""
-    position = _numbers(place.get("ImagePositionPatient"), 3, "position in the patient")
-    cosines = _numbers(place.get("ImageOrientationPatient"), 6, "orientation in the patient")
-    rows_mm, columns_mm = _numbers(measures.get("PixelSpacing"), 2, "pixel spacing")
+    position = _numbers(place.get("ImagePositionPatient"), 3, "a position in the patient")
+    cosines = _numbers(place.get("ImageOrientationPatient"), 6, "an orientation in the patient")
+    rows_mm, columns_mm = _numbers(measures.get("PixelSpacing"), 2, "a pixel spacing")
     row, column = cosines[:3], cosines[3:]
     if min(rows_mm, columns_mm) <= 0 or min(np.linalg.norm(row), np.linalg.norm(column)) < 0.5:
         raise Incomplete("an image whose pixel spacing or orientation is zero")
@@ -368,7 +368,7 @@ def _numbers(value: Any, count: int, what: str) -> Array:
     except (TypeError, ValueError):
         numbers = np.zeros(0)
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise Incomplete(f"an image without a {what}")
+        raise Incomplete(f"an image without {what}")
     return numbers
 
 
