@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from DeepVsClassicRegLib.core.engines.engine_input import engine_view
+from DeepVsClassicRegLib.core.engines.initial_direction import inverse_note
 from DeepVsClassicRegLib.core.errors import FileError, GeometryError, RegistrationError
 from DeepVsClassicRegLib.core.evaluation.similarity import local_agreement
 from DeepVsClassicRegLib.core.files import protect_inputs
 from DeepVsClassicRegLib.core.images.grid import Grid
 from DeepVsClassicRegLib.core.images.io import read_labels, read_volume, write_volume
 from DeepVsClassicRegLib.core.images.points import read_landmarks
-from DeepVsClassicRegLib.core.images.resample import to_sitk
+from DeepVsClassicRegLib.core.images.resample import to_sitk, warp_volume
 from DeepVsClassicRegLib.core.images.sections import read_sections
 from DeepVsClassicRegLib.core.images.volume import LabelMap, Volume, is_unsound, percent_text
 from DeepVsClassicRegLib.core.pair import Pair, check_pair
+from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
 from DeepVsClassicRegLib.core.transforms.files import read_transform
 from DeepVsClassicRegLib.core.transforms.transform import Affine, Transform
 
@@ -221,6 +223,16 @@ def test_unusable_initial_transforms_are_refused():
         check_pair(a_pair(initial=Transform((Affine.shift([1000, 0, 0]),))))
     with pytest.raises(RegistrationError, match="mirrors"):
         check_pair(a_pair(initial=Transform((Affine(np.diag([-1.0, 1, 1]), np.zeros(3)),))))
+
+
+def test_an_initial_transform_in_the_wrong_direction_is_suspected():
+    pair = make_phantom("head", size=32, seed=0).pair
+    shift = Affine.shift([0, 12.0, 0])
+    moved = pair.replace(moving=warp_volume(pair.fixed, pair.fixed.grid, Transform((shift.inverse(),))))
+    assert inverse_note(moved) is None
+    assert inverse_note(moved.replace(initial=Transform((shift,)))) is None
+    note = inverse_note(moved.replace(initial=Transform((shift.inverse(),))))
+    assert note is not None and is_unsound(note) and "fixed to moving" in note
 
 
 def test_a_segmentation_of_another_place_is_named():

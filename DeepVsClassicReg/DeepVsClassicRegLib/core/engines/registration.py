@@ -20,6 +20,7 @@ from ..transforms.transform import TOLERANCE, DisplacementField, Transform, comp
 from .catalogue import get_engine
 from .engine_input import engine_view
 from .in_plane import InPlane, run_in_plane
+from .initial_direction import inverse_note
 from .partial_views import never_worse
 
 LINEAR = "linear"
@@ -137,6 +138,8 @@ def register(
         remarks.append(f"{chosen.info.title} deforms the rigid bodies like everything else; 'instance' keeps them.")
     view, differences = engine_view(pair)
     remarks += differences
+    if not flat and (doubt := inverse_note(view)):
+        remarks.append(doubt)
     with sitk_threads(compute.thread_count):
         needs_linear = pair.initial is None and chosen.info.starts_linear
         aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
