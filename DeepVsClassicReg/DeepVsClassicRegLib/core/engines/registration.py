@@ -21,6 +21,7 @@ from .catalogue import get_engine
 from .engine_input import engine_view
 from .in_plane import InPlane, run_in_plane
 from .initial_direction import inverse_note
+from .missing_tissue import missing_tissue
 from .partial_views import never_worse
 
 LINEAR = "linear"
@@ -144,12 +145,20 @@ def register(
         needs_linear = pair.initial is None and chosen.info.starts_linear
         aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
+        lost, notes = (
+            missing_tissue(view, start) if start is not None and chosen.info.starts_linear and not flat else ({}, [])
+        )
+        if lost:
+            view, remarks = engine_view(pair.replace(**lost))[0], [*remarks, *notes]
+            if aligned:
+                aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE))
+                start = aligned.transform
         seen = view if chosen.info.uses_annotations else view.without_annotations()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
         run = partial(run_in_plane, chosen) if flat else chosen.run
         result = run(seen.replace(initial=start), wanted, part, compute)
         if start is not None and chosen.info.starts_linear and not result.by_structures:
-            kept, reason = never_worse(view, start, result.transform)
+            kept, reason = never_worse(view, start, result.transform, cut=bool(lost))
             result = dataclasses.replace(result, transform=kept)
             remarks += [reason] if reason else []
     listener.report(1.0, "Done")
