@@ -41,7 +41,7 @@ over the pairs, two-sided, adjusted for their number (Holm).
 DOUBTS = """
 * The networks were trained for minutes on one core; the papers train for days on GPUs. A loss here is no proof there.
 * With the usual augmentation, the ten minutes of `localnet` and `lapirn` ended while their last part still improved, so
-  that their untrained weights are the best ones; without it `lapirn` gains.
+  that their untrained weights are the best ones; without it both gain.
 * `krebs-cvae` matches the images better and better (its correlation loss falls from 0.72 to 0.39) while the validation
   Dice falls from 0.706 to 0.687: the untrained weights are the best ones. Networks without labels gain at most 0.021.
 * `dlir` gains 0.008 on its validation pairs and loses 0.022 on the 15 others (on 7 of them 0.03 to 0.13), probably
