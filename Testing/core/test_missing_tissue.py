@@ -7,8 +7,10 @@ import pytest
 from DeepVsClassicRegLib.core.api import register
 from DeepVsClassicRegLib.core.engines.missing_tissue import missing_tissue
 from DeepVsClassicRegLib.core.engines.partial_views import LEAST_RISE, Gain, objection
+from DeepVsClassicRegLib.core.engines.registration import repeated
 from DeepVsClassicRegLib.core.evaluation.evaluate import evaluate
 from DeepVsClassicRegLib.core.phantom.phantom import make_phantom
+from DeepVsClassicRegLib.core.result import Diagnostics, Result
 from DeepVsClassicRegLib.core.transforms.transform import Transform
 
 
@@ -68,3 +70,12 @@ def test_a_map_that_does_not_match_better_is_not_kept():
     assert "a part of a volume is missing, and the deformation hardly raises" in objection(lost, least=LEAST_RISE)
     gained = dataclasses.replace(lost, after=0.65)
     assert objection(gained, least=LEAST_RISE) == objection(lost) == ""
+
+
+def test_the_time_of_both_linear_alignments_counts():
+    first, again = (
+        Result(Transform(), Diagnostics(seconds=dict(stages), cpu_seconds=dict(stages)))
+        for stages in ({"Search": 1.0, "Refinement": 2.0}, {"Search": 0.5})
+    )
+    both = repeated(first, again).diagnostics
+    assert both.seconds == both.cpu_seconds == {"Search": 1.5, "Refinement": 2.0}

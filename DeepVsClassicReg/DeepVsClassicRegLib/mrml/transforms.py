@@ -206,9 +206,7 @@ def _resolved(piece: Piece, grid: Grid) -> Transform | Part:
 
 
 def _sampled(mapping: vtk.vtkAbstractTransform, grid: Grid) -> DisplacementField:
-    wide = grid.padded([max(1, round(0.1 * n)) for n in grid.size])
-    factor = (wide.voxel_count / MOST_SAMPLES) ** (1 / 3)
-    coarse = wide.with_spacing([s * factor for s in wide.spacing_mm]) if factor > 1 else wide
+    coarse = grid.padded([max(1, round(0.1 * n)) for n in grid.size]).at_most(MOST_SAMPLES)
     points = flipped(coarse.points().reshape(-1, 3))
     moved = np.empty_like(points)
     # In pieces, because VTK holds Python's global lock and the application must stay responsive.

@@ -24,9 +24,7 @@ def inverse_note(pair: Pair) -> Note | None:
     linear = pair.initial.affine if pair.initial is not None else None
     if linear is None:
         return None
-    grid = pair.fixed.grid
-    factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))
-    grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
+    grid = pair.fixed.grid.at_most(MOST_VOXELS)
     fixed = sampled_on(pair.fixed, grid)
     warped = [sampled_on(pair.moving, grid, mapping).array for mapping in (linear, linear.inverse())]
     given, inverse = mean_agreements(fixed.array, warped, foreground(fixed))

@@ -47,9 +47,7 @@ def missing_tissue(pair: Pair, start: Transform) -> tuple[dict[str, LabelMap], l
     given = (pair.fixed_mask, pair.moving_mask, pair.fixed_excluded, pair.moving_excluded)
     if linear is None or any(mask is not None for mask in given):
         return {}, []
-    grid = pair.fixed.grid
-    factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))
-    grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
+    grid = pair.fixed.grid.at_most(MOST_VOXELS)
     sampled = {"fixed": sampled_on(pair.fixed, grid), "moving": sampled_on(pair.moving, grid, linear)}
     seen = seen_voxels(grid, pair.moving, linear)
     bodies = {side: foreground(volume) & seen for side, volume in sampled.items()}
@@ -57,7 +55,7 @@ def missing_tissue(pair: Pair, start: Transform) -> tuple[dict[str, LabelMap], l
     notes = []
     for side, other in (("fixed", "moving"), ("moving", "fixed")):
         body = int(bodies[other].sum())
-        lacking = bodies[other] & ~bodies[side] & seen
+        lacking = bodies[other] & ~bodies[side]
         if lacking.sum() < LEAST_SHARE * max(body, 1):
             continue
         edge_mm = float((body * grid.voxel_volume_mm3) ** (1 / 3))

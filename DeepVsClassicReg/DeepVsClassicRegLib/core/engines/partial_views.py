@@ -228,9 +228,7 @@ def gain_of(pair: Pair, start: Transform, transform: Transform) -> Gain:
     start, transform : Transform
         Fixed-to-moving transforms.
     """
-    grid = pair.fixed.grid
-    factor = max(1.0, (grid.voxel_count / MOST_VOXELS) ** (1 / 3))
-    grid = grid if factor == 1 else grid.with_spacing([factor * spacing for spacing in grid.spacing_mm])
+    grid = pair.fixed.grid.at_most(MOST_VOXELS)
     fixed = sampled_on(pair.fixed, grid)
     inside = foreground(fixed) & _inside_mask(pair.fixed_mask, grid, None)
     field = transform.displacement_on(grid)

@@ -145,13 +145,12 @@ def register(
         needs_linear = pair.initial is None and chosen.info.starts_linear
         aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)) if needs_linear else None
         start = aligned.transform if aligned else pair.initial
-        lost, notes = (
-            missing_tissue(view, start) if start is not None and chosen.info.starts_linear and not flat else ({}, [])
-        )
+        examined = start if chosen.info.starts_linear and not flat else None
+        lost, notes = missing_tissue(view, examined) if examined is not None else ({}, [])
         if lost:
             view, remarks = engine_view(pair.replace(**lost))[0], [*remarks, *notes]
             if aligned:
-                aligned = align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE))
+                aligned = repeated(aligned, align_linearly(view, compute, listener.part(0.0, LINEAR_SHARE)))
                 start = aligned.transform
         seen = view if chosen.info.uses_annotations else view.without_annotations()
         part = listener.part(LINEAR_SHARE if aligned else 0.0, 1.0)
@@ -173,6 +172,16 @@ def register(
         settings=wanted,
         start=start,
     )
+
+
+def repeated(first: Result, again: Result) -> Result:
+    """Return the second linear alignment of a run, with the time of both."""
+    old, new = first.diagnostics, again.diagnostics
+    seconds, cpu_seconds = (
+        {stage: before.get(stage, 0.0) + after.get(stage, 0.0) for stage in {**before, **after}}
+        for before, after in ((old.seconds, new.seconds), (old.cpu_seconds, new.cpu_seconds))
+    )
+    return dataclasses.replace(again, diagnostics=dataclasses.replace(new, seconds=seconds, cpu_seconds=cpu_seconds))
 
 
 def stored(transform: Transform, *, unit_mm: float, given: Transform | None = None) -> Transform:

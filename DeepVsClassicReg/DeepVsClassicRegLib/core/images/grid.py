@@ -138,6 +138,14 @@ class Grid:
         """Number of voxels."""
         return int(np.prod(self.size))
 
+    def at_most(self, voxels: int) -> Grid:
+        """Return this grid, or one of the same field of view with voxels enlarged alike, if it has more than that.
+
+        The number is approximate, because sizes are whole.
+        """
+        factor = (self.voxel_count / voxels) ** (1 / 3)
+        return self if factor <= 1 else self.with_spacing([factor * spacing for spacing in self.spacing_mm])
+
     @property
     def unit_mm(self) -> float:
         """The unit of length that corresponds to 1 mm in a clinical image: lengths not in voxels are multiples of it.
